@@ -1,0 +1,1 @@
+"""Headless engines of crashcart: usable from any script, no screen needed."""

@@ -1,0 +1,250 @@
+"""One QEMU for the length of a `with` block: watched, typed at, and never left behind."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, Self
+
+from engines.boot import screen
+from engines.boot.accel import Accelerator, located, tried
+from engines.boot.child import bind_to_parent
+from engines.boot.media import Hardware, arguments, escaped
+from engines.boot.qmp import Gone, Qmp, QmpError
+from engines.job.errors import Refused
+
+POLL = 0.1  # seconds between two looks
+PREFIX = "crashcart-boot-"
+Pattern = str | re.Pattern[str] | Callable[[str], bool]
+
+
+class NotStarted(Refused):
+    """QEMU ended before its machine ran; `why` carries QEMU's own words."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """How a wait ended; `text` is the matched text, or else everything there was to see."""
+
+    how: Literal["found", "timed out", "exited"]
+    text: str
+    seconds: float
+
+    @property
+    def found(self) -> bool:
+        return self.how == "found"
+
+
+class Machine:
+    """A context manager over one QEMU. Media are opened as snapshots unless their spec says otherwise.
+
+    check: called at least every 0.2 s of any wait; raises to stop. accelerator: None finds out (once per boot).
+    QEMU is bound to the thread that enters the block: it dies when that thread or the process ends.
+    Entering raises Refused (no QEMU, no medium) and NotStarted.
+    """
+
+    def __init__(
+        self,
+        hardware: Hardware,
+        *,
+        check: Callable[[], None] = lambda: None,
+        accelerator: Accelerator | None = None,
+        qemu: str = "qemu-system-x86_64",
+    ) -> None:
+        self.hardware = hardware
+        self._check = check
+        self._accelerator = accelerator
+        self._qemu = qemu
+        self._last_screen: list[str] = []
+
+    def __enter__(self) -> Self:
+        binary = located(self._qemu)
+        self.accelerator = self._accelerator or tried(self._qemu, check=self._check)
+        _sweep()
+        self._folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-"))
+        self._lock = os.open(self._folder, os.O_RDONLY | os.O_CLOEXEC)
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        self._process: subprocess.Popen[bytes] | None = None
+        self._qmp: Qmp | None = None
+        try:
+            self._start(binary)
+        except BaseException:
+            self._clean()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._clean()
+
+    # ── what can be seen ────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def pid(self) -> int:
+        """QEMU's process id."""
+        return self._running().pid
+
+    @property
+    def alive(self) -> bool:
+        return self._running().poll() is None
+
+    @property
+    def exit_status(self) -> int | None:
+        """None while it runs; negative for a signal; 2V+1 after a guest's write of V to the debug exit."""
+        return self._running().poll()
+
+    def stderr(self) -> str:
+        """What QEMU itself said."""
+        return (self._folder / "stderr").read_text("utf-8", "replace")
+
+    def serial(self) -> bytes:
+        """Everything the guest has sent to COM1 so far."""
+        return (self._folder / "serial").read_bytes()
+
+    def screen(self) -> list[str]:
+        """25 rows of the text screen, right-stripped; empty in a graphics mode; the last one seen once QEMU ended."""
+        try:
+            self._last_screen = screen.text_screen(self._control(), self._folder)
+        except Gone:
+            self._running().wait()
+        return self._last_screen
+
+    def screendump(self, path: Path) -> Path:
+        """Write the screen as a PNG; raises Refused where it cannot be written or QEMU has ended."""
+        taken = self._folder / "screen.png"
+        try:
+            self._control().execute("screendump", filename=str(taken), format="png")
+            shutil.copyfile(taken, path)
+        except (Gone, QmpError, OSError) as error:
+            raise Refused(f"no screenshot at {path}: {error}", "look at the last lines instead") from error
+        return path
+
+    # ── what can be done ────────────────────────────────────────────────────────────────────────────
+
+    def type_text(self, text: str) -> None:
+        """Type at the guest's keyboard, `\\n` being Enter; raises ValueError for a character no key writes."""
+        try:
+            screen.type_text(self._control(), text, self._check)
+        except Gone:
+            self._running().wait()
+
+    def wait_for(
+        self, pattern: Pattern, *, where: Literal["screen", "serial"] = "screen", deadline: float = 60.0
+    ) -> Seen:
+        """Look every 0.1 s until the pattern is there, QEMU ends, or `deadline` seconds have gone."""
+        started = time.monotonic()
+        while True:
+            alive = self.alive
+            text = self._text(where)
+            matched = _match(pattern, text)
+            seconds = time.monotonic() - started
+            if matched is not None:
+                return Seen("found", matched, seconds)
+            if not alive:
+                return Seen("exited", text, seconds)
+            if seconds > deadline:
+                return Seen("timed out", text, seconds)
+            self.pause(POLL)
+
+    def pause(self, seconds: float) -> None:
+        """Wait, checking for a stop."""
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            self._check()
+            time.sleep(min(POLL, left))
+        self._check()
+
+    def _text(self, where: Literal["screen", "serial"]) -> str:
+        if where == "screen":
+            return "\n".join(self.screen())
+        return self.serial().decode("utf-8", "replace").replace("\r\n", "\n")
+
+    # ── its life ────────────────────────────────────────────────────────────────────────────────────
+
+    def _start(self, binary: Path) -> None:
+        (self._folder / "serial").touch()
+        ours, theirs = socket.socketpair()
+        with theirs, (self._folder / "stderr").open("wb") as stderr:
+            self._qmp = Qmp(ours, self._check)
+            self._process = subprocess.Popen(
+                self._command(binary, theirs.fileno()),
+                stdin=subprocess.DEVNULL,
+                stdout=stderr,
+                stderr=stderr,
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,
+                preexec_fn=bind_to_parent(),
+            )
+        try:
+            self._qmp.greet()
+        except Gone as gone:
+            self._process.kill()
+            self._process.wait()
+            said = self.stderr().strip().replace(f"{binary}: ", "") or str(gone)
+            raise NotStarted(f"QEMU does not start: {said}", "look at the image that its message names") from gone
+
+    def _command(self, binary: Path, control: int) -> list[str]:
+        return [
+            *(str(binary), "-accel", self.accelerator.name, "-machine", "pc", "-nodefaults", "-no-user-config"),
+            *("-no-reboot", "-display", "none", "-vga", "std"),
+            *("-chardev", f"socket,id=control,fd={control},server=off", "-mon", "chardev=control,mode=control"),
+            *("-chardev", f"file,id=com1,path={escaped(self._folder / 'serial')}", "-serial", "chardev:com1"),
+            *arguments(self.hardware, self._folder),
+        ]
+
+    def _running(self) -> subprocess.Popen[bytes]:
+        if self._process is None:
+            raise RuntimeError("the machine is used outside its with block")
+        return self._process
+
+    def _control(self) -> Qmp:
+        if self._qmp is None:
+            raise RuntimeError("the machine is used outside its with block")
+        return self._qmp
+
+    def _clean(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+        if self._qmp is not None:
+            self._qmp.close()
+        shutil.rmtree(self._folder, ignore_errors=True)
+        os.close(self._lock)
+
+
+def _match(pattern: Pattern, text: str) -> str | None:
+    if callable(pattern):
+        return text if pattern(text) else None
+    found = re.search(pattern, text, re.MULTILINE)
+    return found.group() if found else None
+
+
+def _sweep() -> None:
+    """Remove folders of machines whose process was killed: nobody holds their lock any more."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+        try:
+            known = folder.lstat()
+            fresh = time.time() - known.st_mtime < 60  # made, perhaps not locked yet
+            if known.st_uid != os.getuid() or fresh:
+                continue
+            lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except OSError:
+            continue
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(folder, ignore_errors=True)
+        except BlockingIOError:
+            continue
+        finally:
+            os.close(lock)

@@ -1,0 +1,1 @@
+"""What every task shares: the contract, job files, runs, journals and reports."""

@@ -1,0 +1,141 @@
+"""A run in a process of its own: start it so that no lost line reaches it, follow it, stop it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import msgspec
+
+from engines.job import journal
+from engines.job.contract import LastWord, Plan
+from engines.job.errors import Refused
+from engines.job.jobfile import Job
+from engines.job.params import Secret
+from engines.job.runs import Run, step_now
+
+TICK = 0.1  # s between looks at a journal
+
+
+class Handed(msgspec.Struct):
+    """What a child gets on stdin: a pipe, so that a secret is in no argv, environment or file."""
+
+    job: Job
+    secrets: dict[str, str] = {}
+
+
+class Planned(msgspec.Struct):
+    """What a planning child says on stdout: a plan, or why not; `param` names the field at fault, if one is."""
+
+    plan: Plan | None = None
+    why: str = ""
+    what_helps: str = ""
+    param: str = ""
+
+
+def _handed(job: Job, secrets: Mapping[str, Secret]) -> bytes:
+    return msgspec.json.encode(Handed(job, {name: secret.reveal() for name, secret in secrets.items()}))
+
+
+def start(run: Run, secrets: Mapping[str, Secret] | None = None) -> None:
+    """Perform `run` in a session, and where systemd runs a scope, of its own. Raises Refused where it cannot begin."""
+    argv = [sys.executable, "-m", "engines.job.child", "perform", str(run.folder)]
+    with (run.folder / "child.log").open("wb") as log:
+        child = subprocess.Popen(
+            [*_scope(run.id), *argv],
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            cwd="/",
+            env=_environment(),
+        )
+    assert child.stdin is not None
+    try:
+        child.stdin.write(_handed(run.job(), secrets or {}))
+        child.stdin.close()
+    except BrokenPipeError:
+        raise Refused(f"run {run.id} did not start", f"see {run.folder / 'child.log'}") from None
+    deadline = time.monotonic() + 30.0
+    while run.holder() is None and time.monotonic() < deadline:
+        if child.poll() is not None:
+            raise Refused(f"run {run.id} did not start", f"see {run.folder / 'child.log'}")
+        time.sleep(0.02)
+
+
+def _environment() -> dict[str, str]:
+    """The caller's environment, with this checkout importable wherever the child stands."""
+    root = str(Path(__file__).resolve().parents[2])
+    known = os.environ.get("PYTHONPATH", "")
+    return {**os.environ, "PYTHONPATH": f"{root}:{known}" if known else root}
+
+
+def _scope(name: str) -> list[str]:
+    """The systemd-run prefix that moves a run out of the login's scope (logind may end those at logout)."""
+    if not Path("/run/systemd/system").is_dir() or not shutil.which("systemd-run"):
+        return []
+    scope = ["systemd-run", "--quiet", "--collect", "--scope"] + ([] if os.geteuid() == 0 else ["--user"])
+    tried = subprocess.run([*scope, "true"], stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    return [*scope, f"--unit=crashcart-{name}", "--"] if tried.returncode == 0 else []
+
+
+def plan(job: Job, secrets: Mapping[str, Secret], stopped: Callable[[], bool]) -> Planned:
+    """Plan in a child, so that looking (which may boot an appliance) can be stopped at once and crash alone."""
+    argv = [sys.executable, "-m", "engines.job.child", "plan"]
+    with subprocess.Popen(
+        argv,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+        env=_environment(),
+    ) as child:
+        handed: bytes | None = _handed(job, secrets)
+        while True:
+            try:
+                said, narrated = child.communicate(handed, timeout=TICK)
+                break
+            except subprocess.TimeoutExpired:
+                handed = None
+                if stopped():
+                    os.killpg(child.pid, signal.SIGKILL)
+    try:
+        return msgspec.json.decode(said, type=Planned)
+    except msgspec.DecodeError:
+        if stopped():
+            return Planned(why="looking was stopped", what_helps="nothing was touched; go on when ready")
+        last = narrated.decode("utf-8", "replace").strip().splitlines()[-1:] or ["no word"]
+        return Planned(why=f"looking ended early: {last[0]}", what_helps="nothing was touched; try again")
+
+
+def follow(run: Run, stopped: Callable[[], bool] = lambda: False) -> Iterator[journal.Entry]:
+    """Every entry from the first on, as they come, until the last word or until the process is gone."""
+    offset = 0
+    while not stopped():
+        holder = run.holder()
+        gone = holder is not None and not holder.alive()
+        for entry, offset in journal.read(run.journal, offset):
+            yield entry
+            if isinstance(entry.event, LastWord):
+                return
+        if gone or (holder is None and run.status() == "interrupted"):
+            return
+        time.sleep(TICK)
+
+
+def stop(run: Run) -> str:
+    """Ask a run to stop and say what follows. Raises Refused where nothing runs."""
+    holder = run.holder()
+    if holder is None or not holder.alive():
+        raise Refused(f"run {run.id} is not running ({run.status()})", "see them all: crashcart runs")
+    plan_now = run.plan()
+    step = step_now(journal.entries(run.journal))
+    held = next((known.no_stop for known in plan_now.steps if known.id == step), "") if plan_now else ""
+    os.kill(holder.pid, signal.SIGINT)
+    return f"not now, because {held}; it stops after this step" if held else "stopping"

@@ -1,0 +1,55 @@
+"""The errors a user may see, each with its reason and the next action."""
+
+from __future__ import annotations
+
+
+class CrashcartError(Exception):
+    """Root of the errors a user may see.
+
+    CrashcartError
+    ├── Refused        nothing was touched; says why and what helps
+    │   └── BadParam   one parameter is unusable; names it, its value and what is allowed
+    ├── Failed         the work went wrong; says why, what helps and what was left behind
+    └── Stopped        the technician stopped it; says what could not be put back
+    """
+
+
+class Refused(CrashcartError):
+    """The engine declines before touching anything.
+
+    why: what is wrong, naming the value. what_helps: the next action.
+    """
+
+    def __init__(self, why: str, what_helps: str) -> None:
+        super().__init__(f"{why}; {what_helps}")
+        self.why = why
+        self.what_helps = what_helps
+
+
+class BadParam(Refused):
+    """One parameter is unusable: `name` is its key in the job file, `value` what was given."""
+
+    def __init__(self, name: str, value: object, allowed: str, what_helps: str = "") -> None:
+        self.name = name
+        self.value = value
+        self.allowed = allowed
+        shown = "nothing" if value is None or value == "" else repr(value)
+        super().__init__(f"{name} is {shown}, allowed is {allowed}", what_helps or f"correct {name}")
+
+
+class Failed(CrashcartError):
+    """The work went wrong after it began; `left_behind` names what could not be put back."""
+
+    def __init__(self, why: str, what_helps: str = "", left_behind: tuple[str, ...] = ()) -> None:
+        super().__init__(f"{why}; {what_helps}" if what_helps else why)
+        self.why = why
+        self.what_helps = what_helps
+        self.left_behind = left_behind
+
+
+class Stopped(CrashcartError):
+    """The technician stopped the run; `left_behind` names what could not be put back."""
+
+    def __init__(self, left_behind: tuple[str, ...] = ()) -> None:
+        super().__init__("stopped")
+        self.left_behind = left_behind

@@ -1,0 +1,115 @@
+"""A job file: the small YAML text that the wizard writes and the command line runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from engines.job.errors import BadParam, Refused
+from engines.job.params import Params, Secret, fields
+
+LIMIT = 64 * 1024  # bytes; the largest real job is under 1 KiB, and YAML bombs need room
+
+
+class Job(msgspec.Struct, frozen=True, kw_only=True):
+    """One task and its parameters as plain values, secrets only as `<name>_file` paths."""
+
+    task: str
+    params: dict[str, Any] = {}
+
+
+def load(path: Path) -> Job:
+    """Read a job file. Raises Refused, naming file and line."""
+    try:
+        with path.open("rb") as stream:
+            raw = stream.read(LIMIT + 1)
+    except OSError as error:
+        raise Refused(f"job file {path}: {error.strerror}", "name a file that can be read") from None
+    return parse(raw, str(path))
+
+
+def parse(raw: bytes, name: str) -> Job:
+    """A job from YAML bytes; `name` is what errors call it."""
+    if len(raw) > LIMIT:
+        raise Refused(f"job file {name} is over {LIMIT} bytes", "a job file is a few lines; name the right file")
+    data = _yaml(raw, name)
+    if not isinstance(data, dict):
+        raise Refused(f"job file {name} holds no keys", "write 'task: NAME' and 'params: {...}'")
+    for key in data:
+        if key not in ("task", "params"):
+            raise Refused(f"job file {name}: {key!r} is unknown", "allowed are task and params")
+    task, given = data.get("task"), data.get("params", {})
+    if not isinstance(task, str):
+        raise BadParam("task", task, "the name of a task", f"write 'task: NAME' in {name}")
+    if given is None:
+        given = {}
+    if not isinstance(given, dict) or not all(isinstance(key, str) for key in given):
+        raise BadParam("params", given, "keys with values", f"correct params in {name}")
+    return Job(task=task, params=given)
+
+
+def _yaml(raw: bytes, name: str) -> Any:
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        """SafeLoader that refuses a key given twice, where YAML would silently take the last, and aliases."""
+
+        def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+            seen: set[str] = set()
+            for key, _ in node.value:
+                if key.value in seen:
+                    line = key.start_mark.line + 1
+                    raise Refused(f"job file {name} line {line}: {key.value} is given twice", "keep one")
+                seen.add(str(key.value))
+            return super().construct_mapping(node, deep)
+
+        def compose_node(self, parent: Any, index: Any) -> Any:
+            if self.check_event(yaml.AliasEvent):
+                raise Refused(f"job file {name} uses a YAML alias", "write the value out")
+            return super().compose_node(parent, index)
+
+    try:
+        return yaml.load(raw, Loader)  # noqa: S506  Loader derives from SafeLoader
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise Refused(f"job file {name} line {line}: {error.problem}", "correct that line") from None
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
+        said = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise Refused(f"job file {name} is no YAML: {said}", "write 'task: NAME' and 'params: {...}'") from None
+
+
+def dump(job: Job) -> str:
+    """The job as YAML text; `parse` gives the same job back."""
+    import yaml
+
+    return yaml.safe_dump(msgspec.to_builtins(job), sort_keys=False, allow_unicode=True)
+
+
+def open_secrets(cls: type[Params], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Parameters with every `<secret>_file` replaced by the Secret read from it. Raises BadParam."""
+    opened = dict(given)
+    for field in fields(cls):
+        key = field.name + "_file"
+        if field.shape == "secret" and key in opened:
+            path = opened.pop(key)
+            opened[field.name] = read_secret(key, Path(str(path)))
+    return opened
+
+
+def read_secret(name: str, path: Path) -> Secret:
+    """The first line of a file that only its owner can read. Raises BadParam."""
+    try:
+        with path.open("rb") as stream:
+            mode = path.stat().st_mode
+            text = stream.read(4096).decode("utf-8", "replace")
+    except OSError as error:
+        raise BadParam(name, str(path), f"a readable file ({error.strerror})") from None
+    if mode & 0o077 and path.is_file():
+        raise BadParam(name, str(path), "a file only its owner can read", f"chmod 600 {path}")
+    line = text.splitlines()[0] if text else ""
+    if not line:
+        raise BadParam(name, str(path), "a file with the secret on its first line")
+    return Secret(line)

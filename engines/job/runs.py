@@ -1,0 +1,203 @@
+"""The record of runs on disk: one folder a run, found again by name, with a status that a killed process cannot fake."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from engines.job import journal
+from engines.job.contract import Asked, Finished, LastWord, Plan, RunFailed, RunStopped, Started, StepEnded, StepStarted, Warned
+from engines.job.errors import Refused
+from engines.job.holder import Holder
+from engines.job.jobfile import Job, dump, parse
+
+
+class Info(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run was started as. `mode` is do, resume or undo; `reviewed` the digest that was seen, if any."""
+
+    id: str
+    task: str
+    target: str
+    mode: str = "do"
+    earlier: str = ""
+    reviewed: str = ""
+    created: float = 0.0
+
+
+class Run:
+    """One run's folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.id = folder.name
+
+    @property
+    def journal(self) -> Path:
+        """Its events."""
+        return self.folder / "journal.jsonl"
+
+    @property
+    def report(self) -> Path:
+        """Its report as Markdown; there once the run has its last word."""
+        return self.folder / "report.md"
+
+    def info(self) -> Info:
+        """What it was started as."""
+        return msgspec.json.decode((self.folder / "run.json").read_bytes(), type=Info)
+
+    def job(self) -> Job:
+        """The job it does."""
+        return parse((self.folder / "job.yaml").read_bytes(), str(self.folder / "job.yaml"))
+
+    def plan(self) -> Plan | None:
+        """The plan it executes; None where it never got that far."""
+        try:
+            return msgspec.json.decode((self.folder / "plan.json").read_bytes(), type=Plan)
+        except FileNotFoundError:
+            return None
+
+    def holder(self) -> Holder | None:
+        """The process that performs or performed it; None before one took it up."""
+        try:
+            return msgspec.json.decode((self.folder / "holder.json").read_bytes(), type=Holder)
+        except (FileNotFoundError, msgspec.DecodeError):
+            return None
+
+    def keep(self, name: str, content: bytes) -> None:
+        """Write a file of the run's folder so that it is there whole or not at all."""
+        write_whole(self.folder / name, content)
+
+    def status(self) -> str:
+        """starting, running, asking, done, warned, failed, refused, stopped or interrupted (killed, no last word)."""
+        return status_of(journal.entries(self.journal), self._alive())
+
+    def _alive(self) -> bool:
+        holder = self.holder()
+        if holder is None:
+            return time.time() - self.folder.stat().st_ctime < 30.0  # s; a detached child needs a moment to sign
+        return holder.alive()
+
+
+def status_of(found: list[journal.Entry], alive: bool) -> str:
+    """The status that a journal tells, with what the process table adds."""
+    last = found[-1].event if found else None
+    match last:
+        case Finished():
+            return "warned" if any(isinstance(entry.event, Warned) for entry in found) else "done"
+        case RunFailed(refused=True):
+            return "refused"
+        case RunFailed():
+            return "failed"
+        case RunStopped():
+            return "stopped"
+    if not alive:
+        return "interrupted"
+    if isinstance(last, Asked):
+        return "asking"
+    return "running" if found else "starting"
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write by a temporary file, fsync and rename, readable by the owner only."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        partial.replace(path)
+    except OSError:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def home() -> Path:
+    """The folder of all runs: $XDG_STATE_HOME/crashcart/runs."""
+    state = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
+    return Path(state) / "crashcart" / "runs"
+
+
+def create(job: Job, target: str, *, mode: str = "do", earlier: str = "", reviewed: str = "") -> Run:
+    """A new run's folder, mode 0700. `target` is the words the technician knows it by. Raises Refused."""
+    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+    words = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(target).name or target).strip("-.")[:40] or "target"
+    task = job.task if mode == "do" else f"{job.task}-{mode}"
+    try:
+        home().mkdir(mode=0o700, parents=True, exist_ok=True)
+        run = Run(_fresh(home(), f"{stamp}-{task}-{words}"))
+        info = Info(
+            id=run.id, task=job.task, target=target, mode=mode, earlier=earlier, reviewed=reviewed, created=time.time()
+        )
+        run.keep("job.yaml", dump(job).encode())
+        run.keep("run.json", msgspec.json.encode(info))
+    except OSError as error:
+        raise Refused(f"{home()}: {error.strerror}", "make room or set XDG_STATE_HOME to a folder that can be written") from None
+    return run
+
+
+def _fresh(parent: Path, name: str) -> Path:
+    for number in range(1, 1000):
+        folder = parent / (name if number == 1 else f"{name}-{number}")
+        try:
+            folder.mkdir(mode=0o700)
+            return folder
+        except FileExistsError:
+            continue
+    raise Refused(f"{name} was started 999 times in this second", "wait a second")
+
+
+def every() -> list[Run]:
+    """All runs, newest first."""
+    try:
+        folders = [entry for entry in home().iterdir() if (entry / "run.json").is_file()]
+    except FileNotFoundError:
+        return []
+    return [Run(folder) for folder in sorted(folders, key=lambda folder: folder.name, reverse=True)]
+
+
+def find(name: str) -> Run:
+    """The run of that id, of that unique beginning, or the newest one for `last`. Raises Refused."""
+    runs = every()
+    if name == "last" and runs:
+        return runs[0]
+    exact = [run for run in runs if run.id == name]
+    close = exact or [run for run in runs if name and run.id.startswith(name)]
+    if len(close) == 1:
+        return close[0]
+    if close:
+        raise Refused(f"{name} fits {len(close)} runs", "give more of the name: " + ", ".join(run.id for run in close[:3]))
+    raise Refused(f"no run is called {name!r}", "see them all: crashcart runs")
+
+
+def followed_up() -> dict[str, str]:
+    """By run id: the id of the run that has since resumed or undone it (or begun to)."""
+    infos = [run.info() for run in reversed(every())]
+    return {info.earlier: info.id for info in infos if info.earlier}
+
+
+def interrupted(target: str = "") -> Iterator[Run]:
+    """Runs that were killed and neither resumed nor undone since, of one target or of all."""
+    later = followed_up()
+    for run in every():
+        if run.id not in later and (not target or run.info().target == target) and run.status() == "interrupted":
+            yield run
+
+
+def step_now(found: list[journal.Entry]) -> str:
+    """The id of the step that a journal is in; empty between steps."""
+    now = ""
+    for entry in found:
+        match entry.event:
+            case StepStarted(step=step):
+                now = step
+            case StepEnded() | Started():
+                now = ""
+            case event if isinstance(event, LastWord):
+                now = ""
+    return now

@@ -1,0 +1,43 @@
+"""The tasks by name, each loaded only when it is asked for."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from typing import Any
+
+from engines.job.contract import Engine, Look
+from engines.job.errors import Refused
+
+
+@dataclass(frozen=True)
+class Task:
+    """A task package: `module` holds ENGINES (runs) and LOOKS (questions)."""
+
+    module: str
+    title: str
+
+    def engines(self) -> tuple[Engine[Any], ...]:
+        """Its runs; the first is the one that a job file's plain task name means."""
+        found: tuple[Engine[Any], ...] = importlib.import_module(self.module).ENGINES
+        return found
+
+    def looks(self) -> tuple[Look, ...]:
+        """Its questions."""
+        found: tuple[Look, ...] = importlib.import_module(self.module).LOOKS
+        return found
+
+
+TASKS = {
+    "biosiso": Task("engines.biosiso.engine", "a bootable DOS disc for a SuperMicro BIOS update"),
+}
+
+
+def engine(name: str) -> Engine[Any]:
+    """The engine that a job file's `task: NAME` means. Raises Refused."""
+    task = TASKS.get(name.split("-")[0])
+    for known in task.engines() if task else ():
+        if known.name == name:
+            return known
+    names = [known.name for every in TASKS.values() for known in every.engines()]
+    raise Refused(f"task {name!r} is unknown", "allowed are " + ", ".join(names))
