@@ -8,9 +8,9 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import BinaryIO, Literal
 
 import msgspec
 
@@ -39,28 +39,34 @@ class Accelerator:
     why: str
 
 
-
 def working(qemu: str = "qemu-system-x86_64") -> Literal["kvm", "tcg"]:
     """The name of the accelerator that works; see `tried`."""
     return tried(qemu).name
 
 
 def tried(
-    qemu: str = "qemu-system-x86_64", *, kvm: Path = KVM, deadline: float = DEADLINE, check: Callable[[], None] | None = None
+    qemu: str = "qemu-system-x86_64",
+    *,
+    kvm: Path = KVM,
+    deadline: float = DEADLINE,
+    again: bool = False,
+    check: Callable[[], None] | None = None,
 ) -> Accelerator:
     """Run the trial boot sector under KVM once per machine boot and QEMU binary, and remember the verdict.
 
-    qemu: a name on PATH or a path. deadline: seconds for the trial. check: called every 0.1 s, raises to stop.
-    Raises Refused where QEMU is not installed.
+    qemu: a name on PATH or a path. deadline: seconds for the trial. check: called every 0.1 s, raises to
+    stop. again: a new trial whatever is remembered. Raises Refused where QEMU is not installed.
     """
     binary = located(qemu)
     try:
         os.close(os.open(kvm, os.O_RDWR | os.O_CLOEXEC))
     except FileNotFoundError:
-        return Accelerator("tcg", f"{kvm} does not exist: no virtualisation in this machine, or its module is not loaded")
+        return Accelerator(
+            "tcg", f"{kvm} does not exist: no virtualisation in this machine, or its module is not loaded"
+        )
     except OSError as error:
         return Accelerator("tcg", f"{kvm} does not open: {error.strerror}")
-    remembered = _remembered(binary)
+    remembered = None if again else _remembered(binary)
     if remembered is None:
         remembered = _trial(binary, kvm, deadline, check or _never)
         _remember(binary, remembered)
@@ -77,7 +83,6 @@ def located(qemu: str) -> Path:
 
 def _trial(binary: Path, kvm: Path, deadline: float, check: Callable[[], None]) -> Accelerator:
     with tempfile.TemporaryDirectory(prefix="crashcart-trial-") as folder:
-        os.chmod(folder, 0o700)
         disk, said = Path(folder, "trial.img"), Path(folder, "stderr")
         disk.write_bytes(TRIAL.ljust(510, b"\0") + b"\x55\xaa")
         started = time.monotonic()
@@ -97,18 +102,30 @@ def _trial(binary: Path, kvm: Path, deadline: float, check: Callable[[], None]) 
 def _command(binary: Path, disk: Path) -> list[str]:
     path = str(disk).replace(",", ",,")
     return [
-        *(str(binary), "-accel", "kvm", "-machine", "pc", "-nodefaults", "-display", "none", "-m", "16", "-no-reboot"),
+        *(
+            str(binary),
+            "-accel",
+            "kvm",
+            "-machine",
+            "pc",
+            "-nodefaults",
+            "-display",
+            "none",
+            "-m",
+            "16",
+            "-no-reboot",
+        ),
         *("-drive", f"file={path},format=raw,if=ide,snapshot=on"),
         *("-device", "isa-debug-exit,iobase=0xf4,iosize=1"),
     ]
 
 
-def _run(command: list[str], stderr: object, deadline: float, check: Callable[[], None]) -> int | None:
+def _run(command: list[str], stderr: BinaryIO, deadline: float, check: Callable[[], None]) -> int | None:
     child = subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
-        stderr=stderr,  # type: ignore[call-overload]  # an open file; typeshed names it IO[Any]
+        stderr=stderr,
         start_new_session=True,
         preexec_fn=bind_to_parent(),
     )
@@ -139,8 +156,8 @@ def _never() -> None:
 
 
 def _memory() -> Path:
-    cache = os.environ.get("XDG_CACHE_HOME", "")
-    return Path(cache if os.path.isabs(cache) else Path.home() / ".cache", "crashcart", "accelerator.json")
+    cache = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    return (cache if cache.is_absolute() else Path.home() / ".cache") / "crashcart" / "accelerator.json"
 
 
 def _key(binary: Path) -> str:
@@ -149,20 +166,25 @@ def _key(binary: Path) -> str:
 
 
 def _remembered(binary: Path) -> Accelerator | None:
+    return _this_boot().get(_key(binary))
+
+
+def _this_boot() -> dict[str, Accelerator]:
     try:
         kept = msgspec.json.decode(_memory().read_bytes(), type=dict[str, Accelerator])
-    except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
-        return None
-    return kept.get(_key(binary))
+    except (OSError, msgspec.MsgspecError):
+        return {}
+    now = boot_id()
+    return {key: verdict for key, verdict in kept.items() if key.startswith(now)}
 
 
 def _remember(binary: Path, verdict: Accelerator) -> None:
-    """Only this boot's verdicts are worth keeping; a cache that cannot be written costs a trial, nothing else."""
+    """Keep this boot's verdicts; a cache that cannot be written costs another trial, nothing else."""
     path = _memory()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".accelerator-", delete=False) as new:
-            new.write(msgspec.json.encode({_key(binary): asdict(verdict)}))
-        os.replace(new.name, path)
+            new.write(msgspec.json.encode({**_this_boot(), _key(binary): verdict}))
+        Path(new.name).replace(path)
     except OSError:
         return

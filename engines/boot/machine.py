@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 import re
 import shutil
 import socket
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,10 +18,10 @@ from engines.boot.accel import Accelerator, located, tried
 from engines.boot.child import bind_to_parent
 from engines.boot.media import Hardware, arguments, escaped
 from engines.boot.qmp import Gone, Qmp, QmpError
+from engines.boot.scratch import Scratch
 from engines.job.errors import Refused
 
 POLL = 0.1  # seconds between two looks
-PREFIX = "crashcart-boot-"
 Pattern = str | re.Pattern[str] | Callable[[str], bool]
 
 
@@ -42,13 +39,14 @@ class Seen:
 
     @property
     def found(self) -> bool:
+        """Whether the pattern came."""
         return self.how == "found"
 
 
 class Machine:
     """A context manager over one QEMU. Media are opened as snapshots unless their spec says otherwise.
 
-    check: called at least every 0.2 s of any wait; raises to stop. accelerator: None finds out (once per boot).
+    check: called at least every 0.2 s of any wait; raises to stop. accelerator: None finds out, see accel.
     QEMU is bound to the thread that enters the block: it dies when that thread or the process ends.
     Entering raises Refused (no QEMU, no medium) and NotStarted.
     """
@@ -70,10 +68,8 @@ class Machine:
     def __enter__(self) -> Self:
         binary = located(self._qemu)
         self.accelerator = self._accelerator or tried(self._qemu, check=self._check)
-        _sweep()
-        self._folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-"))
-        self._lock = os.open(self._folder, os.O_RDONLY | os.O_CLOEXEC)
-        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        self._scratch = Scratch()
+        self._folder = self._scratch.path
         self._process: subprocess.Popen[bytes] | None = None
         self._qmp: Qmp | None = None
         try:
@@ -97,6 +93,7 @@ class Machine:
 
     @property
     def alive(self) -> bool:
+        """Whether QEMU runs."""
         return self._running().poll() is None
 
     @property
@@ -113,7 +110,7 @@ class Machine:
         return (self._folder / "serial").read_bytes()
 
     def screen(self) -> list[str]:
-        """25 rows of the text screen, right-stripped; empty in a graphics mode; the last one seen once QEMU ended."""
+        """25 rows, right-stripped; empty in a graphics mode; the last one seen once QEMU has ended."""
         try:
             self._last_screen = screen.text_screen(self._control(), self._folder)
         except Gone:
@@ -133,7 +130,7 @@ class Machine:
     # ── what can be done ────────────────────────────────────────────────────────────────────────────
 
     def type_text(self, text: str) -> None:
-        """Type at the guest's keyboard, `\\n` being Enter; raises ValueError for a character no key writes."""
+        """Type at the keyboard, `\\n` being Enter; raises ValueError for a character no key writes."""
         try:
             screen.type_text(self._control(), text, self._check)
         except Gone:
@@ -196,9 +193,22 @@ class Machine:
 
     def _command(self, binary: Path, control: int) -> list[str]:
         return [
-            *(str(binary), "-accel", self.accelerator.name, "-machine", "pc", "-nodefaults", "-no-user-config"),
+            *(
+                str(binary),
+                "-accel",
+                self.accelerator.name,
+                "-machine",
+                "pc",
+                "-nodefaults",
+                "-no-user-config",
+            ),
             *("-no-reboot", "-display", "none", "-vga", "std"),
-            *("-chardev", f"socket,id=control,fd={control},server=off", "-mon", "chardev=control,mode=control"),
+            *(
+                "-chardev",
+                f"socket,id=control,fd={control},server=off",
+                "-mon",
+                "chardev=control,mode=control",
+            ),
             *("-chardev", f"file,id=com1,path={escaped(self._folder / 'serial')}", "-serial", "chardev:com1"),
             *arguments(self.hardware, self._folder),
         ]
@@ -219,8 +229,7 @@ class Machine:
             self._process.wait()
         if self._qmp is not None:
             self._qmp.close()
-        shutil.rmtree(self._folder, ignore_errors=True)
-        os.close(self._lock)
+        self._scratch.remove()
 
 
 def _match(pattern: Pattern, text: str) -> str | None:
@@ -228,23 +237,3 @@ def _match(pattern: Pattern, text: str) -> str | None:
         return text if pattern(text) else None
     found = re.search(pattern, text, re.MULTILINE)
     return found.group() if found else None
-
-
-def _sweep() -> None:
-    """Remove folders of machines whose process was killed: nobody holds their lock any more."""
-    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
-        try:
-            known = folder.lstat()
-            fresh = time.time() - known.st_mtime < 60  # made, perhaps not locked yet
-            if known.st_uid != os.getuid() or fresh:
-                continue
-            lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        except OSError:
-            continue
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(folder, ignore_errors=True)
-        except BlockingIOError:
-            continue
-        finally:
-            os.close(lock)

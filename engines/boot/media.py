@@ -49,7 +49,7 @@ class Hardware:
 
 
 def escaped(path: Path) -> str:
-    """An absolute path as an option value: QEMU reads `,,` as a comma, and a leading `/` keeps `a:b` a path."""
+    """An absolute path for an option: QEMU reads `,,` as a comma; the leading `/` keeps `a:b` a path."""
     return str(path.absolute()).replace(",", ",,")
 
 
@@ -85,12 +85,15 @@ def _medium(medium: Disc | Disk, number: int, place: int) -> list[str]:
     else:
         drive = f"if=none,id={name},format={medium.format},snapshot={'on' if medium.snapshot else 'off'}"
     kind = "ide-cd" if isinstance(medium, Disc) else "ide-hd"
-    device = {
-        "ide": lambda: f"{kind},{_ide_place(place)}",
-        "ahci": lambda: f"{kind},bus=ahci.{place}",
-        "usb": lambda: "usb-storage,bus=usb.0",
-        "virtio": lambda: "virtio-blk-pci",
-    }[medium.bus]()
+    match medium.bus:
+        case "ide":
+            device = f"{kind},{_ide_place(place)}"
+        case "ahci":
+            device = f"{kind},bus=ahci.{place}"
+        case "usb":
+            device = "usb-storage,bus=usb.0"
+        case "virtio":
+            device = "virtio-blk-pci"
     return [
         *("-drive", f"file={escaped(medium.path)},{drive}"),
         *("-device", f"{device},drive={name},bootindex={number}"),
@@ -99,7 +102,10 @@ def _medium(medium: Disc | Disk, number: int, place: int) -> list[str]:
 
 def _ide_place(place: int) -> str:
     if place >= len(IDE_PLACES):
-        raise Refused(f"{place + 1} media on IDE, which takes {len(IDE_PLACES)}", "put some of them on virtio, ahci or usb")
+        raise Refused(
+            f"{place + 1} media on IDE, which takes {len(IDE_PLACES)}",
+            "put some of them on virtio, ahci or usb",
+        )
     bus, unit = IDE_PLACES[place]
     return f"bus=ide.{bus},unit={unit}"
 

@@ -1,6 +1,7 @@
 """QEMU's own control protocol over a socket pair, one command at a time.
 
-Source: QEMU's docs/interop/qmp-spec.txt: JSON lines; a greeting, `qmp_capabilities`, then commands; events come in between.
+Source: QEMU's docs/interop/qmp-spec.txt: JSON lines; a greeting, `qmp_capabilities`, then commands, with events
+in between.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The exact text on a VGA screen, and keys typed at it.
 
-Sources: IBM VGA registers (CRTC 0Ch/0Dh start address, graphics controller 06h bit 0 graphics mode); the 32 KiB text
-window lies at B8000h, a character byte and an attribute byte per cell, in code page 437.
+Sources: IBM VGA registers (CRTC 0Ch/0Dh start address, graphics controller 06h bit 0 graphics mode); the 32 KiB
+text window lies at B8000h, a character byte and an attribute byte per cell, in code page 437.
 """
 
 from __future__ import annotations
@@ -18,8 +18,24 @@ KEY_PACE = 0.06  # seconds; at 0.03 SeaBIOS lost keys
 HOLD = 20  # milliseconds a key is down
 
 _NAMED = {
-    **{" ": "spc", "\n": "ret", "\t": "tab", "\b": "backspace", "\x1b": "esc", "-": "minus", "=": "equal", ",": "comma"},
-    **{".": "dot", "/": "slash", ";": "semicolon", "'": "apostrophe", "[": "bracket_left", "]": "bracket_right"},
+    **{
+        " ": "spc",
+        "\n": "ret",
+        "\t": "tab",
+        "\b": "backspace",
+        "\x1b": "esc",
+        "-": "minus",
+        "=": "equal",
+        ",": "comma",
+    },
+    **{
+        ".": "dot",
+        "/": "slash",
+        ";": "semicolon",
+        "'": "apostrophe",
+        "[": "bracket_left",
+        "]": "bracket_right",
+    },
     **{"\\": "backslash", "`": "grave_accent"},
 }
 _SHIFTED = dict(zip('!@#$%^&*()_+:"<>?{}|~', "1234567890-=;',./[]\\`", strict=True))
@@ -28,7 +44,7 @@ _SHIFTED = dict(zip('!@#$%^&*()_+:"<>?{}|~', "1234567890-=;',./[]\\`", strict=Tr
 def text_screen(qmp: Qmp, folder: Path) -> list[str]:
     """25 rows of 80 characters as shown; an empty list in a graphics mode.
 
-    The guest stands still meanwhile: the VGA registers are read by index, and it may be between the two halves itself.
+    The guest stands still meanwhile: VGA registers are read by index, and it may be half-way through that itself.
     """
     dump = folder / "vga"
     qmp.execute("stop")
@@ -64,7 +80,7 @@ def _read_port(qmp: Qmp, port: int) -> int:
 
 
 def type_text(qmp: Qmp, text: str, check: Callable[[], None]) -> None:
-    """Press the keys of a US keyboard that write `text`; raises ValueError, before the first key, for one it lacks."""
+    """Press a US keyboard's keys; raises ValueError, before the first key, for a character it lacks."""
     for chord in [_chord(character) for character in text]:
         check()
         keys = [{"type": "qcode", "data": code} for code in chord]

@@ -21,7 +21,7 @@ LAST_LINES = 12
 
 @dataclass(frozen=True)
 class Verdict:
-    """ok: the expected text came. why: one line. last_lines: of the screen or serial line. seconds: since power on."""
+    """ok: the expected text came. why: one line. last_lines: of what was watched. seconds: from the first look."""
 
     ok: bool
     why: str
@@ -41,10 +41,10 @@ def witness(
     check: Callable[[], None] = lambda: None,
     accelerator: Accelerator | None = None,
 ) -> Verdict:
-    """Boot the hardware and wait until `expected` shows, the boot is `hopeless`, or `deadline` seconds have gone.
+    """Boot the hardware and wait until `expected` shows, the boot is `hopeless`, or `deadline` seconds are over.
 
-    A guest or image that does not work is a verdict. Raises Refused where this machine lacks QEMU or an image, and
-    whatever `check` raises.
+    A guest or image that does not work is a verdict. Raises Refused where this machine lacks QEMU or an image,
+    and whatever `check` raises.
     """
     started = time.monotonic()
     try:
