@@ -34,7 +34,9 @@ class Listener:
         self._server.settimeout(TICK)
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._server.close()
         self._path.unlink(missing_ok=True)
 
@@ -79,9 +81,13 @@ def send(folder: Path, answer: str) -> None:
             client.sendall(answer.replace("\n", " ").encode() + b"\n")
             said = client.recv(LONGEST).decode("utf-8", "replace").strip()
         except OSError as error:
-            raise Refused(f"run {folder.name} takes no answer ({error.strerror or error})", "see what it does: crashcart runs") from None
+            raise Refused(
+                f"run {folder.name} takes no answer ({error.strerror or error})", "see what it does: crashcart runs"
+            ) from None
     if said != "ok":
-        raise Refused(f"{answer!r} is not among the answers", said or "ask for the question: crashcart attach " + folder.name)
+        raise Refused(
+            f"{answer!r} is not among the answers", said or "ask for the question: crashcart attach " + folder.name
+        )
 
 
 @contextmanager

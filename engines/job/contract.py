@@ -11,9 +11,8 @@ from typing import Any, ClassVar, Protocol, TypeVar
 
 import msgspec
 
-from engines.job.errors import BadParam, CrashcartError, Failed, Refused, Stopped
+from engines.job.errors import Stopped
 from engines.job.params import Params, Secret
-
 
 # ── the plan ────────────────────────────────────────────────────────────────────────────────────────
 

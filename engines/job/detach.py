@@ -120,7 +120,8 @@ def follow(run: Run, stopped: Callable[[], bool] = lambda: False) -> Iterator[jo
     while not stopped():
         holder = run.holder()
         gone = holder is not None and not holder.alive()
-        for entry, offset in journal.read(run.journal, offset):
+        for entry, behind in journal.read(run.journal, offset):
+            offset = behind
             yield entry
             if isinstance(entry.event, LastWord):
                 return

@@ -7,6 +7,7 @@ import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import msgspec
@@ -38,8 +39,8 @@ def param(
     label: str,
     why: str,
     *,
-    ge: float | None = None,
-    le: float | None = None,
+    ge: int | None = None,
+    le: int | None = None,
     pattern: str | None = None,
     allowed: str = "",
     kind: Literal["text", "file", "folder", "output", "host", "memo"] = "text",
@@ -51,14 +52,10 @@ def param(
     label: the form's caption. why: one line under the field and the CLI's help.
     allowed: words for what is accepted, where bounds alone do not say it (a `pattern` needs them).
     """
-    return msgspec.Meta(
-        title=label,
-        description=why,
-        ge=ge,
-        le=le,
-        pattern=pattern,
-        extra={"allowed": allowed, "kind": kind, "metavar": metavar, "positional": positional},
-    )
+    extra = {"allowed": allowed, "kind": kind, "metavar": metavar, "positional": positional}
+    bounds: dict[str, Any] = {"ge": ge, "le": le, "pattern": pattern}
+    stated = {name: bound for name, bound in bounds.items() if bound is not None}
+    return msgspec.Meta(title=label, description=why, extra=extra, **stated)
 
 
 @dataclass(frozen=True)
@@ -185,6 +182,18 @@ def convert_one(field: Field, value: Any) -> Any:
         return msgspec.convert(value, field.annotation, strict=False)
     except msgspec.ValidationError:
         raise BadParam(field.name, value, field.allowed) from None
+
+
+def absolute(cls: type[Params], given: Mapping[str, Any]) -> dict[str, Any]:
+    """`given` with every path made absolute against the current folder: a run stands in a folder of its own."""
+    paths = {field.name for field in fields(cls) if field.kind in ("file", "folder", "output")}
+    return {name: _absolute(value) if name in paths else value for name, value in given.items()}
+
+
+def _absolute(value: Any) -> Any:
+    if isinstance(value, (list, tuple)):
+        return [_absolute(item) for item in value]
+    return str(Path(value).expanduser().absolute()) if isinstance(value, str) and value else value
 
 
 def plain(params: Params) -> dict[str, Any]:

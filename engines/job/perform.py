@@ -25,7 +25,6 @@ from engines.job.contract import (
     Events,
     Finished,
     LastWord,
-    Log,
     Plan,
     Progress,
     RunFailed,
@@ -33,14 +32,13 @@ from engines.job.contract import (
     Started,
     StepEnded,
     StepStarted,
-    Warned,
 )
 from engines.job.errors import CrashcartError, Failed, Refused, Stopped
 from engines.job.holder import me
 from engines.job.jobfile import open_secrets
 from engines.job.journal import Entry, Journal
-from engines.job.params import Secret, convert
 from engines.job.pace import Pace
+from engines.job.params import Secret, convert
 from engines.job.runs import Info, Run, find
 
 Listen = Callable[[Entry], None]
@@ -74,7 +72,7 @@ def perform(
     plan: Plan | None = None,
     stop: Stop | None = None,
     secrets: Mapping[str, Secret] | None = None,
-    listen: Listen = lambda entry: None,
+    listen: Listen | None = None,
     answer_within: float = 1800.0,
 ) -> AnyEvent:
     """Perform `run` to its last word, which is returned; every event goes to the journal and then to `listen`.
@@ -89,7 +87,7 @@ def perform(
     except Refused as refused:
         return RunFailed(why=refused.why, what_helps=refused.what_helps, refused=True)
     try:
-        record = _Record(run, journal, listen)
+        record = _Record(journal, listen)
         with Listener(run.folder / "answer.sock", answer_within) as listener:
             last = _last_word(record, run, engine, plan, stop, secrets or {}, listener)
         record.write(last)
@@ -100,17 +98,16 @@ def perform(
 
 @dataclass
 class _Record:
-    run: Run
     journal: Journal
-    listen: Listen
-    warned: bool = False
-    stepping: bool = False
+    listen: Listen | None
     begun: bool = False
 
     def write(self, event: AnyEvent) -> None:
         """Journal first, then tell whoever listens: a dead screen must not cost the record."""
         self.begun = self.begun or isinstance(event, StepStarted)
-        self.listen(self.journal.write(event))
+        entry = self.journal.write(event)
+        if self.listen:
+            self.listen(entry)
 
 
 def _last_word(
@@ -153,7 +150,7 @@ def _last_word(
         return RunFailed(why=failed.why, what_helps=failed.what_helps, left_behind=failed.left_behind)
     except CrashcartError as error:
         return RunFailed(why=str(error))
-    except Exception as error:  # the last word must come whatever an engine raises; the details go to a file
+    except Exception as error:  # noqa: BLE001  the last word must come whatever an engine raises; the details go to a file
         return _crash(run, error)
 
 
@@ -227,7 +224,7 @@ def outliving(stop: Stop) -> Iterator[None]:
         yield
         return
 
-    def asked(number: int, frame: FrameType | None) -> None:
+    def asked(_number: int, _frame: FrameType | None) -> None:
         stop.ask()
 
     handlers: dict[int, Any] = {signal.SIGINT: asked, signal.SIGTERM: asked}

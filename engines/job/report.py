@@ -9,6 +9,8 @@ import msgspec
 
 from engines.job import journal
 from engines.job.contract import (
+    Answered,
+    Asked,
     BytesChange,
     Change,
     CommandChange,
@@ -23,8 +25,6 @@ from engines.job.contract import (
     StepStarted,
     TextChange,
     Warned,
-    Answered,
-    Asked,
 )
 from engines.job.diff import unified
 from engines.job.runs import Info, Run, status_of

@@ -1,4 +1,4 @@
-"""The record of runs on disk: one folder a run, found again by name, with a status that a killed process cannot fake."""
+"""The record of runs on disk: one folder a run, found by name, with a status that a killed process cannot fake."""
 
 from __future__ import annotations
 
@@ -11,7 +11,18 @@ from pathlib import Path
 import msgspec
 
 from engines.job import journal
-from engines.job.contract import Asked, Finished, LastWord, Plan, RunFailed, RunStopped, Started, StepEnded, StepStarted, Warned
+from engines.job.contract import (
+    Asked,
+    Finished,
+    LastWord,
+    Plan,
+    RunFailed,
+    RunStopped,
+    Started,
+    StepEnded,
+    StepStarted,
+    Warned,
+)
 from engines.job.errors import Refused
 from engines.job.holder import Holder
 from engines.job.jobfile import Job, dump, parse
@@ -137,7 +148,9 @@ def create(job: Job, target: str, *, mode: str = "do", earlier: str = "", review
         run.keep("job.yaml", dump(job).encode())
         run.keep("run.json", msgspec.json.encode(info))
     except OSError as error:
-        raise Refused(f"{home()}: {error.strerror}", "make room or set XDG_STATE_HOME to a folder that can be written") from None
+        raise Refused(
+            f"{home()}: {error.strerror}", "make room or set XDG_STATE_HOME to a folder that can be written"
+        ) from None
     return run
 
 
@@ -171,7 +184,9 @@ def find(name: str) -> Run:
     if len(close) == 1:
         return close[0]
     if close:
-        raise Refused(f"{name} fits {len(close)} runs", "give more of the name: " + ", ".join(run.id for run in close[:3]))
+        raise Refused(
+            f"{name} fits {len(close)} runs", "give more of the name: " + ", ".join(run.id for run in close[:3])
+        )
     raise Refused(f"no run is called {name!r}", "see them all: crashcart runs")
 
 

@@ -68,15 +68,20 @@ def _group(kind: str, lines: list[str], folder: Path) -> str:
             head = "".join(f"<th>{cell}</th>" for cell in rows[0])
             return f"<table><tr>{head}</tr>{''.join(f'<tr>{row}</tr>' for row in cells)}</table>"
         case "list":
-            items = [f'<li style="margin-left:{len(line) - len(line.lstrip())}em">{_words(line.lstrip()[2:])}</li>' for line in lines]
-            return f"<ul>{''.join(items)}</ul>"
+            return "<ul>" + "".join(_item(line) for line in lines) + "</ul>"
         case "numbers":
-            return f"<ol>{''.join(f'<li>{_words(line.split(". ", 1)[1])}</li>' for line in lines)}</ol>"
+            texts = [_words(line.partition(". ")[2]) for line in lines]
+            return "<ol>" + "".join(f"<li>{text}</li>" for text in texts) + "</ol>"
         case "picture":
             return "".join(_picture(line, folder) for line in lines)
         case "text":
             return "".join(_text(line) for line in lines)
     return ""
+
+
+def _item(line: str) -> str:
+    text = line.lstrip()
+    return f'<li style="margin-left:{len(line) - len(text)}em">{_words(text[2:])}</li>'
 
 
 def _text(line: str) -> str:

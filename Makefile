@@ -1,0 +1,51 @@
+# Two commands: `make run` opens the suite (or rehearses every task where there is no terminal), `make test` tests it.
+
+PYTHON := .venv/bin/python
+SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+APT := $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Use-Pty=0
+
+CORE := python3-venv python3-guestfs linux-image-amd64 qemu-system-x86 qemu-utils isolinux syslinux-common syslinux \
+	nasm mtools openssh-client
+TEST := genisoimage xorriso dosbox ovmf dosfstools tmux curl librsvg2-bin
+
+.PHONY: run test check bench soak setup screenshots
+.DELETE_ON_ERROR:
+
+run: .setup-core
+	@if [ -t 0 ] && [ -t 1 ]; then $(PYTHON) -m tui; else $(PYTHON) -m engines.cli rehearse; fi
+
+setup: .setup-core
+
+# The machine's own python3: python3-guestfs exists for no other.
+.setup-core: pyproject.toml Makefile
+	@echo "crashcart installs from Debian: $(CORE)"
+	@echo "and from PyPI, into .venv: $$(sed -n '/^dependencies/,/^]/p' pyproject.toml | grep -o '"[^"]*"' | tr '\n' ' ')"
+	@if [ -t 0 ] && [ -t 1 ]; then printf 'go on? [y/N] '; read answer; [ "$$answer" = y ]; fi
+	@dpkg-query -W $(CORE) >/dev/null 2>&1 || { $(APT) update && $(APT) install -y --no-install-recommends $(CORE) >/dev/null; }
+	@[ -x $(PYTHON) ] || /usr/bin/python3 -m venv --system-site-packages .venv
+	@$(PYTHON) -m pip install -q --disable-pip-version-check -e .
+	@touch $@
+
+.setup-test: .setup-core
+	@dpkg-query -W $(TEST) >/dev/null 2>&1 || { $(APT) update && $(APT) install -y --no-install-recommends $(TEST) >/dev/null; }
+	@$(PYTHON) -m pip install -q --disable-pip-version-check -e '.[test]'
+	@touch $@
+
+check: .setup-test
+	$(PYTHON) -m ruff format --check -q .
+	$(PYTHON) -m ruff check -q .
+	$(PYTHON) -m mypy
+	.venv/bin/lint-imports --no-cache
+
+test: check
+	$(PYTHON) -m screenshots.make --check
+	$(PYTHON) -m pytest -m "not soak"
+
+bench: .setup-test
+	$(PYTHON) -m tests.benchmarks
+
+soak: .setup-test
+	$(PYTHON) -m pytest -m soak
+
+screenshots: .setup-test
+	$(PYTHON) -m screenshots.make

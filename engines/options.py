@@ -1,0 +1,64 @@
+"""Command-line options of a task, made from its declared parameters."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from typing import Any
+
+from engines.job.errors import BadParam
+from engines.job.params import Field, Params, Secret, fields
+
+
+def add(parser: argparse.ArgumentParser, cls: type[Params]) -> None:
+    """Give `parser` one option a parameter; values stay text, so that `convert` has the one set of error words."""
+    for field in fields(cls):
+        if field.shape == "secret":
+            parser.add_argument(f"{field.flag}-file", metavar="FILE", help=f"{field.why} (first line of a 0600 file)")
+            parser.add_argument(f"{field.flag}-fd", metavar="N", type=int, help="the same from an open file descriptor")
+            continue
+        how: dict[str, Any] = {"help": _help(field)}
+        if field.shape == "flag":
+            how["action"] = argparse.BooleanOptionalAction
+        else:
+            how["metavar"] = "{" + ",".join(field.choices) + "}" if field.choices else field.metavar
+        if field.shape == "list":
+            how["action"] = "append"
+        if field.positional:
+            parser.add_argument(field.name, **how)
+        else:
+            parser.add_argument(field.flag, dest=field.name, default=None, **how)
+
+
+def _help(field: Field) -> str:
+    words = field.why
+    if not field.required and field.default not in (None, "", (), False):
+        words += f" (default: {'yes' if field.default is True else field.default})"
+    return words.replace("%", "%%")  # argparse formats help texts
+
+
+def given(parsed: argparse.Namespace, cls: type[Params]) -> dict[str, Any]:
+    """What the command line gave, as plain values; a secret as `<name>_file`, or opened where it came by descriptor."""
+    found: dict[str, Any] = {}
+    for field in fields(cls):
+        if field.shape == "secret":
+            path, number = getattr(parsed, f"{field.name}_file"), getattr(parsed, f"{field.name}_fd")
+            if number is not None:
+                found[field.name] = _from_descriptor(field.name, number)
+            elif path:
+                found[field.name + "_file"] = str(Path(path).absolute())
+        elif (value := getattr(parsed, field.name)) is not None:
+            found[field.name] = value
+    return found
+
+
+def _from_descriptor(name: str, number: int) -> Secret:
+    try:
+        with os.fdopen(number, "rb", closefd=False) as stream:
+            line = stream.readline(4096).decode("utf-8", "replace").rstrip("\r\n")
+    except OSError as error:
+        raise BadParam(f"{name}_fd", number, f"an open file descriptor ({error.strerror})") from None
+    if not line:
+        raise BadParam(f"{name}_fd", number, "a descriptor with the secret on its first line")
+    return Secret(line)
