@@ -43,6 +43,8 @@ from engines.job.runs import Info, Run, find
 
 Listen = Callable[[Entry], None]
 
+WORK_IS_DONE = "the work is done and only its report is left"
+
 
 @dataclass
 class Stop:
@@ -187,8 +189,8 @@ def _drive(work: Events, record: _Record, plan: Plan, stop: Stop, listener: List
             match event:
                 case StepStarted(step=step):
                     stop.enter(no_stop.get(step, ""))
-                case StepEnded():
-                    stop.enter("")
+                case StepEnded(step=step):
+                    stop.enter(WORK_IS_DONE if step == plan.steps[-1].id else "")
                 case Asked():
                     answer = listener.wait(event, stop.cancel)
                     record.write(Answered(text="" if event.secret else answer))
