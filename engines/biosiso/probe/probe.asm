@@ -1,10 +1,10 @@
 ; The boot probe: a 1.44 MB boot floppy that stands where the DOS floppy will stand (isolinux, memdisk, BTDSK.IMG).
 ;
-; It finds the booted CD the way ELTORITO.SYS does (INT 13h AX=4B01h, AH=48h wants 2048-byte sectors, AH=42h reads),
+; It finds the booted CD the way ELTORITO.SYS does (INT 13h AX=4B01h names the drive, AH=42h must read 2048 bytes),
 ; tells on COM1 and on the screen what lies in its root, sums every file there, prints the batches, and then shows
 ; a prompt at which the steps of a real session can be rehearsed: dir, ver, NAME.BAT ROM, exit.
 ;
-; It proves: the disc boots, memdisk starts the floppy, a DOS driver of this kind can read the CD, the names and bytes.
+; It proves: the disc boots, memdisk starts the floppy, a DOS driver of that kind can read the CD, the names and bytes.
 ; It does NOT prove that a DOS runs the batch (it only follows ECHO, GOTO and the flasher's line itself), that the
 ; vendor's flasher runs, or that a firmware is written: AFUDOSU is played by a stand-in that reads the ROM and sums it.
 ;
@@ -276,6 +276,8 @@ run_batch:
         call copy
 .find:  call find_wanted
         jc .unknown
+        call is_batch
+        jc .unknown
         call load_batch
         jc .unknown
         mov byte [fuel], 200            ; lines; a batch that loops ends here
@@ -480,41 +482,48 @@ expand: mov di, expanded
 ; ---- the CD -----------------------------------------------------------------------------------------------------
 
 ; carry: no CD of this boot. Else [drive], and the primary volume descriptor in IOSEG.
+; As ELTORITO.SYS does: from FFh down to 80h the first drive that fills the packet counts (its size byte tells, since
+; some BIOSes leave the carry as it was), and the drive that the packet names is then the only one tried. Under floppy
+; emulation that is drive 0, the floppy, and no CD is reached.
 find_cd:
-        mov byte [drive], 80h
-.next:  mov word [status], 13h          ; the packet's size, and its rest is the BIOS's
+        mov dl, 0FFh
+.next:  mov byte [status], 0
         mov ax, 4B01h
-        mov dl, [drive]
         mov si, status
+        push dx
         int 13h
-        jc .no
-        mov ax, 4800h
-        mov dl, [drive]
-        mov word [params], 1Ah
-        mov word [params + 18h], 0
-        mov si, params
-        int 13h
-        jc .no
-        cmp word [params + 18h], 2048
-        jne .no
+        pop dx
+        mov al, [status]
+        sub al, 13h
+        cmp al, 20h - 13h
+        jbe .named
+        dec dl
+        js .next
+.none:  stc
+        ret
+.named: mov al, [status + 2]
+        mov [drive], al
+        push ds
+        mov ax, IOSEG
+        mov ds, ax
+        mov byte [2047], 0A5h           ; zero in a descriptor: shows that the whole 2048 bytes came
+        pop ds
         mov eax, 16
         mov cx, 1
         mov bx, IOSEG
         call read
-        jc .no
+        jc .none
         push ds
         mov ax, IOSEG
         mov ds, ax
+        cmp byte [2047], 0
+        jne .end
         cmp dword [0], 'CD0' << 8 | 1
-        jne .other
+        jne .end
         cmp word [4], '01'
-.other: pop ds
-        je .yes
-.no:    inc byte [drive]
-        jnz .next
-        stc
-        ret
-.yes:   clc
+.end:   pop ds
+        jne .none
+        clc
         ret
 
 ; eax: sector, cx: sectors, bx: segment; carry: unreadable
@@ -1063,8 +1072,7 @@ rec_lba   resd 1
 rec_size  resd 1
 left      resd 1
 sector    resd 1
-status    resb 20
-params    resb 66
+status    resb 32
 typed     resb 80
 word1     resb 64
 word2     resb 64
