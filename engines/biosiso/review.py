@@ -10,26 +10,15 @@ from typing import Any
 
 import msgspec
 
-from engines.biosiso import board, dos, firmware, iso, layout, names, place, rom, switches, texts
+from engines.biosiso import board, dos, fat16, firmware, iso, layout, names, place, rom, stick, switches, texts, uefi
 from engines.biosiso.layout import Entry
+from engines.biosiso.making import Detail
 from engines.biosiso.order import BuildParams
 from engines.job.contract import BytesChange, Change, Choice, Option, Plan, Step, TextChange
 from engines.job.errors import BadParam, Refused
 from engines.job.params import plain
 
 EPOCH_LEAST, EPOCH_MOST = 315532800, 4102444799  # 1980 (FAT) to 2099, Unix s
-
-
-class Detail(msgspec.Struct, frozen=True, kw_only=True):
-    """What `execute` needs: the disc, where it goes, and what was there."""
-
-    disc: iso.Disc
-    output: str
-    was: str
-    rom: str
-    dos_kind: str
-    boot_test: bool
-    form: layout.Form
 
 
 def plan(params: BuildParams, check: Callable[[], None]) -> Plan:
@@ -41,12 +30,12 @@ def plan(params: BuildParams, check: Callable[[], None]) -> Plan:
     picked = rom.pick(kit.roms, params.rom, kit.path)
     warnings = list(board.judge(picked, params.board.strip(), params.board_checked))
     _refuse_writers(kit, params.form)
-    system = dos.read(Path(params.dos), check)
+    system = dos.read(Path(params.dos), check, from_cd=params.form != "stick")
     extra = layout.added(params.add, check)
     line = kit.vendor_line()
     offered = switches.offered(line.switches if line else "")
     warnings += [*switches.warnings(chosen, offered), *_warnings(kit, params.form), *system.warnings]
-    entries = layout.named(layout.kept(kit, picked, extra), kit)
+    entries = layout.named(layout.kept(kit, picked, extra), kit, RESERVED[params.form])
     told = texts.Told(
         rom=_disc_rom(entries, picked),
         rom_vendor=picked.name.rpartition("/")[2],
@@ -60,31 +49,21 @@ def plan(params: BuildParams, check: Callable[[], None]) -> Plan:
         renamed=layout.renamed(entries),
         warnings=tuple(warnings),
     )
-    disc = _disc(kit, picked, system, entries, told)
-    _refuse_place(output, params, disc)
+    detail = _detail(params, output, system, entries, told, _epoch(os.environ, kit, picked))
+    _refuse_place(output, params, detail)
     return Plan(
         task="biosiso",
         target=str(output),
         params=plain(params),
         steps=_steps(params),
-        changes=tuple(_changes(output, disc)),
-        facts=tuple(_facts(kit, picked, system, told, disc)),
+        changes=tuple(_changes(output, detail)),
+        facts=tuple(_facts(kit, picked, system, told, detail)),
         choices=_choices(chosen, offered),
         warnings=tuple(warnings),
         undo=_undo(output),
         confirm=output.name if place.identity(output) else "",
-        detail=msgspec.to_builtins(
-            Detail(
-                disc=disc,
-                output=str(output),
-                was=place.identity(output),
-                rom=told.rom,
-                dos_kind=system.kind,
-                boot_test=params.boot_test,
-                form=params.form,
-            )
-        ),
-        state=_state(output, kit, system, disc),
+        detail=msgspec.to_builtins(detail),
+        state=_state(output, kit, system, detail),
     ).sealed()
 
 
@@ -143,16 +122,30 @@ def _refuse_writers(kit: firmware.Kit, form: layout.Form) -> None:
             )
 
 
-def _refuse_place(output: Path, params: BuildParams, disc: iso.Disc) -> None:
+def _refuse_place(output: Path, params: BuildParams, detail: Detail) -> None:
     for given in (params.firmware, params.dos, *params.add):
         if output.exists() and Path(given).exists() and output.samefile(given):
             raise Refused(f"output {output} is the input {given}", "name an output somewhere else")
     room = os.statvfs(output.parent)
-    free, needed = room.f_bavail * room.f_frsize, iso.size(disc.entries)
+    free, needed = room.f_bavail * room.f_frsize, _needed(detail)
     if free < needed:
         raise Refused(
             f"{output.parent} has {free} bytes free, the disc needs {needed}", "make room, or name another output"
         )
+
+
+def _size(detail: Detail) -> int:
+    """Bytes of the finished disc, rounded up."""
+    volume = 0
+    if detail.volume:
+        shape = fat16.layout(detail.volume) if detail.form == "stick" else uefi.shape(detail.volume)
+        volume = shape.total * fat16.SECTOR
+    return iso.size(detail.disc.entries) + volume
+
+
+def _needed(detail: Detail) -> int:
+    """Bytes that a build takes beside the output: with a FAT volume or a boot test there are two copies for a while."""
+    return _size(detail) * (2 if detail.volume or detail.boot_test else 1)
 
 
 # ── decisions ───────────────────────────────────────────────────────────────────────────────────────
@@ -163,19 +156,43 @@ def _disc_rom(entries: list[Entry], picked: rom.Rom) -> str:
     return next(entry.disc for entry in entries if entry.disc == names.disc_path(picked.name.rpartition("/")[2]))
 
 
-def _disc(kit: firmware.Kit, picked: rom.Rom, system: dos.Dos, entries: list[Entry], told: texts.Told) -> iso.Disc:
+def _detail(
+    params: BuildParams, output: Path, system: dos.Dos, vendor: list[Entry], told: texts.Told, epoch: int
+) -> Detail:
     own = [
         layout.of_text("AUTORUN.BAT", texts.autorun_bat(told)),
         layout.of_text("AMI2.BAT", texts.ami2_bat(told.switches)),
         layout.of_text("README.TXT", texts.readme_txt(told)),
     ]
-    everything = [*layout.boot_entries(system), *own, *entries]
-    everything.append(layout.of_text("MANIFEST.TXT", texts.manifest_txt(told, layout.listing(everything))))
-    return iso.Disc(
-        entries=tuple(everything),
-        volume=re.sub(r"[^A-Z0-9_]", "_", told.rom.upper())[:16],
-        epoch=_epoch(os.environ, kit, picked),
+    volume: list[Entry] = []
+    if params.form == "stick":
+        volume = stick.ram_entries(system, own, vendor)
+        files, listed = [*stick.disc_boot_entries(), own[2]], volume
+    else:
+        files = listed = [*layout.boot_entries(system), *own, *vendor]
+    manifest = layout.of_text("MANIFEST.TXT", texts.manifest_txt(told, layout.listing(listed)))
+    if params.form == "stick":
+        volume = [*volume, manifest]
+    if params.form == "dual":
+        volume = uefi.entries([own[2], manifest], vendor, told.rom)
+    return Detail(
+        disc=iso.Disc(
+            entries=(*files, manifest),
+            volume=re.sub(r"[^A-Z0-9_]", "_", told.rom.upper())[:16],
+            epoch=epoch,
+            hybrid=params.form == "stick",
+        ),
+        volume=tuple(volume),
+        output=str(output),
+        was=place.identity(output),
+        rom=told.rom,
+        dos_kind=system.kind,
+        boot_test=params.boot_test,
+        form=params.form,
     )
+
+
+RESERVED = {"cd": (), "stick": stick.RESERVED, "dual": ("STARTUP.NSH", uefi.MARK)}
 
 
 def _epoch(environment: Mapping[str, str], kit: firmware.Kit, picked: rom.Rom) -> int:
@@ -192,7 +209,10 @@ def _epoch(environment: Mapping[str, str], kit: firmware.Kit, picked: rom.Rom) -
 
 def _steps(params: BuildParams) -> tuple[Step, ...]:
     test = (Step(id="boot", title="Boot it in an emulated machine"),) if params.boot_test else ()
+    words = {"stick": "Make the RAM disk", "dual": "Make the UEFI boot image"}
+    image = (Step(id="image", title=words[params.form]),) if params.form in words else ()
     return (
+        *image,
         Step(id="write", title="Write the disc beside the output"),
         Step(id="verify", title="Read every file back and compare"),
         *test,
@@ -235,7 +255,7 @@ def _undo(output: Path) -> str:
 
 
 def _facts(
-    kit: firmware.Kit, picked: rom.Rom, system: dos.Dos, told: texts.Told, disc: iso.Disc
+    kit: firmware.Kit, picked: rom.Rom, system: dos.Dos, told: texts.Told, detail: Detail
 ) -> list[tuple[str, str]]:
     line = kit.vendor_line()
     here = board.here()
@@ -251,7 +271,7 @@ def _facts(
         ("Line on the disc", f"afudosu.exe %1 {told.switches} ({told.picked_by})"),
         ("To type in DOS", texts.command(told)),
         ("DOS", f"{system.words}, {system.size} bytes, sha256 {system.sha256}"),
-        ("Disc", f"{len(disc.entries)} files, about {iso.size(disc.entries)} bytes, volume {disc.volume}"),
+        ("Disc", f"{_words(detail)}, volume {detail.disc.volume}"),
     ]
     facts += [("This machine's board", f"{here} (only to compare; the disc may be for another)")] if here else []
     facts += (
@@ -268,16 +288,21 @@ def _facts(
     return facts
 
 
+def _words(detail: Detail) -> str:
+    kinds = {"cd": "", "stick": " in a RAM disk", "dual": " and a UEFI boot image"}
+    return f"{len(detail.seen())} files{kinds[detail.form]}, about {_size(detail)} bytes"
+
+
 def _for_boards(picked: rom.Rom) -> str:
     return ", ".join(board.boards_of(picked)) or f"{picked.stem.upper()}?"
 
 
-def _changes(output: Path, disc: iso.Disc) -> list[Change]:
-    size = iso.size(disc.entries)
+def _changes(output: Path, detail: Detail) -> list[Change]:
+    size = _size(detail)
     old = output.stat().st_size if output.exists() else None
-    summary = f"a bootable disc of {len(disc.entries)} files, about {size} bytes"
+    summary = f"a bootable disc: {_words(detail)}"
     changes: list[Change] = [BytesChange(target=str(output), summary=summary, before_size=old, after_size=size)]
-    for entry in disc.entries:
+    for entry in {entry.disc: entry for entry in (*detail.disc.entries, *detail.volume)}.values():
         if entry.disc in ("AMI2.BAT", "AUTORUN.BAT", "ISOLINUX/ISOLINUX.CFG"):
             changes.append(
                 TextChange(target=f"disc/{entry.disc}", before=None, after=_shown(entry.source.text.encode()))
@@ -301,11 +326,12 @@ def _shown(content: bytes) -> str:
     return content.decode("cp437").replace("\r\n", "\n")
 
 
-def _state(output: Path, kit: firmware.Kit, system: dos.Dos, disc: iso.Disc) -> dict[str, Any]:
+def _state(output: Path, kit: firmware.Kit, system: dos.Dos, detail: Detail) -> dict[str, Any]:
     return {
         "firmware": {"sha256": kit.sha256, "files": {member.name: member.sha256 for member in kit.members}},
         "dos": system.sha256,
-        "disc": {entry.disc: entry.sha256 for entry in disc.entries},
-        "epoch": disc.epoch,
+        "disc": {entry.disc: entry.sha256 for entry in detail.disc.entries},
+        "volume": {entry.disc: entry.sha256 for entry in detail.volume},
+        "epoch": detail.disc.epoch,
         **place.state(output),
     }

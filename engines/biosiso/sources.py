@@ -24,11 +24,12 @@ def nothing() -> None:
 class Source(msgspec.Struct, frozen=True, kw_only=True):
     """One stream of bytes.
 
-    kind: `file` is `path`; `member` is `member` of the zip at `path`; `text` is `text` in ASCII.
+    kind: `file` is `path`; `member` is `member` of the zip at `path`;
+    `floppy` is `member` of the FAT image at `path`; `text` is `text` in ASCII.
     crlf: a batch file whose LF line ends become CRLF.
     """
 
-    kind: Literal["file", "member", "text"]
+    kind: Literal["file", "member", "floppy", "text"]
     path: str = ""
     member: str = ""
     text: str = ""
@@ -48,6 +49,8 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
         try:
             if self.kind == "file":
                 return Path(self.path).open("rb", buffering=0)
+            if self.kind == "floppy":
+                return _on_floppy(self.path, self.member)
             return _member(self.path, self.member)
         except (OSError, KeyError, RuntimeError) as error:
             raise Failed(f"{self.name} cannot be read: {error}", "put it back and start again") from None
@@ -55,7 +58,9 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def name(self) -> str:
         """What errors call it."""
-        return {"file": self.path, "member": f"{self.member} in {self.path}", "text": "a generated text"}[self.kind]
+        if self.kind == "text":
+            return "a generated text"
+        return f"{self.member} in {self.path}" if self.member else self.path
 
     def digest(self, check: Callable[[], None] = nothing) -> tuple[int, str]:
         """(bytes, SHA-256 hex) of everything it gives. Raises Failed, and whatever `check` raises."""
@@ -72,6 +77,16 @@ def _member(path: str, member: str) -> BinaryIO:
     finally:
         archive.close()  # the open member keeps its own hold on the file
     return cast(BinaryIO, opened)
+
+
+def _on_floppy(path: str, member: str) -> BinaryIO:
+    from engines.biosiso import fat
+
+    try:
+        volume = fat.volume(Path(path).read_bytes())
+        return io.BytesIO(volume.read(next(file for file in volume.files() if file.path == member)))
+    except (fat.NoFat, StopIteration) as error:
+        raise KeyError(f"{member} ({error})") from None
 
 
 def digest(stream: BinaryIO, name: str, check: Callable[[], None] = nothing) -> tuple[int, str]:
