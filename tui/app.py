@@ -174,12 +174,15 @@ class Suite(App[str]):
         while run.info().mode != "do":  # what is taken up or back is always the run that had the plan
             run = runs.find(run.info().earlier)
         info, plan = run.info(), run.plan()
-        word = Path(info.target).name or info.target
         words = one_line(f"{info.task} {info.target}") + (
             f"\n\n{one_line(plan.undo)}" if plan and mode == "undo" else ""
         )
         title = "Take this run back" if mode == "undo" else "Resume this run"
-        if not await self.push_screen_wait(TypedWord(title, words, word)):
+        word = Path(info.target).name if mode == "undo" else plan.confirm if plan else ""
+        asked = (
+            TypedWord(title, words, word) if word else Choosing(title, words, [Row("Not now", "-"), Row(title, mode)])
+        )
+        if await self.push_screen_wait(asked) in ("", "-"):
             return
         worker = self._begin(run, mode)
         try:

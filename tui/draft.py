@@ -71,7 +71,7 @@ def typed(declared: Field, raw: Raw | None) -> Any:
         return Secret(str(raw))
     if declared.shape == "list" and isinstance(raw, str):
         return convert_one(declared, parts(raw))
-    if declared.kind in ("file", "folder", "output") and isinstance(raw, str):
+    if isinstance(raw, str) and (declared.shape in ("int", "float") or declared.kind in ("file", "folder", "output")):
         raw = raw.strip()
     return convert_one(declared, raw)
 

@@ -54,7 +54,7 @@ class Entry(Vertical):
     def _caption(self) -> str:
         hints = {"list": "several, with commas between", "secret": "not shown"}
         told = [hints[self.field.shape]] if self.field.shape in hints else []
-        told += [] if self.field.required or self.field.shape == "choice" else ["may stay empty"]
+        told += ["may stay empty"] if not self.field.required and self.field.default in (None, "", ()) else []
         return self.field.label + (f"  ({'; '.join(told)})" if told else "")
 
     @property

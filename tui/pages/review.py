@@ -28,6 +28,7 @@ from tui.widgets.menu import Row
 from tui.widgets.pick import Pick
 
 COMPLETE = "This is everything that will change. Nothing has been touched yet."
+SETTLE = 0.7  # s that a plan stands before ^n starts it: ^n also came here, and a held key repeats
 LOOKING = "Looking, not touching. Nothing has been changed."
 
 
@@ -51,6 +52,7 @@ class ReviewPage(Page):
         self.looking: Worker[detach.Planned] | None = None
         self.starting = False
         self.since = 0.0
+        self.settled = False
 
     def compose(self) -> ComposeResult:
         yield Sheet()
@@ -77,7 +79,7 @@ class ReviewPage(Page):
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         looking = self.looking is not None
         wanted = {
-            "start": self.draft.plan is not None and not looking and not self.starting,
+            "start": self.draft.plan is not None and self.settled and not self.starting,
             "save": self.draft.plan is not None and not looking,
             "stop_looking": looking,
             "look": not looking and not self.starting,
@@ -88,7 +90,7 @@ class ReviewPage(Page):
 
     def action_look(self) -> None:
         """Plan anew."""
-        self.draft.plan = None
+        self.draft.plan, self.settled = None, False
         try:
             job = self.draft.job()
         except BadParam as bad:
@@ -142,6 +144,11 @@ class ReviewPage(Page):
         self.draft.plan = planned.plan
         self.post_message(self.Why(COMPLETE))
         self._show(*drawn.widgets(planned.plan), self._ending(planned.plan))
+        self.set_timer(SETTLE, self._settle)
+
+    def _settle(self) -> None:
+        self.settled = self.draft.plan is not None
+        self.refresh_bindings()
 
     def _ending(self, plan: Plan) -> Static:
         start = f"You will be asked to type  {plan.confirm}  before anything starts." if plan.confirm else ""

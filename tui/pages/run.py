@@ -39,7 +39,10 @@ class RunPage(Page):
     A task's own page overrides `measured` (and `compose`, for widgets that show the readings).
     """
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+x", "stop", "Stop the run", priority=True)]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+x", "stop", "Stop the run", priority=True),
+        Binding("ctrl+n", "answer", "Answer"),
+    ]
 
     def __init__(self, draft: Draft | None = None, run: Run | None = None) -> None:
         super().__init__("Run", GOES_ON)
@@ -91,7 +94,8 @@ class RunPage(Page):
         """A reading, for a task's own page."""
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        return not self.ended if action == "stop" else True
+        wanted = {"stop": not self.ended, "answer": self.asking is not None}
+        return wanted.get(action, True)
 
     # ── following ───────────────────────────────────────────────────────────────────────────────────
 
@@ -148,6 +152,11 @@ class RunPage(Page):
         if self.asking and isinstance(self.app.screen, Typing | Choosing):
             self.app.screen.dismiss("")
         self.asking = self.story.question
+        self.refresh_bindings()
+        self.action_answer()
+
+    def action_answer(self) -> None:
+        """Show the run's question again."""
         if self.asking:
             self._answer(self.asking)
 

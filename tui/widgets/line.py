@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+from rich.cells import cell_len
 from textual import work
 from textual.binding import Binding, BindingType
 from textual.message import Message
@@ -72,6 +73,10 @@ class Line(Input):
         super().__init__(value, id=id, password=password, compact=True, select_on_focus=False)
         self.kind = kind
         self.cursor_blink = False  # each blink is bytes on a serial line
+
+    def on_resize(self) -> None:
+        """A long path shows its end, which says more than its beginning."""
+        self.scroll_to(x=max(0, cell_len(self.value) + 1 - self.size.width), animate=False, force=True)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         if action == "complete":
