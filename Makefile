@@ -4,9 +4,11 @@ PYTHON := .venv/bin/python
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 APT := $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Use-Pty=0
 
-CORE := python3-venv python3-guestfs linux-image-amd64 qemu-system-x86 qemu-utils isolinux syslinux-common syslinux \
+have = [ $$(dpkg-query -W -f='$${db:Status-Abbrev}\n' $(1) 2>/dev/null | grep -c ^ii) = $(words $(1)) ]
+
+CORE := python3-venv python3-guestfs qemu-system-x86 qemu-utils isolinux syslinux-common syslinux \
 	nasm mtools openssh-client
-TEST := genisoimage xorriso dosbox ovmf dosfstools tmux curl librsvg2-bin
+TEST := linux-image-amd64 genisoimage xorriso dosbox ovmf dosfstools tmux curl librsvg2-bin
 
 .PHONY: run test check bench soak setup screenshots
 .DELETE_ON_ERROR:
@@ -21,13 +23,13 @@ setup: .setup-core
 	@echo "crashcart installs from Debian: $(CORE)"
 	@echo "and from PyPI, into .venv: $$(sed -n '/^dependencies/,/^]/p' pyproject.toml | grep -o '"[^"]*"' | tr '\n' ' ')"
 	@if [ -t 0 ] && [ -t 1 ]; then printf 'go on? [y/N] '; read answer; [ "$$answer" = y ]; fi
-	@dpkg-query -W $(CORE) >/dev/null 2>&1 || { $(APT) update && $(APT) install -y --no-install-recommends $(CORE) >/dev/null; }
+	@$(call have,$(CORE)) || { $(APT) update && $(APT) install -y --no-install-recommends $(CORE) >/dev/null; }
 	@[ -x $(PYTHON) ] || /usr/bin/python3 -m venv --system-site-packages .venv
 	@$(PYTHON) -m pip install -q --disable-pip-version-check -e .
 	@touch $@
 
 .setup-test: .setup-core
-	@dpkg-query -W $(TEST) >/dev/null 2>&1 || { $(APT) update && $(APT) install -y --no-install-recommends $(TEST) >/dev/null; }
+	@$(call have,$(TEST)) || { $(APT) update && $(APT) install -y --no-install-recommends $(TEST) >/dev/null; }
 	@$(PYTHON) -m pip install -q --disable-pip-version-check -e '.[test]'
 	@touch $@
 

@@ -231,7 +231,6 @@ def _report(parsed: argparse.Namespace) -> int:
 
 def _doctor(parsed: argparse.Namespace) -> int:
     from engines import doctor
-
     from engines.narrate import say
 
     findings = doctor.examine(lambda name: say(f"trying {name}"))

@@ -197,10 +197,11 @@ def followed_up() -> dict[str, str]:
 
 
 def interrupted(target: str = "") -> Iterator[Run]:
-    """Runs that were killed and neither resumed nor undone since, of one target or of all."""
+    """Runs that were killed with a plan in hand and neither resumed nor undone since, of one target or of all."""
     later = followed_up()
     for run in every():
-        if run.id not in later and (not target or run.info().target == target) and run.status() == "interrupted":
+        wanted = run.id not in later and (not target or run.info().target == target)
+        if wanted and run.plan() is not None and run.status() == "interrupted":
             yield run
 
 

@@ -1,1 +1,1 @@
-"""Lab targets that tasks are rehearsed on: made on the spot, thrown away afterwards."""
+"""Embedded lab targets: something to try each task on without a patient."""

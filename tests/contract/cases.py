@@ -1,0 +1,102 @@
+"""The tasks that the contract suite holds to their promises, each with a target made for it."""
+
+from __future__ import annotations
+
+import atexit
+import hashlib
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from engines import tasks
+from engines.job.contract import Engine
+from engines.job.jobfile import Job
+from engines.job.params import Params, convert
+from engines.rehearsal import firmware
+from tests.contract.copier import Copier
+
+
+@dataclass(frozen=True)
+class Case:
+    """One task. `stage` fills an empty folder and gives the parameters; `wrong` changes them into refusals."""
+
+    name: str
+    engine: Callable[[], Engine[Any]]
+    stage: Callable[[Path], dict[str, Any]]
+    wrong: tuple[dict[str, Any], ...]
+
+    def job(self, folder: Path) -> Job:
+        folder.mkdir(parents=True, exist_ok=True)
+        return Job(task=self.engine().name, params=self.stage(folder))
+
+    def params(self, job: Job) -> Params:
+        params: Params = convert(self.engine().params, job.params)
+        return params
+
+
+def copied(folder: Path) -> dict[str, Any]:
+    (folder / "source").write_text("cold console")
+    (folder / "out").write_text("warm bed")
+    return {"source": str(folder / "source"), "output": str(folder / "out"), "warn": True}
+
+
+def copied_anew(folder: Path) -> dict[str, Any]:
+    return {**copied(folder), "output": str(folder / "new")}
+
+
+@cache
+def firmware_made() -> Path:
+    """One rehearsal package for all cases: assembling and packing it takes longer than a build."""
+    folder = Path(tempfile.mkdtemp(prefix="crashcart-contract-"))
+    atexit.register(shutil.rmtree, folder)
+    firmware.make(folder)
+    return folder
+
+
+def disc(folder: Path) -> dict[str, Any]:
+    shutil.copytree(firmware_made(), folder, dirs_exist_ok=True)
+    return {
+        "firmware": str(folder / "x9scm2_608.zip"),
+        "dos": str(folder / "probe" / "BTDSK.IMG"),
+        "output": str(folder / "out" / "bios.iso"),
+        "board": "X9SCM-F",
+    }
+
+
+def disc_over_a_file(folder: Path) -> dict[str, Any]:
+    params = disc(folder)
+    Path(params["output"]).write_bytes(b"an older disc")
+    return params
+
+
+def biosiso() -> Engine[Any]:
+    return tasks.engine("biosiso")
+
+
+CASES = (
+    Case("copier", Copier, copied, ({"source": "/nowhere"},)),
+    Case("copier anew", Copier, copied_anew, ({"source": "/nowhere"},)),
+    Case(
+        "biosiso", biosiso, disc, ({"firmware": "/nowhere"}, {"dos": ""}, {"output": "/nowhere/x.iso"}, {"rom": "x.1"})
+    ),
+    Case("biosiso over a file", biosiso, disc_over_a_file, ({"board": "X9SCM-iiF"}, {"switches": "/X"})),
+)
+
+
+def snapshot(folder: Path) -> dict[str, tuple[int, int, str]]:
+    """Every file below `folder`: mode, mtime in ns, SHA-256."""
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        stat = path.lstat()
+        content = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else str(path.is_symlink())
+        found[str(path.relative_to(folder))] = (stat.st_mode, stat.st_mtime_ns if path.is_file() else 0, content)
+    return found
+
+
+def contents(folder: Path) -> dict[str, str]:
+    """Every file below `folder` by its SHA-256."""
+    return {name: seen[2] for name, seen in snapshot(folder).items()}
