@@ -119,7 +119,7 @@ def _pass_ssh(terminal: Terminal, access: Access) -> None:
     if not terminal.echo_is_off(5.0):
         raise Trouble(str(access.where), "closed", "something that looks like ssh's password prompt does not turn echo off")
     terminal.send_secret(access.password)
-    if terminal.until(asked, LOGIN, settle=0.05) == "password":
+    if terminal.until(asked, LOGIN, settle=0.02) == "password":
         raise Trouble(str(access.where), "auth", "Permission denied: the password was not accepted")
 
 

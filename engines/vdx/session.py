@@ -15,7 +15,7 @@ ANY_PROMPT = re.compile(r"(?P<host>[\w][\w.+:/\[\]-]*)(?P<context>(?:\([^()\n]+\
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 QUICK = 0.01  # s of quiet after a prompt; the echo of the next command proves that it was one
 SURE = 0.1  # s of quiet after a prompt that ends a configuration
-ASKING = 0.3  # s of quiet after what looks like a question
+ASKING = 0.2  # s of quiet after what looks like a question
 
 
 class SessionLost(Exception):
@@ -69,13 +69,14 @@ class Session:
         self.hostname = ""
         self.context = ""
         self.weak: tuple[str, ...] = ()
+        self.also = ""  # a host name it may take on while we are logged in
 
     def learn(self, seconds: float = 10.0) -> None:
         """Learn the prompt by two that are alike, so that a line of a greeting is never taken for it."""
         last = ""
         for _ in range(6):
             self.terminal.send("\r")
-            host, self.context = self.terminal.until(self._any_prompt, seconds, settle=0.05)
+            host, self.context = self.terminal.until(self._any_prompt, seconds, settle=0.02)
             if host == last:
                 self.hostname = host
                 return
@@ -121,13 +122,13 @@ class Session:
         return Answer(heard.text, tuple(agreed))
 
     def _judge(self, command: str) -> Callable[[str], _Heard | None]:
-        prompt = re.compile(rf"{re.escape(self.hostname)}((?:\([^()\n]+\)){{0,3}})[>#] ?")
+        prompt = self._prompt()
 
         def judge(text: str) -> _Heard | None:
             text, broken = without_noise(text, self.patterns)
             body, newline, last = (text.rstrip("\n") if broken else text).rpartition("\n")
             if newline and (found := prompt.fullmatch(last)):
-                self.context = found[1]
+                self.hostname, self.context = found["host"], found["context"]
                 return _Heard(self._after_echo(command, body))
             if fits(self.patterns.confirm_yes, last):
                 return self._asked(command, text, "yes")
@@ -136,6 +137,10 @@ class Session:
             return None
 
         return judge
+
+    def _prompt(self) -> re.Pattern[str]:
+        names = "|".join(re.escape(name) for name in (self.hostname, self.also) if name)
+        return re.compile(rf"(?P<host>{names})(?P<context>(?:\([^()\n]+\)){{0,3}})[>#] ?")
 
     def _asked(self, command: str, text: str, yes: str) -> _Heard | None:
         question = self._after_echo(command, text).strip()
@@ -165,10 +170,11 @@ class Session:
 
     def knows(self, start: str, word: str) -> bool:
         """Whether the help for `start` (which ends in a space) lists `word`; nothing is executed."""
-        redrawn = re.compile(rf"{re.escape(self.hostname)}(?:\([^()\n]+\)){{0,3}}[>#] {re.escape(start.rstrip())} ?")
+        redrawn = re.compile(self._prompt().pattern + re.escape(start.rstrip()) + " ?")
 
         def helped(text: str) -> str | None:
-            body, _, last = text.rpartition("\n")
+            text, broken = without_noise(text, self.patterns)
+            body, _, last = (text.rstrip("\n") if broken else text).rpartition("\n")
             return body if redrawn.fullmatch(last) and "\n" in body else None
 
         try:

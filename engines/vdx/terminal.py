@@ -63,8 +63,8 @@ class Terminal:
         )
         self._child.logfile_read = transcript
         self._child.delaybeforesend = None
-        self._child.ptyproc.delayafterclose = 0.05
-        self._child.ptyproc.delayafterterminate = 0.05
+        self._child.ptyproc.delayafterclose = 0.02
+        self._child.ptyproc.delayafterterminate = 0.02
 
     def until(self, judge: Judge[T], seconds: float, *, settle: float = 0.0) -> T:
         """Read until `judge` of the text so far gives something, and `settle` seconds of quiet do not take it back.

@@ -11,10 +11,11 @@ import asyncio
 import random
 import secrets
 import threading
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from engines.rehearsal.switches import factory
 from engines.rehearsal.switches.fabric import End, Fabric
@@ -22,8 +23,10 @@ from engines.rehearsal.switches.knobs import Knobs
 from engines.rehearsal.switches.serve import CONSOLE_PORT, SSH_PORT, Host
 from engines.rehearsal.switches.switch import Switch
 
+if TYPE_CHECKING:
+    from engines.rehearse import Staged
+
 T = TypeVar("T")
-ROOT = Path(__file__).resolve().parents[3]
 
 
 class Rehearsal:
@@ -84,6 +87,18 @@ class Rehearsal:
             "interface": "TenGigabitEthernet 1/0/5",
             "mate": self.address(self.b),
         }
+
+
+@contextmanager
+def stage(folder: Path) -> Iterator[Staged]:
+    """The case that the task is for, with quick reboots, as `crashcart rehearse` takes it."""
+    from engines.job.jobfile import Job
+    from engines.job.params import Secret
+    from engines.rehearse import Staged
+
+    with Rehearsal() as switches:
+        params = {**switches.params(), "console": switches.console(switches.a), "stable_for": 2, "reboot_timeout": 60}
+        yield Staged(job=Job(task="vdx", params=params), secrets={"password": Secret(switches.password)})
 
 
 async def _begin(switch: Switch) -> Host:
