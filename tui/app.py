@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from textual import on, work
-from textual.app import App, SystemCommand
+from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
 from textual.filter import LineFilter, Monochrome, NoColor
 from textual.screen import Screen
@@ -21,6 +21,7 @@ from tui.ascii import AsciiFilter
 from tui.console import Terminal
 from tui.draft import Draft
 from tui.frame import Frame, attach, walk
+from tui.keyboard import Typist
 from tui.pages.page import Page
 from tui.pages.run import RunPage
 from tui.screens.history import History
@@ -53,7 +54,7 @@ killed screen does not touch it. crashcart attach RUN shows it again.
 """
 
 
-class Suite(App[str]):
+class Suite(Typist[str]):
     """The crash cart. Exits with the words to leave on the terminal."""
 
     TITLE = "crashcart"

@@ -64,7 +64,8 @@ async def until(pilot: type_of_pilot, holds: Callable[[], object], within: float
         await pilot.pause(0.05)
         if holds():
             return
-    raise AssertionError(f"not within {within} s; the screen says:\n{shown(pilot)}")
+    stack = " > ".join(type(screen).__name__ for screen in pilot.app.screen_stack)
+    raise AssertionError(f"not within {within} s; {stack} says:\n{shown(pilot)}")
 
 
 def shown(pilot: type_of_pilot) -> str:

@@ -115,7 +115,7 @@ class ReviewPage(Page):
     def action_stop_looking(self) -> None:
         """Give up looking and go back to the form."""
         self._end_looking()
-        self.post_message(self.Turn(-1))
+        self.post_message(self.Turn(self, -1))
 
     def _end_looking(self) -> None:
         if self.looking:
@@ -206,7 +206,7 @@ class ReviewPage(Page):
         if isinstance(event.worker.result, runs.Run) and event.state is WorkerState.SUCCESS:
             self.draft.run = event.worker.result
             self.draft.plan = None
-            self.post_message(self.Turn(1))
+            self.post_message(self.Turn(self, 1))
         else:
             error = event.worker.error
             why, helps = (error.why, error.what_helps) if isinstance(error, Refused) else (str(error), "try again")

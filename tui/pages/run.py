@@ -141,7 +141,7 @@ class RunPage(Page):
         self.depart()
         self.refresh_bindings()
         if self.is_on_screen:
-            self.post_message(self.Turn(1))
+            self.post_message(self.Turn(self, 1))
 
     # ── questions ───────────────────────────────────────────────────────────────────────────────────
 
