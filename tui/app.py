@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import os
+import time
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -68,8 +70,17 @@ class Suite(Typist[str]):
         Binding("ctrl+l", "redraw", "Draw anew", show=False),
     ]
 
-    def __init__(self, wizards: Sequence[Wizard], terminal: Terminal | None = None, attach_to: str = "") -> None:
+    def __init__(
+        self,
+        wizards: Sequence[Wizard],
+        terminal: Terminal | None = None,
+        attach_to: str = "",
+        host: str = "",
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self.terminal = terminal or Terminal()
+        self.host = host or os.uname().nodename
+        self.clock = clock
         super().__init__()
         self.wizards = {wizard.task: wizard for wizard in wizards}
         self.attach_to = attach_to
@@ -92,7 +103,7 @@ class Suite(Typist[str]):
             Row(f"{wizard.task:<15} {wizard.title}", f"task:{wizard.task}", wizard.why)
             for wizard in self.wizards.values()
         ]
-        words = self.terminal.words()
+        words = f"{self.host} | {self.terminal.words()}"
         if self.terminal.size_guessed:
             words += f" | size unknown, {self.size.width}x{self.size.height} assumed (stty rows R cols C)"
         self.push_screen(Home(tasks, words))

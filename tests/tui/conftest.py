@@ -113,7 +113,7 @@ async def start(pilot: type_of_pilot, word: str = "b.txt") -> None:
     if word:
         await until(pilot, lambda: page(pilot) == "TypedWord")
         await pilot.press(*word, "enter")
-    await until(pilot, lambda: page(pilot) in ("Run", "Result") and runs.every())
+    await until(pilot, lambda: runs.every() and page(pilot) != "TypedWord")
 
 
 Walk = Callable[[type_of_pilot], Awaitable[None]]

@@ -35,6 +35,8 @@ LOOKING = "Looking, not touching. Nothing has been changed."
 class Sheet(VerticalScroll, can_focus=True):
     """The plan, scrolled by keyboard."""
 
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("pagedown", "page_down", "More")]
+
 
 class ReviewPage(Page):
     """Plans in a child process, shows the plan, and starts the run that does exactly it."""
@@ -43,7 +45,7 @@ class ReviewPage(Page):
         Binding("ctrl+n", "start", "Start"),
         Binding("ctrl+x", "stop_looking", "Stop looking", priority=True),
         Binding("ctrl+r", "look", "Look again"),
-        Binding("ctrl+e", "save", "Save as job file"),
+        Binding("ctrl+e", "save", "Save job"),
     ]
 
     def __init__(self, draft: Draft) -> None:
