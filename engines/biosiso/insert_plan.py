@@ -176,7 +176,7 @@ def warnings(params: InsertParams) -> tuple[str, ...]:
         )
     if not params.eject_after:
         found.append(
-            "a question that nobody answers in the run's time ends it and ejects; eject_after gives a time of your own"
+            "the run asks before it ejects and waits as long as it takes; eject_after gives it a time instead"
         )
     return tuple(found)
 

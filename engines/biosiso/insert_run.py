@@ -95,7 +95,7 @@ class InsertRun:
                 self.offer.check(self.context.cancel)
                 if self.offer.file:
                     self.server = stack.enter_context(self.offer.serve(self._peers()))
-            except (Stopped, GeneratorExit):
+            except Stopped:
                 raise Stopped(self._as_before()) from None
             yield from self._guarded(client, order, self._steps(client, order))
             yield self._finished(order)
@@ -110,7 +110,7 @@ class InsertRun:
             return
         try:
             client = yield from self._login()
-        except (Stopped, GeneratorExit):
+        except Stopped:
             raise Stopped(self._as_before()) from None
         self._keep_order(order)
         yield from self._guarded(client, order, self._out(client, order))
@@ -124,18 +124,15 @@ class InsertRun:
         yield from self._out(client, order)
 
     def _guarded(self, client: Client, order: Order, work: Events) -> Events:
-        """`work`, taken back where it does not come to its end.
-
-        A closed generator may not yield, so a stop during a question ends here as one between steps does.
-        """
+        """`work`, taken back where it does not come to its end."""
         try:
             yield from work
         except BaseException as error:
             left = put_back(client, order, time.sleep, sent=self.sent)
             if left:
                 left = (*left, f"take it back when the BMC answers: crashcart undo {self.context.folder.name}")
-            if isinstance(error, Stopped | GeneratorExit):
-                raise Stopped(left) from None
+            if isinstance(error, Stopped):
+                raise Stopped((*error.left_behind, *left)) from None
             if isinstance(error, Failed):
                 raise Failed(error.why, error.what_helps, (*error.left_behind, *left)) from None
             raise
@@ -257,7 +254,8 @@ class InsertRun:
             yield Progress(done=total, total=total, unit="s")
         else:
             yield Log(text="the disc is in; reset the host yourself when you are ready")
-            yield Asked(question="When the host is through with the disc: eject it?", choices=("eject",))
+            question = "When the host is through with the disc: eject it?"
+            yield Asked(question=question, choices=("eject",), patient=True)
         yield StepEnded(step="keep")
 
     def _out(self, client: Client, order: Order) -> Events:
