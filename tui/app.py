@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import os
+import time
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import ClassVar
 
 from textual import on, work
-from textual.app import App, SystemCommand
+from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
 from textual.filter import LineFilter, Monochrome, NoColor
 from textual.screen import Screen
@@ -21,6 +23,7 @@ from tui.ascii import AsciiFilter
 from tui.console import Terminal
 from tui.draft import Draft
 from tui.frame import Frame, attach, walk
+from tui.keyboard import Typist
 from tui.pages.page import Page
 from tui.pages.run import RunPage
 from tui.screens.history import History
@@ -53,7 +56,7 @@ killed screen does not touch it. crashcart attach RUN shows it again.
 """
 
 
-class Suite(App[str]):
+class Suite(Typist[str]):
     """The crash cart. Exits with the words to leave on the terminal."""
 
     TITLE = "crashcart"
@@ -67,8 +70,17 @@ class Suite(App[str]):
         Binding("ctrl+l", "redraw", "Draw anew", show=False),
     ]
 
-    def __init__(self, wizards: Sequence[Wizard], terminal: Terminal | None = None, attach_to: str = "") -> None:
+    def __init__(
+        self,
+        wizards: Sequence[Wizard],
+        terminal: Terminal | None = None,
+        attach_to: str = "",
+        host: str = "",
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self.terminal = terminal or Terminal()
+        self.host = host or os.uname().nodename
+        self.clock = clock
         super().__init__()
         self.wizards = {wizard.task: wizard for wizard in wizards}
         self.attach_to = attach_to
@@ -91,7 +103,7 @@ class Suite(App[str]):
             Row(f"{wizard.task:<15} {wizard.title}", f"task:{wizard.task}", wizard.why)
             for wizard in self.wizards.values()
         ]
-        words = self.terminal.words()
+        words = f"{self.host} | {self.terminal.words()}"
         if self.terminal.size_guessed:
             words += f" | size unknown, {self.size.width}x{self.size.height} assumed (stty rows R cols C)"
         self.push_screen(Home(tasks, words))

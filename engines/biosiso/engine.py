@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import msgspec
 
 from engines.biosiso import boottest, firmware, iso, making, place, review, verify
+from engines.biosiso.insert import Insert
 from engines.biosiso.making import Detail
 from engines.biosiso.order import BuildParams
 from engines.job.contract import (
@@ -137,7 +138,7 @@ def _finished(detail: Detail, placed: place.Placed, sections: tuple[Section, ...
     )
 
 
-ENGINES = (Build(),)
+ENGINES = (Build(), Insert())
 LOOKS = (
     Look(
         verb="inspect",

@@ -35,6 +35,8 @@ LOOKING = "Looking, not touching. Nothing has been changed."
 class Sheet(VerticalScroll, can_focus=True):
     """The plan, scrolled by keyboard."""
 
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("pagedown", "page_down", "More")]
+
 
 class ReviewPage(Page):
     """Plans in a child process, shows the plan, and starts the run that does exactly it."""
@@ -43,7 +45,7 @@ class ReviewPage(Page):
         Binding("ctrl+n", "start", "Start"),
         Binding("ctrl+x", "stop_looking", "Stop looking", priority=True),
         Binding("ctrl+r", "look", "Look again"),
-        Binding("ctrl+e", "save", "Save as job file"),
+        Binding("ctrl+e", "save", "Save job"),
     ]
 
     def __init__(self, draft: Draft) -> None:
@@ -115,7 +117,7 @@ class ReviewPage(Page):
     def action_stop_looking(self) -> None:
         """Give up looking and go back to the form."""
         self._end_looking()
-        self.post_message(self.Turn(-1))
+        self.post_message(self.Turn(self, -1))
 
     def _end_looking(self) -> None:
         if self.looking:
@@ -206,7 +208,7 @@ class ReviewPage(Page):
         if isinstance(event.worker.result, runs.Run) and event.state is WorkerState.SUCCESS:
             self.draft.run = event.worker.result
             self.draft.plan = None
-            self.post_message(self.Turn(1))
+            self.post_message(self.Turn(self, 1))
         else:
             error = event.worker.error
             why, helps = (error.why, error.what_helps) if isinstance(error, Refused) else (str(error), "try again")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import ClassVar
 
 from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.content import Content
+from textual.message import Message
 from textual.screen import Screen
 from textual.widgets import Static
 from textual.worker import Worker
@@ -100,12 +102,11 @@ class History(Screen[None]):
         elif here:
             self.action_report()
 
-    class Attach(Page.Turn):
+    @dataclass
+    class Attach(Message):
         """Show a run that is at work."""
 
-        def __init__(self, id: str) -> None:
-            super().__init__(0)
-            self.id = id
+        id: str
 
     def action_report(self) -> None:
         """Show the report."""

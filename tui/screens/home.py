@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
@@ -42,7 +41,7 @@ class Home(Screen[None]):
         self.found: list[history.Row] = []
 
     def compose(self) -> ComposeResult:
-        yield Static(Content(f"crashcart | {os.uname().nodename} | {self.terminal}"), id="title")
+        yield Static(Content(f"crashcart | {self.terminal}"), id="title")
         yield Menu(self._rows(), id="home")
         yield Static(id="why")
         yield Keys()
