@@ -27,9 +27,9 @@ class Address:
         return shown if self.port == 22 else f"{shown}:{self.port}"
 
     @property
-    def key(self) -> str:
-        """The name that OpenSSH's known_hosts has for it."""
-        return self.host if self.port == 22 else f"[{self.host}]:{self.port}"
+    def identity(self) -> str:
+        """What a run's lock is taken on."""
+        return f"vdx {self.host}:{self.port}".lower()
 
 
 def address(name: str, text: str) -> Address:

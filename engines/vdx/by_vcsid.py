@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
+
 from engines.job.contract import Events, Finished, Log, Section, Warned
 from engines.job.errors import Failed, Refused
 from engines.vdx import config, look, parse, planning, verify
@@ -29,6 +31,7 @@ class ByVcsid:
         self.stages: list[tuple[str, float]] = []
         self.before = ""
         self.vcsid: int | None = None
+        self.taken_up = False
 
     def execute(self) -> Events:
         """From the first step."""
@@ -137,10 +140,11 @@ class ByVcsid:
 
     def _after_asked(self) -> Events:
         """A run that was cut around its yes: the reboot is under way, or the yes never arrived."""
-        self.ground.reset = True
+        self.ground.reset = self.taken_up = True
         yield from self.ground.step("wait", self._wait())
         if not self.ground.progress.reached("back"):
             yield Log(text=f"{self.side.hostname} never went down: the command had not arrived")
+            self.taken_up = False
             yield from self.ground.step("change", self._change())
             yield from self.ground.step("wait", self._wait())
 
@@ -179,7 +183,7 @@ class ByVcsid:
     def _wait(self) -> Events:
         ground = self.ground
         access = yield from ground.access(self.side.which)
-        expected = Expected(self.wanted, ground.progress.uptime, self.ground.params.reboot_timeout)
+        expected = Expected(self.wanted, ground.progress.uptime, ground.params.reboot_timeout, self.taken_up)
         back = yield from waiting(access, ground.lender, expected)
         self.stages = ground.progress.stages = back.stages
         if back.session is None:
@@ -212,6 +216,8 @@ class ByVcsid:
         if rbridge != self.side.rbridge and rbridge is not None and self.side.rbridge is not None:
             yield Warned(text=f"the rbridge-id is {rbridge} now, it was {self.side.rbridge}; the configuration is put back with the new one")
             before = config.renumbered(before, self.side.rbridge, rbridge)
+            port = config.renumbered(self.side.interface, self.side.rbridge, rbridge)
+            self.side = msgspec.structs.replace(self.side, rbridge=rbridge, interface=port)
         restorer = Restorer((yield from ground.session(self.side.which)), self.side.hostname, before, self.restored)
         yield from self._rounds(restorer)
         ground.write("running-config.after", self.restored.running)

@@ -23,9 +23,9 @@ class Fix:
     params = FixParams
 
     def target(self, params: FixParams) -> str:
-        """The switch that is changed; `auto` is settled by the plan, until then it is the one named first."""
+        """The switch that is changed; `auto` is settled by the plan, until then it is the one named first. The run locks both."""
         where = params.mate_where() if params.change == "mate" and params.mate else params.where()
-        return f"vdx {where.host}:{where.port}".lower()
+        return where.identity
 
     def plan(self, params: FixParams, cancel: Cancel) -> Plan:
         """Log in to both and look. Raises Refused."""

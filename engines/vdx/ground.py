@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TypeVar
 
 import msgspec
 
-from engines.job import runs
+from engines.job import lock, runs
 from engines.job.contract import AnyEvent, Asked, Context, Events, Log, Plan, StepEnded, StepStarted
 from engines.job.errors import Failed, Stopped
 from engines.job.params import Secret, convert
@@ -154,7 +155,8 @@ class Ground:
     def guarded(self, work: Events, left: Callable[[], tuple[str, ...]]) -> Events:
         """Every early end in a technician's words, with what was left behind; sessions are closed."""
         try:
-            yield from work
+            with self._both_locked():
+                yield from work
         except Stopped:
             raise Stopped(left()) from None
         except Failed as failed:
@@ -172,6 +174,16 @@ class Ground:
         finally:
             for which in list(self._sessions):
                 self.hang_up(which)
+
+    @contextmanager
+    def _both_locked(self) -> Iterator[None]:
+        """The driver locks what the job names; the other end, which may be the one that reboots, is locked here."""
+        mate_held = runs.Run(self.context.folder).job().params.get("change") == "mate"
+        ends = [self.params.where() if mate_held else self.params.mate_where()] if self.params.mate else []
+        with ExitStack() as held:
+            for where in ends:
+                held.enter_context(lock.hold(where.identity, self.context.folder.name))
+            yield
 
     def questions(self, words: Wordings) -> Armed:
         """Leave to answer yes to the one question that reboots; recorded before it is given."""

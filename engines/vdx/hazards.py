@@ -13,9 +13,9 @@ from engines.vdx.verdict import Verdict
 def check(params: FixParams, pair: Pair, verdict: Verdict, changed: End, depth: Depth, console: str) -> None:
     """Raise Refused where the fix must not be made, or not without a word of the technician's."""
     _ends(params, pair)
+    _same_link(pair)
     if not verdict.fixable:
         raise Refused(verdict.words.rstrip("."), verdict.helps)
-    _same_link(pair)
     if params.method == "edge-port":
         _edge(pair)
     else:

@@ -25,11 +25,16 @@ ASK = ("auth", "hostkey", "negotiate")
 
 @dataclass(frozen=True)
 class Expected:
-    """What tells that the reboot is done: the wanted vcsid, or a shorter time up than before."""
+    """What tells that the reboot is done: the wanted vcsid, and a shorter time up than before.
+
+    taken_up: the wait is a resumed run's, which may find the reboot long done.
+    """
 
     vcsid: int
     uptime: int | None
     seconds: int
+    taken_up: bool = False
+    taken_up: bool = False
 
 
 @dataclass(frozen=True)
@@ -101,7 +106,7 @@ SAYS = {
 def waiting(access: Access, lender: Lender, expected: Expected) -> Waiting:
     """Until the switch is back and its fabric answers. Raises Failed where the time is up or a login is declined."""
     stages = _Stages(expected.seconds)
-    down, looked, consoled = False, 0.0, 0.0
+    down, looked, consoled = False, -LOOK_AGAIN if expected.taken_up else 0.0, 0.0
     while stages.elapsed < expected.seconds:
         state = probe(access.where)
         down = down or state != "banner"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -123,6 +124,13 @@ class Session:
 
     def _judge(self, command: str) -> Callable[[str], _Heard | None]:
         prompt = self._prompt()
+        since: dict[str, float] = {}
+
+        def asked(text: str, yes: str) -> _Heard | None:
+            """A question, once it has stood at the end for a moment: text like one may stand in a configuration."""
+            question = self._after_echo(command, text).strip()
+            stood = time.monotonic() - since.setdefault(question, time.monotonic())
+            return _Heard("", question, yes) if question and stood >= ASKING else None
 
         def judge(text: str) -> _Heard | None:
             text, broken = without_noise(text, self.patterns)
@@ -131,9 +139,9 @@ class Session:
                 self.hostname, self.context = found["host"], found["context"]
                 return _Heard(self._after_echo(command, body))
             if fits(self.patterns.confirm_yes, last):
-                return self._asked(command, text, "yes")
+                return asked(text, "yes")
             if fits(self.patterns.confirm_y, last):
-                return self._asked(command, text, "y")
+                return asked(text, "y")
             return None
 
         return judge
@@ -141,16 +149,6 @@ class Session:
     def _prompt(self) -> re.Pattern[str]:
         names = "|".join(re.escape(name) for name in (self.hostname, self.also) if name)
         return re.compile(rf"(?P<host>{names})(?P<context>(?:\([^()\n]+\)){{0,3}})[>#] ?")
-
-    def _asked(self, command: str, text: str, yes: str) -> _Heard | None:
-        question = self._after_echo(command, text).strip()
-        if not question or not self._quiet():
-            return None
-        return _Heard("", question, yes)
-
-    def _quiet(self) -> bool:
-        """Whether nothing follows for a moment: text that looks like a question may stand in a configuration."""
-        return not self.terminal.stirs(ASKING)
 
     def _after_echo(self, command: str, text: str) -> str:
         if not command:

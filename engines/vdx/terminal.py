@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+import tty
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, TypeVar
@@ -18,7 +19,7 @@ from engines.vdx.transcript import Transcript
 T = TypeVar("T")
 Judge = Callable[[str], T | None]
 
-TICK = 0.1  # s between looks at the stop request
+TICK = 0.05  # s between looks at the stop request
 WIDE = (24, 511)  # rows, columns: ConfD wraps and redraws at the right edge
 
 
@@ -61,6 +62,8 @@ class Terminal:
             echo=echo,
             preexec_fn=die_with_parent,
         )
+        if not echo:
+            tty.setraw(self._child.child_fd)  # a console command such as nc leaves the line cooked: keys would wait for Enter
         self._child.logfile_read = transcript
         self._child.delaybeforesend = None
         self._child.ptyproc.delayafterclose = 0.02
@@ -97,10 +100,6 @@ class Terminal:
         except self._gone:
             raise Ended(self._used()) from None
         return True
-
-    def stirs(self, seconds: float) -> bool:
-        """Whether more comes within that time."""
-        return self._read(seconds)
 
     def _used(self) -> str:
         said, self._raw = plain(self._raw), ""

@@ -94,7 +94,7 @@ def _of_fabric(a: End, b: End | None, patterns: Patterns, say: Saying) -> Verdic
             f"The vcsids differ already ({a.hostname} {a.vcsid}, {b.hostname} {b.vcsid}) and the port is still down.",
             "A new vcsid does not help. Compare speed, cable type, LACP and the port's log (show logging raslog).",
         )
-    known = [end for end in ends if end.port and _is(patterns.reason_isl_off, end)]
+    known = all(end.port and _is(patterns.reason_isl_off, end) for end in ends if end.interface)
     if off and known and a.vcsid is not None and (b is None or a.vcsid == b.vcsid):
         return say("same-vcsid-isl-off", _seed(a, b, off), _seed_helps(b), fixable=True)
     reason = ", ".join(f"{end.hostname}: {end.line or 'no line'}" for end in ends)

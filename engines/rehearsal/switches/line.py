@@ -32,8 +32,9 @@ class Line:
             return
         step = max(1, self._cps // 50)
         for at in range(0, len(shown), step):
-            self._write(shown[at : at + step])
-            await asyncio.sleep(step / self._cps)
+            piece = shown[at : at + step]
+            self._write(piece)
+            await asyncio.sleep(len(piece) / self._cps)
 
     async def key(self) -> str:
         """One key."""

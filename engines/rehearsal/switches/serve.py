@@ -113,7 +113,7 @@ class Host:
             self._ssh = await asyncssh.listen(
                 self.address,
                 SSH_PORT,
-                server_host_keys=[_pair(knobs.legacy, number * 1000 + switch.rbridge)],
+                server_host_keys=[_pair(knobs.legacy, number * 1000 + switch.serial)],
                 server_factory=functools.partial(_login(), self),
                 process_factory=self._on_ssh,
                 line_editor=False,

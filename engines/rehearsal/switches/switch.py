@@ -18,6 +18,7 @@ class Switch:
     def __init__(self, name: str, rbridge: int, fabric: Fabric, knobs: Knobs, user: str, password: str) -> None:
         self.name = name
         self.rbridge = rbridge
+        self.serial = rbridge
         self.vcsid = 1
         self.fabric = fabric
         self.knobs = knobs

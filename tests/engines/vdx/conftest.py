@@ -67,11 +67,11 @@ class Lab:
         run = self.begin(**changed)
         return self.perform(run, *replies, when=when, plan=self.planned)
 
-    def again(self, mode: str, *replies: str, password: str = "") -> AnyEvent:
+    def again(self, mode: str, *replies: str, secrets: dict[str, Secret] | None = None) -> AnyEvent:
         assert self.run is not None
         earlier = self.run
         run = runs.create(earlier.job(), earlier.info().target, mode=mode, earlier=earlier.id)
-        last = self.perform(run, *replies, password=password)
+        last = self.perform(run, *replies, secrets=secrets)
         self.run, self.later = earlier, run
         return last
 
@@ -81,7 +81,7 @@ class Lab:
         *replies: str,
         when: Callable[[AnyEvent], None] = lambda event: None,
         plan: Plan | None = None,
-        password: str = "",
+        secrets: dict[str, Secret] | None = None,
     ) -> AnyEvent:
         left = list(replies)
 
@@ -93,7 +93,7 @@ class Lab:
                 threading.Thread(target=answers.send, args=(run.folder, left.pop(0))).start()
 
         self.run = run
-        secrets = {"password": Secret(password) if password else self.secret}
+        secrets = {"password": self.secret} if secrets is None else secrets
         last = perform(run, Fix(), plan=plan, secrets=secrets, listen=listen, answer_within=20.0)
         write_reports(run)
         assert not left, f"nobody asked for: {left}"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from engines.job import runs
+from engines.job import lock, runs
 from engines.job.contract import CommandChange, Measured, Progress, StepStarted
 from engines.rehearsal.switches.factory import FACTORY_ADDRESS
 from tests.engines.vdx.conftest import Lab, everything_below, failed, finished, knobs, mended
@@ -69,7 +69,7 @@ def test_the_plan_names_exactly_the_commands_that_are_sent(lab: Labs) -> None:
         {"reset": False},
         {"motd": "Welcome to sw1#\nsw1# not a prompt\n", "mode_prefix": True, "log_every": 0.13, "silent": 0.6},
         {"question": "The switch will be rebooted.  Continue? (yes/no)?:", "hide_off": True, "startup_differs": True},
-        {"pager_stuck": True, "cps": 12000},
+        {"pager_stuck": True, "cps": 20000},
     ],
     ids=lambda trouble: "+".join(trouble),
 )
@@ -242,25 +242,23 @@ def test_a_fix_that_does_not_bring_the_link_up_offers_the_way_back_with_its_pric
     assert "the link is not verified" in word.left_behind[0]
 
 
-def test_a_missing_password_is_asked_for_in_a_run(lab: Labs) -> None:
-    from engines.job.perform import perform
-    from engines.vdx.engine import Fix
-
-    here = lab()
+def test_a_missing_password_is_asked_for_when_a_run_is_taken_up(lab: Labs) -> None:
+    here = lab(knobs(refuse_line="mtu 9216"))
     before = here.a.shown()
+    failed(here.fix("stop"))
+    here.a.knobs.refuse_line = ""
+    last = here.again("resume", here.switches.password, here.switches.password, secrets={})
+    assert all("password of admin" in question for question in here.questions[-2:])
+    mended(here, last, before)
+    assert here.switches.password not in here.told()
+
+
+def test_both_switches_are_locked_by_a_run_that_changes_one(lab: Labs) -> None:
+    here = lab()
     run = here.begin()
-    import threading
-
-    from engines.job import answers
-    from engines.job.contract import Asked
-
-    def listen(entry: object) -> None:
-        event = entry.event  # type: ignore[attr-defined]  # an Entry
-        if isinstance(event, Asked):
-            assert event.secret
-            threading.Thread(target=answers.send, args=(run.folder, here.switches.password)).start()
-
-    mended(here, perform(run, Fix(), plan=here.planned, listen=listen, answer_within=20), before)
+    with lock.hold(here.params().mate_where().identity, "another-run"):
+        word = failed(here.perform(run, plan=here.planned))
+    assert word.refused and "another-run" in word.why and here.a.reboots == 0
 
 
 def test_a_run_on_the_changed_switch_locks_that_switch(lab: Labs) -> None:
