@@ -8,7 +8,7 @@ import msgspec
 
 from engines.job.contract import Events, Finished, Log, Section, Warned
 from engines.job.errors import Failed, Refused
-from engines.vdx import config, look, parse, planning, verify
+from engines.vdx import config, parse, planning, verify
 from engines.vdx.ground import Ground
 from engines.vdx.progress import backup_file, furthest, load
 from engines.vdx.reboot import Expected, waiting
@@ -85,15 +85,17 @@ class ByVcsid:
     def _connect(self) -> Events:
         """Log in, and see that it is the switch of the plan and as the plan saw it."""
         self.ground.reach_phase("begun")
-        end = yield from self.ground.ask(self.side.which, lambda session: look.read(session, "", self.side.interface))
+        answer = yield from self.ground.ask(self.side.which, lambda session: session.run("show vcs").text)
+        here = next((member for member in parse.members(answer) if member.here), None)
         for what, planned, now in (
-            ("host name", self.side.hostname, end.hostname),
-            ("WWN", self.side.wwn, end.wwn),
-            ("vcsid", self.side.vcsid, end.vcsid),
-            ("rbridge-id", self.side.rbridge, end.rbridge),
+            ("WWN", self.side.wwn, here.wwn if here else ""),
+            ("rbridge-id", self.side.rbridge, here.rbridge if here else None),
+            ("vcsid", self.side.vcsid, parse.number(self.ground.patterns.vcs_id, answer)),
         ):
             if planned != now:
-                raise Failed(f"{self.side.hostname} has {what} {now} now, the plan has {planned}", "nothing was touched; review again")
+                raise Failed(
+                    f"{self.side.hostname} has {what} {now} now, the plan has {planned}", "nothing was touched; review again"
+                )
         yield from self._note_uptime()
 
     def _note_uptime(self) -> Events:

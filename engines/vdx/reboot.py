@@ -17,7 +17,7 @@ from engines.vdx.reach import ask_login, reaching
 from engines.vdx.session import Session, SessionLost
 from engines.vdx.trouble import Trouble
 
-POLL = 0.2  # s between looks
+POLL = 0.1  # s between looks
 GOES_DOWN = 120.0  # s within which a switch that was told to reboot goes down
 LOOK_AGAIN = 5.0  # s between logins while nothing shows that it went down
 ASK = ("auth", "hostkey", "negotiate")

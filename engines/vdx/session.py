@@ -15,8 +15,9 @@ from engines.vdx.transcript import Transcript
 ANY_PROMPT = re.compile(r"(?P<host>[\w][\w.+:/\[\]-]*)(?P<context>(?:\([^()\n]+\)){0,3})[>#] ?")
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 QUICK = 0.01  # s of quiet after a prompt; the echo of the next command proves that it was one
-SURE = 0.1  # s of quiet after a prompt that ends a configuration
-ASKING = 0.2  # s of quiet after what looks like a question
+SURE = 0.05  # s of quiet after a prompt that ends a configuration
+ASKED = 0.1  # s of quiet after a question that is expected
+ASKING = 0.5  # s of quiet after what looks like one where none is: such text may stand in a configuration
 
 
 class SessionLost(Exception):
@@ -107,11 +108,11 @@ class Session:
         agreed: list[str] = []
         try:
             self.terminal.send(command + "\r")
-            heard = self.terminal.until(self._judge(command), seconds, settle=settle)
+            heard = self.terminal.until(self._judge(command, ASKED if armed else ASKING), seconds, settle=settle)
             while heard.question:
                 self._answer(heard, armed if len(agreed) < 3 else None)
                 agreed.append(heard.question)
-                heard = self.terminal.until(self._judge(""), seconds, settle=settle)
+                heard = self.terminal.until(self._judge("", ASKED), seconds, settle=settle)
         except Ended as ended:
             if leaving and agreed:
                 return Answer(ended.said, tuple(agreed), ended=True)
@@ -122,15 +123,15 @@ class Session:
             raise SessionLost(f"no prompt within {seconds:.0f} s after {command!r}", silent.said) from None
         return Answer(heard.text, tuple(agreed))
 
-    def _judge(self, command: str) -> Callable[[str], _Heard | None]:
+    def _judge(self, command: str, asking: float = ASKING) -> Callable[[str], _Heard | None]:
         prompt = self._prompt()
         since: dict[str, float] = {}
 
         def asked(text: str, yes: str) -> _Heard | None:
-            """A question, once it has stood at the end for a moment: text like one may stand in a configuration."""
+            """A question, once it has stood at the end for a moment."""
             question = self._after_echo(command, text).strip()
             stood = time.monotonic() - since.setdefault(question, time.monotonic())
-            return _Heard("", question, yes) if question and stood >= ASKING else None
+            return _Heard("", question, yes) if question and stood >= asking else None
 
         def judge(text: str) -> _Heard | None:
             text, broken = without_noise(text, self.patterns)
@@ -177,9 +178,9 @@ class Session:
 
         try:
             self.terminal.send(start + "?")
-            listed = self.terminal.until(helped, 5.0, settle=0.05)
+            listed = self.terminal.until(helped, 5.0, settle=0.02)
             self.terminal.send("\x7f" * len(start) + "\r")
-            self.terminal.until(self._judge(""), 5.0, settle=0.05)
+            self.terminal.until(self._judge(""), 5.0, settle=0.02)
         except (Ended, Silent) as error:
             raise SessionLost(f"no help for {start!r}", error.said) from None
         return any(line.split()[:1] == [word] for line in listed.splitlines())

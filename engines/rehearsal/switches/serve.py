@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import functools
 import warnings
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
 
 from engines.rehearsal.switches.line import HungUp, Line
 from engines.rehearsal.switches.shell import Shell
 from engines.rehearsal.switches.switch import Switch
+
+T = TypeVar("T")
 
 SSH_PORT = 2222
 CONSOLE_PORT = 2300
@@ -77,7 +81,7 @@ class Host:
         if stage == "down":
             await self._quiet()
         elif stage == "silent" and not self.switch.unreachable:
-            self._mute = await asyncio.start_server(self._hold, self.address, SSH_PORT)
+            self._mute = await _insisting(lambda: asyncio.start_server(self._hold, self.address, SSH_PORT))
         elif stage in ("init", "ready"):
             await self._unmute()
             if self._ssh is None and not self.switch.unreachable:
@@ -110,15 +114,17 @@ class Host:
         number = switch.reboots if knobs.new_host_key else 0
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # cryptography warns of FFDH, which an old switch is about
-            self._ssh = await asyncssh.listen(
-                self.address,
-                SSH_PORT,
-                server_host_keys=[_pair(knobs.legacy, number * 1000 + switch.serial)],
-                server_factory=functools.partial(_login(), self),
-                process_factory=self._on_ssh,
-                line_editor=False,
-                reuse_address=True,
-                **(LEGACY if knobs.legacy else {}),
+            self._ssh = await _insisting(
+                lambda: asyncssh.listen(
+                    self.address,
+                    SSH_PORT,
+                    server_host_keys=[_pair(knobs.legacy, number * 1000 + switch.serial)],
+                    server_factory=functools.partial(_login(), self),
+                    process_factory=self._on_ssh,
+                    line_editor=False,
+                    reuse_address=True,
+                    **(LEGACY if knobs.legacy else {}),
+                )
             )
 
     async def _on_ssh(self, process: Any) -> None:
@@ -131,11 +137,16 @@ class Host:
                 except (asyncssh.TerminalSizeChanged, asyncssh.SignalReceived, asyncssh.BreakReceived):
                     continue
 
+        def write(text: str) -> None:
+            if process.is_closing():
+                raise HungUp
+            process.stdout.write(text)
+
         knobs = self.switch.knobs
-        line = Line(read, process.stdout.write, knobs.cps, knobs.idle_logout)
+        line = Line(read, write, knobs.cps, knobs.idle_logout)
         try:
             await Shell(self.switch, line).run()
-        except (asyncssh.Error, OSError):
+        except (asyncssh.Error, OSError, HungUp):
             self.connections = [known for known in self.connections if known is not process.get_connection()]
         process.exit(0)
 
@@ -147,7 +158,12 @@ class Host:
         async def read() -> str:
             return (await reader.read(4096)).decode("utf-8", "replace")
 
-        line = Line(read, lambda text: writer.write(text.encode()))
+        def write(text: str) -> None:
+            if writer.is_closing():
+                raise HungUp
+            writer.write(text.encode())
+
+        line = Line(read, write)
         try:
             while True:
                 await self._console_session(line)
@@ -183,6 +199,18 @@ class Host:
             await line.say("\nLogin incorrect\n")
             return
         await Shell(self.switch, line).run()
+
+
+async def _insisting(listen: Callable[[], Awaitable[T]]) -> T:
+    """Listen, also where a child that was just forked in this process still holds the closed socket."""
+    for _ in range(200):
+        try:
+            return await listen()
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+            await asyncio.sleep(0.02)
+    return await listen()
 
 
 @functools.cache
