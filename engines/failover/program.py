@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import queue
+import re
 import subprocess
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import IO
 
 from engines.boot.child import bind_to_parent
 from engines.failover.copies import shown
 from engines.failover.visit import Setting, Visit
 
 BEGIN = "crashcart-begin"
-"""A script prints this line once it is loaded, right before it fetches: an interpreter's start is no waiting time."""
+"""A script prints this word and the Unix time once it is loaded, before it fetches: its start is no waiting time."""
+TELLING = re.compile(r"(?i)error|exception|refused|reset|timed out|failed")  # what a stack trace ends with is no reason
+START = 90.0  # s, for an interpreter or a compiler on a machine with other work
 
 
 @dataclass
@@ -25,7 +30,6 @@ class Program:
     prepare: Sequence[str] = ()
     begins: bool = False
     lasting: bool = False
-    _said: list[str] = field(default_factory=list)
 
     def open(self) -> None:
         """Build what needs building."""
@@ -57,22 +61,19 @@ class Program:
             cwd=self.setting.scratch,
             preexec_fn=bind_to_parent(),
         )
-        assert process.stdout is not None
-        late = threading.Timer(cap + 60.0, process.kill)  # s; an interpreter that never says begin
-        late.start()
-        if self.begins and process.stdout.readline().strip() == BEGIN:
-            began = time.time()
-        late.cancel()
+        told = _Words(process)
         try:
-            said, complained = process.communicate(timeout=cap)
+            if self.begins and (said := told.begin(START)):
+                began = said
+            process.wait(max(0.0, began + cap - time.time()))
         except subprocess.TimeoutExpired:
             process.kill()
-            process.communicate()
+            process.wait(10)
             return Visit(began, cap, waiting=True)
         seconds = round(time.time() - began, 3)
-        letter = shown(said)
-        error = "" if letter else _complaint(complained, process.returncode)
-        return Visit(began, seconds, letter, error)
+        page, complaint = told.all()
+        letter = shown(page)
+        return Visit(began, seconds, letter, "" if letter else _complaint(complaint, process.returncode))
 
     def reload(self, cap: float) -> Visit:
         """The same as a first load: it keeps nothing."""
@@ -82,6 +83,42 @@ class Program:
         """Nothing is left running between loads."""
 
 
+class _Words:
+    """Reads what a process says, as it says it."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        self._lines: tuple[list[str], list[str]] = ([], [])
+        self._began: queue.SimpleQueue[float | None] = queue.SimpleQueue()
+        streams = (process.stdout, process.stderr)
+        self._threads = [threading.Thread(target=self._read, args=(at, one)) for at, one in enumerate(streams)]
+        for thread in self._threads:
+            thread.start()
+
+    def _read(self, at: int, stream: IO[str]) -> None:
+        with stream:
+            for line in stream:
+                if at == 0 and line.startswith(BEGIN):
+                    self._began.put(float(line.split()[1]))
+                self._lines[at].append(line)
+        self._began.put(None)
+
+    def begin(self, within: float) -> float | None:
+        """The Unix time at which it begins to fetch; None where it ended before, or says nothing `within` seconds."""
+        try:
+            return self._began.get(timeout=within)
+        except queue.Empty:
+            return None
+
+    def all(self) -> tuple[str, str]:
+        """Everything on stdout, and on stderr."""
+        for thread in self._threads:
+            thread.join(10)
+        return "".join(self._lines[0]), "".join(self._lines[1])
+
+
 def _complaint(said: str, code: int) -> str:
     lines = [line.strip() for line in said.splitlines() if line.strip()]
-    return lines[-1][:200] if lines else f"no page, exit code {code}"
+    telling = [line for line in lines if TELLING.search(line)]
+    return (telling or lines)[-1][:200] if lines else f"no page, exit code {code}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -55,11 +56,13 @@ def folder() -> Path:
 def recorded(run: Path) -> Iterator[Record]:
     """A lab on record while it works; `scratch` is there within the `with`."""
     folder().mkdir(mode=0o700, parents=True, exist_ok=True)
-    record = Record(os.urandom(12).hex(), me(run.name), str(run), str(run / "cells"))
+    token = os.urandom(12).hex()
+    scratch = Path(tempfile.gettempdir()) / f"crashcart-{token[:8]}"  # short: Chromium puts a socket in it
+    record = Record(token, me(run.name), str(run), str(scratch))
     path = folder() / f"{record.token}.json"
     write_whole(path, msgspec.json.encode(record))
     try:
-        Path(record.scratch).mkdir(mode=0o700, exist_ok=True)
+        Path(record.scratch).mkdir(mode=0o700)
         yield record
     finally:
         clear(record)

@@ -9,6 +9,7 @@ import socket
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from engines.failover.copies import Copy
@@ -64,8 +65,7 @@ class Street:
     async def serve(self, control: socket.socket) -> None:
         """Set up addresses and servers, say ready, obey."""
         run(["ip", "-batch", "-"], self._network())
-        with open("/proc/sys/net/ipv4/icmp_ratelimit", "w") as limit:  # noqa: PTH123, ASYNC230  a sysctl, no file
-            limit.write("0")  # else the kernel answers only one visitor a second with ICMP
+        Path("/proc/sys/net/ipv4/icmp_ratelimit").write_text("0")  # else one visitor a second gets its ICMP
         loop = asyncio.get_running_loop()
         await loop.create_datagram_endpoint(lambda: self._names, local_addr=(ROUTER, 53))
         servers = [await asyncio.start_server(self._names.stream, ROUTER, 53)]
@@ -123,6 +123,7 @@ def build(site: Site, unshare: Any) -> tuple[Control, int]:
     theirs.close()
     if ours.recv(1) != b"+":
         raise RuntimeError("no network namespace for the far end")
+    no_ipv6()
     run(["ip", "-batch", "-"], _near(pid))
     ours.send(b"+")
     return Control(ours), pid
@@ -133,12 +134,21 @@ def _street(site: Site, control: socket.socket, other: socket.socket, unshare: A
     try:
         other.close()
         unshare()
+        no_ipv6()
         control.send(b"+")
         control.recv(1)
         asyncio.run(Street(site).serve(control))
     except BaseException as error:  # noqa: BLE001  a forked child must not unwind into its parent's code
         os.write(2, f"far end: {error!r}\n".encode())
     os._exit(0)
+
+
+def no_ipv6() -> None:
+    """Keep links free of IPv6: an address that comes up late makes Chromium say ERR_NETWORK_CHANGED."""
+    for scope in ("all", "default"):
+        switch = Path(f"/proc/sys/net/ipv6/conf/{scope}/disable_ipv6")
+        if switch.exists():
+            switch.write_text("1")
 
 
 def _near(pid: int) -> str:
