@@ -186,9 +186,7 @@ class Cell:
         first, last = (street.ADDRESSES[self.order.letters[at]] for at in (0, -1))
         syns = tuple((round(s.at - self.began, 3), self.letters[s.address]) for s in self.syns if s.at >= begun)
         other = gap(dumped, first, last, begun) if dumped is not None else None
-        return msgspec.structs.replace(
-            seen, syns=syns, gap=gap(self.syns, first, last, begun), gap_tcpdump=other
-        )
+        return msgspec.structs.replace(seen, syns=syns, gap=gap(self.syns, first, last, begun), gap_tcpdump=other)
 
 
 def _end_with_parent() -> None:

@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal
 import msgspec
 
 from engines.failover import ladder as ladders
-from engines.failover import namespaces, registry, results, tables
+from engines.failover import clean, namespaces, registry, results, tables
 from engines.failover.advice import WARNING
 from engines.failover.cell import Order, Seen
 from engines.failover.clients import Client, chosen
@@ -136,7 +136,7 @@ class Lab:
         yield StepStarted(step="clear")
         swept = registry.sweep()
         yield StepEnded(step="clear")
-        yield Finished(summary=swept_words(swept), result=msgspec.to_builtins(swept))
+        yield Finished(summary=clean.words(swept), result=msgspec.to_builtins(swept))
 
     def _run(self, plan: Plan, context: Context, found: list[Seen]) -> Events:
         params = msgspec.convert(plan.params, LabParams)
@@ -144,7 +144,7 @@ class Lab:
         yield StepStarted(step="measure")
         swept = registry.sweep()
         if swept.labs:
-            yield Log(text=swept_words(swept))
+            yield Log(text=clean.words(swept))
         with registry.recorded(context.folder) as record:
             missing = plan.detail["missing"]
             clients, faults, idle = chosen(words(params.clients)), _faults(params), _idle(params)
@@ -296,15 +296,3 @@ def _finished(
         ),
         then=(f"judge a site by this table: crashcart failover predict NAME --table {place}",),
     )
-
-
-def swept_words(swept: registry.Swept) -> str:
-    """What a sweep did, in a line."""
-    if not swept.labs:
-        return "nothing was left behind" + (f"; {len(swept.at_work)} labs are at work" if swept.at_work else "")
-    return (
-        f"cleared away what {len(swept.labs)} killed labs left: {len(swept.processes)} processes"
-        f" with their namespaces, {len(swept.folders)} folders"
-    )
-
-

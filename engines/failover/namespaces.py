@@ -16,7 +16,11 @@ CLONE_NEWNET = 0x40000000  # linux/sched.h
 MS_BIND = 0x1000  # linux/mount.h
 PLAIN = ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child=SIGKILL", "--mount-proc"]
 AS_USER = [*PLAIN, "--user", "--map-root-user"]
-TRIAL = ["sh", "-c", "ip link set lo up && mount -t tmpfs trial /mnt && ip link add trial0 type veth peer name trial1 && nft add table t"]
+TRIAL = [
+    "sh",
+    "-c",
+    "ip link set lo up && mount -t tmpfs trial /mnt && ip link add trial0 type veth peer name trial1 && nft add table t",
+]
 
 _libc = ctypes.CDLL(None, use_errno=True)
 

@@ -121,7 +121,9 @@ def clear(record: Record) -> tuple[list[int], list[str]]:
 def _processes(record: Record) -> list[int]:
     """Processes that are on record or carry the lab's mark; never this one."""
     mark = f"{MARK}={record.token}".encode()
-    found = {made.pid for made in _made(record) if record.holder.boot == boot_id() and start_time(made.pid) == made.started}
+    found = {
+        made.pid for made in _made(record) if record.holder.boot == boot_id() and start_time(made.pid) == made.started
+    }
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             with suppress(OSError):
