@@ -165,7 +165,7 @@ def _ms(since: float) -> float:
 
 
 async def probe(address: str, way: Way, context: ssl.SSLContext | None, *, hint: bool = True) -> Light:
-    """The light of one address, within the time-out; with `hint`, a second request asks for a name that does not exist."""
+    """The light of one address, within the time-out; with `hint`, a second request asks for a name nobody has."""
     asking = _Asking(address, way, way.host, context)
     other = asyncio.create_task(_any(address, way, context)) if hint else None
     reply: http1.Reply | None = None

@@ -45,7 +45,8 @@ def take_down(name: str, address: str, ports: Sequence[int] = (80, 443)) -> Advi
         nft=(
             f"nft add table inet {TABLE}",
             f"nft 'add chain inet {TABLE} input {{ type filter hook input priority -150 ; }}'",
-            f"nft 'add rule inet {TABLE} input {family} daddr {address} tcp dport {{ {listed} }} reject with tcp reset'",
+            f"nft 'add rule inet {TABLE} input {family} daddr {address} tcp dport {{ {listed} }}"
+            " reject with tcp reset'",
         ),
         nft_undo=(f"nft delete table inet {TABLE}",),
         iptables=(f"{program} -I INPUT {rule}",),

@@ -1,4 +1,4 @@
-"""One measurement in namespaces of its own: `python -m engines.failover.cell`, its order on stdin, JSON lines on stdout."""
+"""One measurement in namespaces of its own, as a process: its order on stdin, JSON lines on stdout."""
 
 from __future__ import annotations
 

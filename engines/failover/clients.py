@@ -49,9 +49,9 @@ class Client(msgspec.Struct, frozen=True, kw_only=True):
         if not program or self.missing():
             return ""
         if self.module:
-            from importlib.metadata import version
+            from importlib import metadata
 
-            return version(self.module)
+            return metadata.version(self.module)
         return _asked([word.replace("{program}", program) for word in self.version])
 
     def missing(self) -> str:

@@ -16,7 +16,7 @@ RETRIES, LINEAR = "tcp_syn_retries", "tcp_syn_linear_timeouts"
 
 @dataclass(frozen=True)
 class Ladder:
-    """`linear` SYNs one second apart, then `retries` more, each wait double the last; `linear` None where there is no such sysctl."""
+    """`linear` SYNs a second apart, then `retries` more, each wait double the last; `linear` None without the sysctl."""
 
     name: str
     words: str
@@ -26,7 +26,7 @@ class Ladder:
     @property
     def seconds(self) -> int:
         """From the first SYN until connect() fails, in seconds; measured totals are 0.5 to 4 s longer."""
-        return (self.linear or 0) + 2 ** (self.retries + 1) - 1
+        return (self.linear or 0) + (2 << self.retries) - 1
 
     @property
     def settings(self) -> dict[str, int]:

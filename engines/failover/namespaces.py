@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import os
 import subprocess
-from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 
@@ -19,7 +18,8 @@ AS_USER = [*PLAIN, "--user", "--map-root-user"]
 TRIAL = [
     "sh",
     "-c",
-    "ip link set lo up && mount -t tmpfs trial /mnt && ip link add trial0 type veth peer name trial1 && nft add table t",
+    "ip link set lo up && mount -t tmpfs trial /mnt && nft add table t"
+    " && ip link add trial0 type veth peer name trial1",
 ]
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -95,7 +95,7 @@ def furnish(scratch: Path, nameserver: str) -> None:
 
 
 def _stand_in(theirs: Path, ours: Path) -> None:
-    """A link that leads nowhere (resolv.conf without its daemon): give it the first folder on its way that is missing."""
+    """A link that leads nowhere (resolv.conf without its daemon): give it the first folder that is missing."""
     place = theirs.parent
     while not place.is_dir():
         place = place.parent
@@ -109,5 +109,3 @@ def set_sysctls(settings: dict[str, int], root: Path = Path("/proc/sys/net/ipv4"
     for name, value in settings.items():
         (root / name).write_text(str(value))
 
-
-Unshare = Callable[[], None]

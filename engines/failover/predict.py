@@ -1,4 +1,4 @@
-"""What visitors of a site will see when one of its addresses goes dark: from its records and the dated tables, nothing else."""
+"""What a site's visitors will see when an address goes dark: from its records and the dated tables, nothing else."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Records(msgspec.Struct, frozen=True, kw_only=True):
-    """All views together. `state` is ok, or why there is no address; `order` that of the first resolver that gives one."""
+    """All views together. `state` is ok, or why there is no address; `order` is what the first resolver shows."""
 
     name: str
     state: str

@@ -14,7 +14,7 @@ Mark = Callable[[float], None]
 
 @dataclass(frozen=True)
 class Visit:
-    """One load: Unix time it began, seconds until the page, the error, or `cap`; the copy's letter where a page came."""
+    """One load: Unix time it began, seconds until page, error or `cap`; the copy's letter where a page came."""
 
     began: float
     seconds: float

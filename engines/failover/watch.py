@@ -1,11 +1,11 @@
-"""The watch over a site during maintenance: lights by address, changes with how long each state lasted, a log for the ticket."""
+"""The watch over a site during maintenance: lights, changes with how long each state lasted, a log for the ticket."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, TextIO
@@ -36,6 +36,7 @@ from engines.job.params import param, plain
 
 DNS_EVERY = 30.0  # s between looks at the records
 HEARTBEAT = 60.0  # s between readings while nothing changes
+KEPT = 64  # addresses that have left DNS but stay in the ledger
 TAIL = 200  # changes kept for the report; watch.log holds all
 
 
@@ -109,9 +110,10 @@ class Watching:
             yield f"the site is back after {span(now - self.dark_since)}"
             self.dark_since = 0.0
 
-    def drop(self, gone: set[str], now: float) -> None:
-        """Forget addresses that left DNS long ago only when there are very many: 1000 stay."""
-        for address in list(gone)[: max(0, len(self.spells) - 1000)]:
+    def forget(self, current: Collection[str]) -> None:
+        """Of addresses that are no longer in DNS, keep at most KEPT, so that a name that moves all day costs no memory."""
+        gone = [address for address in self.spells if address not in current]
+        for address in gone[: max(0, len(gone) - KEPT)]:
             del self.spells[address]
 
     def outage(self, now: float) -> float:
@@ -215,7 +217,7 @@ def _rounds(name: str, params: WatchParams, watching: Watching, log: TextIO, can
             found = asyncio.run(_resolve(name, asked, params.timeout))
             said += _moved(addresses, found)
             addresses = found.addresses or addresses
-            watching.drop(set(watching.spells) - set(addresses), now)
+            watching.forget(addresses)
         lights = asyncio.run(_lights(addresses, way, context))
         said += watching.take(lights, time.time())
         for line in said:

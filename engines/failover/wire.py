@@ -69,7 +69,7 @@ class Tap:
                 continue
             except OSError:
                 return  # the interface went down with its namespace
-            if source[2] != socket.PACKET_OUTGOING:  # type: ignore[attr-defined, unused-ignore]  Linux only
+            if source[2] != socket.PACKET_OUTGOING:
                 continue
             syn = parse(packet, _stamp(controls))
             if syn and syn.port == self._port:
@@ -117,7 +117,7 @@ def read_tcpdump(line: str) -> Syn | None:
 
 def gap(syns: Sequence[Syn], first: str, last: str, since: float = 0.0) -> float | None:
     """Seconds from the first SYN to `first` to the first SYN to `last`, of those after `since`; None without both."""
-    starts = {}
+    starts: dict[str, float] = {}
     for syn in syns:
         if syn.at >= since:
             starts.setdefault(syn.address, syn.at)

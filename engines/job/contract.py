@@ -156,11 +156,16 @@ class Warned(Event, frozen=True, kw_only=True, tag="Warned"):
 
 
 class Asked(Event, frozen=True, kw_only=True, tag="Asked"):
-    """The run waits for an answer: one of `choices`, or free text; a `secret` answer is never recorded."""
+    """The run waits for an answer: one of `choices`, or free text; a `secret` answer is never recorded.
+
+    A `patient` question waits as long as it takes; any other ends the run Stopped, resumable, where nobody
+    answers. Either way Stopped is raised at the `yield`, so that the engine can put things back.
+    """
 
     question: str
     choices: tuple[str, ...] = ()
     secret: bool = False
+    patient: bool = False
 
 
 class Answered(Event, frozen=True, kw_only=True, tag="Answered"):
@@ -279,6 +284,8 @@ class Engine(Protocol[P]):
     kind: "work" changes nothing that existed; "change" may.
     A killed run is taken up by `resume` and taken back by `undo`; both use the stored plan and the
     earlier run's folder (`context.earlier`), never a new plan.
+    An engine that keeps hold of its target from plan to execute says so with a class attribute `holds = True`;
+    for any other the run plans anew under the target's lock and compares digests.
     """
 
     name: ClassVar[str]

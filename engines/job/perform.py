@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 import traceback
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
-from types import FrameType
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -30,6 +27,7 @@ from engines.job.contract import (
     RunFailed,
     RunStopped,
     Started,
+    Step,
     StepEnded,
     StepStarted,
 )
@@ -38,33 +36,16 @@ from engines.job.holder import me
 from engines.job.jobfile import open_secrets
 from engines.job.journal import Entry, Journal
 from engines.job.pace import Pace
-from engines.job.params import Secret, convert
+from engines.job.params import Params, Secret, convert
+from engines.job.params import secrets as secrets_of
 from engines.job.runs import Info, Run, find
+from engines.job.stopping import Stop, outliving
+
+__all__ = ["Stop", "exit_code", "outliving", "perform"]
 
 Listen = Callable[[Entry], None]
 
 WORK_IS_DONE = "the work is done and only its report is left"
-
-
-@dataclass
-class Stop:
-    """A stop request that waits while a step cannot be stopped."""
-
-    cancel: Cancel = field(default_factory=Cancel)
-    wanted: bool = False
-    held_by: str = ""
-
-    def ask(self) -> None:
-        """Ask for a stop: now where the step allows it, else once it has ended."""
-        self.wanted = True
-        if not self.held_by:
-            self.cancel.set()
-
-    def enter(self, no_stop: str) -> None:
-        """A step begins that, where `no_stop` is not empty, cannot be stopped."""
-        self.held_by = no_stop
-        if self.wanted and not no_stop:
-            self.cancel.set()
 
 
 def perform(
@@ -79,12 +60,13 @@ def perform(
 ) -> AnyEvent:
     """Perform `run` to its last word, which is returned; every event goes to the journal and then to `listen`.
 
-    plan: the one just shown; without it the run plans anew and refuses where that differs from `info.reviewed`.
+    plan: the one just shown. It is made anew under the target's lock, and the run refuses where the digests
+    differ, unless the engine holds the target from plan to execute (`holds`).
     answer_within: seconds that a question waits for an answer before the run ends Stopped, resumable.
     """
     stop = stop or Stop()
-    run.keep("holder.json", msgspec.json.encode(me(run.id)))
     try:
+        _keep(run, "holder.json", me(run.id))
         journal = Journal(run.journal)
     except Refused as refused:
         return RunFailed(why=refused.why, what_helps=refused.what_helps, refused=True)
@@ -123,27 +105,26 @@ def _last_word(
 ) -> AnyEvent:
     try:
         info = run.info()
-        params = open_secrets(engine.params, run.job().params) | dict(given)
-        secrets = {name: value for name, value in params.items() if isinstance(value, Secret)}
-        plan = plan or _plan(info, engine, params, stop.cancel)
-        if info.reviewed and plan.digest != info.reviewed:
-            raise Refused("the world has changed since the review", "review again: the plan is no longer the same")
-        with lock.hold(plan_target(engine, plan), run.id):
-            run.keep("plan.json", msgspec.json.encode(plan))
+        opened = open_secrets(engine.params, run.job().params) | dict(given)
+        params = convert(engine.params, opened, task=engine.name)
+        with lock.hold(engine.target(params), run.id):
+            plan = _settled(info, engine, params, plan, stop.cancel)
+            _keep(run, "plan.json", plan)
             earlier = find(info.earlier).folder if info.earlier else None
-            context = Context(cancel=stop.cancel, folder=run.folder, earlier=earlier, secrets=secrets)
+            context = Context(cancel=stop.cancel, folder=run.folder, earlier=earlier, secrets=secrets_of(params))
             work = {"do": engine.execute, "resume": engine.resume, "undo": engine.undo}[info.mode](plan, context)
+            steps = plan.steps if info.mode != "undo" else ()
             record.write(
                 Started(
                     task=engine.name,
                     target=plan.target,
-                    steps=plan.steps if info.mode != "undo" else (),
+                    steps=steps,
                     digest=plan.digest,
                     mode=info.mode,
                     earlier=info.earlier,
                 )
             )
-            return _drive(work, record, plan, stop, listener)
+            return _drive(work, record, steps, stop, listener)
     except Stopped as stopped:
         return RunStopped(left_behind=stopped.left_behind)
     except Refused as refused:
@@ -156,29 +137,45 @@ def _last_word(
         return _crash(run, error)
 
 
-def _plan(info: Info, engine: Engine[Any], params: Mapping[str, Any], cancel: Cancel) -> Plan:
+def _settled(info: Info, engine: Engine[Any], params: Params, shown: Plan | None, cancel: Cancel) -> Plan:
+    """The plan to execute: of the earlier run, or made under the lock and no other than the one reviewed."""
     if info.mode != "do":
         stored = find(info.earlier).plan()
         if stored is None:
             raise Refused(f"run {info.earlier} never got as far as a plan", "nothing was touched; start it anew")
         return stored
-    return engine.plan(convert(engine.params, params, task=engine.name), cancel)
+    if shown is not None and getattr(engine, "holds", False):
+        return shown
+    plan = engine.plan(params, cancel)
+    reviewed = shown.digest if shown is not None else info.reviewed
+    if reviewed and plan.digest != reviewed:
+        raise Refused("the world has changed since the review", "review again: the plan is no longer the same")
+    return plan
 
 
-def plan_target(engine: Engine[Any], plan: Plan) -> str:
-    """The identity to lock for a plan."""
-    return engine.target(convert(engine.params, plan.params, task=engine.name))
+def _keep(run: Run, name: str, what: Any) -> None:
+    try:
+        run.keep(name, msgspec.json.encode(what))
+    except OSError as error:
+        raise Refused(f"{run.folder}: {error.strerror}", "make room there, or set XDG_STATE_HOME") from None
 
 
-def _drive(work: Events, record: _Record, plan: Plan, stop: Stop, listener: Listener) -> AnyEvent:
-    """Run the generator; a stop is thrown into it at its next yield even where it never polls."""
-    no_stop = {step.id: step.no_stop for step in plan.steps}
+def _drive(work: Events, record: _Record, steps: tuple[Step, ...], stop: Stop, listener: Listener) -> AnyEvent:
+    """Run the generator; a stop is thrown into it, once, at its next yield even where it never polls.
+
+    What it yields after that, while it puts things back, is recorded like anything else.
+    """
+    no_stop = {step.id: step.no_stop for step in steps}
+    last = steps[-1].id if steps else ""
     pace = Pace(per_second=4.0)
     answer: str | None = None
+    why = Stopped()
+    thrown = False
     with closing(work):
         while True:
+            throw, thrown = bool(stop.cancel) and not thrown, bool(stop.cancel)
             try:
-                event = work.throw(Stopped()) if stop.cancel else work.send(answer)
+                event = work.throw(why) if throw else work.send(answer)
             except StopIteration:
                 raise Failed("the engine ended without a last word", "report this with the run's folder") from None
             answer = None
@@ -190,10 +187,15 @@ def _drive(work: Events, record: _Record, plan: Plan, stop: Stop, listener: List
                 case StepStarted(step=step):
                     stop.enter(no_stop.get(step, ""))
                 case StepEnded(step=step):
-                    stop.enter(WORK_IS_DONE if step == plan.steps[-1].id else "")
+                    stop.enter(WORK_IS_DONE if step == last else "")
                 case Asked():
-                    answer = listener.wait(event, stop.cancel)
-                    record.write(Answered(text="" if event.secret else answer))
+                    try:
+                        answer = listener.wait(event, stop.cancel)
+                    except Stopped as unanswered:
+                        why = unanswered
+                        stop.cancel.set()
+                    else:
+                        record.write(Answered(text="" if event.secret else answer))
 
 
 def _crash(run: Run, error: Exception) -> RunFailed:
@@ -217,23 +219,3 @@ def exit_code(last: AnyEvent, warned: bool) -> int:
             return 3
         case _:
             return 1
-
-
-@contextmanager
-def outliving(stop: Stop) -> Iterator[None]:
-    """SIGINT and SIGTERM ask for a stop; SIGHUP and SIGPIPE, a lost line, do not touch the run."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def asked(_number: int, _frame: FrameType | None) -> None:
-        stop.ask()
-
-    handlers: dict[int, Any] = {signal.SIGINT: asked, signal.SIGTERM: asked}
-    handlers |= {signal.SIGHUP: signal.SIG_IGN, signal.SIGPIPE: signal.SIG_IGN}
-    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

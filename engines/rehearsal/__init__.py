@@ -1,0 +1,1 @@
+"""Embedded lab targets: something to try each task on without a patient."""
