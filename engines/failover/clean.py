@@ -11,7 +11,7 @@ class CleanParams(Params, frozen=True, kw_only=True):
     """Nothing to choose: only what is on record, and only of labs that are gone."""
 
 
-def answer(params: CleanParams) -> Swept:
+def answer(_params: CleanParams) -> Swept:
     """Sweep."""
     return registry.sweep()
 

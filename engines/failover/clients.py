@@ -18,7 +18,7 @@ from engines.job.errors import BadParam
 
 CATALOGUE = Path(__file__).with_name("clients.toml")
 NUMBER = re.compile(r"v?(\d+(?:\.\d+)+)")
-GROUPS = {"browsers": lambda client: client.kind == "browser", "all": lambda _: True}
+GROUPS = {"browsers": ("browser",), "all": ("browser", "program")}
 
 
 class Client(msgspec.Struct, frozen=True, kw_only=True):
@@ -125,7 +125,7 @@ def chosen(names: Sequence[str]) -> tuple[Client, ...]:
     picked: dict[str, Client] = {}
     for name in names:
         if name in GROUPS:
-            picked |= {client.name: client for client in known.values() if GROUPS[name](client)}
+            picked |= {client.name: client for client in known.values() if client.kind in GROUPS[name]}
         elif name in known:
             picked[name] = known[name]
         else:

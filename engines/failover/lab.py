@@ -10,8 +10,8 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
 
-from engines.failover import ladder as ladders
 from engines.failover import clean, namespaces, registry, results, tables
+from engines.failover import ladder as ladders
 from engines.failover.advice import WARNING
 from engines.failover.cell import Order, Seen
 from engines.failover.clients import Client, chosen
@@ -85,12 +85,13 @@ class Lab:
     kind: ClassVar[str] = "work"
     params = LabParams
 
-    def target(self, params: LabParams) -> str:
-        """A lab shares nothing with another; each is its own target."""
-        return f"failover lab {os.getpid()}"
+    def target(self, params: LabParams) -> str:  # noqa: ARG002  whatever it measures, it wants the machine to itself
+        """One lab at a time: two would spoil each other's figures."""
+        return f"failover lab in {registry.folder()}"
 
     def plan(self, params: LabParams, cancel: Cancel) -> Plan:
         """Find the clients and the namespaces; start nothing that stays."""
+        cancel.check()
         clients, ladder = chosen(words(params.clients)), ladders.choose(params.ladder or "")
         faults, idle = _faults(params), _idle(params)
         if params.output and Path(params.output).exists():
@@ -133,10 +134,11 @@ class Lab:
 
     def undo(self, plan: Plan, context: Context) -> Events:
         """Clear away what a killed lab left."""
+        context.cancel.check()
         yield StepStarted(step="clear")
         swept = registry.sweep()
         yield StepEnded(step="clear")
-        yield Finished(summary=clean.words(swept), result=msgspec.to_builtins(swept))
+        yield Finished(summary=f"{plan.target}: {clean.words(swept)}", result=msgspec.to_builtins(swept))
 
     def _run(self, plan: Plan, context: Context, found: list[Seen]) -> Events:
         params = msgspec.convert(plan.params, LabParams)
@@ -253,7 +255,8 @@ def _reading(told: Told) -> dict[str, Any]:
     cell = {"client": order.client, "fault": order.fault, "run": order.run, "idle": order.idle}
     if told.seen is None:
         return cell | told.data
-    return cell | msgspec.to_builtins(told.seen) | {"timeline": results.timeline(told.seen)}
+    fields: dict[str, Any] = msgspec.to_builtins(told.seen)
+    return cell | fields | {"timeline": results.timeline(told.seen)}
 
 
 def _tell(

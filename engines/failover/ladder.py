@@ -16,7 +16,7 @@ RETRIES, LINEAR = "tcp_syn_retries", "tcp_syn_linear_timeouts"
 
 @dataclass(frozen=True)
 class Ladder:
-    """`linear` SYNs a second apart, then `retries` more, each wait double the last; `linear` None without the sysctl."""
+    """`linear` SYNs a second apart, then `retries` more that double; `linear` is None where its sysctl is missing."""
 
     name: str
     words: str

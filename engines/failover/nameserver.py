@@ -10,6 +10,8 @@ from typing import cast
 
 A, NOERROR, FORMERR, NXDOMAIN = 1, 0, 1, 3
 RESPONSE, AUTHORITATIVE, RECURSION_WANTED = 0x8000, 0x0400, 0x0100
+TRUNCATED = 0x02  # in the third byte
+UDP = 1232  # bytes, what fits into one packet anywhere
 HERE = b"\xc0\x0c"  # RFC 1035 4.1.4: the name at offset 12, the one that was asked
 
 
@@ -60,6 +62,13 @@ class Nameserver(asyncio.DatagramProtocol):
                 self.addresses.append(self.addresses.pop(0))
         return said
 
+    def short(self, query: bytes) -> bytes:
+        """The same for UDP: an answer that is too long for it is cut, so that the client asks again by TCP."""
+        said = self.reply(query)
+        if len(said) <= UDP:
+            return said
+        return said[:2] + bytes([said[2] | TRUNCATED]) + said[3:4] + b"\x00\x01" + bytes(6) + question(query)[2]
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Called by asyncio."""
         self._transport = cast(asyncio.DatagramTransport, transport)  # 3.11's own class does not derive from it
@@ -67,7 +76,7 @@ class Nameserver(asyncio.DatagramProtocol):
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
         """Called by asyncio."""
         if len(data) >= 12:
-            self._transport.sendto(self.reply(data), addr)
+            self._transport.sendto(self.short(data), addr)
 
     async def stream(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One TCP connection."""

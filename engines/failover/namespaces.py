@@ -108,4 +108,3 @@ def set_sysctls(settings: dict[str, int], root: Path = Path("/proc/sys/net/ipv4"
     """Write this namespace's network sysctls."""
     for name, value in settings.items():
         (root / name).write_text(str(value))
-

@@ -7,7 +7,7 @@ import json
 import os
 import socket
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -114,7 +114,7 @@ class Control:
         return self._heard()
 
 
-def build(site: Site, unshare: Any) -> tuple[Control, int]:
+def build(site: Site, unshare: Callable[[], None]) -> tuple[Control, int]:
     """Fork the street into a network namespace of its own, joined by a veth pair `near`-`far`; its handle and pid."""
     ours, theirs = socket.socketpair()
     pid = os.fork()
@@ -129,7 +129,7 @@ def build(site: Site, unshare: Any) -> tuple[Control, int]:
     return Control(ours), pid
 
 
-def _street(site: Site, control: socket.socket, other: socket.socket, unshare: Any) -> None:
+def _street(site: Site, control: socket.socket, other: socket.socket, unshare: Callable[[], None]) -> None:
     """The forked child: never returns."""
     try:
         other.close()

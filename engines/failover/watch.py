@@ -111,7 +111,7 @@ class Watching:
             self.dark_since = 0.0
 
     def forget(self, current: Collection[str]) -> None:
-        """Of addresses that are no longer in DNS, keep at most KEPT, so that a name that moves all day costs no memory."""
+        """Of addresses that are no longer in DNS keep at most KEPT: a name that moves all day costs no memory."""
         gone = [address for address in self.spells if address not in current]
         for address in gone[: max(0, len(gone) - KEPT)]:
             del self.spells[address]
@@ -155,6 +155,7 @@ class Watch:
     def plan(self, params: WatchParams, cancel: Cancel) -> Plan:
         """Ask DNS once, so that a name without addresses is refused before the maintenance begins."""
         name, asked = host_name(params.name), servers(params.resolver)
+        cancel.check()
         found = asyncio.run(_resolve(name, asked, params.timeout))
         if found.state != "ok":
             raise Refused(f"DNS gives no address for {name} ({found.state})", "correct the name, or name a --resolver")
@@ -199,9 +200,9 @@ class Watch:
         """Watch on, with a new count."""
         return self.execute(plan, context)
 
-    def undo(self, plan: Plan, context: Context) -> Events:
+    def undo(self, plan: Plan, context: Context) -> Events:  # noqa: ARG002  the contract's form
         """There is nothing to take back."""
-        raise Refused("a watch changes nothing", "nothing needs to be taken back")
+        raise Refused(f"watching {plan.target} changed nothing", "nothing needs to be taken back")
 
 
 def _rounds(name: str, params: WatchParams, watching: Watching, log: TextIO, cancel: Cancel) -> Iterator[AnyEvent]:
