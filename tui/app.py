@@ -25,6 +25,7 @@ from tui.draft import Draft
 from tui.frame import Frame, attach, walk
 from tui.keyboard import Typist
 from tui.pages.page import Page
+from tui.pages.result import report_line
 from tui.pages.run import RunPage
 from tui.screens.history import History
 from tui.screens.home import Home
@@ -34,25 +35,22 @@ from tui.widgets.menu import Row
 from tui.wizard import Wizard
 
 HELP = """\
-Everything is done by keyboard, with the same keys on every page.
+The same keys work on every page, and a mouse is never needed.
 
-  Enter          next field; on the last field, the next page.
-                 Enter alone never starts a run.
-  Tab            completes a path; elsewhere goes to the next field
-  Up, Down       move; Space picks or changes
-  ^n             next page; on the review, start
-  Esc or ^o      back; nothing is lost, nothing is touched
-  ^x             stop a run, or stop looking
-  ^c             quit; a run goes on without the screen
-  ^t             plain (ASCII, 16 colours) or rich screen, remembered
-                 for this terminal
-  ^l             draw the screen anew
-  ^p             jump to a task, the history or the last report
+  Enter        next field; on the last one, next page. It starts nothing.
+  Up, Down     move; Space picks or changes; Tab completes a path
+  ^n           next page; on the review: start
+  Esc or ^o    back; nothing typed is lost, nothing is touched
+  ^x           stop a run, or stop looking
+  ^c           quit; a run goes on without the screen
+  ^t           plain or rich screen, remembered for this terminal
+  ^l           draw the screen anew
+  ^p           jump to a task, the history or the last report
 
 [x] is done, [>] is where you are, [ ] is to come, ! is a warning.
 
-A run is a process of its own: a closed laptop, a dropped line or a
-killed screen does not touch it. crashcart attach RUN shows it again.
+A run is a process of its own: a closed laptop, a dropped line or a killed
+screen does not touch it. crashcart attach RUN shows it again.
 """
 
 
@@ -159,7 +157,7 @@ class Suite(Typist[str]):
 
     def read_report(self, run: runs.Run) -> None:
         """The report as Markdown."""
-        self.push_screen(Text(run.id, lambda: report.markdown(report.gather(run)), f"Report: {run.report}"))
+        self.push_screen(Text(run.id, lambda: report.markdown(report.gather(run)), report_line(run)))
 
     @on(Page.ReadReport)
     def _read(self, event: Page.ReadReport) -> None:

@@ -128,6 +128,8 @@ def walk(folder: Path, limit: int) -> list[tuple[str, Path]]:
         folders.sort()
         for name in sorted(names) + [name for name in folders if (Path(top) / name).is_symlink()]:
             path = Path(top) / name
+            if not name.isprintable():
+                raise Refused(f"{top} holds the name {name!a}", "rename it: control characters cannot be shown")
             if path.is_symlink() or not path.is_file():
                 raise Refused(f"{path} is no plain file", "replace it by the file itself")
             found.append((path.relative_to(folder).as_posix(), path))

@@ -29,7 +29,7 @@ class Decision(Pick):
 def widgets(plan: Plan) -> Iterator[Widget]:
     """Warnings, facts, choices, steps, changes and the way back, in that order."""
     if plan.warnings:
-        yield Static(Content("\n").join(Content(f"! {one_line(text)}") for text in plan.warnings), classes="warnings")
+        yield Vertical(*(warning(text) for text in plan.warnings), classes="warnings")
     if plan.facts:
         yield Vertical(*(fact(name, value) for name, value in plan.facts), classes="facts part")
     for choice in plan.choices:
@@ -43,6 +43,11 @@ def widgets(plan: Plan) -> Iterator[Widget]:
     yield Vertical(*steps(plan), classes="part")
     yield Static(Content("The way back"), classes="title")
     yield Static(Content(one_line(plan.undo) or "This task says nothing about being taken back."), classes="part")
+
+
+def warning(text: str) -> Widget:
+    """A warning behind its mark."""
+    return Horizontal(Static(Content("!"), classes="mark"), Static(Content(one_line(text))), classes="fact")
 
 
 def fact(name: str, value: str) -> Widget:

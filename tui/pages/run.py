@@ -26,7 +26,7 @@ from tui.story import Story
 from tui.widgets.asking import Choosing, Typing
 from tui.widgets.menu import Row
 
-GOES_ON = "The run goes on without this screen: Esc leaves it, crashcart attach shows it again."
+GOES_ON = "The run goes on without this screen. Esc leaves it; crashcart attach shows it."
 
 
 class Tail(VerticalScroll, can_focus=True):

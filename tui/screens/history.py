@@ -19,7 +19,7 @@ from engines.job import runs
 from engines.job.errors import Refused
 from tui.pages.page import Page
 from tui.pages.result import RESUMABLE, UNDOABLE
-from tui.screens.runs import ALIVE, line
+from tui.screens.runs import ALIVE, HEADING, line
 from tui.widgets.keys import Keys
 from tui.widgets.menu import Menu, Row
 
@@ -64,7 +64,9 @@ class History(Screen[None]):
         by_id = {one.id: one for one in found}
         if by_id != self.found or not found:
             self.found = by_id
-            self.query_one(Menu).fill([line(one) for one in found] or [Row("No run yet. Esc goes back to the tasks.")])
+            self.query_one(Menu).fill(
+                [HEADING, *map(line, found)] if found else [Row("No run yet. Esc goes back to the tasks.")]
+            )
             self.refresh_bindings()
 
     @property

@@ -62,8 +62,11 @@ class Home(Screen[None]):
         if event.worker.group != "runs" or not event.worker.is_finished or not isinstance(event.worker.result, list):
             return
         if event.worker.result != self.found:
-            self.found = event.worker.result
-            self.query_one(Menu).fill(self._rows())
+            first, self.found = not self.found, event.worker.result
+            menu = self.query_one(Menu)
+            menu.fill(self._rows())
+            if first and urgent(self.found):
+                menu.action_move(-len(menu.rows))
 
     def _rows(self) -> list[Row]:
         rows = [Row("")]

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -193,6 +194,13 @@ def test_a_source_date_epoch_that_is_none_is_refused(
 ) -> None:
     monkeypatch.setenv("SOURCE_DATE_EPOCH", epoch)
     assert "SOURCE_DATE_EPOCH" in str(refused(params(tmp_path)))
+
+
+def test_a_package_that_is_a_zip_in_name_only_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "bios.zip").write_bytes(b"<html>404</html>")
+    assert not zipfile.is_zipfile(tmp_path / "bios.zip")
+    with pytest.raises(Refused, match="no zip"):
+        planned(params(tmp_path, firmware=str(tmp_path / "bios.zip")))
 
 
 # ── the DOS ─────────────────────────────────────────────────────────────────────────────────────────
