@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from wizards.biosiso import BUILD, INSERT
+from wizards.failover import LAB, WATCH
 
-WIZARDS = (BUILD, INSERT)
+WIZARDS = (BUILD, INSERT, LAB, WATCH)

@@ -58,9 +58,9 @@ class LabParams(Params, frozen=True, kw_only=True):
         param("Faults", "how the address goes dark", allowed="names of faults", metavar="NAME,…"),
     ] = ("drop", "rst")
     ladder: Annotated[
-        Literal["linux", "linux-old", "windows", "short"] | None,
-        param("SYN ladder", "how long the clients' kernel knocks at a silent address; empty is this machine's own"),
-    ] = None
+        Literal["own", "linux", "linux-old", "windows", "short"],
+        param("SYN ladder", "how long the clients' kernel knocks at a silent address; own is this machine's"),
+    ] = "own"
     addresses: Annotated[int, param("Addresses", "A records of the site; all but the last go dark", ge=2, le=3)] = 2
     runs: Annotated[int, param("Runs", "how often each is measured; the table shows medians", ge=1, le=99)] = 3
     cap: Annotated[int, param("Cap", "seconds after which a wait is given up as 'more than'", ge=2, le=900)] = 30
@@ -92,7 +92,7 @@ class Lab:
     def plan(self, params: LabParams, cancel: Cancel) -> Plan:
         """Find the clients and the namespaces; start nothing that stays."""
         cancel.check()
-        clients, ladder = chosen(words(params.clients)), ladders.choose(params.ladder or "")
+        clients, ladder = chosen(words(params.clients)), ladders.choose(params.ladder)
         faults, idle = _faults(params), _idle(params)
         if params.output and Path(params.output).exists():
             raise BadParam("output", params.output, "a file that is not there yet")
@@ -142,7 +142,7 @@ class Lab:
 
     def _run(self, plan: Plan, context: Context, found: list[Seen]) -> Events:
         params = msgspec.convert(plan.params, LabParams)
-        ladder = ladders.choose(params.ladder or "")
+        ladder = ladders.choose(params.ladder)
         yield StepStarted(step="measure")
         swept = registry.sweep()
         if swept.labs:
@@ -282,9 +282,8 @@ def _finished(
     broken = [seen for seen in found if seen.outcome == "broken"]
     shown = [f"{seen.client} {seen.fault} {seen.run}: {results.timeline(seen)}" for seen in found if seen.syns]
     checked, apart = results.disagreement(found)
-    moved = sum(cell.outcome == "moved" for cell in cells)
     return Finished(
-        summary=f"{len(found) - len(broken)} measurements; in {moved} of {len(cells)} rows the client moves by itself",
+        summary=results.summary(cells) or f"{len(found) - len(broken)} measurements",
         result={
             "table": msgspec.to_builtins(table),
             "missing": missing,

@@ -43,17 +43,17 @@ LADDERS = {
 
 
 def choose(name: str, sysctls: Path = SYSCTLS) -> Ladder:
-    """The ladder of that name as this kernel can play it; "" is the kernel's own default. Raises Refused."""
+    """The ladder of that name as this kernel can play it; "own" is its default. Raises Refused."""
     has_linear = (sysctls / LINEAR).exists()
     own = LADDERS["linux" if has_linear else "linux-old"]
-    wanted = LADDERS.get(name) if name else own
+    wanted = own if name == "own" else LADDERS.get(name)
     if wanted is None:
-        raise BadParam("ladder", name, "one of " + ", ".join(LADDERS))
+        raise BadParam("ladder", name, "one of own, " + ", ".join(LADDERS))
     if has_linear:
         return wanted
     if wanted.linear:
         raise Refused(
             f"ladder {name} needs the sysctl net.ipv4.{LINEAR}, which this kernel lacks (it came with 6.5)",
-            f"leave ladder out to measure with this machine's own, {own.name} ({own.seconds} s)",
+            f"measure with this machine's own ladder, {own.name} ({own.seconds} s): leave ladder out",
         )
     return Ladder(wanted.name, wanted.words, wanted.retries, None)

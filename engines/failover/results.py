@@ -14,7 +14,7 @@ import msgspec
 from engines.failover.cell import Seen
 from engines.failover.clients import catalogue
 from engines.failover.ladder import Ladder
-from engines.failover.tables import Cell, Table, rows
+from engines.failover.tables import Cell, Table, rows, said
 
 AGREE = 0.3  # s between our gap and tcpdump's, the issue's bar
 
@@ -61,6 +61,14 @@ def table(found: list[Cell], ladder: Ladder, kernel: str) -> Table:
     date = time.strftime("%Y-%m-%d", time.gmtime())
     source = f"crashcart failover lab, Linux {kernel}, SYN ladder {ladder.name} ({ladder.seconds} s), http, fixed order"
     return Table(title=f"measured {date}", date=date, source=source, cells=tuple(found))
+
+
+def summary(found: Sequence[Cell]) -> str:
+    """`drop: chromium 0.4 s, firefox > 30.0 s; rst: …` on one line."""
+    by_fault: dict[str, list[str]] = {}
+    for cell in found:
+        by_fault.setdefault(cell.fault, []).append(f"{cell.client} {said(cell)}")
+    return "; ".join(f"{fault}: {', '.join(words)}" for fault, words in by_fault.items())
 
 
 def disagreement(found: Sequence[Seen]) -> tuple[int, float]:

@@ -37,7 +37,7 @@ def main(tool: str, address: str) -> int:
                     sys.stderr.write(f"{line}: {done.stderr}")
                     return 1
             found.append(checked(told))
-    print(json.dumps(found))
+    sys.stdout.write(json.dumps(found))
     return 0
 
 

@@ -20,9 +20,7 @@ ROOT = Path(__file__).resolve().parents[3]
 def test_the_advised_lines_take_a_copy_down_and_bring_it_back(tool: str, address: str) -> None:
     assert shutil.which(tool), f"{tool} is needed: apt-get install nftables iptables"
     command = ["unshare", "--net", "--fork", "--kill-child", sys.executable, "-m", "tests.engines.failover.taken_down"]
-    done = subprocess.run(
-        [*command, tool, address], capture_output=True, text=True, timeout=120, check=False, cwd=ROOT
-    )
+    done = subprocess.run([*command, tool, address], capture_output=True, text=True, timeout=120, check=False, cwd=ROOT)
     assert done.returncode == 0, done.stderr
     before, down, after = json.loads(done.stdout)
     assert before["code"] == 0, before

@@ -164,7 +164,8 @@ def test_two_hundred_addresses_are_asked_at_once(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fault", "state"), [("drop", "drop"), ("reject with tcp reset", "refused"), ("reject with icmp type host-unreachable", "icmp")]
+    ("fault", "state"),
+    [("drop", "drop"), ("reject with tcp reset", "refused"), ("reject with icmp type host-unreachable", "icmp")],
 )
 def test_packet_faults_in_a_namespace_have_their_names(fault: str, state: str) -> None:
     script = Path(__file__).with_name("inside.py")
@@ -183,7 +184,8 @@ def test_packet_faults_in_a_namespace_have_their_names(fault: str, state: str) -
 
 
 @pytest.mark.parametrize(
-    "name", ["https://shop.test/", "127.0.0.1", "::1", "a..b", "x" * 64 + ".test", "-a.test", "", ".", "a b.test", "ü" * 70]
+    "name",
+    ["https://shop.test/", "127.0.0.1", "::1", "a..b", "x" * 64 + ".test", "-a.test", "", ".", "a b.test", "ü" * 70],
 )
 def test_what_is_no_name_is_refused_by_name(name: str) -> None:
     with pytest.raises(BadParam) as refused:

@@ -20,7 +20,7 @@ from engines.job.params import convert
 from tests.engines.failover.stage import Stage
 
 NAME = "shop.test"
-NOW = datetime.datetime.now(datetime.timezone.utc)
+NOW = datetime.datetime.now(datetime.UTC)
 
 
 def certificate(folder: Path, name: str, days: int, trusted: bool = True) -> ssl.SSLContext:

@@ -63,14 +63,14 @@ def test_a_kernel_without_the_sysctl_refuses_what_needs_it_and_names_its_own(tmp
             ladder.choose(name, old)
         assert "tcp_syn_linear_timeouts" in refused.value.why
         assert "linux-old (127 s)" in refused.value.what_helps
-    own = ladder.choose("", old)
+    own = ladder.choose("own", old)
     assert (own.name, own.seconds, own.settings) == ("linux-old", 127, {"tcp_syn_retries": 6})
     assert ladder.choose("short", old).seconds == 3
 
 
 def test_a_kernel_with_the_sysctl_plays_every_ladder(tmp_path: Path) -> None:
     new = sysctls(tmp_path, linear=True)
-    assert ladder.choose("", new).name == "linux"
+    assert ladder.choose("own", new).name == "linux"
     assert ladder.choose("windows", new).settings == {"tcp_syn_retries": 3, "tcp_syn_linear_timeouts": 6}
     with pytest.raises(BadParam):
         ladder.choose("amiga", new)
