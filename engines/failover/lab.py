@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import msgspec
 
@@ -14,9 +15,9 @@ from engines.failover import clean, namespaces, registry, results, tables
 from engines.failover import ladder as ladders
 from engines.failover.advice import WARNING
 from engines.failover.cell import Order, Seen
-from engines.failover.clients import Client, chosen
-from engines.failover.faults import FAULTS
+from engines.failover.clients import chosen
 from engines.failover.matrix import Matrix, Told
+from engines.failover.orders import LabParams, faults_of, idle_of, kept, key, orders_of, words
 from engines.job.contract import (
     AnyEvent,
     Cancel,
@@ -33,47 +34,9 @@ from engines.job.contract import (
     StepStarted,
     Warned,
 )
-from engines.job.errors import BadParam, Refused
-from engines.job.params import Params, param, plain
-
-CLIENTS = ("chromium", "firefox", "curl", "python")
-LETTERS = "ABC"
-IDLE_LIMIT = 3600.0  # s
-
-
-def words(given: Sequence[str]) -> tuple[str, ...]:
-    """A list that may also come as one word with commas."""
-    return tuple(part.strip() for item in given for part in item.split(",") if part.strip())
-
-
-class LabParams(Params, frozen=True, kw_only=True):
-    """What the lab measures."""
-
-    clients: Annotated[
-        tuple[str, ...],
-        param("Clients", "who visits: names, browsers or all", allowed="names, browsers or all", metavar="NAME,…"),
-    ] = CLIENTS
-    faults: Annotated[
-        tuple[str, ...],
-        param("Faults", "how the address goes dark", allowed="names of faults", metavar="NAME,…"),
-    ] = ("drop", "rst")
-    ladder: Annotated[
-        Literal["own", "linux", "linux-old", "windows", "short"],
-        param("SYN ladder", "how long the clients' kernel knocks at a silent address; own is this machine's"),
-    ] = "own"
-    addresses: Annotated[int, param("Addresses", "A records of the site; all but the last go dark", ge=2, le=3)] = 2
-    runs: Annotated[int, param("Runs", "how often each is measured; the table shows medians", ge=1, le=99)] = 3
-    cap: Annotated[int, param("Cap", "seconds after which a wait is given up as 'more than'", ge=2, le=900)] = 30
-    patience: Annotated[
-        int, param("Patience", "mid-session: seconds a visitor waits before a reload", ge=1, le=300)
-    ] = 8
-    idle: Annotated[
-        tuple[str, ...],
-        param("Idle", "also come back after so many seconds, with the order turned", allowed="seconds", metavar="S,…"),
-    ] = ()
-    output: Annotated[
-        str, param("Table", "also write the table here, for predict --table", kind="output", metavar="FILE.yaml")
-    ] = ""
+from engines.job.errors import BadParam, Refused, Stopped
+from engines.job.params import plain
+from engines.job.runs import write_whole
 
 
 class Lab:
@@ -93,7 +56,7 @@ class Lab:
         """Find the clients and the namespaces; start nothing that stays."""
         cancel.check()
         clients, ladder = chosen(words(params.clients)), ladders.choose(params.ladder)
-        faults, idle = _faults(params), _idle(params)
+        faults, idle = faults_of(params), idle_of(params)
         if params.output and Path(params.output).exists():
             raise BadParam("output", params.output, "a file that is not there yet")
         namespaces.command()
@@ -101,8 +64,8 @@ class Lab:
         missing = {client.name: client.missing() for client in clients if client.missing()}
         if not versions:
             raise Refused("none of the clients is installed", "; ".join(missing.values()) or "name clients")
-        witness = bool(shutil.which("tcpdump", path=os.environ.get("PATH", "") + ":/usr/sbin"))
-        count = len(_orders(params, clients, faults, idle, missing, ladder, "", witness))
+        unseen = _unseen()
+        count = len(orders_of(params, clients, faults, idle, missing, ladder, "", not unseen))
         kernel = f"Linux {os.uname().release}, SYN ladder {ladder.name} ({ladder.words}): {ladder.seconds} s"
         return Plan(
             task=self.name,
@@ -115,11 +78,11 @@ class Lab:
                 ("kernel", kernel),
                 ("site", f"{params.addresses} addresses in fixed order; all but the last go dark"),
                 ("measurements", f"{count}, each at most {params.cap} s and its client's start"),
-                ("checked by", "tcpdump, beside each" if witness else "nothing: tcpdump is not installed"),
+                ("checked by", unseen or "tcpdump, beside each"),
             ),
             warnings=tuple(f"{name}: {why}" for name, why in missing.items()),
             undo="nothing stays: namespaces, processes and scratch end with the run",
-            detail={"versions": versions, "missing": missing, "witness": witness},
+            detail={"versions": versions, "missing": missing, "witness": not unseen},
             state={"versions": versions, "missing": missing, "ladder": ladder.settings},
         ).sealed()
 
@@ -130,123 +93,97 @@ class Lab:
     def resume(self, plan: Plan, context: Context) -> Events:
         """Measure what the earlier run did not."""
         registry.sweep()
-        return self._run(plan, context, _kept(context.earlier))
+        return self._run(plan, context, kept(context.earlier))
 
     def undo(self, plan: Plan, context: Context) -> Events:
-        """Clear away what a killed lab left."""
+        """Clear away what a killed lab left, and take back the table that it wrote."""
         context.cancel.check()
         yield StepStarted(step="clear")
         swept = registry.sweep()
+        gone = _take_back(str(plan.params["output"]), context.earlier)
         yield StepEnded(step="clear")
-        yield Finished(summary=f"{plan.target}: {clean.words(swept)}", result=msgspec.to_builtins(swept))
+        yield Finished(summary=f"{clean.words(swept)}{gone}", result=msgspec.to_builtins(swept))
 
     def _run(self, plan: Plan, context: Context, found: list[Seen]) -> Events:
         params = msgspec.convert(plan.params, LabParams)
-        ladder = ladders.choose(params.ladder)
-        yield StepStarted(step="measure")
+        ladder, missing = ladders.choose(params.ladder), plan.detail["missing"]
         swept = registry.sweep()
-        if swept.labs:
-            yield Log(text=clean.words(swept))
-        with registry.recorded(context.folder) as record:
-            missing = plan.detail["missing"]
-            clients, faults, idle = chosen(words(params.clients)), _faults(params), _idle(params)
+        with registry.recorded(context.folder) as record:  # before the first step: on disk before anything is made
+            yield StepStarted(step="measure")
+            if swept.labs:
+                yield Log(text=clean.words(swept))
+            clients, faults, idle = chosen(words(params.clients)), faults_of(params), idle_of(params)
             scratch, witness = record.scratch, plan.detail["witness"]
-            orders = _orders(params, clients, faults, idle, missing, ladder, scratch, witness)
-            had = {_key(seen) for seen in found}
-            left = [order for order in orders if _key(order) not in had]
+            orders = orders_of(params, clients, faults, idle, missing, ladder, scratch, witness)
+            had = {key(seen) for seen in found}
+            left = [order for order in orders if key(order) not in had]
             yield from _measure(Matrix(record), left, context, found, len(orders))
         yield StepEnded(step="measure")
         yield StepStarted(step="table")
         cells = results.cells(found, plan.detail["versions"], ladder, params.addresses)
         table = results.table(cells, ladder, os.uname().release)
-        places = [context.folder / "table.yaml", *([Path(params.output)] if params.output else [])]
-        for place in places:
-            place.write_text(tables.dump(table))
         yield from _tell(found, cells, missing, params)
-        yield StepEnded(step="table")
-        yield _finished(found, cells, missing, table, places[-1])
-
-
-def _faults(params: LabParams) -> tuple[str, ...]:
-    for name in words(params.faults):
-        if name not in FAULTS:
-            raise BadParam("faults", name, "names among " + ", ".join(FAULTS))
-    return words(params.faults)
-
-
-def _idle(params: LabParams) -> tuple[float, ...]:
-    try:
-        found = tuple(float(text) for text in words(params.idle))
-    except ValueError:
-        raise BadParam("idle", ", ".join(params.idle), "seconds such as 10,70") from None
-    if any(not 0 <= seconds <= IDLE_LIMIT for seconds in found):
-        raise BadParam("idle", ", ".join(params.idle), f"seconds from 0 to {IDLE_LIMIT:.0f}")
-    return found
-
-
-def _orders(
-    params: LabParams,
-    clients: Sequence[Client],
-    faults: Sequence[str],
-    idle: Sequence[float],
-    missing: dict[str, str],
-    ladder: ladders.Ladder,
-    scratch: str,
-    witness: bool,
-) -> list[Order]:
-    visits = [(fault, 0.0) for fault in faults] + [("", seconds) for seconds in idle]
-    return [
-        Order(
-            client=client.name,
-            fault=fault,
-            idle=seconds,
-            run=run,
-            letters=LETTERS[: params.addresses],
-            cap=float(params.cap),
-            patience=float(params.patience),
-            sysctls=ladder.settings,
-            scratch=scratch,
-            witness=witness,
-        )
-        for client in clients
-        if client.name not in missing
-        for fault, seconds in visits
-        for run in range(1, params.runs + 1)
-    ]
-
-
-def _key(one: Order | Seen) -> tuple[str, str, float, int]:
-    return one.client, one.fault, one.idle, one.run
-
-
-def _kept(earlier: Path | None) -> list[Seen]:
-    """Results of an earlier run that hold; a line torn by its end is measured again."""
-    path = earlier / "results.jsonl" if earlier else None
-    found = []
-    for line in path.read_bytes().splitlines() if path and path.exists() else ():
+        written = keep(context.folder / "table.yaml", tables.dump(table))
+        if not written:
+            yield Warned(text=f"no room for table.yaml in {context.folder}: the table is in the report only")
+        if params.output:
+            write_whole(Path(params.output), tables.dump(table).encode())
         try:
-            seen = msgspec.json.decode(line, type=Seen)
-        except msgspec.DecodeError:
-            continue
-        if seen.outcome != "broken":
-            found.append(seen)
-    return found
+            yield StepEnded(step="table")
+        except Stopped:
+            _take_back(params.output, context.folder)
+            raise
+        yield _finished(
+            found, cells, missing, table, Path(params.output) if params.output else context.folder / "table.yaml"
+        )
+
+
+def keep(path: Path, text: str) -> bool:
+    """Write a file of the run's folder; False where the state disk is full, which must not stop the work."""
+    try:
+        path.write_text(text)
+    except OSError:
+        return False
+    return True
+
+
+def _take_back(output: str, run: Path | None) -> str:
+    """Remove the table that a run wrote where it was told to, unless it has changed since; what was done, in words."""
+    if not output or run is None or not Path(output).exists():
+        return ""
+    ours = run / "table.yaml"
+    if not ours.exists() or ours.read_bytes() != Path(output).read_bytes():
+        return f"; {output} is not the table that the run wrote, so it stays"
+    Path(output).unlink()
+    return f"; {output} is gone"
+
+
+def _unseen() -> str:
+    """Why no second tool checks the timelines; empty where tcpdump does."""
+    if not shutil.which("tcpdump", path=os.environ.get("PATH", "") + ":/usr/sbin"):
+        return "nothing: tcpdump is not installed"
+    if "--user" in namespaces.command():
+        return "nothing: tcpdump changes its user, which a user namespace forbids"
+    return ""
 
 
 def _measure(
     matrix: Matrix, orders: Sequence[Order], context: Context, found: list[Seen], total: int
 ) -> Iterator[AnyEvent]:
     yield Progress(done=len(found), total=total, unit="measurements")
-    with (context.folder / "results.jsonl").open("ab") as kept:
-        for seen in found:
-            kept.write(msgspec.json.encode(seen) + b"\n")
-        for told in matrix.run(orders, context.cancel):
-            yield Measured(kind=told.event, data=_reading(told))
-            if told.seen is not None:
-                found.append(told.seen)
-                kept.write(msgspec.json.encode(told.seen) + b"\n")
-                kept.flush()
-                yield Progress(done=len(found), total=total, unit="measurements")
+    _record(context.folder, found)
+    for told in matrix.run(orders, context.cancel):
+        yield Measured(kind=told.event, data=_reading(told))
+        if told.seen is not None:
+            found.append(told.seen)
+            _record(context.folder, [told.seen])
+            yield Progress(done=len(found), total=total, unit="measurements")
+
+
+def _record(folder: Path, seen: Sequence[Seen]) -> None:
+    """For a run that takes this one up; where the state disk is full, it measures again."""
+    with suppress(OSError), (folder / "results.jsonl").open("ab") as stream:
+        stream.write(b"".join(msgspec.json.encode(one) + b"\n" for one in seen))
 
 
 def _reading(told: Told) -> dict[str, Any]:

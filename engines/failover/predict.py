@@ -108,10 +108,10 @@ def predict(
 
 
 def _by_client(table: Table) -> list[list[Cell]]:
-    grouped: dict[tuple[str, str], list[Cell]] = {}
+    grouped: dict[tuple[str, str, str], list[Cell]] = {}
     for cell in table.cells:
         if cell.addresses == 2:
-            grouped.setdefault((cell.client, cell.version), []).append(cell)
+            grouped.setdefault((cell.client, cell.version, cell.ladder), []).append(cell)
     return list(grouped.values())
 
 

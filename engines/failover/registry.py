@@ -76,7 +76,7 @@ def note(record: Record, pid: int) -> None:
         net = ""  # it has ended already
     line = msgspec.json.encode(Made(pid, start_time(pid), net)) + b"\n"
     for path in (folder() / f"{record.token}.made", Path(record.run) / "namespaces.jsonl"):
-        with path.open("ab") as stream:
+        with suppress(OSError), path.open("ab") as stream:  # a full disk: the mark in its environment finds it too
             stream.write(line)
 
 

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Annotated, Any, ClassVar, TextIO
+from typing import Annotated, Any, ClassVar
 
 import msgspec
 
@@ -179,11 +179,8 @@ class Watch:
         name = host_name(params.name)
         watching = Watching(time.time())
         yield StepStarted(step="watch")
-        with (context.folder / "watch.log").open("a", buffering=1) as log:
-            try:
-                yield from _rounds(name, params, watching, log, context.cancel)
-            except Stopped:
-                log.write(f"{_clock(time.time())} stopped\n")
+        with suppress(Stopped):
+            yield from _rounds(name, params, watching, context)
         now = time.time()
         with suppress(Stopped):  # the driver says it once more at this yield
             yield StepEnded(step="watch")
@@ -205,7 +202,7 @@ class Watch:
         raise Refused(f"watching {plan.target} changed nothing", "nothing needs to be taken back")
 
 
-def _rounds(name: str, params: WatchParams, watching: Watching, log: TextIO, cancel: Cancel) -> Iterator[AnyEvent]:
+def _rounds(name: str, params: WatchParams, watching: Watching, run: Context) -> Iterator[AnyEvent]:
     way = Way(name, web_port(params), params.scheme == "https", params.path, params.expect, float(params.timeout))
     asked, context = servers(params.resolver), trust(way.https)
     addresses: tuple[str, ...] = ()
@@ -223,14 +220,19 @@ def _rounds(name: str, params: WatchParams, watching: Watching, log: TextIO, can
         said += watching.take(lights, time.time())
         for line in said:
             stamped = f"{_clock(time.time())} {line}"
-            log.write(stamped + "\n")
+            _append(run, stamped)
             watching.changes.append(stamped)
             yield Log(text=stamped)
         if said or now >= next_beat:
             next_beat = now + HEARTBEAT
             _, verdict, _ = judge(_known(name, addresses), lights)
             yield Measured(kind="lights", data=watching.reading(time.time()) | {"verdict": verdict})
-        cancel.sleep(max(0.0, min(now + params.interval, until) - time.time()))
+        run.cancel.sleep(max(0.0, min(now + params.interval, until) - time.time()))
+
+
+def _append(run: Context, line: str) -> None:
+    with suppress(OSError), (run.folder / "watch.log").open("a") as log:  # a full state disk must not end the watch
+        log.write(line + "\n")
 
 
 async def _resolve(name: str, asked: Sequence[Server], timeout: float) -> Records:

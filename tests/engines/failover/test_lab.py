@@ -9,7 +9,8 @@ import pytest
 
 from engines.failover import results, tables
 from engines.failover.cell import Seen
-from engines.failover.lab import Lab, LabParams
+from engines.failover.lab import Lab
+from engines.failover.orders import LabParams
 from engines.failover.registry import folder
 from engines.job import journal, runs
 from engines.job.contract import AnyEvent, Cancel, Finished, Measured
