@@ -67,9 +67,6 @@ class Client(msgspec.Struct, frozen=True, kw_only=True):
             from importlib.util import find_spec
 
             return "" if find_spec("websocket") else "its driver is not installed: pip install websocket-client"
-        if self.driver == "webkit":
-            lacking = [name for name in ("Xvfb", "dbus-run-session") if not shutil.which(name)]
-            return f"its driver lacks {lacking[0]}: {self.install}" if lacking else ""
         return ""
 
     def visitor(self, setting: Setting) -> Visitor:
@@ -82,10 +79,6 @@ class Client(msgspec.Struct, frozen=True, kw_only=True):
             from engines.failover.firefox import Firefox
 
             return Firefox(self.program(), setting)
-        if self.driver == "webkit":
-            from engines.failover.webkit import WebKit
-
-            return WebKit(self.program(), setting)
         return self._program(setting)
 
     def _program(self, setting: Setting) -> Visitor:

@@ -11,6 +11,7 @@ SHOWN = re.compile(r"this is copy ([A-Z])\b")
 PAGE = """<!doctype html><html><head><title>copy {letter}</title><link rel="icon" href="data:,"></head>
 <body><p>this is copy {letter}</p></body></html>
 """
+PARTING = 10.0  # s, for the client to close its end too
 SLOW = 5.0  # s, what the mode "slow" waits before it answers
 
 
@@ -35,6 +36,10 @@ class Copy:
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             if self.mode == "close":
+                writer.write_eof()  # closing with the request unread would send RST, which is another fault
+                async with asyncio.timeout(PARTING):
+                    while await reader.read(65536):
+                        continue
                 return
             if self.mode == "reset":
                 _reset(writer)
@@ -42,7 +47,7 @@ class Copy:
             while await _request(reader):
                 if not await self._answer(writer):
                     return
-        except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+        except (OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
             return
         finally:
             writer.close()

@@ -87,9 +87,9 @@ def predict(
     if count == 1:
         notes.append("with one address nothing can take over: every visitor waits for it to come back")
     if count > 2:
-        notes.append(
-            "measured with two addresses, one dark; with more of them dark see crashcart failover lab --addresses 3"
-        )
+        notes.append("measured with two addresses, one dark")
+        more = [cell for cell in measured.cells if cell.addresses > 2 and cell.fault == new_fault]
+        notes += [f"with two of three addresses dark: {one.client} {one.version} {tables.said(one)}" for one in more]
     if any(ipaddress.ip_address(address).version == 6 for address in addresses):
         notes.append("measured with IPv4; between IPv6 and IPv4 most clients change over within a second")
     notes.append("a cell holds for the client version, kernel and date that it names; other versions may differ")

@@ -50,7 +50,7 @@ async def test_the_lab_shows_each_syn_and_then_the_table() -> None:
         await pilot.press("ctrl+n")
         screens: list[str] = []
         await until(pilot, lambda: screens.append(shown(pilot)) or page(pilot) == "Result", 90)
-        assert "drop: curl" in shown(pilot)
+        await until(pilot, lambda: "drop: curl" in shown(pilot), 60)
     for words in (
         "curl drop 1: A 0.",
         "python drop 1: A 0.",
