@@ -30,7 +30,11 @@ class Task:
 
 TASKS = {
     "biosiso": Task("engines.biosiso.engine", "a bootable DOS disc for a SuperMicro BIOS update"),
+<<<<<<< HEAD
     "vdx": Task("engines.vdx.engine", "a VDX port that is down with ISL DOWN: why, and the fix that keeps the config"),
+=======
+    "failover": Task("engines.failover.engine", "can a site with several addresses survive one going dark"),
+>>>>>>> main
 }
 
 

@@ -1,4 +1,4 @@
-"""Every screen at 80x24 as SVG, the same bytes on every machine; `--check` fails where one differs from what is kept."""
+"""Every screen at 80x24 as SVG, the same bytes on every machine; `--check` fails where a kept one differs."""
 
 from __future__ import annotations
 
@@ -114,12 +114,21 @@ def _record(plan: Plan, params: dict[str, Any]) -> None:
     rest = [event for step in plan.steps[2:] for event in (StepStarted(step=step.id), StepEnded(step=step.id))]
     done = Finished(
         summary="x9scm.iso is ready: boot it and type AMI2 X9SCM2.608",
-        then=("boot the disc on the board and compare its name with the ROM's", "keep the power steady until it is done"),
+        then=(
+            "boot the disc on the board and compare its name with the ROM's",
+            "keep the power steady until it is done",
+        ),
     )
     here = me()
     _run("20260101T030000Z-biosiso-x9scm.iso", plan, params, [*first, *middle, _part(1), _part(7)], here)
     gone = Holder(here.pid, 0, here.boot)
-    _run("20260101T021500Z-biosiso-x9scm.iso", plan, params, [*first, *middle, StepEnded(step="verify"), *rest, done], gone)
+    _run(
+        "20260101T021500Z-biosiso-x9scm.iso",
+        plan,
+        params,
+        [*first, *middle, StepEnded(step="verify"), *rest, done],
+        gone,
+    )
     _run("20260101T020000Z-biosiso-x9scm.iso", plan, params, [*first, Progress(done=1, total=23)], gone)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from wizards.biosiso import BUILD, INSERT
+from wizards.failover import LAB, WATCH
 from wizards.vdx import FIX
 
-WIZARDS = (BUILD, INSERT, FIX)
+WIZARDS = (BUILD, INSERT, FIX, LAB, WATCH)

@@ -6,7 +6,9 @@ from tui.wizard import Form, Wizard
 
 FIX = Wizard(
     "vdx",
-    Form("Switch", "switch", "user", "password", "interface", why="The VDX with the port that is down; it is only read."),
+    Form(
+        "Switch", "switch", "user", "password", "interface", why="The VDX with the port that is down; it is only read."
+    ),
     Form(
         "Other end",
         "mate",
@@ -22,7 +24,23 @@ FIX = Wizard(
         "out_of_band",
         why="The fix may reset the switch, its management address and its users with it.",
     ),
-    Form("Fix", "method", "change", "vcsid", "used_vcsids", "reboot_timeout", "stable_for", why="The review says what it costs."),
-    Form("Agreed", "parallel_links", "split_vlag", "leave_fabric", "without_mate", why="Leave empty until it is asked for."),
+    Form(
+        "Fix",
+        "method",
+        "change",
+        "vcsid",
+        "used_vcsids",
+        "reboot_timeout",
+        "stable_for",
+        why="The review says what it costs.",
+    ),
+    Form(
+        "Agreed",
+        "parallel_links",
+        "split_vlag",
+        "leave_fabric",
+        "without_mate",
+        why="Leave empty until it is asked for.",
+    ),
     Form("Old ssh", "legacy_crypto", "new_host_key", why="Only where the login is refused and says so."),
 )

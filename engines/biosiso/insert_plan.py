@@ -175,9 +175,7 @@ def warnings(params: InsertParams) -> tuple[str, ...]:
             "the exact requests and asks again before it sends them"
         )
     if not params.eject_after:
-        found.append(
-            "the run asks before it ejects and waits as long as it takes; eject_after gives it a time instead"
-        )
+        found.append("the run asks before it ejects and waits as long as it takes; eject_after gives it a time instead")
     return tuple(found)
 
 

@@ -48,7 +48,7 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
             return io.BytesIO(self.text.encode("ascii"))
         try:
             if self.kind == "file":
-                return Path(self.path).open("rb", buffering=0)
+                return open(self.path, "rb", buffering=0)  # noqa: PTH123  the caller closes; Path.open is slower
             if self.kind == "floppy":
                 return _on_floppy(self.path, self.member)
             return _member(self.path, self.member)
@@ -128,6 +128,8 @@ def walk(folder: Path, limit: int) -> list[tuple[str, Path]]:
         folders.sort()
         for name in sorted(names) + [name for name in folders if (Path(top) / name).is_symlink()]:
             path = Path(top) / name
+            if not name.isprintable():
+                raise Refused(f"{top} holds the name {name!a}", "rename it: control characters cannot be shown")
             if path.is_symlink() or not path.is_file():
                 raise Refused(f"{path} is no plain file", "replace it by the file itself")
             found.append((path.relative_to(folder).as_posix(), path))

@@ -6,7 +6,7 @@ import hashlib
 import os
 import struct
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -19,7 +19,7 @@ TICK = 0.1  # s
 HELPS = "try again; if it stays so, the disk under the output is suspect"
 
 
-def verify(disc: Disc, path: Path) -> Iterator[tuple[int, int]]:
+def verify(disc: Disc, path: Path) -> Generator[tuple[int, int], None, None]:
     """Compare the disc at `path` with its plan; yields (bytes read, total). Raises Failed at the first difference.
 
     Once it has ended, the disc is on the disk.

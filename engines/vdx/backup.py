@@ -22,7 +22,9 @@ def proven(session: Session, ports: list[str]) -> str:
     for _ in range(TRIES):
         now = read(session)
         if problem := refused("\n".join(now.splitlines()[:3]), session.patterns):
-            raise Refused(f"{session.hostname} does not show its configuration ({problem})", "log in as a user that may")
+            raise Refused(
+                f"{session.hostname} does not show its configuration ({problem})", "log in as a user that may"
+            )
         if now == last:
             why = config.unfinished(now, ports)
             if not why:

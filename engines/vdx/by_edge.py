@@ -78,7 +78,10 @@ class ByEdge:
         yield from self.ground.step("verify", self._verify())
         yield Finished(
             summary="both ends are up; nothing rebooted",
-            result={"edge_ports": [f"{side.hostname} {side.interface}" for side in self.sides], "weak_crypto": sorted(self.ground.weak)},
+            result={
+                "edge_ports": [f"{side.hostname} {side.interface}" for side in self.sides],
+                "weak_crypto": sorted(self.ground.weak),
+            },
             then=(ADVICE,),
         )
 
@@ -94,7 +97,10 @@ class ByEdge:
         for command in planning.edge_commands(side.interface, on=self.on):
             if problem := refused(session.run(command).text, session.patterns):
                 session.run("end")
-                raise Failed(f"{side.hostname} refuses {command!r} ({problem})", "use --method vcsid; what was done: crashcart undo")
+                raise Failed(
+                    f"{side.hostname} refuses {command!r} ({problem})",
+                    "use --method vcsid; what was done: crashcart undo",
+                )
 
     def _save(self) -> Events:
         for side in self.sides:

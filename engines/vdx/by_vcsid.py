@@ -59,7 +59,9 @@ class ByVcsid:
         folder = furthest(earlier)
         found = load(folder)
         if found is None or not found.reached("asked"):
-            raise Refused(f"run {earlier.name} changed nothing on {self.side.hostname}", "there is nothing to take back")
+            raise Refused(
+                f"run {earlier.name} changed nothing on {self.side.hostname}", "there is nothing to take back"
+            )
         self.ground.reset = True
         self.ground.progress.user = found.user
         yield from self.ground.step("connect", self._look_again(folder))
@@ -75,7 +77,9 @@ class ByVcsid:
             return ()
         copy = self.ground.context.folder / backup_file(self.side.which)
         if not progress.reached("back"):
-            return (f"{name} was told to reboot with vcsid {self.wanted}; its configuration is not put back (copy: {copy})",)
+            return (
+                f"{name} was told to reboot with vcsid {self.wanted}; its configuration is not put back (copy: {copy})",
+            )
         if not progress.reached("saved"):
             return (f"{name} has rebooted; its configuration is put back in part and not saved (copy: {copy})",)
         return () if progress.reached("verified") else (f"{name} has vcsid {self.wanted}; the link is not verified",)
@@ -94,7 +98,8 @@ class ByVcsid:
         ):
             if planned != now:
                 raise Failed(
-                    f"{self.side.hostname} has {what} {now} now, the plan has {planned}", "nothing was touched; review again"
+                    f"{self.side.hostname} has {what} {now} now, the plan has {planned}",
+                    "nothing was touched; review again",
                 )
         yield from self._note_uptime()
 
@@ -122,7 +127,9 @@ class ByVcsid:
         try:
             self.before = (folder / name).read_text()
         except OSError as error:
-            raise Refused(f"{folder / name}: {error.strerror}", "the copy of the configuration is needed; restore that file") from None
+            raise Refused(
+                f"{folder / name}: {error.strerror}", "the copy of the configuration is needed; restore that file"
+            ) from None
         if folder != self.ground.context.folder:
             self.ground.write(name, self.before)
 
@@ -172,7 +179,10 @@ class ByVcsid:
             if problem and ("syntax error" in problem.lower() and not answer.questions):
                 continue
             if problem:
-                raise Failed(f"{self.side.hostname} refuses {command!r} ({problem})", "nothing was changed; see its manual for what it wants first")
+                raise Failed(
+                    f"{self.side.hostname} refuses {command!r} ({problem})",
+                    "nothing was changed; see its manual for what it wants first",
+                )
             ground.reach_phase("asked")
             break
         else:
@@ -202,7 +212,10 @@ class ByVcsid:
     def _same_switch(self, vcs: str) -> None:
         here = next((member.wwn for member in parse.members(vcs) if member.here), "")
         if here and self.side.wwn and here != self.side.wwn:
-            raise Failed(f"another switch answers at this address (WWN {here}, not {self.side.wwn})", "find out which has the address")
+            raise Failed(
+                f"another switch answers at this address (WWN {here}, not {self.side.wwn})",
+                "find out which has the address",
+            )
 
     def _restore_on(self) -> Events:
         yield from self.ground.step("restore", self._restore())
@@ -216,7 +229,9 @@ class ByVcsid:
         rbridge = next((member.rbridge for member in parse.members(answer) if member.here), self.side.rbridge)
         before = self.before
         if rbridge != self.side.rbridge and rbridge is not None and self.side.rbridge is not None:
-            yield Warned(text=f"the rbridge-id is {rbridge} now, it was {self.side.rbridge}; the configuration is put back with the new one")
+            yield Warned(
+                text=f"the rbridge-id is {rbridge} now, it was {self.side.rbridge}; the configuration is put back with the new one"
+            )
             before = config.renumbered(before, self.side.rbridge, rbridge)
             port = config.renumbered(self.side.interface, self.side.rbridge, rbridge)
             self.side = msgspec.structs.replace(self.side, rbridge=rbridge, interface=port)
@@ -236,7 +251,10 @@ class ByVcsid:
                 yield Log(text=f"{lost}; logging in again")
                 self.ground.hang_up(self.side.which)
                 restorer.session = yield from self.ground.session(self.side.which)
-        raise Failed(f"the line to {self.side.hostname} was lost three times", "crashcart resume goes on, over --console if there is one")
+        raise Failed(
+            f"the line to {self.side.hostname} was lost three times",
+            "crashcart resume goes on, over --console if there is one",
+        )
 
     def _save(self) -> Events:
         yield from self.ground.save(self.side)
@@ -277,7 +295,13 @@ class ByVcsid:
         left = config.differences(config.blocks(self.before), config.blocks(self.restored.running))
         equal = self.before == self.restored.running
         done = f"{name} has vcsid {self.wanted}"
-        link = "the link is not judged" if self.undoing else "both ends are up" if ground.detail.other else "this end is up"
+        link = (
+            "the link is not judged"
+            if self.undoing
+            else "both ends are up"
+            if ground.detail.other
+            else "this end is up"
+        )
         result = {
             "hostname": name,
             "vcsid": self.wanted,
@@ -290,9 +314,13 @@ class ByVcsid:
             "question": ground.progress.question,
             "stages": [f"{seconds} s {stage}" for stage, seconds in self.stages],
         }
-        sections = [Section(title="Configuration that differs from the copy", text=redacted("\n".join(left)))] if left else []
+        sections = (
+            [Section(title="Configuration that differs from the copy", text=redacted("\n".join(left)))] if left else []
+        )
         then = [ADVICE] if not self.undoing else []
         if left:
             then.insert(0, f"Look at the {len(left)} lines of {name} that differ from the copy.")
-        words = f"{done}, {link}, its configuration is {'equal to' if equal else 'the same as far as it goes as'} the copy"
+        words = (
+            f"{done}, {link}, its configuration is {'equal to' if equal else 'the same as far as it goes as'} the copy"
+        )
         return Finished(summary=words, result=result, sections=tuple(sections), then=tuple(then))

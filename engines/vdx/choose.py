@@ -13,7 +13,9 @@ LARGEST = 8192  # BROCADE-VCS-MIB
 def side(params: FixParams, pair: Pair) -> tuple[str, str]:
     """("switch" or "mate", why)."""
     if params.change == "mate" and pair.b is None:
-        raise Refused("change is 'mate', but the mate cannot be looked at", "name it with --mate, or choose --change switch")
+        raise Refused(
+            "change is 'mate', but the mate cannot be looked at", "name it with --mate, or choose --change switch"
+        )
     if params.change != "auto":
         return params.change, "chosen by you"
     if pair.b is None:

@@ -94,7 +94,9 @@ def lost(before: Blocks, now: Blocks, patterns: Patterns) -> list[Entry]:
         have = now.get(path)
         if have is None and not lines:
             found.append((path, ""))
-        found += [(path, line) for line in lines if line not in (have or ()) and not fits(patterns.never_restored, line)]
+        found += [
+            (path, line) for line in lines if line not in (have or ()) and not fits(patterns.never_restored, line)
+        ]
     return sorted(found, key=_rank)
 
 

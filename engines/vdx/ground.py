@@ -56,7 +56,9 @@ class Ground:
             keep(self.context.folder, self.progress)
         except OSError as error:
             if phase in ("begun", "backed-up", "asked"):
-                raise Failed(f"{self.context.folder}: {error.strerror}", "free some space there, then try again") from None
+                raise Failed(
+                    f"{self.context.folder}: {error.strerror}", "free some space there, then try again"
+                ) from None
 
     def write(self, name: str, text: str) -> Path:
         """A file of the run. Raises Failed."""
@@ -78,7 +80,9 @@ class Ground:
             mate = which == "mate"
             where = self.params.mate_where() if mate else self.params.where()
             user = (self.params.mate_user if mate else "") or self.params.user
-            secret = (self.context.secrets.get("mate_password") if mate else None) or self.context.secrets.get("password")
+            secret = (self.context.secrets.get("mate_password") if mate else None) or self.context.secrets.get(
+                "password"
+            )
             if secret is None:
                 typed = yield Asked(question=f"password of {user} at {where}", secret=True)
                 secret = Secret(typed or "")
@@ -135,16 +139,24 @@ class Ground:
         """Keep a proven copy of a configuration; `wanted` is the digest of the reviewed one, empty for any."""
         text = yield from self.ask(side.which, lambda session: proven(session, ports))
         if wanted and digest(text) != wanted:
-            raise Failed(f"the configuration of {side.hostname} has changed since the review", "nothing was touched; review again")
+            raise Failed(
+                f"the configuration of {side.hostname} has changed since the review",
+                "nothing was touched; review again",
+            )
         path = self.write(backup_file(side.which), text)
-        yield Log(text=f"{side.hostname}: {len(text.splitlines())} lines, twice alike, sha256 {digest(text)}, in {path.name}")
+        yield Log(
+            text=f"{side.hostname}: {len(text.splitlines())} lines, twice alike, sha256 {digest(text)}, in {path.name}"
+        )
 
     def save(self, side: Side) -> Events:
         """Make the running-config the startup-config."""
         armed = Armed(self.patterns.save_question, lambda question: None)
         answer = yield from self.ask(side.which, lambda session: session.run(SAVE, armed=armed, seconds=120.0))
         if problem := refused(answer.text, self.patterns):
-            raise Failed(f"{side.hostname} does not save its configuration ({problem})", "save it by hand, then: crashcart resume")
+            raise Failed(
+                f"{side.hostname} does not save its configuration ({problem})",
+                "save it by hand, then: crashcart resume",
+            )
         yield Log(text=f"{side.hostname}: configuration saved")
 
     def watch(self, ends: list[End], price: str) -> Events:
@@ -164,7 +176,9 @@ class Ground:
         except Trouble as trouble:
             raise trouble.failed(left()) from None
         except SessionLost as lost:
-            raise Failed(f"{lost} ({lost.said.strip()[-200:]})", "see the transcript; then: crashcart resume", left()) from None
+            raise Failed(
+                f"{lost} ({lost.said.strip()[-200:]})", "see the transcript; then: crashcart resume", left()
+            ) from None
         except Unexpected as asked:
             raise Failed(
                 f"the switch asks what is not known here: {asked.question!r}; it was answered no",

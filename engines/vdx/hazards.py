@@ -37,7 +37,8 @@ def _ends(params: FixParams, pair: Pair) -> None:
         )
     if pair.b is not None and not pair.b.interface:
         raise Refused(
-            f"which port of {pair.b.hostname} the cable is in is not known (LLDP does not show it)", "name it with --mate-interface"
+            f"which port of {pair.b.hostname} the cable is in is not known (LLDP does not show it)",
+            "name it with --mate-interface",
         )
 
 
@@ -147,7 +148,9 @@ def _unsaved(end: End, depth: Depth) -> list[str]:
     changes = config.differences(config.blocks(depth.startup), config.blocks(depth.running))
     if not changes or not depth.startup:
         return []
-    return [f"{end.hostname} has {len(changes)} lines in its running-config that differ from its startup-config; saving keeps them"]
+    return [
+        f"{end.hostname} has {len(changes)} lines in its running-config that differ from its startup-config; saving keeps them"
+    ]
 
 
 def _reboot(params: FixParams, changed: End, depth: Depth) -> list[str]:

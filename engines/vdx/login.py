@@ -117,7 +117,9 @@ def _pass_ssh(terminal: Terminal, access: Access) -> None:
     if terminal.until(asked, CONNECT + 15.0) == "prompt":
         return
     if not terminal.echo_is_off(5.0):
-        raise Trouble(str(access.where), "closed", "something that looks like ssh's password prompt does not turn echo off")
+        raise Trouble(
+            str(access.where), "closed", "something that looks like ssh's password prompt does not turn echo off"
+        )
     terminal.send_secret(access.password)
     if terminal.until(asked, LOGIN, settle=0.02) == "password":
         raise Trouble(str(access.where), "auth", "Permission denied: the password was not accepted")
@@ -206,7 +208,11 @@ def widen(access: Access, trouble: Trouble, patterns: Patterns) -> tuple[str, tu
 def fingerprint(known_hosts: Path) -> str:
     """The SHA256 fingerprint of the host key in a file; empty where there is none."""
     ran = subprocess.run(
-        ["ssh-keygen", "-l", "-f", str(known_hosts)], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+        ["ssh-keygen", "-l", "-f", str(known_hosts)],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     words = ran.stdout.split()
     return words[1] if len(words) > 1 else ""

@@ -16,7 +16,10 @@ class Ends(Params):
     """The two ends of a link and how to log in to them."""
 
     switch: Annotated[
-        str, param("Switch", "the VDX with the port that is down", kind="host", metavar="HOST[:PORT]", allowed="HOST[:PORT]")
+        str,
+        param(
+            "Switch", "the VDX with the port that is down", kind="host", metavar="HOST[:PORT]", allowed="HOST[:PORT]"
+        ),
     ]
     user: Annotated[str, param("User", "the login name on the switch", allowed="a login name")]
     interface: Annotated[
@@ -27,7 +30,9 @@ class Ends(Params):
         str, param("Mate", "the switch at the other end; both are looked at", kind="host", metavar="HOST[:PORT]")
     ] = ""
     mate_user: Annotated[str, param("User there", "the login name on the mate; empty for the same")] = ""
-    mate_password: Annotated[Secret | None, param("Password there", "the mate's password; without it, the switch's")] = None
+    mate_password: Annotated[
+        Secret | None, param("Password there", "the mate's password; without it, the switch's")
+    ] = None
     mate_interface: Annotated[
         str, param("Port there", "the mate's port; empty where LLDP shows it", allowed="a port such as te 2/0/5")
     ] = ""
@@ -64,24 +69,29 @@ class FixParams(Ends):
 
     vcsid: Annotated[
         Annotated[int, msgspec.Meta(ge=1, le=8192)] | Literal["auto"],
-        param("New vcsid", "the vcsid that one switch gets; auto takes the lowest free one", allowed="auto, or 1 to 8192"),
+        param(
+            "New vcsid", "the vcsid that one switch gets; auto takes the lowest free one", allowed="auto, or 1 to 8192"
+        ),
     ] = "auto"
     used_vcsids: Annotated[
         str, param("Taken vcsids", "ids of fabrics that cannot be seen from here, such as 3,7,10-20", metavar="LIST")
     ] = ""
     method: Annotated[
         Literal["vcsid", "edge-port"],
-        param("Method", "vcsid reboots one switch; edge-port stops neighbour discovery on both ports, without a reboot"),
+        param(
+            "Method", "vcsid reboots one switch; edge-port stops neighbour discovery on both ports, without a reboot"
+        ),
     ] = "vcsid"
     change: Annotated[
         Literal["auto", "switch", "mate"], param("Changed switch", "which one gets the new vcsid and reboots")
     ] = "auto"
     console: Annotated[
-        str, param("Console", "a command that reaches the switch's console line, such as: telnet ts1 7005", metavar="COMMAND")
+        str,
+        param(
+            "Console", "a command that reaches the switch's console line, such as: telnet ts1 7005", metavar="COMMAND"
+        ),
     ] = ""
-    mate_console: Annotated[
-        str, param("Console there", "the same for the mate", metavar="COMMAND")
-    ] = ""
+    mate_console: Annotated[str, param("Console there", "the same for the mate", metavar="COMMAND")] = ""
     out_of_band: Annotated[
         bool, param("Out of band", "somebody can reach the changed switch without its management address")
     ] = False
@@ -92,7 +102,10 @@ class FixParams(Ends):
         int, param("Stable for", "seconds that both ends must stay up", ge=0, le=3600, metavar="S")
     ] = 30
     parallel_links: Annotated[
-        bool, param("Parallel links", "agree that several cables join the two: as edge ports they are a loop without LAG or STP")
+        bool,
+        param(
+            "Parallel links", "agree that several cables join the two: as edge ports they are a loop without LAG or STP"
+        ),
     ] = False
     split_vlag: Annotated[
         bool, param("Split vLAG", "agree that a port channel with members on several switches is torn apart")

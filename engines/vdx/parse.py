@@ -16,7 +16,8 @@ KINDS = {
 }
 NAME = re.compile(r"([A-Za-z]+)[\s-]*((?:\d{1,3}/)?\d{1,2}/\d{1,3}(?::[1-4])?)")
 STATE = re.compile(
-    r"^\s*([A-Za-z][\w-]*\s+\S+) is ([^,\n]+), line protocol is (\w+)(?:[ \t]*\(([^)\n]*)\))?", re.IGNORECASE | re.MULTILINE
+    r"^\s*([A-Za-z][\w-]*\s+\S+) is ([^,\n]+), line protocol is (\w+)(?:[ \t]*\(([^)\n]*)\))?",
+    re.IGNORECASE | re.MULTILINE,
 )
 WWN = re.compile(r"(>?)((?:[0-9A-Fa-f]{2}:){7}[0-9A-Fa-f]{2})(\*?)")
 
@@ -175,7 +176,9 @@ def uptime(answer: str, patterns: Patterns) -> int | None:
     """Seconds, from `show system`: "up 2 days, 3:04", "2 days 1:02:03", "up 5 min"; None where it says otherwise."""
     text = value(patterns.up_time, answer)
     seconds, understood = 0, False
-    for count, unit in re.findall(r"(\d+)\s*(weeks?|days?|hours?|hrs?|min(?:ute)?s?|sec(?:ond)?s?)\b", text, re.IGNORECASE):
+    for count, unit in re.findall(
+        r"(\d+)\s*(weeks?|days?|hours?|hrs?|min(?:ute)?s?|sec(?:ond)?s?)\b", text, re.IGNORECASE
+    ):
         scale = {"w": 604800, "d": 86400, "h": 3600, "m": 60, "s": 1}[unit[0].lower()]
         seconds, understood = seconds + int(count) * scale, True
     if clock := re.search(r"\b(\d{1,2}):(\d\d)(?::(\d\d))?\b", text):

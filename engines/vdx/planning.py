@@ -128,7 +128,9 @@ def _vcs_changes(changed: End, depth: Depth, new: int, wordings: patterns.Patter
     lines = [redacted(line) for line in config.typed([entry for entry in whole if config.typable(entry)])]
     return (
         CommandChange(
-            where=changed.hostname, command=first, expects=ASKS.format("the reboot, the default config or the vcsid") + also
+            where=changed.hostname,
+            command=first,
+            expects=ASKS.format("the reboot, the default config or the vcsid") + also,
         ),
         TextChange(
             target=f"{changed.hostname} after its reboot: of these lines, the ones that are missing then",
@@ -151,14 +153,13 @@ def _edge_changes(pair: Pair, wordings: patterns.Patterns) -> tuple[Change, ...]
         for end in ends
     ]
     saved = [
-        CommandChange(where=end.hostname, command=SAVE, expects=ASKS.format("the startup configuration")) for end in ends
+        CommandChange(where=end.hostname, command=SAVE, expects=ASKS.format("the startup configuration"))
+        for end in ends
     ]
     return (*typed, *saved)
 
 
-def _facts(
-    pair: Pair, verdict: Verdict, changed: End, why: str, new: int, depth: Depth
-) -> tuple[tuple[str, str], ...]:
+def _facts(pair: Pair, verdict: Verdict, changed: End, why: str, new: int, depth: Depth) -> tuple[tuple[str, str], ...]:
     rows = [("cause", verdict.words)]
     for end in (pair.a, pair.b):
         if end:
@@ -170,7 +171,9 @@ def _facts(
         rows.append(("reboot", f"{changed.hostname} has been up {_days(depth.uptime)}"))
     else:
         rows.append(("changes", "both ports; no reboot"))
-    rows.append(("to put back", f"{len(depth.running.splitlines())} lines of configuration, as far as the reset takes them"))
+    rows.append(
+        ("to put back", f"{len(depth.running.splitlines())} lines of configuration, as far as the reset takes them")
+    )
     return tuple(rows if new else rows[:-1])
 
 
@@ -186,12 +189,22 @@ def _choices(params: FixParams, pair: Pair, which: str) -> tuple[Choice, ...]:
             Option(value=name, label=f"{end.hostname} ({end.address})", why=f"{len(end.members)} in its fabric")
             for name, end in ends.items()
         )
-        found.append(Choice(param="change", question="Which switch gets the new vcsid and reboots?", options=options, chosen=which))
+        found.append(
+            Choice(
+                param="change", question="Which switch gets the new vcsid and reboots?", options=options, chosen=which
+            )
+        )
     depths = (pair.a_depth, pair.b_depth)
     if all(depth is not None and depth.knows_edge for depth in depths):
         options = (
-            Option(value="vcsid", label="a vcsid of its own for one switch", why="reboots it and puts its configuration back"),
-            Option(value="edge-port", label="no neighbour discovery on both ports", why="no reboot; newer releases only"),
+            Option(
+                value="vcsid",
+                label="a vcsid of its own for one switch",
+                why="reboots it and puts its configuration back",
+            ),
+            Option(
+                value="edge-port", label="no neighbour discovery on both ports", why="no reboot; newer releases only"
+            ),
         )
         found.append(Choice(param="method", question="How is it mended?", options=options, chosen=params.method))
     return tuple(found)

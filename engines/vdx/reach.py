@@ -73,7 +73,9 @@ def with_new_key(access: Access, lender: Lender, wanted: str) -> Session:
     if found != wanted:
         session.close()
         runs.write_whole(kept.known_hosts, old)
-        raise Refused(f"{access.where} showed {found} after {wanted} was agreed to", "find out who answers at that address")
+        raise Refused(
+            f"{access.where} showed {found} after {wanted} was agreed to", "find out who answers at that address"
+        )
     return session
 
 
@@ -138,7 +140,9 @@ def ask_login(access: Access, lender: Lender, where: str) -> Generator[AnyEvent,
     if answer == "try the same again":
         return access
     if answer is None or answer == "stop":
-        raise Failed(f"{where} does not accept {access.user} and the password", "find the password, then: crashcart resume")
+        raise Failed(
+            f"{where} does not accept {access.user} and the password", "find the password, then: crashcart resume"
+        )
     name = answer.removeprefix("log in as ")
     password = yield Asked(question=f"password of {name} at {where}", secret=True)
     return dataclasses.replace(access, user=name, password=Secret(password or ""))

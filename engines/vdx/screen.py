@@ -40,7 +40,9 @@ def without_noise(text: str, patterns: Patterns) -> tuple[str, bool]:
     """The text without whole log lines that broke into it; whether the last thing said was one."""
     if not fits(patterns.noise, text):
         return text, False
-    noise = re.compile("|".join(f"(?:^\n?(?:{wording})$\n)" for wording in patterns.noise), re.IGNORECASE | re.MULTILINE)
+    noise = re.compile(
+        "|".join(f"(?:^\n?(?:{wording})$\n)" for wording in patterns.noise), re.IGNORECASE | re.MULTILINE
+    )
     ends = [found.end() for found in noise.finditer(text)]
     return noise.sub("", text), bool(ends) and not text[ends[-1] :].strip()
 

@@ -63,7 +63,9 @@ class Terminal:
             preexec_fn=die_with_parent,
         )
         if not echo:
-            tty.setraw(self._child.child_fd)  # a console command such as nc leaves the line cooked: keys would wait for Enter
+            tty.setraw(
+                self._child.child_fd
+            )  # a console command such as nc leaves the line cooked: keys would wait for Enter
         self._child.logfile_read = transcript
         self._child.delaybeforesend = None
         self._child.ptyproc.delayafterclose = 0.02

@@ -7,7 +7,8 @@ import re
 from engines.job.errors import Failed, Refused
 
 NEGOTIATE = re.compile(
-    r"no matching (key exchange method|host key type|cipher|MAC) found\. Their offer: ([A-Za-z0-9@.,_-]+)", re.IGNORECASE
+    r"no matching (key exchange method|host key type|cipher|MAC) found\. Their offer: ([A-Za-z0-9@.,_-]+)",
+    re.IGNORECASE,
 )
 OPTIONS = {
     "key exchange method": "KexAlgorithms",

@@ -10,7 +10,14 @@ from engines.vdx.look import End
 from engines.vdx.patterns import Patterns, fits
 
 Kind = Literal[
-    "up", "admin-down", "no-light", "segmented", "same-vcsid-isl-off", "different-vcsid", "not-understood", "no-such-port"
+    "up",
+    "admin-down",
+    "no-light",
+    "segmented",
+    "same-vcsid-isl-off",
+    "different-vcsid",
+    "not-understood",
+    "no-such-port",
 ]
 
 
@@ -135,7 +142,9 @@ def _lines(end: End) -> list[Said]:
     vcs = [line.strip() for line in end.raw.get("show vcs", "").splitlines() if ":" in line and "vcs" in line.lower()]
     found += [Said(who=end.hostname, line=line) for line in vcs if "GUID" not in line]
     if end.islport:
-        found.append(Said(who=end.hostname, line=f"islport {end.islport.name} {end.islport.state} {end.islport.says}".strip()))
+        found.append(
+            Said(who=end.hostname, line=f"islport {end.islport.name} {end.islport.state} {end.islport.says}".strip())
+        )
     if end.neighbour:
         seen = end.neighbour
         found.append(Said(who=end.hostname, line=f"LLDP {seen.local} sees {seen.remote} of {seen.system}"))

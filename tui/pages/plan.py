@@ -18,6 +18,9 @@ from tui.widgets.diff import Diff
 from tui.widgets.pick import Pick
 
 
+COMPARED = 2  # facts above the warnings: an engine puts first what must fit together, such as board and ROM
+
+
 class Decision(Pick):
     """A Pick that sets `param` of the job."""
 
@@ -27,11 +30,13 @@ class Decision(Pick):
 
 
 def widgets(plan: Plan) -> Iterator[Widget]:
-    """Warnings, facts, choices, steps, changes and the way back, in that order."""
-    if plan.warnings:
-        yield Static(Content("\n").join(Content(f"! {one_line(text)}") for text in plan.warnings), classes="warnings")
+    """The facts to compare, warnings, the other facts, choices, changes, steps and the way back, in that order."""
     if plan.facts:
-        yield Vertical(*(fact(name, value) for name, value in plan.facts), classes="facts part")
+        yield Vertical(*(fact(name, value) for name, value in plan.facts[:COMPARED]), classes="facts part")
+    if plan.warnings:
+        yield Vertical(*(warning(text) for text in plan.warnings), classes="warnings part")
+    if plan.facts[COMPARED:]:
+        yield Vertical(*(fact(name, value) for name, value in plan.facts[COMPARED:]), classes="facts part")
     for choice in plan.choices:
         yield chosen(choice)
     yield Static(Content("What will change"), classes="title")
@@ -43,6 +48,11 @@ def widgets(plan: Plan) -> Iterator[Widget]:
     yield Vertical(*steps(plan), classes="part")
     yield Static(Content("The way back"), classes="title")
     yield Static(Content(one_line(plan.undo) or "This task says nothing about being taken back."), classes="part")
+
+
+def warning(text: str) -> Widget:
+    """A warning behind its mark."""
+    return Horizontal(Static(Content("!"), classes="mark"), Static(Content(one_line(text))), classes="fact")
 
 
 def fact(name: str, value: str) -> Widget:

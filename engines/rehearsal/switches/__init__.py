@@ -58,7 +58,9 @@ class Rehearsal:
             self.hosts[switch.name] = self.call(_begin(switch))
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         for host in self.hosts.values():
             self.call(host.stop())
         self.call(_cancel_all())

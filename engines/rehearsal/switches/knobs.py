@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-QUESTION = "This operation will change the configuration to default and reboot the switch. Do you want to continue? [y/n]:"
+QUESTION = (
+    "This operation will change the configuration to default and reboot the switch. Do you want to continue? [y/n]:"
+)
 
 
 @dataclass

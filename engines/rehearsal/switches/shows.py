@@ -29,14 +29,22 @@ def vcs(switch: Switch, words: str) -> str:
         (40 + at, f"10:00:00:27:F8:00:{40 + at:02X}:01", f"10.24.81.{40 + at}", f"leaf{at}")
         for at in range(switch.knobs.members)
     ]
-    rows = [f"{switch.rbridge:<12} >{switch.wwn}*  {switch.address:<15} Online          Online         {switch.hostname}"]
-    rows += [f"{ident:<12}  {wwn}   {address:<15} Online          Online         {name}" for ident, wwn, address, name in others]
+    rows = [
+        f"{switch.rbridge:<12} >{switch.wwn}*  {switch.address:<15} Online          Online         {switch.hostname}"
+    ]
+    rows += [
+        f"{ident:<12}  {wwn}   {address:<15} Online          Online         {name}"
+        for ident, wwn, address, name in others
+    ]
     distributed = "Distributed" if switch.knobs.mode == "Logical Chassis" else "Local-Only"
     return (
         f"Config Mode    : {distributed}\nVCS Mode       : {switch.knobs.mode}\nVCS ID         : {switch.vcsid}\n"
         f"VCS GUID       : 0f5c6f4e-aaaa-4444-8888-{switch.rbridge:012d}\nTotal Number of Nodes       : {len(rows)}\n"
         "Rbridge-Id       WWN                            Management IP   VCS Status      Fabric Status  HostName\n"
-        + "-" * 108 + "\n" + "\n".join(rows) + "\n"
+        + "-" * 108
+        + "\n"
+        + "\n".join(rows)
+        + "\n"
     )
 
 
@@ -110,7 +118,12 @@ def isl(switch: Switch, words: str) -> str:
                 f'{peer.switch.wwn} 10G  Yes "{peer.switch.hostname}"'
             )
     head = " Src     Src               Nbr   Nbr\n Index   Interface         Index Interface         Nbr-WWN                 BW   Trunk Nbr-Name\n"
-    return f"Rbridge-id: {switch.rbridge}   #ISLs: {len(rows)}\n\n{head}" + "-" * 86 + "\n" + "".join(row + "\n" for row in rows)
+    return (
+        f"Rbridge-id: {switch.rbridge}   #ISLs: {len(rows)}\n\n{head}"
+        + "-" * 86
+        + "\n"
+        + "".join(row + "\n" for row in rows)
+    )
 
 
 def islports(switch: Switch, words: str) -> str:

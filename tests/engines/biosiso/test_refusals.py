@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -159,12 +160,9 @@ def test_a_wrong_output_is_refused(
     assert words in str(refused(given | wrong(tmp_path, given)))
 
 
-def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_refused(open_folder: Path) -> None:
     """Root may write anywhere: the plan is made by nobody."""
-    given = params(tmp_path)
-    for folder in (tmp_path, *tmp_path.parents):
-        if folder.is_relative_to("/tmp") and folder != Path("/tmp"):
-            folder.chmod(0o755)
+    given = params(open_folder)
     code = (
         "import json, os, sys\n"
         "from engines.job.errors import Refused\n"
@@ -193,6 +191,13 @@ def test_a_source_date_epoch_that_is_none_is_refused(
 ) -> None:
     monkeypatch.setenv("SOURCE_DATE_EPOCH", epoch)
     assert "SOURCE_DATE_EPOCH" in str(refused(params(tmp_path)))
+
+
+def test_a_package_that_is_a_zip_in_name_only_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "bios.zip").write_bytes(b"<html>404</html>")
+    assert not zipfile.is_zipfile(tmp_path / "bios.zip")
+    with pytest.raises(Refused, match="no zip"):
+        planned(params(tmp_path, firmware=str(tmp_path / "bios.zip")))
 
 
 # ── the DOS ─────────────────────────────────────────────────────────────────────────────────────────

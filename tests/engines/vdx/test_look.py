@@ -36,7 +36,9 @@ def test_the_seeds_case_is_told_in_plain_words_beside_the_raw_lines(lab: Labs) -
     assert ("sw1", "TenGigabitEthernet 1/0/5 is up, line protocol is down (ISL DOWN)") in said
     assert ("sw2", "no fabric isl enable") in said
     assert found["mate"]["vcsid"] == 1 and found["mate"]["interface"] == "TenGigabitEthernet 2/0/5"
-    assert not [text for text in here.a.commands + here.b.commands if not text.startswith(("show", "terminal")) and text]
+    assert not [
+        text for text in here.a.commands + here.b.commands if not text.startswith(("show", "terminal")) and text
+    ]
 
 
 @pytest.mark.parametrize(

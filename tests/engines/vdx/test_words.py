@@ -48,7 +48,12 @@ def test_real_port_configurations_are_read() -> None:
 def test_prompts_and_errors_that_other_clients_know_are_known() -> None:
     for prompt in ("sw0# ", "sw0(config)# ", "VDX1(conf-if-te-1/0/5)# ", "sw-1.lab>", "sw0(config-rbridge-id-1)# "):
         assert ANY_PROMPT.fullmatch(prompt)
-    for text in ("%Error: no", "% Error", "-----^\nsyntax error: unknown argument.", "vlan 5 overlaps\n% 1 overlaps with 2"):
+    for text in (
+        "%Error: no",
+        "% Error",
+        "-----^\nsyntax error: unknown argument.",
+        "vlan 5 overlaps\n% 1 overlaps with 2",
+    ):
         assert refused(text, WORDS)
     assert not refused("Informational: saved\nsw0 is fine", WORDS)
     assert screen.plain("\x1b[?7hsw0# ") == "sw0# "
@@ -122,7 +127,11 @@ def test_a_reason_that_is_not_known_is_kept_as_it_was_said(reason: str) -> None:
     assert port.reason == said
 
 
-@given(st.lists(st.sampled_from(["mtu 9216", "switchport", "no shutdown", "fabric isl enable", "description a"]), unique=True))
+@given(
+    st.lists(
+        st.sampled_from(["mtu 9216", "switchport", "no shutdown", "fabric isl enable", "description a"]), unique=True
+    )
+)
 def test_what_is_lost_and_put_back_gives_the_copy_again(lines: list[str]) -> None:
     default = factory.default(1, "10.0.0.1", "h")
     before = factory.commissioned("sw1", 1, "10.0.0.1", "h", {5: lines})
@@ -136,7 +145,11 @@ def test_what_is_lost_and_put_back_gives_the_copy_again(lines: list[str]) -> Non
     assert config.differences(old, old) == []
 
 
-@given(st.lists(LINE.filter(lambda line: line.strip() == line and not line.startswith("!") and '"' not in line), max_size=12))
+@given(
+    st.lists(
+        LINE.filter(lambda line: line.strip() == line and not line.startswith("!") and '"' not in line), max_size=12
+    )
+)
 def test_a_configuration_cut_inside_a_block_is_never_proven(lines: list[str]) -> None:
     text = "interface TenGigabitEthernet 1/0/1\n" + "".join(f" {line}\n" for line in lines) + "!\nvlan 1\n!\n"
     assert config.unfinished(text, ["TenGigabitEthernet 1/0/1"]) == ""
@@ -146,7 +159,9 @@ def test_a_configuration_cut_inside_a_block_is_never_proven(lines: list[str]) ->
 
 
 def test_restored_lines_go_back_in_an_order_that_keeps_the_way_in() -> None:
-    before = config.blocks("\n".join(theirs.show(factory.commissioned("sw1", 1, "10.0.0.1", "h", {5: factory.UPLINK}))) + "\n")
+    before = config.blocks(
+        "\n".join(theirs.show(factory.commissioned("sw1", 1, "10.0.0.1", "h", {5: factory.UPLINK}))) + "\n"
+    )
     order = config.ordered(config.lost(before, {(): []}, WORDS))
     assert order[0][0] == ("interface Management 1/0",)
     assert order[-1][1].startswith("username admin")
@@ -181,7 +196,9 @@ def test_what_config_lines_keep_secret_is_hidden(line: str) -> None:
 
 
 @given(st.text(string.ascii_letters + string.digits, min_size=6, max_size=20), st.integers(1, 7))
-def test_a_secret_is_never_in_a_transcript_however_it_is_cut(tmp_path_factory: pytest.TempPathFactory, secret: str, size: int) -> None:
+def test_a_secret_is_never_in_a_transcript_however_it_is_cut(
+    tmp_path_factory: pytest.TempPathFactory, secret: str, size: int
+) -> None:
     path = tmp_path_factory.mktemp("t") / "t.log"
     transcript = Transcript(path)
     transcript.hide(Secret(secret))
