@@ -1,0 +1,1 @@
+"""Embedded lab targets: everything a technician can practise on without a customer's machine."""
