@@ -143,7 +143,7 @@ def _assemble(source: Path, target: Path) -> None:
     os.close(handle)
     try:
         done = subprocess.run(
-            [nasm, "-f", "bin", "-o", draft, str(source)],
+            [nasm, "-f", "bin", "-I", f"{source.parent}/", "-o", draft, str(source)],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=NASM_WITHIN,

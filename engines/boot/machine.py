@@ -22,6 +22,7 @@ from engines.boot.scratch import Scratch
 from engines.job.errors import Refused
 
 POLL = 0.1  # seconds between two looks
+ENDS_WITHIN = 10.0  # seconds from closing the control line to the end of the process
 Pattern = str | re.Pattern[str] | Callable[[str], bool]
 
 
@@ -31,7 +32,10 @@ class NotStarted(Refused):
 
 @dataclass(frozen=True)
 class Seen:
-    """How a wait ended; `text` is the matched text, or else everything there was to see."""
+    """How a wait ended; `text` is the matched text, or else everything there was to see.
+
+    A serial line's text is without escape sequences and control characters: it may go to a technician's terminal.
+    """
 
     how: Literal["found", "timed out", "exited"]
     text: str
@@ -114,7 +118,7 @@ class Machine:
         try:
             self._last_screen = screen.text_screen(self._control(), self._folder)
         except Gone:
-            self._running().wait()
+            self._reap()
         return self._last_screen
 
     def screendump(self, path: Path) -> Path:
@@ -134,7 +138,7 @@ class Machine:
         try:
             screen.type_text(self._control(), text, self._check)
         except Gone:
-            self._running().wait()
+            self._reap()
 
     def wait_for(
         self, pattern: Pattern, *, where: Literal["screen", "serial"] = "screen", deadline: float = 60.0
@@ -165,7 +169,7 @@ class Machine:
     def _text(self, where: Literal["screen", "serial"]) -> str:
         if where == "screen":
             return "\n".join(self.screen())
-        return self.serial().decode("utf-8", "replace").replace("\r\n", "\n")
+        return screen.plain(self.serial().decode("utf-8", "replace"))
 
     # ── its life ────────────────────────────────────────────────────────────────────────────────────
 
@@ -212,6 +216,14 @@ class Machine:
             *("-chardev", f"file,id=com1,path={escaped(self._folder / 'serial')}", "-serial", "chardev:com1"),
             *arguments(self.hardware, self._folder),
         ]
+
+    def _reap(self) -> None:
+        """QEMU hung up: let it end by itself, so that its status is its own, and end it where it hangs."""
+        end = time.monotonic() + ENDS_WITHIN
+        while self.alive and time.monotonic() < end:
+            self.pause(POLL)
+        self._running().kill()
+        self._running().wait()
 
     def _running(self) -> subprocess.Popen[bytes]:
         if self._process is None:

@@ -6,6 +6,7 @@ text window lies at B8000h, a character byte and an attribute byte per cell, in 
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -39,6 +40,14 @@ _NAMED = {
     **{"\\": "backslash", "`": "grave_accent"},
 }
 _SHIFTED = dict(zip('!@#$%^&*()_+:"<>?{}|~', "1234567890-=;',./[]\\`", strict=True))
+_PLACING = re.compile(r"\x1b\[[0-9;]*[Hf]")
+_ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[ -/]*[0-~])")
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+def plain(text: str) -> str:
+    """A terminal's text without escape sequences and control characters; a placed cursor starts a new line."""
+    return _CONTROL.sub("", _ESCAPE.sub("", _PLACING.sub("\n", text)))
 
 
 def text_screen(qmp: Qmp, folder: Path) -> list[str]:

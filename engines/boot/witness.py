@@ -90,7 +90,11 @@ def _reason(machine: Machine, seen: Seen, hopeless: re.Pattern[str], where: str)
     lost = hopeless.search(seen.text)
     if seen.found and lost:
         return f"the firmware gave up: {lost.group()}"
-    return f"not there after {seen.seconds:.0f} s; the {where} shows {last_lines(seen.text)[-1:] or 'nothing'}"
+    if where == "screen" and not seen.text:
+        return f"not there after {seen.seconds:.0f} s; the screen is in a graphics mode and has no text"
+    shown = last_lines(seen.text)
+    last = f"last line: {shown[-1].strip()}" if shown else "nothing was shown"
+    return f"not there after {seen.seconds:.0f} s; {last}"
 
 
 def _shot(machine: Machine, path: Path | None) -> Path | None:

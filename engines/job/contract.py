@@ -279,6 +279,8 @@ class Engine(Protocol[P]):
     kind: "work" changes nothing that existed; "change" may.
     A killed run is taken up by `resume` and taken back by `undo`; both use the stored plan and the
     earlier run's folder (`context.earlier`), never a new plan.
+    An engine that keeps hold of its target from plan to execute says so with a class attribute `holds = True`;
+    for any other the run plans anew under the target's lock and compares digests.
     """
 
     name: ClassVar[str]

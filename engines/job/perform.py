@@ -30,6 +30,7 @@ from engines.job.contract import (
     RunFailed,
     RunStopped,
     Started,
+    Step,
     StepEnded,
     StepStarted,
 )
@@ -38,7 +39,8 @@ from engines.job.holder import me
 from engines.job.jobfile import open_secrets
 from engines.job.journal import Entry, Journal
 from engines.job.pace import Pace
-from engines.job.params import Secret, convert
+from engines.job.params import Params, Secret, convert
+from engines.job.params import secrets as secrets_of
 from engines.job.runs import Info, Run, find
 
 Listen = Callable[[Entry], None]
@@ -79,12 +81,13 @@ def perform(
 ) -> AnyEvent:
     """Perform `run` to its last word, which is returned; every event goes to the journal and then to `listen`.
 
-    plan: the one just shown; without it the run plans anew and refuses where that differs from `info.reviewed`.
+    plan: the one just shown. It is made anew under the target's lock, and the run refuses where the digests
+    differ, unless the engine holds the target from plan to execute (`holds`).
     answer_within: seconds that a question waits for an answer before the run ends Stopped, resumable.
     """
     stop = stop or Stop()
-    run.keep("holder.json", msgspec.json.encode(me(run.id)))
     try:
+        _keep(run, "holder.json", me(run.id))
         journal = Journal(run.journal)
     except Refused as refused:
         return RunFailed(why=refused.why, what_helps=refused.what_helps, refused=True)
@@ -123,27 +126,26 @@ def _last_word(
 ) -> AnyEvent:
     try:
         info = run.info()
-        params = open_secrets(engine.params, run.job().params) | dict(given)
-        secrets = {name: value for name, value in params.items() if isinstance(value, Secret)}
-        plan = plan or _plan(info, engine, params, stop.cancel)
-        if info.reviewed and plan.digest != info.reviewed:
-            raise Refused("the world has changed since the review", "review again: the plan is no longer the same")
-        with lock.hold(plan_target(engine, plan), run.id):
-            run.keep("plan.json", msgspec.json.encode(plan))
+        opened = open_secrets(engine.params, run.job().params) | dict(given)
+        params = convert(engine.params, opened, task=engine.name)
+        with lock.hold(engine.target(params), run.id):
+            plan = _settled(info, engine, params, plan, stop.cancel)
+            _keep(run, "plan.json", plan)
             earlier = find(info.earlier).folder if info.earlier else None
-            context = Context(cancel=stop.cancel, folder=run.folder, earlier=earlier, secrets=secrets)
+            context = Context(cancel=stop.cancel, folder=run.folder, earlier=earlier, secrets=secrets_of(params))
             work = {"do": engine.execute, "resume": engine.resume, "undo": engine.undo}[info.mode](plan, context)
+            steps = plan.steps if info.mode != "undo" else ()
             record.write(
                 Started(
                     task=engine.name,
                     target=plan.target,
-                    steps=plan.steps if info.mode != "undo" else (),
+                    steps=steps,
                     digest=plan.digest,
                     mode=info.mode,
                     earlier=info.earlier,
                 )
             )
-            return _drive(work, record, plan, stop, listener)
+            return _drive(work, record, steps, stop, listener)
     except Stopped as stopped:
         return RunStopped(left_behind=stopped.left_behind)
     except Refused as refused:
@@ -156,23 +158,33 @@ def _last_word(
         return _crash(run, error)
 
 
-def _plan(info: Info, engine: Engine[Any], params: Mapping[str, Any], cancel: Cancel) -> Plan:
+def _settled(info: Info, engine: Engine[Any], params: Params, shown: Plan | None, cancel: Cancel) -> Plan:
+    """The plan to execute: of the earlier run, or made under the lock and no other than the one reviewed."""
     if info.mode != "do":
         stored = find(info.earlier).plan()
         if stored is None:
             raise Refused(f"run {info.earlier} never got as far as a plan", "nothing was touched; start it anew")
         return stored
-    return engine.plan(convert(engine.params, params, task=engine.name), cancel)
+    if shown is not None and getattr(engine, "holds", False):
+        return shown
+    plan = engine.plan(params, cancel)
+    reviewed = shown.digest if shown is not None else info.reviewed
+    if reviewed and plan.digest != reviewed:
+        raise Refused("the world has changed since the review", "review again: the plan is no longer the same")
+    return plan
 
 
-def plan_target(engine: Engine[Any], plan: Plan) -> str:
-    """The identity to lock for a plan."""
-    return engine.target(convert(engine.params, plan.params, task=engine.name))
+def _keep(run: Run, name: str, what: Any) -> None:
+    try:
+        run.keep(name, msgspec.json.encode(what))
+    except OSError as error:
+        raise Refused(f"{run.folder}: {error.strerror}", "make room there, or set XDG_STATE_HOME") from None
 
 
-def _drive(work: Events, record: _Record, plan: Plan, stop: Stop, listener: Listener) -> AnyEvent:
+def _drive(work: Events, record: _Record, steps: tuple[Step, ...], stop: Stop, listener: Listener) -> AnyEvent:
     """Run the generator; a stop is thrown into it at its next yield even where it never polls."""
-    no_stop = {step.id: step.no_stop for step in plan.steps}
+    no_stop = {step.id: step.no_stop for step in steps}
+    last = steps[-1].id if steps else ""
     pace = Pace(per_second=4.0)
     answer: str | None = None
     with closing(work):
@@ -190,7 +202,7 @@ def _drive(work: Events, record: _Record, plan: Plan, stop: Stop, listener: List
                 case StepStarted(step=step):
                     stop.enter(no_stop.get(step, ""))
                 case StepEnded(step=step):
-                    stop.enter(WORK_IS_DONE if step == plan.steps[-1].id else "")
+                    stop.enter(WORK_IS_DONE if step == last else "")
                 case Asked():
                     answer = listener.wait(event, stop.cancel)
                     record.write(Answered(text="" if event.secret else answer))

@@ -1,1 +1,1 @@
-"""Embedded lab targets: everything a technician can practise on without a customer's machine."""
+"""Embedded lab targets: something to try each task on without a patient."""

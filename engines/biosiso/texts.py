@@ -1,0 +1,159 @@
+"""The texts a disc gets of its own: ASCII, CRLF, and none of them flashes by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+
+WIDTH = 79  # columns of a DOS text screen, less one
+
+
+class Told(msgspec.Struct, frozen=True, kw_only=True):
+    """What the texts tell. `rom` is the ROM's name on the disc; `renamed` (vendor's name, name on the disc)."""
+
+    rom: str
+    rom_vendor: str
+    rom_date: str
+    board: str
+    switches: str
+    picked_by: str
+    vendor_line: str
+    dos: str
+    form: str
+    renamed: tuple[tuple[str, str], ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+def dos_text(lines: Iterable[str]) -> str:
+    """Lines as a DOS text: ASCII with CRLF."""
+    text = "".join(f"{line}\r\n" for line in lines)
+    assert text.isascii() and text.count("\n") == text.count("\r\n")
+    return text
+
+
+def ascii_only(text: str) -> str:
+    """A text that any code page shows: what is not ASCII becomes ?."""
+    return "".join(char if " " <= char <= "~" else "?" for char in text)
+
+
+def echoed(text: str) -> str:
+    """A text that ECHO prints as it is: no redirection, pipe or variable."""
+    return "".join("_" if char in "<>|%&^" else char for char in ascii_only(text))
+
+
+def ami2_bat(switches: str) -> str:
+    """The batch file that flashes, one line."""
+    return dos_text([f"afudosu.exe %1 {switches}"])
+
+
+def command(told: Told) -> str:
+    """What the technician types."""
+    return f"AMI2 {told.rom}"
+
+
+def autorun_bat(told: Told) -> str:
+    """What DOS runs when it finds the disc: says what to type."""
+    said = [
+        "",
+        f" crashcart BIOS update disc   board: {told.board or 'not named'}   ROM: {told.rom} {told.rom_date}",
+        "",
+        " Nothing is flashed yet. To flash, type:",
+        "",
+        f"     {command(told)}",
+        "",
+        f" which runs: afudosu.exe {told.rom} {told.switches}",
+        "",
+        " The wrong file can destroy the board. Keep the power on until it is done.",
+        " Afterwards: AC off for a minute, then load defaults in Setup. See README.TXT",
+        "",
+    ]
+    return dos_text(["@ECHO OFF", *(f"ECHO {echoed(line)[: WIDTH - 1]}" if line else "ECHO." for line in said)])
+
+
+def isolinux_cfg(image: str = "btdsk.img", append: str = "") -> str:
+    """Boots the DOS image at once: without an own file the stock one would fall through to the hard disk."""
+    return dos_text(
+        [
+            "default dos",
+            "prompt 0",
+            "timeout 1",
+            "label dos",
+            "  linux memdisk",
+            f"  initrd {image}",
+            *([f"  append {append}"] if append else []),
+        ]
+    )
+
+
+def syslinux_cfg() -> str:
+    """Hands over from syslinux on the RAM disk to the DOS kernel beside it."""
+    return dos_text(
+        ["default dos", "prompt 0", "timeout 1", "label dos", "  com32 chain.c32", "  append freedos=KERNEL.SYS"]
+    )
+
+
+def config_sys(himem: str) -> str:
+    """DOS on a RAM disk: no CD driver, extended memory where the DOS image brings a driver for it."""
+    driver = [f"DEVICE=\\{himem}".replace("/", "\\")] if himem else []
+    return dos_text(["LASTDRIVE=Z", "FILES=20", "BUFFERS=20", *driver, "SHELL=\\COMMAND.COM /E:512 /P"])
+
+
+def autoexec_bat() -> str:
+    """Shows what to type, and flashes nothing."""
+    return dos_text(["@ECHO OFF", "PROMPT $P$G", "AUTORUN.BAT"])
+
+
+def readme_txt(told: Told) -> str:
+    """How to use the disc, for someone who finds only the disc."""
+    lines = [
+        "BIOS UPDATE DISC",
+        "",
+        f"Board:  {told.board or 'not named'}",
+        f"ROM:    {told.rom}   (vendor's name: {told.rom_vendor})   {told.rom_date}",
+        f"DOS:    {told.dos}",
+        "",
+        "To flash, boot this disc and type:",
+        "",
+        f"    {command(told)}",
+        "",
+        f"which runs: afudosu.exe {told.rom} {told.switches}   ({told.picked_by} line)",
+        f"The vendor's own line: {told.vendor_line or 'none found'}",
+        "",
+        "1. The wrong file can destroy the board: compare the board's name with the ROM's.",
+        "2. Keep the power steady until the flasher says it is done.",
+        "3. Then take AC off for a minute (pull the cord; a reset is not enough).",
+        "4. Power on, enter Setup, load defaults, save.",
+        "",
+    ]
+    if told.form != "stick":
+        lines += ["AMI.BAT is the vendor's: it renames the flasher, which a read-only disc cannot do.", "Use AMI2.", ""]
+    if told.renamed:
+        lines += ["Names on this disc:", *(f"    {disc:<14} was {name}" for name, disc in told.renamed), ""]
+    if told.warnings:
+        lines += ["Warnings:", *(line for text in told.warnings for line in _wrapped(text)), ""]
+    return dos_text(ascii_only(line) for line in lines)
+
+
+def _wrapped(text: str) -> list[str]:
+    import textwrap
+
+    return textwrap.wrap(text, WIDTH - 4, initial_indent="  * ", subsequent_indent="    ")
+
+
+def manifest_txt(told: Told, files: Iterable[tuple[str, int, str]]) -> str:
+    """Every file as (name, size in bytes, SHA-256 hex), and what was decided by whom."""
+    lines = [
+        f"board: {told.board or 'not named'}",
+        f"rom: {told.rom} (vendor's name {told.rom_vendor}) {told.rom_date}",
+        f"dos: {told.dos}",
+        f"form: {told.form}",
+        f"command: afudosu.exe %1 {told.switches}",
+        f"picked: {told.picked_by}",
+        f"vendor line: {told.vendor_line or 'none found'}",
+        *(f"warning: {text}" for text in told.warnings),
+        "",
+        f"{'sha256':<64} {'bytes':>10} name",
+        *(f"{sha256} {size:>10} {name}" for name, size, sha256 in sorted(files)),
+    ]
+    return dos_text(ascii_only(line) for line in lines)

@@ -1,0 +1,274 @@
+"""The suite: opens tasks, shows runs, and leaves them running when it goes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import ClassVar
+
+from textual import on, work
+from textual.app import App, SystemCommand
+from textual.binding import Binding, BindingType
+from textual.filter import LineFilter, Monochrome, NoColor
+from textual.screen import Screen
+
+from engines.job import detach, report, runs
+from engines.job.contract import Plan
+from engines.job.errors import CrashcartError, Refused
+from engines.job.report import one_line
+from tui import console, themes
+from tui.ascii import AsciiFilter
+from tui.console import Terminal
+from tui.draft import Draft
+from tui.frame import Frame, attach, walk
+from tui.pages.page import Page
+from tui.pages.run import RunPage
+from tui.screens.history import History
+from tui.screens.home import Home
+from tui.screens.text import Text
+from tui.widgets.asking import Choosing, TypedWord
+from tui.widgets.menu import Row
+from tui.wizard import Wizard
+
+HELP = """\
+Everything is done by keyboard, with the same keys on every page.
+
+  Enter          next field; on the last field, the next page.
+                 Enter alone never starts a run.
+  Tab            completes a path; elsewhere goes to the next field
+  Up, Down       move; Space picks or changes
+  ^n             next page; on the review, start
+  Esc or ^o      back; nothing is lost, nothing is touched
+  ^x             stop a run, or stop looking
+  ^c             quit; a run goes on without the screen
+  ^t             plain (ASCII, 16 colours) or rich screen, remembered
+                 for this terminal
+  ^l             draw the screen anew
+  ^p             jump to a task, the history or the last report
+
+[x] is done, [>] is where you are, [ ] is to come, ! is a warning.
+
+A run is a process of its own: a closed laptop, a dropped line or a
+killed screen does not touch it. crashcart attach RUN shows it again.
+"""
+
+
+class Suite(App[str]):
+    """The crash cart. Exits with the words to leave on the terminal."""
+
+    TITLE = "crashcart"
+    CSS_PATH = "crashcart.tcss"
+    ENABLE_COMMAND_PALETTE = True
+    COMMAND_PALETTE_DISPLAY = "^p"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+g,f1,question_mark", "help", "Help"),
+        Binding("ctrl+c", "quit", "Quit", priority=True),
+        Binding("ctrl+t", "turn_plain", "Plain/rich", show=False),
+        Binding("ctrl+l", "redraw", "Draw anew", show=False),
+    ]
+
+    def __init__(self, wizards: Sequence[Wizard], terminal: Terminal | None = None, attach_to: str = "") -> None:
+        self.terminal = terminal or Terminal()
+        super().__init__()
+        self.wizards = {wizard.task: wizard for wizard in wizards}
+        self.attach_to = attach_to
+        self.register_theme(themes.SIXTEEN)
+        self.register_theme(themes.FULL)
+        self._dress()
+
+    def _dress(self) -> None:
+        self.theme = themes.FULL.name if self.terminal.colour == "full" else themes.SIXTEEN.name
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        """Textual's own, less its choice for NO_COLOR, which it makes before the theme is known; then ours."""
+        filters = [known for known in super().get_line_filters() if not isinstance(known, Monochrome | NoColor)]
+        if self.terminal.colour == "mono":
+            filters.append(NoColor())
+        return filters if self.terminal.unicode else [*filters, AsciiFilter()]
+
+    def on_mount(self) -> None:
+        tasks = [
+            Row(f"{wizard.task:<15} {wizard.title}", f"task:{wizard.task}", wizard.why)
+            for wizard in self.wizards.values()
+        ]
+        words = self.terminal.words()
+        if self.terminal.size_guessed:
+            words += f" | size unknown, {self.size.width}x{self.size.height} assumed (stty rows R cols C)"
+        self.push_screen(Home(tasks, words))
+        if self.attach_to:
+            self.show_run(runs.find(self.attach_to))
+
+    # ── opening ─────────────────────────────────────────────────────────────────────────────────────
+
+    @on(Home.Picked)
+    def _picked(self, event: Home.Picked) -> None:
+        kind, _, name = event.id.partition(":")
+        match kind:
+            case "task":
+                self.open_task(name)
+            case "run":
+                self.show_run(runs.find(name))
+            case "history":
+                self.push_screen(History())
+            case "doctor":
+                self.action_doctor()
+
+    def open_task(self, task: str, params: dict[str, object] | None = None) -> None:
+        """Begin a task's wizard."""
+        try:
+            wizard = self.wizards[task]
+            draft = Draft(wizard.engine)
+            draft.prefill(params or {})
+            self.push_screen(walk(wizard, draft))
+        except CrashcartError as error:
+            words = str(error)
+            self.push_screen(Text(task, lambda: words))
+
+    def show_run(self, run: runs.Run) -> None:
+        """A run at work, or the end of one; one that was killed asks what to do."""
+        info = run.info()
+        if run.status() == "interrupted" and run.id not in runs.followed_up():
+            self._killed(run)
+            return
+        live = self.wizards[info.task].live if info.task in self.wizards else RunPage
+        self.push_screen(attach(f"{info.task} {one_line(info.target)}", run, live))
+
+    @work
+    async def _killed(self, run: runs.Run) -> None:
+        plan, info = run.plan(), run.info()
+        rows = [Row("Read its report first", "report")]
+        if plan:
+            rows += [Row("Resume it", "resume"), Row("Take it back", "undo")]
+        said = await self.push_screen_wait(Choosing("This run was killed", _killed_words(info, plan), rows))
+        if said == "report":
+            self.read_report(run)
+        elif said:
+            self.follow_up(run, said)
+
+    def read_report(self, run: runs.Run) -> None:
+        """The report as Markdown."""
+        self.push_screen(Text(run.id, lambda: report.markdown(report.gather(run)), f"Report: {run.report}"))
+
+    @on(Page.ReadReport)
+    def _read(self, event: Page.ReadReport) -> None:
+        self.read_report(event.run)
+
+    @on(History.Attach)
+    def _attach_run(self, event: History.Attach) -> None:
+        self.show_run(runs.find(event.id))
+
+    @on(Page.Again)
+    def _again(self, event: Page.Again) -> None:
+        if event.job.task in self.wizards:
+            self.open_task(event.job.task, event.job.params)
+
+    # ── resume and undo ─────────────────────────────────────────────────────────────────────────────
+
+    @on(Page.FollowUp)
+    def _follow_up(self, event: Page.FollowUp) -> None:
+        self.follow_up(event.run, event.mode)
+
+    @work
+    async def follow_up(self, run: runs.Run, mode: str) -> None:
+        """Ask for the word, then take the run up or back in a run of its own."""
+        while run.info().mode != "do":  # what is taken up or back is always the run that had the plan
+            run = runs.find(run.info().earlier)
+        info, plan = run.info(), run.plan()
+        words = one_line(f"{info.task} {info.target}") + (
+            f"\n\n{one_line(plan.undo)}" if plan and mode == "undo" else ""
+        )
+        title = "Take this run back" if mode == "undo" else "Resume this run"
+        word = Path(info.target).name if mode == "undo" else plan.confirm if plan else ""
+        asked = (
+            TypedWord(title, words, word) if word else Choosing(title, words, [Row("Not now", "-"), Row(title, mode)])
+        )
+        if await self.push_screen_wait(asked) in ("", "-"):
+            return
+        worker = self._begin(run, mode)
+        try:
+            begun = await worker.wait()
+        except Exception:  # noqa: BLE001  wait wraps what the worker raised; its own words are shown
+            failed = str(worker.error)
+            self.push_screen(Text(title, lambda: f"! {failed}"))
+            return
+        self.show_run(begun)
+
+    @work(thread=True, group="begin", exit_on_error=False)
+    def _begin(self, run: runs.Run, mode: str) -> runs.Run:
+        info = run.info()
+        begun = runs.create(run.job(), info.target, mode=mode, earlier=run.id)
+        detach.start(begun)
+        return begun
+
+    # ── keys that work everywhere ───────────────────────────────────────────────────────────────────
+
+    def action_help(self) -> None:
+        """The keys."""
+        self.push_screen(Text("Help", lambda: HELP))
+
+    def action_doctor(self) -> None:
+        """What this machine can do."""
+        self.push_screen(Text("Doctor", _doctor, "Nothing is changed by looking.", "Trying each thing ..."))
+
+    def action_turn_plain(self) -> None:
+        """Plain or rich; remembered for this terminal."""
+        plain = self.terminal.unicode
+        self.terminal = self.terminal.plain() if plain else self.terminal.rich()
+        self._dress()
+        self.action_redraw()
+        self._remember(self.terminal, plain)
+
+    @work(thread=True, group="remember", exit_on_error=False)
+    def _remember(self, terminal: Terminal, plain: bool) -> None:
+        console.remember(terminal, plain)
+
+    def action_redraw(self) -> None:
+        """Draw every cell anew, for a line that dropped some."""
+        for screen in self.screen_stack:
+            screen.refresh(layout=True)
+            for widget in screen.walk_children():
+                widget.refresh()
+
+    async def action_quit(self) -> None:
+        """Leave; a run on show goes on, and the words left behind say how to see it again."""
+        screen = self.screen
+        pages = [one.page for one in self.screen_stack if isinstance(one, Frame)]
+        if any(page.unsaved() for page in pages) and not isinstance(screen, Choosing):
+            self._leave()
+            return
+        going = [page.run.id for page in pages if isinstance(page, RunPage) and not page.ended]
+        self.exit("".join(f"Run {name} goes on.\r\nSee it again: crashcart attach {name}\r\n" for name in going))
+
+    @work
+    async def _leave(self) -> None:
+        rows = [Row("Stay here", "stay"), Row("Quit, and forget what was typed", "leave")]
+        if await self.push_screen_wait(Choosing("Quit?", "Nothing has been touched.", rows)) == "leave":
+            self.exit("")
+
+    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
+        """What ^p offers."""
+        for wizard in self.wizards.values():
+            yield SystemCommand(f"Open {wizard.task}", wizard.title, lambda task=wizard.task: self.open_task(task))
+        yield SystemCommand("History", "every run, with its report", lambda: self.push_screen(History()))
+        yield SystemCommand("Last report", "of the newest run", self._last_report)
+        yield SystemCommand("Doctor", "what this machine can do", self.action_doctor)
+        yield SystemCommand("Plain or rich screen", "remembered for this terminal", self.action_turn_plain)
+        yield SystemCommand("Quit", "a run goes on", self.action_quit)
+
+    def _last_report(self) -> None:
+        try:
+            self.read_report(runs.find("last"))
+        except Refused as refused:
+            words = str(refused)
+            self.push_screen(Text("Last report", lambda: words))
+
+
+def _killed_words(info: runs.Info, plan: Plan | None) -> str:
+    words = f"{info.id}\nIt has no last word: its process was killed, or the machine went down.\n\n"
+    return words + (f"The way back: {one_line(plan.undo)}" if plan and plan.undo else "It never got as far as a plan.")
+
+
+def _doctor() -> str:
+    from engines import doctor
+
+    return doctor.table(doctor.examine())

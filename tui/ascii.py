@@ -1,0 +1,65 @@
+"""Every character a screen draws, in ASCII and in as many cells."""
+
+from __future__ import annotations
+
+import unicodedata
+from functools import lru_cache
+
+from rich.cells import get_character_cell_size
+from rich.segment import Segment
+from textual.color import Color
+from textual.filter import LineFilter
+
+DRAWN = {
+    "─━┄┅┈┉═╌╍╴╶╸╺╼╾▔▁⎯": "-",
+    "│┃┆┇┊┋║╎╏╵╷╹╻▏▕▎▊▌▐▍▋▉": "|",
+    "┌┍┎┏┐┑┒┓└┕┖┗┘┙┚┛├┝┞┟┠┡┢┣┤┥┦┧┨┩┪┫┬┭┮┯┰┱┲┳┴┵┶┷┸┹┺┻┼╀╂╋╭╮╯╰╔╗╚╝╠╣╦╩╬": "+",
+    "█▇▆▅▓▀▄■": "#",
+    "▂▃░▒□": ".",
+    "•●◉∙·⋅": "*",
+    "○◯⭘": "o",
+    "▶►▸→»❯›": ">",
+    "◀◄◂←«❮‹": "<",
+    "▲▴↑⌃": "^",
+    "▼▾↓": "v",
+    "✓✔☑": "x",
+    "✗✘☒×": "x",
+    "…": "~",
+    "–—‐‑−": "-",
+    "‘’‚": "'",
+    "“”„": '"',
+    "\u00a0\u2002\u2003\u2009": " ",
+}
+
+
+class _Table(dict[int, str]):
+    """A translate table that works out what it does not know, once a character."""
+
+    def __missing__(self, code: int) -> str:
+        self[code] = found = _nearest(chr(code))
+        return found
+
+
+def _nearest(char: str) -> str:
+    if char < "\x7f":
+        return char
+    cells = get_character_cell_size(char)
+    plain = unicodedata.normalize("NFKD", char).encode("ascii", "ignore").decode()
+    return plain[:cells].ljust(cells) if plain else "?" * cells
+
+
+TABLE = _Table({ord(char): plain for chars, plain in DRAWN.items() for char in chars})
+
+
+@lru_cache(4096)
+def ascii_only(text: str) -> str:
+    """`text` in ASCII, as wide as before."""
+    return text if text.isascii() else text.translate(TABLE)
+
+
+class AsciiFilter(LineFilter):
+    """Draws every line in ASCII."""
+
+    def apply(self, segments: list[Segment], background: Color) -> list[Segment]:
+        """The segments with their text translated; `background` does not matter."""
+        return [Segment(ascii_only(text), style, control) for text, style, control in segments]

@@ -1,0 +1,1 @@
+"""The pages of the wizard frame, in the order they are met."""

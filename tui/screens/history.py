@@ -1,0 +1,129 @@
+"""Every run that was ever started here, newest first, with what can be done about it."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual import on, work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.content import Content
+from textual.screen import Screen
+from textual.widgets import Static
+from textual.worker import Worker
+
+from engines import history
+from engines.job import runs
+from engines.job.errors import Refused
+from tui.pages.page import Page
+from tui.pages.result import RESUMABLE, UNDOABLE
+from tui.screens.runs import ALIVE, line
+from tui.widgets.keys import Keys
+from tui.widgets.menu import Menu, Row
+
+
+class History(Screen[None]):
+    """Attach, report, resume, undo and again, each by its key."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("v", "report", "View report"),
+        Binding("r", "follow_up('resume')", "Resume"),
+        Binding("u", "follow_up('undo')", "Undo"),
+        Binding("a", "again", "Again"),
+        Binding("escape,ctrl+o", "dismiss(None)", "Back"),
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: dict[str, history.Row] = {}
+
+    def compose(self) -> ComposeResult:
+        yield Static(Content(f"crashcart | History | {runs.home()}"), id="title")
+        yield Menu([Row("Reading the journals ...")], id="history")
+        yield Static(id="why")
+        yield Keys()
+
+    def on_mount(self) -> None:
+        self.query_one(Menu).focus()
+        self.set_interval(3.0, self._look)
+
+    def on_screen_resume(self) -> None:
+        self._look()
+
+    @work(thread=True, exclusive=True, group="runs", exit_on_error=False)
+    def _look(self) -> list[history.Row]:
+        return history.rows()
+
+    @on(Worker.StateChanged)
+    def _looked(self, event: Worker.StateChanged) -> None:
+        found = event.worker.result
+        if event.worker.group != "runs" or not event.worker.is_finished or not isinstance(found, list):
+            return
+        by_id = {one.id: one for one in found}
+        if by_id != self.found or not found:
+            self.found = by_id
+            self.query_one(Menu).fill([line(one) for one in found] or [Row("No run yet. Esc goes back to the tasks.")])
+            self.refresh_bindings()
+
+    @property
+    def here(self) -> history.Row | None:
+        """The run under the cursor."""
+        row = self.query_one(Menu).row if self.is_mounted else None
+        return self.found.get(row.id) if row else None
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        if action not in ("report", "follow_up", "again"):
+            return True
+        here = self.here
+        if here is None:
+            return False
+        open_ended = not here.followed and here.mode != "undo"
+        wanted = {
+            "follow_up('resume')": open_ended and here.status in RESUMABLE,
+            "follow_up('undo')": open_ended and here.status in UNDOABLE,
+            "again": here.mode == "do",
+        }
+        return wanted.get(f"{action}('{parameters[0]}')" if parameters else action, True)
+
+    @on(Menu.Moved)
+    def _moved(self, event: Menu.Moved) -> None:
+        self.query_one("#why", Static).update(
+            Content(f"{event.row.id}\n{event.row.why if event.row.why != event.row.id else ''}")
+        )
+        self.refresh_bindings()
+
+    @on(Menu.Chosen)
+    def _chosen(self, event: Menu.Chosen) -> None:
+        here = self.here
+        if here and here.status in ALIVE:
+            self.post_message(self.Attach(here.id))
+        elif here:
+            self.action_report()
+
+    class Attach(Page.Turn):
+        """Show a run that is at work."""
+
+        def __init__(self, id: str) -> None:
+            super().__init__(0)
+            self.id = id
+
+    def action_report(self) -> None:
+        """Show the report."""
+        if run := self._run():
+            self.post_message(Page.ReadReport(run))
+
+    def action_follow_up(self, mode: str) -> None:
+        """Resume or undo."""
+        if run := self._run():
+            self.post_message(Page.FollowUp(run, mode))
+
+    def action_again(self) -> None:
+        """Open the wizard with the same parameters."""
+        if run := self._run():
+            self.post_message(Page.Again(run.job()))
+
+    def _run(self) -> runs.Run | None:
+        try:
+            return runs.find(self.here.id) if self.here else None
+        except Refused:
+            return None

@@ -1,0 +1,102 @@
+"""The home screen: what is going on, and what can be begun."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from textual import on, work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.content import Content
+from textual.message import Message
+from textual.screen import Screen
+from textual.widgets import Static
+from textual.worker import Worker
+
+from engines import history
+from tui.screens.runs import line, urgent
+from tui.widgets.keys import Keys
+from tui.widgets.menu import Menu, Row
+
+PACE = 3.0  # s between looks at the runs
+
+
+class Home(Screen[None]):
+    """Runs that need someone stand at the top; below them the tasks."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("h", "pick('history')", "History")]
+
+    @dataclass
+    class Picked(Message):
+        """A row was chosen: `task:NAME`, `run:ID`, `history` or `doctor`."""
+
+        id: str
+
+    def __init__(self, tasks: Sequence[Row], terminal: str) -> None:
+        super().__init__()
+        self.tasks = tuple(tasks)
+        self.terminal = terminal
+        self.found: list[history.Row] = []
+
+    def compose(self) -> ComposeResult:
+        yield Static(Content(f"crashcart | {os.uname().nodename} | {self.terminal}"), id="title")
+        yield Menu(self._rows(), id="home")
+        yield Static(id="why")
+        yield Keys()
+
+    def on_mount(self) -> None:
+        self.query_one(Menu).focus()
+        self.set_interval(PACE, self._look)
+
+    def on_screen_resume(self) -> None:
+        self._look()
+
+    @work(thread=True, exclusive=True, group="runs", exit_on_error=False)
+    def _look(self) -> list[history.Row]:
+        return history.rows()
+
+    @on(Worker.StateChanged)
+    def _looked(self, event: Worker.StateChanged) -> None:
+        if event.worker.group != "runs" or not event.worker.is_finished or not isinstance(event.worker.result, list):
+            return
+        if event.worker.result != self.found:
+            self.found = event.worker.result
+            self.query_one(Menu).fill(self._rows())
+
+    def _rows(self) -> list[Row]:
+        rows = [Row("")]
+        if needing := urgent(self.found):
+            rows += [Row("Runs that are going on or were interrupted")]
+            rows += [replace(line(run), id=f"run:{run.id}") for run in needing]
+            rows += [Row("")]
+        rows += [Row("Tasks"), *self.tasks, Row(""), Row("This machine")]
+        rows += [
+            Row(
+                "History         every run, with its report, resume and undo",
+                "history",
+                "Nothing is ever lost: each run keeps its journal.",
+            )
+        ]
+        rows += [
+            Row(
+                "Doctor          what this machine can do, and what mends what it cannot",
+                "doctor",
+                "Tries each thing instead of guessing. Changes nothing.",
+            )
+        ]
+        return rows
+
+    @on(Menu.Moved)
+    def _moved(self, event: Menu.Moved) -> None:
+        self.query_one("#why", Static).update(Content(event.row.why))
+
+    @on(Menu.Chosen)
+    def _chosen(self, event: Menu.Chosen) -> None:
+        self.post_message(self.Picked(event.id))
+
+    def action_pick(self, id: str) -> None:
+        """Open a row by its key."""
+        self.post_message(self.Picked(id))

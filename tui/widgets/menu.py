@@ -1,0 +1,131 @@
+"""A list of rows to choose from, the cursor told by `>` and not by colour alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from rich.segment import Segment
+from textual.binding import Binding, BindingType
+from textual.geometry import Region, Size
+from textual.message import Message
+from textual.reactive import reactive
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line; a heading where it has no id. `why` goes to the line below the list."""
+
+    text: str
+    id: str = ""
+    why: str = ""
+
+
+class Menu(ScrollView, can_focus=True):
+    """Rows with headings; up and down move, Enter chooses."""
+
+    DEFAULT_CSS = """
+    Menu { height: 1fr; background: $background; scrollbar-size: 1 1; }
+    Menu.-small { height: auto; }
+    Menu > .menu--heading { color: $primary; text-style: bold; }
+    Menu > .menu--cursor { text-style: reverse; }
+    """
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"menu--heading", "menu--cursor", "menu--row"}
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "choose", "Choose"),
+        Binding("up", "move(-1)", show=False),
+        Binding("down", "move(1)", show=False),
+        Binding("pageup", "move(-10)", show=False),
+        Binding("pagedown", "move(10)", show=False),
+        Binding("home", "move(-100000)", show=False),
+        Binding("end", "move(100000)", show=False),
+    ]
+    cursor: reactive[int] = reactive(0)
+
+    @dataclass
+    class Chosen(Message):
+        """Enter was pressed on a row."""
+
+        menu: Menu
+        id: str
+
+        @property
+        def control(self) -> Menu:
+            """The menu, for @on selectors."""
+            return self.menu
+
+    @dataclass
+    class Moved(Message):
+        """The cursor stands on another row."""
+
+        menu: Menu
+        row: Row
+
+    def __init__(self, rows: Sequence[Row] = (), *, id: str | None = None, classes: str | None = None) -> None:
+        super().__init__(id=id, classes=classes)
+        self.rows: tuple[Row, ...] = tuple(rows)
+
+    def on_mount(self) -> None:
+        self.fill(self.rows)
+
+    def fill(self, rows: Sequence[Row]) -> None:
+        """Show other rows, the cursor staying on the row it was on where that is still there."""
+        known = self.row.id if self.row else ""
+        self.rows = tuple(rows)
+        self.virtual_size = Size(0, len(self.rows))
+        where = next((at for at, row in enumerate(self.rows) if row.id and row.id == known), None)
+        self.cursor = self._nearest(0, 1) if where is None else where
+        self.refresh(layout=self.has_class("-small"))
+        self._tell()
+
+    @property
+    def row(self) -> Row | None:
+        """The row under the cursor, None in an empty list."""
+        return self.rows[self.cursor] if self.cursor < len(self.rows) and self.rows[self.cursor].id else None
+
+    def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
+        return len(self.rows)
+
+    def render_line(self, y: int) -> Strip:
+        at = y + self.scroll_offset.y
+        width = self.size.width
+        if at >= len(self.rows):
+            return Strip.blank(width, self.rich_style)
+        row = self.rows[at]
+        here = at == self.cursor and bool(row.id)
+        part = "menu--cursor" if here and self.has_focus else "menu--row" if row.id else "menu--heading"
+        style = self.get_component_rich_style(part)
+        mark = "> " if here else "  " if row.id else ""
+        strip = Strip([Segment(" " + mark + row.text, style)])
+        return strip.adjust_cell_length(width, style if here else self.rich_style)
+
+    def action_move(self, by: int) -> None:
+        """Move the cursor over headings and empty rows."""
+        aim = max(0, min(len(self.rows) - 1, self.cursor + by))
+        found = self._nearest(aim, 1 if by > 0 else -1)
+        if found == self.cursor and by == -1:
+            self.scroll_to(y=0, animate=False)
+        self.cursor = found
+
+    def _nearest(self, aim: int, way: int) -> int:
+        ids = [bool(row.id) for row in self.rows]
+        ahead = range(aim, len(ids)) if way > 0 else range(aim, -1, -1)
+        behind = range(aim, -1, -1) if way > 0 else range(aim, len(ids))
+        return next((at for at in (*ahead, *behind) if ids[at]), 0)
+
+    def watch_cursor(self) -> None:
+        self.scroll_to_region(Region(0, self.cursor, 1, 1), animate=False, force=True)
+        self.refresh()
+        self._tell()
+
+    def _tell(self) -> None:
+        if self.row:
+            self.post_message(self.Moved(self, self.row))
+
+    def action_choose(self) -> None:
+        """Tell which row was chosen."""
+        if self.row:
+            self.post_message(self.Chosen(self, self.row.id))
