@@ -109,6 +109,7 @@ class Appliance:
         except ProcessLookupError:
             self.messages.append("the worker had ended by itself")
         child.wait()
+        _wait_for_group(child.pid)
         for stream in (child.stdin, child.stdout, child.stderr):
             if stream is not None:
                 stream.close()
@@ -215,6 +216,23 @@ class Appliance:
             said = f" ({self.last_words()})" if name == "launch" else ""
             raise GuestError(f"{message['error']}{said}")
         return _received(message["ok"])
+
+
+def _wait_for_group(group: int, within: float = 10.0) -> None:
+    """Until the worker's QEMU is gone too: it holds its lock bytes on the image to its last moment."""
+    end = time.monotonic() + within
+    while time.monotonic() < end and any(_in_group(process, group) for process in Path("/proc").iterdir()):
+        time.sleep(0.02)
+
+
+def _in_group(process: Path, group: int) -> bool:
+    if not process.name.isdigit():
+        return False
+    try:
+        state, _, number = (process / "stat").read_text().rpartition(")")[2].split()[:3]
+    except (OSError, ValueError):
+        return False
+    return number == str(group) and state not in "ZX"
 
 
 def _sendable(value: Any) -> Any:

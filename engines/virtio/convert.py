@@ -30,6 +30,7 @@ class Convert:
     verb: ClassVar[str] = "convert"
     title: ClassVar[str] = "Move an old guest to virtio"
     kind: ClassVar[str] = "change"
+    holds: ClassVar[bool] = True
     params: type[ConvertParams] = ConvertParams
 
     def target(self, params: ConvertParams) -> str:

@@ -32,6 +32,7 @@ class Restock:
     verb: ClassVar[str] = "restock"
     title: ClassVar[str] = "Make the stock boot entry boot from virtio"
     kind: ClassVar[str] = "change"
+    holds: ClassVar[bool] = True
     params: type[RestockParams] = RestockParams
 
     def target(self, params: RestockParams) -> str:
@@ -127,6 +128,7 @@ class PutBack:
     verb: ClassVar[str] = "putback"
     title: ClassVar[str] = "Bring a conversion's files back into a guest that has run since"
     kind: ClassVar[str] = "change"
+    holds: ClassVar[bool] = True
     params: type[PutBackParams] = PutBackParams
 
     def target(self, params: PutBackParams) -> str:
