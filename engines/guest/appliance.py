@@ -9,7 +9,6 @@ import selectors
 import signal
 import subprocess
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -187,7 +186,7 @@ class Appliance:
     def _receive(self, stream: Any, watched: selectors.BaseSelector) -> None:
         data = os.read(stream.fileno(), 1 << 16)
         child = self._running()
-        if stream is child.stderr:
+        if child.stderr is not None and stream is child.stderr:
             if not data:
                 watched.unregister(stream)
             self._note(data.decode("utf-8", "replace"))

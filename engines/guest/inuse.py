@@ -82,7 +82,9 @@ def _close(descriptor: int | None) -> None:
 
 def _refuse_users(path: Path, descriptor: int, device: bool) -> None:
     if byte := _foreign(descriptor, WRITES, RESIZES):
-        raise Refused(f"{path} is in use: a QEMU writes to it (lock byte {byte}); {named_users(path)}", "shut that guest down")
+        raise Refused(
+            f"{path} is in use: a QEMU writes to it (lock byte {byte}); {named_users(path)}", "shut that guest down"
+        )
     if byte := _foreign(descriptor, FORBIDS_WRITE, FORBIDS_RESIZE):
         raise Refused(
             f"{path} is in use: a QEMU reads it and forbids writing (lock byte {byte}), as a backing file does; "
@@ -90,7 +92,9 @@ def _refuse_users(path: Path, descriptor: int, device: bool) -> None:
             "shut that guest down, or convert its topmost image",
         )
     if domain := libvirt.running(path):
-        raise Refused(f"{path} belongs to the running libvirt domain {domain}", f"shut it down: virsh shutdown {domain}")
+        raise Refused(
+            f"{path} belongs to the running libvirt domain {domain}", f"shut it down: virsh shutdown {domain}"
+        )
     if not device and (loop := _loop_over(path)):
         raise Refused(f"{path} is attached to {loop}", f"unmount and detach it: losetup -d {loop}")
     if writers := _writers(path):
@@ -160,21 +164,24 @@ def unprotected(path: Path) -> str:
         place = str(Path(f"/sys/dev/block/{_number(path)}").resolve())
         reached = next((word for word in REMOTE_DEVICES if word in place), "")
         return f"{path} may be used from another machine ({place})" if reached else ""
-    kind = _filesystem_of(found.st_dev, path)
-    shared = any(kind == each or kind.startswith("fuse.") for each in UNPROTECTED)
-    return f"{path} lies on {kind}, where locks may not reach other machines" if shared else ""
+    kind = _filesystem_of(path)
+    return f"{path} lies on {kind}, where locks may not reach other machines" if shared(kind) else ""
 
 
-def _filesystem_of(device: int, path: Path) -> str:
-    number = f"{os.major(device)}:{os.minor(device)}"
-    best, kind = "", ""
+def shared(kind: str) -> bool:
+    """Whether a type of file system may be mounted by several machines, or forwards no locks."""
+    return kind in UNPROTECTED or kind.startswith("fuse.")
+
+
+def _filesystem_of(path: Path) -> str:
+    """The type of the deepest mount above `path`."""
+    deepest, kind = "", ""
     for line in Path("/proc/self/mountinfo").read_text().splitlines():
         left, _, right = line.partition(" - ")
-        words = left.split()
-        where = words[4]
-        if words[2] == number or str(path.resolve()).startswith(where.rstrip("/") + "/"):
-            if len(where) >= len(best) and str(path.resolve()).startswith(where.rstrip("/") + "/"):
-                best, kind = where, right.split()[0]
+        where = left.split()[4]
+        inside = str(path.resolve()).startswith(where.rstrip("/") + "/")
+        if inside and len(where) >= len(deepest):
+            deepest, kind = where, right.split()[0]
     return kind
 
 

@@ -78,7 +78,11 @@ def create(target: Target, folder: Path) -> Overlay:
 
 def _plain(path: str) -> str:
     """A path that QEMU takes as nothing else, whatever colons it has."""
-    return path if ":" not in path else "json:" + json.dumps({"driver": "raw", "file": {"driver": "file", "filename": path}})
+    return (
+        path
+        if ":" not in path
+        else "json:" + json.dumps({"driver": "raw", "file": {"driver": "file", "filename": path}})
+    )
 
 
 def _nested(lower: Path, target: Target) -> dict[str, object]:

@@ -35,7 +35,12 @@ def _old(folder: Path, fresh: float) -> bool:
         known = folder.lstat()
     except OSError:
         return False
-    return folder.is_dir() and not folder.is_symlink() and known.st_uid == os.getuid() and time.time() - known.st_mtime >= fresh
+    return (
+        folder.is_dir()
+        and not folder.is_symlink()
+        and known.st_uid == os.getuid()
+        and time.time() - known.st_mtime >= fresh
+    )
 
 
 def _in_use() -> list[str]:
@@ -46,7 +51,7 @@ def _in_use() -> list[str]:
             continue
         try:
             texts.append((process / "cmdline").read_bytes().decode("utf-8", "replace"))
-            texts += [os.readlink(each) for each in (process / "fd").iterdir()]
+            texts += [str(each.readlink()) for each in (process / "fd").iterdir()]
         except OSError:
             continue  # it has ended, or is another user's
     return texts

@@ -1,10 +1,10 @@
 """One operation on an image, from the first look to the commit: held, on an overlay, in one appliance.
 
-    operation = Surgery.begin(path, cancel)      refuses what is in use or not understood; holds it
-    operation.appliance.call(...)                everything is written to the overlay
-    operation.set_aside()                        (optional) what will be committed; later writes are throwaway
-    operation.prepare(folder / "undo")           both states of every changed byte, on disk
-    for written in operation.commit(): ...       SIGKILL leaves old, or new, or what `finish`/`take_back` make whole
+operation = Surgery.begin(path, cancel)      refuses what is in use or not understood; holds it
+operation.appliance.call(...)                everything is written to the overlay
+operation.set_aside()                        (optional) what will be committed; later writes are throwaway
+operation.prepare(folder / "undo")           both states of every changed byte, on disk
+for written in operation.commit(): ...       SIGKILL leaves old, or new, or what `finish`/`take_back` make whole
 """
 
 from __future__ import annotations

@@ -68,7 +68,7 @@ class System:
 
     def run(self, command: str) -> tuple[int, str]:
         """A shell command by the guest's own programs: (exit status, output and errors together)."""
-        marked = f"{PATH}{{ {command}\n}} 2>&1; echo \"crashcart-status=$?\""
+        marked = f'{PATH}{{ {command}\n}} 2>&1; echo "crashcart-status=$?"'
         try:
             said = str(self.call("sh", marked))
         except GuestError as error:
@@ -116,7 +116,9 @@ def _is_root(appliance: Appliance, device: str, kind: str) -> bool:
             ) from None
         appliance.messages.append(f"{device} ({kind}) does not mount: {error}")
         return False
-    found = bool(appliance.call("is_file", "/etc/fstab", followsymlinks=True)) and bool(appliance.call("is_dir", "/sbin"))
+    found = bool(appliance.call("is_file", "/etc/fstab", followsymlinks=True)) and bool(
+        appliance.call("is_dir", "/sbin")
+    )
     appliance.call("umount_all")
     return found
 
@@ -127,7 +129,9 @@ def _inspected(appliance: Appliance, scratch: Path, types: dict[str, str], found
     if len(roots) == 1 and appliance.call("inspect_get_type", roots[0]) == "linux":
         return _mounted(appliance, scratch, roots[0], types)
     if locked := [device for device, kind in types.items() if kind in ("crypto_LUKS", "crypt")]:
-        raise Refused(f"the root is encrypted ({', '.join(locked)}) and there is no key", "convert it from inside the guest")
+        raise Refused(
+            f"the root is encrypted ({', '.join(locked)}) and there is no key", "convert it from inside the guest"
+        )
     if len(roots) > 1 or found > 1:
         raise Refused(f"the disk holds {max(len(roots), found)} systems", "convert a disk with one system on it")
     seen = ", ".join(f"{device} {kind or 'unknown'}" for device, kind in types.items()) or "no partitions"
@@ -147,7 +151,9 @@ def _mounted(appliance: Appliance, scratch: Path, root: str, types: dict[str, st
             system.mounts.append((where, device))
         except GuestError as error:
             if where == "/boot":
-                raise Refused(f"/boot ({spec}) does not mount: {error}", "repair the guest's fstab or file system first") from None
+                raise Refused(
+                    f"/boot ({spec}) does not mount: {error}", "repair the guest's fstab or file system first"
+                ) from None
             system.warnings.append(f"{where} ({spec}) does not mount: {error}")
     return system
 

@@ -1,4 +1,4 @@
-"""What is operated on: a raw image, a qcow2 image or a block device, looked at before anything is opened for writing."""
+"""What is operated on: a raw image, a qcow2 image or a block device, looked at before it is opened for writing."""
 
 from __future__ import annotations
 
@@ -57,13 +57,15 @@ def look(path: Path, wanted: str = "") -> Target:
     seen = _format(path, head, block)
     if wanted and wanted != seen:
         raise Refused(f"{path} is {seen} by its first bytes, not {wanted}", f"leave the format out, or give {seen}")
-    if size < 1024 * 1024:
-        raise Refused(f"{path} is {size} bytes, too small for a disk with a system on it", "name the guest's disk image")
+    if seen == "raw" and size < 1024 * 1024:
+        raise Refused(
+            f"{path} is {size} bytes, too small for a disk with a system on it", "name the guest's disk image"
+        )
     if seen == "raw":
         if head[510:512] != b"\x55\xaa":
             raise Refused(f"{path} has no partition table in its first sector", "name the whole disk, not a partition")
         return Target(path, "raw", block, size, size)
-    return _qcow2(path, head, block, size)
+    return _qcow2(path, block, size)
 
 
 def _format(path: Path, head: bytes, block: bool) -> Literal["raw", "qcow2"]:
@@ -77,7 +79,7 @@ def _format(path: Path, head: bytes, block: bool) -> Literal["raw", "qcow2"]:
     return "raw"
 
 
-def _qcow2(path: Path, head: bytes, block: bool, size: int) -> Target:
+def _qcow2(path: Path, block: bool, size: int) -> Target:
     if block:
         raise Refused(f"{path} is a block device that holds qcow2", "copy it into a file: qemu-img convert -O qcow2")
     told = told_by_qemu_img("info", "-f", "qcow2", str(path))
@@ -85,12 +87,18 @@ def _qcow2(path: Path, head: bytes, block: bool, size: int) -> Target:
     if told.get("encrypted") or special.get("encrypt"):
         raise Refused(f"{path} is an encrypted qcow2", "decrypt it into a new image: qemu-img convert")
     if special.get("data-file"):
-        raise Refused(f"{path} keeps its data in another file ({special['data-file']})", "qemu-img convert it into one file")
+        raise Refused(
+            f"{path} keeps its data in another file ({special['data-file']})", "qemu-img convert it into one file"
+        )
     if special.get("corrupt") or told.get("dirty-flag"):
-        raise Refused(f"{path} is marked {'corrupt' if special.get('corrupt') else 'dirty'}", f"qemu-img check -r all {path}")
+        raise Refused(
+            f"{path} is marked {'corrupt' if special.get('corrupt') else 'dirty'}", f"qemu-img check -r all {path}"
+        )
     backing = told.get("full-backing-filename", "")
     if backing and not Path(backing).is_file() and not Path(backing).is_block_device():
-        raise Refused(f"{path} has the backing file {backing}, which is not there", "bring it back, or rebase the image")
+        raise Refused(
+            f"{path} has the backing file {backing}, which is not there", "bring it back, or rebase the image"
+        )
     return Target(
         path, "qcow2", block, size, int(told["virtual-size"]),
         backing=backing, backing_format=told.get("backing-filename-format", "raw" if backing else ""),

@@ -108,7 +108,9 @@ class UndoLog:
             write_whole(self.folder / "surgery.json", msgspec.json.encode(found))
             _sync(self.folder)
         except OSError as error:
-            raise Refused(f"{self.folder}: {error.strerror}", "make room for the undo log, or set XDG_STATE_HOME") from None
+            raise Refused(
+                f"{self.folder}: {error.strerror}", "make room for the undo log, or set XDG_STATE_HOME"
+            ) from None
         return found
 
     def _save(self, path: Path, changed: Iterable[tuple[int, bytes]], size: int) -> tuple[list[Extent], int]:
@@ -130,7 +132,7 @@ class UndoLog:
     # ── both directions ─────────────────────────────────────────────────────────────────────────────
 
     def commit(self, hold: Hold) -> Iterator[int]:
-        """Write the new state, making room first; yields bytes written. Raises Refused before the first, else Failed."""
+        """Write the new state, making room first; yields bytes written. Raises Refused before the first byte."""
         found = self.manifest()
         yield from self._write(found, hold, self._after, "after", found.size_after)
         self._mark("committed")
@@ -139,7 +141,9 @@ class UndoLog:
         """Write the original state; yields bytes written. Raises HasRun where the image holds neither state."""
         found = self.manifest()
         if not (self.folder / "undoing").exists() and (foreign := self.foreign(hold.path)):
-            raise HasRun(f"{hold.path} has changed in {len(foreign)} of {len(found.extents)} places", "see what changed it")
+            raise HasRun(
+                f"{hold.path} has changed in {len(foreign)} of {len(found.extents)} places", "see what changed it"
+            )
         self._mark("undoing")
         yield from self._write(found, hold, self._before, "before", found.size_before)
         self._mark("undone")
@@ -148,7 +152,9 @@ class UndoLog:
         """The extents that hold a sector of neither state, as after a boot of the guest."""
         found = self.manifest()
         with path.open("rb") as image, self._before.open("rb") as before, self._after.open("rb") as after:
-            return [each for each in found.extents if not _either(each, image.fileno(), before.fileno(), after.fileno())]
+            return [
+                each for each in found.extents if not _either(each, image.fileno(), before.fileno(), after.fileno())
+            ]
 
     def _write(self, found: Manifest, hold: Hold, source: Path, side: str, size: int) -> Iterator[int]:
         path = hold.path
@@ -156,7 +162,9 @@ class UndoLog:
         now = path.stat().st_size
         regular = path.is_file()
         if regular and now not in (found.size_before, found.size_after):
-            raise HasRun(f"{path} is {now} bytes, neither {found.size_before} nor {found.size_after}", "see what changed it")
+            raise HasRun(
+                f"{path} is {now} bytes, neither {found.size_before} nor {found.size_after}", "see what changed it"
+            )
         if foreign := self.foreign(path):
             raise HasRun(f"{path} has changed in {len(foreign)} of {len(found.extents)} places", "see what changed it")
         done = 0
@@ -172,7 +180,7 @@ class UndoLog:
             if regular and side == "before":
                 os.ftruncate(image.fileno(), size)
             os.fsync(image.fileno())
-            self._read_back(found, image.fileno(), side, size)
+            self._read_back(found, image.fileno(), side)
 
     def _make_room(self, found: Manifest, image: int, regular: bool, size: int) -> None:
         """Allocate every stretch first, so that a full disk refuses before the first byte instead of half-way."""
@@ -184,15 +192,21 @@ class UndoLog:
                 if inside > 0 and size == found.size_after:
                     os.posix_fallocate(image, each.offset, inside)
         except OSError as error:
-            raise Refused(f"{found.target}: {error.strerror}", f"free {found.total} bytes on the image's file system") from None
+            raise Refused(
+                f"{found.target}: {error.strerror}", f"free {found.total} bytes on the image's file system"
+            ) from None
 
-    def _read_back(self, found: Manifest, image: int, side: str, size: int) -> None:
+    def _read_back(self, found: Manifest, image: int, side: str) -> None:
         os.posix_fadvise(image, 0, 0, os.POSIX_FADV_DONTNEED)
         for each in found.extents:
             content = os.pread(image, each.length, each.offset).ljust(each.length, b"\0")
             if _digest(content) != getattr(each, side):
                 where = f"{found.target} at {each.offset}"
-                raise Failed(f"{where} does not read back as written", "replace the disk; the bytes are in the undo log", (where,))
+                raise Failed(
+                    f"{where} does not read back as written",
+                    "replace the disk; the bytes are in the undo log",
+                    (where,),
+                )
 
     def _mark(self, name: str) -> None:
         ready = self.folder / f"{name}.ready"

@@ -15,8 +15,9 @@ def domain(params: TrialParams, target: Target) -> str:
     """The libvirt change to make afterwards."""
     kind, source = ("block", "dev") if target.block else ("file", "file")
     return (
-        f"Change the domain (virsh edit): <disk type='{kind}' device='disk'> with <driver name='qemu' type='{target.format}'/>, "
-        f"<source {source}='{target.path}'/>, <target dev='{params.to_disk}' bus='virtio'/>, no <address> line of the old disk; "
+        f"Change the domain (virsh edit): <disk type='{kind}' device='disk'> with "
+        f"<driver name='qemu' type='{target.format}'/>, <source {source}='{target.path}'/>, "
+        f"<target dev='{params.to_disk}' bus='virtio'/>, no <address> line of the old disk; "
         "<interface> with <model type='virtio'/> and the same <mac address>."
     )
 
@@ -26,9 +27,10 @@ def after_convert(params: TrialParams, target: Target) -> tuple[str, ...]:
     return (
         domain(params, target),
         "Start the guest and see that it runs.",
-        f"If it does not boot: at GRUB press e on the entry, set root=/dev/{params.to_disk}N as fstab has it, b or ctrl+x "
-        f"boots; with the disk back on IDE the stock entry needs root=/dev/{params.from_disk}N and an fstab to match.",
+        f"If it does not boot: at GRUB press e on the entry, set root=/dev/{params.to_disk}N as fstab has it, "
+        f"b or ctrl+x boots; with the disk back on IDE the stock entry needs root=/dev/{params.from_disk}N "
+        "and an fstab to match.",
         f"After acceptance: crashcart virtio restock {params.image} makes the stock entry the one that boots.",
-        "Not needed, and dangerous: rpm --erase --nodeps kernel, then yum install kernel. Between the two the guest has no "
-        "kernel and cannot boot.",
+        "Not needed, and dangerous: rpm --erase --nodeps kernel, then yum install kernel. Between the two the guest "
+        "has no kernel and cannot boot.",
     )

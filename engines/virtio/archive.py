@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import bz2
+import importlib
 import lzma
 import zlib
+from typing import Any
 
 NEWC = (b"070701", b"070702")
 HEADER = 110  # bytes; six of magic, thirteen fields of eight hex digits
@@ -53,9 +55,15 @@ def _unpacked(data: bytes) -> bytes:
         if data[:3] == b"BZh":
             return bz2.BZ2Decompressor().decompress(data, MOST)
         if data[:4] == b"\x28\xb5\x2f\xfd":
-            import zstandard
-
-            return zstandard.ZstdDecompressor().decompressobj().decompress(data)
+            unpacked: bytes = _zstandard().ZstdDecompressor().decompressobj().decompress(data)
+            return unpacked
     except (zlib.error, lzma.LZMAError, OSError, EOFError) as error:
         raise ValueError(f"its compression is damaged: {error}") from None
     raise ValueError(f"it begins with {data[:6].hex()}, which is no initrd")
+
+
+def _zstandard() -> Any:
+    try:
+        return importlib.import_module("zstandard")
+    except ImportError:
+        raise ValueError("it is compressed by zstd; pip install zstandard") from None

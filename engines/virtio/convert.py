@@ -89,7 +89,7 @@ def _plan(params: ConvertParams, surgery: Surgery, patient: Patient) -> tuple[Pl
         facts=_facts(params, decided, kernels, mentioned),
         choices=tuple(_switch(each, params.keep) for each in found),
         warnings=(*_warnings(params, decided, found), *patient.system.warnings),
-        undo="crashcart undo puts every original byte back, until the guest has run; then its files one by one (virtio putback)",
+        undo="crashcart undo puts every original byte back, until the guest has run; then virtio putback, file by file",
         confirm=params.path.name,
         detail={"initrds": {each.version: each.image for each in decided.rebuilds}, "mentions": mentioned},
         state=decided.state(),
@@ -112,18 +112,27 @@ def _refuse_other_disk(patient: Patient, found: list[FileEdit], disks: Disks) ->
     """A wrong --from-disk would change nothing that matters: say what the guest really names."""
     if any(disks.named_in(each.before.decode("latin-1")) for each in found):
         return
-    texts = [patient.loader.text, *(text.decode("latin-1") for path, text in patient.system.etc.items() if path == "/etc/fstab")]
-    named = sorted({name for text in texts for name in re.findall(r"/dev/((?:hd|sd|xvd|vd)[a-z])\d*\b", text)} - {"hdc", "hdd"})
+    texts = [
+        patient.loader.text,
+        *(text.decode("latin-1") for path, text in patient.system.etc.items() if path == "/etc/fstab"),
+    ]
+    named = sorted(
+        {name for text in texts for name in re.findall(r"/dev/((?:hd|sd|xvd|vd)[a-z])\d*\b", text)} - {"hdc", "hdd"}
+    )
     if named and disks.old not in named:
         if disks.new in named:
             raise Refused(f"the guest names {disks.new} already", "it is converted; see: crashcart virtio inspect")
-        raise Refused(f"nothing in the guest names {disks.old}, it names {', '.join(named)}", f"give --from-disk {named[0]}")
+        raise Refused(
+            f"nothing in the guest names {disks.old}, it names {', '.join(named)}", f"give --from-disk {named[0]}"
+        )
 
 
 def _changes(decided: Operation) -> tuple[Change, ...]:
     shell = [CommandChange(where="the guest", command=each, expects="status 0") for each in decided.commands]
     built = [
-        CommandChange(where="the guest", command=each.command, expects=f"/boot/{each.image} holds {', '.join(each.wanted)}")
+        CommandChange(
+            where="the guest", command=each.command, expects=f"/boot/{each.image} holds {', '.join(each.wanted)}"
+        )
         for each in decided.rebuilds
     ]
     return (*(each.change for each in decided.edits), *shell, *built)
@@ -139,7 +148,9 @@ def _switch(edit: FileEdit, keep: tuple[str, ...]) -> Choice:
     )
 
 
-def _facts(params: ConvertParams, decided: Operation, kernels: Kernels, mentioned: list[str]) -> tuple[tuple[str, str], ...]:
+def _facts(
+    params: ConvertParams, decided: Operation, kernels: Kernels, mentioned: list[str]
+) -> tuple[tuple[str, str], ...]:
     patient, target = decided.patient, decided.surgery.target
     system = patient.system
     rows = [

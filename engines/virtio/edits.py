@@ -40,7 +40,9 @@ class FileEdit:
     @property
     def change(self) -> TextChange:
         """For the review page, as text."""
-        return TextChange(target=self.path, before=_shown(self.before), after=None if self.after is None else _shown(self.after))
+        return TextChange(
+            target=self.path, before=_shown(self.before), after=None if self.after is None else _shown(self.after)
+        )
 
 
 def _shown(content: bytes) -> str:
@@ -54,7 +56,11 @@ def all_edits(patient: Patient, choice: Choice, disks: Disks) -> list[FileEdit]:
     """Every file that would change."""
     system = patient.system
     found = [_edited(system, path, edit, disks) for path, edit in _wanted(patient)]
-    found.append(_made(patient.loader.path, patient.loader.text.encode("latin-1"), menu(patient, choice, disks).encode("latin-1")))
+    found.append(
+        _made(
+            patient.loader.path, patient.loader.text.encode("latin-1"), menu(patient, choice, disks).encode("latin-1")
+        )
+    )
     unique = {edit.path: edit for edit in found if edit is not None}
     for path in CACHES:
         content = system.etc.get(path)

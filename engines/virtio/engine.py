@@ -9,4 +9,6 @@ from engines.virtio.params import InspectParams
 from engines.virtio.restock import PutBack, Restock
 
 ENGINES = (Convert(), Restock(), PutBack())
-LOOKS = (Look("inspect", "What a guest needs before it can move to virtio", InspectParams, inspect.answer, inspect.table),)
+LOOKS = (
+    Look("inspect", "What a guest needs before it can move to virtio", InspectParams, inspect.answer, inspect.table),
+)

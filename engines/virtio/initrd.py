@@ -52,7 +52,9 @@ def tool(system: System) -> Tool:
     if "mkinitrd" in paths:
         suse = "/etc/SuSE-release" in system.etc
         return Tool("suse" if suse else "mkinitrd", paths["mkinitrd"])
-    raise Refused("the guest has neither mkinitrd, dracut nor update-initramfs", "install its package in the guest first")
+    raise Refused(
+        "the guest has neither mkinitrd, dracut nor update-initramfs", "install its package in the guest first"
+    )
 
 
 def custom(stock: str) -> str:

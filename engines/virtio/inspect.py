@@ -29,7 +29,12 @@ def answer(params: InspectParams) -> dict[str, Any]:
 def _described(surgery: Surgery, found: Patient) -> dict[str, Any]:
     try:
         kernels = choose(found, "")
-        fit: dict[str, Any] = {"convertible": True, "why": "", "kernel": kernels.chosen.version, "skipped": kernels.skipped}
+        fit: dict[str, Any] = {
+            "convertible": True,
+            "why": "",
+            "kernel": kernels.chosen.version,
+            "skipped": kernels.skipped,
+        }
     except Refused as refused:
         fit = {"convertible": False, "why": f"{refused.why}; {refused.what_helps}", "kernel": "", "skipped": {}}
     fstab = (found.system.read("/etc/fstab") or b"").decode("latin-1")

@@ -120,4 +120,6 @@ def filesystem_module(kernel: Kernel, kind: str) -> str:
 
 def order(version: str) -> tuple[tuple[int, str], ...]:
     """A key that sorts versions as people do."""
-    return tuple((int(each), "") if each.isdigit() else (-1, each) for each in re.findall(r"\d+|[a-z]+", version.lower()))
+    return tuple(
+        (int(each), "") if each.isdigit() else (-1, each) for each in re.findall(r"\d+|[a-z]+", version.lower())
+    )

@@ -70,7 +70,9 @@ class Operation:
 
     def saved(self) -> SavedFiles:
         """What files.json keeps."""
-        files = [SavedFile(each.path, each.before, _digest(each.after or b"") if each.after else "") for each in self.edits]
+        files = [
+            SavedFile(each.path, each.before, _digest(each.after or b"") if each.after else "") for each in self.edits
+        ]
         return SavedFiles(files, [f"/boot/{each.image}" for each in self.rebuilds if each.image != each.stock])
 
     def state(self) -> dict[str, Any]:
@@ -153,5 +155,6 @@ def refuse_boot_test(params: TrialParams) -> None:
     """A boot test shows the disk alone, as vda."""
     if params.boot_test and params.to_disk != "vda":
         raise Refused(
-            f"a boot test shows the disk as vda, not as {params.to_disk}", f"switch the boot test off, or convert to vda ({Path(params.image).name})"
+            f"a boot test shows the disk as vda, not as {params.to_disk}",
+            f"switch the boot test off, or convert to vda ({Path(params.image).name})",
         )

@@ -15,7 +15,10 @@ class ImageParams(Params, frozen=True, kw_only=True):
     """The guest's disk."""
 
     image: Annotated[
-        str, param("Disk image", "the guest's whole disk: a raw or qcow2 file, or a block device", kind="file", positional=True)
+        str,
+        param(
+            "Disk image", "the guest's whole disk: a raw or qcow2 file, or a block device", kind="file", positional=True
+        ),
     ]
     format: Annotated[Literal["raw", "qcow2"] | None, param("Format", FOUND)] = None
 
@@ -43,7 +46,10 @@ class TrialParams(ImageParams, frozen=True, kw_only=True):
         str, param("Disk name on virtio", "the first virtio disk is vda", pattern=r"^vd[a-z]$", allowed="vda to vdz")
     ] = "vda"
     boot_test: Annotated[
-        bool, param("Boot test", "boot the result on virtio before the image is touched; what that boot writes is thrown away")
+        bool,
+        param(
+            "Boot test", "boot the result on virtio before the image is touched; what that boot writes is thrown away"
+        ),
     ] = True
     powered_off: Annotated[bool, param("Powered off", VOUCHED)] = False
 
@@ -51,7 +57,9 @@ class TrialParams(ImageParams, frozen=True, kw_only=True):
 class ConvertParams(TrialParams, frozen=True, kw_only=True):
     """Convert a guest."""
 
-    kernel: Annotated[str, param("Kernel", "the version that boots by default; left out, the guest's own choice", metavar="VER")] = ""
+    kernel: Annotated[
+        str, param("Kernel", "the version that boots by default; left out, the guest's own choice", metavar="VER")
+    ] = ""
     keep: Annotated[tuple[str, ...], param("Leave alone", "files of the plan that are not to be changed")] = ()
 
 

@@ -48,9 +48,11 @@ class Patient:
 
     def offered(self, kernel: Kernel) -> Entry | None:
         """The boot entry that starts a kernel with its stock initrd."""
-        found = [entry for entry in self.loader.entries if entry.version == kernel.version and not entry.xen and entry.initrd]
+        found = [
+            entry for entry in self.loader.entries if entry.version == kernel.version and not entry.xen and entry.initrd
+        ]
         plain = [entry for entry in found if not is_custom(entry.initrd)]
-        return (plain or found or [None])[0]
+        return next(iter(plain or found), None)
 
     def size(self, path: str) -> int:
         """Bytes of a file; 0 where it is missing."""
@@ -94,7 +96,9 @@ def _release(system: System) -> str:
 
 def _loader(system: System, sector: bytes) -> Loader:
     if b"LILO" in sector[:16] or b"LILO" in sector[:440]:
-        raise Refused("the guest boots by LILO", "change the guest to GRUB first, or convert it by hand from a rescue disc")
+        raise Refused(
+            "the guest boots by LILO", "change the guest to GRUB first, or convert it by hand from a rescue disc"
+        )
     there = {f"/boot/{folder}/{name}" for folder in ("grub", "grub2") for name in system.names(f"/boot/{folder}")}
     for path in GRUB2:
         if path in there and (found := _grub2(system, path)).entries:
@@ -107,7 +111,9 @@ def _loader(system: System, sector: bytes) -> Loader:
             if entries:
                 return Loader(1, real, text, entries, grub1.default(text))
     if "/etc/lilo.conf" in system.etc:
-        raise Refused("the guest boots by LILO", "change the guest to GRUB first, or convert it by hand from a rescue disc")
+        raise Refused(
+            "the guest boots by LILO", "change the guest to GRUB first, or convert it by hand from a rescue disc"
+        )
     raise Refused(
         "the guest's boot loader is unknown: no menu of GRUB 0.97 or GRUB 2 in /boot",
         "see what is in its /boot; LILO, extlinux and UEFI-only loaders are not converted",
@@ -117,7 +123,9 @@ def _loader(system: System, sector: bytes) -> Loader:
 def _grub2(system: System, path: str) -> Loader:
     text = (system.read(path) or b"").decode("latin-1")
     environment = system.read(path.replace("grub.cfg", "grubenv")) or b""
-    saved = [line.partition("=")[2] for line in environment.decode("latin-1").splitlines() if line.startswith("saved_entry=")]
+    saved = [
+        line.partition("=")[2] for line in environment.decode("latin-1").splitlines() if line.startswith("saved_entry=")
+    ]
     uses_saved = "saved_entry" in text
     number = grub2.default(text, saved[0] if saved and uses_saved else "")
     return Loader(2, path, text, grub2.entries(text), number)
@@ -141,7 +149,10 @@ def choose(patient: Patient, wanted: str) -> Choice:
     fit = [kernel for kernel in patient.kernels if kernel.version not in skipped]
     if wanted and wanted not in [kernel.version for kernel in fit]:
         why = skipped.get(wanted, "it is not in the guest")
-        raise Refused(f"kernel {wanted} cannot be used: {why}", "usable are " + (", ".join(each.version for each in fit) or "none"))
+        raise Refused(
+            f"kernel {wanted} cannot be used: {why}",
+            "usable are " + (", ".join(each.version for each in fit) or "none"),
+        )
     if not fit:
         raise _none_fit(patient, skipped)
     name = wanted or patient.loader.entry.version

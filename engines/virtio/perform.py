@@ -50,7 +50,9 @@ class Evidence:
     result: dict[str, object] = field(default_factory=dict)
 
 
-def carry_out(operation: Operation, plan: Plan, context: Context, disk: str, then: tuple[str, ...], boot_test: bool) -> Work:
+def carry_out(
+    operation: Operation, plan: Plan, context: Context, disk: str, then: tuple[str, ...], boot_test: bool
+) -> Work:
     """All steps. `disk` is the disk's name on virtio. Raises Failed with the image untouched until the commit."""
     evidence = Evidence()
     surgery = operation.surgery
@@ -67,13 +69,17 @@ def carry_out(operation: Operation, plan: Plan, context: Context, disk: str, the
         yield from _step(COMMIT, _commit(operation))
         evidence.sections.append(Section(title="What the appliance said", text="\n".join(surgery.appliance.messages)))
         yield Finished(
-            summary=f"{plan.target} boots from virtio as {disk}" if boot_test else f"{plan.target} is converted; not boot tested",
+            summary=f"{plan.target} boots from virtio as {disk}"
+            if boot_test
+            else f"{plan.target} is converted; not boot tested",
             result=evidence.result,
             sections=tuple(evidence.sections),
             then=(*then, f"Take it back: crashcart undo {context.folder.name}"),
         )
     except GuestError as error:
-        raise Failed(f"the guest does not take it: {error}", "the image is untouched; read the log of this run") from None
+        raise Failed(
+            f"the guest does not take it: {error}", "the image is untouched; read the log of this run"
+        ) from None
     finally:
         surgery.close()
 
@@ -107,7 +113,9 @@ def _initrds(operation: Operation, evidence: Evidence) -> Work:
         yield Progress(done=number, total=total, unit="initrds")
         yield Log(text=f"in the guest: {rebuild.command}")
         status, said = operation.patient.system.run(rebuild.command)
-        evidence.sections.append(Section(title=f"In the guest: {rebuild.command}", text=f"{said.strip()}\n(status {status})"))
+        evidence.sections.append(
+            Section(title=f"In the guest: {rebuild.command}", text=f"{said.strip()}\n(status {status})")
+        )
         if status:
             last = (said.strip().splitlines() or ["no message"])[-1]
             raise Failed(f"{rebuild.command.split()[0]} ended with status {status}: {last}", "the image is untouched")
@@ -150,14 +158,19 @@ def _boot(operation: Operation, context: Context, disk: str, evidence: Evidence)
     yield Log(text="booting with the disk on virtio; what the guest writes is thrown away")
     verdict = trial.boot(throwaway, disk, context.folder / "boot.png", context.cancel.check)
     yield Log(text=f"boot test after {verdict.seconds:.0f} s: {verdict.why}")
-    evidence.sections.append(Section(title="Boot test: last console lines", text="\n".join((verdict.why, "", *verdict.lines))))
+    evidence.sections.append(
+        Section(title="Boot test: last console lines", text="\n".join((verdict.why, "", *verdict.lines)))
+    )
     if verdict.screenshot is not None:
         evidence.sections.append(Section(title="Boot test: screen", file=verdict.screenshot.name))
     evidence.result["boot test"] = verdict.why
     if not verdict.ok:
         for line in verdict.lines:
             yield Log(text=f"console: {line}")
-        raise Failed(f"the converted guest does not boot from virtio: {verdict.why}", "the image is untouched; see the console lines")
+        raise Failed(
+            f"the converted guest does not boot from virtio: {verdict.why}",
+            "the image is untouched; see the console lines",
+        )
 
 
 def _save(operation: Operation, context: Context, evidence: Evidence) -> Work:

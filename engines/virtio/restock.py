@@ -19,9 +19,10 @@ from engines.virtio import initrd, operation, takeback
 from engines.virtio.edits import FileEdit
 from engines.virtio.lines import grub1, grub2
 from engines.virtio.lines.disks import Disks
+from engines.virtio.lines.grub1 import Entry
 from engines.virtio.operation import Operation, Rebuild, SavedFiles
 from engines.virtio.params import PutBackParams, RestockParams
-from engines.virtio.patient import Entry, Patient, is_custom
+from engines.virtio.patient import Patient, is_custom
 from engines.virtio.perform import carry_out, steps
 
 
@@ -73,7 +74,10 @@ def _restocking(params: RestockParams, surgery: Surgery, patient: Patient) -> Op
     text, rebuilds, removed = patient.loader.text, [], []
     default = patient.loader.entry
     for entry in [each for each in patient.loader.entries if is_custom(each.initrd)]:
-        stock = next((each for each in patient.loader.entries if each.version == entry.version and not is_custom(each.initrd)), None)
+        stock = next(
+            (each for each in patient.loader.entries if each.version == entry.version and not is_custom(each.initrd)),
+            None,
+        )
         kernel = next((each for each in patient.kernels if each.version == entry.version), None)
         if stock is None or kernel is None or stock.xen:
             continue
@@ -83,7 +87,9 @@ def _restocking(params: RestockParams, surgery: Surgery, patient: Patient) -> Op
         removed.append(f"/boot/{gone}")
         text = _menu(patient, text, stock, gone, disks, is_default=entry is default)
     if not rebuilds:
-        raise Refused("the boot menu has no entry that a conversion made", "convert the guest first: crashcart virtio convert")
+        raise Refused(
+            "the boot menu has no entry that a conversion made", "convert the guest first: crashcart virtio convert"
+        )
     before, after = patient.loader.text.encode("latin-1"), text.encode("latin-1")
     return Operation(surgery, patient, [FileEdit(patient.loader.path, before, after)], [], rebuilds, removed)
 
@@ -92,7 +98,7 @@ def _menu(patient: Patient, text: str, stock: Entry, gone: str, disks: Disks, *,
     """The stock entry with the new disk's name, and the default again if the custom one was; the custom one goes."""
     if patient.loader.generation == 2:
         text = grub2.without_entry(grub2.renamed(text, stock.version, disks), gone)
-        saved = '${saved_entry}' if "load_env" in text and "saved_entry" in text else stock.title
+        saved = "${saved_entry}" if "load_env" in text and "saved_entry" in text else stock.title
         return grub2.default_to(text, saved) if is_default else text
     now = grub1.default(text)
     text = grub1.without_entry(grub1.renamed(text, stock.version, disks), gone)
@@ -104,7 +110,9 @@ def _menu(patient: Patient, text: str, stock: Entry, gone: str, disks: Disks, *,
 def _sealed(name: str, params: Any, decided: Operation, boot_test: bool) -> Plan:
     target = decided.surgery.target
     built = [
-        CommandChange(where="the guest", command=each.command, expects=f"/boot/{each.image} holds {', '.join(each.wanted)}")
+        CommandChange(
+            where="the guest", command=each.command, expects=f"/boot/{each.image} holds {', '.join(each.wanted)}"
+        )
         for each in decided.rebuilds
     ]
     gone: list[Change] = [BytesChange(target=path, summary="removed from the guest") for path in decided.removed]

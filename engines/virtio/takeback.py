@@ -89,7 +89,8 @@ def _undo(run: Run, log: UndoLog, plan: Plan) -> Events:
         except HasRun as changed:
             raise Refused(
                 f"{changed.why}: the guest has run since",
-                f"bring the edited files back inside it: crashcart virtio putback {plan.params['image']} --run {run.id}",
+                "bring the edited files back inside it: "
+                f"crashcart virtio putback {plan.params['image']} --run {run.id}",
             ) from None
     yield StepEnded(step="undo")
     yield Finished(summary=f"{plan.target} is as it was before run {run.id}, bit for bit")

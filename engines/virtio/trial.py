@@ -21,7 +21,9 @@ BAD = re.compile(
     r"|dracut:/#|Dropping to debug shell.*|dracut.*Could not boot.*|\(initramfs\)|ALERT!.*does not exist.*"
     r"|Give root password for maintenance.*|[Vv]olume group .* not found.*|emergency mode.*"
 )
-BAD_SCREEN = re.compile(r"Error \d\d: .*|No bootable device.*|error: .*(?:not found|no such).*|GRUB (?:Hard Disk|Geom|Read) Error.*")
+BAD_SCREEN = re.compile(
+    r"Error \d\d: .*|No bootable device.*|error: .*(?:not found|no such).*|GRUB (?:Hard Disk|Geom|Read) Error.*"
+)
 USERLAND = re.compile(r"INIT: version .*|Welcome to .*|systemd\[1\]: .*|Entering runlevel.*")
 DONE = re.compile(r"login: *$|FIXTURE-BOOTED .*|Power down.*|reboot: .*", re.MULTILINE)
 
@@ -76,10 +78,11 @@ def _watch(machine: Machine, name: str, started: float) -> tuple[bool, str]:
 
 
 def mounted_pattern(name: str) -> re.Pattern[str]:
-    """The kernel's words for a mounted root on that disk; for LVM and old kernels, which name none, with its partitions."""
-    direct = rf"(?:EXT[234]-fs|XFS|BTRFS\w*|JBD|REISERFS)[^\n]*\({name}\d*\)[^\n]*mount[^\n]*"
+    """The kernel's words for a root mounted from that disk; LVM and old kernels name none, so its partitions too."""
+    done = r"[^\n]*(?:mounted|clean mount|recovery complete)[^\n]*"
+    direct = rf"(?:EXT[234]-fs|XFS|REISERFS)[^\n]*\({name}\d*\){done}"
     listed = rf"\b{name}: {name}\d"
-    silent = r"(?:(?:EXT[34]-fs|XFS|BTRFS)[^\n]*\(dm-\d+\)[^\n]*mount|EXT[34]-fs: mounted|VFS: Mounted root)[^\n]*"
+    silent = rf"(?:(?:EXT[34]-fs|XFS)[^\n]*\(dm-\d+\){done}|(?:EXT[34]-fs: mounted|VFS: Mounted root)[^\n]*)"
     return re.compile(rf"{direct}|{listed}(?=.*{silent})", re.DOTALL)
 
 

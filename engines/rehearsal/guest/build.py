@@ -81,7 +81,9 @@ def _image(shape: Shape, grown: Path, path: Path) -> None:
         stream.seek(446)
         for each in found:
             flag = 0x80 if each.active else 0
-            stream.write(struct.pack("<B3sB3sII", flag, b"\xfe\xff\xff", each.kind, b"\xfe\xff\xff", each.start, each.sectors))
+            stream.write(
+                struct.pack("<B3sB3sII", flag, b"\xfe\xff\xff", each.kind, b"\xfe\xff\xff", each.start, each.sectors)
+            )
         stream.seek(510)
         stream.write(b"\x55\xaa")
     boot = grown.with_name("boot")
@@ -137,7 +139,9 @@ def _loader_files(shape: Shape, boot: Path) -> None:
             shutil.copyfile(each, boot / "grub" / each.name)
         return
     source = parts.package("grub-pc-bin") / "usr/lib/grub/i386-pc"
-    shutil.copytree(source, boot / "grub2/i386-pc", ignore=shutil.ignore_patterns("*.image", "*.module", "gfx*", "efi*"))
+    shutil.copytree(
+        source, boot / "grub2/i386-pc", ignore=shutil.ignore_patterns("*.image", "*.module", "gfx*", "efi*")
+    )
 
 
 def _loader(shape: Shape, path: Path, boot: Path) -> None:
@@ -156,7 +160,9 @@ def _grub2(path: Path, boot: Path) -> None:
     _run([*command, "biosdisk", "part_msdos", "ext2"])
     image = bytearray(core.read_bytes())
     if len(image) > (FIRST - 1) * SECTOR:
-        raise Refused(f"GRUB's core image takes {len(image)} bytes, the gap {(FIRST - 1) * SECTOR}", "use fewer modules")
+        raise Refused(
+            f"GRUB's core image takes {len(image)} bytes, the gap {(FIRST - 1) * SECTOR}", "use fewer modules"
+        )
     struct.pack_into("<QHH", image, 0x1F4, 2, (len(image) - 1) // SECTOR, 0x820)  # blocklist of diskboot.img
     first = bytearray((source / "boot.img").read_bytes())
     struct.pack_into("<Q", first, 0x5C, 1)  # where core.img lies

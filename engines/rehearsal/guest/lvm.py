@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
+from itertools import pairwise
 
 SECTOR = 512
 EXTENT = 4 * 1024 * 1024  # bytes
@@ -61,19 +62,21 @@ def _crc(data: bytes) -> int:
 
 def _dashed(plain: str) -> str:
     cuts = (0, 6, 10, 14, 18, 22, 26, 32)
-    return "-".join(plain[a:b] for a, b in zip(cuts, cuts[1:], strict=False))
+    return "-".join(plain[a:b] for a, b in pairwise(cuts))
 
 
 def _text(size: int, found: tuple[Volume, ...], device: str) -> str:
     logical = "\n".join(
         f'{each.name} {{\nid = "{_dashed(LV_ID.format(number))}"\nstatus = ["READ", "WRITE", "VISIBLE"]\nflags = []\n'
-        f"segment_count = 1\nsegment1 {{\nstart_extent = 0\nextent_count = {each.extents}\ntype = \"striped\"\n"
+        f'segment_count = 1\nsegment1 {{\nstart_extent = 0\nextent_count = {each.extents}\ntype = "striped"\n'
         f'stripe_count = 1\nstripes = [\n"pv0", {each.first}\n]\n}}\n}}'
         for number, each in enumerate(found)
     )
     return (
-        f'VolGroup00 {{\nid = "{_dashed(VG_ID)}"\nseqno = 1\nformat = "lvm2"\nstatus = ["RESIZEABLE", "READ", "WRITE"]\n'
-        f"flags = []\nextent_size = {EXTENT // SECTOR}\nmax_lv = 0\nmax_pv = 0\nmetadata_copies = 0\n\n"
+        f'VolGroup00 {{\nid = "{_dashed(VG_ID)}"\nseqno = 1\nformat = "lvm2"\n'
+        'status = ["RESIZEABLE", "READ", "WRITE"]\n'
+        "flags = []\n"
+        f"extent_size = {EXTENT // SECTOR}\nmax_lv = 0\nmax_pv = 0\nmetadata_copies = 0\n\n"
         f'physical_volumes {{\npv0 {{\nid = "{_dashed(PV_ID)}"\ndevice = "/dev/{device}"\nstatus = ["ALLOCATABLE"]\n'
         f"flags = []\ndev_size = {size // SECTOR}\npe_start = {FIRST_EXTENT // SECTOR}\n"
         f"pe_count = {(size - FIRST_EXTENT) // EXTENT}\n}}\n}}\n\nlogical_volumes {{\n{logical}\n}}\n}}\n"

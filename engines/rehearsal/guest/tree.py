@@ -1,4 +1,4 @@
-"""The guest's file tree before it becomes a disk: userland of busybox, configuration of the era, its own initrd tool."""
+"""The guest's file tree before it becomes a disk: busybox, configuration of the era, its own initrd tool."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from engines.rehearsal.guest.shape import Shape, initrd_name
 
 TOOLS = Path(__file__).with_name("tools")
 FOLDERS = (
-    "bin sbin usr/bin usr/sbin usr/libexec etc/init.d etc/sysconfig etc/lvm etc/modprobe.d etc/rc.d boot/grub dev proc sys "
-    "tmp var/lib var/log root home mnt lib/modules lib64 etc/rc2.d etc/rc3.d etc/rc4.d etc/rc5.d etc/sysconfig/network-scripts "
-    "etc/blkid etc/lvm/cache run selinux"
+    "bin sbin usr/bin usr/sbin usr/libexec etc/init.d etc/sysconfig/network-scripts etc/lvm/cache etc/modprobe.d "
+    "etc/rc.d etc/rc2.d etc/rc3.d etc/rc4.d etc/rc5.d etc/blkid boot/grub dev proc sys tmp var/lib var/log root home "
+    "mnt lib/modules lib64 run selinux"
 )
 
 
@@ -99,7 +99,9 @@ def _links(shape: Shape, tree: Path) -> None:
         (tree / "boot/grub/menu.lst").symlink_to("./grub.conf")
         (tree / "etc/grub.conf").symlink_to("../boot/grub/grub.conf")
     if shape.kudzu and shape.family == "centos5":
-        (tree / "etc/init.d/kudzu").write_text("#!/bin/sh\n# stops the boot at changed hardware, until a key is pressed\n")
+        (tree / "etc/init.d/kudzu").write_text(
+            "#!/bin/sh\n# stops the boot at changed hardware, until a key is pressed\n"
+        )
         (tree / "etc/init.d/kudzu").chmod(0o755)
         for level in (3, 4, 5):
             (tree / f"etc/rc{level}.d/S05kudzu").symlink_to("../init.d/kudzu")
@@ -128,7 +130,9 @@ def _initrds(shape: Shape, tree: Path) -> None:
         extra = ["--builtin=xenblk"] if shape.names == "xvd" else []
         extra += ["--with=ata_piix", "--with=sd_mod"] if shape.family != "centos5" or shape.names == "xvd" else []
         command = ["unshare", "--fork", "--mount", "chroot", str(tree), tool, "-f", *extra, target, version]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, env={"PATH": "/sbin:/bin:/usr/sbin:/usr/bin"})
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=False, env={"PATH": "/sbin:/bin:/usr/sbin:/usr/bin"}
+        )
         if done.returncode == 0:
             continue
         if not shape.old_glibc:

@@ -1,4 +1,4 @@
-"""The disk's two names, and exact matching: /dev/hda3 is the disk's, /dev/hdab, LABEL=SWAP-hda2 and hda alone are not."""
+"""The disk's two names, matched exactly: /dev/hda3 is the disk's; /dev/hdab, LABEL=SWAP-hda2, hda alone are not."""
 
 from __future__ import annotations
 

@@ -55,14 +55,19 @@ def default(text: str) -> int:
     """The default entry's number; 0 where it is saved or missing, as GRUB takes it then."""
     for line in split(text):
         if found := DEFAULT.match(line):
-            return int(found.group(3)) if found.group(3).isdecimal() and found.group(3).isascii() else 0
+            return number_in(found.group(3))
         if TITLE.match(line):
             break
     return 0
 
 
+def number_in(word: str) -> int:
+    """An entry's number as GRUB reads it; 0 for anything else."""
+    return int(word) if re.fullmatch("[0-9]{1,4}", word) else 0
+
+
 def with_entry(text: str, stock: Entry, initrd: str, disks: Disks) -> str:
-    """`text` with a copy of `stock` that uses `initrd` and the new disk, as the last stanza; as it is if it is there."""
+    """`text` with a copy of `stock` that uses `initrd` and the new disk as the last stanza; once."""
     if any(each.initrd.endswith("/" + initrd) for each in entries(text)):
         return text
     copied = [_converted(line, initrd, disks) for line in stock.lines if not comment(line)]

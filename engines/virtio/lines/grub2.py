@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from engines.virtio.lines.disks import Disks, comment, split
-from engines.virtio.lines.grub1 import MARK, Entry, spoken
+from engines.virtio.lines.grub1 import MARK, Entry, number_in, spoken
 
 ENTRY = re.compile(r"(\s*)menuentry\s+(['\"])(.*?)\2")
 LINUX = re.compile(r"\s*linux(?:16|efi)?\s")
@@ -43,7 +43,7 @@ def default(text: str, saved: str = "") -> int:
     for at, each in enumerate(entries(text)):
         if wanted == each.title or f"'{wanted}'" in each.lines[0]:
             return at
-    return int(wanted) if wanted.isdecimal() and wanted.isascii() else 0
+    return number_in(wanted)
 
 
 def with_entry(text: str, stock: Entry, initrd: str, disks: Disks) -> str:

@@ -7,7 +7,9 @@ import re
 from engines.virtio.lines.disks import Disks
 
 # Up to the closing bracket that ends the list: brackets inside quotes belong to a pattern.
-FILTER = re.compile(r'^([ \t]*(?:global_)?filter[ \t]*=[ \t]*\[)((?:[^\]"\n#]|"[^"\n]*"|\n(?![ \t]*#))*)\]', re.MULTILINE)
+FILTER = re.compile(
+    r'^([ \t]*(?:global_)?filter[ \t]*=[ \t]*\[)((?:[^\]"\n#]|"[^"\n]*"|\n(?![ \t]*#))*)\]', re.MULTILINE
+)
 SINGLE = re.compile(r'^([ \t]*(?:global_)?filter[ \t]*=[ \t]*)("[^"\n]*")[ \t]*$', re.MULTILINE)
 PATTERN = re.compile(r'"([ar])([^"\n]*)"')
 CLOSING = {"(": ")", "[": "]", "{": "}"}

@@ -27,7 +27,7 @@ def controllers(text: str) -> dict[str, str]:
 
 
 def disk(text: str, _disks: Disks) -> str:
-    """virtio_blk as a scsi_hostadapter: in the place of Xen's driver, else beside what is there, with the next number."""
+    """virtio_blk as a scsi_hostadapter: in the place of Xen's driver, else beside what is there as the next one."""
     if "virtio_blk" in controllers(text).values():
         return text
     lines = split(text)
