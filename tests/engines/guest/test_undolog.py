@@ -222,7 +222,14 @@ def test_a_state_disk_too_full_for_the_undo_log_refuses_with_the_image_untouched
         (["-O", "vhdx"], "vhdx"),
         (["-O", "qcow2", "-o", "data_file=ext.raw"], "another file"),
         (
-            ["--object", "secret,id=s,data=abc", "-O", "qcow2", "-o", "encrypt.format=luks,encrypt.key-secret=s"],
+            [
+                "--object",
+                "secret,id=s,data=abc",
+                "-O",
+                "qcow2",
+                "-o",
+                "encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10",
+            ],
             "encrypted",
         ),
     ],
