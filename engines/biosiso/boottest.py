@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
@@ -61,6 +62,18 @@ def run(trial: Trial) -> Generator[AnyEvent, None, None]:
     if trial.detail.form == "dual":
         yield Log(text="booting as UEFI: the disc itself, in the firmware's own shell")
         _uefi(trial)
+
+
+def require(form: Form, dos_kind: str) -> None:
+    """Raises Refused where what a boot test needs is not installed."""
+    from engines.boot.accel import located
+    from engines.boot.media import OVMF
+
+    located("qemu-system-x86_64")
+    if dos_kind != "probe" and not shutil.which("nasm"):
+        raise Refused("a boot test needs nasm, which is not installed", "install it: apt-get install nasm")
+    if form == "dual" and not OVMF.is_dir():
+        raise Refused(f"a boot test of a dual disc needs UEFI firmware in {OVMF}", "install it: apt-get install ovmf")
 
 
 def _as_bios(trial: Trial) -> Generator[AnyEvent, None, None]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
+from contextlib import closing
 from pathlib import Path
 from typing import Any, ClassVar
 
 import msgspec
 
 from engines.biosiso import boottest, firmware, iso, making, place, review, verify
+from engines.biosiso.insert import Insert
 from engines.biosiso.making import Detail
 from engines.biosiso.order import BuildParams
 from engines.job.contract import (
@@ -33,6 +35,7 @@ THEN = (
     "take AC off for a minute afterwards: pull the cord, a reset is not enough",
     "power on, enter Setup, load defaults, save",
 )
+REHEARSED = ("name a FreeDOS as DOS and build it again: this disc cannot flash", *THEN)
 
 
 class Build:
@@ -114,9 +117,11 @@ class Build:
         yield Finished(summary=said, result={"output": detail.output})
 
 
-def _told(pairs: Iterator[tuple[int, int]]) -> Events:
-    for done, total in pairs:
-        yield Progress(done=done, total=total)
+def _told(pairs: Generator[tuple[int, int], None, None]) -> Events:
+    """Progress of work that must have ended, its threads and files with it, before a stop goes on."""
+    with closing(pairs):
+        for done, total in pairs:
+            yield Progress(done=done, total=total)
 
 
 def _finished(detail: Detail, placed: place.Placed, sections: tuple[Section, ...]) -> Finished:
@@ -130,14 +135,20 @@ def _finished(detail: Detail, placed: place.Placed, sections: tuple[Section, ...
     }
     result |= {"before": placed.before} if placed.before else {}
     return Finished(
-        summary=f"{output.name} is ready: boot it and type AMI2 {detail.rom}",
+        summary=_summary(output, detail),
         result=result,
         sections=(*sections, Section(title="Manifest", text=manifest.replace("\r\n", "\n"))),
-        then=THEN,
+        then=REHEARSED if detail.dos_kind == "probe" else THEN,
     )
 
 
-ENGINES = (Build(),)
+def _summary(output: Path, detail: Detail) -> str:
+    if detail.dos_kind == "probe":
+        return f"{output.name} is rehearsed: its DOS is the boot probe, which flashes nothing"
+    return f"{output.name} is ready: boot it and type AMI2 {detail.rom}"
+
+
+ENGINES = (Build(), Insert())
 LOOKS = (
     Look(
         verb="inspect",

@@ -6,7 +6,7 @@ import hashlib
 import mmap
 import struct
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
@@ -240,7 +240,7 @@ def _boot_sector(shape: Layout, label: str) -> bytes:
     return block.ljust(510, b"\0") + b"\x55\xaa"
 
 
-def check(entries: Sequence[Entry], image: Path, start: int) -> Iterator[tuple[int, int]]:
+def check(entries: Sequence[Entry], image: Path, start: int) -> Generator[tuple[int, int], None, None]:
     """Read every file of an image back; yields (bytes read, total). Raises Failed at the first difference."""
     done, total = 0, sum(entry.size for entry in entries)
     with image.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as whole:

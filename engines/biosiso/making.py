@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import msgspec
@@ -29,6 +29,18 @@ class Detail(msgspec.Struct, frozen=True, kw_only=True):
         """A file that DOS will see, by its name on the disc."""
         return next(entry for entry in self.seen() if entry.disc == name)
 
+    def size(self) -> int:
+        """Bytes of the finished disc, rounded up."""
+        volume = 0
+        if self.volume:
+            shape = fat16.layout(self.volume) if self.form == "stick" else uefi.shape(self.volume)
+            volume = shape.total * fat16.SECTOR
+        return iso.size(self.disc.entries) + volume
+
+    def needed(self) -> int:
+        """Bytes that a build takes: with a FAT volume or a boot test there are two copies for a while."""
+        return self.size() * (2 if self.volume or self.boot_test else 1)
+
     def seen(self) -> tuple[Entry, ...]:
         """The files that DOS will see."""
         return self.volume if self.form == "stick" else self.disc.entries
@@ -39,15 +51,17 @@ def image_beside(path: Path) -> Path:
     return path.with_name(f"{path.name}-fat")
 
 
-def fat_volume(detail: Detail, path: Path) -> Iterator[tuple[int, int]]:
+def fat_volume(detail: Detail, path: Path) -> Generator[tuple[int, int], None, None]:
     """Make the FAT volume of the disc at `path` and read it back; yields (bytes done, total)."""
     image, start = image_beside(path), fat16.START if detail.form == "stick" else 0
     make = stick.make if detail.form == "stick" else uefi.make
     total = 2 * sum(entry.size for entry in detail.volume)
-    for done, _ in make(detail.volume, image, detail.disc.epoch):
-        yield done, total
-    for done, _ in fat16.check(detail.volume, image, start):
-        yield total // 2 + done, total
+    with closing(make(detail.volume, image, detail.disc.epoch)) as making:
+        for done, _ in making:
+            yield done, total
+    with closing(fat16.check(detail.volume, image, start)) as checking:
+        for done, _ in checking:
+            yield total // 2 + done, total
 
 
 def with_volume(detail: Detail, path: Path) -> iso.Disc:
@@ -72,14 +86,18 @@ def variant(detail: Detail, other: Mapping[str, Source], path: Path, check: Call
     )
     try:
         if changed.volume:
-            for _ in fat_volume(changed, path):
-                check()
-        for _ in iso.write(with_volume(changed, path), path):
-            check()
+            _run(fat_volume(changed, path), check)
+        _run(iso.write(with_volume(changed, path), path), check)
         yield path
     finally:
         path.unlink(missing_ok=True)
         image_beside(path).unlink(missing_ok=True)
+
+
+def _run(pairs: Generator[tuple[int, int], None, None], check: Callable[[], None]) -> None:
+    with closing(pairs):
+        for _ in pairs:
+            check()
 
 
 def _with(entries: tuple[Entry, ...], other: Mapping[str, Source]) -> tuple[Entry, ...]:

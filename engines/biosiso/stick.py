@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 
 from engines.biosiso import fat, fat16, layout, names, texts
@@ -77,7 +77,7 @@ def disc_boot_entries() -> list[Entry]:
     ]
 
 
-def make(entries: tuple[Entry, ...], out: Path, epoch: int) -> Iterator[tuple[int, int]]:
+def make(entries: tuple[Entry, ...], out: Path, epoch: int) -> Generator[tuple[int, int], None, None]:
     """Write the RAM disk's image to `out` and make it boot; yields (bytes done, total). Raises Failed."""
     with out.open("xb") as stream:
         yield from fat16.write(fat16.layout(entries), entries, stream, epoch, LABEL, MBR.read_bytes())

@@ -127,7 +127,7 @@ def readme_txt(told: Told) -> str:
         "",
     ]
     if told.form != "stick":
-        lines += ["AMI.BAT is the vendor's: it renames the flasher, which a read-only disc cannot do.", "Use AMI2.", ""]
+        lines += ["AMI.BAT is the vendor's: the REN in it fails on a read-only disc. Use AMI2.", ""]
     if told.renamed:
         lines += ["Names on this disc:", *(f"    {disc:<14} was {name}" for name, disc in told.renamed), ""]
     if told.warnings:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 
 from engines.biosiso import fat16, layout
@@ -51,7 +51,7 @@ def startup_nsh(vendor: list[Entry], rom: str) -> str:
     )
 
 
-def make(files: tuple[Entry, ...], out: Path, epoch: int) -> Iterator[tuple[int, int]]:
+def make(files: tuple[Entry, ...], out: Path, epoch: int) -> Generator[tuple[int, int], None, None]:
     """Write the boot image to `out`; yields (bytes done, total). Raises Refused where it would be too large."""
     with out.open("xb") as stream:
         yield from fat16.write(shape(files), files, stream, epoch, LABEL)

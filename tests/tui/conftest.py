@@ -64,7 +64,8 @@ async def until(pilot: type_of_pilot, holds: Callable[[], object], within: float
         await pilot.pause(0.05)
         if holds():
             return
-    raise AssertionError(f"not within {within} s; the screen says:\n{shown(pilot)}")
+    stack = " > ".join(type(screen).__name__ for screen in pilot.app.screen_stack)
+    raise AssertionError(f"not within {within} s; {stack} says:\n{shown(pilot)}")
 
 
 def shown(pilot: type_of_pilot) -> str:
@@ -112,7 +113,7 @@ async def start(pilot: type_of_pilot, word: str = "b.txt") -> None:
     if word:
         await until(pilot, lambda: page(pilot) == "TypedWord")
         await pilot.press(*word, "enter")
-    await until(pilot, lambda: page(pilot) in ("Run", "Result") and runs.every())
+    await until(pilot, lambda: runs.every() and page(pilot) != "TypedWord")
 
 
 Walk = Callable[[type_of_pilot], Awaitable[None]]

@@ -12,6 +12,7 @@ from engines.job import detach, runs
 from engines.job.contract import Finished, RunStopped
 from engines.job.journal import entries
 from tests.tui.conftest import Desk, fill, page, shown, start, suite, to_review, until
+from tui.pages.review import ReviewPage
 
 SIZE = (80, 24)
 
@@ -28,7 +29,7 @@ async def test_a_file_gets_from_the_home_screen_to_the_report_by_keyboard_alone(
         await until(pilot, lambda: "^n Start" in shown(pilot))
         await start(pilot)
         await until(pilot, lambda: "Done, with warnings" in shown(pilot))
-        assert "Report:" in shown(pilot)
+        assert f"{runs.every()[0].id}/report.md" in shown(pilot).replace("\n ", "")
         assert "compare the two files" in shown(pilot)
     assert desk.output.read_text() == "ONE\nTWO\nTHREE\n"
 
@@ -73,9 +74,11 @@ async def test_a_held_key_does_not_start_what_needs_no_word(desk: Desk) -> None:
         await pilot.press("enter")
         await until(pilot, lambda: page(pilot) == "Files")
         fill(pilot, source=str(desk.source), output=str(desk.output))
+        review = pilot.app.screen.query_one(ReviewPage)
+        review.settle = 5.0
         await pilot.press(*["ctrl+n"] * 3)
         await until(pilot, lambda: pilot.app.screen.query("Decision"))
-        await pilot.press("ctrl+n")
+        await pilot.press("ctrl+n", "ctrl+n")
         assert page(pilot) == "Review"
         assert not runs.every()
         await until(pilot, lambda: "^n Start" in shown(pilot))

@@ -76,7 +76,12 @@ def _control(field: Field, raw: Raw | None) -> Line | Pick | Flag:
         return Flag(field.label, bool(value))
     if field.shape == "choice":
         return Pick([(choice, choice, "") for choice in field.choices], value)
-    return Line(str(value), kind=field.kind, password=field.shape == "secret")
+    return Line(
+        str(value),
+        kind=field.kind,
+        password=field.shape == "secret",
+        replaces=field.shape in ("int", "float"),
+    )
 
 
 class FormPage(Page):
@@ -115,7 +120,7 @@ class FormPage(Page):
             if not self._check(entry):
                 entry.control.focus()
                 return
-        self.post_message(self.Turn(1))
+        self.post_message(self.Turn(self, 1))
 
     @on(DescendantFocus)
     def _focused(self, event: DescendantFocus) -> None:

@@ -57,7 +57,7 @@ class ResultPage(Page):
 
     def arrive(self) -> None:
         """Read the run's report."""
-        self.post_message(self.Why(f"Report: {self.run.report}"))
+        self.post_message(self.Why(report_line(self.run)))
         self.query_one(Words).focus()
         self._gather(self.run)
 
@@ -123,6 +123,12 @@ def told(report: Report) -> Iterator[Static]:
     yield from _listed("Warnings", [f"! {one_line(text)}" for text in report.warnings])
     yield from _listed("What to do next", [f"{at}. {one_line(text)}" for at, text in enumerate(report.then, 1)])
     yield from _listed("Steps", [_step(step) for step in report.steps])
+
+
+def report_line(run: Run) -> str:
+    """Where the report lies: with its name where both fit on one line, else the path alone, whole."""
+    named = f"Report: {run.report}"
+    return named if len(named) <= 78 else str(run.report)
 
 
 def _step(step: Timed) -> str:

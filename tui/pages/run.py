@@ -26,7 +26,7 @@ from tui.story import Story
 from tui.widgets.asking import Choosing, Typing
 from tui.widgets.menu import Row
 
-GOES_ON = "The run goes on without this screen: Esc leaves it, crashcart attach shows it again."
+GOES_ON = "The run goes on without this screen. Esc leaves it; crashcart attach shows it."
 
 
 class Tail(VerticalScroll, can_focus=True):
@@ -122,7 +122,8 @@ class RunPage(Page):
 
     def _draw(self) -> None:
         over = self.story.last is not None
-        lines = [stage.line(time.time(), over=over) for stage in self.story.stages]
+        now = getattr(self.app, "clock", time.time)()
+        lines = [stage.line(now, over=over) for stage in self.story.stages]
         self._put("#stages", "\n".join(map(one_line, lines)) or "Waiting for the run's first word ...")
         self._put("#bar", "" if over else self.story.bar(self.size.width - 4))
         self._put("#log", "\n".join(self.story.log))
@@ -141,7 +142,7 @@ class RunPage(Page):
         self.depart()
         self.refresh_bindings()
         if self.is_on_screen:
-            self.post_message(self.Turn(1))
+            self.post_message(self.Turn(self, 1))
 
     # ── questions ───────────────────────────────────────────────────────────────────────────────────
 

@@ -11,7 +11,7 @@ from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 from engines.biosiso.engine import Build
 from engines.biosiso.order import BuildParams
 from engines.job import journal, runs
-from engines.job.contract import AnyEvent, Cancel, Plan
+from engines.job.contract import AnyEvent, Cancel, Finished, Plan
 from engines.job.jobfile import Job
 from engines.job.params import convert
 from engines.job.perform import Stop, perform
@@ -110,3 +110,15 @@ def taken_up(run: runs.Run, mode: str) -> tuple[runs.Run, AnyEvent]:
 def events(run: runs.Run) -> list[AnyEvent]:
     """What a run told."""
     return [entry.event for entry in journal.entries(run.journal)]
+
+
+def output(given: dict[str, Any]) -> Path:
+    """Where a build's disc goes."""
+    return Path(given["output"])
+
+
+def made(given: dict[str, Any]) -> Finished:
+    """The last word of a build that must work."""
+    _, last = built(given)
+    assert isinstance(last, Finished), last
+    return last
