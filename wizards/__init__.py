@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from wizards.biosiso import BUILD, INSERT
+from wizards.virtio import CONVERT, RESTOCK
 
-WIZARDS = (BUILD, INSERT)
+WIZARDS = (BUILD, INSERT, CONVERT, RESTOCK)

@@ -9,7 +9,7 @@ import subprocess
 from pathlib import Path
 
 from engines.job.errors import Refused
-from engines.rehearsal.guest import config, parts
+from engines.rehearsal.guest import config, parts, rpmdb
 from engines.rehearsal.guest.shape import Shape, initrd_name
 
 TOOLS = Path(__file__).with_name("tools")
@@ -37,6 +37,8 @@ def grow(shape: Shape, tree: Path) -> None:
     if shape.root == "lvm":
         _lvm(tree)
     _initrds(shape, tree)
+    if shape.rpm:
+        rpmdb.make(shape, tree)
 
 
 def _userland(shape: Shape, tree: Path) -> None:

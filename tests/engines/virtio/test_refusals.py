@@ -174,7 +174,7 @@ def test_an_initrd_is_listed_behind_an_early_archive_and_its_compression() -> No
     assert missing(archive.names(data), ["virtio_blk", "virtio_pci"]) == ["virtio_pci"]
 
 
-@pytest.mark.parametrize("data", [b"nothing of the kind", cpio("a")[:-100], b"\x1f\x8b\x08damaged", b"070701zzzz" * 20])
+@pytest.mark.parametrize("data", [b"nothing of the kind", cpio("a")[:60], b"\x1f\x8b\x08damaged", b"070701zzzz" * 20])
 def test_what_is_no_initrd_is_said_to_be_none(data: bytes) -> None:
     with pytest.raises(ValueError, match=r"initrd|cpio|compression"):
         archive.names(data)
