@@ -117,7 +117,7 @@ def _is_root(appliance: Appliance, device: str, kind: str) -> bool:
         appliance.messages.append(f"{device} ({kind}) does not mount: {error}")
         return False
     found = bool(appliance.call("is_file", "/etc/fstab", followsymlinks=True)) and bool(
-        appliance.call("is_dir", "/sbin")
+        appliance.call("is_dir", "/sbin", followsymlinks=True)
     )
     appliance.call("umount_all")
     return found

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import gzip
+import subprocess
 from dataclasses import replace
 
 import pytest
 
 from engines.job.errors import BadParam, Refused
 from engines.job.params import convert
+from engines.rehearsal.guest.build import layout
 from engines.rehearsal.guest.shape import DEFAULT, SHAPES, Shape
-from engines.virtio import archive
+from engines.virtio import archive, inspect
 from engines.virtio.edits import custom_name
 from engines.virtio.initrd import Tool, missing
 from engines.virtio.kernels import Kernel, dependencies, module_name, order
-from engines.virtio.params import ConvertParams
+from engines.virtio.params import ConvertParams, InspectParams
 from tests.engines.guest.images import qemu, sha256
 from tests.engines.virtio.clinic import Clinic
 
@@ -178,3 +180,45 @@ def test_an_initrd_is_listed_behind_an_early_archive_and_its_compression() -> No
 def test_what_is_no_initrd_is_said_to_be_none(data: bytes) -> None:
     with pytest.raises(ValueError, match=r"initrd|cpio|compression"):
         archive.names(data)
+
+
+@pytest.mark.boot
+@pytest.mark.soak
+def test_an_encrypted_root_is_refused_by_name(clinic: Clinic) -> None:
+    image = clinic.guest(DEFAULT)
+    root = layout(DEFAULT)[2]
+    command = ["losetup", "--find", "--show", "--offset", str(root.offset), "--sizelimit", str(root.size), str(image)]
+    device = subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+    try:
+        secret = ["cryptsetup", "luksFormat", "-q", "--type", "luks1", "--iter-time", "10", "--key-file", "-", device]
+        subprocess.run(secret, input=b"secret", check=True, capture_output=True)
+    finally:
+        subprocess.run(["losetup", "--detach", device], check=True)
+    with pytest.raises(Refused, match="the root is encrypted"):
+        clinic.plan("virtio", image)
+
+
+@pytest.mark.boot
+@pytest.mark.soak
+def test_a_disk_without_a_linux_system_is_refused_with_what_is_on_it(clinic: Clinic) -> None:
+    image = clinic.guest(DEFAULT)
+    with image.open("r+b") as stream:
+        stream.seek(layout(DEFAULT)[2].offset)
+        stream.write(bytes(1 << 20))
+    with pytest.raises(Refused, match="no Linux system is found on the disk") as refused:
+        clinic.plan("virtio", image)
+    assert "/dev/sda1 ext3" in refused.value.why
+
+
+@pytest.mark.boot
+@pytest.mark.soak
+def test_what_a_guest_is_can_be_asked_without_a_plan(clinic: Clinic) -> None:
+    image = clinic.guest(SHAPES["two-kernels"])
+    before = sha256(image)
+    with clinic.state():
+        found = inspect.answer(convert(InspectParams, {"image": str(image)}))
+    assert found["convertible"]
+    assert found["disk names"] == ["hda"]
+    assert found["kernels"] == {"2.6.18-398.el5": True, "2.6.18-371.el5": True}
+    assert "disk names     hda" in inspect.table(found)
+    assert sha256(image) == before
