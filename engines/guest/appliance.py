@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 import selectors
 import signal
 import subprocess
@@ -12,9 +13,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from engines.boot.accel import tried
 from engines.boot.child import bind_to_parent
-from engines.guest import strays
+from engines.guest import attempts, strays
 from engines.job.contract import Cancel
 from engines.job.errors import CrashcartError, Refused, Stopped
 
@@ -22,10 +22,10 @@ PYTHON = "/usr/bin/python3"  # Debian's python3-guestfs is built for Debian's Py
 WORKER = Path(__file__).with_name("worker.py")
 # Programs of CentOS 5 and 6 call the vsyscall page, which Debian's kernels leave out: they would die by SIGSEGV.
 KERNEL_ARGUMENTS = "vsyscall=emulate"
-LAUNCH_WITHIN = 60.0  # s; with KVM, where seconds are enough
 PATIENCE = 600.0  # s; for one call, under emulation on a busy machine
 TICK = 0.1  # s between two looks for a stop
 KEPT = 400  # messages
+ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
 class GuestError(CrashcartError):
@@ -40,12 +40,13 @@ class Appliance:
 
     def __init__(self, disk: Path, folder: Path, cancel: Cancel | None = None) -> None:
         self.messages: list[str] = []
-        self.cancel = cancel or Cancel()
+        self.cancel = Cancel() if cancel is None else cancel  # one that is not set is false
         self.seconds = 0.0
         self._disk, self._folder = disk, folder
         self._child: subprocess.Popen[bytes] | None = None
         self._number = 0
         self._buffer = b""
+        self._partial = ""
 
     def __enter__(self) -> Appliance:
         self.start()
@@ -58,17 +59,18 @@ class Appliance:
         """Launch; under emulation where KVM is known, or now found, not to work. Raises Refused, GuestError."""
         strays.sweep()
         started = time.monotonic()
-        if tried(check=self.cancel.check).name == "kvm" and not _distrusted():
+        known = attempts.known(self.cancel)
+        for attempt in known:
             try:
-                self._launch(tcg=False, within=LAUNCH_WITHIN)
-                self.seconds = time.monotonic() - started
-                return
+                self._launch(attempt)
+                break
             except GuestError as error:
                 self.kill()
-                self.messages.append(f"with KVM: {error}; again under emulation")
-        self._launch(tcg=True, within=PATIENCE)
-        if self.messages and self.messages[-1].startswith("with KVM"):
-            _distrust()
+                if attempt is known[-1]:
+                    raise
+                self.messages.append(f"{attempt.name}: {error}; again, more plainly")
+                if not attempt.tcg:
+                    attempts.distrust_kvm()
         self.seconds = time.monotonic() - started
 
     def call(self, name: str, *args: Any, within: float = PATIENCE, **named: Any) -> Any:
@@ -125,7 +127,7 @@ class Appliance:
 
     # ── the worker ──────────────────────────────────────────────────────────────────────────────────
 
-    def _launch(self, *, tcg: bool, within: float) -> None:
+    def _launch(self, attempt: attempts.Attempt) -> None:
         self._buffer = b""
         self._number = 0
         try:
@@ -147,13 +149,15 @@ class Appliance:
             raise Refused(f"libguestfs does not load: {error}", "apt-get install python3-guestfs") from None
         self.call("set_tmpdir", str(self._folder))
         self.call("set_backend", "direct")
-        if tcg:
+        if attempt.tcg:
             self.call("set_backend_setting", "force_tcg", "1")
+        if attempt.path is not None:
+            self.call("set_path", str(attempt.path))
         self.call("set_append", KERNEL_ARGUMENTS)
         self.call("set_network", False)
         self.call("set_smp", 1)
         self.call("add_drive", str(self._disk), format="qcow2", cachemode="writeback")
-        self.call("launch", within=within)
+        self.call("launch", within=attempt.within)
 
     def _running(self) -> subprocess.Popen[bytes]:
         if self._child is None:
@@ -203,11 +207,14 @@ class Appliance:
             message: dict[str, Any] = json.loads(line)
             if "said" not in message:
                 return message
-            self._note(message["said"])
+            self._note(message["said"], streamed=message["source"] == "appliance")
         return None
 
-    def _note(self, text: str) -> None:
-        self.messages += [line.strip() for line in text.splitlines() if line.strip()]
+    def _note(self, text: str, *, streamed: bool = False) -> None:
+        """Keep what was said; the appliance's console comes in pieces of lines."""
+        whole = ESCAPE.sub("", self._partial + text).replace("\r", "\n").split("\n")
+        self._partial = whole.pop() if streamed else ""
+        self.messages += [line.strip() for line in whole if line.strip()]
         del self.messages[:-KEPT]
 
     def _value(self, name: str, message: dict[str, Any]) -> Any:
@@ -229,9 +236,11 @@ def _in_group(process: Path, group: int) -> bool:
         return False
     try:
         state, _, number = (process / "stat").read_text().rpartition(")")[2].split()[:3]
+        # A leader may be a zombie while its other threads still hold the files open.
+        threads = sum(1 for _ in (process / "task").iterdir())
     except (OSError, ValueError):
         return False
-    return number == str(group) and state not in "ZX"
+    return number == str(group) and (state not in "ZX" or threads > 1)
 
 
 def _sendable(value: Any) -> Any:
@@ -244,25 +253,3 @@ def _received(value: Any) -> Any:
             return base64.b64decode(value["b64"])
         return {name: _received(each) for name, each in value.items()}
     return [_received(each) for each in value] if isinstance(value, list) else value
-
-
-# ── the memory of a KVM that runs a trial but no appliance ──────────────────────────────────────────
-
-
-def _verdict() -> Path:
-    return strays.cache() / "appliance-without-kvm"
-
-
-def _distrusted() -> bool:
-    from engines.job.holder import boot_id
-
-    try:
-        return _verdict().read_text() == boot_id()
-    except OSError:
-        return False
-
-
-def _distrust() -> None:
-    from engines.job.holder import boot_id
-
-    _verdict().write_text(boot_id())

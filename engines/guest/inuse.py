@@ -10,6 +10,7 @@ import fcntl
 import os
 import stat
 import struct
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -205,18 +206,25 @@ def _users(path: Path) -> list[tuple[int, str, bool]]:
     wanted = path.stat()
     found = []
     for process in Path("/proc").iterdir():
-        if not process.name.isdigit() or int(process.name) == os.getpid():
-            continue
-        try:
-            for each in (process / "fd").iterdir():
-                seen = each.stat()
-                if (seen.st_dev, seen.st_ino) == (wanted.st_dev, wanted.st_ino):
-                    flags = (process / "fdinfo" / each.name).read_text().split("flags:")[1].split()[0]
-                    writes = int(flags, 8) & os.O_ACCMODE != os.O_RDONLY
-                    found.append((int(process.name), (process / "comm").read_text().strip(), writes))
-        except (OSError, IndexError):
-            continue  # it has ended, or is another user's
+        if process.name.isdigit() and int(process.name) != os.getpid():
+            with suppress(OSError):  # it has ended, or is another user's
+                for each in (process / "fd").iterdir():
+                    flags = _flags(process, each, wanted)
+                    if flags is not None:
+                        writes = flags & os.O_ACCMODE != os.O_RDONLY
+                        found.append((int(process.name), (process / "comm").read_text().strip(), writes))
     return found
+
+
+def _flags(process: Path, each: Path, wanted: os.stat_result) -> int | None:
+    """How a descriptor has the wanted file open; None where it is another file, or closed by now."""
+    try:
+        seen = each.stat()
+        if (seen.st_dev, seen.st_ino) != (wanted.st_dev, wanted.st_ino):
+            return None
+        return int((process / "fdinfo" / each.name).read_text().split("flags:")[1].split()[0], 8)
+    except (OSError, IndexError, ValueError):
+        return None
 
 
 def _writers(path: Path) -> str:

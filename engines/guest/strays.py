@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
+from contextlib import suppress
 from pathlib import Path
 
 FRESH = 60.0  # s in which a folder may have been made and not be in use yet
@@ -49,9 +50,9 @@ def _in_use() -> list[str]:
     for process in Path("/proc").iterdir():
         if not process.name.isdigit():
             continue
-        try:
+        with suppress(OSError):  # it has ended, or is another user's
             texts.append((process / "cmdline").read_bytes().decode("utf-8", "replace"))
-            texts += [str(each.readlink()) for each in (process / "fd").iterdir()]
-        except OSError:
-            continue  # it has ended, or is another user's
+            for opened in (process / "fd").iterdir():
+                with suppress(OSError):
+                    texts.append(str(opened.readlink()))
     return texts
