@@ -22,11 +22,12 @@ from engines.job.perform import Stop, exit_code, outliving, perform
 from engines.job.report import write_reports
 from engines.narrate import Narrator, last_words, say
 
-<<<<<<< HEAD
-STAGES = {"biosiso": "engines.rehearsal.firmware", "vdx": "engines.rehearsal.switches"}
-=======
-STAGES = {"biosiso": "engines.rehearsal.firmware", "failover": "engines.rehearsal.webcopies"}
->>>>>>> main
+STAGES = {
+    "biosiso": "engines.rehearsal.firmware",
+    "virtio": "engines.rehearsal.guest.stage",
+    "vdx": "engines.rehearsal.switches",
+    "failover": "engines.rehearsal.webcopies",
+}
 
 
 @dataclass(frozen=True)

@@ -5,5 +5,6 @@ from __future__ import annotations
 from wizards.biosiso import BUILD, INSERT
 from wizards.failover import LAB, WATCH
 from wizards.vdx import FIX
+from wizards.virtio import CONVERT, RESTOCK
 
-WIZARDS = (BUILD, INSERT, FIX, LAB, WATCH)
+WIZARDS = (BUILD, INSERT, CONVERT, RESTOCK, FIX, LAB, WATCH)
