@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 from engines.job.contract import Events, Finished, Log
 from engines.job.errors import Failed, Refused
-from engines.vdx import look, planning, verify
+from engines.vdx import look, planning
 from engines.vdx.ground import Ground
 from engines.vdx.planning import Side
 from engines.vdx.progress import furthest, load
@@ -59,8 +60,7 @@ class ByEdge:
     def _connect(self) -> Events:
         self.ground.reach_phase("begun")
         for side in self.sides:
-            interface = side.interface
-            end = yield from self.ground.ask(side.which, lambda session, port=interface: look.read(session, "", port))
+            end = yield from self.ground.ask(side.which, functools.partial(_look, side))
             if (end.hostname, end.wwn, end.vcsid) != (side.hostname, side.wwn, side.vcsid):
                 raise Failed(f"{side.hostname} is not as the plan saw it", "nothing was touched; review again")
             yield Log(text=f"{side.hostname}: {end.line}")
@@ -90,10 +90,10 @@ class ByEdge:
             if side.hostname not in self.ground.progress.edged:
                 self.ground.progress.edged.append(side.hostname)
             self.ground.reach_phase("backed-up")
-            yield from self.ground.ask(side.which, lambda session, here=side: self._type(session, here))
+            yield from self.ground.ask(side.which, functools.partial(self._type, side))
             yield Log(text=f"{side.hostname}: {'; '.join(planning.edge_commands(side.interface, on=self.on))}")
 
-    def _type(self, session: Session, side: Side) -> None:
+    def _type(self, side: Side, session: Session) -> None:
         for command in planning.edge_commands(side.interface, on=self.on):
             if problem := refused(session.run(command).text, session.patterns):
                 session.run("end")
@@ -114,3 +114,7 @@ class ByEdge:
         price = "The way back is crashcart undo: neighbour discovery on again at both ports, without a reboot"
         yield from self.ground.watch(ends, price)
         self.ground.reach_phase("verified")
+
+
+def _look(side: Side, session: Session) -> look.End:
+    return look.read(session, "", side.interface)

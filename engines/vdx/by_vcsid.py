@@ -6,17 +6,14 @@ from pathlib import Path
 
 import msgspec
 
-from engines.job.contract import Events, Finished, Log, Section, Warned
+from engines.job.contract import Events, Log, Warned
 from engines.job.errors import Failed, Refused
-from engines.vdx import config, parse, planning, verify
+from engines.vdx import config, outcome, parse, planning, verify
 from engines.vdx.ground import Ground
 from engines.vdx.progress import backup_file, furthest, load
 from engines.vdx.reboot import Expected, waiting
 from engines.vdx.restore import Restored, Restorer
 from engines.vdx.session import SessionLost, refused
-from engines.vdx.transcript import redacted
-
-ADVICE = "Give every fabric a vcsid of its own when it is commissioned: two with the factory's 1 meet like this again."
 
 
 class ByVcsid:
@@ -28,7 +25,6 @@ class ByVcsid:
         self.wanted = wanted
         self.undoing = undoing
         self.restored = Restored()
-        self.stages: list[tuple[str, float]] = []
         self.before = ""
         self.vcsid: int | None = None
         self.taken_up = False
@@ -197,7 +193,7 @@ class ByVcsid:
         access = yield from ground.access(self.side.which)
         expected = Expected(self.wanted, ground.progress.uptime, ground.params.reboot_timeout, self.taken_up)
         back = yield from waiting(access, ground.lender, expected)
-        self.stages = ground.progress.stages = back.stages
+        ground.progress.stages = back.stages
         if back.session is None:
             ground.reach_phase("backed-up")
             return
@@ -221,7 +217,7 @@ class ByVcsid:
         yield from self.ground.step("restore", self._restore())
         yield from self.ground.step("save", self._save())
         yield from self.ground.step("verify", self._verify())
-        yield self._finished()
+        yield outcome.last_word(self.ground, self.side, self.wanted, self.before, self.restored, undoing=self.undoing)
 
     def _restore(self) -> Events:
         ground = self.ground
@@ -230,7 +226,8 @@ class ByVcsid:
         before = self.before
         if rbridge != self.side.rbridge and rbridge is not None and self.side.rbridge is not None:
             yield Warned(
-                text=f"the rbridge-id is {rbridge} now, it was {self.side.rbridge}; the configuration is put back with the new one"
+                text=f"the rbridge-id is {rbridge} now, it was {self.side.rbridge}; "
+                "the configuration is put back with the new one"
             )
             before = config.renumbered(before, self.side.rbridge, rbridge)
             port = config.renumbered(self.side.interface, self.side.rbridge, rbridge)
@@ -287,40 +284,3 @@ class ByVcsid:
                 for end in ends:
                     self.ground.hang_up(end.side.which)
                     end.session = yield from self.ground.session(end.side.which)
-
-    # ── the last word ───────────────────────────────────────────────────────────────────────────────
-
-    def _finished(self) -> Finished:
-        ground, name = self.ground, self.side.hostname
-        left = config.differences(config.blocks(self.before), config.blocks(self.restored.running))
-        equal = self.before == self.restored.running
-        done = f"{name} has vcsid {self.wanted}"
-        link = (
-            "the link is not judged"
-            if self.undoing
-            else "both ends are up"
-            if ground.detail.other
-            else "this end is up"
-        )
-        result = {
-            "hostname": name,
-            "vcsid": self.wanted,
-            "old_vcsid": self.side.vcsid,
-            "config_equals_copy": equal,
-            "lines_put_back": self.restored.sent,
-            "left_out": self.restored.left_out,
-            "other_end_verified": ground.detail.other is not None and not self.undoing,
-            "weak_crypto": sorted(ground.weak),
-            "question": ground.progress.question,
-            "stages": [f"{seconds} s {stage}" for stage, seconds in self.stages],
-        }
-        sections = (
-            [Section(title="Configuration that differs from the copy", text=redacted("\n".join(left)))] if left else []
-        )
-        then = [ADVICE] if not self.undoing else []
-        if left:
-            then.insert(0, f"Look at the {len(left)} lines of {name} that differ from the copy.")
-        words = (
-            f"{done}, {link}, its configuration is {'equal to' if equal else 'the same as far as it goes as'} the copy"
-        )
-        return Finished(summary=words, result=result, sections=tuple(sections), then=tuple(then))

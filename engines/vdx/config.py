@@ -134,7 +134,7 @@ def opposite(line: str) -> str:
 
 
 def _rank(entry: Entry) -> tuple[int, int]:
-    """Management address first, ports' shutdown state last in its block, users last of all; else as it was (sort is stable)."""
+    """Management address first, ports last but for the users; else as it was (sort is stable)."""
     path, line = entry
     top = path[0] if path else line
     if top.startswith("interface Management"):

@@ -14,7 +14,7 @@ from engines.vdx.params import Ends, FixParams
 
 
 class Fix:
-    """A port that is "line protocol down (ISL DOWN)": a vcsid of its own for one switch, or no discovery on both ports."""
+    """The fix: a vcsid of its own for one switch, or no neighbour discovery on both ports."""
 
     name: ClassVar[str] = "vdx"
     verb: ClassVar[str] = "fix"
@@ -23,7 +23,7 @@ class Fix:
     params = FixParams
 
     def target(self, params: FixParams) -> str:
-        """The switch that is changed; `auto` is settled by the plan, until then it is the one named first. The run locks both."""
+        """The switch named first, or the one chosen to change; the run locks the other end as well."""
         where = params.mate_where() if params.change == "mate" and params.mate else params.where()
         return where.identity
 

@@ -150,7 +150,7 @@ class Ground:
 
     def save(self, side: Side) -> Events:
         """Make the running-config the startup-config."""
-        armed = Armed(self.patterns.save_question, lambda question: None)
+        armed = Armed(self.patterns.save_question, lambda _question: None)
         answer = yield from self.ask(side.which, lambda session: session.run(SAVE, armed=armed, seconds=120.0))
         if problem := refused(answer.text, self.patterns):
             raise Failed(
@@ -182,7 +182,7 @@ class Ground:
         except Unexpected as asked:
             raise Failed(
                 f"the switch asks what is not known here: {asked.question!r}; it was answered no",
-                f"read it; if yes is right, add its wording to {own_file()} (see patterns.yaml), then: crashcart resume",
+                f"read it; if yes is right, add its wording to {own_file()}, then: crashcart resume",
                 left(),
             ) from None
         finally:

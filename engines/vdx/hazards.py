@@ -23,7 +23,8 @@ def check(params: FixParams, pair: Pair, verdict: Verdict, changed: End, depth: 
     links = parallel(pair)
     if len(links) > 1 and not params.parallel_links:
         raise Refused(
-            f"{len(links)} cables join the two switches ({', '.join(links)}): as edge ports they are a loop without LAG or STP",
+            f"{len(links)} cables join the two switches ({', '.join(links)}): as edge ports they are a loop "
+            "without LAG or STP",
             "take out all but one, or put them into one port channel, and then agree with --parallel-links",
         )
 
@@ -33,7 +34,8 @@ def _ends(params: FixParams, pair: Pair) -> None:
         why = f"the mate cannot be looked at ({pair.trouble})" if pair.trouble else "no mate is given"
         raise Refused(
             why,
-            "give the other end with --mate, or agree with --without-mate: its vcsid is then unknown and only this end is verified",
+            "give the other end with --mate, or agree with --without-mate: its vcsid is then unknown "
+            "and only this end is verified",
         )
     if pair.b is not None and not pair.b.interface:
         raise Refused(
@@ -99,7 +101,8 @@ def _reset(params: FixParams, changed: End, depth: Depth, console: str) -> None:
         )
     if depth.port_channels and not params.split_vlag:
         raise Refused(
-            f"{', '.join(depth.port_channels)} of {changed.hostname} has members on other switches (vLAG) and would be torn apart",
+            f"{', '.join(depth.port_channels)} of {changed.hostname} has members on other switches (vLAG) "
+            "and would be torn apart",
             "move them first, or agree with --split-vlag",
         )
 
@@ -117,9 +120,10 @@ def warnings(params: FixParams, pair: Pair, changed: End, depth: Depth) -> list[
     """What the technician must read before typing the word."""
     found = []
     for end in (pair.a, pair.b):
-        if end and end.interface and not _carries(end, pair):
+        if end and end.interface and not _carries(end):
             found.append(
-                f"{end.interface} of {end.hostname} has no switchport lines: after the fix it is up and carries no traffic"
+                f"{end.interface} of {end.hostname} has no switchport lines: "
+                "after the fix it is up and carries no traffic"
             )
         if end and end.weak:
             found.append(f"{end.address} is let use old ssh algorithms: {', '.join(end.weak)}")
@@ -139,7 +143,7 @@ def warnings(params: FixParams, pair: Pair, changed: End, depth: Depth) -> list[
     return found
 
 
-def _carries(end: End, pair: Pair) -> bool:
+def _carries(end: End) -> bool:
     words = [line.split() for line in end.config]
     return any(line[:1] in (["switchport"], ["channel-group"]) or line[:2] == ["ip", "address"] for line in words)
 
@@ -149,7 +153,8 @@ def _unsaved(end: End, depth: Depth) -> list[str]:
     if not changes or not depth.startup:
         return []
     return [
-        f"{end.hostname} has {len(changes)} lines in its running-config that differ from its startup-config; saving keeps them"
+        f"{end.hostname} has {len(changes)} lines in its running-config that differ from its startup-config; "
+        "saving keeps them"
     ]
 
 

@@ -6,7 +6,7 @@ import msgspec
 
 from engines.vdx import config, parse
 from engines.vdx.parse import IslPort, Member, Neighbour, Port
-from engines.vdx.patterns import fits
+from engines.vdx.patterns import fits, value
 from engines.vdx.session import Session, refused
 
 
@@ -66,7 +66,7 @@ def read(session: Session, address: str, interface: str) -> End:
 
     patterns = session.patterns
     vcs = ask("show vcs")
-    version = parse.value(patterns.nos_version, ask("show version"))
+    version = value(patterns.nos_version, ask("show version"))
     here = parse.members(vcs)
     neighbours = parse.neighbours(ask("show lldp neighbors detail"))
     islports = ask("show fabric islports")

@@ -12,7 +12,7 @@ from engines.vdx.address import Address, address, user
 from engines.vdx.parse import interface_name
 
 
-class Ends(Params):
+class Ends(Params, frozen=True, kw_only=True):
     """The two ends of a link and how to log in to them."""
 
     switch: Annotated[
@@ -64,7 +64,7 @@ class Ends(Params):
         return address("mate", self.mate)
 
 
-class FixParams(Ends):
+class FixParams(Ends, frozen=True, kw_only=True):
     """What `vdx fix` does about it."""
 
     vcsid: Annotated[

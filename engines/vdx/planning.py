@@ -34,7 +34,7 @@ class Side(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Detail(msgspec.Struct, frozen=True, kw_only=True):
-    """What a run needs of its plan. `new` is the vcsid to set; 0 for the per-port way. `ports` are of the changed one."""
+    """What a run needs of its plan. `new` is the vcsid to set, 0 for the per-port way; `ports` the changed one's."""
 
     changed: Side
     other: Side | None
@@ -68,7 +68,7 @@ def plan(params: FixParams, cancel: Cancel) -> Plan:
         method=params.method,
     )
     edge = params.method == "edge-port"
-    changes = _edge_changes(pair, wordings) if edge else _vcs_changes(changed, depth, new, wordings)
+    changes = _edge_changes(pair) if edge else _vcs_changes(changed, depth, new, wordings)
     return Plan(
         task="vdx",
         target=str(params.where() if which == "switch" else params.mate_where()),
@@ -78,7 +78,7 @@ def plan(params: FixParams, cancel: Cancel) -> Plan:
         facts=_facts(pair, verdict, changed, why, new, depth),
         choices=_choices(params, pair, which),
         warnings=tuple(hazards.warnings(params, pair, changed, depth)),
-        undo=_undo(edge, changed, new),
+        undo=_undo(edge, changed),
         confirm=changed.hostname,
         detail=msgspec.to_builtins(detail),
         state=_state(pair, depth),
@@ -146,7 +146,7 @@ def edge_commands(interface: str, *, on: bool) -> list[str]:
     return ["configure terminal", f"interface {interface}", EDGE[0] if on else EDGE[1], "end"]
 
 
-def _edge_changes(pair: Pair, wordings: patterns.Patterns) -> tuple[Change, ...]:
+def _edge_changes(pair: Pair) -> tuple[Change, ...]:
     ends = [end for end in (pair.a, pair.b) if end]
     typed = [
         CommandChange(where=end.hostname, command="\n".join(edge_commands(end.interface, on=True)), expects="no error")
@@ -210,7 +210,7 @@ def _choices(params: FixParams, pair: Pair, which: str) -> tuple[Choice, ...]:
     return tuple(found)
 
 
-def _undo(edge: bool, changed: End, new: int) -> str:
+def _undo(edge: bool, changed: End) -> str:
     if edge:
         return "crashcart undo RUN turns neighbour discovery on again at both ports; no reboot"
     return (

@@ -13,7 +13,7 @@ PHASES = ("begun", "backed-up", "asked", "back", "restored", "saved", "verified"
 
 
 class Progress(msgspec.Struct, kw_only=True):
-    """A run's own record. `user` is who could log in last; `left_out` the config lines left out on request (redacted)."""
+    """A run's own record. `user` is who could log in last; `left_out` the config lines left out, redacted."""
 
     phase: str = "begun"
     question: str = ""

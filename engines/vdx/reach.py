@@ -52,7 +52,7 @@ def _allowed(access: Access, lender: Lender, trouble: Trouble) -> tuple[str, ...
     option, names = widen(access, trouble, lender.patterns)
     if not names:
         raise Refused(
-            f"{access.where} offers only {option or 'algorithms'} {', '.join(trouble.offer[1]) or 'that ssh does not name'}",
+            f"{access.where} offers only {option} {', '.join(trouble.offer[1]) or 'algorithms that ssh does not name'}",
             "none of these is safe enough to agree to; reach it by --console",
         )
     return names
@@ -82,7 +82,8 @@ def with_new_key(access: Access, lender: Lender, wanted: str) -> Session:
 def reaching(access: Access, lender: Lender, *, reset: bool) -> Reaching:
     """A session for a run, and the login it took; asks about old algorithms, a new host key, a refused password.
 
-    reset: whether the switch may be at factory values. Raises Trouble where asking does not help, Failed where declined.
+    reset: whether the switch may be at factory values.
+    Raises Trouble where asking does not help, Failed where the answer is no.
     """
     while True:
         try:
@@ -134,7 +135,8 @@ def ask_login(access: Access, lender: Lender, where: str) -> Generator[AnyEvent,
     """Another user or password, typed by the technician; never a try of our own."""
     factory = [name for name in lender.patterns.factory_user if name != access.user]
     answer = yield Asked(
-        question=f"{where} does not accept {access.user} and the password. It may be starting still, or be at factory values.",
+        question=f"{where} does not accept {access.user} and the password. "
+        "It may be starting still, or be at factory values.",
         choices=("try the same again", *(f"log in as {name}" for name in (access.user, *factory)), "stop"),
     )
     if answer == "try the same again":

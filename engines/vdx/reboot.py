@@ -34,7 +34,6 @@ class Expected:
     uptime: int | None
     seconds: int
     taken_up: bool = False
-    taken_up: bool = False
 
 
 @dataclass(frozen=True)
@@ -130,7 +129,7 @@ def waiting(access: Access, lender: Lender, expected: Expected) -> Waiting:
     last = SAYS[stages.seen[-1][0]] if stages.seen else "nothing seen"
     raise Failed(
         f"{access.where} is not back within {expected.seconds} s (last: {last})",
-        "look at its console line; once it answers, crashcart resume goes on (with --console in the job, over that line)",
+        "look at its console line; once it answers, crashcart resume goes on",
     )
 
 

@@ -17,7 +17,7 @@ ROUNDS = 8  # readings of the configuration; two are enough where every line tak
 
 @dataclass
 class Restored:
-    """What came of it. `left_out` are lines not sent or refused and agreed to; `running` the configuration at the end."""
+    """What came of it. `left_out` are lines not put back; `running` is the configuration at the end."""
 
     sent: int = 0
     left_out: list[str] = field(default_factory=list)

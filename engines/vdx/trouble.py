@@ -42,7 +42,7 @@ HELPS = {
 
 
 class Trouble(Exception):
-    """A login that did not happen. `kind` is a key of HELPS, hostkey or negotiate; `said` are the other side's words."""
+    """A login that did not happen. `kind` is a key of HELPS, hostkey or negotiate; `said` the other side's words."""
 
     def __init__(self, where: str, kind: str, said: str) -> None:
         super().__init__(f"{where}: {kind}")

@@ -41,7 +41,9 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
 class Saying(Protocol):
     """Makes a verdict of what was found, with the lines of both ends."""
 
-    def __call__(self, kind: Kind, words: str, helps: str, fixable: bool = False) -> Verdict: ...
+    def __call__(self, kind: Kind, words: str, helps: str, fixable: bool = False) -> Verdict:
+        """The verdict."""
+        ...
 
 
 def judge(a: End, b: End | None, patterns: Patterns) -> Verdict:
@@ -90,8 +92,8 @@ def _of_fabric(a: End, b: End | None, patterns: Patterns, say: Saying) -> Verdic
         ):
             return say(
                 "segmented",
-                f"The fabric link is segmented ({end.islport.says if end.islport else end.line}): both switches want to "
-                "join and something of theirs collides, most often the rbridge-id.",
+                f"The fabric link is segmented ({end.islport.says if end.islport else end.line}): "
+                "both switches want to join and something of theirs collides, most often the rbridge-id.",
                 "Give one of them another rbridge-id, or settle what the reason names; a new vcsid is another fix.",
             )
     off = [end for end in ends if end.interface and (end.isl == "off" or end.trunk == "off")]
@@ -115,7 +117,7 @@ def _of_fabric(a: End, b: End | None, patterns: Patterns, say: Saying) -> Verdic
 def _up(a: End) -> str:
     if any(line.split()[:1] == ["switchport"] for line in a.config):
         return f"{a.interface} of {a.hostname} is up."
-    return f"{a.interface} of {a.hostname} is up; without switchport or VLAN lines that does not mean that it carries traffic."
+    return f"{a.interface} of {a.hostname} is up; without switchport lines that does not mean that it carries traffic."
 
 
 def _seed(a: End, b: End | None, off: list[End]) -> str:
@@ -131,8 +133,8 @@ def _seed_helps(b: End | None) -> str:
     if b is None:
         return "Look at the other switch as well (--mate): only where its vcsid is the same does a new vcsid help."
     return (
-        "Give one of them a vcsid of its own (crashcart vdx fix): it reboots that switch and puts its configuration back. "
-        "Where the release knows it, --method edge-port does without the reboot."
+        "Give one of them a vcsid of its own (crashcart vdx fix): it reboots that switch and puts its "
+        "configuration back. Where the release knows it, --method edge-port does without the reboot."
     )
 
 

@@ -59,7 +59,10 @@ def no_isl(ends: list[End]) -> None:
 
 
 def up_and_stable(ends: list[End], seconds: int, within: float, cancel: Cancel, price: str) -> Watching:
-    """Both ports up `within` that many seconds (a minute at most), then without a break for `seconds`. Raises Failed, which offers the way back."""
+    """Both ports up `within` that many seconds (a minute at most), then without a break for `seconds`.
+
+    Raises Failed, which offers the way back with its `price`.
+    """
     began, flaps, since = time.monotonic(), 0, 0.0
     within = min(UP_WITHIN, within)
     deadline = began + within
@@ -74,7 +77,7 @@ def up_and_stable(ends: list[End], seconds: int, within: float, cancel: Cancel, 
             yield Log(text="both ends are up" if len(ends) > 1 else "this end is up")
         if since and now - since >= seconds:
             return
-        if now > deadline and not since or flaps > FLAPS:
+        if (now > deadline and not since) or flaps > FLAPS:
             state = "does not stay up" if flaps else "does not come up"
             raise Failed(f"the link {state}: {down}", f"see show interface on both ends. {price}")
         if not flaps:

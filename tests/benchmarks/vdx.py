@@ -180,9 +180,8 @@ def main() -> int:
     for title, value, mark, unit in rows:
         met = mark is None or value <= mark
         missed = missed or not met
-        print(
-            f"{title:40} {value:7.2f} {unit:6} {'' if mark is None else f'at most {mark}' + ('' if met else '  MISSED')}"
-        )
+        said = "" if mark is None else f"at most {mark}" + ("" if met else "  MISSED")
+        print(f"{title:40} {value:7.2f} {unit:6} {said}")
     return int(missed)
 
 

@@ -26,6 +26,8 @@ from engines.rehearsal.switches.switch import Switch
 if TYPE_CHECKING:
     from engines.rehearse import Staged
 
+__all__ = ["Knobs", "Rehearsal", "stage"]
+
 T = TypeVar("T")
 
 
@@ -92,7 +94,7 @@ class Rehearsal:
 
 
 @contextmanager
-def stage(folder: Path) -> Iterator[Staged]:
+def stage(_folder: Path) -> Iterator[Staged]:
     """The case that the task is for, with quick reboots, as `crashcart rehearse` takes it."""
     from engines.job.jobfile import Job
     from engines.job.params import Secret

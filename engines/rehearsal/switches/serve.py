@@ -104,7 +104,7 @@ class Host:
             self._mute.close()
             self._mute = None
 
-    async def _hold(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _hold(self, _reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._held.append(writer)
 
     async def _listen(self) -> None:
@@ -228,7 +228,7 @@ def _login() -> Any:
             self._host.connections.append(conn)
             self._conn = conn
 
-        def begin_auth(self, username: str) -> bool:
+        def begin_auth(self, username: str) -> bool:  # noqa: ARG002  asyncssh calls it so
             if self._host.switch.knobs.banner:
                 self._conn.send_auth_banner(self._host.switch.knobs.banner)
             return True
@@ -243,7 +243,7 @@ def _login() -> Any:
         def kbdint_auth_supported(self) -> bool:
             return self._host.switch.knobs.kbdint
 
-        def get_kbdint_challenge(self, username: str, lang: str, submethods: str) -> Any:
+        def get_kbdint_challenge(self, *_asked: str) -> Any:
             return "", "", "", [("Password: ", False)]
 
         async def validate_kbdint_response(self, username: str, responses: Any) -> bool:

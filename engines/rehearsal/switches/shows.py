@@ -17,12 +17,12 @@ Build Time:         10:52:47 Jul 10, 2017
 """
 
 
-def version(switch: Switch, words: str) -> str:
+def version(_switch: Switch, _words: str) -> str:
     """`show version`."""
     return VERSION
 
 
-def vcs(switch: Switch, words: str) -> str:
+def vcs(switch: Switch, _words: str) -> str:
     """`show vcs`."""
     others = [(known.rbridge, known.wwn, known.address, known.hostname) for known in switch.fabric.joined(switch)]
     others += [
@@ -48,7 +48,7 @@ def vcs(switch: Switch, words: str) -> str:
     )
 
 
-def system(switch: Switch, words: str) -> str:
+def system(switch: Switch, _words: str) -> str:
     """`show system`."""
     up = int(time.monotonic() - switch.booted)
     days, clock = divmod(up, 86400)
@@ -84,7 +84,7 @@ def _port(switch: Switch, port: int) -> str:
     )
 
 
-def lldp(switch: Switch, words: str) -> str:
+def lldp(switch: Switch, _words: str) -> str:
     """`show lldp neighbors detail`."""
     return "\n".join(_neighbour(switch, port) for port in switch.ports) if switch.knobs.lldp else ""
 
@@ -96,7 +96,8 @@ def _neighbour(switch: Switch, port: int) -> str:
     peer = link.peer.switch
     return (
         f"Neighbors for Interface Te {switch.rbridge}/0/{port}\n\nMANDATORY TLVs\n===============\n"
-        f"Local Interface: Te {switch.rbridge}/0/{port} (Local Interface MAC: 0027.f800.{switch.rbridge:02x}{port:02x})\n"
+        f"Local Interface: Te {switch.rbridge}/0/{port} "
+        f"(Local Interface MAC: 0027.f800.{switch.rbridge:02x}{port:02x})\n"
         f"Remote Interface: Te {peer.rbridge}/0/{link.peer.port} "
         f"(Remote Interface MAC: 0027.f800.{peer.rbridge:02x}{link.peer.port:02x})\n"
         "Dead Interval: 120 secs\nRemaining Life : 104 secs\n"
@@ -106,7 +107,7 @@ def _neighbour(switch: Switch, port: int) -> str:
     )
 
 
-def isl(switch: Switch, words: str) -> str:
+def isl(switch: Switch, _words: str) -> str:
     """`show fabric isl`."""
     rows = []
     for port in switch.ports:
@@ -114,10 +115,12 @@ def isl(switch: Switch, words: str) -> str:
         if link.isl and link.peer:
             peer = link.peer
             rows.append(
-                f" {port:<7} Te {switch.rbridge}/0/{port:<10} {peer.port:<5} Te {peer.switch.rbridge}/0/{peer.port:<10} "
+                f" {port:<7} Te {switch.rbridge}/0/{port:<10} {peer.port:<5} "
+                f"Te {peer.switch.rbridge}/0/{peer.port:<10} "
                 f'{peer.switch.wwn} 10G  Yes "{peer.switch.hostname}"'
             )
-    head = " Src     Src               Nbr   Nbr\n Index   Interface         Index Interface         Nbr-WWN                 BW   Trunk Nbr-Name\n"
+    head = " Src     Src               Nbr   Nbr\n Index   Interface         Index Interface         "
+    head += "Nbr-WWN                 BW   Trunk Nbr-Name\n"
     return (
         f"Rbridge-id: {switch.rbridge}   #ISLs: {len(rows)}\n\n{head}"
         + "-" * 86
@@ -126,7 +129,7 @@ def isl(switch: Switch, words: str) -> str:
     )
 
 
-def islports(switch: Switch, words: str) -> str:
+def islports(switch: Switch, _words: str) -> str:
     """`show fabric islports`."""
     rows = []
     for port in switch.ports:
@@ -138,12 +141,13 @@ def islports(switch: Switch, words: str) -> str:
         rows.append(f"   {port:<5} Te {switch.rbridge}/0/{port:<10} {state:<10} {says}".rstrip())
     return (
         f"Name:      {switch.hostname}\nType:      131.4\nState:     Online\nRole:      Fabric Principal\n"
-        f"VCS Id:    {switch.vcsid}\nConfig Mode:Local-Only\nRbridge-id:     {switch.rbridge}\nWWN:      {switch.wwn.lower()}\n\n"
+        f"VCS Id:    {switch.vcsid}\nConfig Mode:Local-Only\nRbridge-id:     {switch.rbridge}\n"
+        f"WWN:      {switch.wwn.lower()}\n\n"
         " Index     Interface        State      Operational State\n" + "=" * 67 + "\n" + "\n".join(rows) + "\n"
     )
 
 
-def port_channel(switch: Switch, words: str) -> str:
+def port_channel(switch: Switch, _words: str) -> str:
     """`show port-channel`."""
     if not switch.knobs.vlag:
         return ""
@@ -155,7 +159,7 @@ def port_channel(switch: Switch, words: str) -> str:
     )
 
 
-def users(switch: Switch, words: str) -> str:
+def users(switch: Switch, _words: str) -> str:
     """`show users`."""
     return (
         "**USER SESSIONS**\nRBridge\nID     Username     Host IP         Method     Time Logged In\n"

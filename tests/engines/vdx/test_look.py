@@ -1,4 +1,4 @@
-"""Diagnosis and plan: what is seen at both ends, what is refused, and what the technician reads before typing the word."""
+"""Diagnosis and plan: what is seen at both ends, what is refused, and what the technician reads first."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def test_a_login_with_trouble_gives_the_same_diagnosis(lab: Labs, trouble: dict[
 
 def test_a_wrong_password_is_tried_once_and_told(lab: Labs) -> None:
     here = lab()
-    with pytest.raises(Refused, match="Permission denied.*tried once"):
+    with pytest.raises(Refused, match=r"Permission denied.*tried once"):
         here.diagnose(password=Secret("not-this-one"), mate="")
     assert here.a.logins_failed == 1
 

@@ -176,7 +176,8 @@ def test_a_line_that_would_call_the_help_is_never_typed() -> None:
 
 
 def test_a_configuration_follows_its_rbridge_id() -> None:
-    text = "rbridge-id 2\n switch-attributes host-name sw2\n!\ninterface TenGigabitEthernet 2/0/5\n!\ninterface Vlan 2\n!\n"
+    text = "rbridge-id 2\n switch-attributes host-name sw2\n!\ninterface TenGigabitEthernet 2/0/5\n!\n"
+    text += "interface Vlan 2\n!\n"
     assert config.renumbered(text, 2, 7).splitlines()[0] == "rbridge-id 7"
     assert "TenGigabitEthernet 7/0/5" in config.renumbered(text, 2, 7) and "Vlan 2" in config.renumbered(text, 2, 7)
 
