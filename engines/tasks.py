@@ -30,6 +30,7 @@ class Task:
 
 TASKS = {
     "biosiso": Task("engines.biosiso.engine", "a bootable DOS disc for a SuperMicro BIOS update"),
+    "virtio": Task("engines.virtio.engine", "an old guest moved from an IDE or Xen disk to virtio"),
     "failover": Task("engines.failover.engine", "can a site with several addresses survive one going dark"),
 }
 

@@ -4,5 +4,6 @@ from __future__ import annotations
 
 from wizards.biosiso import BUILD, INSERT
 from wizards.failover import LAB, WATCH
+from wizards.virtio import CONVERT, RESTOCK
 
-WIZARDS = (BUILD, INSERT, LAB, WATCH)
+WIZARDS = (BUILD, INSERT, CONVERT, RESTOCK, LAB, WATCH)
