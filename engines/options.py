@@ -33,7 +33,9 @@ def add(parser: argparse.ArgumentParser, cls: type[Params]) -> None:
 
 def _help(field: Field) -> str:
     words = field.why
-    if not field.required and field.default not in (None, "", (), False):
+    if field.required:
+        words += " (required)"
+    elif field.default not in (None, "", (), False):
         words += f" (default: {'yes' if field.default is True else field.default})"
     return words.replace("%", "%%")  # argparse formats help texts
 

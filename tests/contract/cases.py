@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import atexit
 import hashlib
+import shutil
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+from engines import tasks
 from engines.job.contract import Engine
 from engines.job.jobfile import Job
 from engines.job.params import Params, convert
+from engines.rehearsal import firmware
 from tests.contract.copier import Copier
 
 
@@ -42,9 +48,42 @@ def copied_anew(folder: Path) -> dict[str, Any]:
     return {**copied(folder), "output": str(folder / "new")}
 
 
+@cache
+def firmware_made() -> Path:
+    """One rehearsal package for all cases: assembling and packing it takes longer than a build."""
+    folder = Path(tempfile.mkdtemp(prefix="crashcart-contract-"))
+    atexit.register(shutil.rmtree, folder)
+    firmware.make(folder)
+    return folder
+
+
+def disc(folder: Path) -> dict[str, Any]:
+    shutil.copytree(firmware_made(), folder, dirs_exist_ok=True)
+    return {
+        "firmware": str(folder / "x9scm2_608.zip"),
+        "dos": str(folder / "probe" / "BTDSK.IMG"),
+        "output": str(folder / "out" / "bios.iso"),
+        "board": "X9SCM-F",
+    }
+
+
+def disc_over_a_file(folder: Path) -> dict[str, Any]:
+    params = disc(folder)
+    Path(params["output"]).write_bytes(b"an older disc")
+    return params
+
+
+def biosiso() -> Engine[Any]:
+    return tasks.engine("biosiso")
+
+
 CASES = (
     Case("copier", Copier, copied, ({"source": "/nowhere"},)),
     Case("copier anew", Copier, copied_anew, ({"source": "/nowhere"},)),
+    Case(
+        "biosiso", biosiso, disc, ({"firmware": "/nowhere"}, {"dos": ""}, {"output": "/nowhere/x.iso"}, {"rom": "x.1"})
+    ),
+    Case("biosiso over a file", biosiso, disc_over_a_file, ({"board": "X9SCM-iiF"}, {"switches": "/X"})),
 )
 
 
