@@ -205,6 +205,7 @@ def _through(crew: Crew[Run], work: Restoring, point: Point, presence: Presence,
     try:
         while not crew.wait(TICK):
             presence.touch()
+            work.push()
             yield Progress(done=work.passed, total=point.head.size)
     except (Stopped, GeneratorExit):
         crew.stop()

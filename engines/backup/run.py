@@ -204,6 +204,7 @@ class _Backup:
         try:
             while not reading.finished.wait(TICK):
                 self._presence.touch()
+                self._writer.push()
                 yield Progress(done=reading.counts.passed, total=size)
             reading.outcome()
             self._source.behind(size)

@@ -20,6 +20,10 @@ class Appender(Protocol):
         """Append all parts. Raises OSError; what was appended then is undefined behind `offset`."""
         ...
 
+    def push(self) -> None:
+        """Begin to make durable what was appended; for a thread that has time, now and then, so that `seal` is short."""
+        ...
+
     def seal(self, name: str) -> None:
         """Make it durable, then known as `name` and no longer as what it was."""
         ...
