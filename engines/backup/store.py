@@ -21,7 +21,7 @@ class Appender(Protocol):
         ...
 
     def push(self) -> None:
-        """Begin to make durable what was appended; for a thread that has time, now and then, so that `seal` is short."""
+        """Begin to make durable what was appended; for a thread that has time, so that `seal` is short."""
         ...
 
     def seal(self, name: str) -> None:
