@@ -3,5 +3,7 @@
 from __future__ import annotations
 
 from wizards.biosiso import BUILD, INSERT
+from wizards.failover import LAB, WATCH
+from wizards.virtio import CONVERT, RESTOCK
 
-WIZARDS = (BUILD, INSERT)
+WIZARDS = (BUILD, INSERT, CONVERT, RESTOCK, LAB, WATCH)

@@ -77,6 +77,16 @@ def biosiso() -> Engine[Any]:
     return tasks.engine("biosiso")
 
 
+def lab(folder: Path) -> dict[str, Any]:
+    """One curl against one reset: a lab of half a second."""
+    given = {"clients": ["curl"], "faults": ["rst"], "ladder": "short", "runs": 1, "cap": 10}
+    return {**given, "output": str(folder / "table.yaml")}
+
+
+def failover() -> Engine[Any]:
+    return tasks.engine("failover")
+
+
 CASES = (
     Case("copier", Copier, copied, ({"source": "/nowhere"},)),
     Case("copier anew", Copier, copied_anew, ({"source": "/nowhere"},)),
@@ -84,6 +94,7 @@ CASES = (
         "biosiso", biosiso, disc, ({"firmware": "/nowhere"}, {"dos": ""}, {"output": "/nowhere/x.iso"}, {"rom": "x.1"})
     ),
     Case("biosiso over a file", biosiso, disc_over_a_file, ({"board": "X9SCM-iiF"}, {"switches": "/X"})),
+    Case("failover", failover, lab, ({"clients": ["mosaic"]}, {"faults": ["fire"]}, {"output": "/etc/hostname"})),
 )
 
 

@@ -11,26 +11,26 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.message import Message
-from textual.screen import Screen
 from textual.widgets import Static
 from textual.worker import Worker
 
 from engines import history
 from tui.screens.runs import line, urgent
+from tui.widgets.calm import Calm
 from tui.widgets.keys import Keys
 from tui.widgets.menu import Menu, Row
 
 PACE = 3.0  # s between looks at the runs
 
 
-class Home(Screen[None]):
+class Home(Calm[None]):
     """Runs that need someone stand at the top; below them the tasks."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("h", "pick('history')", "History")]
 
     @dataclass
     class Picked(Message):
-        """A row was chosen: `task:NAME`, `run:ID`, `history` or `doctor`."""
+        """A row was chosen: `task:NAME`, `run:ID`, `history`, `rehearse` or `doctor`."""
 
         id: str
 
@@ -84,6 +84,13 @@ class Home(Screen[None]):
         ]
         rows += [
             Row(
+                "Rehearse        try a task on a target made for it",
+                "rehearse",
+                "The form is filled in with files made on this machine. Nothing of yours is touched.",
+            )
+        ]
+        rows += [
+            Row(
                 "Doctor          what this machine can do, and what mends what it cannot",
                 "doctor",
                 "Tries each thing instead of guessing. Changes nothing.",
@@ -93,7 +100,7 @@ class Home(Screen[None]):
 
     @on(Menu.Moved)
     def _moved(self, event: Menu.Moved) -> None:
-        self.query_one("#why", Static).update(Content(event.row.why))
+        self.query_one("#why", Static).update(Content(event.row.why), layout=False)
 
     @on(Menu.Chosen)
     def _chosen(self, event: Menu.Chosen) -> None:
