@@ -26,6 +26,7 @@ STAGES = {
     "biosiso": "engines.rehearsal.firmware",
     "virtio": "engines.rehearsal.guest.stage",
     "failover": "engines.rehearsal.webcopies",
+    "backup": "engines.rehearsal.disk",
 }
 
 

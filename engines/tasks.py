@@ -30,12 +30,9 @@ class Task:
 
 TASKS = {
     "biosiso": Task("engines.biosiso.engine", "a bootable DOS disc for a SuperMicro BIOS update"),
-<<<<<<< HEAD
     "backup": Task("engines.backup.engine", "block-level backups of disks, and their restore"),
-=======
     "virtio": Task("engines.virtio.engine", "an old guest moved from an IDE or Xen disk to virtio"),
     "failover": Task("engines.failover.engine", "can a site with several addresses survive one going dark"),
->>>>>>> main
 }
 
 

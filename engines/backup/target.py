@@ -43,10 +43,10 @@ class Target:
         self._behind = WriteBehind()
 
     def _open(self) -> int:
-        if self.device:
-            return os.open(self.path, os.O_RDWR | os.O_EXCL | os.O_CLOEXEC)
         if not self.blank:
             descriptor = os.open(self.path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+            if self.device:
+                return descriptor
         else:
             self._partial.unlink(missing_ok=True)  # of an earlier run that was killed; the target's lock is ours
             descriptor = os.open(self._partial, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
