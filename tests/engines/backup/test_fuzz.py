@@ -181,9 +181,15 @@ def every_way(repo: str, folder: Path) -> list[Callable[[], object]]:
         lambda: lab.perform_job("backup-gc", repo=repo),
         lambda: lab.perform_job("backup", repo=repo, source=str(source), vm="web1", limit="none"),
         lambda: lab.perform_job(
-            "backup-restore", repo=repo, point="web1/disk0@latest", target=str(folder / os.urandom(4).hex())
+            "backup-restore", repo=repo, point="web1/disk0@latest", target=str(folder / "restored-disk")
         ),
     ]
+
+
+def disks(folder: Path) -> list[bytes]:
+    """What the sample's points hold."""
+    path = folder / "known"
+    return [lab.disk(path, {n: n + at for n in range(5)}, 7 * MIB).read_bytes() for at in range(3)]
 
 
 @pytest.mark.parametrize("seed", range(25))
@@ -195,6 +201,7 @@ def test_a_mangled_repository_gives_named_errors_and_no_wrong_byte(sample: Path,
     for path in rng.sample(files, 2):
         path.write_bytes(mangled(path.read_bytes(), rng))
     lab.disk(tmp_path / "disk", {number: number + 2 for number in range(5)}, 7 * MIB)
+    known = disks(tmp_path)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     for way in every_way(str(repo), tmp_path):
         try:
@@ -202,6 +209,9 @@ def test_a_mangled_repository_gives_named_errors_and_no_wrong_byte(sample: Path,
         except CrashcartError as error:
             assert str(error)
             continue
+        for restored in tmp_path.glob("restored-*"):
+            assert restored.read_bytes() in known, "no wrong byte is written out"
+            restored.unlink()
         if isinstance(found, tuple):
             why = getattr(found[1], "why", "")
             assert "unexpected" not in why, why
