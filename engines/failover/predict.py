@@ -164,6 +164,8 @@ def table(told: Prediction) -> str:
             f"{client.client:13} {client.version:16.16} {_said(client.new):22} {_said(client.already):26}".rstrip()
         )
         lines.append(f"{'':13} {_origin(client.new or client.already)}")
+        if client.already and client.already.reloads:
+            lines.append(f"{'':13}   already on the site: {client.already.note}")
     lines += ["", f"figures: {told.measured[0]}; {told.measured[1]}"]
     if told.published:
         lines += ["", f"as published ({told.published_from}), not measured here:"]

@@ -14,6 +14,9 @@ from engines.failover.address import Light, Way, probe, trust
 from engines.failover.advice import Advice
 from engines.failover.records import Records, View
 from engines.failover.site import Server, SiteParams, host_name, servers, web_port
+from engines.job.report import one_line
+
+MOST = 400  # addresses asked at once; each takes two sockets, and 1024 files are what a process usually may open
 
 
 class Probed(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,7 +55,7 @@ async def look(name: str, asked: Sequence[Server], way: Way) -> tuple[Records, t
 
     def begin(view: View) -> View:
         for address in view.addresses():
-            if address not in lights:
+            if address not in lights and len(lights) < MOST:
                 lights[address] = asyncio.create_task(probe(address, way, context))
         return view
 
@@ -78,7 +81,7 @@ async def _probed(name: str, asked: Sequence[Server], way: Way) -> Probed:
         reasons=tuple(reasons),
         records=found,
         lights=lights,
-        notes=(*found.notes, *differences(lights)),
+        notes=(*found.notes, *_unasked(found, lights), *differences(lights)),
         advice=advice.take_down(name, example, advice.ports(way.port)) if example else None,
         seconds=round(time.monotonic() - began, 3),
     )
@@ -138,6 +141,11 @@ def differences(lights: Sequence[Light]) -> list[str]:
     return notes
 
 
+def _unasked(found: Records, lights: Sequence[Light]) -> list[str]:
+    left = len(found.addresses) - len(lights)
+    return [f"{left} more addresses were not asked: {MOST} at most"] if left > 0 else []
+
+
 def _any_host(good: Sequence[Light]) -> list[str]:
     hinted = [light.address for light in good if light.any_host]
     if hinted and len(hinted) == len(good):
@@ -161,7 +169,7 @@ def table(probed: Probed) -> str:
     lines += ["", *_dns(probed.records), *(f"! {note}" for note in probed.notes)]
     if probed.advice:
         lines += ["", *advice.lines(probed.advice)]
-    return "\n".join(lines)
+    return "\n".join(map(one_line, lines))
 
 
 def _page(light: Light) -> str:
