@@ -25,6 +25,7 @@ from engines.narrate import Narrator, last_words, say
 STAGES = {
     "biosiso": "engines.rehearsal.firmware",
     "virtio": "engines.rehearsal.guest.stage",
+    "vdx": "engines.rehearsal.switches",
     "failover": "engines.rehearsal.webcopies",
 }
 
