@@ -187,5 +187,6 @@ def _origin(cell: Cell | None) -> str:
         if cell.ladder_seconds
         else f"SYN ladder {cell.ladder or 'unknown'}"
     )
-    runs = f", {cell.runs} runs" if cell.runs > 1 else ", 1 run"
+    agreeing = f"{cell.agreeing} of " if cell.agreeing not in (None, cell.runs) else ""
+    runs = f", {agreeing}{cell.runs} runs" if cell.runs > 1 else ", 1 run"
     return f"  {kernel}, {cell.date}{runs}"
