@@ -25,7 +25,9 @@ from engines.narrate import Narrator, last_words, say
 STAGES = {
     "biosiso": "engines.rehearsal.firmware",
     "virtio": "engines.rehearsal.guest.stage",
+    "vdx": "engines.rehearsal.switches",
     "failover": "engines.rehearsal.webcopies",
+    "backup": "engines.rehearsal.disk",
 }
 
 

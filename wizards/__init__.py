@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from wizards.biosiso import BUILD, INSERT
 from wizards.failover import LAB, WATCH
+from wizards.vdx import FIX
 from wizards.virtio import CONVERT, RESTOCK
 
-WIZARDS = (BUILD, INSERT, CONVERT, RESTOCK, LAB, WATCH)
+WIZARDS = (BUILD, INSERT, CONVERT, RESTOCK, FIX, LAB, WATCH)

@@ -199,7 +199,8 @@ def _judged(reply: http1.Reply, way: Way) -> tuple[str, str]:
     if reply.head.status >= 500:
         return "5xx", str(reply.head.status)
     if way.expect and way.expect not in reply.text():
-        return "other-content", f"status {reply.head.status}, title {reply.title()!r}"
+        led = reply.head.headers.get("location", "")[:200]
+        return "other-content", f"status {reply.head.status}, " + (f"to {led}" if led else f"title {reply.title()!r}")
     return "ok", ""
 
 

@@ -29,6 +29,11 @@ class Advice(msgspec.Struct, frozen=True, kw_only=True):
     mind: str
 
 
+def ports(port: int) -> tuple[int, ...]:
+    """What is closed with `port`: a site's http and https go down together."""
+    return (80, 443) if port in (80, 443) else (port,)
+
+
 def take_down(name: str, address: str, ports: Sequence[int] = (80, 443)) -> Advice:
     """The commands that take `address` of the site `name` down; nothing is run."""
     six = ipaddress.ip_address(address).version == 6

@@ -13,11 +13,12 @@ import msgspec
 
 from engines.failover import clean, namespaces, registry, results, tables
 from engines.failover import ladder as ladders
-from engines.failover.advice import WARNING
-from engines.failover.cell import Order, Seen
+from engines.failover.advice import WARNING, lines, take_down
+from engines.failover.cell import NAME, Order, Seen
 from engines.failover.clients import chosen
 from engines.failover.matrix import Matrix, Told
 from engines.failover.orders import LabParams, faults_of, idle_of, kept, key, orders_of, words
+from engines.failover.street import ADDRESSES
 from engines.job.contract import (
     AnyEvent,
     Cancel,
@@ -37,6 +38,8 @@ from engines.job.contract import (
 from engines.job.errors import BadParam, Refused, Stopped
 from engines.job.params import plain
 from engines.job.runs import write_whole
+
+EXAMPLE = take_down(NAME, ADDRESSES["A"])
 
 
 class Lab:
@@ -231,6 +234,7 @@ def _finished(
             Section(title="Table", text="\n".join([table.source, "", *results.lines(cells, missing, broken)])),
             Section(title="Coming back after a while", text="\n".join(results.returns(found)) or "not measured"),
             Section(title="SYN timelines", text="\n".join(shown)),
+            Section(title="Taking a copy down, as for copy A of the lab", text="\n".join(lines(EXAMPLE))),
             Section(title="Mind", text=WARNING),
         ),
         then=(f"judge a site by this table: crashcart failover predict NAME --table {place}",),

@@ -9,7 +9,8 @@ from typing import Annotated, Literal
 import msgspec
 
 from engines.failover import tables
-from engines.failover.advice import WARNING
+from engines.failover.advice import WARNING, Advice, ports, take_down
+from engines.failover.advice import lines as advised
 from engines.failover.faults import FAULTS
 from engines.failover.site import SiteParams
 from engines.failover.tables import Cell, Table
@@ -58,6 +59,7 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True):
     published: tuple[Cell, ...]
     published_from: str
     notes: tuple[str, ...]
+    advice: Advice | None = None
 
 
 def shares(addresses: Sequence[str], order: str) -> tuple[tuple[Share, ...], str]:
@@ -131,7 +133,7 @@ def answer(params: PredictParams) -> Prediction:
     from pathlib import Path
 
     from engines.failover import records
-    from engines.failover.site import host_name, servers
+    from engines.failover.site import host_name, servers, web_port
 
     name, asked = host_name(params.name), servers(params.resolver)
     measured = tables.read(Path(params.table) if params.table else tables.MEASURED)
@@ -143,6 +145,9 @@ def answer(params: PredictParams) -> Prediction:
 
     found = asyncio.run(views())
     told = predict(name, found.addresses, found.order, params.fault, measured, published)
+    if told.shares:
+        down = take_down(name, told.shares[0].address, ports(web_port(params)))
+        told = msgspec.structs.replace(told, advice=down)
     if found.state != "ok":
         notes = (f"DNS gives no address: {found.state}", *told.notes)
         return msgspec.structs.replace(told, notes=notes)
@@ -164,6 +169,7 @@ def table(told: Prediction) -> str:
         lines += ["", f"as published ({told.published_from}), not measured here:"]
         lines += [f"{cell.client:13} {cell.version:16} {tables.said(cell):22} {cell.date}" for cell in told.published]
     lines += ["", *(f"! {note}" for note in told.notes), "", WARNING]
+    lines += ["", *advised(told.advice)] if told.advice else []
     return "\n".join(lines)
 
 

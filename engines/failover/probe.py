@@ -79,9 +79,7 @@ async def _probed(name: str, asked: Sequence[Server], way: Way) -> Probed:
         records=found,
         lights=lights,
         notes=(*found.notes, *differences(lights)),
-        advice=advice.take_down(name, example, (80, 443) if way.port in (80, 443) else (way.port,))
-        if example
-        else None,
+        advice=advice.take_down(name, example, advice.ports(way.port)) if example else None,
         seconds=round(time.monotonic() - began, 3),
     )
 
@@ -95,6 +93,7 @@ def judge(found: Records, lights: Sequence[Light]) -> tuple[bool | None, str, li
     if not seen:
         return None, f"not to be told from here: this machine has no way to {', '.join(unseen)}", []
     reasons = [f"{light.address} cannot carry the site: {light.said()}" for light in seen if light.state != "ok"]
+    reasons += [f"{address} is not judged: this machine has no way to it" for address in unseen]
     lacking = []
     for light in seen:
         others = [other for other in seen if other is not light and _family(other) == _family(light)]

@@ -18,6 +18,7 @@ from engines.job.runs import home, write_whole
 
 MARK = "CRASHCART_LAB"
 """The environment variable that names its lab in every process of it."""
+LONGEST = 40  # characters of the folder for temporary files
 TOKEN = re.compile(r"[0-9a-f]{24}")
 
 
@@ -57,7 +58,7 @@ def recorded(run: Path) -> Iterator[Record]:
     """A lab on record while it works; `scratch` is there within the `with`."""
     folder().mkdir(mode=0o700, parents=True, exist_ok=True)
     token = os.urandom(12).hex()
-    scratch = Path(tempfile.gettempdir()) / f"crashcart-{token[:8]}"  # short: Chromium puts a socket in it
+    scratch = _short(Path(tempfile.gettempdir())) / f"crashcart-{token[:8]}"
     record = Record(token, me(run.name), str(run), str(scratch))
     path = folder() / f"{record.token}.json"
     write_whole(path, msgspec.json.encode(record))
@@ -66,6 +67,11 @@ def recorded(run: Path) -> Iterator[Record]:
         yield record
     finally:
         clear(record)
+
+
+def _short(folder: Path) -> Path:
+    """A folder whose path leaves room for the socket that Chromium puts below it (107 bytes in all, unix(7))."""
+    return folder if len(str(folder)) <= LONGEST else Path("/tmp")  # noqa: S108  only an empty folder lies there
 
 
 def note(record: Record, pid: int) -> None:

@@ -105,8 +105,8 @@ def returns(found: Sequence[Seen]) -> list[str]:
 def lines(found: Sequence[Cell], missing: dict[str, str], broken: Sequence[Seen]) -> list[str]:
     """The table for people, with a row for each client that could not be sent."""
     said = rows(found)
-    said += [f"{name:13} {why}" for name, why in missing.items()]
-    said += [f"{seen.client:13} {seen.fault or 'idle'} run {seen.run} gave no figure: {seen.error}" for seen in broken]
+    said += [f"{name:12} {why}" for name, why in missing.items()]
+    said += [f"{seen.client:12} {seen.fault or 'idle'} run {seen.run} gave no figure: {seen.error}" for seen in broken]
     return said
 
 

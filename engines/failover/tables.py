@@ -98,12 +98,12 @@ def said(cell: Cell) -> str:
 
 
 def rows(cells: Sequence[Cell]) -> list[str]:
-    """Lines for people, 80 columns: client, version, fault, failover OK, seconds, page."""
-    lines = [f"{'client':13} {'version':17} {'fault':15} {'failover OK':14} {'seconds':>7} {'page':>7}"]
+    """Lines for people, 74 columns (the narrator indents them): client, version, fault, failover OK, seconds, page."""
+    lines = [f"{'client':12} {'version':14} {'fault':15} {'failover OK':14} {'seconds':>7} {'page':>7}"]
     for cell in cells:
         gap = "-" if cell.gap is None else f"{cell.gap:.2f}"
         page = "-" if cell.seconds is None or cell.outcome != "moved" else f"{cell.seconds:.2f}"
-        lines.append(f"{cell.client:13.13} {cell.version:17.17} {cell.fault:15} {ok(cell):14.14} {gap:>7} {page:>7}")
+        lines.append(f"{cell.client:12.12} {cell.version:14.14} {cell.fault:15} {ok(cell):14.14} {gap:>7} {page:>7}")
     return lines
 
 

@@ -12,8 +12,9 @@ from typing import Annotated, Any, ClassVar
 
 import msgspec
 
-from engines.failover import records
+from engines.failover import advice, records
 from engines.failover.address import WORDS, Light, Way, probe, trust
+from engines.failover.advice import WARNING
 from engines.failover.probe import judge
 from engines.failover.records import Records
 from engines.failover.site import Server, SiteParams, host_name, servers, web_port
@@ -188,6 +189,7 @@ class Watch:
             summary=_summary(name, watching, now),
             result=watching.reading(now) | {"seconds": round(now - watching.began, 1)},
             sections=(
+                *_advised(name, watching, params),
                 Section(title="Addresses", text="\n".join(_ledger(watching, now))),
                 Section(title=f"Changes (the last {TAIL}; watch.log has all)", text="\n".join(watching.changes)),
             ),
@@ -261,6 +263,11 @@ def _summary(name: str, watching: Watching, now: float) -> str:
     outage = watching.outage(now)
     whole = f"{name} was down for {span(outage)}" if outage else f"{name} answered at every look"
     return f"{whole}; watched {span(now - watching.began)}, {watching.looks} looks"
+
+
+def _advised(name: str, watching: Watching, params: WatchParams) -> list[Section]:
+    texts = [advice.take_down(name, address, advice.ports(web_port(params))) for address in list(watching.spells)[:1]]
+    return [Section(title="Taking a copy down", text="\n".join([*advice.lines(one), "", WARNING])) for one in texts]
 
 
 def _ledger(watching: Watching, now: float) -> list[str]:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def stage(folder: Path) -> Iterator[Staged]:
+def stage(folder: Path) -> Iterator[Staged]:  # noqa: ARG001  every rehearsal is given one
     """The lab makes its copies itself, so `folder` stays empty; a SYN ladder of 3 s keeps it short."""
     from engines.job.jobfile import Job
     from engines.rehearse import Staged

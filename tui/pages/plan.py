@@ -17,7 +17,6 @@ from tui.story import amount
 from tui.widgets.diff import Diff
 from tui.widgets.pick import Pick
 
-
 COMPARED = 2  # facts above the warnings: an engine puts first what must fit together, such as board and ROM
 
 

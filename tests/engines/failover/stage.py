@@ -25,17 +25,19 @@ class Stage:
     def do(self, work: Coroutine[Any, Any, Any]) -> Any:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(60)
 
-    def names(self, name: str, addresses: Sequence[str], ttl: int = 60) -> tuple[Nameserver, str]:
+    def names(
+        self, name: str, addresses: Sequence[str], ttl: int = 60, host: str = "127.0.0.1", port: int = 0
+    ) -> tuple[Nameserver, str]:
         """A well-behaved nameserver, and its IP:PORT."""
         server = Nameserver(name, addresses, ttl)
 
         async def serve() -> int:
-            tcp = await asyncio.start_server(server.stream, "127.0.0.1", 0)
-            port = int(tcp.sockets[0].getsockname()[1])
-            await self._loop.create_datagram_endpoint(lambda: server, local_addr=("127.0.0.1", port))
-            return port
+            tcp = await asyncio.start_server(server.stream, host, port)
+            at = int(tcp.sockets[0].getsockname()[1])
+            await self._loop.create_datagram_endpoint(lambda: server, local_addr=(host, at))
+            return at
 
-        return server, f"127.0.0.1:{self.do(serve())}"
+        return server, f"{host}:{self.do(serve())}"
 
     def odd_names(self, reply: Reply) -> str:
         """A nameserver that answers a datagram with whatever `reply` makes of it, or nothing."""

@@ -128,23 +128,28 @@ def test_aliases_are_followed_and_told(stage: Stage) -> None:
     assert "by way of lb.test" in probe.table(found)
 
 
+def zone(query: bytes) -> bytes:
+    """A resolver that knows the zone's two servers."""
+    name, kind, _ = question(query)
+    if kind == 6:
+        return _soa(query)
+    if kind == 2:
+        return respond(query, "test. 60 NS ns.test.", "test. 60 NS ns2.test.")
+    address = {"ns.test": "127.77.0.1", "ns2.test": "127.77.0.2", "shop.test": "127.0.0.2"}.get(name)
+    return respond(query, f"{name}. 60 A {address}") if kind == 1 and address else respond(query)
+
+
 def test_authoritative_servers_are_found_and_asked(stage: Stage) -> None:
-    """A resolver that knows the zone's servers; they listen on port 53 elsewhere, so here they stay silent."""
-
-    def resolver(query: bytes) -> bytes:
-        name, kind, _ = question(query)
-        if kind == 6:
-            return _soa(query)
-        if kind == 2:
-            return respond(query, "test. 60 NS ns.test.")
-        if name == "ns.test" and kind == 1:
-            return respond(query, "ns.test. 60 A 127.77.0.1")
-        return respond(query, "shop.test. 60 A 127.0.0.2") if kind == 1 else respond(query)
-
-    found = probed(stage, resolver)
-    asked = [view for view in found.records.views if view.role == "authoritative"]
-    assert [view.server for view in asked] == ["127.77.0.1"]
-    assert asked[0].answer("A").state in ("timeout", "unreachable")
+    """One answers, with an address that the resolver has not heard of yet; the other is not there."""
+    stage.names(NAME, ["127.0.0.2", "127.0.0.3"], host="127.77.0.1", port=53)
+    found = probed(stage, zone)
+    asked = {view.server: view for view in found.records.views if view.role == "authoritative"}
+    assert set(asked) == {"127.77.0.1", "127.77.0.2"}
+    assert asked["127.77.0.1"].answer("A").order == ("127.0.0.2", "127.0.0.3")
+    assert asked["127.77.0.1"].answer("A").authoritative
+    assert asked["127.77.0.2"].answer("A").state in ("timeout", "unreachable")
+    assert [light.address for light in found.lights] == ["127.0.0.2", "127.0.0.3"]
+    assert any(note.startswith("servers disagree") for note in found.notes)
 
 
 def _soa(query: bytes) -> bytes:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +24,8 @@ from engines.job.errors import BadParam
 from engines.job.jobfile import Job
 from engines.job.params import convert
 from engines.job.perform import perform
+
+ROOT = Path(__file__).resolve().parents[3]
 
 
 class Ran:
@@ -237,3 +244,52 @@ def test_the_seeds_table_within_three_minutes(at_home: None) -> None:
     ran = measured(clients=["chromium,firefox,curl,python"], faults=["drop,rst"], cap=30)
     assert time.monotonic() - began < 180
     assert len(ran.rows) == 8
+
+
+def test_without_root_a_user_namespace_does() -> None:
+    """The same lab as user nobody, from a copy of the engines that nobody can read."""
+    place = Path(tempfile.mkdtemp(prefix="crashcart-nobody-"))
+    try:
+        shutil.copytree(ROOT / "engines", place / "engines", ignore=shutil.ignore_patterns("__pycache__"))
+        (place / "state").mkdir()
+        shutil.chown(place / "state", "nobody")
+        place.chmod(0o755)
+        argv = [
+            sys.executable,
+            "-m",
+            "engines.cli",
+            "failover",
+            "lab",
+            "--clients",
+            "curl,python",
+            "--faults",
+            "drop,rst",
+        ]
+        ran = subprocess.run(
+            [
+                "setpriv",
+                "--reuid=nobody",
+                "--clear-groups",
+                *argv,
+                "--ladder",
+                "short",
+                "--runs",
+                "1",
+                "--cap",
+                "20",
+                "--json",
+            ],
+            env={"PATH": os.environ["PATH"], "XDG_STATE_HOME": str(place / "state"), "HOME": str(place / "state")},
+            cwd=place,
+            capture_output=True,
+            text=True,
+            timeout=180,
+            check=False,
+        )
+        assert ran.returncode == 0, ran.stderr
+        last = json.loads(ran.stdout.splitlines()[-1])
+        assert {(row["client"], row["fault"], row["outcome"]) for row in last["result"]["table"]["cells"]} == {
+            (client, fault, "moved") for client in ("curl", "python") for fault in ("drop", "rst")
+        }
+    finally:
+        shutil.rmtree(place)
