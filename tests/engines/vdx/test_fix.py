@@ -261,6 +261,19 @@ def test_both_switches_are_locked_by_a_run_that_changes_one(lab: Labs) -> None:
     assert word.refused and "another-run" in word.why and here.a.reboots == 0
 
 
+def test_a_switch_that_changed_since_the_review_is_left_alone(lab: Labs) -> None:
+    here = lab()
+    run = here.begin()
+    here.b.vcsid = 9
+    word = failed(here.perform(run, plan=here.planned))
+    assert "sw2 has vcsid 9 now" in word.why and here.a.reboots == 0
+    here.b.vcsid = 1
+    run = here.begin()
+    here.a.running["snmp-server location elsewhere"] = None
+    word = failed(here.perform(run, plan=here.planned))
+    assert "configuration of sw1 has changed" in word.why and here.a.reboots == 0
+
+
 def test_a_run_on_the_changed_switch_locks_that_switch(lab: Labs) -> None:
     from engines.vdx.engine import Fix
 
