@@ -27,6 +27,7 @@ STAGES = {
     "virtio": "engines.rehearsal.guest.stage",
     "vdx": "engines.rehearsal.switches",
     "failover": "engines.rehearsal.webcopies",
+    "backup": "engines.rehearsal.disk",
 }
 
 
