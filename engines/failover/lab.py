@@ -123,7 +123,7 @@ class Lab:
             yield from _measure(Matrix(record), left, context, found, len(orders))
         yield StepEnded(step="measure")
         yield StepStarted(step="table")
-        cells = results.cells(found, plan.detail["versions"], ladder, params.addresses)
+        cells = results.cells(found, plan.detail["versions"], ladder, params.addresses, params.patience)
         table = results.table(cells, ladder, os.uname().release)
         yield from _tell(found, cells, missing, params)
         written = keep(context.folder / "table.yaml", tables.dump(table))

@@ -164,6 +164,8 @@ def table(told: Prediction) -> str:
             f"{client.client:13} {client.version:16.16} {_said(client.new):22} {_said(client.already):26}".rstrip()
         )
         lines.append(f"{'':13} {_origin(client.new or client.already)}")
+        if client.already and client.already.reloads:
+            lines.append(f"{'':13}   already on the site: {client.already.note}")
     lines += ["", f"figures: {told.measured[0]}; {told.measured[1]}"]
     if told.published:
         lines += ["", f"as published ({told.published_from}), not measured here:"]
@@ -185,5 +187,6 @@ def _origin(cell: Cell | None) -> str:
         if cell.ladder_seconds
         else f"SYN ladder {cell.ladder or 'unknown'}"
     )
-    runs = f", {cell.runs} runs" if cell.runs > 1 else ", 1 run"
+    agreeing = f"{cell.agreeing} of " if cell.agreeing not in (None, cell.runs) else ""
+    runs = f", {agreeing}{cell.runs} runs" if cell.runs > 1 else ", 1 run"
     return f"  {kernel}, {cell.date}{runs}"
