@@ -34,6 +34,17 @@ class LocalStore:
             path.parent.mkdir(mode=0o700)
         sync_folder(path.parent.parent)
 
+    def begin(self, folders: Sequence[str]) -> None:
+        """See Store."""
+        for folder in folders:
+            self._folder(self.root / folder / "x")
+
+    def end(self, folders: Sequence[str]) -> None:
+        """See Store."""
+        for path in (*(self.root / folder for folder in folders), self.root):
+            with contextlib.suppress(OSError):  # not empty, or not there
+                path.rmdir()
+
     def read(self, name: str, offset: int = 0, length: int = -1) -> bytes:
         """See Store."""
         descriptor = os.open(self._path(name), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
@@ -152,13 +163,13 @@ class LocalStore:
         path.replace(target)
         sync_folder(target.parent)
 
-    def sweep(self, older: float = 86400.0) -> None:
-        """Remove temporary files of killed processes, by default those over a day old."""
+    def sweep(self) -> None:
+        """See Store."""
         for folder, _, names in os.walk(self.root):
             for name in names:
                 path = Path(folder) / name
                 with contextlib.suppress(FileNotFoundError):
-                    if name.startswith(TEMPORARY) and time.time() - path.stat().st_mtime > older:
+                    if name.startswith(TEMPORARY) and time.time() - path.stat().st_mtime > 86400.0:
                         path.unlink()
 
 

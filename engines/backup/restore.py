@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
-from engines.backup import names, target, words
+from engines.backup import names, sessions, target, words
 from engines.backup.crew import Crew
 from engines.backup.point import Point
 from engines.backup.repository import RepoParams, Repository, where
@@ -34,6 +34,7 @@ from engines.job.errors import Failed, Refused, Stopped
 from engines.job.lock import content_identity, name_identity
 from engines.job.params import param, plain
 
+FLUSHING = "what was written is being made durable"
 TICK = 0.1  # s between looks at the threads
 
 
@@ -74,7 +75,10 @@ class Restore:
         name = glance.resolve(params.point)
         path = Path(params.target).resolve()
         before = _looked_at(path, params.powered_off)
-        steps = [Step(id="write", title=f"Write {name} to {path}"), Step(id="flush", title="Have it on the disk")]
+        steps = [
+            Step(id="write", title=f"Write {name} to {path}"),
+            Step(id="flush", title="Have it on the disk", no_stop=FLUSHING),
+        ]
         if params.verify:
             steps.append(Step(id="verify", title="Read it back and compare"))
         return Plan(
@@ -119,6 +123,7 @@ class Restore:
     def undo(self, plan: Plan, context: Context) -> Events:  # noqa: ARG002  there is nothing to go by
         """See Engine."""
         path = Path(plan.target)
+        sessions.sweep(Repository.glance(plan.params["repo"]).store)
         if plan.detail["existed"]:
             raise Refused(f"what was on {path} is overwritten", "restore another point onto it")
         yield StepStarted(step="undo")
@@ -197,6 +202,8 @@ def _restored(repository: Repository, point: Point, plan: Plan, presence: Presen
                     "do not use it; look at that disk (dmesg, smartctl) and restore to another",
                 )
             yield StepEnded(step="verify")
+    except (Stopped, GeneratorExit):
+        raise Stopped((f"{path} is restored, but was not read back",) if opened_target.done else _left(plan)) from None
     except OSError as error:
         raise _broken(path, error, plan) from None
     finally:
@@ -217,9 +224,6 @@ def _through(crew: Crew[Run], work: Restoring, point: Point, presence: Presence,
             presence.touch()
             work.push()
             yield Progress(done=work.passed, total=point.head.size)
-    except (Stopped, GeneratorExit):
-        crew.stop()
-        raise Stopped(_left(plan)) from None
     except Failed as failed:
         crew.stop()
         raise Failed(failed.why, failed.what_helps, _left(plan)) from None

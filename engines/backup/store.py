@@ -41,6 +41,14 @@ class Store(Protocol):
 
     where: str
 
+    def begin(self, folders: Sequence[str]) -> None:
+        """Make the folders of a new repository."""
+        ...
+
+    def end(self, folders: Sequence[str]) -> None:
+        """Remove them as far as they are empty, and the repository's own with them."""
+        ...
+
     def read(self, name: str, offset: int = 0, length: int = -1) -> bytes:
         """`length` bytes from `offset`, fewer only at the file's end; to the end where `length` is -1."""
         ...
@@ -78,6 +86,10 @@ class Store(Protocol):
 
     def delete(self, name: str) -> None:
         """Remove a file; the folder goes with its last file."""
+        ...
+
+    def sweep(self) -> None:
+        """Remove temporary files that killed processes left here over a day ago."""
         ...
 
     def local(self, name: str) -> Path:

@@ -39,6 +39,7 @@ class Target:
         self.blank = not (in_place and self._before is not None) and not self.device
         self._partial = path.with_name(f".{path.name}.restoring") if self.blank else path
         self._fd = self._open()
+        self.done = False
         self._highest = 0
         self._behind = WriteBehind()
 
@@ -112,6 +113,7 @@ class Target:
         if self.blank:
             self._partial.replace(self.path)
             sync_folder(self.path.parent)
+        self.done = True
 
     def cool(self) -> None:
         """Have the next read come from the disk."""

@@ -120,6 +120,7 @@ def test_a_lost_pack_is_healed_by_the_next_backup(repo: str, tmp_path: Path) -> 
     lab.backup(repo, source)
     assert lab.done("backup-verify", repo=repo)["hit"] == []
     assert lab.content(repo, point) == source.read_bytes()
+    assert not lab.opened(repo).index.lost, "the next backup is a quick one again"
 
 
 def test_index_and_points_come_back_from_the_packs(repo: str, tmp_path: Path) -> None:
