@@ -78,11 +78,11 @@ def test_a_hot_file_keeps_its_pages_through_a_backup_that_plain_reading_costs(
         evict(image)
         evict(hot)
         within(little_memory, "dd", f"if={hot}", "of=/dev/null", "bs=1M")
-        assert in_cache(hot) == 96 * MIB
+        assert in_cache(hot) > 90 * MIB
         within(little_memory, *argv)
         kept[name] = in_cache(hot)
     assert kept["plain"] < 48 * MIB, "the test shows nothing where plain reading does no harm"
-    assert kept["ours"] > 90 * MIB
+    assert kept["ours"] > 86 * MIB
     assert in_cache(image) < 48 * MIB
 
 
