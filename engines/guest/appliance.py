@@ -24,6 +24,7 @@ WORKER = Path(__file__).with_name("worker.py")
 KERNEL_ARGUMENTS = "vsyscall=emulate"
 PATIENCE = 600.0  # s; for one call, under emulation on a busy machine
 TICK = 0.1  # s between two looks for a stop
+MEMORY = 768  # MiB; enough for a guest's dracut, and what a small rescue system can spare
 KEPT = 400  # messages
 ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
@@ -156,6 +157,7 @@ class Appliance:
         self.call("set_append", KERNEL_ARGUMENTS)
         self.call("set_network", False)
         self.call("set_smp", 1)
+        self.call("set_memsize", MEMORY)
         self.call("add_drive", str(self._disk), format="qcow2", cachemode="writeback")
         self.call("launch", within=attempt.within)
 

@@ -63,7 +63,7 @@ def _make(source: Path, folder: Path, packed: bytes) -> None:
 
 def unpacked(image: bytes) -> bytes:
     """The ELF kernel in a bzImage. Raises ValueError, struct.error."""
-    if image[0x202:0x206] != b"HdrS" and image[0x1FE:0x200] != b"\x55\xaa":
+    if image[0x202:0x206] != b"HdrS":
         raise ValueError("no bzImage")
     start, length = struct.unpack_from("<II", image, 0x248)
     begin = ((image[0x1F1] or 4) + 1) * 512 + start

@@ -54,7 +54,9 @@ class Convert:
         if decided is None:
             decided = takeback.planned_again(self.plan(params, context.cancel), plan)
         then = advice.after_convert(params, decided.surgery.target)
-        return carry_out(decided, plan, context, params.to_disk, then, params.boot_test)
+        proof = f"boots from virtio as {params.to_disk}" if params.boot_test else "is converted; no boot proves it"
+        done = f"{plan.target} {proof}"
+        return carry_out(decided, context, params.to_disk, then, params.boot_test, done)
 
     def resume(self, plan: Plan, context: Context) -> Events:
         """Finish a commit that was killed; before it nothing was touched, and it is done anew."""
@@ -154,8 +156,8 @@ def _facts(
     patient, target = decided.patient, decided.surgery.target
     system = patient.system
     rows = [
-        ("image", f"{target.kind}, disk of {target.disk >> 20} MiB"),
-        ("guest", patient.release),
+        ("image", f"{params.path.name}: {target.kind}, disk of {target.disk >> 20} MiB"),
+        ("guest", f"{patient.hostname}: {patient.release}"),
         ("root", f"{system.root.replace('/dev/sda', params.from_disk)}, {system.types.get(system.root, 'unknown')}"),
         ("boot loader", f"GRUB {'0.97' if patient.loader.generation == 1 else '2'}, {patient.loader.path}"),
         ("kernel", kernels.chosen.version),

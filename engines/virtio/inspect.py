@@ -43,6 +43,7 @@ def _described(surgery: Surgery, found: Patient) -> dict[str, Any]:
         "image": str(surgery.target.path),
         "format": surgery.target.format,
         "disk": surgery.target.disk,
+        "hostname": found.hostname,
         "guest": found.release,
         "root": found.system.root,
         "filesystems": {device: kind for device, kind in found.system.types.items() if kind},

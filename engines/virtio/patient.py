@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass
 
 from engines.guest.appliance import GuestError
@@ -43,6 +44,7 @@ class Patient:
     kernels: list[Kernel]
     tool: initrd.Tool
     release: str
+    hostname: str
     sector: str
     room: int
 
@@ -78,6 +80,7 @@ def examine(system: System) -> Patient:
         kernels=sorted(kernels.installed(system), key=lambda each: kernels.order(each.version), reverse=True),
         tool=initrd.tool(system),
         release=_release(system),
+        hostname=_hostname(system),
         sector=hashlib.sha256(sector).hexdigest(),
         room=int(free["bavail"]) * int(free["bsize"]),
     )
@@ -92,6 +95,14 @@ def _release(system: System) -> str:
             if line.startswith("PRETTY_NAME="):
                 return line.partition("=")[2].strip("\"'")
     return "an unnamed Linux"
+
+
+def _hostname(system: System) -> str:
+    """Whose disk this is, in the guest's own words."""
+    named = (system.read("/etc/hostname") or b"").decode("utf-8", "replace").strip()
+    network = (system.read("/etc/sysconfig/network") or b"").decode("utf-8", "replace")
+    found = re.search(r"^HOSTNAME=[\"']?([^\s\"']+)", network, re.MULTILINE)
+    return named or (found.group(1) if found else "no host name")
 
 
 def _loader(system: System, sector: bytes) -> Loader:

@@ -14,7 +14,6 @@ from engines.job.contract import (
     Context,
     Finished,
     Log,
-    Plan,
     Progress,
     Section,
     Step,
@@ -51,9 +50,9 @@ class Evidence:
 
 
 def carry_out(
-    operation: Operation, plan: Plan, context: Context, disk: str, then: tuple[str, ...], boot_test: bool
+    operation: Operation, context: Context, disk: str, then: tuple[str, ...], boot_test: bool, done: str
 ) -> Work:
-    """All steps. `disk` is the disk's name on virtio. Raises Failed with the image untouched until the commit."""
+    """All steps. disk: its name on virtio. done: the summary. Raises Failed, with the image untouched before COMMIT."""
     evidence = Evidence()
     surgery = operation.surgery
     surgery.appliance.cancel = context.cancel
@@ -69,9 +68,7 @@ def carry_out(
         yield from _step(COMMIT, _commit(operation))
         evidence.sections.append(Section(title="What the appliance said", text="\n".join(surgery.appliance.messages)))
         yield Finished(
-            summary=f"{plan.target} boots from virtio as {disk}"
-            if boot_test
-            else f"{plan.target} is converted; not boot tested",
+            summary=done,
             result=evidence.result,
             sections=tuple(evidence.sections),
             then=(*then, f"Take it back: crashcart undo {context.folder.name}"),

@@ -58,7 +58,8 @@ class Restock:
         decided = operation.take(plan.digest)
         if decided is None:
             decided = takeback.planned_again(self.plan(params, context.cancel), plan)
-        return carry_out(decided, plan, context, params.to_disk, ("Start the guest.",), params.boot_test)
+        done = f"the stock boot entry of {plan.target} is the one that boots from virtio"
+        return carry_out(decided, context, params.to_disk, ("Start the guest.",), params.boot_test, done)
 
     def resume(self, plan: Plan, context: Context) -> Events:
         """Finish a commit that was killed, or begin anew."""
@@ -122,7 +123,10 @@ def _sealed(name: str, params: Any, decided: Operation, boot_test: bool) -> Plan
         params=plain(params),
         steps=steps(boot_test),
         changes=(*(each.change for each in decided.edits), *built, *gone),
-        facts=(("image", f"{target.kind}, disk of {target.disk >> 20} MiB"), ("guest", decided.patient.release)),
+        facts=(
+            ("image", f"{params.path.name}: {target.kind}, disk of {target.disk >> 20} MiB"),
+            ("guest", f"{decided.patient.hostname}: {decided.patient.release}"),
+        ),
         undo="crashcart undo puts every original byte back, until the guest has run",
         confirm=params.path.name,
         state=decided.state(),
@@ -165,7 +169,8 @@ class PutBack:
         if decided is None:
             decided = takeback.planned_again(self.plan(params, context.cancel), plan)
         then = ("Give the guest its old disk bus back in the domain, then start it.",)
-        return carry_out(decided, plan, context, "its old disk", then, boot_test=False)
+        done = f"{plan.target} has its files of before run {params.run} back"
+        return carry_out(decided, context, "", then, boot_test=False, done=done)
 
     def resume(self, plan: Plan, context: Context) -> Events:
         """Finish a commit that was killed, or begin anew."""

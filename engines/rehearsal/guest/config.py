@@ -40,6 +40,7 @@ def files(shape: Shape) -> dict[str, str]:
         "etc/passwd": "root:x:0:0:root:/root:/bin/bash\n",
         "etc/blkid/blkid.tab": f'<device DEVNO="0x0303" LABEL="/" TYPE="ext3">/dev/{shape.disk}3</device>\n',
         "etc/lvm/lvm.conf": lvm_conf(shape),
+        "etc/sysconfig/network": "NETWORKING=yes\nHOSTNAME=web1.example.com\n",
         "etc/smartd.conf": f"# smartd\n/dev/{shape.disk} -H -m root\n",
         "etc/rc.d/rc.local": f"#!/bin/sh\ntouch /var/lock/subsys/local\nhdparm -q -d1 /dev/{shape.disk}\n",
         "etc/sysconfig/network-scripts/ifcfg-eth0": ifcfg(),

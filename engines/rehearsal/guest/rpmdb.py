@@ -30,6 +30,11 @@ def make(shape: Shape, tree: Path) -> None:
     """Register every kernel of the tree, and give the guest an `rpm -ql`. Raises Refused without rpmbuild."""
     for version in (shape.version, *shape.kernels):
         _register(version, tree)
+    settings = tree / "usr/lib/rpm"
+    settings.mkdir(parents=True)
+    (settings / "rpmrc").write_text("arch_canon: x86_64: x86_64 1\nbuildarchtranslate: x86_64: x86_64\n")
+    (settings / "macros").write_text("%_dbpath /var/lib/rpm\n%_db_backend sqlite\n")
+    (tree / ".rpmdb").symlink_to("var/lib/rpm")  # where Debian's librpm looks without a home
     listing = tree / "bin/rpm"
     listing.write_text(
         '#!/bin/sh\n[ "$1" = -ql ] || exit 0\nver=${2#kernel-}\n'

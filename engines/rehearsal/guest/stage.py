@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,9 +17,10 @@ if TYPE_CHECKING:
 
 @contextmanager
 def stage(folder: Path) -> Iterator[Staged]:
-    """A guest in `folder`, and the job that converts it with a boot test."""
+    """A fresh guest in `folder`, where earlier ones may still be at work, and the job that converts it."""
     from engines.job.jobfile import Job
     from engines.rehearse import Staged
 
-    image = build(DEFAULT, folder / "centos5.img")
+    image = next(path for number in count(1) if not (path := folder / f"centos5-{number}.img").exists())
+    build(DEFAULT, image)
     yield Staged(job=Job(task="virtio", params={"image": str(image)}))

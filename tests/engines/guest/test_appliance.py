@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import struct
 import subprocess
 import threading
 import time
@@ -10,10 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from engines.guest import strays
+from engines.boot import accel
+from engines.guest import appliance_kernel, attempts, strays
 from engines.guest.appliance import Appliance, GuestError
 from engines.job.contract import Cancel
 from engines.job.errors import Stopped
+from engines.rehearsal.guest import parts
 
 
 @pytest.fixture
@@ -96,3 +99,28 @@ def test_only_old_folders_that_nobody_uses_are_swept(tmp_path: Path) -> None:
     with (tmp_path / "libguestfsUSED" / "socket").open():
         assert strays.sweep(tmp_path) == [tmp_path / "libguestfsOLD"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["libguestfsNEW", "libguestfsUSED", "other"]
+
+
+@pytest.mark.boot
+def test_a_kvm_that_opens_but_runs_no_appliance_is_tried_once_and_remembered(
+    disk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where KVM does work the appliance simply runs with it; either way it must come up without help."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    accel._remember(accel.located("qemu-system-x86_64"), accel.Accelerator("kvm", "a trial that was too easy"))
+    assert attempts.known(Cancel())[0].tcg is (not Path("/dev/kvm").exists())
+    with Appliance(disk, tmp_path) as appliance:
+        assert appliance.call("list_partitions") == []
+        failed = any("with KVM" in message for message in appliance.messages)
+    assert [attempt.name for attempt in attempts.known(Cancel())].count("with KVM") == (
+        0 if failed or not Path("/dev/kvm").exists() else 1
+    )
+
+
+def test_a_kernel_is_unpacked_to_an_elf_that_qemu_boots_or_left_as_it_is(tmp_path: Path) -> None:
+    packed = parts.kernel()[0].read_bytes()
+    assert appliance_kernel.unpacked(packed)[:4] == b"\x7fELF"
+    for damaged in (b"", b"no kernel" * 1000, packed[:5000], packed[:20000] + bytes(len(packed) - 20000)):
+        with pytest.raises((ValueError, struct.error)):
+            appliance_kernel.unpacked(damaged)
+    assert appliance_kernel.fixed(tmp_path / "nowhere") is None

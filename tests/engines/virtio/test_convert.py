@@ -51,6 +51,7 @@ def test_the_report_tells_everything_that_a_ticket_needs(treated: Treated) -> No
         "crashcart virtio restock",
         "<target dev='vda' bus='virtio'/>",
         "/etc/smartd.conf:2: /dev/hda -H -m root",
+        "web1.example.com: CentOS release 5.11 (Final)",
     ):
         assert wanted in report, wanted
 
