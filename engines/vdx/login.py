@@ -120,8 +120,8 @@ def _pass_ssh(terminal: Terminal, access: Access) -> None:
         raise Trouble(
             str(access.where), "closed", "something that looks like ssh's password prompt does not turn echo off"
         )
-    terminal.send_secret(access.password)
-    if terminal.until(asked, LOGIN, settle=0.02) == "password":
+    terminal.send_secret(access.password, after=0.01)
+    if terminal.until(asked, LOGIN) == "password":
         raise Trouble(str(access.where), "auth", "Permission denied: the password was not accepted")
 
 
