@@ -14,8 +14,7 @@ SIZE = (80, 24)
 
 
 async def test_a_port_that_is_down_is_mended_by_keyboard() -> None:
-    quick = {"down": 0.5, "silent": 0.2, "init": 0.2}
-    with Rehearsal(Knobs(**quick), Knobs(**quick)) as switches:
+    with Rehearsal(Knobs(), Knobs()) as switches:
         before = switches.a.shown()
         async with Suite(WIZARDS, Terminal()).run_test(size=SIZE) as pilot:
             await until(pilot, lambda: page(pilot) == "Home")
