@@ -107,6 +107,8 @@ class Chromium:
                 said = self._inbox.get(timeout=left)
             except queue.Empty:
                 break
+            if "gone" in said:
+                raise RuntimeError(f"chromium ended with {self._process.wait(10)} while it loaded")
             happened, told = said.get("method"), said.get("params", {})
             if happened == "Network.loadingFailed" and told.get("type") == "Document":
                 error = told["errorText"] if told["errorText"] != "net::ERR_ABORTED" else error

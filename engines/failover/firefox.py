@@ -65,7 +65,10 @@ class Firefox:
             preexec_fn=bind_to_parent(),
         )
         address = self._address()
-        self._socket = websocket.create_connection(f"{address}/session", timeout=START, suppress_origin=True)
+        try:
+            self._socket = websocket.create_connection(f"{address}/session", timeout=START, suppress_origin=True)
+        except websocket.WebSocketException as error:
+            raise RuntimeError(f"firefox took no BiDi session: {error}") from None
         self._ask("session.new", capabilities={})
         self._tab = self._ask("browsingContext.getTree")["contexts"][0]["context"]
 
@@ -134,6 +137,8 @@ class Firefox:
                 said: dict[str, Any] = json.loads(self._socket.recv())
             except websocket.WebSocketTimeoutException:
                 return None
+            except websocket.WebSocketException as error:
+                raise RuntimeError(f"firefox went away: {error}") from None
             if said.get("id") == number:
                 return said
         return None

@@ -19,9 +19,10 @@ from engines.failover import namespaces, registry
 from engines.failover.cell import FIRST, Order, Seen
 from engines.failover.clients import catalogue
 from engines.job.contract import Cancel
+from engines.job.errors import CrashcartError
 
 BROWSERS = max(2, (os.cpu_count() or 2) + 1)  # at once; they spend their time waiting, their start is what costs
-PROGRAMS = 8
+PROGRAMS = max(4, 2 * (os.cpu_count() or 2))  # more of them would wait for a core when they should wait for a SYN
 GRACE = 2 * FIRST + 180.0  # s beyond its cap in which a cell must have said its word; browsers start slowly under load
 TICK = 0.2  # s between looks at the stop request
 
@@ -81,7 +82,11 @@ class Matrix:
                 order = pool.get_nowait()
             except queue.Empty:
                 return
-            self._told.put(Told(order, "seen", seen=self._one(order)))
+            try:
+                seen = self._one(order)
+            except (OSError, CrashcartError, subprocess.SubprocessError) as error:
+                seen = _broken(order, str(error))
+            self._told.put(Told(order, "seen", seen=seen))
 
     def _one(self, order: Order) -> Seen:
         with tempfile.TemporaryFile() as complaints:

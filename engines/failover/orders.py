@@ -30,11 +30,22 @@ class LabParams(Params, frozen=True, kw_only=True):
 
     clients: Annotated[
         tuple[str, ...],
-        param("Clients", "who visits: names, browsers or all", allowed="names, browsers or all", metavar="NAME,…"),
+        param(
+            "Clients",
+            "who visits: chromium, firefox, curl, curl-timeout, wget, busybox-wget, python, requests, httpx, aiohttp,"
+            " node, java, go; or browsers, or all",
+            allowed="names, browsers or all",
+            metavar="NAME,…",
+        ),
     ] = CLIENTS
     faults: Annotated[
         tuple[str, ...],
-        param("Faults", "how the address goes dark", allowed="names of faults", metavar="NAME,…"),
+        param(
+            "Faults",
+            "how the address goes dark: drop, rst, icmp, close, reset, hang, 503, slow, mid-session, mid-session-rst",
+            allowed="names of faults",
+            metavar="NAME,…",
+        ),
     ] = ("drop", "rst")
     ladder: Annotated[
         Literal["own", "linux", "linux-old", "windows", "short"],

@@ -73,6 +73,8 @@ def shares(addresses: Sequence[str], order: str) -> tuple[tuple[Share, ...], str
         return tuple(Share(address, round(each, 4)) for address in four), words
     if len(four) == 1:
         return (Share(four[0], 1.0),), "there is only one address: every visitor is sent to it"
+    if order != "fixed":
+        return (), "whether the order is fixed or rotates was not seen, so shares are not known"
     words = f"the order is fixed: every new visitor is sent to {four[0]} first, none to the others"
     return tuple(Share(address, 1.0 if at == 0 else 0.0) for at, address in enumerate(four)), words
 
@@ -164,6 +166,8 @@ def table(told: Prediction) -> str:
             f"{client.client:13} {client.version:16.16} {_said(client.new):22} {_said(client.already):26}".rstrip()
         )
         lines.append(f"{'':13} {_origin(client.new or client.already)}")
+        if client.already and client.already.reloads:
+            lines.append(f"{'':13}   already on the site: {client.already.note}")
     lines += ["", f"figures: {told.measured[0]}; {told.measured[1]}"]
     if told.published:
         lines += ["", f"as published ({told.published_from}), not measured here:"]
@@ -185,5 +189,6 @@ def _origin(cell: Cell | None) -> str:
         if cell.ladder_seconds
         else f"SYN ladder {cell.ladder or 'unknown'}"
     )
-    runs = f", {cell.runs} runs" if cell.runs > 1 else ", 1 run"
+    agreeing = f"{cell.agreeing} of " if cell.agreeing not in (None, cell.runs) else ""
+    runs = f", {agreeing}{cell.runs} runs" if cell.runs > 1 else ", 1 run"
     return f"  {kernel}, {cell.date}{runs}"

@@ -14,6 +14,9 @@ from engines.failover.address import Light, Way, probe, trust
 from engines.failover.advice import Advice
 from engines.failover.records import Records, View
 from engines.failover.site import Server, SiteParams, host_name, servers, web_port
+from engines.job.report import one_line
+
+MOST = 400  # addresses asked at once; each takes two sockets, and 1024 files are what a process usually may open
 
 
 class Probed(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,7 +55,7 @@ async def look(name: str, asked: Sequence[Server], way: Way) -> tuple[Records, t
 
     def begin(view: View) -> View:
         for address in view.addresses():
-            if address not in lights:
+            if address not in lights and len(lights) < MOST:
                 lights[address] = asyncio.create_task(probe(address, way, context))
         return view
 
@@ -78,7 +81,7 @@ async def _probed(name: str, asked: Sequence[Server], way: Way) -> Probed:
         reasons=tuple(reasons),
         records=found,
         lights=lights,
-        notes=(*found.notes, *differences(lights)),
+        notes=(*found.notes, *_unasked(found, lights), *differences(lights)),
         advice=advice.take_down(name, example, advice.ports(way.port)) if example else None,
         seconds=round(time.monotonic() - began, 3),
     )
@@ -91,7 +94,7 @@ def judge(found: Records, lights: Sequence[Light]) -> tuple[bool | None, str, li
     seen = [light for light in lights if light.state != "no-route"]
     unseen = [light.address for light in lights if light.state == "no-route"]
     if not seen:
-        return None, f"not to be told from here: this machine has no way to {', '.join(unseen)}", []
+        return None, f"not to be told from here: this machine has no way to {some(unseen)}", []
     reasons = [f"{light.address} cannot carry the site: {light.said()}" for light in seen if light.state != "ok"]
     reasons += [f"{address} is not judged: this machine has no way to it" for address in unseen]
     lacking = []
@@ -104,17 +107,25 @@ def judge(found: Records, lights: Sequence[Light]) -> tuple[bool | None, str, li
         return True, f"yes: if any one address goes away, another answers ({good} of {len(seen)} answer)", reasons
     if len(seen) == 1:
         return False, f"no: {found.name} has only one address, {seen[0].address}", reasons
+    if not any(light.state == "ok" for light in seen):
+        return False, f"no: none of the {len(seen)} addresses answers as it should even now", reasons
     for family in sorted({_family(light) for light in lacking}):
         alone = [light for light in lacking if _family(light) == family]
         reasons.append(_alone(family, alone, [light for light in seen if _family(light) == family]))
-    gone = ", ".join(light.address for light in lacking)
+    gone = some([light.address for light in lacking])
     return False, f"no: if {gone} goes away, no other address of its family carries the site", reasons
 
 
 def _alone(family: int, lacking: Sequence[Light], all_of_it: Sequence[Light]) -> str:
     if len(all_of_it) == 1:
         return f"visitors with IPv{family} only have one address, {all_of_it[0].address}"
-    return f"of the {len(all_of_it)} IPv{family} addresses, {', '.join(one.address for one in lacking)} stands alone"
+    return f"of the {len(all_of_it)} IPv{family} addresses, {some([one.address for one in lacking])} stands alone"
+
+
+def some(addresses: Sequence[str]) -> str:
+    """Up to four of them, and how many more."""
+    more = f" and {len(addresses) - 4} more" if len(addresses) > 4 else ""
+    return ", ".join(addresses[:4]) + more
 
 
 def _family(light: Light) -> int:
@@ -127,7 +138,7 @@ def differences(lights: Sequence[Light]) -> list[str]:
     notes = []
     for what, of in (("status", [str(x.status) for x in good]), ("title", [x.title for x in good])):
         if len(set(of)) > 1:
-            shown = "; ".join(f"{light.address} {value!r}" for light, value in list(zip(good, of, strict=True))[:8])
+            shown = "; ".join(f"{light.address} {value!r}" for light, value in list(zip(good, of, strict=True))[:4])
             notes.append(f"the copies differ in {what}: {shown}")
     notes += _any_host(good)
     notes += [
@@ -136,6 +147,11 @@ def differences(lights: Sequence[Light]) -> list[str]:
         if light.certificate_days is not None and light.certificate_days < 14
     ]
     return notes
+
+
+def _unasked(found: Records, lights: Sequence[Light]) -> list[str]:
+    left = len(found.addresses) - len(lights)
+    return [f"{left} more addresses were not asked: {MOST} at most"] if left > 0 else []
 
 
 def _any_host(good: Sequence[Light]) -> list[str]:
@@ -161,7 +177,7 @@ def table(probed: Probed) -> str:
     lines += ["", *_dns(probed.records), *(f"! {note}" for note in probed.notes)]
     if probed.advice:
         lines += ["", *advice.lines(probed.advice)]
-    return "\n".join(lines)
+    return "\n".join(map(one_line, lines))
 
 
 def _page(light: Light) -> str:

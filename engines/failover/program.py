@@ -70,9 +70,10 @@ class Program:
             process.kill()
             process.wait(10)
             return Visit(began, cap, waiting=True)
-        seconds = round(time.time() - began, 3)
+        ended = time.time()
         page, complaint = told.all()
         letter = shown(page)
+        seconds = round((told.page_at or ended) - began, 3)  # an interpreter's end is no waiting time either
         return Visit(began, seconds, letter, "" if letter else _complaint(complaint, process.returncode))
 
     def reload(self, cap: float) -> Visit:
@@ -90,6 +91,7 @@ class _Words:
         assert process.stdout is not None
         assert process.stderr is not None
         self._lines: tuple[list[str], list[str]] = ([], [])
+        self.page_at: float | None = None
         self._began: queue.SimpleQueue[float | None] = queue.SimpleQueue()
         streams = (process.stdout, process.stderr)
         self._threads = [threading.Thread(target=self._read, args=(at, one)) for at, one in enumerate(streams)]
@@ -101,6 +103,8 @@ class _Words:
             for line in stream:
                 if at == 0 and line.startswith(BEGIN):
                     self._began.put(float(line.split()[1]))
+                if at == 0 and shown(line):
+                    self.page_at = self.page_at or time.time()
                 self._lines[at].append(line)
         self._began.put(None)
 

@@ -13,6 +13,7 @@ import msgspec
 
 from engines.failover.cell import Seen
 from engines.failover.clients import catalogue
+from engines.failover.faults import FAULTS
 from engines.failover.ladder import Ladder
 from engines.failover.tables import Cell, Table, rows, said
 
@@ -25,19 +26,23 @@ def median(values: Iterable[float | None]) -> float | None:
     return round(statistics.median(present), 3) if present else None
 
 
-def cells(found: Sequence[Seen], versions: dict[str, str], ladder: Ladder, addresses: int) -> list[Cell]:
+def cells(
+    found: Sequence[Seen], versions: dict[str, str], ladder: Ladder, addresses: int, patience: float
+) -> list[Cell]:
     """One cell a client and fault, in the order of the catalogue; runs that broke count for nothing."""
     worked = [seen for seen in found if seen.outcome != "broken" and seen.fault]
     order = {name: at for at, name in enumerate(catalogue())}
     worked.sort(key=lambda seen: (order[seen.client], seen.fault, seen.run))
     grouped = groupby(worked, key=lambda seen: (seen.client, seen.fault))
-    return [_cell(list(runs), versions, ladder, addresses) for _, runs in grouped]
+    return [_cell(list(runs), versions, ladder, addresses, patience) for _, runs in grouped]
 
 
-def _cell(runs: list[Seen], versions: dict[str, str], ladder: Ladder, addresses: int) -> Cell:
+def _cell(runs: list[Seen], versions: dict[str, str], ladder: Ladder, addresses: int, patience: float) -> Cell:
     outcome, agreeing = Counter(seen.outcome for seen in runs).most_common(1)[0]
     same = [seen for seen in runs if seen.outcome == outcome]
     errors = sorted({seen.error for seen in same if seen.error})
+    reloads = round(statistics.median(seen.reloads for seen in same)) if FAULTS[runs[0].fault].within else None
+    notes = errors[:1] or ([f"the visitor reloads after {patience:.0f} s"] if reloads else [])
     return Cell(
         client=runs[0].client,
         version=versions.get(runs[0].client, ""),
@@ -46,13 +51,13 @@ def _cell(runs: list[Seen], versions: dict[str, str], ladder: Ladder, addresses:
         outcome=cast(Literal["moved", "stayed", "error", "waiting", "oneshot"], outcome),
         seconds=median(seen.seconds for seen in same),
         gap=median(seen.gap for seen in same),
-        reloads=round(statistics.median(seen.reloads for seen in same)) if "mid" in runs[0].fault else None,
+        reloads=reloads,
         runs=len(runs),
         agreeing=agreeing,
         ladder=ladder.name,
         ladder_seconds=ladder.seconds,
         addresses=addresses,
-        note=errors[0] if errors else "",
+        note=notes[0] if notes else "",
     )
 
 

@@ -85,8 +85,7 @@ def said(cell: Cell) -> str:
     """The outcome in a few words: `0.3 s`, `> 30 s`, `error after 181 s`."""
     seconds = "" if cell.seconds is None else f"{cell.seconds:.1f} s"
     if cell.outcome == "moved" and cell.reloads:
-        times = "once" if cell.reloads == 1 else f"{cell.reloads} times"
-        return f"after reloading {times}"
+        return f"{seconds}, {cell.reloads} reload{'s' if cell.reloads > 1 else ''}"
     words = {
         "moved": seconds or "yes",
         "waiting": f"> {seconds}",

@@ -15,7 +15,7 @@ import msgspec
 from engines.failover import advice, records
 from engines.failover.address import WORDS, Light, Way, probe, trust
 from engines.failover.advice import WARNING
-from engines.failover.probe import judge
+from engines.failover.probe import MOST, judge
 from engines.failover.records import Records
 from engines.failover.site import Server, SiteParams, host_name, servers, web_port
 from engines.job.contract import (
@@ -34,10 +34,12 @@ from engines.job.contract import (
 )
 from engines.job.errors import Refused, Stopped
 from engines.job.params import param, plain
+from engines.job.report import one_line
 
 DNS_EVERY = 30.0  # s between looks at the records
 HEARTBEAT = 60.0  # s between readings while nothing changes
 KEPT = 64  # addresses that have left DNS but stay in the ledger
+SHOWN = 32  # addresses in one reading; the ledger in the report has all
 TAIL = 200  # changes kept for the report; watch.log holds all
 
 
@@ -122,7 +124,8 @@ class Watching:
         return self.dark + (now - self.dark_since if self.dark_since else 0.0)
 
     def reading(self, now: float) -> dict[str, Any]:
-        """For the live page."""
+        """For the live page: at most SHOWN addresses, dark ones first."""
+        shown = sorted(self.spells.items(), key=lambda one: one[1].state == "ok")[:SHOWN]
         return {
             "addresses": [
                 {
@@ -133,8 +136,9 @@ class Watching:
                     "outage": round(spell.outage(now), 1),
                     "changes": spell.changes,
                 }
-                for address, spell in self.spells.items()
+                for address, spell in shown
             ],
+            "more": len(self.spells) - len(shown),
             "outage": round(self.outage(now), 1),
             "looks": self.looks,
         }
@@ -221,7 +225,7 @@ def _rounds(name: str, params: WatchParams, watching: Watching, run: Context) ->
         lights = asyncio.run(_lights(addresses, way, context))
         said += watching.take(lights, time.time())
         for line in said:
-            stamped = f"{_clock(time.time())} {line}"
+            stamped = f"{_clock(time.time())} {one_line(line)}"
             _append(run, stamped)
             watching.changes.append(stamped)
             yield Log(text=stamped)
@@ -243,7 +247,7 @@ async def _resolve(name: str, asked: Sequence[Server], timeout: float) -> Record
 
 
 async def _lights(addresses: Sequence[str], way: Way, context: Any) -> list[Light]:
-    return list(await asyncio.gather(*(probe(address, way, context, hint=False) for address in addresses)))
+    return list(await asyncio.gather(*(probe(address, way, context, hint=False) for address in addresses[:MOST])))
 
 
 def _known(name: str, addresses: tuple[str, ...]) -> Records:

@@ -213,20 +213,8 @@ class RunFailed(Event, frozen=True, kw_only=True, tag="Failed"):
     refused: bool = False
 
 
-AnyEvent = (
-    Started
-    | StepStarted
-    | StepEnded
-    | Progress
-    | Log
-    | Warned
-    | Asked
-    | Answered
-    | Measured
-    | Finished
-    | RunStopped
-    | RunFailed
-)
+Told = Started | StepStarted | StepEnded | Progress | Log | Warned | Asked | Answered | Measured
+AnyEvent = Told | Finished | RunStopped | RunFailed
 LastWord = (Finished, RunStopped, RunFailed)
 
 Events = Generator[AnyEvent, str | None, None]

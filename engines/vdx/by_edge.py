@@ -7,7 +7,7 @@ from pathlib import Path
 
 from engines.job.contract import Events, Finished, Log
 from engines.job.errors import Failed, Refused
-from engines.vdx import look, planning
+from engines.vdx import planning
 from engines.vdx.ground import Ground
 from engines.vdx.planning import Side
 from engines.vdx.progress import furthest, load
@@ -60,10 +60,7 @@ class ByEdge:
     def _connect(self) -> Events:
         self.ground.reach_phase("begun")
         for side in self.sides:
-            end = yield from self.ground.ask(side.which, functools.partial(_look, side))
-            if (end.hostname, end.wwn, end.vcsid) != (side.hostname, side.wwn, side.vcsid):
-                raise Failed(f"{side.hostname} is not as the plan saw it", "nothing was touched; review again")
-            yield Log(text=f"{side.hostname}: {end.line}")
+            yield from self.ground.unchanged(side)
 
     def _backup(self) -> Events:
         detail = self.ground.detail
@@ -114,7 +111,3 @@ class ByEdge:
         price = "The way back is crashcart undo: neighbour discovery on again at both ports, without a reboot"
         yield from self.ground.watch(ends, price)
         self.ground.reach_phase("verified")
-
-
-def _look(side: Side, session: Session) -> look.End:
-    return look.read(session, "", side.interface)

@@ -85,18 +85,9 @@ class ByVcsid:
     def _connect(self) -> Events:
         """Log in, and see that it is the switch of the plan and as the plan saw it."""
         self.ground.reach_phase("begun")
-        answer = yield from self.ground.ask(self.side.which, lambda session: session.run("show vcs").text)
-        here = next((member for member in parse.members(answer) if member.here), None)
-        for what, planned, now in (
-            ("WWN", self.side.wwn, here.wwn if here else ""),
-            ("rbridge-id", self.side.rbridge, here.rbridge if here else None),
-            ("vcsid", self.side.vcsid, parse.number(self.ground.patterns.vcs_id, answer)),
-        ):
-            if planned != now:
-                raise Failed(
-                    f"{self.side.hostname} has {what} {now} now, the plan has {planned}",
-                    "nothing was touched; review again",
-                )
+        for side in (self.side, self.ground.detail.other):
+            if side is not None:
+                yield from self.ground.unchanged(side)
         yield from self._note_uptime()
 
     def _note_uptime(self) -> Events:

@@ -21,6 +21,9 @@ class Fix:
     title: ClassVar[str] = "bring a port up that is down with ISL DOWN, and keep the switch's configuration"
     kind: ClassVar[str] = "change"
     params = FixParams
+    # Under the lock, execute's first two steps look again at all that the plan depends on, over the sessions it needs
+    # anyway; planning anew would cost two more logins at each switch.
+    holds: ClassVar[bool] = True
 
     def target(self, params: FixParams) -> str:
         """The switch named first, or the one chosen to change; the run locks the other end as well."""

@@ -11,9 +11,9 @@ import msgspec
 
 from engines.job import lock, runs
 from engines.job.contract import AnyEvent, Asked, Context, Events, Log, Plan, StepEnded, StepStarted
-from engines.job.errors import Failed, Stopped
+from engines.job.errors import Failed, Refused, Stopped
 from engines.job.params import Secret, convert
-from engines.vdx import patterns
+from engines.vdx import parse, patterns
 from engines.vdx.backup import proven
 from engines.vdx.config import digest
 from engines.vdx.login import Access, Lender
@@ -134,6 +134,24 @@ class Ground:
             if session.transcript:
                 session.transcript.mark(f"end of step {name}")
         yield StepEnded(step=name)
+
+    def unchanged(self, side: Side) -> Events:
+        """See that a switch and its port are as the plan saw them. Raises Refused."""
+        vcs = yield from self.ask(side.which, lambda session: session.run("show vcs").text)
+        here = next((member for member in parse.members(vcs) if member.here), None)
+        shown = yield from self.ask(side.which, lambda session: session.run(f"show interface {side.interface}").text)
+        port = next(iter(parse.ports(shown)), None)
+        for what, planned, now in (
+            ("WWN", side.wwn, here.wwn if here else ""),
+            ("rbridge-id", side.rbridge, here.rbridge if here else None),
+            ("vcsid", side.vcsid, parse.number(self.patterns.vcs_id, vcs)),
+            ("port state", side.line, port.raw if port else ""),
+        ):
+            if planned != now:
+                raise Refused(
+                    f"{side.hostname} has {what} {now or 'unknown'} now, the plan has {planned}",
+                    "nothing was touched; review again",
+                )
 
     def take_backup(self, side: Side, ports: list[str], wanted: str) -> Events:
         """Keep a proven copy of a configuration; `wanted` is the digest of the reviewed one, empty for any."""

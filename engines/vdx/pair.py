@@ -16,7 +16,7 @@ from engines.vdx.login import Access, Lender
 from engines.vdx.look import End
 from engines.vdx.params import Ends
 from engines.vdx.reach import reach
-from engines.vdx.session import Session, SessionLost, Unexpected
+from engines.vdx.session import SURE, Session, SessionLost, Unexpected
 from engines.vdx.transcript import Transcript
 
 
@@ -111,7 +111,7 @@ def _depth(session: Session, end: End) -> Depth:
     names = [port.name for port in parse.ports(session.run("show interface").text)]
     return Depth(
         running=backup.proven(session, names),
-        startup=config.tidy(session.run("show startup-config", settle=0.1, seconds=120.0).text),
+        startup=config.tidy(session.run("show startup-config", settle=SURE, seconds=120.0).text),
         ports=names,
         port_channels=parse.spanning_port_channels(session.run("show port-channel").text, end.rbridge),
         sessions=parse.other_sessions(session.run("show users").text),

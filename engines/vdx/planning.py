@@ -31,6 +31,7 @@ class Side(msgspec.Struct, frozen=True, kw_only=True):
     vcsid: int | None
     rbridge: int | None
     interface: str
+    line: str
 
 
 class Detail(msgspec.Struct, frozen=True, kw_only=True):
@@ -111,7 +112,13 @@ def edge_steps() -> tuple[Step, ...]:
 
 def _side(which: str, end: End) -> Side:
     return Side(
-        which=which, hostname=end.hostname, wwn=end.wwn, vcsid=end.vcsid, rbridge=end.rbridge, interface=end.interface
+        which=which,
+        hostname=end.hostname,
+        wwn=end.wwn,
+        vcsid=end.vcsid,
+        rbridge=end.rbridge,
+        interface=end.interface,
+        line=end.line,
     )
 
 

@@ -14,9 +14,9 @@ from engines.vdx.transcript import Transcript
 
 ANY_PROMPT = re.compile(r"(?P<host>[\w][\w.+:/\[\]-]*)(?P<context>(?:\([^()\n]+\)){0,3})[>#] ?")
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-QUICK = 0.01  # s of quiet after a prompt; the echo of the next command proves that it was one
-SURE = 0.05  # s of quiet after a prompt that ends a configuration
-ASKED = 0.1  # s of quiet after a question that is expected
+QUICK = 0.005  # s of quiet after a prompt; the echo of the next command proves that it was one
+SURE = 0.03  # s of quiet after a prompt that ends a configuration
+ASKED = 0.06  # s of quiet after a question that is expected
 ASKING = 0.5  # s of quiet after what looks like one where none is: such text may stand in a configuration
 
 
@@ -78,7 +78,7 @@ class Session:
         last = ""
         for _ in range(6):
             self.terminal.send("\r")
-            host, self.context = self.terminal.until(self._any_prompt, seconds, settle=0.02)
+            host, self.context = self.terminal.until(self._any_prompt, seconds, settle=QUICK)
             if host == last:
                 self.hostname = host
                 return

@@ -19,7 +19,7 @@ from engines.vdx.transcript import Transcript
 T = TypeVar("T")
 Judge = Callable[[str], T | None]
 
-TICK = 0.05  # s between looks at the stop request
+TICK = 0.02  # s between looks at the stop request
 WIDE = (24, 511)  # rows, columns: ConfD wraps and redraws at the right edge
 
 
@@ -68,8 +68,8 @@ class Terminal:
             )  # a console command such as nc leaves the line cooked: keys would wait for Enter
         self._child.logfile_read = transcript
         self._child.delaybeforesend = None
-        self._child.ptyproc.delayafterclose = 0.02
-        self._child.ptyproc.delayafterterminate = 0.02
+        self._child.ptyproc.delayafterclose = 0.005
+        self._child.ptyproc.delayafterterminate = 0.005
 
     def until(self, judge: Judge[T], seconds: float, *, settle: float = 0.0) -> T:
         """Read until `judge` of the text so far gives something, and `settle` seconds of quiet do not take it back.
@@ -118,9 +118,9 @@ class Terminal:
         except self._gone:
             raise Ended(self._used()) from None
 
-    def send_secret(self, secret: Secret) -> None:
-        """Type a secret and Enter; a moment late, so that the asker has surely turned its echo off."""
-        time.sleep(0.05)
+    def send_secret(self, secret: Secret, after: float = 0.05) -> None:
+        """Type a secret and Enter, `after` seconds late: an echo that cannot be watched needs time to go off."""
+        time.sleep(after)
         self.send(secret.reveal() + "\r")
 
     def echo_is_off(self, seconds: float) -> bool:

@@ -164,8 +164,7 @@ def main() -> int:
                 diagnosis(pair)
                 looked.append(diagnosis(pair) - logins[-1])
                 took, count = fix(pair)
-                # the plan is made again under the lock: both ends at once, hence one login's time for its two
-                added.append(took - pair.state()["away"] - REBOOT["linger"] - STABLE - (count + 1) * logins[-1])
+                added.append(took - pair.state()["away"] - REBOOT["linger"] - STABLE - count * logins[-1])
         one = min(together(1) for _ in range(2))
         eight = min(together(8) for _ in range(2))
     rows = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -15,6 +16,8 @@ import pytest
 
 from engines.failover import results, tables
 from engines.failover.cell import Seen
+from engines.failover.clients import GROUPS, catalogue
+from engines.failover.faults import FAULTS
 from engines.failover.lab import Lab
 from engines.failover.orders import LabParams
 from engines.failover.registry import folder
@@ -22,7 +25,7 @@ from engines.job import journal, runs
 from engines.job.contract import AnyEvent, Cancel, Finished, Measured
 from engines.job.errors import BadParam
 from engines.job.jobfile import Job
-from engines.job.params import convert
+from engines.job.params import convert, fields
 from engines.job.perform import perform
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -293,3 +296,11 @@ def test_without_root_a_user_namespace_does() -> None:
         }
     finally:
         shutil.rmtree(place)
+
+
+def test_the_words_under_the_fields_name_every_client_and_fault() -> None:
+    known = {field.name: field.why for field in fields(LabParams)}
+    for name in [*catalogue(), *GROUPS]:
+        assert re.search(rf"\b{name}\b", known["clients"]), name
+    for name in FAULTS:
+        assert re.search(rf"\b{name}\b", known["faults"]), name

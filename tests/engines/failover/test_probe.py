@@ -199,3 +199,27 @@ def test_what_is_no_resolver_is_refused_by_name(resolver: str) -> None:
     with pytest.raises(BadParam) as refused:
         probe.answer(convert(SiteParams, {"name": NAME, "resolver": [resolver]}))
     assert refused.value.name == "resolver"
+
+
+def test_more_addresses_than_can_be_asked_are_said_to_be_left_out(stage: Stage) -> None:
+    addresses = [f"127.8.{number // 200}.{number % 200 + 1}" for number in range(600)]
+    found = probed(stage.names(NAME, addresses)[1], 9, timeout=20)
+    assert len(found.lights) == probe.MOST
+    assert any("200 more addresses were not asked" in note for note in found.notes)
+    assert max(map(len, probe.table(found).splitlines())) < 400
+
+
+async def painted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await reader.readuntil(b"\r\n\r\n")
+    page = b"<title>\x1b[31mred\x07</title>"
+    writer.write(b"HTTP/1.1 302 Found\r\nServer: \x1b[2J\r\nLocation: /\x1b]0;owned\x07\r\n")
+    writer.write(b"Content-Length: %d\r\n\r\n" % len(page) + page)
+    await writer.drain()
+    writer.close()
+
+
+def test_a_servers_words_cannot_steer_the_terminal(stage: Stage) -> None:
+    found = probed(stage.names(NAME, ["127.0.0.2"])[1], stage.web(painted, "127.0.0.2"))
+    words = probe.table(found)
+    assert "owned" in words
+    assert all(char.isprintable() or char == "\n" for char in words)

@@ -36,14 +36,14 @@ def test_the_seeds_case_ends_with_both_ends_up_and_the_configuration_as_it_was(l
         assert here.switches.password.encode() not in content, path
         assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0 or "known_hosts" in path.name, path
     assert "<hidden>" in (here.run.folder / "transcript-switch.log").read_text()
+    progress_never_goes_back_within_a_step(here)
+    the_plan_named_exactly_the_commands_that_were_sent(here)
     assert "s3cr3t-c0mmunity" not in here.told().replace(copy.read_text(), "").replace(
         (here.run.folder / "running-config.after").read_text(), ""
     )
 
 
-def test_progress_never_goes_back_within_a_step(lab: Labs) -> None:
-    here = lab()
-    finished(here.fix(stable_for=1))
+def progress_never_goes_back_within_a_step(here: Lab) -> None:
     seen: list[Progress] = []
     for event in here.events():
         if isinstance(event, StepStarted):
@@ -53,9 +53,7 @@ def test_progress_never_goes_back_within_a_step(lab: Labs) -> None:
             seen.append(event)
 
 
-def test_the_plan_names_exactly_the_commands_that_are_sent(lab: Labs) -> None:
-    here = lab()
-    finished(here.fix())
+def the_plan_named_exactly_the_commands_that_were_sent(here: Lab) -> None:
     promised = {change.command for change in here.planned.changes if isinstance(change, CommandChange)}
     sent = [text for text in here.a.commands if text.startswith(("vcs", "copy"))]
     assert set(sent) == promised == {"vcs vcsid 2 set-rbridge-id 1", "copy running-config startup-config"}
@@ -145,7 +143,7 @@ def test_a_switch_that_takes_the_command_and_does_nothing_is_not_taken_as_reboot
 
 
 def test_a_switch_that_stays_away_leaves_a_run_that_can_be_resumed(lab: Labs) -> None:
-    here = lab(knobs(down=9.0))
+    here = lab(knobs(down=6.0))
     before = here.a.shown()
     word = failed(here.fix(reboot_timeout=5))
     assert "not back within 5 s" in word.why and "copy:" in word.left_behind[0]
@@ -237,7 +235,7 @@ def test_a_fix_that_does_not_bring_the_link_up_offers_the_way_back_with_its_pric
         if isinstance(event, StepStarted) and event.step == "verify":
             here.b.running["interface TenGigabitEthernet 2/0/5"]["shutdown"] = None  # type: ignore[index]  # a block
 
-    word = failed(here.fix(when=cut, stable_for=1, reboot_timeout=6))
+    word = failed(here.fix(when=cut, stable_for=1, reboot_timeout=5))
     assert "crashcart undo" in word.what_helps and "another reboot" in word.what_helps
     assert "the link is not verified" in word.left_behind[0]
 
@@ -259,6 +257,19 @@ def test_both_switches_are_locked_by_a_run_that_changes_one(lab: Labs) -> None:
     with lock.hold(here.params().mate_where().identity, "another-run"):
         word = failed(here.perform(run, plan=here.planned))
     assert word.refused and "another-run" in word.why and here.a.reboots == 0
+
+
+def test_a_switch_that_changed_since_the_review_is_left_alone(lab: Labs) -> None:
+    here = lab()
+    run = here.begin()
+    here.b.wwn = "10:00:00:27:f8:00:99:99"
+    word = failed(here.perform(run, plan=here.planned))
+    assert "sw2 has WWN 10:00:00:27:f8:00:99:99 now" in word.why and here.a.reboots == 0
+    here.b.wwn = "10:00:00:27:F8:00:02:01"
+    run = here.begin()
+    here.a.running["snmp-server location elsewhere"] = None
+    word = failed(here.perform(run, plan=here.planned))
+    assert "configuration of sw1 has changed" in word.why and here.a.reboots == 0
 
 
 def test_a_run_on_the_changed_switch_locks_that_switch(lab: Labs) -> None:
