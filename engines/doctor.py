@@ -54,8 +54,10 @@ CHECKS = (
         "mount cgroup2 with the io controller",
     ),
     _Check("network namespaces", check.namespaces, "failover lab", "run as root, or allow user namespaces"),
+    _Check("nftables", check.nftables, "failover lab", "apt-get install nftables"),
     _Check("chromium", check.chromium, "failover lab", "apt-get install chromium"),
     _Check("firefox", check.firefox, "failover lab", "apt-get install firefox-esr"),
+    _Check("asyncssh", check.asyncssh, "vdx rehearsal", "make setup"),
 )
 
 

@@ -225,6 +225,19 @@ def namespaces() -> Outcome:
     return Outcome(works, "to be had" if works else says)
 
 
+def nftables() -> Outcome:
+    """The packet filter takes a table, in a network namespace that ends with the trial."""
+    prefix = ["unshare", "-n"] if os.geteuid() == 0 else ["unshare", "-Urn"]
+    works, says = _try([*prefix, "nft", "add", "table", "inet", "crashcart-doctor"])
+    return Outcome(works, "takes a table" if works else says)
+
+
+def asyncssh() -> Outcome:
+    """The library of the rehearsal switches loads."""
+    works, says = _try([sys.executable, "-W", "ignore", "-c", "import asyncssh; print('loads,', asyncssh.__version__)"])
+    return Outcome(works, says)
+
+
 def chromium() -> Outcome:
     """Chromium answers."""
     return _version("chromium", "--version")
