@@ -30,7 +30,7 @@ def test_the_doctor_tries_everything_and_names_what_mends_it() -> None:
 def test_what_is_not_there_is_missed_without_a_traceback() -> None:
     from engines import doctor_checks
 
-    code = "import sys; from engines import doctor_checks as check\no = getattr(check, sys.argv[1])()\nprint(o.works, o.says)"
+    code = "import sys\nfrom engines import doctor_checks as c\no = getattr(c, sys.argv[1])()\nprint(o.works, o.says)"
     names = ("qemu", "kvm", "qemu_img", "nasm", "mtools", "ssh", "lvm", "namespaces", "nftables", "chromium", "firefox")
     for name in names:
         assert hasattr(doctor_checks, name)
