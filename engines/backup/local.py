@@ -166,6 +166,11 @@ class LocalStore:
                 folder.rmdir()
                 folder = folder.parent
 
+    def release(self) -> None:
+        """See Store."""
+        with self._lock:
+            self._open.clear()
+
     def local(self, name: str) -> Path:
         """See Store."""
         return self._path(name)
