@@ -27,6 +27,7 @@ class Client(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     kind: str
     programs: tuple[str, ...]
+    needs: tuple[str, ...] = ()
     driver: str = "program"
     version: tuple[str, ...] = ()
     argv: tuple[str, ...] = ()
@@ -52,11 +53,12 @@ class Client(msgspec.Struct, frozen=True, kw_only=True):
             from importlib import metadata
 
             return metadata.version(self.module)
-        return _asked([word.replace("{program}", program) for word in self.version])
+        words = {"{program}": program, "{python}": sys.executable}
+        return _asked([words.get(word, word) for word in self.version])
 
     def missing(self) -> str:
         """Why it cannot be sent; empty where it can."""
-        if not self.program():
+        if not self.program() or not all(shutil.which(name) for name in self.needs):
             return f"not installed: {self.install}"
         if self.module:
             from importlib.util import find_spec
@@ -79,6 +81,10 @@ class Client(msgspec.Struct, frozen=True, kw_only=True):
             from engines.failover.firefox import Firefox
 
             return Firefox(self.program(), setting)
+        if self.driver == "webkit":
+            from engines.failover.webkit import WebKit
+
+            return WebKit(self.program(), setting)
         return self._program(setting)
 
     def _program(self, setting: Setting) -> Visitor:

@@ -32,8 +32,8 @@ class LabParams(Params, frozen=True, kw_only=True):
         tuple[str, ...],
         param(
             "Clients",
-            "who visits: chromium, firefox, curl, curl-timeout, wget, busybox-wget, python, requests, httpx, aiohttp,"
-            " node, java, go; or browsers, or all",
+            "who visits: chromium, firefox, webkit, curl, curl-timeout, wget, busybox-wget, python, requests, httpx,"
+            " aiohttp, node, java, go; or browsers, or all",
             allowed="names, browsers or all",
             metavar="NAME,…",
         ),
