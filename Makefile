@@ -11,6 +11,7 @@ CORE := python3-venv python3-guestfs qemu-system-x86 qemu-utils isolinux syslinu
 TEST := openssh-server linux-image-amd64 genisoimage xorriso dosbox ovmf dosfstools tmux wget \
 	chromium firefox-esr iptables tcpdump nodejs fdisk lvm2 thin-provisioning-tools rpm \
 	cryptsetup-bin fuse3
+SOAK := webkit2gtk-driver xvfb dbus
 BENCH := virt-v2v nbdkit rpm restic borgbackup
 
 .PHONY: run test check bench soak setup screenshots
@@ -41,6 +42,10 @@ setup: .setup-core
 	@$(call have,$(BENCH)) || { $(APT) update && $(APT) install -y --no-install-recommends $(BENCH) >/dev/null; }
 	@touch $@
 
+.setup-soak: .setup-test
+	@$(call have,$(SOAK)) || { $(APT) update && $(APT) install -y --no-install-recommends $(SOAK) >/dev/null; }
+	@touch $@
+
 check: .setup-test
 	$(PYTHON) -m ruff format --check -q .
 	$(PYTHON) -m ruff check -q .
@@ -54,7 +59,7 @@ test: check
 bench: .setup-bench
 	$(PYTHON) -m tests.benchmarks
 
-soak: .setup-test
+soak: .setup-soak
 	$(PYTHON) -m pytest -m soak
 
 screenshots: .setup-test

@@ -50,9 +50,9 @@ def test_webkit_without_one_of_its_programs_is_not_installed(
 
 
 def installed() -> None:
-    """Its packages are large and no part of the default set: where they are missing, the skip says how to get them."""
+    """Its packages are large and come with make soak only."""
     if why := catalogue()["webkit"].missing():
-        pytest.skip(f"WebKitGTK is {why}")
+        pytest.fail(f"WebKitGTK is {why}")
 
 
 @pytest.fixture(scope="module")
