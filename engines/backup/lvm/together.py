@@ -1,0 +1,147 @@
+"""All disks of a VM in one moment: their snapshots made side by side, and the words for what that is worth."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from engines.backup.lvm import sweep, writers
+from engines.backup.lvm.moment import Moment
+from engines.backup.lvm.report import find, volumes
+from engines.backup.lvm.snapshot import MIB, Room, Snapshot, make, remove, room
+from engines.backup.lvm.tag import Owner, mine
+from engines.job.errors import CrashcartError, Failed, Refused, Stopped
+
+CRASH = "crash-consistent"
+APART = "crash-consistent, each disk of its own moment"
+
+
+@dataclass(frozen=True)
+class Wish:
+    """How snapshots shall be made.
+
+    run: the id of the run. agent: socket of the QEMU guest agent. size: bytes of a thick snapshot, 0 for a share.
+    """
+
+    run: str = ""
+    agent: Path | None = None
+    size: int = 0
+
+
+@dataclass(frozen=True)
+class Taken:
+    """Snapshots in the order that was asked for, what they are worth, and what the technician must read."""
+
+    snapshots: tuple[Snapshot, ...]
+    consistency: str
+    warnings: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def rooms(paths: Sequence[Path], size: int = 0) -> tuple[Room, ...]:
+    """What snapshots of these would take, together. Raises Refused."""
+    known = volumes()
+    found = [room(find(path), known, size) for path in paths]
+    for group in {one.volume.vg_uuid: one.volume for one in found}.values():
+        mates = [one for one in found if one.volume.vg_uuid == group.vg_uuid and one.size]
+        needed = sum(one.size for one in mates)
+        if needed <= group.free:
+            continue
+        if size:
+            raise Refused(
+                f"{group.vg_name} has {group.free // MIB} MiB free, {len(mates)} snapshots take {needed // MIB} MiB",
+                "make them smaller, or add a disk: vgextend",
+            )
+        share = group.free // len(mates) // group.extent * group.extent
+        if share < max(one.volume.extent for one in mates):
+            raise Refused(
+                f"{group.vg_name} has {group.free // MIB} MiB free, too little for {len(mates)} snapshots",
+                f"add a disk: vgextend {group.vg_name} /dev/…",
+            )
+        found = [replace(one, size=min(one.size, share)) if one in mates else one for one in found]
+    return tuple(found)
+
+
+@contextmanager
+def taken(paths: Sequence[Path], wish: Wish, left_behind: Callable[[str], None]) -> Iterator[Taken]:
+    """The snapshots, there within the `with`; what could not be removed is told. Raises Refused, Failed."""
+    notes = _swept()
+    wanted = rooms(paths, wish.size)
+    made: list[Snapshot] = []
+    try:
+        consistency, warnings = _make(wanted, wish, mine(wish.run), made)
+        yield Taken(tuple(made), consistency, warnings, notes)
+    except CrashcartError as error:
+        _name(error, _removed(made))
+        raise
+    except BaseException:
+        for words in _removed(made):
+            left_behind(words)
+        raise
+    else:
+        for words in _removed(made):
+            left_behind(words)
+
+
+def _swept() -> tuple[str, ...]:
+    """Remove what killed runs left, which would eat the room that we need."""
+    notes = []
+    if woken := sweep.wake():
+        notes.append(f"{woken} processes that a killed run had left standing still run again")
+    for orphan in sweep.orphans():
+        trouble = sweep.remove(orphan)
+        notes.append(trouble or f"removed what a killed run left: {orphan.words}")
+    return tuple(notes)
+
+
+def _make(wanted: tuple[Room, ...], wish: Wish, owner: Owner, made: list[Snapshot]) -> tuple[str, tuple[str, ...]]:
+    """Fill `made`; the words for its consistency, and warnings."""
+    devices = [one.volume.device for one in wanted]
+    together = len(wanted) > 1
+    if not together and wish.agent is None:
+        made.append(make(wanted[0], owner))
+        return CRASH, ()
+    moment = Moment(writers.processes(devices) if together else (), wish.agent)
+    with moment:
+        for one in wanted:
+            made.append(make(one, owner))
+    warnings = [f"{moment.held.trouble}: the point is crash-consistent, not quiesced"] if moment.held.trouble else []
+    if wish.agent and not moment.held.trouble and not moment.quiesced:
+        warnings.append("the guest let go of its own freeze before the snapshots were made: they are not quiesced")
+    apart = _apart(moment, devices) if together else ""
+    if apart:
+        warnings.append(f"the disks are not of one moment: {apart}")
+    return _words(moment, len(wanted), bool(apart)), tuple(warnings)
+
+
+def _apart(moment: Moment, devices: list[tuple[int, int]]) -> str:
+    """Why the disks are not of one moment; empty where they are."""
+    kernel = writers.in_kernel(devices)
+    if kernel:
+        return f"this machine's own kernel writes to them ({kernel[0]})"
+    if not moment.released.whole:
+        return f"the snapshots took longer than the {moment.longest:.0f} s that a VM may stand still"
+    missed = len(moment.processes) - moment.held.stopped
+    return f"{missed} of the processes that write to them could not be stopped" if missed > 0 else ""
+
+
+def _words(moment: Moment, disks: int, apart: bool) -> str:
+    if apart:
+        return APART
+    one = f"{disks} disks of one moment" if disks > 1 else ""
+    state = f"quiesced by the guest agent ({moment.held.frozen} file systems)" if moment.quiesced else CRASH
+    return ", ".join(filter(None, (state, one)))
+
+
+def _removed(made: list[Snapshot]) -> tuple[str, ...]:
+    return tuple(filter(None, [remove(snapshot) for snapshot in made]))
+
+
+def _name(error: CrashcartError, left: tuple[str, ...]) -> None:
+    if isinstance(error, (Failed, Stopped)):
+        error.left_behind += left
+        return
+    for words in left:
+        error.add_note(words)
