@@ -30,6 +30,7 @@ class Task:
 
 TASKS = {
     "biosiso": Task("engines.biosiso.engine", "a bootable DOS disc for a SuperMicro BIOS update"),
+    "backup": Task("engines.backup.engine", "block-level backups of disks, and their restore"),
 }
 
 

@@ -1,0 +1,103 @@
+"""How a new point comes to be: what it builds on, and the order in which it is committed."""
+
+from __future__ import annotations
+
+import calendar
+import time
+
+import msgspec
+
+from engines.backup import condemned, names, pack, record, sessions
+from engines.backup.errors import Damaged
+from engines.backup.point import Point, encode
+from engines.backup.repository import Repository
+from engines.backup.sessions import Presence
+from engines.backup.writer import Writer
+from engines.job.errors import Failed
+
+
+def parent_of(repository: Repository, vm: str, disk: str, presence: Presence) -> Point | None:
+    """The newest readable point of a disk, pinned so that prune and gc leave it alone."""
+    for name in reversed(repository.disks(vm, disk)):
+        presence.update(pins=(name.path(),))
+        try:
+            return repository.point(name)  # read after it was pinned: had prune taken it, it would not be there
+        except (FileNotFoundError, Damaged):
+            continue
+    presence.update(pins=())
+    return None
+
+
+def look(repository: Repository, presence: Presence) -> None:
+    """Read the index as a writer must: what gc is about to delete is known before anything is taken for stored."""
+    seen = condemned.every(repository.store)
+    presence.update(sees=tuple(sorted(seen)))
+    repository.index.condemned = frozenset(doomed for packs in seen.values() for doomed in packs)
+    repository.load()
+    adopt_parts(repository, presence)
+
+
+def adopt_parts(repository: Repository, presence: Presence) -> int:
+    """Seal the open packs of those who are gone; how many records they held."""
+    parts = [name for name in repository.store.names("packs") if name.endswith(".part")]
+    if not parts:
+        return 0
+    living = {
+        session.id for session in sessions.living(repository.store)
+    }  # after the parts: who began later has none here
+    found = 0
+    for name in parts:
+        owner = name.removeprefix("packs/").split(".")[0]
+        if owner in living or not names.HEX32.match(owner):
+            continue
+        try:
+            places = pack.recover(repository.store, name, repository.id, presence.key)
+        except FileNotFoundError:
+            continue
+        if places:
+            presence.stores = True
+            repository.index.add(places[0].pack, places)
+            found += len(places)
+    return found
+
+
+def commit(repository: Repository, writer: Writer, point: Point) -> Point:
+    """Make the point known, last of all; it comes back with the time that it got."""
+    head = point.head
+    while True:
+        point = Point(head, point.maps)
+        content = encode(point)
+        name = repository.codec.id(record.POINT, content)
+        front, payload, header = repository.codec.encode(record.POINT, name, content)
+        writer.add(front, payload, header)
+        writer.finish()
+        _all_there(repository, writer)
+        repository.index.flush()
+        try:
+            repository.store.put(point.name.path(), front + bytes(payload), new=True)
+        except FileExistsError:
+            head = msgspec.structs.replace(head, time=names.stamp(_seconds(head.time) + 1))
+            continue
+        return point
+
+
+def _all_there(repository: Repository, writer: Writer) -> None:
+    """A pack that went missing meanwhile must not be promised."""
+    there = set(repository.store.names("packs"))
+    for used in {*writer.used, *writer.packs}:
+        if pack.name(used) not in there:
+            raise Failed(
+                f"pack {used.hex()} went away while it was needed",
+                "no point was made; run it again, then look who deletes there",
+            )
+
+
+def _seconds(stamp: str) -> float:
+    return calendar.timegm(time.strptime(stamp, "%Y%m%dT%H%M%SZ"))
+
+
+def next_time(now: float, parent: Point | None) -> str:
+    """The time of a new point: now, but always after its parent, whatever the clock did."""
+    if parent is None:
+        return names.stamp(now)
+    return names.stamp(max(now, _seconds(parent.head.time) + 1))

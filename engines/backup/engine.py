@@ -1,0 +1,26 @@
+"""The front door of the backup task."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from engines.backup import listing
+from engines.backup.init import Init
+from engines.backup.repository import Repository, RepoParams
+from engines.backup.run import Run
+from engines.job.contract import Engine, Look
+from engines.job.params import param
+
+
+class ListParams(RepoParams, frozen=True, kw_only=True):
+    """Which points."""
+
+    only: Annotated[str, param("Only", "points that begin so, such as web1/ or web1/disk0@2026")] = ""
+
+
+def _listed(params: ListParams) -> listing.Listed:
+    return listing.listed(Repository.of(params), params.only)
+
+
+ENGINES: tuple[Engine[Any], ...] = (Run(), Init())
+LOOKS = (Look("list", "the restore points of a repository", ListParams, _listed, listing.table),)

@@ -1,0 +1,116 @@
+"""Whether somebody works on a disk: mounted, part of a device above, or open for writing in a process."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import stat
+import struct
+from pathlib import Path
+
+F_OFD_GETLK = 36  # asm-generic/fcntl.h
+QEMU_BYTES = (100, 201)  # first and behind the last byte that QEMU's image locks take (block/file-posix.c)
+
+
+def writers(path: Path) -> list[str]:
+    """Who may change it, in words; empty where nobody is seen."""
+    found = path.stat()
+    if stat.S_ISBLK(found.st_mode):
+        return [*_holders(found.st_rdev), *_mounts(found.st_rdev), *_processes(found, writing=True)]
+    return [*_loops(path), *_qemu(path), *_processes(found, writing=True)]
+
+
+def users(path: Path) -> list[str]:
+    """Who would be hurt if it changed, in words: its writers, its readers, and whoever holds it exclusively."""
+    found = path.stat()
+    seen = [*writers(path), *_processes(found, writing=False)]
+    if stat.S_ISBLK(found.st_mode) and not seen:
+        try:
+            os.close(os.open(path, os.O_RDONLY | os.O_EXCL | os.O_CLOEXEC))
+        except OSError as error:
+            seen.append(f"the kernel says {error.strerror}")
+    return list(dict.fromkeys(seen))
+
+
+def _sys(device: int) -> Path:
+    return Path(f"/sys/dev/block/{os.major(device)}:{os.minor(device)}")
+
+
+def _parts(device: int) -> list[Path]:
+    """The device and its partitions in /sys."""
+    whole = _sys(device)
+    if not whole.exists():
+        return []
+    return [whole, *(child for child in whole.resolve().iterdir() if (child / "partition").is_file())]
+
+
+def _holders(device: int) -> list[str]:
+    held = []
+    for part in _parts(device):
+        folder = part / "holders"
+        held += [f"part of {holder.name}" for holder in folder.iterdir()] if folder.is_dir() else []
+    return held
+
+
+def _mounts(device: int) -> list[str]:
+    numbers = set()
+    for part in _parts(device):
+        numbers.add((part / "dev").read_text().strip())
+    lines = [line.split() for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+    return [f"mounted at {line[4]}" for line in lines if line[2] in numbers]
+
+
+def _loops(path: Path) -> list[str]:
+    found = []
+    real = str(path.resolve())
+    for backing in Path("/sys/block").glob("loop*/loop/backing_file"):
+        try:
+            if backing.read_text().rstrip("\n") == real:
+                found.append(f"attached as {backing.parent.parent.name}")
+        except OSError:
+            continue  # detached while we looked
+    return found
+
+
+def _qemu(path: Path) -> list[str]:
+    """QEMU says that it writes by open-file-description locks on some bytes of the image."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return []
+    try:
+        first, last = QEMU_BYTES
+        wanted = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, first, last - first, 0)
+        found = struct.unpack("hhqqi4x", fcntl.fcntl(descriptor, F_OFD_GETLK, wanted))
+        return [] if found[0] == fcntl.F_UNLCK else ["locked by a virtual machine"]
+    finally:
+        os.close(descriptor)
+
+
+def _processes(wanted: os.stat_result, *, writing: bool) -> list[str]:
+    """Processes other than this one that have it open (for writing)."""
+    found = []
+    block = stat.S_ISBLK(wanted.st_mode)
+    for folder in Path("/proc").iterdir():
+        if not folder.name.isdigit() or int(folder.name) == os.getpid():
+            continue
+        try:
+            for entry in os.scandir(folder / "fd"):
+                seen = os.stat(entry.path)  # noqa: PTH116  scandir's own path, a million times quicker than Path
+                same = seen.st_rdev == wanted.st_rdev if block else _same(seen, wanted)
+                if same and stat.S_IFMT(seen.st_mode) == stat.S_IFMT(wanted.st_mode):
+                    flags = int((folder / "fdinfo" / entry.name).read_text().split("flags:")[1].split()[0], 8)
+                    if not writing or flags & os.O_ACCMODE != os.O_RDONLY:
+                        found.append(f"open in process {folder.name} ({_comm(folder)})")
+                        break
+        except (OSError, IndexError):
+            continue  # gone, or another user's
+    return found
+
+
+def _same(one: os.stat_result, other: os.stat_result) -> bool:
+    return (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino)
+
+
+def _comm(folder: Path) -> str:
+    return "".join(char for char in (folder / "comm").read_text().strip() if char.isprintable())

@@ -1,0 +1,211 @@
+"""A repository in a local folder: plain files, fsync and rename."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from engines.backup.store import Bytes
+
+TEMPORARY = ".tmp-"
+FLUSH = 8 * 1024 * 1024  # bytes between calls that push written pages to the disk and out of the page cache
+
+
+class LocalStore:
+    """Files below `root`; see Store."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.where = str(root)
+
+    def _path(self, name: str) -> Path:
+        return self.root / name
+
+    def _folder(self, path: Path) -> None:
+        """Make the folders above `path`, each known to the disk before something is put in it."""
+        if path.parent.is_dir():
+            return
+        self._folder(path.parent)
+        with contextlib.suppress(FileExistsError):
+            path.parent.mkdir(mode=0o700)
+        sync_folder(path.parent.parent)
+
+    def read(self, name: str, offset: int = 0, length: int = -1) -> bytes:
+        """See Store."""
+        descriptor = os.open(self._path(name), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        try:
+            if length < 0:
+                length = max(os.fstat(descriptor).st_size - offset, 0)
+            found = os.pread(descriptor, length, offset)
+            while len(found) < length and (more := os.pread(descriptor, length - len(found), offset + len(found))):
+                found += more
+            return found
+        finally:
+            os.close(descriptor)
+
+    def size(self, name: str) -> int:
+        """See Store."""
+        return self._path(name).stat().st_size
+
+    def age(self, name: str) -> float:
+        """See Store."""
+        return max(time.time() - self._path(name).stat().st_mtime, 0.0)
+
+    def touch(self, name: str) -> None:
+        """See Store."""
+        os.utime(self._path(name))
+
+    def names(self, folder: str) -> Iterator[str]:
+        """See Store."""
+        try:
+            entries = list(os.scandir(self._path(folder)))
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        for entry in entries:
+            if entry.name.startswith(TEMPORARY):
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                yield from self.names(f"{folder}/{entry.name}")
+            elif entry.is_file(follow_symlinks=False):
+                yield f"{folder}/{entry.name}"
+
+    def put(self, name: str, content: Bytes, *, new: bool = False, durable: bool = True) -> None:
+        """See Store."""
+        path = self._path(name)
+        partial, descriptor = self._open_partial(name)
+        try:
+            with os.fdopen(descriptor, "wb") as stream:
+                stream.write(content)
+                stream.flush()
+                if durable:
+                    os.fsync(stream.fileno())
+            if new:
+                os.link(partial, path)
+            else:
+                partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+        if durable:
+            sync_folder(path.parent)
+
+    def _open_partial(self, name: str) -> tuple[Path, int]:
+        """A new temporary file beside `name`; the folder may be swept away as empty the moment before."""
+        for attempt in range(16):
+            partial = self.scratch(name)
+            try:
+                return partial, os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            except FileNotFoundError:
+                if attempt == 15:
+                    raise
+        raise AssertionError("the last attempt returns or raises")
+
+    def append(self, name: str, keep: int = 0) -> LocalAppender:
+        """See Store."""
+        self._folder(self._path(name))
+        return LocalAppender(self, name, keep)
+
+    def rename(self, name: str, to: str) -> None:
+        """See Store."""
+        path, target = self._path(name), self._path(to)
+        self._folder(target)
+        path.rename(target)
+        sync_folder(target.parent)
+        if path.parent != target.parent:
+            sync_folder(path.parent)
+            self._drop_empty(path.parent)
+
+    def delete(self, name: str) -> None:
+        """See Store."""
+        path = self._path(name)
+        path.unlink()
+        self._drop_empty(path.parent)
+
+    def _drop_empty(self, folder: Path) -> None:
+        with contextlib.suppress(OSError):  # not empty, or somebody else was first
+            while folder.parent != self.root:
+                folder.rmdir()
+                folder = folder.parent
+
+    def local(self, name: str) -> Path:
+        """See Store."""
+        return self._path(name)
+
+    def scratch(self, name: str) -> Path:
+        """See Store."""
+        path = self._path(name)
+        self._folder(path)
+        return path.with_name(f"{TEMPORARY}{os.urandom(8).hex()}")
+
+    def adopt(self, path: Path, name: str) -> None:
+        """See Store."""
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        target = self._path(name)
+        self._folder(target)
+        path.replace(target)
+        sync_folder(target.parent)
+
+    def sweep(self, older: float = 86400.0) -> None:
+        """Remove temporary files of killed processes, by default those over a day old."""
+        for folder, _, names in os.walk(self.root):
+            for name in names:
+                path = Path(folder) / name
+                with contextlib.suppress(FileNotFoundError):
+                    if name.startswith(TEMPORARY) and time.time() - path.stat().st_mtime > older:
+                        path.unlink()
+
+
+class LocalAppender:
+    """A growing file whose pages go to the disk as it grows, so that the last fsync is short; see Appender."""
+
+    def __init__(self, store: LocalStore, name: str, keep: int) -> None:
+        self._store = store
+        self._name = name
+        self.offset = keep
+        self._flushed = keep
+        path = store.root / name
+        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        os.ftruncate(self._fd, keep)
+
+    def write(self, parts: Sequence[Bytes]) -> None:
+        """See Appender."""
+        total = sum(len(part) for part in parts)
+        written = os.pwritev(self._fd, parts, self.offset)
+        if written < total:
+            rest = b"".join(parts)
+            while written < total:
+                written += os.pwrite(self._fd, rest[written:], self.offset + written)
+        self.offset += total
+        if self.offset - self._flushed >= FLUSH:
+            start = max(self._flushed - FLUSH, 0)  # again what was pushed last time: by now it is clean and can go
+            os.posix_fadvise(self._fd, start, self.offset - start, os.POSIX_FADV_DONTNEED)
+            self._flushed = self.offset
+
+    def seal(self, name: str) -> None:
+        """See Appender."""
+        os.fsync(self._fd)
+        os.posix_fadvise(self._fd, 0, 0, os.POSIX_FADV_DONTNEED)
+        os.close(self._fd)
+        self._fd = -1
+        self._store.rename(self._name, name)
+
+    def abandon(self) -> None:
+        """See Appender."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames in `folder` durable."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,61 @@
+"""Names in a repository: VMs, disks, points and the files that hold them, never a path out of it."""
+
+from __future__ import annotations
+
+import re
+import time
+from dataclasses import dataclass
+
+from engines.job.errors import BadParam
+
+NAME = r"^[A-Za-z0-9._-]+$"
+POINT = r"^[A-Za-z0-9._-]+/[A-Za-z0-9._-]+@([0-9]{8}T[0-9]{6}Z|latest)$"
+STAMP = re.compile(r"^[0-9]{8}T[0-9]{6}Z$")
+HEX32 = re.compile(r"^[0-9a-f]{32}$")
+LONGEST = 128  # characters of a VM's or disk's name
+
+
+def good(name: str) -> bool:
+    """Whether `name` may be a VM's or disk's: it names a folder entry of its own, never `.` or `..`."""
+    return bool(re.match(NAME, name)) and not name.endswith("\n") and name not in (".", "..") and len(name) <= LONGEST
+
+
+def stamp(at: float) -> str:
+    """Unix time as a point's time, UTC, like 20261122T082300Z."""
+    return time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(at))
+
+
+@dataclass(frozen=True, order=True)
+class PointName:
+    """A restore point: VM, disk, and UTC time or `latest`."""
+
+    vm: str
+    disk: str
+    time: str
+
+    def __str__(self) -> str:
+        return f"{self.vm}/{self.disk}@{self.time}"
+
+    def path(self, folder: str = "points") -> str:
+        """Its file in the repository."""
+        return f"{folder}/{self.vm}/{self.disk}/{self.time}.point"
+
+
+def parse(text: str, param: str = "point") -> PointName:
+    """VM/DISK@TIME or VM/DISK@latest. Raises BadParam."""
+    if re.match(POINT, text):
+        disk, _, when = text.partition("@")
+        vm, _, disk = disk.partition("/")
+        if good(vm) and good(disk):
+            return PointName(vm, disk, when)
+    raise BadParam(param, text, "VM/DISK@TIME or VM/DISK@latest", "see the points: crashcart backup list")
+
+
+def of_path(path: str) -> PointName | None:
+    """The point whose file this is; None for any other name."""
+    parts = path.split("/")
+    if len(parts) != 4 or not parts[3].endswith(".point"):
+        return None
+    when = parts[3].removesuffix(".point")
+    fits = good(parts[1]) and good(parts[2]) and STAMP.match(when)
+    return PointName(parts[1], parts[2], when) if fits else None

@@ -1,0 +1,247 @@
+"""Reads a disk once with a few threads, finds what changed, and has that stored: no queue, no copy of what did not change."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import xxhash
+
+from engines.backup import record
+from engines.backup.errors import Damaged, Missing
+from engines.backup.keys import ZERO
+from engines.backup.order import PIECE, Hole, MapWork, Order, Piece
+from engines.backup.point import MAP, Point, block_count
+from engines.backup.positions import Positions
+from engines.backup.repository import Repository
+from engines.backup.sources import Source
+from engines.backup.throttle import Throttle
+from engines.backup.writer import Writer, no_room
+
+THREADS = 4  # more than these only wait for the disk
+
+
+@dataclass
+class Counts:
+    """Bytes passed, bytes read, blocks that changed, samples of a hint that were wrong."""
+
+    passed: int = 0
+    read: int = 0
+    changed: int = 0
+    surprises: int = 0
+
+
+class Reading:
+    """One pass over a source. `maps` are the ids of the new point's maps once `finished` is set and `error` is None.
+
+    thorough: compare BLAKE3 with the parent's ids instead of position hashes, and look every block up.
+    """
+
+    def __init__(
+        self,
+        repository: Repository,
+        source: Source,
+        parent: Point | None,
+        positions: Positions,
+        writer: Writer,
+        throttle: Throttle,
+        *,
+        seed: int,
+        thorough: bool = False,
+    ) -> None:
+        self._repository = repository
+        self._source = source
+        self._parent = parent
+        self._positions = positions
+        self._writer = writer
+        self._throttle = throttle
+        self._seed = seed
+        self._thorough = thorough
+        self._size = repository.config.block
+        self._blocks = block_count(source.size, self._size)
+        self.maps = [ZERO] * block_count(self._blocks, MAP)
+        self.counts = Counts()
+        self.error: BaseException | None = None
+        self.finished = threading.Event()
+        self._lock = threading.RLock()
+        self._map_lock = threading.Lock()
+        alike = parent is not None and parent.head.size == source.size and not thorough
+        hints = source.changed(str(parent.name)) if parent and alike else None
+        self._order: Iterator[Piece | Hole] = iter(Order(source, self._size, self._blocks, hints))
+        self._reading: set[int] = set()
+        self._stop = False
+        self._zero = xxhash.xxh3_128_digest(bytes(self._size), seed=seed)
+        self._threads: list[threading.Thread] = []
+        self._live = 0
+
+    # ── threads ─────────────────────────────────────────────────────────────────────────────────────
+
+    def start(self) -> None:
+        """Begin reading in threads of its own."""
+        self._live = max(2, min(os.cpu_count() or 2, THREADS))
+        self._threads = [threading.Thread(target=self._work, daemon=True) for _ in range(self._live)]
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """Have the threads end and wait for them."""
+        self._stop = True
+        for thread in self._threads:
+            thread.join()
+
+    def _work(self) -> None:
+        try:
+            self._throttle.enter()
+            view = memoryview(mmap.mmap(-1, PIECE * self._size))
+            while (piece := self._next()) is not None:
+                self._read(piece, view)
+        except BaseException as error:  # noqa: BLE001  it is raised again in the thread that waits
+            with self._lock:
+                self.error = self.error or error
+                self._stop = True
+        finally:
+            with self._lock:
+                self._live -= 1
+                if self._live == 0:
+                    self.finished.set()
+
+    def _next(self) -> Piece | None:
+        """The next piece to read; holes on the way are dealt with here."""
+        with self._lock:
+            while not self._stop:
+                item = next(self._order, None)
+                if item is None:
+                    return None
+                if isinstance(item, Piece):
+                    self._reading.add(item.first)
+                    self._source.ahead(item.first * self._size)
+                    return item
+                self._hole(item)
+        return None
+
+    # ── what lies in the blocks ─────────────────────────────────────────────────────────────────────
+
+    def _read(self, piece: Piece, buffer: memoryview) -> None:
+        start = piece.first * self._size
+        length = min(piece.count * self._size, self._source.size - start)
+        view = buffer[:length]
+        self._throttle.take(length)
+        self._source.read_into(start, view)
+        blocks = [view[at : at + self._size] for at in range(0, length, self._size)]
+        digests = b"".join([xxhash.xxh3_128_digest(block, seed=self._seed) for block in blocks])
+        changed = 0
+        if self._thorough or not self._positions.same(piece.first, digests):
+            changed = self._differs(piece, blocks, digests)
+        with self._lock:
+            self.counts.read += length
+            self.counts.passed += length
+            self.counts.changed += changed
+            self.counts.surprises += changed if piece.sample else 0
+            self._reading.discard(piece.first)
+            done = min(self._reading, default=piece.first + piece.count)
+            self._source.behind(min(done * self._size, self._source.size))
+        self._one_less(piece.work)
+
+    def _differs(self, piece: Piece, blocks: list[memoryview], digests: bytes) -> int:
+        """Store those blocks that changed; how many."""
+        ids = self._ids(piece.work)
+        changed = 0
+        for at, block in enumerate(blocks):
+            digest = digests[at * 16 : at * 16 + 16]
+            number = piece.first + at
+            if not self._thorough and self._positions.same(number, digest):
+                continue
+            slot = slice((number % MAP) * 32, (number % MAP) * 32 + 32)
+            name = self._stored(block, digest)
+            if ids[slot] != name:
+                ids[slot] = name
+                changed += 1
+        with self._map_lock:
+            piece.work.changed = True
+            if not self._positions.same(piece.first, digests):
+                self._positions.begin()
+        if self._positions.changes:
+            self._positions.put(piece.first, digests)
+        return changed
+
+    def _stored(self, block: memoryview, digest: bytes) -> bytes:
+        """The id of a block that is in the repository from now on."""
+        short = len(block) != self._size
+        if (short or digest == self._zero) and record.is_zero(block):
+            return ZERO
+        name = self._repository.codec.id(record.BLOCK, block)
+        self._writer.store(record.BLOCK, name, block)
+        return name
+
+    def _hole(self, hole: Hole) -> None:
+        """Blocks that nobody needs to read."""
+        if hole.count:
+            digests = self._zero * (hole.count - 1) + self._zero_digest(hole.first + hole.count - 1)
+            if self._thorough or not self._positions.same(hole.first, digests):
+                ids = self._ids(hole.work)
+                start = (hole.first % MAP) * 32
+                before = bytes(ids[start : start + hole.count * 32])
+                ids[start : start + hole.count * 32] = ZERO * hole.count
+                self.counts.changed += sum(before[at : at + 32] != ZERO for at in range(0, len(before), 32))
+                with self._map_lock:
+                    hole.work.changed = True
+                    self._positions.begin()
+                self._positions.put(hole.first, digests)
+            start_byte = hole.first * self._size
+            self.counts.passed += min(hole.count * self._size, self._source.size - start_byte)
+        self._one_less(hole.work)
+
+    def _zero_digest(self, number: int) -> bytes:
+        length = min(self._size, self._source.size - number * self._size)
+        return self._zero if length == self._size else xxhash.xxh3_128_digest(bytes(length), seed=self._seed)
+
+    # ── maps ────────────────────────────────────────────────────────────────────────────────────────
+
+    def _ids(self, work: MapWork) -> bytearray:
+        """The map's ids, as the parent has them until they are changed."""
+        with self._map_lock:
+            if work.ids is None:
+                length = min(MAP, self._blocks - work.number * MAP) * 32
+                known = self._parents(work.number)[:length]
+                work.ids = bytearray(known + bytes(length - len(known)))
+            return work.ids
+
+    def _parents(self, number: int) -> bytes:
+        if self._parent is None or number >= len(self._parent.maps):
+            return b""
+        try:
+            return self._repository.map(self._parent, number)
+        except (Damaged, Missing):
+            if self._thorough:
+                return b""  # every block of it is looked up anyway, and the map is stored anew
+            raise
+
+    def _one_less(self, work: MapWork) -> None:
+        with self._lock:
+            work.left -= 1
+            last = work.left == 0
+        if last:
+            self._finish(work)
+
+    def _finish(self, work: MapWork) -> None:
+        if not work.changed or work.ids is None:
+            if self._parent is not None and work.number < len(self._parent.maps):
+                self.maps[work.number] = self._parent.maps[work.number]
+            return
+        ids = bytes(work.ids)
+        work.ids = None
+        if ids == bytes(len(ids)):
+            return
+        name = self._repository.codec.id(record.MAP, ids)
+        self._writer.store(record.MAP, name, ids)
+        self.maps[work.number] = name
+
+    def outcome(self) -> None:
+        """Raise what went wrong."""
+        if isinstance(self.error, OSError):
+            raise no_room(self._repository.store.where, self.error) from None
+        if self.error is not None:
+            raise self.error

@@ -1,0 +1,150 @@
+"""Raw image files and block devices, read without leaving a trace in the page cache."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import stat
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+
+from engines.backup import in_use
+from engines.backup.page_cache import PageCache
+from engines.backup.sources import Format, Source
+from engines.job.errors import Failed, Refused
+
+BLKGETSIZE64 = 0x80081272  # linux/fs.h
+QCOW2 = b"QFI\xfb"
+
+
+class Plain:
+    """Opens regular files and block devices; see Opener."""
+
+    def knows(self, where: Path, form: Format) -> bool:
+        """See Opener."""
+        mode = where.stat().st_mode
+        return form != "qcow2" and (stat.S_ISREG(mode) or stat.S_ISBLK(mode))
+
+    @contextmanager
+    def open(self, where: Path, form: Format) -> Iterator[Source]:
+        """See Opener."""
+        try:
+            descriptor = os.open(where, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as error:
+            raise Refused(f"{where}: {error.strerror}", "name a disk that can be read, or run as root") from None
+        try:
+            if form == "auto" and os.pread(descriptor, 4, 0) == QCOW2:
+                raise Refused(
+                    f"{where} begins like a qcow2 image, which a guest can fake in a raw one",
+                    "say which it is: --format qcow2, or --format raw",
+                )
+            yield PlainSource(descriptor, where)
+        finally:
+            os.close(descriptor)
+
+
+class PlainSource:
+    """An open file or device; see Source."""
+
+    def __init__(self, descriptor: int, where: Path) -> None:
+        found = os.fstat(descriptor)
+        self._fd = descriptor
+        self._where = where
+        self._device = stat.S_ISBLK(found.st_mode)
+        self.size = device_size(descriptor) if self._device else found.st_size
+        self.words = f"{'device' if self._device else 'file'} {where}"
+        self.identity = f"{found.st_rdev if self._device else (found.st_dev, found.st_ino)} {self.size}"
+        self._cache = PageCache(descriptor, self.size)
+        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_SEQUENTIAL)
+
+    @cached_property
+    def _writers(self) -> list[str]:
+        return in_use.writers(self._where)
+
+    @property
+    def consistency(self) -> str:
+        """See Source."""
+        return "in use while read" if self._writers else "at rest"
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """See Source."""
+        return tuple(
+            f"{self._where} is in use ({words}): its blocks are not of one moment, so what is restored may need repair"
+            for words in self._writers[:1]
+        )
+
+    def read_into(self, offset: int, buffer: memoryview) -> None:
+        """See Source."""
+        done = 0
+        while done < len(buffer):
+            try:
+                count = os.preadv(self._fd, [buffer[done:]], offset + done)
+            except OSError as error:
+                raise Failed(
+                    f"{self._where} cannot be read at byte {offset + done}: {error.strerror}",
+                    "no point was made; look at the disk (dmesg, smartctl), the points before are whole",
+                ) from None
+            if count == 0:
+                raise Failed(
+                    f"{self._where} ended at byte {offset + done} of {self.size}: it shrank while it was read",
+                    "no point was made; back it up again when nobody resizes it",
+                )
+            done += count
+
+    def extents(self, start: int, end: int) -> Iterator[tuple[int, int]]:
+        """See Source. Devices have no SEEK_DATA (EINVAL): all of it may be data."""
+        if self._device:
+            yield start, end
+            return
+        while start < end:
+            try:
+                data = os.lseek(self._fd, start, os.SEEK_DATA)
+                hole = os.lseek(self._fd, data, os.SEEK_HOLE)
+            except OSError as error:
+                if error.errno == errno.ENXIO:
+                    self._still_as_long()
+                    return
+                yield start, end
+                return
+            if data >= end:
+                return
+            yield data, min(hole, end)
+            start = hole
+
+    def _still_as_long(self) -> None:
+        """The end of a file that was cut looks like a hole."""
+        now = os.fstat(self._fd).st_size
+        if now < self.size:
+            raise Failed(
+                f"{self._where} ended at byte {now} of {self.size}: it shrank while it was read",
+                "no point was made; back it up again when nobody resizes it",
+            )
+
+    def changed(self, since: str) -> list[tuple[int, int]] | None:
+        """See Source."""
+        return None
+
+    def ahead(self, offset: int) -> None:
+        """See Source."""
+        self._cache.ahead(offset)
+
+    def behind(self, offset: int) -> None:
+        """See Source."""
+        self._cache.behind(offset)
+
+    def check(self) -> None:
+        """See Source."""
+        if not self._device:
+            self._still_as_long()
+
+
+def device_size(descriptor: int) -> int:
+    """Bytes of a block device."""
+    raw = fcntl.ioctl(descriptor, BLKGETSIZE64, bytes(8))
+    size: int = struct.unpack("Q", raw)[0]
+    return size
