@@ -122,10 +122,10 @@ def is_volume(path: Path) -> bool:
     return mapped(path).startswith(DM_UUID)
 
 
-def find(path: Path) -> Volume:
-    """The volume that `path` leads to, fit to be snapshotted. Raises Refused."""
+def find(path: Path, known: list[Volume]) -> Volume:
+    """The one of the volumes `known` that `path` leads to, fit to be snapshotted. Raises Refused."""
     uuid = mapped(path)
-    for volume in volumes():
+    for volume in known:
         if uuid == volume.id or (not uuid and volume.lv_path == str(path)):
             _fit(volume)
             return volume

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engines.backup.lvm.command import change
-from engines.backup.lvm.kernel import Fill, pool_fill, status
-from engines.backup.lvm.report import Volume, pool_of, volumes
+from engines.backup.lvm.kernel import Fill, pool_fill, snapshot_fill, status
+from engines.backup.lvm.report import DM_UUID, Volume, mapped, pool_of
 from engines.backup.lvm.tag import Owner
 from engines.job.errors import Failed, Refused
 
@@ -109,12 +109,14 @@ def make(of: Room, owner: Owner) -> Snapshot:
 
 
 def _found(of: Room, name: str) -> Snapshot:
-    known = volumes()
-    for volume in known:
-        if (volume.vg_uuid, volume.lv_name) == (of.volume.vg_uuid, name) and volume.device != (-1, -1):
-            pool = _pool_device(pool_of(volume, known)) if of.pool else None
-            return Snapshot(volume.vg_name, name, volume.id, Path(volume.lv_path), volume.device, of, pool)
-    raise Failed(f"{of.volume.vg_name}/{name} is not active", f"see: lvs {of.volume.vg_name}")
+    """What was made, by the kernel's word: another look by LVM would cost another scan of every disk."""
+    path = Path("/dev") / of.volume.vg_name / name
+    uuid = mapped(path)
+    if not uuid.startswith(DM_UUID + of.volume.vg_uuid.replace("-", "")):
+        raise Failed(f"{path} is not there", f"see: lvs {of.volume.vg_name}; dmsetup info -c")
+    number = path.stat().st_rdev
+    pool = _pool_device(of.pool) if of.pool else None
+    return Snapshot(of.volume.vg_name, name, uuid, path, (os.major(number), os.minor(number)), of, pool)
 
 
 def _pool_device(pool: Volume) -> tuple[int, int]:
@@ -129,8 +131,6 @@ def _pool_device(pool: Volume) -> tuple[int, int]:
 
 def fills(snapshot: Snapshot) -> tuple[tuple[str, Fill], ...]:
     """How full it is, by name. Raises OSError where it is gone."""
-    from engines.backup.lvm.kernel import snapshot_fill
-
     if snapshot.pool is None:
         return ((f"snapshot {snapshot} of {snapshot.of.volume}", snapshot_fill(status(snapshot.device))),)
     data, metadata = pool_fill(status(snapshot.pool))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from engines.backup.lvm import sweep, writers
 from engines.backup.lvm.moment import Moment
-from engines.backup.lvm.report import find, volumes
+from engines.backup.lvm.report import Volume, find, volumes
 from engines.backup.lvm.snapshot import MIB, Room, Snapshot, make, remove, room
 from engines.backup.lvm.tag import Owner, mine
 from engines.job.errors import CrashcartError, Failed, Refused, Stopped
@@ -40,10 +40,9 @@ class Taken:
     notes: tuple[str, ...]
 
 
-def rooms(paths: Sequence[Path], size: int = 0) -> tuple[Room, ...]:
+def rooms(paths: Sequence[Path], known: list[Volume], size: int = 0) -> tuple[Room, ...]:
     """What snapshots of these would take, together. Raises Refused."""
-    known = volumes()
-    found = [room(find(path), known, size) for path in paths]
+    found = [room(find(path, known), known, size) for path in paths]
     for group in {one.volume.vg_uuid: one.volume for one in found}.values():
         mates = [one for one in found if one.volume.vg_uuid == group.vg_uuid and one.size]
         needed = sum(one.size for one in mates)
@@ -67,8 +66,8 @@ def rooms(paths: Sequence[Path], size: int = 0) -> tuple[Room, ...]:
 @contextmanager
 def taken(paths: Sequence[Path], wish: Wish, left_behind: Callable[[str], None]) -> Iterator[Taken]:
     """The snapshots, there within the `with`; what could not be removed is told. Raises Refused, Failed."""
-    notes = _swept()
-    wanted = rooms(paths, wish.size)
+    known, notes = _swept()
+    wanted = rooms(paths, known, wish.size)
     made: list[Snapshot] = []
     try:
         consistency, warnings = _make(wanted, wish, mine(wish.run), made)
@@ -85,40 +84,42 @@ def taken(paths: Sequence[Path], wish: Wish, left_behind: Callable[[str], None])
             left_behind(words)
 
 
-def _swept() -> tuple[str, ...]:
-    """Remove what killed runs left, which would eat the room that we need."""
+def _swept() -> tuple[list[Volume], tuple[str, ...]]:
+    """Remove what killed runs left, which would eat the room that we need; the volumes that are there, and words."""
     notes = []
+    known = volumes()
     if woken := sweep.wake():
         notes.append(f"{woken} processes that a killed run had left standing still run again")
-    for orphan in sweep.orphans():
+    found = sweep.orphans(known)
+    for orphan in found:
         trouble = sweep.remove(orphan)
         notes.append(trouble or f"removed what a killed run left: {orphan.words}")
-    return tuple(notes)
+    return volumes() if found else known, tuple(notes)
 
 
 def _make(wanted: tuple[Room, ...], wish: Wish, owner: Owner, made: list[Snapshot]) -> tuple[str, tuple[str, ...]]:
     """Fill `made`; the words for its consistency, and warnings."""
-    devices = [one.volume.device for one in wanted]
+    disks = [Path(one.volume.lv_path) for one in wanted]
     together = len(wanted) > 1
     if not together and wish.agent is None:
         made.append(make(wanted[0], owner))
         return CRASH, ()
-    moment = Moment(writers.processes(devices) if together else (), wish.agent)
+    kernel = writers.in_kernel(disks) if together else []
+    moment = Moment(writers.processes(disks) if together and not kernel else (), wish.agent)
     with moment:
         for one in wanted:
             made.append(make(one, owner))
     warnings = [f"{moment.held.trouble}: the point is crash-consistent, not quiesced"] if moment.held.trouble else []
     if wish.agent and not moment.held.trouble and not moment.quiesced:
         warnings.append("the guest let go of its own freeze before the snapshots were made: they are not quiesced")
-    apart = _apart(moment, devices) if together else ""
+    apart = _apart(moment, kernel) if together else ""
     if apart:
         warnings.append(f"the disks are not of one moment: {apart}")
     return _words(moment, len(wanted), bool(apart)), tuple(warnings)
 
 
-def _apart(moment: Moment, devices: list[tuple[int, int]]) -> str:
+def _apart(moment: Moment, kernel: list[str]) -> str:
     """Why the disks are not of one moment; empty where they are."""
-    kernel = writers.in_kernel(devices)
     if kernel:
         return f"this machine's own kernel writes to them ({kernel[0]})"
     if not moment.released.whole:

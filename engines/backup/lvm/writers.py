@@ -3,29 +3,23 @@
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Iterable
 from pathlib import Path
 
+from engines.backup import open_files
 from engines.job.holder import Holder, boot_id, start_time
 
 
-def processes(devices: Iterable[tuple[int, int]]) -> list[Holder]:
-    """Processes other than this one and those above it that have one of the devices open for writing."""
-    wanted = {os.makedev(*device) for device in devices}
-    spared = _above()
-    found = []
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdigit() and int(folder.name) not in spared and _writes(folder, wanted):
-            pid = int(folder.name)
-            found.append(Holder(pid, start_time(pid), boot_id()))
-    return found
+def processes(disks: Iterable[Path]) -> list[Holder]:
+    """Processes other than this one and those above it that have one of the disks open for writing."""
+    found = {pid for disk in disks for pid in open_files.processes(disk.stat(), writing=True)}
+    return [Holder(pid, start_time(pid), boot_id()) for pid in sorted(found - _above())]
 
 
-def in_kernel(devices: Iterable[tuple[int, int]]) -> list[str]:
-    """What the kernel itself does with the devices, in words: mounts, swap, devices above."""
-    names = {f"{major}:{minor}" for major, minor in devices}
-    numbers = {os.makedev(*device) for device in devices}
+def in_kernel(disks: Iterable[Path]) -> list[str]:
+    """What the kernel itself does with the disks, in words: mounts, swap, devices above."""
+    numbers = {disk.stat().st_rdev for disk in disks}
+    names = {f"{os.major(number)}:{os.minor(number)}" for number in numbers}
     lines = [line.split() for line in Path("/proc/self/mountinfo").read_text().splitlines()]
     found = [f"mounted at {line[4]}" for line in lines if line[2] in names]
     for name in sorted(names):
@@ -50,16 +44,3 @@ def _above() -> set[int]:
             break
         pid = int(text[text.rindex(")") + 2 :].split()[1])
     return chain
-
-
-def _writes(folder: Path, wanted: set[int]) -> bool:
-    try:
-        for entry in os.scandir(folder / "fd"):
-            seen = os.stat(entry.path)  # noqa: PTH116  scandir's own path
-            if stat.S_ISBLK(seen.st_mode) and seen.st_rdev in wanted:
-                flags = int((folder / "fdinfo" / entry.name).read_text().split("flags:")[1].split()[0], 8)
-                if flags & os.O_ACCMODE != os.O_RDONLY:
-                    return True
-    except (OSError, IndexError):
-        return False  # gone, or another user's
-    return False

@@ -1,0 +1,20 @@
+"""One guest for the whole session: booting it takes longer than most scenes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.engines.backup.guest.machine import Guest
+
+SCENES = "tests.engines.backup.guest"
+MIB, GIB = 1 << 20, 1 << 30
+
+
+@pytest.fixture(scope="session")
+def guest(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guest]:
+    folder = tmp_path_factory.mktemp("guest")
+    with Guest(folder, {"vda": GIB, "vdb": GIB, "vdc": 64 * MIB}, warm=(f"{SCENES}.snapshots",)) as booted:
+        booted.call(f"{SCENES}.scenes:prepare")
+        yield booted
