@@ -36,6 +36,7 @@ class KernelThrottle:
         self._lock = threading.Lock()
         self._began: float | None = None
         self._looked = 0.0
+        self._since = 0
         self._before = fetched() or 0
         self._cancel = cancel
 
@@ -46,19 +47,20 @@ class KernelThrottle:
     def take(self, count: int) -> None:
         """See Throttle."""
         self._cancel.check()
-        self._look()
+        self._look(count)
         if self.failed:
             self._reserve.take(count)
 
-    def _look(self) -> None:
+    def _look(self, count: int) -> None:
         with self._lock:
             now = time.monotonic()
+            self._since += count
             if self._began is None:
                 self._began = self._looked = now
                 self._before = fetched() or 0
-            if self.failed or now - self._looked < LOOKS:
+            if self.failed or (now - self._looked < LOOKS and self._since < START):
                 return
-            self._looked = now
+            self._looked, self._since = now, 0
             read = (fetched() or 0) - self._before
             self.failed = read > self.rate * (now - self._began) * SLACK + START
 
