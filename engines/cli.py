@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 Call = Callable[[argparse.Namespace], int]
 
+FAILED = 1
 USAGE = 2
 REFUSED = 3
 
@@ -38,9 +39,19 @@ def main(argv: list[str] | None = None) -> int:
         return USAGE if isinstance(refused, BadParam) else REFUSED
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the interpreter flushes once more at exit
-        return 0
+    except Exception as error:  # noqa: BLE001  no traceback reaches a user; it goes to a file
+        if isinstance(error, BrokenPipeError):
+            return _reader_left()
+        from engines.narrate import crashed
+
+        crashed(error)
+        return FAILED
+
+
+def _reader_left() -> int:
+    """Whoever read stdout has gone: no fault. The interpreter flushes once more at exit, into nothing."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
 
 
 def _parser(first: str) -> argparse.ArgumentParser:

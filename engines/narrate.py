@@ -6,10 +6,11 @@ import getpass
 import sys
 import threading
 import time
+import traceback
 from pathlib import Path
 from typing import TextIO
 
-from engines.job import answers
+from engines.job import answers, runs
 from engines.job.contract import (
     Answered,
     AnyEvent,
@@ -52,6 +53,19 @@ def refuse(error: Refused) -> None:
     """Why not, and what helps."""
     say(f"crashcart: {one_line(error.why)}")
     say(f"  what helps: {one_line(error.what_helps)}")
+
+
+def crashed(error: Exception) -> None:
+    """A fault of our own, in one line; its traceback goes to a file."""
+    say(f"crashcart: unexpected: {one_line(f'{type(error).__name__}: {error}')}")
+    where = runs.home().parent / "crash.txt"
+    try:
+        where.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        runs.write_whole(where, "".join(traceback.format_exception(error)).encode())
+    except OSError:
+        say("  what helps: this is a fault of crashcart; send this line and the command")
+    else:
+        say(f"  what helps: this is a fault of crashcart; send {where}")
 
 
 def plan_text(plan: Plan) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import os
+import time
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import ClassVar
 
 from textual import on, work
-from textual.app import App, SystemCommand
+from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
 from textual.filter import LineFilter, Monochrome, NoColor
 from textual.screen import Screen
@@ -21,7 +23,9 @@ from tui.ascii import AsciiFilter
 from tui.console import Terminal
 from tui.draft import Draft
 from tui.frame import Frame, attach, walk
+from tui.keyboard import Typist
 from tui.pages.page import Page
+from tui.pages.result import report_line
 from tui.pages.run import RunPage
 from tui.screens.history import History
 from tui.screens.home import Home
@@ -31,29 +35,26 @@ from tui.widgets.menu import Row
 from tui.wizard import Wizard
 
 HELP = """\
-Everything is done by keyboard, with the same keys on every page.
+The same keys work on every page, and a mouse is never needed.
 
-  Enter          next field; on the last field, the next page.
-                 Enter alone never starts a run.
-  Tab            completes a path; elsewhere goes to the next field
-  Up, Down       move; Space picks or changes
-  ^n             next page; on the review, start
-  Esc or ^o      back; nothing is lost, nothing is touched
-  ^x             stop a run, or stop looking
-  ^c             quit; a run goes on without the screen
-  ^t             plain (ASCII, 16 colours) or rich screen, remembered
-                 for this terminal
-  ^l             draw the screen anew
-  ^p             jump to a task, the history or the last report
+  Enter        next field; on the last one, next page. It starts nothing.
+  Up, Down     move; Space picks or changes; Tab completes a path
+  ^n           next page; on the review: start
+  Esc or ^o    back; nothing typed is lost, nothing is touched
+  ^x           stop a run, or stop looking
+  ^c           quit; a run goes on without the screen
+  ^t           plain or rich screen, remembered for this terminal
+  ^l           draw the screen anew
+  ^p           jump to a task, the history or the last report
 
 [x] is done, [>] is where you are, [ ] is to come, ! is a warning.
 
-A run is a process of its own: a closed laptop, a dropped line or a
-killed screen does not touch it. crashcart attach RUN shows it again.
+A run is a process of its own: a closed laptop, a dropped line or a killed
+screen does not touch it. crashcart attach RUN shows it again.
 """
 
 
-class Suite(App[str]):
+class Suite(Typist[str]):
     """The crash cart. Exits with the words to leave on the terminal."""
 
     TITLE = "crashcart"
@@ -67,8 +68,17 @@ class Suite(App[str]):
         Binding("ctrl+l", "redraw", "Draw anew", show=False),
     ]
 
-    def __init__(self, wizards: Sequence[Wizard], terminal: Terminal | None = None, attach_to: str = "") -> None:
+    def __init__(
+        self,
+        wizards: Sequence[Wizard],
+        terminal: Terminal | None = None,
+        attach_to: str = "",
+        host: str = "",
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self.terminal = terminal or Terminal()
+        self.host = host or os.uname().nodename
+        self.clock = clock
         super().__init__()
         self.wizards = {wizard.task: wizard for wizard in wizards}
         self.attach_to = attach_to
@@ -91,7 +101,7 @@ class Suite(App[str]):
             Row(f"{wizard.task:<15} {wizard.title}", f"task:{wizard.task}", wizard.why)
             for wizard in self.wizards.values()
         ]
-        words = self.terminal.words()
+        words = f"{self.host} | {self.terminal.words()}"
         if self.terminal.size_guessed:
             words += f" | size unknown, {self.size.width}x{self.size.height} assumed (stty rows R cols C)"
         self.push_screen(Home(tasks, words))
@@ -147,7 +157,7 @@ class Suite(App[str]):
 
     def read_report(self, run: runs.Run) -> None:
         """The report as Markdown."""
-        self.push_screen(Text(run.id, lambda: report.markdown(report.gather(run)), f"Report: {run.report}"))
+        self.push_screen(Text(run.id, lambda: report.markdown(report.gather(run)), report_line(run)))
 
     @on(Page.ReadReport)
     def _read(self, event: Page.ReadReport) -> None:
@@ -174,12 +184,15 @@ class Suite(App[str]):
         while run.info().mode != "do":  # what is taken up or back is always the run that had the plan
             run = runs.find(run.info().earlier)
         info, plan = run.info(), run.plan()
-        word = Path(info.target).name or info.target
         words = one_line(f"{info.task} {info.target}") + (
             f"\n\n{one_line(plan.undo)}" if plan and mode == "undo" else ""
         )
         title = "Take this run back" if mode == "undo" else "Resume this run"
-        if not await self.push_screen_wait(TypedWord(title, words, word)):
+        word = Path(info.target).name if mode == "undo" else plan.confirm if plan else ""
+        asked = (
+            TypedWord(title, words, word) if word else Choosing(title, words, [Row("Not now", "-"), Row(title, mode)])
+        )
+        if await self.push_screen_wait(asked) in ("", "-"):
             return
         worker = self._begin(run, mode)
         try:

@@ -67,7 +67,10 @@ class Terminal:
 
 
 def _speaks_utf8(env: Mapping[str, str]) -> bool:
-    locale = env.get("LC_ALL") or env.get("LC_CTYPE") or env.get("LANG") or ""
+    ctype = env.get("LC_CTYPE", "")
+    if ctype == "C.UTF-8" and env.get("LANG", "C") in ("", "C", "POSIX"):
+        ctype = ""  # Python sets this itself where the locale is C, and says nothing of the terminal by it
+    locale = env.get("LC_ALL") or ctype or env.get("LANG") or ""
     return locale.lower().replace("-", "").endswith("utf8")
 
 

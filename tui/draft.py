@@ -71,7 +71,7 @@ def typed(declared: Field, raw: Raw | None) -> Any:
         return Secret(str(raw))
     if declared.shape == "list" and isinstance(raw, str):
         return convert_one(declared, parts(raw))
-    if declared.kind in ("file", "folder", "output") and isinstance(raw, str):
+    if isinstance(raw, str) and (declared.shape in ("int", "float") or declared.kind in ("file", "folder", "output")):
         raw = raw.strip()
     return convert_one(declared, raw)
 
@@ -87,5 +87,12 @@ def shown(declared: Field, value: Any) -> Raw:
     if declared.shape == "flag":
         return bool(value)
     if declared.shape == "list":
-        return ", ".join(f'"{item}"' if "," in item or '"' in item else item for item in map(str, value or ()))
+        return ", ".join(quoted(str(item)) for item in value or ())
     return "" if value is None or declared.shape == "secret" else str(value)
+
+
+def quoted(item: str) -> str:
+    """One item of a list as `parts` reads it."""
+    if "," not in item and '"' not in item:
+        return item
+    return '"' + item.replace('"', '""') + '"'

@@ -79,6 +79,8 @@ class Frame(Screen[None]):
 
     @on(Page.Turn)
     def _turn(self, event: Page.Turn) -> None:
+        if event.page is not self.page:
+            return
         if self.at + event.by < 0:
             self._leave()
         else:

@@ -50,7 +50,7 @@ class Story:
     stages: list[Stage] = field(default_factory=list)
     progress: Progress | None = None
     first: tuple[float, int] = (0.0, 0)
-    at: float = 0.0
+    at: float = 0.0  # Unix time of the last progress
     log: deque[str] = field(default_factory=lambda: deque(maxlen=TAIL))
     warnings: list[str] = field(default_factory=list)
     question: Asked | None = None
@@ -58,7 +58,6 @@ class Story:
 
     def tell(self, entry: Entry) -> None:
         """Take in the next entry."""
-        self.at = entry.at
         match entry.event:
             case Started(steps=steps):
                 self.stages = [Stage(step) for step in steps]
@@ -98,7 +97,7 @@ class Story:
     def _progress(self, progress: Progress, at: float) -> None:
         if self.progress is None or progress.total != self.progress.total:
             self.first = (at, progress.done)
-        self.progress = progress
+        self.progress, self.at = progress, at
 
     def now(self) -> Stage | None:
         """The step at work."""

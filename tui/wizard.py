@@ -24,19 +24,16 @@ class Form:
 class Wizard:
     """The forms of a task, in the order they are filled in; review, run and result follow by themselves.
 
-    task: the job file's `task`. live: the run page, for a task whose readings deserve more than a log;
-    a subclass of RunPage overrides `measured`, which gets every Measured event of the run.
+    task: the job file's `task`. title: its line on the home screen, where the task package's own will not do.
+    live: the run page, for a task whose readings deserve more than a log; a subclass of RunPage overrides
+    `measured`, which gets every Measured event of the run.
     """
 
-    def __init__(self, task: str, *forms: Form, live: type[RunPage] = RunPage) -> None:
+    def __init__(self, task: str, *forms: Form, title: str = "", live: type[RunPage] = RunPage) -> None:
         self.task = task
+        self.title = title or tasks.TASKS[task].title
         self.forms = forms
         self.live = live
-
-    @property
-    def title(self) -> str:
-        """The task's title, without loading its engine."""
-        return tasks.TASKS[self.task].title
 
     @property
     def why(self) -> str:

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from wizards.biosiso import WIZARD as BIOSISO
+from wizards.biosiso import BUILD, INSERT
 
-WIZARDS = (BIOSISO,)
+WIZARDS = (BUILD, INSERT)

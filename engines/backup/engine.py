@@ -5,9 +5,13 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from engines.backup import listing
+from engines.backup.gc import Gc
 from engines.backup.init import Init
-from engines.backup.repository import Repository, RepoParams
+from engines.backup.prune import Prune
+from engines.backup.repository import RepoParams, Repository
+from engines.backup.restore import Restore
 from engines.backup.run import Run
+from engines.backup.verify import Verify
 from engines.job.contract import Engine, Look
 from engines.job.params import param
 
@@ -22,5 +26,5 @@ def _listed(params: ListParams) -> listing.Listed:
     return listing.listed(Repository.of(params), params.only)
 
 
-ENGINES: tuple[Engine[Any], ...] = (Run(), Init())
+ENGINES: tuple[Engine[Any], ...] = (Run(), Init(), Restore(), Verify(), Prune(), Gc())
 LOOKS = (Look("list", "the restore points of a repository", ListParams, _listed, listing.table),)

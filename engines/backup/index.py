@@ -130,7 +130,7 @@ class Index:
 
     def length(self) -> int:
         """Entries, those of duplicates counted too."""
-        return len(self._tail) + len(self._others) + sum(found.count for found in self._segments)
+        return len(self._tail) + len(self._others) + sum(int(found.count) for found in self._segments)
 
     @property
     def segments(self) -> list[Segment]:

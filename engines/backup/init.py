@@ -55,7 +55,7 @@ class Init:
         """See Engine."""
         return params.repo if "://" in params.repo else name_identity(Path(params.repo))
 
-    def plan(self, params: InitParams, cancel: Cancel) -> Plan:
+    def plan(self, params: InitParams, cancel: Cancel) -> Plan:  # noqa: ARG002  nothing here takes long
         """See Engine."""
         store = open_store(params.repo)
         if any(True for folder in (*FOLDERS, "") for _ in store.names(folder or ".")):
@@ -110,7 +110,7 @@ class Init:
         yield StepEnded(step="make")
         yield Finished(summary=f"repository {plan.params['repo']} is ready", result={"id": made.id}, then=_then(plan))
 
-    def undo(self, plan: Plan, context: Context) -> Events:
+    def undo(self, plan: Plan, context: Context) -> Events:  # noqa: ARG002  the plan says it all
         """See Engine."""
         store = open_store(plan.params["repo"])
         yield StepStarted(step="make")
@@ -130,7 +130,7 @@ def _lock(params: InitParams) -> str:
 
 
 def _then(plan: Plan) -> tuple[str, ...]:
-    keep = ()
+    keep: tuple[str, ...] = ()
     if plan.params["key_file"]:
         keep = (f"keep a copy of {plan.params['key_file']} elsewhere: without it nothing can be restored",)
     return (*keep, f"back up: crashcart backup run SOURCE --repo {plan.params['repo']} --vm NAME")

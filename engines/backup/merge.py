@@ -5,6 +5,7 @@ from __future__ import annotations
 import mmap
 import os
 from collections.abc import Collection
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from engines.backup import segment
@@ -49,7 +50,7 @@ def _build(path: Any, repository: bytes, segments: list[Segment], packs: list[by
     with path.open("xb") as keys, path.with_name(path.name + ".e").open("x+b") as entries:
         path.with_name(path.name + ".e").unlink()
         keys.write(bytes(segment.SIZE) + b"".join(packs))
-        for low, high in _ranges(segments, most):
+        for low, high in _ranges(most):
             joined = _joined(segments, numbers, low, high)
             keys.write(np.ascontiguousarray(joined["id"]).view("<u8").reshape(-1, 4)[:, 0].tobytes())
             entries.write(joined.tobytes())
@@ -69,11 +70,11 @@ def _numbers(found: Segment, packs: list[bytes]) -> np.ndarray[Any, Any]:
     return np.array([known.get(pack, -1) for pack in found.packs] or [-1], dtype=np.int64)
 
 
-def _ranges(segments: list[Segment], most: int) -> list[tuple[int, int]]:
+def _ranges(most: int) -> list[tuple[int, int]]:
     """Ranges of keys [low, high) with about RANGE entries each; ids are evenly spread."""
     parts = max(1, -(-most // RANGE))
     edges = [(part << 64) // parts for part in range(parts)] + [1 << 64]
-    return list(zip(edges, edges[1:], strict=False))
+    return list(pairwise(edges))
 
 
 def _joined(segments: list[Segment], numbers: list[Any], low: int, high: int) -> np.ndarray[Any, Any]:

@@ -66,7 +66,10 @@ class Order:
                     yield Piece(work, start, end - start, sample=data is None)
 
     def _pieces(self, first: int, last: int) -> list[tuple[int, int, bool | None]]:
-        """(first, last, data) of blocks; data is None for a sample of what a hint calls unchanged. What is not named keeps its ids."""
+        """(first, last, data) of blocks; data is None for a sample of what a hint calls unchanged.
+
+        What is not named keeps its ids.
+        """
         wanted = self._groups(self.source.extents(first * self.block, last * self.block))
         if self.hints is None:
             return [(at, min(at + PIECE, last), at // PIECE in wanted) for at in range(first, last, PIECE)]

@@ -74,9 +74,7 @@ def parse_front(raw: bytes, where: str, repository: bytes) -> tuple[bytes, bytes
 class OpenPack:
     """A pack that is being written."""
 
-    def __init__(
-        self, store: Store, pack: bytes, session: bytes, appender: Appender, places: list[Place] | None = None
-    ) -> None:
+    def __init__(self, pack: bytes, session: bytes, appender: Appender, places: list[Place] | None = None) -> None:
         self.pack = pack
         self.places = places or []
         self._file = appender
@@ -87,7 +85,7 @@ class OpenPack:
         """Start an empty one."""
         appender = store.append(part_name(session, pack))
         appender.write([front(repository, pack, session)])
-        return cls(store, pack, session, appender)
+        return cls(pack, session, appender)
 
     @property
     def size(self) -> int:
@@ -189,6 +187,6 @@ def recover(store: Store, part: str, repository: bytes, session: bytes) -> list[
         store.delete(mine)
         return []
     last = places[-1]
-    opened = OpenPack(store, pack, session, store.append(mine, last.offset + last.size), places)
+    opened = OpenPack(pack, session, store.append(mine, last.offset + last.size), places)
     opened.seal()
     return places

@@ -1,9 +1,8 @@
-"""Reads a disk once with a few threads, finds what changed, and has that stored: no queue, no copy of what did not change."""
+"""Reads a disk once with a few threads and has stored what changed: no queue, no copy of what did not."""
 
 from __future__ import annotations
 
 import mmap
-import os
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from dataclasses import dataclass
 import xxhash
 
 from engines.backup import record
+from engines.backup.crew import hands
 from engines.backup.errors import Damaged, Missing
 from engines.backup.keys import ZERO
 from engines.backup.order import PIECE, Hole, MapWork, Order, Piece
@@ -20,8 +20,6 @@ from engines.backup.repository import Repository
 from engines.backup.sources import Source
 from engines.backup.throttle import Throttle
 from engines.backup.writer import Writer, no_room
-
-THREADS = 4  # more than these only wait for the disk
 
 
 @dataclass
@@ -81,7 +79,7 @@ class Reading:
 
     def start(self) -> None:
         """Begin reading in threads of its own."""
-        self._live = max(2, min(os.cpu_count() or 2, THREADS))
+        self._live = hands()
         self._threads = [threading.Thread(target=self._work, daemon=True) for _ in range(self._live)]
         for thread in self._threads:
             thread.start()

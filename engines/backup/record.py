@@ -100,10 +100,7 @@ class Codec(threading.local):
 
     def decode(self, header: Header, payload: bytes | memoryview, where: str) -> bytes | memoryview:
         """The content, proven to be what its id names. Raises Damaged, naming `where`."""
-        import xxhash
-
-        if len(payload) != header.stored or xxhash.xxh3_64_intdigest(payload) != header.check:
-            raise Damaged(where, "the record's payload does not fit its check")
+        self.check(header, payload, where)
         if header.cipher != self._cipher:
             raise Damaged(where, "the record has another cipher than the repository")
         if self._aead is not None:
@@ -112,6 +109,13 @@ class Codec(threading.local):
         if self.id(header.kind, content) != header.id:
             raise Damaged(where, "the record's content is not what its id names")
         return content
+
+    def check(self, header: Header, payload: bytes | memoryview, where: str) -> None:
+        """Raise Damaged where the payload is not as it was stored."""
+        import xxhash
+
+        if len(payload) != header.stored or xxhash.xxh3_64_intdigest(payload) != header.check:
+            raise Damaged(where, "the record's payload does not fit its check")
 
     def _decrypt(self, header: Header, payload: bytes | memoryview, where: str) -> bytes:
         from cryptography.exceptions import InvalidTag

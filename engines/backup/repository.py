@@ -154,6 +154,13 @@ class Repository(Glance):
             raise Damaged(path, f"it holds {found.name}")
         return found
 
+    def point_id(self, name: PointName, folder: str = "points") -> bytes:
+        """The id of the point's record. Raises Damaged, FileNotFoundError."""
+        header = record.parse(self.store.read(name.path(folder), 0, record.SIZE))
+        if header is None:
+            raise Damaged(name.path(folder), "it is no point")
+        return header.id
+
     def every(self, folder: str = "points") -> Iterator[tuple[PointName, Point | Damaged]]:
         """Every point, or what is wrong with it."""
         for name in self.names(folder):

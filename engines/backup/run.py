@@ -14,7 +14,7 @@ from engines.backup.index import Index
 from engines.backup.point import Figures, Head, Point, block_count, root
 from engines.backup.positions import Positions
 from engines.backup.reading import Reading
-from engines.backup.repository import Repository, RepoParams, where
+from engines.backup.repository import RepoParams, Repository, where
 from engines.backup.sessions import Presence
 from engines.backup.sources import Format, Source, open_source
 from engines.backup.unlocking import opened
@@ -76,7 +76,7 @@ class Run:
         identity = place if "://" in place else content_identity(Path(place))
         return f"backup {identity} {params.vm}/{params.disk}"
 
-    def plan(self, params: RunParams, cancel: Cancel) -> Plan:
+    def plan(self, params: RunParams, cancel: Cancel) -> Plan:  # noqa: ARG002  nothing here takes long
         """See Engine."""
         throttle.parse(params.limit)
         repository = Repository.glance(where(params))

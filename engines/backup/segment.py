@@ -46,7 +46,9 @@ class Segment:
         raw = self._map[:SIZE]
         if xxhash.xxh3_64_intdigest(raw[:56]) != int.from_bytes(raw[56:], "little"):
             raise Damaged(self.name, "its header does not fit its check")
-        magic, owner, packs, zero, self.count, self.check, zeros = HEADER.unpack(raw[:56])
+        magic, owner, packs, zero, count, check, zeros = HEADER.unpack(raw[:56])
+        self.count: int = count
+        self.check: int = check
         if magic != MAGIC or owner != repository or zero or zeros:
             raise Damaged(self.name, "it is no index of this repository")
         self._keys_at = SIZE + packs * 16
@@ -57,7 +59,7 @@ class Segment:
         if size - SIZE <= CHECKED and not self.whole():
             raise Damaged(self.name, "its body does not fit its check")
         self._view = memoryview(self._map)
-        self._keys: memoryview[int] = self._view[self._keys_at : self._entries_at].cast("Q")  # type: ignore[assignment]  # cast's stub forgets int
+        self._keys: memoryview[int] = self._view[self._keys_at : self._entries_at].cast("Q")
 
     def whole(self) -> bool:
         """Whether the body fits its check."""
@@ -67,7 +69,7 @@ class Segment:
         with memoryview(self._map) as view:
             for at in range(SIZE, len(view), CHECKED):
                 hasher.update(view[at : at + CHECKED])
-        return hasher.intdigest() == self.check
+        return int(hasher.intdigest()) == self.check
 
     def find(self, name: bytes) -> Iterator[Place]:
         """Every place of the record with that id."""
@@ -89,6 +91,15 @@ class Segment:
         if stored > length + record.OVERHEAD:
             raise Damaged(self.name, f"its entry {at} is out of bounds")
         return Place(name, self.packs[pack], offset, stored, length, kind, codec, cipher)
+
+    def of(self, pack: bytes) -> list[Place]:
+        """All places in one pack, by offset."""
+        if pack not in self.packs:
+            return []
+        import numpy as np
+
+        rows = np.flatnonzero(self.entries()["pack"] == self.packs.index(pack))
+        return sorted((self.place(int(row)) for row in rows), key=lambda place: place.offset)
 
     def keys(self) -> np.ndarray[Any, Any]:
         """The 8-byte prefixes, ascending, as a mapped array of u64."""

@@ -54,7 +54,7 @@ class Store(Protocol):
         ...
 
     def names(self, folder: str) -> Iterator[str]:
-        """Every file below `folder`, as full names; nothing where there is no such folder. Temporary files are left out."""
+        """Every file below `folder`, as full names, temporary files left out; nothing where there is no such folder."""
         ...
 
     def put(self, name: str, content: Bytes, *, new: bool = False, durable: bool = True) -> None:

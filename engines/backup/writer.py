@@ -19,7 +19,8 @@ Content = bytes | bytearray | memoryview
 class Writer:
     """The one writer of a session; its methods may be called from several threads.
 
-    written: bytes of the records that it stored. packs: those it sealed. used: packs in which it found what it need not store.
+    written: bytes of the records that it stored. packs: those it sealed.
+    used: packs in which it found what it need not store.
     """
 
     def __init__(self, repository: Repository, presence: Presence) -> None:

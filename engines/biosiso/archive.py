@@ -63,6 +63,8 @@ def _hashed(name: str, source: Source, dated: float, check: Callable[[], None]) 
 
 
 def _of_zip(path: Path) -> list[tuple[str, Source, float]]:
+    if path.stat().st_size > MOST_BYTES:
+        raise Refused(f"{path} has {path.stat().st_size} bytes, allowed are {MOST_BYTES}", "name the BIOS zip")
     try:
         with ZipFile(path) as archive:
             infos = [info for info in archive.infolist() if not info.is_dir()]

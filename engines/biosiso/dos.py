@@ -48,18 +48,21 @@ class Dos(msgspec.Struct, frozen=True, kw_only=True):
         return {"builder": "FreeDOS from an FDOEMCD.builder folder", "floppy": "FreeDOS floppy image"}[self.kind]
 
 
-def read(path: Path, check: Callable[[], None] = nothing) -> Dos:
-    """The DOS at `path`: a folder of FDOEMCD.builder, or a floppy image. Raises Refused with where to get one."""
+def read(path: Path, check: Callable[[], None] = nothing, *, from_cd: bool = True) -> Dos:
+    """The DOS at `path`: a folder of FDOEMCD.builder, or a floppy image. Raises Refused with where to get one.
+
+    from_cd: it must be able to read the CD that it was booted from.
+    """
     path = path.resolve()
     if path.is_dir():
         image = _builder_image(path)
-        dos = _judge(path, image, "builder", check)
+        dos = _judge(path, image, "builder", check, from_cd)
         others = _unused(path)
         warned = (f"not taken from its CDROOT: {', '.join(others)}; put them on the disc with --add",) if others else ()
         return msgspec.structs.replace(dos, warnings=(*dos.warnings, *warned))
     if not path.is_file():
         raise Refused(f"DOS {path} does not exist", GET)
-    return _judge(path, path, "floppy", check)
+    return _judge(path, path, "floppy", check, from_cd)
 
 
 def _builder_image(folder: Path) -> Path:
@@ -96,7 +99,9 @@ def _unused(folder: Path) -> list[str]:
     return sorted(entry.name for entry in root.iterdir() if entry.name.lower() not in own)[:10] if root else []
 
 
-def _judge(path: Path, image: Path, kind: Literal["builder", "floppy"], check: Callable[[], None]) -> Dos:
+def _judge(
+    path: Path, image: Path, kind: Literal["builder", "floppy"], check: Callable[[], None], from_cd: bool
+) -> Dos:
     try:
         with image.open("rb") as stream:
             content = stream.read(max(FLOPPIES) + 1)
@@ -123,7 +128,7 @@ def _judge(path: Path, image: Path, kind: Literal["builder", "floppy"], check: C
         size=size,
         sha256=sha256,
         files=tuple(files),
-        warnings=_drivers(image, files),
+        warnings=_drivers(image, files) if from_cd else (),
     )
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
+from contextlib import closing
 from pathlib import Path
 from typing import Any, ClassVar
 
 import msgspec
 
-from engines.biosiso import firmware, iso, place, review, verify
+from engines.biosiso import boottest, firmware, iso, making, place, review, verify
+from engines.biosiso.insert import Insert
+from engines.biosiso.making import Detail
 from engines.biosiso.order import BuildParams
 from engines.job.contract import (
     Cancel,
@@ -32,6 +35,7 @@ THEN = (
     "take AC off for a minute afterwards: pull the cord, a reset is not enough",
     "power on, enter Setup, load defaults, save",
 )
+REHEARSED = ("name a FreeDOS as DOS and build it again: this disc cannot flash", *THEN)
 
 
 class Build:
@@ -53,34 +57,45 @@ class Build:
 
     def execute(self, plan: Plan, context: Context) -> Events:
         """Write, verify, boot, place; until the last step nothing is at the output that was not there."""
-        detail = msgspec.convert(plan.detail, review.Detail)
+        detail = msgspec.convert(plan.detail, Detail)
         output = Path(detail.output)
         partial = place.partial(output, context.folder.name)
         if place.identity(output) != detail.was:
             raise Refused(f"{output} changed since the review", "review again")
         place.reserve(context.folder)
         try:
+            swept = [Log(text=f"removed {name}, left by a run that was killed") for name in place.sweep(output)]
+            if detail.volume:
+                yield StepStarted(step="image")
+                yield from _told(making.fat_volume(detail, partial))
+                yield StepEnded(step="image")
             yield StepStarted(step="write")
-            yield from (Log(text=f"removed {name}, left by a run that was killed") for name in place.sweep(output))
-            yield from _told(iso.write(detail.disc, partial))
+            yield from swept
+            disc = making.with_volume(detail, partial)
+            yield from _told(iso.write(disc, partial))
             yield StepEnded(step="write")
             yield StepStarted(step="verify")
-            yield from _told(verify.verify(detail.disc, partial))
+            yield from _told(verify.verify(disc, partial))
             sha256 = place.sha256_of(partial)
             yield StepEnded(step="verify")
-            sections: tuple[Section, ...] = ()
+            trial = boottest.Trial(detail, partial, context.folder, context.cancel.check)
+            if detail.boot_test:
+                yield StepStarted(step="boot")
+                yield from boottest.run(trial)
+                yield StepEnded(step="boot")
             yield StepStarted(step="place")
             placed = place.put(output, context.folder.name, context.folder, sha256, detail.was)
             yield StepEnded(step="place")
-            yield _finished(detail, placed, sections)
+            yield _finished(detail, placed, tuple(trial.sections))
         finally:
             partial.unlink(missing_ok=True)
+            making.image_beside(partial).unlink(missing_ok=True)
 
     def resume(self, plan: Plan, context: Context) -> Events:
         """Do the stored plan anew, unless the killed run had put its disc in place already."""
         placed = place.recorded(context.earlier)
         if placed and place.is_in_place(placed):
-            detail = msgspec.convert(plan.detail, review.Detail)
+            detail = msgspec.convert(plan.detail, Detail)
             place.reserve(context.folder)
             place.record(context.folder, placed)
             for step in plan.steps:
@@ -92,7 +107,7 @@ class Build:
 
     def undo(self, plan: Plan, context: Context) -> Events:
         """Put back what was at the output. Raises Refused where it changed since."""
-        detail = msgspec.convert(plan.detail, review.Detail)
+        detail = msgspec.convert(plan.detail, Detail)
         placed = place.recorded(context.earlier)
         yield StepStarted(step="undo")
         swept = place.sweep(Path(detail.output))
@@ -102,14 +117,16 @@ class Build:
         yield Finished(summary=said, result={"output": detail.output})
 
 
-def _told(pairs: Iterator[tuple[int, int]]) -> Events:
-    for done, total in pairs:
-        yield Progress(done=done, total=total)
+def _told(pairs: Generator[tuple[int, int], None, None]) -> Events:
+    """Progress of work that must have ended, its threads and files with it, before a stop goes on."""
+    with closing(pairs):
+        for done, total in pairs:
+            yield Progress(done=done, total=total)
 
 
-def _finished(detail: review.Detail, placed: place.Placed, sections: tuple[Section, ...]) -> Finished:
+def _finished(detail: Detail, placed: place.Placed, sections: tuple[Section, ...]) -> Finished:
     output = Path(placed.output)
-    manifest = next(entry for entry in detail.disc.entries if entry.disc == "MANIFEST.TXT").source.text
+    manifest = detail.entry("MANIFEST.TXT").source.text
     result: dict[str, Any] = {
         "output": placed.output,
         "sha256": placed.sha256,
@@ -118,14 +135,20 @@ def _finished(detail: review.Detail, placed: place.Placed, sections: tuple[Secti
     }
     result |= {"before": placed.before} if placed.before else {}
     return Finished(
-        summary=f"{output.name} is ready: boot it and type AMI2 {detail.rom}",
+        summary=_summary(output, detail),
         result=result,
         sections=(*sections, Section(title="Manifest", text=manifest.replace("\r\n", "\n"))),
-        then=THEN,
+        then=REHEARSED if detail.dos_kind == "probe" else THEN,
     )
 
 
-ENGINES = (Build(),)
+def _summary(output: Path, detail: Detail) -> str:
+    if detail.dos_kind == "probe":
+        return f"{output.name} is rehearsed: its DOS is the boot probe, which flashes nothing"
+    return f"{output.name} is ready: boot it and type AMI2 {detail.rom}"
+
+
+ENGINES = (Build(), Insert())
 LOOKS = (
     Look(
         verb="inspect",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ import msgspec
 
 SECTOR = 512
 DEEPEST = 4
+FOLDER_LARGEST = 256 * 1024  # bytes of one folder's table
 MOST_ENTRIES = 4096
 VOLUME_ID, FOLDER, LONG_NAME = 0x08, 0x10, 0x0F
 FAT12_CLUSTERS, FAT16_CLUSTERS = 4085, 65525  # fewer than these, by the specification
@@ -29,12 +31,11 @@ class FatFile(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class Volume:
-    """A volume held in memory (floppies; at most a few MB)."""
+    """A volume; every position in bytes from the image's beginning."""
 
-    image: bytes
+    image: bytes | mmap.mmap
     sectors_per_cluster: int
     fat_start: int
-    fat_bytes: int
     root_start: int
     root_entries: int
     data_start: int
@@ -51,7 +52,7 @@ class Volume:
         for name, attributes, cluster, size in _entries(table):
             if attributes & FOLDER:
                 if depth < DEEPEST and cluster >= 2:
-                    self._gather(self._chain(cluster, len(self.image)), f"{prefix}{name}/", depth + 1, found)
+                    self._gather(b"".join(self._chain(cluster, FOLDER_LARGEST)), f"{prefix}{name}/", depth + 1, found)
             else:
                 found.append(FatFile(prefix + name, size, cluster))
             if len(found) > MOST_ENTRIES:
@@ -61,23 +62,27 @@ class Volume:
         """A file's content. Raises NoFat where its clusters do not hold its size."""
         if file.size > len(self.image):
             raise NoFat(f"{file.path} claims {file.size} bytes, more than the volume")
-        content = self._chain(file.cluster, file.size)[: file.size]
-        if len(content) != file.size:
-            raise NoFat(f"{file.path} ends after {len(content)} of {file.size} bytes")
-        return content
+        return b"".join(self.parts(file))
 
-    def _chain(self, cluster: int, limit: int) -> bytes:
+    def parts(self, file: FatFile) -> Iterator[bytes]:
+        """A file's content, a cluster at a time. Raises NoFat where its clusters do not hold its size."""
+        left = file.size
+        for part in self._chain(file.cluster, left):
+            yield part[:left]
+            left -= min(left, len(part))
+        if left:
+            raise NoFat(f"{file.path} ends {left} bytes before its {file.size}")
+
+    def _chain(self, cluster: int, limit: int) -> Iterator[bytes]:
         width = self.sectors_per_cluster * SECTOR
-        parts: list[bytes] = []
         seen: set[int] = set()
-        while 2 <= cluster < self.clusters + 2 and len(parts) * width < limit:
+        while 2 <= cluster < self.clusters + 2 and len(seen) * width < limit:
             if cluster in seen:
                 raise NoFat("its clusters run in a ring")
             seen.add(cluster)
             at = self.data_start + (cluster - 2) * width
-            parts.append(self.image[at : at + width])
+            yield self.image[at : at + width]
             cluster = self._next(cluster)
-        return b"".join(parts)
 
     def _next(self, cluster: int) -> int:
         if self.clusters >= FAT12_CLUSTERS:
@@ -88,27 +93,28 @@ class Volume:
         return pair >> 4 if cluster & 1 else pair & 0xFFF
 
 
-def volume(image: bytes) -> Volume:
-    """The volume that begins at the first byte. Raises NoFat."""
-    if len(image) < SECTOR or image[510:512] != b"\x55\xaa":
+def volume(image: bytes | mmap.mmap, base: int = 0) -> Volume:
+    """The volume that begins at byte `base`. Raises NoFat."""
+    first = image[base : base + SECTOR]
+    if len(first) < SECTOR or first[510:512] != b"\x55\xaa":
         raise NoFat("its first sector has no boot signature")
-    size, per_cluster, reserved, fats, root, small, _, fat_sectors = struct.unpack_from("<HBHBHHBH", image, 11)
-    total = small or struct.unpack_from("<I", image, 32)[0]
+    size, per_cluster, reserved, fats, root, small, _, fat_sectors = struct.unpack_from("<HBHBHHBH", first, 11)
+    total = small or struct.unpack_from("<I", first, 32)[0]
     if size != SECTOR or per_cluster not in (1, 2, 4, 8, 16, 32, 64, 128):
         raise NoFat("its BIOS parameter block has no FAT geometry")
     if not (1 <= fats <= 2 and reserved and fat_sectors and root and root % 16 == 0):
         raise NoFat("its BIOS parameter block has no FAT geometry")
-    root_start = (reserved + fats * fat_sectors) * SECTOR
+    root_start = base + (reserved + fats * fat_sectors) * SECTOR
     data_start = root_start + root * 32
-    clusters = (total * SECTOR - data_start) // (per_cluster * SECTOR)
-    if total * SECTOR > len(image):
-        raise NoFat(f"it claims {total} sectors and has {len(image) // SECTOR}")
+    clusters = (total * SECTOR - data_start + base) // (per_cluster * SECTOR)
+    if base + total * SECTOR > len(image):
+        raise NoFat(f"it claims {total} sectors and has {(len(image) - base) // SECTOR}")
     if not 0 < clusters < FAT16_CLUSTERS:
         raise NoFat("it is no FAT12 or FAT16 volume")
     needed = (clusters + 2) * (2 if clusters >= FAT12_CLUSTERS else 1.5)
     if needed > fat_sectors * SECTOR + SECTOR:
         raise NoFat("its FAT is too short for its clusters")
-    return Volume(image, per_cluster, reserved * SECTOR, fat_sectors * SECTOR, root_start, root, data_start, clusters)
+    return Volume(image, per_cluster, base + reserved * SECTOR, root_start, root, data_start, clusters)
 
 
 def _entries(table: bytes) -> Iterator[tuple[str, int, int, int]]:

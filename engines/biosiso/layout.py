@@ -125,11 +125,11 @@ def _hashed(path: Path, name: str, check: Callable[[], None]) -> Kept:
     return Kept(str(path), name, source, size, sha256)
 
 
-def named(files: list[Kept], kit: Kit) -> list[Entry]:
+def named(files: list[Kept], kit: Kit, reserved: Iterable[str] = ()) -> list[Entry]:
     """Files under their names on the disc, the flasher under AFUDOSU.EXE too. Raises Refused on names alike."""
     is_exe = any(_from_home(member.name, kit.home).upper() == FLASHER for member in kit.members)
-    reserved = [*OWN, *BOOT, CATALOG, *([] if is_exe else [FLASHER])]
-    discs = names.assign({file.label: file.path for file in files}, reserved)
+    ours = [*OWN, *BOOT, CATALOG, *([] if is_exe else [FLASHER]), *reserved]
+    discs = names.assign({file.label: file.path for file in files}, ours)
     entries = [
         Entry(
             disc=discs[file.label],

@@ -26,7 +26,7 @@ def level1(name: str) -> str:
 
 
 def _plain(text: str) -> str:
-    return re.sub(r"[^A-Z0-9_]", "_", text.strip(" ").upper().encode("ascii", "replace").decode())
+    return re.sub(r"[^A-Z0-9_]", "_", text.strip(" ").encode("ascii", "replace").decode().upper())
 
 
 def folder1(name: str) -> str:
@@ -54,11 +54,11 @@ def assign(paths: Mapping[str, str], reserved: Iterable[str]) -> dict[str, str]:
     assigned: dict[str, str] = {}
     for label, path in paths.items():
         disc = disc_path(path)
-        if disc in ours or disc in tops:
-            disc = level1(f"V_{disc}")
-        elif disc.partition("/")[0] in tops:
-            top, _, rest = disc.partition("/")
+        top, _, rest = disc.partition("/")
+        if rest and top in tops:
             disc = f"{folder1('V_' + top)}/{rest}"
+        elif disc in ours or disc in tops:
+            disc = level1(f"V_{disc}")
         _claim_folders(path, disc, folders)
         if disc in taken:
             _refuse(taken[disc], label, disc)

@@ -13,6 +13,7 @@ from engines.job.errors import Failed, Refused
 
 RECORD = "placed.json"
 RESERVED = 4096  # bytes of the record, written with blanks beforehand: a full state disk must not stop the last step
+UNTOUCHED = "nothing was touched; move it away by hand if it is not wanted"
 LONGEST_NAME = 120  # bytes of an output's file name: ours, beside it, are longer, and 255 is the limit
 
 
@@ -22,6 +23,7 @@ class Placed(msgspec.Struct, frozen=True, kw_only=True):
     output: str
     sha256: str
     identity: str
+    was: str = ""
     before: str = ""
 
 
@@ -59,16 +61,23 @@ def _literal(name: str) -> str:
     return glob.escape(name)
 
 
-def put(output: Path, run: str, folder: Path, sha256: str, expected: str) -> Placed:
-    """Rename the disc into place; `expected` is the identity of what is there. Raises Failed, nothing changed."""
-    disc, before = partial(output, run), kept(output, run)
-    if identity(output) != expected:
+def put(output: Path, run: str, folder: Path, sha256: str, was: str) -> Placed:
+    """Rename the disc into place; `was` is the identity of what is there. Raises Failed, nothing changed."""
+    disc = partial(output, run)
+    before = str(kept(output, run)) if was else ""
+    if identity(output) != was:
         raise Failed(f"{output} changed while the disc was made", "look what it is now, and start again")
-    if expected:
-        _keep(output, before)
-    placed = Placed(output=str(output), sha256=sha256, identity=identity(disc), before=str(before) if expected else "")
+    placed = Placed(output=str(output), sha256=sha256, identity=identity(disc), was=was, before=before)
     record(folder, placed)
-    disc.replace(output)
+    try:
+        if before:
+            _keep(output, Path(before))
+        disc.replace(output)
+    except OSError as error:
+        Path(before).unlink(missing_ok=True) if before else None
+        raise Failed(
+            f"{output} cannot be replaced: {error.strerror}", "nothing was changed; name another output"
+        ) from None
     sync_folder(output.parent)
     return placed
 
@@ -147,9 +156,9 @@ def take_back(placed: Placed) -> str:
     """Put back what was there before, or nothing; says what was done. Raises Refused where the output is not ours."""
     output, before = Path(placed.output), Path(placed.before) if placed.before else None
     if not is_in_place(placed):
-        return _not_ours(output, before)
+        return _not_ours(placed)
     if sha256_of(output) != placed.sha256:
-        raise Refused(f"{output} was changed since", "nothing was touched; move it away by hand if it is not wanted")
+        raise Refused(f"{output} was changed since", UNTOUCHED)
     if before is None:
         output.unlink()
         sync_folder(output.parent)
@@ -163,15 +172,12 @@ def take_back(placed: Placed) -> str:
     return f"{output} is back, bit for bit"
 
 
-def _not_ours(output: Path, before: Path | None) -> str:
-    if before and before.exists() and output.exists() and output.samefile(before):
-        before.unlink()
-        return f"{output} is as it was; it had not been replaced"
-    if not identity(output) and before is None:
-        return f"{output} is not there, as before"
-    raise Refused(
-        f"{output} is no longer the disc of that run", "nothing was touched; move it away by hand if it is not wanted"
-    )
+def _not_ours(placed: Placed) -> str:
+    if identity(Path(placed.output)) != placed.was:
+        raise Refused(f"{placed.output} is no longer the disc of that run", UNTOUCHED)
+    if placed.before:
+        Path(placed.before).unlink(missing_ok=True)
+    return f"{placed.output} is as it was: that run had not replaced it"
 
 
 def sha256_of(path: Path) -> str:

@@ -52,8 +52,8 @@ def _date(found: re.Match[str], packed: float) -> tuple[str, str]:
     if not month.isdigit():
         return "", f"year ends in {digit}; month code {month} (October to December) is not vouched for"
     spoken = f"year ends in {digit}, {int(month):02}-{day:02}"
-    if not 1 <= day <= 31:
-        return "", f"{found['day']} is no day of a month"
+    if not 1 <= day <= calendar.monthrange(2000, int(month))[1]:
+        return "", f"{found['day']} is no day of month {month}"
     for year in range(2000 + int(digit), 2100, 10):
         released = calendar.timegm((year, int(month), day, 12, 0, 0))
         if packed and -2 * DAY <= packed - released <= 400 * DAY:

@@ -13,7 +13,7 @@ import msgspec
 
 from engines.job.errors import Failed, Refused
 
-CHUNK = 1024 * 1024  # bytes held at once
+CHUNK = 256 * 1024  # bytes held at once
 SMALL = 1024 * 1024  # bytes; the largest batch file that is converted in memory
 
 
@@ -24,11 +24,12 @@ def nothing() -> None:
 class Source(msgspec.Struct, frozen=True, kw_only=True):
     """One stream of bytes.
 
-    kind: `file` is `path`; `member` is `member` of the zip at `path`; `text` is `text` in ASCII.
+    kind: `file` is `path`; `member` is `member` of the zip at `path`;
+    `floppy` is `member` of the FAT image at `path`; `text` is `text` in ASCII.
     crlf: a batch file whose LF line ends become CRLF.
     """
 
-    kind: Literal["file", "member", "text"]
+    kind: Literal["file", "member", "floppy", "text"]
     path: str = ""
     member: str = ""
     text: str = ""
@@ -48,14 +49,18 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
         try:
             if self.kind == "file":
                 return Path(self.path).open("rb", buffering=0)
+            if self.kind == "floppy":
+                return _on_floppy(self.path, self.member)
             return _member(self.path, self.member)
-        except (OSError, KeyError, RuntimeError) as error:
+        except unreadable() as error:
             raise Failed(f"{self.name} cannot be read: {error}", "put it back and start again") from None
 
     @property
     def name(self) -> str:
         """What errors call it."""
-        return {"file": self.path, "member": f"{self.member} in {self.path}", "text": "a generated text"}[self.kind]
+        if self.kind == "text":
+            return "a generated text"
+        return f"{self.member} in {self.path}" if self.member else self.path
 
     def digest(self, check: Callable[[], None] = nothing) -> tuple[int, str]:
         """(bytes, SHA-256 hex) of everything it gives. Raises Failed, and whatever `check` raises."""
@@ -74,18 +79,34 @@ def _member(path: str, member: str) -> BinaryIO:
     return cast(BinaryIO, opened)
 
 
-def digest(stream: BinaryIO, name: str, check: Callable[[], None] = nothing) -> tuple[int, str]:
-    """(bytes, SHA-256 hex) of a stream from where it stands. Raises Failed, and whatever `check` raises."""
+def unreadable() -> tuple[type[Exception], ...]:
+    """What reading a damaged file, zip or disk raises."""
     import zipfile
     import zlib
 
+    return (OSError, EOFError, ValueError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error)
+
+
+def _on_floppy(path: str, member: str) -> BinaryIO:
+    from engines.biosiso import fat
+
+    try:
+        volume = fat.volume(Path(path).read_bytes())
+        return io.BytesIO(volume.read(next(file for file in volume.files() if file.path == member)))
+    except (fat.NoFat, StopIteration) as error:
+        raise KeyError(f"{member} ({error})") from None
+
+
+def digest(stream: BinaryIO, name: str, check: Callable[[], None] = nothing) -> tuple[int, str]:
+    """(bytes, SHA-256 hex) of a stream from where it stands. Raises Failed, and whatever `check` raises."""
     found, size = hashlib.sha256(), 0
     try:
-        while part := stream.read(CHUNK):
+        buffer = memoryview(bytearray(CHUNK))
+        while read := stream.readinto(buffer):  # type: ignore[attr-defined]  # every stream here is an io one
             check()
-            found.update(part)
-            size += len(part)
-    except (OSError, EOFError, zipfile.BadZipFile, zlib.error, ValueError, NotImplementedError) as error:
+            found.update(buffer[:read])
+            size += read
+    except unreadable() as error:
         raise Failed(f"{name} cannot be read: {error}", "fetch it again from where it came") from None
     return size, found.hexdigest()
 
@@ -107,6 +128,8 @@ def walk(folder: Path, limit: int) -> list[tuple[str, Path]]:
         folders.sort()
         for name in sorted(names) + [name for name in folders if (Path(top) / name).is_symlink()]:
             path = Path(top) / name
+            if not name.isprintable():
+                raise Refused(f"{top} holds the name {name!a}", "rename it: control characters cannot be shown")
             if path.is_symlink() or not path.is_file():
                 raise Refused(f"{path} is no plain file", "replace it by the file itself")
             found.append((path.relative_to(folder).as_posix(), path))

@@ -71,7 +71,7 @@ def autorun_bat(told: Told) -> str:
     return dos_text(["@ECHO OFF", *(f"ECHO {echoed(line)[: WIDTH - 1]}" if line else "ECHO." for line in said)])
 
 
-def isolinux_cfg() -> str:
+def isolinux_cfg(image: str = "btdsk.img", append: str = "") -> str:
     """Boots the DOS image at once: without an own file the stock one would fall through to the hard disk."""
     return dos_text(
         [
@@ -80,9 +80,28 @@ def isolinux_cfg() -> str:
             "timeout 1",
             "label dos",
             "  linux memdisk",
-            "  initrd btdsk.img",
+            f"  initrd {image}",
+            *([f"  append {append}"] if append else []),
         ]
     )
+
+
+def syslinux_cfg() -> str:
+    """Hands over from syslinux on the RAM disk to the DOS kernel beside it."""
+    return dos_text(
+        ["default dos", "prompt 0", "timeout 1", "label dos", "  com32 chain.c32", "  append freedos=KERNEL.SYS"]
+    )
+
+
+def config_sys(himem: str) -> str:
+    """DOS on a RAM disk: no CD driver, extended memory where the DOS image brings a driver for it."""
+    driver = [f"DEVICE=\\{himem}".replace("/", "\\")] if himem else []
+    return dos_text(["LASTDRIVE=Z", "FILES=20", "BUFFERS=20", *driver, "SHELL=\\COMMAND.COM /E:512 /P"])
+
+
+def autoexec_bat() -> str:
+    """Shows what to type, and flashes nothing."""
+    return dos_text(["@ECHO OFF", "PROMPT $P$G", "AUTORUN.BAT"])
 
 
 def readme_txt(told: Told) -> str:
@@ -108,7 +127,7 @@ def readme_txt(told: Told) -> str:
         "",
     ]
     if told.form != "stick":
-        lines += ["AMI.BAT is the vendor's: it renames the flasher, which a read-only disc cannot do.", "Use AMI2.", ""]
+        lines += ["AMI.BAT is the vendor's: the REN in it fails on a read-only disc. Use AMI2.", ""]
     if told.renamed:
         lines += ["Names on this disc:", *(f"    {disc:<14} was {name}" for name, disc in told.renamed), ""]
     if told.warnings:

@@ -5,39 +5,76 @@ from __future__ import annotations
 import hashlib
 import os
 import struct
-from collections.abc import Iterator
+import threading
+from collections.abc import Generator, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from engines.biosiso.iso import SECTOR, Disc, iso_path
 from engines.biosiso.layout import BOOT, CATALOG, Entry
 from engines.job.errors import Failed
 
-CHUNK = 1024 * 1024
+CHUNK = 256 * 1024
+TICK = 0.1  # s
 HELPS = "try again; if it stays so, the disk under the output is suspect"
 
 
-def verify(disc: Disc, path: Path) -> Iterator[tuple[int, int]]:
-    """Compare the disc at `path` with its plan; yields (bytes read, total). Raises Failed at the first difference."""
-    import pycdlib
+def verify(disc: Disc, path: Path) -> Generator[tuple[int, int], None, None]:
+    """Compare the disc at `path` with its plan; yields (bytes read, total). Raises Failed at the first difference.
 
+    Once it has ended, the disc is on the disk.
+    """
     total = sum(entry.size for entry in disc.entries)
     done = 0
-    iso = pycdlib.PyCdlib()
+    sync = _Sync(path)
+    sync.start()
     with path.open("rb", buffering=0) as stream:
-        iso.open_fp(stream)
-        try:
-            _same_names(iso, disc)
-            places = {entry.disc: _place(iso, entry) for entry in disc.entries}
-        finally:
-            iso.close()
+        places = _places(stream, disc)
         for entry in disc.entries:
             yield done, total
             for read in _compare(stream.fileno(), entry, places[entry.disc]):
                 done += read
                 yield done, total
         _boots(stream.fileno(), disc, places)
+    while sync.is_alive():
+        yield total, total
+        sync.join(TICK)
+    if sync.failed is not None:
+        raise Failed(f"the disc does not reach the disk: {sync.failed.strerror}", HELPS)
     yield total, total
+
+
+class _Sync(threading.Thread):
+    """Brings a file to the disk while it is read back: the one waits, the other computes."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(name="iso-sync", daemon=True)  # a stop does not wait for a slow disk
+        self.path = path
+        self.failed: OSError | None = None
+
+    def run(self) -> None:
+        try:
+            with self.path.open("rb") as stream:
+                os.fsync(stream.fileno())
+        except OSError as error:
+            self.failed = error
+
+
+def _places(stream: BinaryIO, disc: Disc) -> dict[str, int]:
+    """Each file's sector, as pycdlib reads the disc's folders."""
+    import pycdlib
+    from pycdlib.pycdlibexception import PyCdlibException
+
+    iso = pycdlib.PyCdlib()
+    try:
+        iso.open_fp(stream)
+        try:
+            _same_names(iso, disc)
+            return {entry.disc: _place(iso, entry) for entry in disc.entries}
+        finally:
+            iso.close()
+    except (PyCdlibException, struct.error, IndexError) as error:
+        raise Failed(f"the disc cannot be read back: {error}", HELPS) from None
 
 
 def _place(iso: Any, entry: Entry) -> int:
@@ -64,15 +101,15 @@ def _same_names(iso: Any, disc: Disc) -> None:
 
 def _compare(descriptor: int, entry: Entry, place: int) -> Iterator[int]:
     patched = _boot_info(entry, place) if entry.disc == BOOT[0] else None
-    found = hashlib.sha256()
+    found, buffer = hashlib.sha256(), memoryview(bytearray(min(CHUNK, max(entry.size, 1))))
     at, end = place * SECTOR, place * SECTOR + entry.size
     while at < end:
-        part = os.pread(descriptor, min(CHUNK, end - at), at)
-        if not part:
+        read = os.preadv(descriptor, [buffer[: min(len(buffer), end - at)]], at)
+        if not read:
             break
-        found.update(part)
-        at += len(part)
-        yield len(part)
+        found.update(buffer[:read])
+        at += read
+        yield read
     expected = entry.sha256 if patched is None else hashlib.sha256(patched).hexdigest()
     if found.hexdigest() != expected:
         raise _differs(entry)

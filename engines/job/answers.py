@@ -42,7 +42,7 @@ class Listener:
 
     def wait(self, question: Asked, cancel: Cancel) -> str:
         """The answer. Raises Stopped where a stop is asked for or nobody answers in time."""
-        deadline = time.monotonic() + self._within
+        deadline = time.monotonic() + (float("inf") if question.patient else self._within)
         while time.monotonic() < deadline:
             cancel.check()
             try:

@@ -156,11 +156,16 @@ class Warned(Event, frozen=True, kw_only=True, tag="Warned"):
 
 
 class Asked(Event, frozen=True, kw_only=True, tag="Asked"):
-    """The run waits for an answer: one of `choices`, or free text; a `secret` answer is never recorded."""
+    """The run waits for an answer: one of `choices`, or free text; a `secret` answer is never recorded.
+
+    A `patient` question waits as long as it takes; any other ends the run Stopped, resumable, where nobody
+    answers. Either way Stopped is raised at the `yield`, so that the engine can put things back.
+    """
 
     question: str
     choices: tuple[str, ...] = ()
     secret: bool = False
+    patient: bool = False
 
 
 class Answered(Event, frozen=True, kw_only=True, tag="Answered"):

@@ -138,5 +138,8 @@ def stop(run: Run) -> str:
     plan_now = run.plan()
     step = step_now(journal.entries(run.journal))
     held = next((known.no_stop for known in plan_now.steps if known.id == step), "") if plan_now else ""
-    os.kill(holder.pid, signal.SIGINT)
+    try:
+        os.kill(holder.pid, signal.SIGINT)
+    except PermissionError:
+        raise Refused(f"run {run.id} belongs to another user", "stop it as that user, or as root") from None
     return f"not now, because {held}; it stops after this step" if held else "stopping"

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 import traceback
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
-from types import FrameType
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -42,31 +39,13 @@ from engines.job.pace import Pace
 from engines.job.params import Params, Secret, convert
 from engines.job.params import secrets as secrets_of
 from engines.job.runs import Info, Run, find
+from engines.job.stopping import Stop, outliving
+
+__all__ = ["Stop", "exit_code", "outliving", "perform"]
 
 Listen = Callable[[Entry], None]
 
 WORK_IS_DONE = "the work is done and only its report is left"
-
-
-@dataclass
-class Stop:
-    """A stop request that waits while a step cannot be stopped."""
-
-    cancel: Cancel = field(default_factory=Cancel)
-    wanted: bool = False
-    held_by: str = ""
-
-    def ask(self) -> None:
-        """Ask for a stop: now where the step allows it, else once it has ended."""
-        self.wanted = True
-        if not self.held_by:
-            self.cancel.set()
-
-    def enter(self, no_stop: str) -> None:
-        """A step begins that, where `no_stop` is not empty, cannot be stopped."""
-        self.held_by = no_stop
-        if self.wanted and not no_stop:
-            self.cancel.set()
 
 
 def perform(
@@ -182,15 +161,21 @@ def _keep(run: Run, name: str, what: Any) -> None:
 
 
 def _drive(work: Events, record: _Record, steps: tuple[Step, ...], stop: Stop, listener: Listener) -> AnyEvent:
-    """Run the generator; a stop is thrown into it at its next yield even where it never polls."""
+    """Run the generator; a stop is thrown into it, once, at its next yield even where it never polls.
+
+    What it yields after that, while it puts things back, is recorded like anything else.
+    """
     no_stop = {step.id: step.no_stop for step in steps}
     last = steps[-1].id if steps else ""
     pace = Pace(per_second=4.0)
     answer: str | None = None
+    why = Stopped()
+    thrown = False
     with closing(work):
         while True:
+            throw, thrown = bool(stop.cancel) and not thrown, bool(stop.cancel)
             try:
-                event = work.throw(Stopped()) if stop.cancel else work.send(answer)
+                event = work.throw(why) if throw else work.send(answer)
             except StopIteration:
                 raise Failed("the engine ended without a last word", "report this with the run's folder") from None
             answer = None
@@ -204,8 +189,13 @@ def _drive(work: Events, record: _Record, steps: tuple[Step, ...], stop: Stop, l
                 case StepEnded(step=step):
                     stop.enter(WORK_IS_DONE if step == last else "")
                 case Asked():
-                    answer = listener.wait(event, stop.cancel)
-                    record.write(Answered(text="" if event.secret else answer))
+                    try:
+                        answer = listener.wait(event, stop.cancel)
+                    except Stopped as unanswered:
+                        why = unanswered
+                        stop.cancel.set()
+                    else:
+                        record.write(Answered(text="" if event.secret else answer))
 
 
 def _crash(run: Run, error: Exception) -> RunFailed:
@@ -229,23 +219,3 @@ def exit_code(last: AnyEvent, warned: bool) -> int:
             return 3
         case _:
             return 1
-
-
-@contextmanager
-def outliving(stop: Stop) -> Iterator[None]:
-    """SIGINT and SIGTERM ask for a stop; SIGHUP and SIGPIPE, a lost line, do not touch the run."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def asked(_number: int, _frame: FrameType | None) -> None:
-        stop.ask()
-
-    handlers: dict[int, Any] = {signal.SIGINT: asked, signal.SIGTERM: asked}
-    handlers |= {signal.SIGHUP: signal.SIG_IGN, signal.SIGPIPE: signal.SIG_IGN}
-    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

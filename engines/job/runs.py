@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
@@ -26,6 +27,8 @@ from engines.job.contract import (
 from engines.job.errors import Refused
 from engines.job.holder import Holder
 from engines.job.jobfile import Job, dump, parse
+
+T = TypeVar("T")
 
 
 class Info(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,8 +61,16 @@ class Run:
         return self.folder / "report.md"
 
     def info(self) -> Info:
-        """What it was started as."""
-        return msgspec.json.decode((self.folder / "run.json").read_bytes(), type=Info)
+        """What it was started as. Raises Refused where its record cannot be read."""
+        return self._kept("run.json", Info)
+
+    def readable(self) -> bool:
+        """Whether its record is there and whole."""
+        try:
+            self.info()
+        except Refused:
+            return False
+        return True
 
     def job(self) -> Job:
         """The job it does."""
@@ -67,10 +78,14 @@ class Run:
 
     def plan(self) -> Plan | None:
         """The plan it executes; None where it never got that far."""
+        return self._kept("plan.json", Plan) if (self.folder / "plan.json").exists() else None
+
+    def _kept(self, name: str, kind: type[T]) -> T:
         try:
-            return msgspec.json.decode((self.folder / "plan.json").read_bytes(), type=Plan)
-        except FileNotFoundError:
-            return None
+            return msgspec.json.decode((self.folder / name).read_bytes(), type=kind)
+        except (OSError, msgspec.MsgspecError) as error:
+            why = f"run {self.id}: {name} cannot be read ({error})"
+            raise Refused(why, f"look at {self.folder}; the journal there tells what was done") from None
 
     def holder(self) -> Holder | None:
         """The process that performs or performed it; None before one took it up."""
@@ -166,12 +181,12 @@ def _fresh(parent: Path, name: str) -> Path:
 
 
 def every() -> list[Run]:
-    """All runs, newest first."""
+    """All runs whose record can be read, newest first."""
     try:
-        folders = [entry for entry in home().iterdir() if (entry / "run.json").is_file()]
-    except FileNotFoundError:
+        names = sorted((entry.name for entry in home().iterdir()), reverse=True)
+    except (FileNotFoundError, NotADirectoryError):
         return []
-    return [Run(folder) for folder in sorted(folders, key=lambda folder: folder.name, reverse=True)]
+    return [run for run in (Run(home() / name) for name in names) if run.readable()]
 
 
 def find(name: str) -> Run:

@@ -210,3 +210,25 @@ def test_another_user_meets_the_same_lock(tmp_path: Path) -> None:
             except Refused as refused:
                 os._exit(0 if "the-first-run" in refused.why else 8)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_a_damaged_run_folder_hides_no_other_run_and_gives_no_traceback(params: dict[str, str]) -> None:
+    crashcart(*words(params))
+    name = json.loads(crashcart("runs", "--json").stdout)[0]["id"]
+    (runs.home() / "20990101T000000Z-damaged").mkdir()
+    (runs.home() / "20990101T000000Z-damaged" / "run.json").write_text("{")
+    (runs.home() / name / "plan.json").write_bytes(b"\xff\x00")
+    assert [row["id"] for row in json.loads(crashcart("runs", "--json").stdout)] == [name]
+    ran = crashcart("undo", name)
+    assert ran.returncode == REFUSED
+    assert "plan.json cannot be read" in ran.stderr
+
+
+def test_a_state_folder_that_is_a_file_is_named(
+    params: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "state").write_text("a file")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    ran = crashcart(*words(params))
+    assert ran.returncode == REFUSED
+    assert str(tmp_path / "state") in ran.stderr

@@ -54,7 +54,7 @@ class Entry(Vertical):
     def _caption(self) -> str:
         hints = {"list": "several, with commas between", "secret": "not shown"}
         told = [hints[self.field.shape]] if self.field.shape in hints else []
-        told += [] if self.field.required or self.field.shape == "choice" else ["may stay empty"]
+        told += ["may stay empty"] if not self.field.required and self.field.default in (None, "", ()) else []
         return self.field.label + (f"  ({'; '.join(told)})" if told else "")
 
     @property
@@ -76,7 +76,12 @@ def _control(field: Field, raw: Raw | None) -> Line | Pick | Flag:
         return Flag(field.label, bool(value))
     if field.shape == "choice":
         return Pick([(choice, choice, "") for choice in field.choices], value)
-    return Line(str(value), kind=field.kind, password=field.shape == "secret")
+    return Line(
+        str(value),
+        kind=field.kind,
+        password=field.shape == "secret",
+        replaces=field.shape in ("int", "float"),
+    )
 
 
 class FormPage(Page):
@@ -115,7 +120,7 @@ class FormPage(Page):
             if not self._check(entry):
                 entry.control.focus()
                 return
-        self.post_message(self.Turn(1))
+        self.post_message(self.Turn(self, 1))
 
     @on(DescendantFocus)
     def _focused(self, event: DescendantFocus) -> None:

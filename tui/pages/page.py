@@ -20,8 +20,9 @@ class Page(Vertical):
 
     @dataclass
     class Turn(Message):
-        """Go `by` pages on or back."""
+        """Go `by` pages on or back from `page`; said of a page that has already been left, it means nothing."""
 
+        page: Page
         by: int
 
     @dataclass
@@ -73,7 +74,7 @@ class Page(Vertical):
 
     def back(self) -> None:
         """Escape or ctrl+o."""
-        self.post_message(self.Turn(-1))
+        self.post_message(self.Turn(self, -1))
 
     def unsaved(self) -> bool:
         """Whether leaving loses something that was typed."""

@@ -14,6 +14,7 @@ from engines.job.contract import BytesChange, Change, Choice, CommandChange, Pla
 from engines.job.diff import unified
 from engines.job.report import one_line
 from tui.story import amount
+from tui.widgets.diff import Diff
 from tui.widgets.pick import Pick
 
 
@@ -28,7 +29,7 @@ class Decision(Pick):
 def widgets(plan: Plan) -> Iterator[Widget]:
     """Warnings, facts, choices, steps, changes and the way back, in that order."""
     if plan.warnings:
-        yield Static(Content("\n").join(Content(f"! {one_line(text)}") for text in plan.warnings), classes="warnings")
+        yield Vertical(*(warning(text) for text in plan.warnings), classes="warnings")
     if plan.facts:
         yield Vertical(*(fact(name, value) for name, value in plan.facts), classes="facts part")
     for choice in plan.choices:
@@ -37,11 +38,16 @@ def widgets(plan: Plan) -> Iterator[Widget]:
     if not plan.changes:
         yield Static(Content("Nothing that exists is changed."), classes="part")
     for change in plan.changes:
-        yield Static(changed(change), classes="part")
+        yield changed(change)
     yield Static(Content("Steps"), classes="title")
-    yield Static(steps(plan), classes="part")
+    yield Vertical(*steps(plan), classes="part")
     yield Static(Content("The way back"), classes="title")
     yield Static(Content(one_line(plan.undo) or "This task says nothing about being taken back."), classes="part")
+
+
+def warning(text: str) -> Widget:
+    """A warning behind its mark."""
+    return Horizontal(Static(Content("!"), classes="mark"), Static(Content(one_line(text))), classes="fact")
 
 
 def fact(name: str, value: str) -> Widget:
@@ -56,36 +62,32 @@ def chosen(choice: Choice) -> Widget:
     return Vertical(Static(Content(one_line(choice.question)), classes="title"), pick, classes="choice part")
 
 
-def steps(plan: Plan) -> Content:
+def steps(plan: Plan) -> Iterator[Widget]:
     """The steps by number, and which of them cannot be stopped."""
-    lines = []
     for at, step in enumerate(plan.steps, 1):
-        lines.append(f"{at:2}. {one_line(step.title)}")
-        if step.no_stop:
-            lines.append(f"    cannot be stopped: {one_line(step.no_stop)}")
-    return Content("\n".join(lines))
+        held = f"\ncannot be stopped: {one_line(step.no_stop)}" if step.no_stop else ""
+        words = Static(Content(one_line(step.title) + held))
+        yield Horizontal(Static(Content(f"{at}."), classes="number"), words, classes="fact")
 
 
-def changed(change: Change) -> Content:
+def changed(change: Change) -> Widget:
     """One change: a diff, sizes, or a command with its answer."""
     match change:
         case TextChange():
-            return Content("\n").join(_diff_line(line) for line in unified(change).splitlines())
+            return Diff(unified(change), classes="part")
         case BytesChange():
             before = "does not exist" if change.before_size is None else size(change.before_size)
             after = "is removed" if change.after_size is None else size(change.after_size)
-            target = Content.styled(one_line(change.target), "bold")
-            return Content.assemble(target, f"\n  {one_line(change.summary)}\n  now: {before}   then: {after}")
+            return _told(change.target, f"{one_line(change.summary)}\nnow: {before}\nthen: {after}")
         case CommandChange():
-            expects = f"\n  expected answer: {one_line(change.expects)}" if change.expects else ""
-            where = Content.styled(one_line(change.where), "bold")
-            return Content.assemble(where, f"\n  > {one_line(change.command)}{expects}")
+            expects = f"\nexpected answer: {one_line(change.expects)}" if change.expects else ""
+            return _told(change.where, f"> {one_line(change.command)}{expects}")
 
 
-def _diff_line(line: str) -> Content:
-    text = "".join(char if char == "\t" or char.isprintable() else repr(char)[1:-1] for char in line).expandtabs(8)
-    style = {"-": "$error", "+": "$success", "@": "$primary"}.get(line[:1], "")
-    return Content.styled(text, style) if style else Content(text)
+def _told(heading: str, words: str) -> Widget:
+    return Vertical(
+        Static(Content(one_line(heading)), classes="target"), Static(Content(words), classes="indented"), classes="part"
+    )
 
 
 def size(count: int) -> str:

@@ -13,10 +13,11 @@ from textual.content import Content
 from textual.widgets import Static
 from textual.worker import Worker
 
-from engines.job.report import SAID, Report, gather, one_line
+from engines.job.report import SAID, Report, Timed, gather, one_line
 from engines.job.runs import Run
 from tui.draft import Draft
 from tui.pages.page import Page
+from tui.story import spell
 
 MARKS = {"done": "[x]", "warned": "[x]"}
 RESUMABLE = ("interrupted", "stopped", "failed")
@@ -39,7 +40,7 @@ class ResultPage(Page):
     ]
 
     def __init__(self, draft: Draft | None = None, run: Run | None = None) -> None:
-        super().__init__("Result", "The report holds all of this for the ticket.")
+        super().__init__("Result")
         self.draft = draft
         self.attached = run
         self.found: Report | None = None
@@ -53,13 +54,11 @@ class ResultPage(Page):
 
     def compose(self) -> ComposeResult:
         yield Words()
-        yield Static(id="path")
 
     def arrive(self) -> None:
         """Read the run's report."""
-        super().arrive()
+        self.post_message(self.Why(report_line(self.run)))
         self.query_one(Words).focus()
-        self.query_one("#path", Static).update(Content(f"Report: {self.run.report}"))
         self._gather(self.run)
 
     def back(self) -> None:
@@ -123,6 +122,19 @@ def told(report: Report) -> Iterator[Static]:
     yield from _listed("Left behind", [f"! {one_line(text)}" for text in report.left_behind])
     yield from _listed("Warnings", [f"! {one_line(text)}" for text in report.warnings])
     yield from _listed("What to do next", [f"{at}. {one_line(text)}" for at, text in enumerate(report.then, 1)])
+    yield from _listed("Steps", [_step(step) for step in report.steps])
+
+
+def report_line(run: Run) -> str:
+    """Where the report lies: with its name where both fit on one line, else the path alone, whole."""
+    named = f"Report: {run.report}"
+    return named if len(named) <= 78 else str(run.report)
+
+
+def _step(step: Timed) -> str:
+    if step.seconds is None:
+        return f"[!] {one_line(step.title)}  not ended"
+    return f"[x] {one_line(step.title)}  {spell(step.seconds)}"
 
 
 def _listed(title: str, lines: list[str]) -> Iterator[Static]:

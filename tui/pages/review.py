@@ -34,6 +34,8 @@ LOOKING = "Looking, not touching. Nothing has been changed."
 class Sheet(VerticalScroll, can_focus=True):
     """The plan, scrolled by keyboard."""
 
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("pagedown", "page_down", "More")]
+
 
 class ReviewPage(Page):
     """Plans in a child process, shows the plan, and starts the run that does exactly it."""
@@ -42,8 +44,10 @@ class ReviewPage(Page):
         Binding("ctrl+n", "start", "Start"),
         Binding("ctrl+x", "stop_looking", "Stop looking", priority=True),
         Binding("ctrl+r", "look", "Look again"),
-        Binding("ctrl+e", "save", "Save as job file"),
+        Binding("ctrl+e", "save", "Save job"),
     ]
+
+    settle = 0.7  # s that a plan stands before ^n starts it: ^n also came here, and a held key repeats
 
     def __init__(self, draft: Draft) -> None:
         super().__init__("Review", COMPLETE)
@@ -51,6 +55,7 @@ class ReviewPage(Page):
         self.looking: Worker[detach.Planned] | None = None
         self.starting = False
         self.since = 0.0
+        self.settled = False
 
     def compose(self) -> ComposeResult:
         yield Sheet()
@@ -77,7 +82,7 @@ class ReviewPage(Page):
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         looking = self.looking is not None
         wanted = {
-            "start": self.draft.plan is not None and not looking and not self.starting,
+            "start": self.draft.plan is not None and self.settled and not self.starting,
             "save": self.draft.plan is not None and not looking,
             "stop_looking": looking,
             "look": not looking and not self.starting,
@@ -88,7 +93,7 @@ class ReviewPage(Page):
 
     def action_look(self) -> None:
         """Plan anew."""
-        self.draft.plan = None
+        self.draft.plan, self.settled = None, False
         try:
             job = self.draft.job()
         except BadParam as bad:
@@ -113,7 +118,7 @@ class ReviewPage(Page):
     def action_stop_looking(self) -> None:
         """Give up looking and go back to the form."""
         self._end_looking()
-        self.post_message(self.Turn(-1))
+        self.post_message(self.Turn(self, -1))
 
     def _end_looking(self) -> None:
         if self.looking:
@@ -142,6 +147,11 @@ class ReviewPage(Page):
         self.draft.plan = planned.plan
         self.post_message(self.Why(COMPLETE))
         self._show(*drawn.widgets(planned.plan), self._ending(planned.plan))
+        self.set_timer(self.settle, self._settle)
+
+    def _settle(self) -> None:
+        self.settled = self.draft.plan is not None
+        self.refresh_bindings()
 
     def _ending(self, plan: Plan) -> Static:
         start = f"You will be asked to type  {plan.confirm}  before anything starts." if plan.confirm else ""
@@ -178,7 +188,7 @@ class ReviewPage(Page):
         if plan is None or self.starting:
             return
         if plan.confirm:
-            words = "\n".join([one_line(plan.target), *(f"! {one_line(text)}" for text in plan.warnings)])
+            words = "\n".join([one_line(plan.target), *briefly(plan.warnings)])
             if not await self.app.push_screen_wait(TypedWord("Start", words, plan.confirm)):
                 return
         self.starting = True
@@ -199,7 +209,7 @@ class ReviewPage(Page):
         if isinstance(event.worker.result, runs.Run) and event.state is WorkerState.SUCCESS:
             self.draft.run = event.worker.result
             self.draft.plan = None
-            self.post_message(self.Turn(1))
+            self.post_message(self.Turn(self, 1))
         else:
             error = event.worker.error
             why, helps = (error.why, error.what_helps) if isinstance(error, Refused) else (str(error), "try again")
@@ -227,3 +237,9 @@ class ReviewPage(Page):
         folder = runs.home().parent / "jobs"
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         runs.write_whole(folder / name, dump(job).encode())
+
+
+def briefly(warnings: tuple[str, ...]) -> list[str]:
+    """The first warning, and how many more the review has: the line to type the word on must stay in sight."""
+    more = [f"! and {len(warnings) - 1} more on the review"] if len(warnings) > 1 else []
+    return [f"! {one_line(text)}" for text in warnings[:1]] + more

@@ -26,7 +26,7 @@ from tui.story import Story
 from tui.widgets.asking import Choosing, Typing
 from tui.widgets.menu import Row
 
-GOES_ON = "The run goes on without this screen: Esc leaves it, crashcart attach shows it again."
+GOES_ON = "The run goes on without this screen. Esc leaves it; crashcart attach shows it."
 
 
 class Tail(VerticalScroll, can_focus=True):
@@ -39,7 +39,10 @@ class RunPage(Page):
     A task's own page overrides `measured` (and `compose`, for widgets that show the readings).
     """
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+x", "stop", "Stop the run", priority=True)]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+x", "stop", "Stop the run", priority=True),
+        Binding("ctrl+n", "answer", "Answer"),
+    ]
 
     def __init__(self, draft: Draft | None = None, run: Run | None = None) -> None:
         super().__init__("Run", GOES_ON)
@@ -91,7 +94,8 @@ class RunPage(Page):
         """A reading, for a task's own page."""
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        return not self.ended if action == "stop" else True
+        wanted = {"stop": not self.ended, "answer": self.asking is not None}
+        return wanted.get(action, True)
 
     # ── following ───────────────────────────────────────────────────────────────────────────────────
 
@@ -118,7 +122,8 @@ class RunPage(Page):
 
     def _draw(self) -> None:
         over = self.story.last is not None
-        lines = [stage.line(time.time(), over=over) for stage in self.story.stages]
+        now = getattr(self.app, "clock", time.time)()
+        lines = [stage.line(now, over=over) for stage in self.story.stages]
         self._put("#stages", "\n".join(map(one_line, lines)) or "Waiting for the run's first word ...")
         self._put("#bar", "" if over else self.story.bar(self.size.width - 4))
         self._put("#log", "\n".join(self.story.log))
@@ -137,7 +142,7 @@ class RunPage(Page):
         self.depart()
         self.refresh_bindings()
         if self.is_on_screen:
-            self.post_message(self.Turn(1))
+            self.post_message(self.Turn(self, 1))
 
     # ── questions ───────────────────────────────────────────────────────────────────────────────────
 
@@ -148,6 +153,11 @@ class RunPage(Page):
         if self.asking and isinstance(self.app.screen, Typing | Choosing):
             self.app.screen.dismiss("")
         self.asking = self.story.question
+        self.refresh_bindings()
+        self.action_answer()
+
+    def action_answer(self) -> None:
+        """Show the run's question again."""
         if self.asking:
             self._answer(self.asking)
 

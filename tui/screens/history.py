@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import ClassVar
 
 from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.content import Content
+from textual.message import Message
 from textual.screen import Screen
 from textual.widgets import Static
 from textual.worker import Worker
@@ -17,7 +19,7 @@ from engines.job import runs
 from engines.job.errors import Refused
 from tui.pages.page import Page
 from tui.pages.result import RESUMABLE, UNDOABLE
-from tui.screens.runs import ALIVE, line
+from tui.screens.runs import ALIVE, HEADING, line
 from tui.widgets.keys import Keys
 from tui.widgets.menu import Menu, Row
 
@@ -62,7 +64,9 @@ class History(Screen[None]):
         by_id = {one.id: one for one in found}
         if by_id != self.found or not found:
             self.found = by_id
-            self.query_one(Menu).fill([line(one) for one in found] or [Row("No run yet. Esc goes back to the tasks.")])
+            self.query_one(Menu).fill(
+                [HEADING, *map(line, found)] if found else [Row("No run yet. Esc goes back to the tasks.")]
+            )
             self.refresh_bindings()
 
     @property
@@ -100,12 +104,11 @@ class History(Screen[None]):
         elif here:
             self.action_report()
 
-    class Attach(Page.Turn):
+    @dataclass
+    class Attach(Message):
         """Show a run that is at work."""
 
-        def __init__(self, id: str) -> None:
-            super().__init__(0)
-            self.id = id
+        id: str
 
     def action_report(self) -> None:
         """Show the report."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
@@ -42,7 +41,7 @@ class Home(Screen[None]):
         self.found: list[history.Row] = []
 
     def compose(self) -> ComposeResult:
-        yield Static(Content(f"crashcart | {os.uname().nodename} | {self.terminal}"), id="title")
+        yield Static(Content(f"crashcart | {self.terminal}"), id="title")
         yield Menu(self._rows(), id="home")
         yield Static(id="why")
         yield Keys()
@@ -63,8 +62,11 @@ class Home(Screen[None]):
         if event.worker.group != "runs" or not event.worker.is_finished or not isinstance(event.worker.result, list):
             return
         if event.worker.result != self.found:
-            self.found = event.worker.result
-            self.query_one(Menu).fill(self._rows())
+            first, self.found = not self.found, event.worker.result
+            menu = self.query_one(Menu)
+            menu.fill(self._rows())
+            if first and urgent(self.found):
+                menu.action_move(-len(menu.rows))
 
     def _rows(self) -> list[Row]:
         rows = [Row("")]

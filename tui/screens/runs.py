@@ -21,6 +21,7 @@ WHAT = {
     "asking": "It waits for an answer. Enter shows the question.",
     "interrupted": "It was killed before its last word. Enter offers to resume it or take it back.",
 }
+HEADING = menu.Row(f"  {'status':<9} {'begun, UTC':<12} {'task':<16} target")
 WIDEST = 36  # cells of a target; its end says more than its beginning
 
 

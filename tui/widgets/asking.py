@@ -65,6 +65,12 @@ class Choosing(Question):
         self.dismiss(event.id)
 
 
+class Answer(Line):
+    """The line of a question."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "submit", "Answer")]
+
+
 class Typing(Question):
     """A line of text; hidden where it is a secret."""
 
@@ -75,7 +81,7 @@ class Typing(Question):
     def answers(self) -> ComposeResult:
         with Horizontal(classes="brackets"):
             yield Static("[", markup=False)
-            yield Line(password=self.secret)
+            yield Answer(password=self.secret)
             yield Static("]", markup=False)
 
     @on(Input.Submitted)

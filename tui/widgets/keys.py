@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from textual.app import App
 from textual.content import Content
 from textual.screen import Screen
 from textual.widgets import Static
@@ -24,6 +25,8 @@ class Keys(Static):
     Keys { height: 1; padding: 0 1; text-wrap: nowrap; }
     """
 
+    pairs: tuple[tuple[str, str], ...] = ()
+
     def on_mount(self) -> None:
         self.screen.bindings_updated_signal.subscribe(self, self._follow)
         self._follow(self.screen)
@@ -32,14 +35,15 @@ class Keys(Static):
         if not screen.is_attached:
             return
         shown: dict[str, tuple[str, str]] = {}
-        for active in screen.active_bindings.values():
+        active_now = screen.active_bindings.values()
+        for active in sorted(active_now, key=lambda active: isinstance(active.node, App)):  # the page's own first
             binding = active.binding
             if binding.show and active.enabled and binding.description:
                 shown.setdefault(binding.action, (spelled(binding.key), binding.description))
-        line = "  ".join(f"{key}\t{words}" for key, words in shown.values())
-        if line != getattr(self, "_line", None):  # a repaint costs bytes on a serial line
-            self._line = line
-            self.update(_drawn(tuple(shown.values()), self.size.width or 78))
+        pairs = tuple(shown.values())
+        if pairs != self.pairs:  # a repaint costs bytes on a serial line
+            self.pairs = pairs
+            self.update(_drawn(pairs, self.size.width or 78))
 
 
 def _drawn(pairs: tuple[tuple[str, str], ...], width: int) -> Content:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+from rich.cells import cell_len
 from textual import work
 from textual.binding import Binding, BindingType
 from textual.message import Message
@@ -52,6 +53,8 @@ class Line(Input):
     Line { background: $field-background; width: 1fr; }
     Line:focus { background: $field-background; background-tint: $field-background; }
     Line > .input--cursor { text-style: reverse; background: $field-background; color: $foreground; }
+    Line > .input--selection { text-style: reverse; background: $field-background; color: $foreground; }
+    Line:ansi > .input--selection { text-style: reverse; background: ansi_default; color: ansi_default; }
     Line:ansi > .input--cursor { text-style: reverse; background: ansi_default; color: ansi_default; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -68,10 +71,15 @@ class Line(Input):
         line: Line
         names: tuple[str, ...]
 
-    def __init__(self, value: str = "", *, kind: str = "text", password: bool = False, id: str | None = None) -> None:
-        super().__init__(value, id=id, password=password, compact=True, select_on_focus=False)
+    def __init__(self, value: str = "", *, kind: str = "text", password: bool = False, replaces: bool = False) -> None:
+        """`replaces`: typing replaces what is there, so that 40 typed over 3 is not 340."""
+        super().__init__(value, password=password, compact=True, select_on_focus=replaces)
         self.kind = kind
         self.cursor_blink = False  # each blink is bytes on a serial line
+
+    def on_resize(self) -> None:
+        """A long path shows its end, which says more than its beginning."""
+        self.scroll_to(x=max(0, cell_len(self.value) + 1 - self.size.width), animate=False, force=True)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         if action == "complete":

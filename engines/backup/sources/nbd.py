@@ -43,7 +43,7 @@ class Qcow2:
         return form == "qcow2" or (form == "auto" and where.suffix.lower() == ".qcow2" and where.is_file())
 
     @contextmanager
-    def open(self, where: Path, form: Format) -> Iterator[Source]:
+    def open(self, where: Path, form: Format) -> Iterator[Source]:  # noqa: ARG002  it is qcow2
         """See Opener."""
         extents = _map(where)
         with tempfile.TemporaryDirectory(prefix="crashcart-nbd-") as folder:
@@ -150,7 +150,7 @@ class NbdSource:
             if low < high:
                 yield low, high
 
-    def changed(self, since: str) -> list[tuple[int, int]] | None:
+    def changed(self, since: str) -> list[tuple[int, int]] | None:  # noqa: ARG002  nobody kept record
         """See Source."""
         return None
 

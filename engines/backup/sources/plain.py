@@ -125,7 +125,7 @@ class PlainSource:
                 "no point was made; back it up again when nobody resizes it",
             )
 
-    def changed(self, since: str) -> list[tuple[int, int]] | None:
+    def changed(self, since: str) -> list[tuple[int, int]] | None:  # noqa: ARG002  nobody kept record
         """See Source."""
         return None
 

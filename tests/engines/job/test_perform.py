@@ -11,14 +11,18 @@ from engines.job.contract import (
     Answered,
     AnyEvent,
     Asked,
+    Context,
+    Events,
     Finished,
     LastWord,
+    Log,
+    Plan,
     RunFailed,
     RunStopped,
     Started,
     StepStarted,
 )
-from engines.job.errors import Refused
+from engines.job.errors import Refused, Stopped
 from engines.job.jobfile import Job
 from engines.job.journal import Entry
 from engines.job.perform import Stop, exit_code, perform
@@ -118,7 +122,34 @@ def test_a_question_that_nobody_answers_ends_stopped(job: Job) -> None:
     last = perform(run, Copier(), answer_within=0.2)
     assert isinstance(last, RunStopped)
     assert "nobody answered" in last.left_behind[0]
-    assert not Path(job.params["output"]).exists()
+    assert list(Path(job.params["output"]).parent.glob("*out*")) == []
+
+
+class PutsBackAloud(Copier):
+    """Tells what it puts back when it is stopped."""
+
+    def execute(self, plan: Plan, context: Context) -> Events:
+        yield StepStarted(step="write")
+        try:
+            yield Asked(question="for ever", patient=True)
+        except Stopped as stopped:
+            yield Log(text="putting the pen back")
+            yield Log(text="closing the book")
+            raise Stopped(("an ink stain",)) from stopped
+
+
+def test_what_an_engine_tells_while_it_puts_things_back_is_recorded(job: Job) -> None:
+    stop = Stop()
+    run = run_of(job)
+
+    def listen(entry: Entry) -> None:
+        if isinstance(entry.event, Asked):
+            threading.Timer(0.3, stop.ask).start()
+
+    last = perform(run, PutsBackAloud(), stop=stop, listen=listen, answer_within=0.1)
+    assert last == RunStopped(left_behind=("an ink stain",))
+    told = [entry.event.text for entry in journal.entries(run.journal) if isinstance(entry.event, Log)]
+    assert told == ["putting the pen back", "closing the book"]
 
 
 def test_the_answer_socket_works_in_a_folder_deeper_than_a_socket_name(

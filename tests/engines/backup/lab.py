@@ -1,0 +1,111 @@
+"""Small disks, repositories and runs for the tests of the backup engine."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from engines import tasks
+from engines.backup.repository import Repository
+from engines.job import runs
+from engines.job.contract import AnyEvent, Cancel, Finished
+from engines.job.jobfile import Job, open_secrets
+from engines.job.journal import Entry
+from engines.job.params import Secret, convert
+from engines.job.perform import Stop, perform
+
+MIB = 1024 * 1024
+
+
+def block(seed: int, length: int = MIB) -> bytes:
+    """A block that compresses to about a half."""
+    rng = random.Random(seed)
+    return (rng.randbytes(length // 2) + bytes([seed % 256]) * length)[:length]
+
+
+def disk(path: Path, blocks: dict[int, int], size: int) -> Path:
+    """A sparse image of `size` bytes with block(seed) at the given numbers."""
+    with path.open("wb") as stream:
+        stream.truncate(size)
+        for number, seed in blocks.items():
+            stream.seek(number * MIB)
+            stream.write(block(seed, min(MIB, size - number * MIB)))
+    return path
+
+
+def perform_job(
+    task: str,
+    *,
+    stop: Stop | None = None,
+    listen: Callable[[Entry], None] | None = None,
+    secrets: dict[str, Secret] | None = None,
+    mode: str = "do",
+    earlier: str = "",
+    **params: Any,
+) -> tuple[runs.Run, AnyEvent]:
+    """A run of a task, to its last word."""
+    engine = tasks.engine(task)
+    opened = open_secrets(engine.params, params) | (secrets or {})
+    target = task
+    if mode == "do":
+        target = engine.plan(convert(engine.params, opened), Cancel()).target
+    run = runs.create(Job(task=task, params=params), target, mode=mode, earlier=earlier)
+    return run, perform(run, engine, stop=stop, listen=listen, secrets=secrets or {}, answer_within=1.0)
+
+
+def done(task: str, **params: Any) -> dict[str, Any]:
+    """The result of a run that must succeed."""
+    _, last = perform_job(task, **params)
+    assert isinstance(last, Finished), last
+    return last.result
+
+
+def init(folder: Path, *, pack: int = 0, **params: Any) -> str:
+    """A repository; `pack` bytes a pack where the usual size is too large for a test."""
+    repo = str(folder)
+    done("backup-init", repo=repo, **params)
+    if pack:
+        small_packs(repo, pack)
+    return repo
+
+
+def small_packs(repo: str, pack: int) -> None:
+    """Have packs end early."""
+    import msgspec
+
+    from engines.backup import config
+    from engines.backup.store import open_store
+
+    store = open_store(repo)
+    store.put(config.NAME, config.written(msgspec.structs.replace(config.load(store), pack=pack)))
+
+
+def backup(repo: str, source: Path, vm: str = "web1", **params: Any) -> str:
+    """The point that a backup made."""
+    found = done("backup", repo=repo, source=str(source), vm=vm, **{"limit": "none", **params})
+    return str(found["point"])
+
+
+def content(repo: str, point: str, **unlock: Any) -> bytes:
+    """What restoring a point gives."""
+    target = Path(os.environ["XDG_STATE_HOME"]).parent / f"restored-{os.urandom(4).hex()}"
+    done("backup-restore", repo=repo, point=point, target=str(target), **unlock)
+    try:
+        return target.read_bytes()
+    finally:
+        target.unlink()
+
+
+def opened(repo: str) -> Repository:
+    """The repository, its index read."""
+    repository = Repository.open(repo)
+    repository.load()
+    return repository
+
+
+def packs(repo: str) -> dict[str, int]:
+    """Pack files with their sizes."""
+    return {path.name: path.stat().st_size for path in Path(repo, "packs").glob("*.pack")}

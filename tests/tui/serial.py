@@ -1,0 +1,120 @@
+"""A suite on a terminal of its own: the real process, the real bytes, read by a terminal emulator."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import select
+import signal
+import struct
+import sys
+import termios
+import time
+from collections.abc import Callable
+from types import TracebackType
+
+import pyte
+
+ROWS, COLUMNS = 24, 80
+
+
+class Serial:
+    """`python -m copysuite` on a pty; `raw` keeps every byte that it sent."""
+
+    def __init__(self, env: dict[str, str], *words: str) -> None:
+        self.screen = pyte.Screen(COLUMNS, ROWS)
+        self.stream = pyte.ByteStream(self.screen)
+        self.raw = b""
+        self.pid, self.line = pty.fork()
+        if self.pid == 0:
+            fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
+            kept = {name: value for name, value in os.environ.items() if name not in UNSAID}
+            os.execve(sys.executable, [sys.executable, "-m", "copysuite", *words], kept | env)
+
+    def __enter__(self) -> Serial:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.kill()
+        self.hang_up()
+
+    def read(self, seconds: float) -> None:
+        """Take in what comes within `seconds`."""
+        deadline = time.monotonic() + seconds
+        while (left := deadline - time.monotonic()) > 0:
+            ready, _, _ = select.select([self.line], [], [], left)
+            if not ready:
+                return
+            try:
+                part = os.read(self.line, 65536)
+            except OSError:
+                return
+            if not part:
+                return
+            self.raw += part
+            self.stream.feed(part.replace(b"\x1b[>", b"\x1b["))  # pyte prints what follows CSI > instead of skipping it
+
+    def until(self, words: str, within: float = 30.0) -> str:
+        """The screen once it shows `words`."""
+        return self.when(lambda text: words in text, words, within)
+
+    def when(self, holds: Callable[[str], bool], what: str, within: float = 30.0) -> str:
+        """The screen once `holds` is true of it."""
+        deadline = time.monotonic() + within
+        while time.monotonic() < deadline:
+            if holds(self.text()):
+                return self.text()
+            self.read(0.1)
+        raise AssertionError(f"{what!r} not within {within} s; the screen says:\n{self.text()}")
+
+    def text(self) -> str:
+        """The screen's lines."""
+        return "\n".join(line.rstrip() for line in self.screen.display)
+
+    def press(self, keys: str) -> None:
+        """Send keys as the bytes that a terminal sends."""
+        os.write(self.line, keys.encode())
+
+    def unseen(self) -> list[str]:
+        """Cells whose character has its background's colour; black and the terminal's own background are one."""
+        found = []
+        for row, cells in self.screen.buffer.items():
+            for column, cell in cells.items():
+                front = {"default": "white"}.get(cell.fg, cell.fg)
+                back = {"default": "black"}.get(cell.bg, cell.bg)
+                if cell.data.strip() and front == back:
+                    found.append(f"{cell.data!r} at {row},{column} is {front} on {back}")
+        return found
+
+    def kill(self) -> None:
+        """End the screen as a power cut ends it."""
+        if self.pid:
+            os.kill(self.pid, signal.SIGKILL)
+            os.waitpid(self.pid, 0)
+            self.pid = 0
+
+    def hang_up(self) -> None:
+        """Drop the line: the kernel sends SIGHUP."""
+        if self.line >= 0:
+            os.close(self.line)
+            self.line = -1
+
+    def gone(self, within: float = 30.0) -> bool:
+        """Whether the screen's process ends by itself."""
+        deadline = time.monotonic() + within
+        while time.monotonic() < deadline:
+            if os.waitpid(self.pid, os.WNOHANG)[0]:
+                self.pid = 0
+                return True
+            if self.line >= 0:
+                self.read(0.05)
+            else:
+                time.sleep(0.05)
+        return False
+
+
+UNSAID = ("TMUX", "STY", "COLORTERM", "NO_COLOR", "LANG", "LC_ALL", "LC_CTYPE", "TERM", "COLUMNS", "LINES")
+ENTER, ESCAPE, NEXT = "\r", "\x1b", "\x0e"

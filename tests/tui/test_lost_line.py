@@ -1,0 +1,49 @@
+"""The screen may die at any moment: the run goes on, and a second screen shows it to its end."""
+
+from __future__ import annotations
+
+import pytest
+
+from engines.job import detach, runs
+from engines.job.contract import Finished
+from engines.job.runs import Run
+from tests.tui.conftest import Desk
+from tests.tui.serial import ENTER, NEXT, Serial
+
+TERMINAL = {"TERM": "vt100"}
+
+
+def begun(serial: Serial, desk: Desk) -> Run:
+    """A run of about 4 s, started by keyboard; it is in its second step."""
+    desk.output.unlink()
+    serial.until("> copy")
+    serial.press(ENTER)
+    serial.until("Source file")
+    serial.press(f"{desk.source}{ENTER}{desk.output}{NEXT}")
+    serial.until("( ) upper case")
+    serial.press(f"\t40\t100{NEXT}")
+    serial.until("Token")
+    serial.press(NEXT)
+    serial.until("^n Start")
+    serial.press(NEXT)
+    serial.until("/40 lines")
+    return runs.every()[0]
+
+
+@pytest.mark.parametrize("how", ["SIGKILL", "SIGHUP"])
+def test_a_run_outlives_its_screen_and_attach_shows_it_to_its_end(how: str, desk: Desk) -> None:
+    with Serial(TERMINAL) as serial:
+        run = begun(serial, desk)
+        if how == "SIGKILL":
+            serial.kill()
+        else:
+            serial.hang_up()
+            assert serial.gone()
+    assert run.status() == "running"
+    with Serial(TERMINAL, "--attach", run.id) as second:
+        second.until("/40 lines")
+        second.until("[x] Done")
+        second.press("\x03")
+        assert second.gone()
+    assert isinstance([entry.event for entry in detach.follow(run)][-1], Finished)
+    assert desk.output.read_text() == desk.source.read_text()
