@@ -8,7 +8,7 @@ have = [ $$(dpkg-query -W -f='$${db:Status-Abbrev}\n' $(1) 2>/dev/null | grep -c
 
 CORE := python3-venv python3-guestfs qemu-system-x86 qemu-utils isolinux syslinux-common syslinux \
 	nasm mtools openssh-client
-TEST := linux-image-amd64 genisoimage xorriso dosbox ovmf dosfstools tmux curl librsvg2-bin
+TEST := openssh-server linux-image-amd64 genisoimage xorriso dosbox ovmf dosfstools tmux curl librsvg2-bin
 
 .PHONY: run test check bench soak setup screenshots
 .DELETE_ON_ERROR:

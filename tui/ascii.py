@@ -7,6 +7,7 @@ from functools import lru_cache
 
 from rich.cells import get_character_cell_size
 from rich.segment import Segment
+from rich.style import Style
 from textual.color import Color
 from textual.filter import LineFilter
 
@@ -58,8 +59,25 @@ def ascii_only(text: str) -> str:
 
 
 class AsciiFilter(LineFilter):
-    """Draws every line in ASCII."""
+    """Draws every line in ASCII, and says no colour of blanks: on a plain line each change of style is ten bytes."""
 
     def apply(self, segments: list[Segment], background: Color) -> list[Segment]:
         """The segments with their text translated; `background` does not matter."""
-        return [Segment(ascii_only(text), style, control) for text, style, control in segments]
+        drawn: list[Segment] = []
+        for text, style, control in segments:
+            before = drawn[-1] if drawn else None
+            if before is not None and not control and not before.control and _alike(text, style, before.style):
+                drawn[-1] = Segment(before.text + ascii_only(text), before.style)
+            else:
+                drawn.append(Segment(ascii_only(text), style, control))
+        return drawn
+
+
+def _alike(text: str, style: Style | None, before: Style | None) -> bool:
+    """Whether `text` looks the same in either style."""
+    if style == before:
+        return True
+    if style is None or before is None or text.strip(" "):
+        return False
+    marked = any(one.reverse or one.underline or one.strike for one in (style, before))
+    return not marked and style.bgcolor == before.bgcolor

@@ -10,7 +10,6 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 from textual.content import Content
-from textual.screen import Screen
 from textual.widgets import ContentSwitcher, Static
 
 from engines.job.runs import Run
@@ -21,12 +20,13 @@ from tui.pages.result import ResultPage
 from tui.pages.review import ReviewPage
 from tui.pages.run import RunPage
 from tui.widgets.asking import Choosing
+from tui.widgets.calm import Calm
 from tui.widgets.keys import Keys
 from tui.widgets.menu import Row
 from tui.wizard import Wizard
 
 
-class Frame(Screen[None]):
+class Frame(Calm[None]):
     """Pages in a row; going back keeps what they hold."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -70,12 +70,12 @@ class Frame(Screen[None]):
             Content.styled(f"{mark} {page.heading}", "bold" if mark == "[>]" else "")
             for mark, page in zip(marks, self.pages, strict=True)
         ]
-        self.query_one("#steps", Static).update(Content("\n").join(lines))
+        self.query_one("#steps", Static).update(Content("\n").join(lines), layout=False)
         self.page.arrive()
 
     @on(Page.Why)
     def _why(self, event: Page.Why) -> None:
-        self.query_one("#why", Static).update(Content(event.text))
+        self.query_one("#why", Static).update(Content(event.text), layout=False)
 
     @on(Page.Turn)
     def _turn(self, event: Page.Turn) -> None:

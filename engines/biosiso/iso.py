@@ -210,16 +210,19 @@ class Stream(io.RawIOBase):
 
 
 class _Clock:
-    """The time module as pycdlib sees it: always the same moment, in UTC."""
+    """The time module as pycdlib sees it: always the same moment, in UTC, worked out once for thousands of records."""
 
     def __init__(self, epoch: int) -> None:
         self._epoch = float(epoch)
+        self._moment = time.gmtime(epoch)
 
     def time(self) -> float:
         return self._epoch
 
-    def localtime(self, at: float | None = None) -> struct_time:
-        return time.gmtime(self._epoch if at is None else at)
+    def gmtime(self, at: float | None = None) -> struct_time:
+        return self._moment if at is None or at == self._epoch else time.gmtime(at)
+
+    localtime = gmtime
 
     def __getattr__(self, name: str) -> Any:
         return getattr(time, name)

@@ -48,7 +48,7 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
             return io.BytesIO(self.text.encode("ascii"))
         try:
             if self.kind == "file":
-                return Path(self.path).open("rb", buffering=0)
+                return open(self.path, "rb", buffering=0)  # noqa: PTH123  the caller closes; Path.open is slower
             if self.kind == "floppy":
                 return _on_floppy(self.path, self.member)
             return _member(self.path, self.member)

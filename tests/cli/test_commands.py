@@ -41,7 +41,7 @@ def test_a_run_gives_its_report_on_stdout_and_its_story_on_stderr(params: dict[s
     assert ran.returncode == DONE
     report = Path(ran.stdout.strip())
     assert report.name == "report.md"
-    assert "bios.iso is ready" in report.read_text()
+    assert "bios.iso is rehearsed" in report.read_text()
     assert "[1/3]" in ran.stderr
     assert Path(params["output"]).is_file()
 
@@ -120,14 +120,14 @@ def test_the_history_and_the_reports_can_be_read(params: dict[str, str]) -> None
     page = crashcart("report", "last", "--format", "html").stdout
     assert page.startswith("<!doctype html>")
     assert 'src="http' not in page
-    assert "bios.iso is ready" in crashcart("report", name[:24]).stdout
+    assert "bios.iso is rehearsed" in crashcart("report", name[:24]).stdout
 
 
 def test_a_detached_run_is_attached_to_and_ends_with_its_exit_code(params: dict[str, str]) -> None:
     name = crashcart(*words(params, "--detach")).stdout.strip()
     attached = crashcart("attach", name)
     assert attached.returncode == DONE
-    assert "bios.iso is ready" in attached.stderr
+    assert "bios.iso is rehearsed" in attached.stderr
     assert Path(attached.stdout.strip()).is_file()
     again = crashcart("resume", name)
     assert again.returncode == REFUSED
@@ -162,7 +162,7 @@ def test_closing_the_terminal_leaves_the_run_going_and_attach_shows_its_end(para
     assert run.id in second.stderr
     attached = crashcart("attach", run.id)
     assert attached.returncode == DONE
-    assert "bios.iso is ready" in attached.stderr
+    assert "bios.iso is rehearsed" in attached.stderr
     assert child.wait(30) == DONE
     assert Path(params["output"]).is_file()
 

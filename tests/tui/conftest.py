@@ -60,8 +60,8 @@ type_of_pilot = Pilot[str]
 
 async def until(pilot: type_of_pilot, holds: Callable[[], object], within: float = 30.0) -> None:
     """Wait for something to hold; the deadline is generous because machines are shared."""
-    for _ in range(round(within / 0.05)):
-        await pilot.pause(0.05)
+    for _ in range(round(within / 0.1)):
+        await pilot.pause(0.1)
         if holds():
             return
     stack = " > ".join(type(screen).__name__ for screen in pilot.app.screen_stack)

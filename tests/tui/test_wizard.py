@@ -187,6 +187,23 @@ async def test_stop_is_answered_and_the_target_stays_as_it_was(desk: Desk) -> No
     assert desk.output.read_text() == "old one\ntwo\n"
 
 
+async def test_stop_in_a_step_that_cannot_be_stopped_says_why(desk: Desk) -> None:
+    async with suite().run_test(size=SIZE) as pilot:
+        await until(pilot, lambda: page(pilot) == "Home")
+        pilot.app.open_task(  # type: ignore[attr-defined]  a Suite
+            "copy", {"source": str(desk.source), "output": str(desk.output), "hold": 4000}
+        )
+        await until(pilot, lambda: page(pilot) == "Files")
+        await pilot.press("ctrl+n", "ctrl+n", "ctrl+n")
+        await until(pilot, lambda: "^n Start" in shown(pilot))
+        await start(pilot)
+        await until(pilot, lambda: "(cannot be stopped)" in shown(pilot))
+        await pilot.press("ctrl+x")
+        await until(pilot, lambda: "Not now, because half a file is worse than none" in shown(pilot))
+        await until(pilot, lambda: page(pilot) == "Result")
+    assert desk.output.read_text() == desk.source.read_text()
+
+
 async def test_a_question_is_answered_here_or_elsewhere(desk: Desk) -> None:
     from engines.job import answers
 

@@ -65,6 +65,8 @@ class Entry(Vertical):
     def note(self, words: str, *, wrong: bool = False) -> None:
         """Words under the field, empty for none."""
         line = self.query_one(".note", Static)
+        if not words and not line.has_class("-shown"):
+            return
         line.update(Content(f"! {words}" if wrong else words))
         line.set_class(bool(words), "-shown")
         line.set_class(wrong, "-wrong")

@@ -123,19 +123,21 @@ class RunPage(Page):
     def _draw(self) -> None:
         over = self.story.last is not None
         now = getattr(self.app, "clock", time.time)()
-        lines = [stage.line(now, over=over) for stage in self.story.stages]
-        self._put("#stages", "\n".join(map(one_line, lines)) or "Waiting for the run's first word ...")
-        self._put("#bar", "" if over else self.story.bar(self.size.width - 4))
-        self._put("#log", "\n".join(self.story.log))
+        lines = [one_line(stage.line(now, over=over)) for stage in self.story.stages]
+        self._put("#stages", "\n".join(lines) or "Waiting for the run's first word ...")
+        self._put("#bar", "" if over else one_line(self.story.bar(self.size.width - 4)))
         tail = self.query_one(Tail)
-        if tail.is_vertical_scroll_end or tail.max_scroll_y == 0:
+        at_end = tail.is_vertical_scroll_end or tail.max_scroll_y == 0
+        if self._put("#log", "\n".join(self.story.log)) and at_end:
             tail.scroll_end(animate=False)
 
-    def _put(self, where: str, text: str) -> None:
-        text = one_line(text) if where == "#bar" else text
+    def _put(self, where: str, text: str) -> bool:
+        """Whether the text is another; lines are laid out anew only where their number changes, which saves bytes."""
         widget = self.query_one(where, Static)
-        if str(widget.content) != text:
-            widget.update(Content(text))
+        before = str(widget.content)
+        if before != text:
+            widget.update(Content(text), layout=where == "#log" or before.count("\n") != text.count("\n"))
+        return before != text
 
     def _end(self) -> None:
         self.ended = True

@@ -10,7 +10,6 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.message import Message
-from textual.screen import Screen
 from textual.widgets import Static
 from textual.worker import Worker
 
@@ -20,11 +19,12 @@ from engines.job.errors import Refused
 from tui.pages.page import Page
 from tui.pages.result import RESUMABLE, UNDOABLE
 from tui.screens.runs import ALIVE, HEADING, line
+from tui.widgets.calm import Calm
 from tui.widgets.keys import Keys
 from tui.widgets.menu import Menu, Row
 
 
-class History(Screen[None]):
+class History(Calm[None]):
     """Attach, report, resume, undo and again, each by its key."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -91,9 +91,8 @@ class History(Screen[None]):
 
     @on(Menu.Moved)
     def _moved(self, event: Menu.Moved) -> None:
-        self.query_one("#why", Static).update(
-            Content(f"{event.row.id}\n{event.row.why if event.row.why != event.row.id else ''}")
-        )
+        words = Content(f"{event.row.id}\n{event.row.why}")
+        self.query_one("#why", Static).update(words, layout=False)
         self.refresh_bindings()
 
     @on(Menu.Chosen)

@@ -11,19 +11,19 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.message import Message
-from textual.screen import Screen
 from textual.widgets import Static
 from textual.worker import Worker
 
 from engines import history
 from tui.screens.runs import line, urgent
+from tui.widgets.calm import Calm
 from tui.widgets.keys import Keys
 from tui.widgets.menu import Menu, Row
 
 PACE = 3.0  # s between looks at the runs
 
 
-class Home(Screen[None]):
+class Home(Calm[None]):
     """Runs that need someone stand at the top; below them the tasks."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("h", "pick('history')", "History")]
@@ -93,7 +93,7 @@ class Home(Screen[None]):
 
     @on(Menu.Moved)
     def _moved(self, event: Menu.Moved) -> None:
-        self.query_one("#why", Static).update(Content(event.row.why))
+        self.query_one("#why", Static).update(Content(event.row.why), layout=False)
 
     @on(Menu.Chosen)
     def _chosen(self, event: Menu.Chosen) -> None:

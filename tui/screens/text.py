@@ -13,10 +13,10 @@ from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.message import Message
-from textual.screen import Screen
 from textual.widgets import Static
 
 from engines.job.errors import CrashcartError
+from tui.widgets.calm import Calm
 from tui.widgets.keys import Keys
 
 
@@ -26,7 +26,7 @@ class Sheet(VerticalScroll, can_focus=True):
     BINDINGS: ClassVar[list[BindingType]] = [Binding("space", "page_down", "Next screenful")]
 
 
-class Text(Screen[None]):
+class Text(Calm[None]):
     """Shows what `source` returns; it may take its time."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,ctrl+o,enter,q", "dismiss(None)", "Back")]

@@ -10,15 +10,15 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
+from tui.widgets.calm import CalmModal
 from tui.widgets.keys import Keys
 from tui.widgets.line import Line
 from tui.widgets.menu import Menu, Row
 
 
-class Question(ModalScreen[str]):
+class Question(CalmModal[str]):
     """A box with words, something to answer with, and the keys; dismissed with "" where it is left unanswered."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,ctrl+o", "leave", "Back")]

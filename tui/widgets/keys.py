@@ -43,7 +43,7 @@ class Keys(Static):
         pairs = tuple(shown.values())
         if pairs != self.pairs:  # a repaint costs bytes on a serial line
             self.pairs = pairs
-            self.update(_drawn(pairs, self.size.width or 78))
+            self.update(_drawn(pairs, self.size.width or 78), layout=False)
 
 
 def _drawn(pairs: tuple[tuple[str, str], ...], width: int) -> Content:

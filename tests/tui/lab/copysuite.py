@@ -21,7 +21,7 @@ def wizards() -> Sequence[Wizard]:
             "copy",
             Form("Files", "source", "output", why="What is copied, and where to."),
             Form("Manner", "style", "count", "pause", "ask", why="How it is copied."),
-            Form("More", "notes", "token", why="What else the run is told."),
+            Form("More", "notes", "token", "hold", why="What else the run is told."),
         ),
     )
 

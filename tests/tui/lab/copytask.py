@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -47,6 +48,7 @@ class CopyParams(Params, frozen=True, kw_only=True):
     )
     count: Annotated[int, param("Lines", "How many lines are waited for.", ge=0, le=10000)] = 3
     pause: Annotated[int, param("Pause", "Milliseconds a line.", ge=0, le=60000)] = 0
+    hold: Annotated[int, param("Hold", "Milliseconds that the writing takes.", ge=0, le=60000)] = 0
     ask: Annotated[bool, param("Ask before writing", "The run then waits for an answer.")] = False
     notes: Annotated[tuple[str, ...], param("Notes", "Written to the log.")] = ()
     token: Annotated[Secret | None, param("Token", "Only its length is ever told.")] = None
@@ -115,6 +117,7 @@ class Copy:
                 raise Refused("the answer was no", "start it again when ready")
             yield Asked(question="Password of the printer", secret=True)
         yield StepStarted(step="write")
+        time.sleep(plan.params["hold"] / 1000)
         Path(plan.target).write_text(plan.detail["after"])
         yield StepEnded(step="write")
         if plan.detail["before"] is not None:
