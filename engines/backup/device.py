@@ -54,7 +54,7 @@ class Device:
 
 def of(where: Path | int) -> Device | None:
     """What a path or descriptor is read from; None where that is no one device (btrfs, overlayfs, NFS, tmpfs)."""
-    found = os.stat(where)
+    found = os.fstat(where) if isinstance(where, int) else where.stat()
     number = found.st_rdev if stat.S_ISBLK(found.st_mode) else found.st_dev
     return _whole(os.major(number), os.minor(number))
 

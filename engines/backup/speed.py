@@ -1,4 +1,4 @@
-"""The speed that a disk is allowed: the VM's own limit, else a configured figure, else a measurement kept per device."""
+"""The speed that a disk is allowed: the VM's own limit, else a configured figure, else a measurement that is kept."""
 
 from __future__ import annotations
 

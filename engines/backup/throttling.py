@@ -15,12 +15,11 @@ from engines.job.contract import Cancel
 
 
 @contextmanager
-def throttled(
-    limit: Limit, read_from: Device | None, speed: Callable[[], Speed], cancel: Cancel
-) -> Iterator[Throttle]:
+def throttled(limit: Limit, reads_from: Device | str, speed: Callable[[], Speed], cancel: Cancel) -> Iterator[Throttle]:
     """What enforces `limit`, within the `with`.
 
-    read_from: the device whose reads are counted: the snapshot's own, not its origin's. speed: asked for a share only.
+    reads_from: the device whose reads are counted (the snapshot's own, not its origin's), or why there is no one such.
+    speed: asked for a share only.
     """
     rate, origin = float(limit.rate), "as asked"
     if limit.share:
@@ -30,7 +29,7 @@ def throttled(
     if not rate:
         yield Unlimited()
         return
-    chosen = _chosen(int(rate), origin, read_from, cancel)
+    chosen = _chosen(int(rate), origin, reads_from, cancel)
     try:
         yield chosen
     finally:
@@ -38,13 +37,13 @@ def throttled(
             chosen.close()
 
 
-def _chosen(rate: int, origin: str, read_from: Device | None, cancel: Cancel) -> KernelThrottle | TokenBucket:
-    if read_from is None:
-        return TokenBucket(rate, f"{origin}; this file system is no one device that the kernel could limit", cancel)
+def _chosen(rate: int, origin: str, reads_from: Device | str, cancel: Cancel) -> KernelThrottle | TokenBucket:
+    if isinstance(reads_from, str):
+        return TokenBucket(rate, f"{origin}; no cgroup: {reads_from}", cancel)
     hierarchy = cgroup.mounted()
     if hierarchy is None:
         return TokenBucket(rate, f"{origin}; no cgroup limits reading here", cancel)
     try:
-        return KernelThrottle(grouped(hierarchy, read_from, rate), rate, origin, cancel)
+        return KernelThrottle(grouped(hierarchy, reads_from, rate), rate, origin, cancel)
     except Unavailable as why:
         return TokenBucket(rate, f"{origin}; no cgroup: {why}", cancel)

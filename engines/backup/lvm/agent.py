@@ -101,10 +101,10 @@ class Agent:
             self._peer.settimeout(left)
             try:
                 part = self._peer.recv(LONGEST)
-            except OSError as error:
-                part = b"" if not isinstance(error, TimeoutError) else None
-            if part is None:
+            except TimeoutError:
                 continue
+            except OSError:
+                part = b""
             if not part or len(self._pending) > LONGEST:
                 raise NoAgent(f"the guest agent at {self._path} hung up")
             self._pending += part

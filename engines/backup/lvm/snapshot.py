@@ -103,9 +103,7 @@ def make(of: Room, owner: Owner) -> Snapshot:
         return _found(of, name)
     except (Failed, Refused) as error:
         left = remove_named(volume.vg_name, name)
-        raise Failed(
-            f"no snapshot of {volume}: {error.why}", error.what_helps, tuple(filter(None, (left,)))
-        ) from None
+        raise Failed(f"no snapshot of {volume}: {error.why}", error.what_helps, tuple(filter(None, (left,)))) from None
 
 
 def _found(of: Room, name: str) -> Snapshot:

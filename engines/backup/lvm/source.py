@@ -7,11 +7,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from engines.backup.lvm.report import is_volume
-from engines.backup.lvm.snapshot import Snapshot
-from engines.backup.lvm.together import Taken, Wish, taken
+from engines.backup.lvm.report import is_volume, volumes
+from engines.backup.lvm.snapshot import Room, Snapshot
+from engines.backup.lvm.together import CRASH, Taken, rooms, taken
 from engines.backup.lvm.watch import Watch
-from engines.backup.sources import Format, Source
+from engines.backup.sources import Format, Source, Wish
 from engines.backup.sources.plain import PlainSource
 from engines.job.errors import Failed
 
@@ -19,15 +19,25 @@ from engines.job.errors import Failed
 class Lvm:
     """Opens LVM volumes; see Opener."""
 
-    def __init__(self, wish: Wish | None = None) -> None:
-        self._wish = wish or Wish()
+    def __init__(self, wish: Wish) -> None:
+        self._wish = wish
 
     def knows(self, where: Path, form: Format) -> bool:
         """See Opener."""
         return form != "qcow2" and is_volume(where)
 
     @contextmanager
-    def open(self, where: Path, form: Format) -> Iterator[Source]:
+    def look(self, where: Path, form: Format) -> Iterator[Source]:  # noqa: ARG002  it is raw
+        """See Opener. What a snapshot would need is looked for, and refused where it is not there."""
+        (found,) = rooms([where], volumes(), self._wish.size)
+        descriptor = os.open(where, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            yield Origin(descriptor, where, found)
+        finally:
+            os.close(descriptor)
+
+    @contextmanager
+    def open(self, where: Path, form: Format) -> Iterator[Source]:  # noqa: ARG002  it is raw
         """See Opener."""
         with opened([where], self._wish) as (source,):
             yield source
@@ -57,6 +67,29 @@ def _source(snapshot: Snapshot, found: Taken, watch: Watch, left: list[str]) -> 
         os.close(descriptor)
 
 
+class Origin(PlainSource):
+    """A volume of which a snapshot could be made; see Source. For a plan's words: nobody reads it."""
+
+    def __init__(self, descriptor: int, where: Path, room: Room) -> None:
+        super().__init__(descriptor, where)
+        self.words = f"{_words(room)}, read from a {room.words}"
+        self.identity = f"{room.volume.id} {self.size}"
+
+    @property
+    def consistency(self) -> str:
+        """See Source."""
+        return CRASH
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """See Source."""
+        return ()
+
+
+def _words(room: Room) -> str:
+    return f"{'thin' if room.volume.thin else 'thick'} LVM volume {room.volume}"
+
+
 class SnapshotSource(PlainSource):
     """An open snapshot; see Source. `left_behind` fills when the `with` block ends."""
 
@@ -64,7 +97,7 @@ class SnapshotSource(PlainSource):
         super().__init__(descriptor, snapshot.path)
         volume = snapshot.of.volume
         self.snapshot = snapshot
-        self.words = f"{'thin' if volume.thin else 'thick'} LVM volume {volume}"
+        self.words = _words(snapshot.of)
         self.identity = f"{volume.id} {self.size}"
         self.notes = found.notes
         self._found = found

@@ -12,22 +12,11 @@ from engines.backup.lvm.moment import Moment
 from engines.backup.lvm.report import Volume, find, volumes
 from engines.backup.lvm.snapshot import MIB, Room, Snapshot, make, remove, room
 from engines.backup.lvm.tag import Owner, mine
+from engines.backup.sources import Wish
 from engines.job.errors import CrashcartError, Failed, Refused, Stopped
 
 CRASH = "crash-consistent"
 APART = "crash-consistent, each disk of its own moment"
-
-
-@dataclass(frozen=True)
-class Wish:
-    """How snapshots shall be made.
-
-    run: the id of the run. agent: socket of the QEMU guest agent. size: bytes of a thick snapshot, 0 for a share.
-    """
-
-    run: str = ""
-    agent: Path | None = None
-    size: int = 0
 
 
 @dataclass(frozen=True)
@@ -104,7 +93,10 @@ def _make(wanted: tuple[Room, ...], wish: Wish, owner: Owner, made: list[Snapsho
     if not together and wish.agent is None:
         made.append(make(wanted[0], owner))
         return CRASH, ()
-    kernel = writers.in_kernel(disks) if together else []
+    kernel = writers.in_kernel(disks)
+    if kernel and wish.agent:  # a freeze here and LVM's own would meet in one kernel, and lvcreate give up half-way
+        made += [make(one, owner) for one in wanted]
+        return APART if together else CRASH, (f"the guest agent was not asked, since the disk is {kernel[0]} here",)
     moment = Moment(writers.processes(disks) if together and not kernel else (), wish.agent)
     with moment:
         for one in wanted:

@@ -143,7 +143,7 @@ class SftpAppender:
             file = await client.open(path, SFTP_READ | SFTP_WRITE, encoding=None)
             found = xxhash.xxh3_64()
             for at in range(start, end, CHECK):
-                found.update(await file.read(min(CHECK, end - at), at))
+                found.update(await _bytes(file, min(CHECK, end - at), at))
             return file, found.intdigest()
 
         file, digest = self._line.once(work)
@@ -155,3 +155,9 @@ class SftpAppender:
     def _begun(self, offset: int, content: bytes) -> Future[int]:
         file = self._file
         return self._line.begin(lambda _: file.write(content, offset))
+
+
+async def _bytes(file: asyncssh.SFTPClientFile, length: int, offset: int) -> bytes:
+    found = await file.read(length, offset)
+    assert isinstance(found, bytes)  # opened without an encoding
+    return found

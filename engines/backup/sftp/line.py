@@ -24,7 +24,13 @@ RETURNS_WITHIN = 90.0  # s that a broken line is tried again
 PAUSES = (0.2, 0.5, 1.0, 2.0, 5.0)  # s between tries; the last is repeated
 ALIVE = 15.0  # s between keep-alives; three that are not answered break the line
 KNOWN_HOSTS = ("~/.ssh/known_hosts", "/etc/ssh/ssh_known_hosts")
-CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "chacha20-poly1305@openssh.com", "aes256-ctr", "aes128-ctr")
+CIPHERS = (
+    "aes128-gcm@openssh.com",
+    "aes256-gcm@openssh.com",
+    "chacha20-poly1305@openssh.com",
+    "aes256-ctr",
+    "aes128-ctr",
+)
 HOST_KEYS = ("ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "rsa-sha2-512", "rsa-sha2-256")
 
 
@@ -97,7 +103,7 @@ class Line:
             return future.result()
         except (asyncssh.SFTPConnectionLost, asyncssh.SFTPNoConnection, asyncssh.ConnectionLost) as error:
             raise Broken(errno.ENOTCONN, _words(error)) from None
-        except (asyncio.TimeoutError, ConnectionError, asyncssh.DisconnectError, asyncssh.ChannelOpenError) as error:
+        except (TimeoutError, ConnectionError, asyncssh.DisconnectError, asyncssh.ChannelOpenError) as error:
             raise Broken(errno.ENOTCONN, _words(error)) from None
         except asyncssh.SFTPError as error:
             raise _os_error(error) from None
@@ -186,7 +192,7 @@ class HostKey:
         class Judge(asyncssh.SSHClient):
             """Asked while the line is made."""
 
-            def validate_host_public_key(self, host: str, addr: str, port: int, key: asyncssh.SSHKey) -> bool:
+            def validate_host_public_key(self, _host: str, _addr: str, _port: int, key: asyncssh.SSHKey) -> bool:
                 return judged(key)
 
         return Judge()
@@ -209,8 +215,8 @@ class HostKey:
             )
         return Refused(
             f"the host key of {place} is not known: {self._seen} ({self._kind})",
-            f"compare it on that machine (ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub), then write to {access_file()}:"
-            f" '{place}: {{host_key: {self._seen}}}'",
+            "compare it on that machine (ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub), then write to"
+            f" {access_file()}: '{place}: {{host_key: {self._seen}}}'",
         )
 
 

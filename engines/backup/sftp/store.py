@@ -141,7 +141,7 @@ class SftpStore:
     def _listed(self, folder: str) -> list[tuple[str, int]]:
         path = self.path(folder) if folder else self._root.encode()
         found = self._line.call(lambda client: client.readdir(path))
-        named = [(bytes(one.filename).decode("ascii", "replace"), int(one.attrs.permissions or 0)) for one in found]
+        named = [(_name(one), int(one.attrs.permissions or 0)) for one in found]
         return [
             (name, permissions)
             for name, permissions in sorted(named)
@@ -348,7 +348,7 @@ class SftpStore:
     def _sweep(self, folder: str, older: float) -> None:
         path = self.path(folder) if folder else self._root.encode()
         for one in self._line.call(lambda client: client.readdir(path)):
-            name = bytes(one.filename).decode("ascii", "replace")
+            name = _name(one)
             full = f"{folder}/{name}" if folder else name
             if name.startswith(TEMPORARY) and self._now() - float(one.attrs.mtime or 0) > older:
                 with contextlib.suppress(OSError):
@@ -392,6 +392,10 @@ class SftpStore:
                 appender.write([part])
         appender.seal(name)
         path.replace(self._cached(name))
+
+
+def _name(one: asyncssh.SFTPName) -> str:
+    return one.filename.decode("ascii", "replace") if isinstance(one.filename, bytes) else one.filename
 
 
 def _cache(where: str) -> Path:

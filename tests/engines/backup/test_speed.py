@@ -83,7 +83,7 @@ def test_a_configured_figure_comes_before_measuring(disk: Path, tmp_path: Path) 
 @pytest.mark.parametrize("text", ['"{}": fast', '"{}": 12', "just words", "a: [", '"{}": 60%'])
 def test_a_figure_that_is_none_is_refused_with_the_file(disk: Path, text: str) -> None:
     configure(text.format(disk))
-    with pytest.raises(Refused, match="speeds.yaml"):
+    with pytest.raises(Refused, match=r"speeds\.yaml"):
         speed.allowed(disk, 8 * MIB, never)
 
 

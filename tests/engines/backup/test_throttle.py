@@ -101,7 +101,7 @@ def test_waiting_keeps_40_MB_a_second_within_a_tenth_without_root(cold: Path) ->
         "from tests.engines.backup import test_throttle as t\n"
         "from engines.backup import device\n"
         "path = Path(sys.argv[1])\n"
-        "with t.throttled(t.Limit(rate=t.LIMIT), device.of(path), t.no_speed, t.Cancel()) as throttle:\n"
+        "with t.throttled(t.Limit(rate=t.LIMIT), device.of(path) or '', t.no_speed, t.Cancel()) as throttle:\n"
         "    took = t.read_by(throttle, path)\n"
         "print(took); print(throttle.words); print(throttle.report(t.SIZE, took))\n"
     )
@@ -121,12 +121,13 @@ def test_waiting_keeps_40_MB_a_second_within_a_tenth_without_root(cold: Path) ->
 
 
 def test_a_source_on_no_single_device_is_held_by_waiting_and_says_so() -> None:
-    with throttled(Limit(rate=LIMIT), None, no_speed, Cancel()) as throttle:
-        assert "by waiting" in throttle.words and "no one device" in throttle.words
+    with throttled(Limit(rate=LIMIT), "it is on btrfs", no_speed, Cancel()) as throttle:
+        assert "by waiting" in throttle.words and "it is on btrfs" in throttle.words
 
 
 def test_a_share_is_of_the_speed_that_is_allowed_and_its_origin_is_said(cold: Path) -> None:
-    with throttled(Limit(share=0.6), None, lambda: Speed(100e6, "the limit of the VM"), Cancel()) as throttle:
+    known = Speed(100e6, "the limit of the VM")
+    with throttled(Limit(share=0.6), "it is on btrfs", lambda: known, Cancel()) as throttle:
         assert "60 MB/s" in throttle.words and "60% of 100 MB/s, the limit of the VM" in throttle.words
 
 
@@ -209,7 +210,7 @@ def test_what_comes_from_memory_is_not_counted_against_the_disk(cold: Path) -> N
 
 def test_a_stop_is_heard_while_reading_is_held_back() -> None:
     cancel = Cancel()
-    with throttled(Limit(rate=1 << 20), None, no_speed, cancel) as throttle:
+    with throttled(Limit(rate=1 << 20), "it is on btrfs", no_speed, cancel) as throttle:
         timer = threading.Timer(0.2, cancel.set)
         timer.start()
         with pytest.raises(Stopped):

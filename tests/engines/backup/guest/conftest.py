@@ -15,6 +15,8 @@ MIB, GIB = 1 << 20, 1 << 30
 @pytest.fixture(scope="session")
 def guest(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guest]:
     folder = tmp_path_factory.mktemp("guest")
-    with Guest(folder, {"vda": GIB, "vdb": GIB, "vdc": 64 * MIB}, warm=(f"{SCENES}.snapshots", f"{SCENES}.limits")) as booted:
+    with Guest(
+        folder, {"vda": GIB, "vdb": GIB, "vdc": 64 * MIB}, warm=tuple(f"{SCENES}.{name}" for name in ("snapshots", "moments", "limits", "backups"))
+    ) as booted:
         booted.call(f"{SCENES}.scenes:prepare")
         yield booted

@@ -15,7 +15,7 @@ from typing import Any
 from engines.backup.lvm import agent, sweep
 from engines.backup.lvm.moment import Moment
 from engines.backup.lvm.source import opened
-from engines.backup.lvm.together import Wish
+from engines.backup.sources import Wish
 from engines.job.holder import Holder, boot_id, start_time
 from tests.engines.backup.guest import scenes
 
@@ -106,9 +106,14 @@ def guest_agent() -> Iterator[None]:
 
 
 def quiesced() -> dict[str, Any]:
-    """A guest with a mounted file system and its agent: what is written but not yet on disk is in the snapshot."""
+    """A guest with a file system and its agent: what is written but not yet on disk is in the snapshot.
+
+    A loop device stands between the two for the VM: a file system frozen directly on the volume would be the
+    host's own, which LVM freezes for itself.
+    """
     scenes.run("mke2fs", "-q", "-F", "-t", "ext4", str(scenes.A))
-    scenes.run("mount", str(scenes.A), "/mnt")
+    loop = scenes.run("losetup", "--find", "--show", str(scenes.A)).strip()
+    scenes.run("mount", loop, "/mnt")
     seen: dict[str, Any] = {}
     try:
         Path("/mnt/note").write_text("not yet on the disk")
@@ -126,6 +131,7 @@ def quiesced() -> dict[str, Any]:
                 seen["thawed"] = asked.thaw()
     finally:
         scenes.run("umount", "/mnt")
+        scenes.run("losetup", "--detach", loop)
     with opened([scenes.A], Wish(agent=Path("/run/nobody"))) as (source,):
         seen |= {"without": source.consistency, "without_warnings": source.warnings}
     return seen

@@ -9,7 +9,7 @@ from typing import Any
 
 from engines.backup.lvm.kernel import status
 from engines.backup.lvm.source import opened
-from engines.backup.lvm.together import Wish
+from engines.backup.sources import Wish
 from engines.job.errors import CrashcartError, Failed
 from tests.engines.backup.guest import scenes
 from tests.engines.backup.guest.scenes import MIB
@@ -113,9 +113,7 @@ def refusals() -> dict[str, str]:
         "part": _attempt(Path("/dev/mapper/tg-pool_tdata")),
         "full": _attempt(scenes.FULL),
     }
-    scenes.run(
-        "lvm", said="lvcreate --yes --snapshot --size 8m --name mine vg/b\nlvchange --activate n vg/+b.-c_d\n"
-    )
+    scenes.run("lvm", said="lvcreate --yes --snapshot --size 8m --name mine vg/b\nlvchange --activate n vg/+b.-c_d\n")
     seen["snapshot"] = _attempt(Path("/dev/vg/mine"))
     seen["inactive"] = _attempt(scenes.HOSTILE)
     scenes.run("lvm", said="lvremove --yes vg/mine\nlvchange --activate y vg/+b.-c_d\n")

@@ -41,8 +41,8 @@ def test_a_guest_agent_quiesces_and_a_silent_one_leaves_a_crash_consistent_point
 
 def test_whoever_stands_still_runs_again_though_its_holder_is_forgotten_or_killed(guest: Guest) -> None:
     seen = guest.call(f"{MOMENTS}:held_too_long")
-    assert seen["stopped"] == "T" and seen["let_go"] == "S"
+    assert seen["stopped"] == "T" and seen["let_go"] in "RS"
     assert not seen["whole"] and not seen["killed"]
     assert seen["left"] == "T"
     assert seen["woken"] == 1
-    assert seen["awake"] == "S"
+    assert seen["awake"] in "RS"
