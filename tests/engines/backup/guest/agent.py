@@ -19,7 +19,11 @@ from typing import Any, BinaryIO
 FOLDERS = ("tmp", "home", "lock", "lvm")
 LVM = """
 global { use_lvmpolld = 0 }
-devices { dir = "/dev" scan = [ "/dev" ] use_devicesfile = 0 }
+devices {
+  dir = "/dev" scan = [ "/dev" ] use_devicesfile = 0 hints = "none"
+  global_filter = [ "a|^/dev/vd|", "r|.*|" ]
+  obtain_device_list_from_udev = 0 md_component_detection = 0 multipath_component_detection = 0
+}
 activation { udev_sync = 0 udev_rules = 0 monitoring = 0 }
 backup { backup = 0 archive = 0 }
 """  # no udev runs in the guest, and its /etc is the host's, read-only
