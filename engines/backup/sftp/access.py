@@ -18,7 +18,8 @@ from engines.job.params import Secret
 ADDRESS = re.compile(
     r"^sftp://(?:(?P<user>[A-Za-z0-9._-]+)@)?(?P<host>[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::(?P<port>\d{1,5}))?(?P<path>/.*)$"
 )
-KEYS = ("key_file", "password_file", "host_key")
+KEYS = ("key_file", "password_file", "host_key", "patience")
+PATIENCE = 90.0  # s that a broken line is tried again
 FINGERPRINT = re.compile(r"^SHA256:[A-Za-z0-9+/]{43}$")
 
 
@@ -46,11 +47,13 @@ class Access:
     """What opens the door: a key, a password, or neither where OpenSSH's own keys and agent do.
 
     host_key: the fingerprint that the far machine must have; empty where a known_hosts file names it.
+    patience: seconds that a broken line is tried again.
     """
 
     key_file: str = ""
     password: Secret | None = None
     host_key: str = ""
+    patience: float = PATIENCE
 
 
 def parse(where: str) -> Address:
@@ -98,7 +101,13 @@ def _access(path: Path, address: Address, entry: Any) -> Access:
     if key_file and not Path(key_file).is_file():
         raise Refused(f"{path} names key file {key_file}, which does not exist", "name a private key")
     password = _password(Path(values["password_file"])) if values.get("password_file") else None
-    return Access(key_file, password, host_key)
+    return Access(key_file, password, host_key, _patience(path, values.get("patience", "")))
+
+
+def _patience(path: Path, text: str) -> float:
+    if text and not re.fullmatch(r"\d{1,5}(\.\d+)?", text):
+        raise Refused(f"{path} has patience {text!r}", "allowed are seconds, such as 90")
+    return float(text or PATIENCE)
 
 
 def _password(path: Path) -> Secret:

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 ANSWERS_WITHIN = 120.0  # s for one call, on a line that is up
-RETURNS_WITHIN = 90.0  # s that a broken line is tried again
 PAUSES = (0.2, 0.5, 1.0, 2.0, 5.0)  # s between tries; the last is repeated
 ALIVE = 15.0  # s between keep-alives; three that are not answered break the line
 KNOWN_HOSTS = ("~/.ssh/known_hosts", "/etc/ssh/ssh_known_hosts")
@@ -49,7 +48,6 @@ class Line:
         self._connection: asyncssh.SSHClientConnection | None = None
         self._client: asyncssh.SFTPClient | None = None
         self.age = 0  # how often it was made
-        self.patience = RETURNS_WITHIN
         threading.Thread(target=self._loop.run_forever, name="sftp", daemon=True).start()
 
     def open(self) -> None:
@@ -116,7 +114,7 @@ class Line:
             if self.age != age:
                 return
             self.close()
-            end = time.monotonic() + self.patience
+            end = time.monotonic() + self._access.patience
             tries = 0
             while True:
                 try:

@@ -9,7 +9,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-from engines.backup.lvm import sweep
 from engines.job import journal
 from engines.job.contract import AnyEvent, Finished, Log, RunFailed, Warned
 from tests.engines.backup import lab
@@ -39,31 +38,46 @@ def _repository() -> None:
         lab.init(Path(REPO))
 
 
-def there_and_back(kind: str) -> dict[str, Any]:
-    """Snapshot, backup, change, incremental, and each point restored to a file and the first to a volume."""
+def there_and_back() -> dict[str, Any]:
+    """A thick volume: snapshot, backup, change, incremental; each point restored, the first also to the volume."""
     _repository()
-    path = {"thick": scenes.A, "thin": scenes.ONE}[kind]
     before = scenes.names()
-    scenes.write(path, 16, seed=11)
-    first_sum = _sum(path)
-    first = _backup(path, disk=kind)
-    scenes.write(path, 3, at=5, seed=12)
-    second_sum = _sum(path)
-    second = _backup(path, disk=kind, limit="40M")
-    targets = [Path(f"/run/tmp/{kind}1"), Path(f"/run/tmp/{kind}2")]
-    for target, made in zip(targets, (first, second), strict=True):
-        lab.done("backup-restore", point=made["result"]["point"], target=str(target), repo=REPO)
-    lab.done("backup-restore", point=first["result"]["point"], target=str(path), repo=REPO, delta=True)
-    seen = {
+    scenes.write(scenes.A, 16, seed=11)
+    first_sum = _sum(scenes.A)
+    first = _backup(scenes.A, disk="thick")
+    scenes.write(scenes.A, 3, at=5, seed=12)
+    second_sum = _sum(scenes.A)
+    second = _backup(scenes.A, disk="thick", limit="40M")
+    sums = [_restored(made, Path("/run/tmp/restored")) for made in (first, second)]
+    lab.done("backup-restore", point=first["result"]["point"], target=str(scenes.A), repo=REPO, delta=True)
+    return {
         "first": first,
         "second": second,
-        "same": [_sum(target) for target in targets] == [first_sum, second_sum],
-        "volume": _sum(path) == first_sum,
+        "same": sums == [first_sum, second_sum],
+        "volume": _sum(scenes.A) == first_sum,
         "left": sorted(set(scenes.names()) - set(before)),
     }
-    for target in targets:
-        target.unlink()
-    return seen
+
+
+def thin() -> dict[str, Any]:
+    """A thin volume: backed up from a snapshot, and restored."""
+    _repository()
+    before = scenes.names()
+    scenes.write(scenes.ONE, 8, seed=13)
+    wanted = _sum(scenes.ONE)
+    made = _backup(scenes.ONE, disk="thin")
+    return {
+        "made": made,
+        "same": _restored(made, Path("/run/tmp/restored")) == wanted,
+        "left": sorted(set(scenes.names()) - set(before)),
+    }
+
+
+def _restored(made: dict[str, Any], target: Path) -> str:
+    lab.done("backup-restore", point=made["result"]["point"], target=str(target), repo=REPO)
+    found = _sum(target)
+    target.unlink()
+    return found
 
 
 def fails_full() -> dict[str, Any]:
@@ -87,20 +101,15 @@ def fails_full() -> dict[str, Any]:
 
 
 def killed() -> dict[str, Any]:
-    """A backup is killed; the sweep removes its snapshot, and none that somebody else made or still uses."""
+    """A backup is killed while another works: sweep removes the one's snapshot and nobody else's.
+
+    Then the other is killed, too, and the next backup clears up after it by itself.
+    """
     from engines.backup.lvm.source import opened
     from engines.backup.sources import Wish
 
     _repository()
     before = scenes.names()
-    victim = os.fork()
-    if victim == 0:
-        _backup(scenes.ONE, disk="killed", limit="2M")
-        os._exit(0)
-    orphan = _appears(before)
-    time.sleep(1.0)
-    os.kill(victim, signal.SIGKILL)
-    os.waitpid(victim, 0)
     foreign = "crashcart.v1/host=elsewhere/boot=00000000-0000-0000-0000-000000000000/pids=1/pid=1/started=1/run=x"
     scenes.run(
         "lvm",
@@ -108,58 +117,43 @@ def killed() -> dict[str, Any]:
         f"lvcreate --yes --snapshot --setactivationskip n --addtag {foreign} --name crashcart_far tg/two\n"
         f"lvcreate --yes --snapshot --setactivationskip n --addtag {foreign} --name mine tg/two\n",
     )
-    known = sweep.left()
-    fates = {one.volume.lv_name: one.fate for one in known}
-    with opened([scenes.TWO], Wish()) as (source,):  # it sweeps, too: the orphan is gone before this is made
-        notes, during = source.notes, scenes.names()
-    swept = lab.done("backup-snapshots")
-    after = scenes.names()
+    others = sorted(set(scenes.names()) - set(before))
+    victim, orphan = _at_work(scenes.ONE)
+    worker, used = _at_work(scenes.TWO)
+    _kill(victim)
+    run, last = lab.perform_job("backup-snapshots")
+    swept = sorted(set(scenes.names()) - set(before))
+    _kill(worker)
+    with opened([scenes.TWO], Wish()) as (source,):
+        notes = source.notes
+    after = sorted(set(scenes.names()) - set(before))
+    events: list[AnyEvent] = [entry.event for entry in journal.entries(run.journal)]
     scenes.run("lvm", said="lvremove --yes tg/crashcart_bare tg/crashcart_far tg/mine\n")
     return {
+        "others": others,
         "orphan": orphan,
-        "fates": fates,
-        "notes": notes,
-        "during": sorted(set(during) - set(before)),
-        "swept": swept,
-        "after": sorted(set(after) - set(before)),
-    }
-
-
-def swept() -> dict[str, Any]:
-    """The command itself, on the orphan of a killed run, while another run is alive."""
-    before = scenes.names()
-    victim, alive = os.fork(), 0
-    if victim == 0:
-        _held(scenes.ONE)
-    _appears(before)
-    alive = os.fork()
-    if alive == 0:
-        _held(scenes.TWO)
-    _appears(scenes.names())
-    os.kill(victim, signal.SIGKILL)
-    os.waitpid(victim, 0)
-    run, last = lab.perform_job("backup-snapshots")
-    events: list[AnyEvent] = [entry.event for entry in journal.entries(run.journal)]
-    during = scenes.names()
-    os.kill(alive, signal.SIGKILL)
-    os.waitpid(alive, 0)
-    second = lab.done("backup-snapshots")
-    return {
-        "result": last.result if isinstance(last, Finished) else str(last),
+        "used": used,
+        "removed": last.result["removed"] if isinstance(last, Finished) else str(last),
         "said": [event.text for event in events if isinstance(event, Log)],
-        "during": len(set(during) - set(before)),
-        "second": len(second["removed"]),
-        "after": sorted(set(scenes.names()) - set(before)),
+        "swept": swept,
+        "notes": notes,
+        "after": after,
     }
 
 
-def _held(path: Path) -> None:
-    from engines.backup.lvm.source import opened
-    from engines.backup.sources import Wish
+def _at_work(path: Path) -> tuple[int, str]:
+    """A backup in a process of its own, slow enough to be killed in the middle; its pid and its snapshot."""
+    before = scenes.names()
+    child = os.fork()
+    if child == 0:
+        _backup(path, disk=f"killed-{path.name}", limit="2M")
+        os._exit(0)
+    return child, _appears(before)
 
-    with opened([path], Wish(run="night")):
-        time.sleep(600)
-    os._exit(0)
+
+def _kill(child: int) -> None:
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
 
 
 def _appears(before: list[str]) -> str:

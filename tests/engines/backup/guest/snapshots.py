@@ -7,8 +7,10 @@ import os
 from pathlib import Path
 from typing import Any
 
+from engines.backup.lvm import report, snapshot, tag, together
 from engines.backup.lvm.kernel import status
-from engines.backup.lvm.source import opened
+from engines.backup.lvm.source import SnapshotSource, opened
+from engines.backup.lvm.watch import Watch
 from engines.backup.sources import Wish
 from engines.job.errors import CrashcartError, Failed
 from tests.engines.backup.guest import scenes
@@ -65,16 +67,22 @@ def overflow() -> dict[str, Any]:
 def overflowed() -> dict[str, Any]:
     """The snapshot overflows before anybody looks: a read says why, and so does the last check."""
     seen: dict[str, Any] = {"before": scenes.names()}
+    room = together.rooms([scenes.A], report.volumes(), 8 * MIB)[0]
+    made = snapshot.make(room, tag.mine("night"))
+    watch = Watch((made,))  # not entered: its thread would look in time
+    taken = together.Taken((made,), together.CRASH, (), ())
     try:
-        with opened([scenes.A], Wish(size=8 * MIB)) as (source,):
-            scenes.write(scenes.A, 24, seed=4)
+        scenes.write(scenes.A, 24, seed=4)
+        descriptor = os.open(made.path, os.O_RDONLY)
+        source = SnapshotSource(descriptor, made, taken, watch, [])
+        for name, look in (("read", lambda: scenes.read(source)), ("check", source.check)):
             try:
-                scenes.read(source)
+                look()
             except Failed as failed:
-                seen["read"] = failed.why
-            source.check()
-    except Failed as failed:
-        seen["check"] = failed.why
+                seen[name] = failed.why
+        os.close(descriptor)
+    finally:
+        seen["left"] = snapshot.remove(made)
     seen["after"] = scenes.names()
     return seen
 
