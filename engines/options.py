@@ -36,7 +36,8 @@ def _help(field: Field) -> str:
     if field.required:
         words += " (required)"
     elif field.default not in (None, "", (), False):
-        words += f" (default: {'yes' if field.default is True else field.default})"
+        listed = ", ".join(map(str, field.default)) if field.shape == "list" else field.default
+        words += f" (default: {'yes' if field.default is True else listed})"
     return words.replace("%", "%%")  # argparse formats help texts
 
 

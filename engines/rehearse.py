@@ -22,7 +22,13 @@ from engines.job.perform import Stop, exit_code, outliving, perform
 from engines.job.report import write_reports
 from engines.narrate import Narrator, last_words, say
 
-STAGES = {"biosiso": "engines.rehearsal.firmware"}
+STAGES = {
+    "biosiso": "engines.rehearsal.firmware",
+    "virtio": "engines.rehearsal.guest.stage",
+    "vdx": "engines.rehearsal.switches",
+    "failover": "engines.rehearsal.webcopies",
+    "backup": "engines.rehearsal.disk",
+}
 
 
 @dataclass(frozen=True)

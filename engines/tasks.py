@@ -31,6 +31,9 @@ class Task:
 TASKS = {
     "biosiso": Task("engines.biosiso.engine", "a bootable DOS disc for a SuperMicro BIOS update"),
     "backup": Task("engines.backup.engine", "block-level backups of disks, and their restore"),
+    "virtio": Task("engines.virtio.engine", "an old guest moved from an IDE or Xen disk to virtio"),
+    "vdx": Task("engines.vdx.engine", "a VDX port that is down with ISL DOWN: why, and the fix that keeps the config"),
+    "failover": Task("engines.failover.engine", "can a site with several addresses survive one going dark"),
 }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -18,6 +18,7 @@ from engines.job import detach, report, runs
 from engines.job.contract import Plan
 from engines.job.errors import CrashcartError, Refused
 from engines.job.report import one_line
+from engines.rehearse import Staged
 from tui import console, themes
 from tui.ascii import AsciiFilter
 from tui.console import Terminal
@@ -30,6 +31,7 @@ from tui.pages.run import RunPage
 from tui.screens.history import History
 from tui.screens.home import Home
 from tui.screens.text import Text
+from tui.stage import Stages
 from tui.widgets.asking import Choosing, TypedWord
 from tui.widgets.menu import Row
 from tui.wizard import Wizard
@@ -82,6 +84,7 @@ class Suite(Typist[str]):
         super().__init__()
         self.wizards = {wizard.task: wizard for wizard in wizards}
         self.attach_to = attach_to
+        self.stages = Stages()
         self.register_theme(themes.SIXTEEN)
         self.register_theme(themes.FULL)
         self._dress()
@@ -122,13 +125,42 @@ class Suite(Typist[str]):
                 self.push_screen(History())
             case "doctor":
                 self.action_doctor()
+            case "rehearse":
+                self.rehearse()
 
-    def open_task(self, task: str, params: dict[str, object] | None = None) -> None:
+    @work
+    async def rehearse(self) -> None:
+        """Fill in a task's form with a target made for trying it."""
+        words = "A target is made for it on this machine. Nothing of yours is touched."
+        task = await self.push_screen_wait(Choosing("Rehearse which task?", words, self.stages.rows(self.wizards)))
+        if not task:
+            return
+        worker = self._stage(task)
+        try:
+            staged: Staged = await worker.wait()
+        except Exception:  # noqa: BLE001  wait wraps what the worker raised; its own words are shown
+            failed = str(worker.error)
+            self.push_screen(Text(task, lambda: f"! {failed}"))
+            return
+        secrets = {name: secret.reveal() for name, secret in staged.secrets.items()}
+        self.open_task(staged.job.task, staged.job.params, secrets)
+
+    @work(thread=True, group="stage", exit_on_error=False)
+    def _stage(self, task: str) -> Staged:
+        return self.stages.make(task)
+
+    def on_unmount(self) -> None:
+        self.stages.close()
+
+    def open_task(
+        self, task: str, params: Mapping[str, object] | None = None, secrets: Mapping[str, str] | None = None
+    ) -> None:
         """Begin a task's wizard."""
         try:
             wizard = self.wizards[task]
             draft = Draft(wizard.engine)
             draft.prefill(params or {})
+            draft.raw.update(secrets or {})
             self.push_screen(walk(wizard, draft))
         except CrashcartError as error:
             words = str(error)

@@ -3,5 +3,8 @@
 from __future__ import annotations
 
 from wizards.biosiso import BUILD, INSERT
+from wizards.failover import LAB, WATCH
+from wizards.vdx import FIX
+from wizards.virtio import CONVERT, RESTOCK
 
-WIZARDS = (BUILD, INSERT)
+WIZARDS = (BUILD, INSERT, CONVERT, RESTOCK, FIX, LAB, WATCH)

@@ -46,7 +46,8 @@ class Collection:
                 raise Refused(session.explained(alive=True), "wait for it to end")
 
     def let_go(self) -> None:
-        """Delete pruned points, except those that a live session works with."""
+        """Delete pruned points, except those that a live session works with, and what killed processes left."""
+        self._store.sweep()
         pins = {pin for session in sessions.living(self._store) for pin in session.pins}
         for name in self._repository.names("pruned"):
             if name.path() in pins:
@@ -176,7 +177,7 @@ class Collection:
     def delete(self) -> None:
         """Publish the index without the packs that go, then delete them."""
         index = self._repository.index
-        if self._ripe or len(index.segments) > FEW:
+        if self._ripe or index.lost or len(index.segments) > FEW:
             index.flush(always=True)
             merge.merge(self._store, self._repository.id, list(index.segments), index.present - set(self._ripe))
         for owner in self._ripe:

@@ -7,6 +7,8 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
+from engines.backup.memory import keep_buffers
+
 T = TypeVar("T")
 THREADS = 4  # more than these only wait for the disk
 
@@ -31,6 +33,7 @@ class Crew(Generic[T]):
 
     def start(self) -> None:
         """Begin."""
+        keep_buffers()
         for thread in self._threads:
             thread.start()
 

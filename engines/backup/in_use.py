@@ -16,20 +16,8 @@ def writers(path: Path) -> list[str]:
     """Who may change it, in words; empty where nobody is seen."""
     found = path.stat()
     if stat.S_ISBLK(found.st_mode):
-        return [*_holders(found.st_rdev), *_mounts(found.st_rdev), *_processes(found, writing=True)]
-    return [*_loops(path), *_qemu(path), *_processes(found, writing=True)]
-
-
-def users(path: Path) -> list[str]:
-    """Who would be hurt if it changed, in words: its writers, its readers, and whoever holds it exclusively."""
-    found = path.stat()
-    seen = [*writers(path), *_processes(found, writing=False)]
-    if stat.S_ISBLK(found.st_mode) and not seen:
-        try:
-            os.close(os.open(path, os.O_RDONLY | os.O_EXCL | os.O_CLOEXEC))
-        except OSError as error:
-            seen.append(f"the kernel says {error.strerror}")
-    return list(dict.fromkeys(seen))
+        return [*_holders(found.st_rdev), *_mounts(found.st_rdev), *_processes(found)]
+    return [*_loops(path), *_qemu(path), *_processes(found)]
 
 
 def _sys(device: int) -> Path:
@@ -87,8 +75,8 @@ def _qemu(path: Path) -> list[str]:
         os.close(descriptor)
 
 
-def _processes(wanted: os.stat_result, *, writing: bool) -> list[str]:
-    """Processes other than this one that have it open (for writing)."""
+def _processes(wanted: os.stat_result) -> list[str]:
+    """Processes other than this one that have it open for writing."""
     found = []
     block = stat.S_ISBLK(wanted.st_mode)
     for folder in Path("/proc").iterdir():
@@ -100,7 +88,7 @@ def _processes(wanted: os.stat_result, *, writing: bool) -> list[str]:
                 same = seen.st_rdev == wanted.st_rdev if block else _same(seen, wanted)
                 if same and stat.S_IFMT(seen.st_mode) == stat.S_IFMT(wanted.st_mode):
                     flags = int((folder / "fdinfo" / entry.name).read_text().split("flags:")[1].split()[0], 8)
-                    if not writing or flags & os.O_ACCMODE != os.O_RDONLY:
+                    if flags & os.O_ACCMODE != os.O_RDONLY:
                         found.append(f"open in process {folder.name} ({_comm(folder)})")
                         break
         except (OSError, IndexError):

@@ -69,7 +69,7 @@ class Init:
             task=self.name,
             target=params.repo,
             params=plain(params),
-            steps=(Step(id="make", title="Make the folders and write config.json"),),
+            steps=(Step(id="make", title="Make the folders and write config.json", no_stop="it takes a moment"),),
             changes=(BytesChange(target=params.repo, summary="a new, empty repository"),),
             facts=(("format", str(config.FORMAT)), ("block", "1 MiB"), ("locked by", locked)),
             undo="config.json and the empty folders are removed, as long as no backup is in it",
@@ -87,6 +87,7 @@ class Init:
                 passphrase = Secret((yield Asked(question="passphrase of the new repository", secret=True)) or "")
             unlock = Unlock(plan.params["key_file"], passphrase)
         try:
+            store.begin(FOLDERS)
             made = config.create(store, cipher=plan.params["cipher"], unlock=unlock)
         except FileExistsError:
             raise Refused(f"{store.where} was made meanwhile", "see it: crashcart backup list") from None
@@ -118,9 +119,7 @@ class Init:
             raise Refused(f"{store.where} holds backups", "prune them first, or remove the folder yourself")
         with contextlib.suppress(FileNotFoundError):
             store.delete(config.NAME)
-        if "://" not in store.where:
-            with contextlib.suppress(OSError):
-                Path(store.where).rmdir()
+        store.end(FOLDERS)
         yield StepEnded(step="make")
         yield Finished(summary=f"{store.where} is no repository any more")
 

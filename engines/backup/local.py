@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from engines.backup.store import Bytes
+from engines.backup.write_behind import WriteBehind
 
 TEMPORARY = ".tmp-"
-FLUSH = 8 * 1024 * 1024  # bytes between calls that push written pages to the disk and out of the page cache
 
 
 class LocalStore:
@@ -32,6 +33,17 @@ class LocalStore:
         with contextlib.suppress(FileExistsError):
             path.parent.mkdir(mode=0o700)
         sync_folder(path.parent.parent)
+
+    def begin(self, folders: Sequence[str]) -> None:
+        """See Store."""
+        for folder in folders:
+            self._folder(self.root / folder / "x")
+
+    def end(self, folders: Sequence[str]) -> None:
+        """See Store."""
+        for path in (*(self.root / folder for folder in folders), self.root):
+            with contextlib.suppress(OSError):  # not empty, or not there
+                path.rmdir()
 
     def read(self, name: str, offset: int = 0, length: int = -1) -> bytes:
         """See Store."""
@@ -151,24 +163,25 @@ class LocalStore:
         path.replace(target)
         sync_folder(target.parent)
 
-    def sweep(self, older: float = 86400.0) -> None:
-        """Remove temporary files of killed processes, by default those over a day old."""
+    def sweep(self) -> None:
+        """See Store."""
         for folder, _, names in os.walk(self.root):
             for name in names:
                 path = Path(folder) / name
                 with contextlib.suppress(FileNotFoundError):
-                    if name.startswith(TEMPORARY) and time.time() - path.stat().st_mtime > older:
+                    if name.startswith(TEMPORARY) and time.time() - path.stat().st_mtime > 86400.0:
                         path.unlink()
 
 
 class LocalAppender:
-    """A growing file whose pages go to the disk as it grows, so that the last fsync is short; see Appender."""
+    """A growing file whose pages go to the disk as it grows, by whoever calls `push`; see Appender."""
 
     def __init__(self, store: LocalStore, name: str, keep: int) -> None:
         self._store = store
         self._name = name
         self.offset = keep
-        self._flushed = keep
+        self._flush = WriteBehind()
+        self._closing = threading.Lock()
         path = store.root / name
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         os.ftruncate(self._fd, keep)
@@ -182,24 +195,27 @@ class LocalAppender:
             while written < total:
                 written += os.pwrite(self._fd, rest[written:], self.offset + written)
         self.offset += total
-        if self.offset - self._flushed >= FLUSH:
-            start = max(self._flushed - FLUSH, 0)  # again what was pushed last time: by now it is clean and can go
-            os.posix_fadvise(self._fd, start, self.offset - start, os.POSIX_FADV_DONTNEED)
-            self._flushed = self.offset
+
+    def push(self) -> None:
+        """See Appender."""
+        with self._closing:
+            if self._fd < 0:
+                return
+            self._flush.push(self._fd, self.offset)
 
     def seal(self, name: str) -> None:
         """See Appender."""
         os.fsync(self._fd)
         os.posix_fadvise(self._fd, 0, 0, os.POSIX_FADV_DONTNEED)
-        os.close(self._fd)
-        self._fd = -1
+        self.abandon()
         self._store.rename(self._name, name)
 
     def abandon(self) -> None:
         """See Appender."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        with self._closing:
+            if self._fd >= 0:
+                os.close(self._fd)
+                self._fd = -1
 
 
 def sync_folder(folder: Path) -> None:

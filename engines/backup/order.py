@@ -71,6 +71,8 @@ class Order:
         What is not named keeps its ids.
         """
         wanted = self._groups(self.source.extents(first * self.block, last * self.block))
+        if self.hints is None and not wanted:
+            return [(first, last, False)]
         if self.hints is None:
             return [(at, min(at + PIECE, last), at // PIECE in wanted) for at in range(first, last, PIECE)]
         hinted = self._groups(

@@ -102,6 +102,10 @@ class OpenPack:
         self.places.append(place)
         return place
 
+    def push(self) -> None:
+        """Begin to make it durable."""
+        self._file.push()
+
     def seal(self) -> None:
         """Write the footer and make it a durable pack."""
         self._file.write([footer(self.places, self._file.offset)])

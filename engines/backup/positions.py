@@ -25,7 +25,7 @@ def mark(seed: int) -> int:
 
 
 class Positions:
-    """The array of one disk: read from the point before, written for the next; threads use it, each at its own blocks."""
+    """The array of one disk: read from the point before, written for the next; threads write at blocks of their own."""
 
     def __init__(self, store: Store, repository: bytes, vm: str, disk: str, keys: Keys, blocks: int) -> None:
         self._store = store

@@ -67,7 +67,9 @@ class Prune:
             task=self.name,
             target=glance.store.where,
             params={**plain(params), "repo": glance.store.where},
-            steps=(Step(id="prune", title=f"Take out {len(go)} points"),),
+            steps=(
+                Step(id="prune", title=f"Take out {len(go)} points", no_stop="it takes a moment, and can be undone"),
+            ),
             changes=tuple(BytesChange(target=str(name), summary="goes") for name in go),
             facts=(
                 ("points", f"{len(stay) + len(go)}, of which {len(go)} go"),
@@ -108,6 +110,7 @@ class Prune:
         """See Engine."""
         store = open_store(plan.params["repo"])
         yield StepStarted(step="prune")
+        sessions.sweep(store)
         lost = []
         for text in plan.detail["go"]:
             name = names.parse(text)

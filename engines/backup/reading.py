@@ -13,6 +13,7 @@ from engines.backup import record
 from engines.backup.crew import hands
 from engines.backup.errors import Damaged, Missing
 from engines.backup.keys import ZERO
+from engines.backup.memory import keep_buffers
 from engines.backup.order import PIECE, Hole, MapWork, Order, Piece
 from engines.backup.point import MAP, Point, block_count
 from engines.backup.positions import Positions
@@ -79,6 +80,7 @@ class Reading:
 
     def start(self) -> None:
         """Begin reading in threads of its own."""
+        keep_buffers()
         self._live = hands()
         self._threads = [threading.Thread(target=self._work, daemon=True) for _ in range(self._live)]
         for thread in self._threads:

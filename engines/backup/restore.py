@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
-from engines.backup import in_use, names, target, words
+from engines.backup import names, sessions, target, words
 from engines.backup.crew import Crew
 from engines.backup.point import Point
 from engines.backup.repository import RepoParams, Repository, where
@@ -17,6 +17,7 @@ from engines.backup.restoring import Restoring, Run
 from engines.backup.sessions import Presence
 from engines.backup.target import Target
 from engines.backup.unlocking import opened
+from engines.guest import inuse
 from engines.job.contract import (
     BytesChange,
     Cancel,
@@ -33,6 +34,7 @@ from engines.job.errors import Failed, Refused, Stopped
 from engines.job.lock import content_identity, name_identity
 from engines.job.params import param, plain
 
+FLUSHING = "what was written is being made durable"
 TICK = 0.1  # s between looks at the threads
 
 
@@ -48,6 +50,9 @@ class RestoreParams(RepoParams, frozen=True, kw_only=True):
     ]
     delta: Annotated[bool, param("Delta", "change the target in place, and write only what differs")] = False
     verify: Annotated[bool, param("Verify", "read the target back and compare")] = False
+    powered_off: Annotated[
+        bool, param("Powered off", "you vouch that no other machine uses it, where no lock can tell")
+    ] = False
 
 
 class Restore:
@@ -69,8 +74,11 @@ class Restore:
         glance = Repository.glance(where(params))
         name = glance.resolve(params.point)
         path = Path(params.target).resolve()
-        before = _looked_at(path)
-        steps = [Step(id="write", title=f"Write {name} to {path}"), Step(id="flush", title="Have it on the disk")]
+        before = _looked_at(path, params.powered_off)
+        steps = [
+            Step(id="write", title=f"Write {name} to {path}"),
+            Step(id="flush", title="Have it on the disk", no_stop=FLUSHING),
+        ]
         if params.verify:
             steps.append(Step(id="verify", title="Read it back and compare"))
         return Plan(
@@ -115,6 +123,7 @@ class Restore:
     def undo(self, plan: Plan, context: Context) -> Events:  # noqa: ARG002  there is nothing to go by
         """See Engine."""
         path = Path(plan.target)
+        sessions.sweep(Repository.glance(plan.params["repo"]).store)
         if plan.detail["existed"]:
             raise Refused(f"what was on {path} is overwritten", "restore another point onto it")
         yield StepStarted(step="undo")
@@ -130,7 +139,7 @@ def _with(plan: Plan, params: dict[str, Any]) -> Plan:
     return msgspec.structs.replace(plan, params=params)
 
 
-def _looked_at(path: Path) -> dict[str, Any]:
+def _looked_at(path: Path, powered_off: bool) -> dict[str, Any]:
     """What is at the target now; empty for nothing. Raises Refused where it must not be touched."""
     try:
         found = path.stat()
@@ -140,10 +149,7 @@ def _looked_at(path: Path) -> dict[str, Any]:
         return {}
     if not (stat.S_ISREG(found.st_mode) or stat.S_ISBLK(found.st_mode)):
         raise Refused(f"{path} is neither a file nor a block device", "name one that is")
-    if users := in_use.users(path):
-        raise Refused(
-            f"{path} is in use: {', '.join(users[:3])}", "shut that down first, or restore to a new file or volume"
-        )
+    inuse.hold(path, powered_off=powered_off).release()
     device = stat.S_ISBLK(found.st_mode)
     seen: dict[str, Any] = {"device": found.st_rdev if device else 0, "size": target.size_of(path)}
     return seen if device else {**seen, "inode": found.st_ino, "modified": found.st_mtime_ns}
@@ -168,10 +174,17 @@ def _restored(repository: Repository, point: Point, plan: Plan, presence: Presen
     path = Path(plan.target)
     _fits(path, point, plan.detail["device"])
     delta = plan.params["delta"]
+    hold = inuse.hold(path, powered_off=plan.params["powered_off"]) if plan.detail["existed"] else None
     try:
+        if hold:
+            hold.begin_writing()
         opened_target = Target(path, point.head.size, in_place=delta)
-    except OSError as error:
-        raise Refused(f"{path}: {error.strerror}", "shut down what uses it, or name another target") from None
+    except BaseException as error:
+        if hold:
+            hold.release()
+        if isinstance(error, OSError):
+            raise Refused(f"{path}: {error.strerror}", "shut down what uses it, or name another target") from None
+        raise
     try:
         work = Restoring(repository, point, opened_target, delta=delta)
         yield from _through(work.writing(), work, point, presence, plan)
@@ -189,10 +202,14 @@ def _restored(repository: Repository, point: Point, plan: Plan, presence: Presen
                     "do not use it; look at that disk (dmesg, smartctl) and restore to another",
                 )
             yield StepEnded(step="verify")
+    except (Stopped, GeneratorExit):
+        raise Stopped((f"{path} is restored, but was not read back",) if opened_target.done else _left(plan)) from None
     except OSError as error:
         raise _broken(path, error, plan) from None
     finally:
         opened_target.close()
+        if hold:
+            hold.release()
     return Finished(
         summary=f"{point.name} is on {path}: {words.size(work.written)} written, {words.size(work.same)} were right",
         result={"point": str(point.name), "target": str(path), "written": work.written, "same": work.same},
@@ -205,10 +222,8 @@ def _through(crew: Crew[Run], work: Restoring, point: Point, presence: Presence,
     try:
         while not crew.wait(TICK):
             presence.touch()
+            work.push()
             yield Progress(done=work.passed, total=point.head.size)
-    except (Stopped, GeneratorExit):
-        crew.stop()
-        raise Stopped(_left(plan)) from None
     except Failed as failed:
         crew.stop()
         raise Failed(failed.why, failed.what_helps, _left(plan)) from None

@@ -61,6 +61,10 @@ class Restoring:
         """Threads that restore."""
         return Crew(runs(self._repository, self._point), self._write)
 
+    def push(self) -> None:
+        """Begin to make durable what was written."""
+        self._target.push()
+
     def checking(self) -> Crew[Run]:
         """Threads that read the target back; block numbers that differ go to `wrong`."""
         self.passed = 0

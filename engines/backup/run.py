@@ -218,6 +218,7 @@ class _Backup:
         try:
             while not reading.finished.wait(TICK):
                 self._presence.touch()
+                self._writer.push()
                 yield Progress(done=reading.counts.passed, total=size)
             reading.outcome()
             self._source.behind(size)
@@ -258,6 +259,8 @@ class _Backup:
         maps = tuple(reading.maps)
         positions.commit(root(repository.keys, head.size, maps))
         point = catalogue.commit(repository, self._writer, Point(head, maps))
+        if repository.index.lost:
+            _forget_lost(repository)
         _forget_killed(repository, f"{head.vm}/{head.disk}")
         return point
 
@@ -278,6 +281,15 @@ def needs_healing(repository: Repository) -> bool:
     if index.lost:
         return True
     return any(not any(True for _ in index.find(bytes.fromhex(bad.id))) for bad in quarantine.every(repository.store))
+
+
+def _forget_lost(repository: Repository) -> None:
+    """The index names lost packs no more: what the disk still held of them was stored anew just now."""
+    from engines.backup import merge  # brings numpy, which a sound repository never needs here
+
+    index = repository.index
+    index.flush(always=True)
+    merge.merge(repository.store, repository.id, list(index.segments), index.present)
 
 
 def _forget_killed(repository: Repository, disk: str) -> None:

@@ -87,6 +87,7 @@ class Presence:
         )
 
     def __enter__(self) -> Presence:
+        sweep(self._store)
         self._write()
         return self
 
@@ -169,3 +170,11 @@ def living(store: Store) -> list[Session]:
 def killed(store: Store) -> list[Session]:
     """Those whose process is gone without having cleaned up."""
     return [session for session in every(store) if not alive(store, session)]
+
+
+def sweep(store: Store) -> None:
+    """Remove the files of killed sessions that stored nothing; those of backups are kept for gc and the next backup."""
+    for session in killed(store):
+        if session.kind != "write":
+            with contextlib.suppress(FileNotFoundError):  # somebody else swept it
+                store.delete(session.path)

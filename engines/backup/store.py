@@ -20,6 +20,10 @@ class Appender(Protocol):
         """Append all parts. Raises OSError; what was appended then is undefined behind `offset`."""
         ...
 
+    def push(self) -> None:
+        """Begin to make durable what was appended; for a thread that has time, so that `seal` is short."""
+        ...
+
     def seal(self, name: str) -> None:
         """Make it durable, then known as `name` and no longer as what it was."""
         ...
@@ -36,6 +40,14 @@ class Store(Protocol):
     """
 
     where: str
+
+    def begin(self, folders: Sequence[str]) -> None:
+        """Make the folders of a new repository."""
+        ...
+
+    def end(self, folders: Sequence[str]) -> None:
+        """Remove them as far as they are empty, and the repository's own with them."""
+        ...
 
     def read(self, name: str, offset: int = 0, length: int = -1) -> bytes:
         """`length` bytes from `offset`, fewer only at the file's end; to the end where `length` is -1."""
@@ -74,6 +86,10 @@ class Store(Protocol):
 
     def delete(self, name: str) -> None:
         """Remove a file; the folder goes with its last file."""
+        ...
+
+    def sweep(self) -> None:
+        """Remove temporary files that killed processes left here over a day ago."""
         ...
 
     def local(self, name: str) -> Path:

@@ -14,11 +14,11 @@ from pathlib import Path
 from engines.backup.local import sync_folder
 from engines.backup.record import is_zero
 from engines.backup.sources.plain import device_size
+from engines.backup.write_behind import WriteBehind
 from engines.job.errors import Failed
 
 BLKDISCARD = 0x1277  # linux/fs.h
 KEEP_SIZE, PUNCH_HOLE = 1, 2  # linux/falloc.h
-PUSH = 16 * 1024 * 1024  # bytes between calls that push written pages to the disk and out of the page cache
 _libc = ctypes.CDLL(None, use_errno=True)
 Part = bytes | bytearray | memoryview
 
@@ -32,7 +32,6 @@ class Target:
     def __init__(self, path: Path, size: int, *, in_place: bool) -> None:
         self.path = path
         self.size = size
-        self.written = 0
         self._before: os.stat_result | None = None
         with contextlib.suppress(FileNotFoundError):
             self._before = path.stat()
@@ -40,13 +39,15 @@ class Target:
         self.blank = not (in_place and self._before is not None) and not self.device
         self._partial = path.with_name(f".{path.name}.restoring") if self.blank else path
         self._fd = self._open()
-        self._pushed = 0
+        self.done = False
+        self._highest = 0
+        self._behind = WriteBehind()
 
     def _open(self) -> int:
-        if self.device:
-            return os.open(self.path, os.O_RDWR | os.O_EXCL | os.O_CLOEXEC)
         if not self.blank:
             descriptor = os.open(self.path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+            if self.device:
+                return descriptor
         else:
             self._partial.unlink(missing_ok=True)  # of an earlier run that was killed; the target's lock is ours
             descriptor = os.open(self._partial, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
@@ -70,10 +71,11 @@ class Target:
             rest = b"".join(parts)
             while done < total:
                 done += os.pwrite(self._fd, rest[done:], offset + done)
-        self.written += total
-        if self.written - self._pushed > PUSH:
-            self._pushed = self.written
-            os.posix_fadvise(self._fd, max(offset - 4 * PUSH, 0), 4 * PUSH, os.POSIX_FADV_DONTNEED)
+        self._highest = max(self._highest, offset)
+
+    def push(self) -> None:
+        """Begin to make durable what was written; for the thread that waits for the others."""
+        self._behind.push(self._fd, self._highest)
 
     def zero(self, offset: int, length: int) -> None:
         """Have it read as zeros there, freeing the room where that can be done. Raises OSError."""
@@ -111,6 +113,7 @@ class Target:
         if self.blank:
             self._partial.replace(self.path)
             sync_folder(self.path.parent)
+        self.done = True
 
     def cool(self) -> None:
         """Have the next read come from the disk."""

@@ -80,7 +80,7 @@ class Unlimited:
 
 
 class TokenBucket:
-    """A rate kept by waiting, which needs no rights; see Throttle. Debt follows the clock: oversleeping is made up for."""
+    """A rate kept by waiting, which needs no rights; see Throttle. Debt follows the clock, so oversleep evens out."""
 
     def __init__(self, rate: float, origin: str, cancel: Cancel) -> None:
         self.rate = rate

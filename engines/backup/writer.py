@@ -100,6 +100,12 @@ class Writer:
             with self._room():
                 self._seal(full)
 
+    def push(self) -> None:
+        """Begin to make durable what was stored; for the thread that waits for the others."""
+        opened = self._open
+        if opened:
+            opened.push()
+
     def finish(self) -> None:
         """Seal what is open. Raises Failed where there is no room."""
         opened, self._open = self._open, None

@@ -247,5 +247,5 @@ class Machine:
 def _match(pattern: Pattern, text: str) -> str | None:
     if callable(pattern):
         return text if pattern(text) else None
-    found = re.search(pattern, text, re.MULTILINE)
+    found = re.compile(pattern, re.MULTILINE if isinstance(pattern, str) else 0).search(text)
     return found.group() if found else None

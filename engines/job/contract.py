@@ -73,7 +73,7 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True):
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """Everything a run will do, decided before it touches anything.
 
-    facts: (name, value) pairs shown side by side on the review page.
+    facts: (name, value) pairs shown side by side on the review page; the first two are what must fit together.
     undo: how the run is taken back, or why it cannot be.
     confirm: the word to type first; empty where nothing existing is overwritten, deleted or rebooted.
     detail: what `execute` needs, as plain JSON values; never a secret.
@@ -213,20 +213,8 @@ class RunFailed(Event, frozen=True, kw_only=True, tag="Failed"):
     refused: bool = False
 
 
-AnyEvent = (
-    Started
-    | StepStarted
-    | StepEnded
-    | Progress
-    | Log
-    | Warned
-    | Asked
-    | Answered
-    | Measured
-    | Finished
-    | RunStopped
-    | RunFailed
-)
+Told = Started | StepStarted | StepEnded | Progress | Log | Warned | Asked | Answered | Measured
+AnyEvent = Told | Finished | RunStopped | RunFailed
 LastWord = (Finished, RunStopped, RunFailed)
 
 Events = Generator[AnyEvent, str | None, None]

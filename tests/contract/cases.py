@@ -16,7 +16,7 @@ from engines import tasks
 from engines.job.contract import Engine
 from engines.job.jobfile import Job
 from engines.job.params import Params, convert
-from engines.rehearsal import firmware
+from engines.rehearsal import disk, firmware
 from tests.contract.copier import Copier
 
 
@@ -77,6 +77,33 @@ def biosiso() -> Engine[Any]:
     return tasks.engine("biosiso")
 
 
+def lab(folder: Path) -> dict[str, Any]:
+    """One curl against one reset: a lab of half a second."""
+    given = {"clients": ["curl"], "faults": ["rst"], "ladder": "short", "runs": 1, "cap": 10}
+    return {**given, "output": str(folder / "table.yaml")}
+
+
+def failover() -> Engine[Any]:
+    return tasks.engine("failover")
+
+
+def repository(folder: Path) -> dict[str, Any]:
+    """A backup repository that is to be made."""
+    (folder / "beside").write_text("not ours")
+    return {"repo": str(folder / "repo")}
+
+
+def restored(folder: Path) -> dict[str, Any]:
+    """A disk of three points, restored to a new file."""
+    params = disk.make(folder)
+    return {"repo": params["repo"], "point": f"{disk.VM}/{disk.DISK}@latest", "target": str(folder / "new")}
+
+
+def pruned(folder: Path) -> dict[str, Any]:
+    """Two of three points taken out."""
+    return {"repo": disk.make(folder)["repo"], "keep_last": 1}
+
+
 CASES = (
     Case("copier", Copier, copied, ({"source": "/nowhere"},)),
     Case("copier anew", Copier, copied_anew, ({"source": "/nowhere"},)),
@@ -84,6 +111,15 @@ CASES = (
         "biosiso", biosiso, disc, ({"firmware": "/nowhere"}, {"dos": ""}, {"output": "/nowhere/x.iso"}, {"rom": "x.1"})
     ),
     Case("biosiso over a file", biosiso, disc_over_a_file, ({"board": "X9SCM-iiF"}, {"switches": "/X"})),
+    Case("backup init", lambda: tasks.engine("backup-init"), repository, ({"repo": "/nowhere/x"}, {"repo": "/etc"})),
+    Case(
+        "backup restore",
+        lambda: tasks.engine("backup-restore"),
+        restored,
+        ({"repo": "/nowhere"}, {"point": "web9/disk0@latest"}, {"point": "x"}, {"target": "/nowhere/x"}),
+    ),
+    Case("backup prune", lambda: tasks.engine("backup-prune"), pruned, ({"keep_last": 0}, {"repo": "/nowhere"})),
+    Case("failover", failover, lab, ({"clients": ["mosaic"]}, {"faults": ["fire"]}, {"output": "/etc/hostname"})),
 )
 
 

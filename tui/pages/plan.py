@@ -17,6 +17,8 @@ from tui.story import amount
 from tui.widgets.diff import Diff
 from tui.widgets.pick import Pick
 
+COMPARED = 2  # facts above the warnings: an engine puts first what must fit together, such as board and ROM
+
 
 class Decision(Pick):
     """A Pick that sets `param` of the job."""
@@ -27,11 +29,13 @@ class Decision(Pick):
 
 
 def widgets(plan: Plan) -> Iterator[Widget]:
-    """Warnings, facts, choices, steps, changes and the way back, in that order."""
-    if plan.warnings:
-        yield Vertical(*(warning(text) for text in plan.warnings), classes="warnings")
+    """The facts to compare, warnings, the other facts, choices, changes, steps and the way back, in that order."""
     if plan.facts:
-        yield Vertical(*(fact(name, value) for name, value in plan.facts), classes="facts part")
+        yield Vertical(*(fact(name, value) for name, value in plan.facts[:COMPARED]), classes="facts part")
+    if plan.warnings:
+        yield Vertical(*(warning(text) for text in plan.warnings), classes="warnings part")
+    if plan.facts[COMPARED:]:
+        yield Vertical(*(fact(name, value) for name, value in plan.facts[COMPARED:]), classes="facts part")
     for choice in plan.choices:
         yield chosen(choice)
     yield Static(Content("What will change"), classes="title")

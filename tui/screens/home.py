@@ -30,7 +30,7 @@ class Home(Calm[None]):
 
     @dataclass
     class Picked(Message):
-        """A row was chosen: `task:NAME`, `run:ID`, `history` or `doctor`."""
+        """A row was chosen: `task:NAME`, `run:ID`, `history`, `rehearse` or `doctor`."""
 
         id: str
 
@@ -80,6 +80,13 @@ class Home(Calm[None]):
                 "History         every run, with its report, resume and undo",
                 "history",
                 "Nothing is ever lost: each run keeps its journal.",
+            )
+        ]
+        rows += [
+            Row(
+                "Rehearse        try a task on a target made for it",
+                "rehearse",
+                "The form is filled in with files made on this machine. Nothing of yours is touched.",
             )
         ]
         rows += [

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from engines.backup.point import MAP
-from engines.job.contract import Finished, RunFailed, Warned
+from engines.job.contract import Finished, Log, RunFailed, Warned
 from engines.job.errors import Refused
-from engines.job.journal import entries
+from engines.job.journal import Entry, entries
 from tests.engines.backup import lab
 from tests.engines.backup.lab import MIB
 
@@ -155,12 +155,11 @@ def test_a_source_that_shrinks_while_it_is_read_makes_no_point(tmp_path: Path) -
     source = lab.disk(tmp_path / "disk", {at: at for at in range(64)}, 64 * MIB)
     repo = lab.init(tmp_path / "repo")
 
-    def cut(_: object) -> None:
-        os.truncate(source, 10 * MIB)
+    def cut(entry: Entry) -> None:
+        if isinstance(entry.event, Log):
+            os.truncate(source, 10 * MIB)
 
-    _, last = lab.perform_job(
-        "backup", repo=repo, source=str(source), vm="web1", limit="20M", listen=lambda entry: cut(entry)
-    )
+    _, last = lab.perform_job("backup", repo=repo, source=str(source), vm="web1", limit="20M", listen=cut)
     assert isinstance(last, RunFailed), last
     assert "shrank" in last.why
     assert not list(Path(repo, "points").rglob("*.point"))
@@ -198,7 +197,9 @@ def test_a_raw_image_that_pretends_to_be_qcow2_is_not_guessed_at(tmp_path: Path)
 def test_an_image_that_is_open_for_writing_is_warned_of(tmp_path: Path) -> None:
     source = lab.disk(tmp_path / "disk", {0: 1}, MIB)
     repo = lab.init(tmp_path / "repo")
-    with subprocess.Popen(["sh", "-c", f"exec 3<>{source}; echo open; exec sleep 60"], stdout=subprocess.PIPE) as writer:
+    with subprocess.Popen(
+        ["sh", "-c", f"exec 3<>{source}; echo open; exec sleep 60"], stdout=subprocess.PIPE
+    ) as writer:
         assert writer.stdout is not None
         writer.stdout.readline()
         run, last = lab.perform_job("backup", repo=repo, source=str(source), vm="web1", limit="none")

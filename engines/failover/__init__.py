@@ -1,0 +1,1 @@
+"""Whether a site with several addresses survives one of them going dark, and what its visitors see."""

@@ -1,0 +1,25 @@
+"""The failover task's front door: its runs and its questions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from engines.failover import clean, predict, probe
+from engines.failover.lab import Lab
+from engines.failover.predict import PredictParams
+from engines.failover.site import SiteParams
+from engines.failover.watch import Watch
+from engines.job.contract import Engine, Look
+
+ENGINES: tuple[Engine[Any], ...] = (Lab(), Watch())
+LOOKS: tuple[Look, ...] = (
+    Look("probe", "if one address of a site goes away, can the others carry it", SiteParams, probe.answer, probe.table),
+    Look(
+        "predict",
+        "how many seconds visitors wait when an address goes dark",
+        PredictParams,
+        predict.answer,
+        predict.table,
+    ),
+    Look("lab-clean", "clear away what killed labs left", clean.CleanParams, clean.answer, clean.table),
+)

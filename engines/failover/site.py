@@ -1,0 +1,105 @@
+"""The site that is looked at: its name as DNS, TLS and HTTP want it, and where to ask for it."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import Annotated, Literal
+
+import msgspec
+
+from engines.job.errors import BadParam, Refused
+from engines.job.params import Params, param
+
+LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
+EXAMPLE = "a host name such as www.example.org"
+
+
+class SiteParams(Params, frozen=True, kw_only=True):
+    """Which site, and how to reach it."""
+
+    name: Annotated[
+        str, param("Name", "the site's host name", kind="host", metavar="NAME", allowed=EXAMPLE, positional=True)
+    ]
+    resolver: Annotated[
+        tuple[str, ...],
+        param("Resolvers", "ask these instead of this machine's", allowed="IP or IP:PORT", metavar="IP"),
+    ] = ()
+    scheme: Annotated[Literal["http", "https"], param("Scheme", "how visitors come")] = "https"
+    port: Annotated[int, param("Port", "0 is the scheme's own", ge=0, le=65535)] = 0
+    path: Annotated[str, param("Path", "the page that is fetched", pattern="^/", allowed="a path such as /status")] = (
+        "/"
+    )
+    expect: Annotated[str, param("Expected text", "what the page of a healthy copy contains", metavar="TEXT")] = ""
+    timeout: Annotated[int, param("Time-out", "seconds for DNS, and again for each address", ge=1, le=60)] = 3
+
+
+class Server(msgspec.Struct, frozen=True):
+    """A DNS server."""
+
+    address: str
+    port: int = 53
+
+    def __str__(self) -> str:
+        if self.port == 53:
+            return self.address
+        return f"[{self.address}]:{self.port}" if ":" in self.address else f"{self.address}:{self.port}"
+
+
+def host_name(text: str) -> str:
+    """The name in ASCII, lower case and without its last dot. Raises BadParam."""
+    given = text.strip()
+    if "/" in given or given.startswith("http:"):
+        raise BadParam("name", text, EXAMPLE, "leave out the scheme and the path: they have options of their own")
+    try:
+        ipaddress.ip_address(given.strip("[]"))
+    except ValueError:
+        pass
+    else:
+        raise BadParam("name", text, EXAMPLE, "give the name that visitors use: addresses are looked up")
+    labels = given.removesuffix(".").split(".")
+    try:
+        ascii_labels = [label.encode("idna").decode("ascii") for label in labels]
+    except UnicodeError as error:
+        raise BadParam("name", text, EXAMPLE, f"correct the name ({error.__cause__ or error})") from None
+    if not all(LABEL.fullmatch(label) for label in ascii_labels):
+        raise BadParam("name", text, EXAMPLE)
+    name = ".".join(ascii_labels).lower()
+    if len(name) > 253:  # RFC 1035 3.1: 255 octets on the wire
+        raise BadParam("name", f"{name[:20]}... of {len(name)} characters", "a name of at most 253 characters")
+    return name
+
+
+def server(text: str) -> Server:
+    """A DNS server from IP, IP:PORT or [IPv6]:PORT. Raises BadParam."""
+    found = re.fullmatch(r"\[([^\]]+)\](?::(\d+))?|([^:]+):(\d+)|(.+)", text.strip())
+    address = (found[1] or found[3] or found[5]) if found else text
+    port = int((found and (found[2] or found[4])) or 53)
+    try:
+        ipaddress.ip_address(address)
+    except ValueError:
+        raise BadParam("resolver", text, "an address such as 192.0.2.1 or 192.0.2.1:5353") from None
+    if not 0 < port < 65536:
+        raise BadParam("resolver", text, "a port from 1 to 65535")
+    return Server(address, port)
+
+
+def servers(given: tuple[str, ...]) -> tuple[Server, ...]:
+    """The DNS servers given, or else this machine's. Raises BadParam or Refused."""
+    if given:
+        return tuple(server(part) for text in given for part in text.split(",") if part.strip())
+    import dns.exception
+    import dns.resolver
+
+    try:
+        known = dns.resolver.Resolver().nameservers
+    except dns.exception.DNSException:
+        known = []
+    if not known:
+        raise Refused("this machine names no DNS server in /etc/resolv.conf", "name one with --resolver IP")
+    return tuple(server(str(address)) for address in known)
+
+
+def web_port(params: SiteParams) -> int:
+    """The port that visitors come to."""
+    return params.port or (443 if params.scheme == "https" else 80)

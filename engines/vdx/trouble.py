@@ -1,0 +1,96 @@
+"""Why a login did not happen, read from ssh's own words, and what helps."""
+
+from __future__ import annotations
+
+import re
+
+from engines.job.errors import Failed, Refused
+
+NEGOTIATE = re.compile(
+    r"no matching (key exchange method|host key type|cipher|MAC) found\. Their offer: ([A-Za-z0-9@.,_-]+)",
+    re.IGNORECASE,
+)
+OPTIONS = {
+    "key exchange method": "KexAlgorithms",
+    "host key type": "HostKeyAlgorithms",
+    "cipher": "Ciphers",
+    "mac": "MACs",
+}
+FINGERPRINT = re.compile(r"fingerprint for the \S+ key sent by the remote host is\s+(\S+)", re.IGNORECASE)
+SAYINGS = (
+    ("hostkey", r"REMOTE HOST IDENTIFICATION HAS CHANGED|Host key verification failed"),
+    ("negotiate", r"Unable to negotiate|no matching "),
+    ("auth", r"Permission denied|Too many authentication failures"),
+    ("unresolved", r"Could not resolve hostname|Name or service not known"),
+    ("refused", r"Connection refused"),
+    ("timeout", r"Connection timed out|Operation timed out"),
+    ("unreachable", r"No route to host|Network is unreachable"),
+    ("closed", r"Connection closed|Connection reset|kex_exchange_identification|banner exchange|Broken pipe"),
+    ("key", r"Bad server host key|Invalid key length|error in libcrypto"),
+)
+HELPS = {
+    "unresolved": "correct the name, or give its address",
+    "refused": "nothing listens at that port: correct the address, or reach it by --console",
+    "timeout": "check power, cabling and the management address, or reach it by --console",
+    "unreachable": "check the route to its management network, or reach it by --console",
+    "closed": "it hangs up before the login: it may be full of sessions or starting; try again in a minute",
+    "auth": "correct the user or the password; it was tried once, so that nobody is locked out",
+    "key": "its host key is too short for this machine's ssh: reach it by --console",
+    "silent": "it answers and says nothing more: it may be starting; try again in a minute, or reach it by --console",
+    "console": "free the console line, check the command, and try again",
+}
+
+
+class Trouble(Exception):
+    """A login that did not happen. `kind` is a key of HELPS, hostkey or negotiate; `said` the other side's words."""
+
+    def __init__(self, where: str, kind: str, said: str) -> None:
+        super().__init__(f"{where}: {kind}")
+        self.where = where
+        self.kind = kind
+        self.said = said
+
+    @property
+    def line(self) -> str:
+        """The one line that tells it best."""
+        lines = [line.strip() for line in self.said.splitlines() if line.strip()]
+        pattern = dict(SAYINGS).get(self.kind, "")
+        telling = [line for line in lines if pattern and re.search(pattern, line, re.IGNORECASE)]
+        return (telling or lines[-1:] or ["it said nothing"])[0][:200]
+
+    @property
+    def offer(self) -> tuple[str, tuple[str, ...]]:
+        """The ssh option that found no match, and the names the switch offers for it."""
+        found = NEGOTIATE.search(self.said)
+        return (OPTIONS[found[1].lower()], tuple(found[2].split(","))) if found else ("", ())
+
+    @property
+    def fingerprint(self) -> str:
+        """The fingerprint of a host key that is not the known one."""
+        found = FINGERPRINT.search(self.said)
+        return found[1].rstrip(".") if found else ""
+
+    def helps(self) -> str:
+        """The next action."""
+        if self.kind == "negotiate":
+            option, names = self.offer
+            return f"agree to these old algorithms with --legacy-crypto ({option}: {', '.join(names) or 'unknown'})"
+        if self.kind == "hostkey":
+            return (
+                f"the key it shows now is {self.fingerprint or 'not told'}: if it was replaced or reset, "
+                f"agree with --new-host-key {self.fingerprint or 'FINGERPRINT'}"
+            )
+        return HELPS.get(self.kind, "see the transcript")
+
+    def refused(self) -> Refused:
+        """As the reason that a plan is declined."""
+        return Refused(f"{self.where}: no login ({self.line})", self.helps())
+
+    def failed(self, left_behind: tuple[str, ...]) -> Failed:
+        """As the reason that a run ends."""
+        return Failed(f"{self.where}: no login ({self.line})", self.helps(), left_behind)
+
+
+def kind_of(said: str) -> str:
+    """The kind of trouble that ssh's last words tell."""
+    return next((kind for kind, pattern in SAYINGS if re.search(pattern, said, re.IGNORECASE)), "closed")

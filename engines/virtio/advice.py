@@ -1,0 +1,36 @@
+"""What the technician reads before and after: the kernel first, the domain afterwards, the way out by hand."""
+
+from __future__ import annotations
+
+from engines.guest.target import Target
+from engines.virtio.params import TrialParams
+
+KERNEL_FIRST = (
+    "Update the guest's kernel first where its mirrors still answer (yum update kernel); where they are dead, as for "
+    "CentOS 5 to 8, point its repositories at vault.centos.org, or go on with the kernel it has."
+)
+
+
+def domain(params: TrialParams, target: Target) -> str:
+    """The libvirt change to make afterwards."""
+    kind, source = ("block", "dev") if target.block else ("file", "file")
+    return (
+        f"Change the domain (virsh edit): <disk type='{kind}' device='disk'> with "
+        f"<driver name='qemu' type='{target.format}'/>, <source {source}='{target.path}'/>, "
+        f"<target dev='{params.to_disk}' bus='virtio'/>, no <address> line of the old disk; "
+        "<interface> with <model type='virtio'/> and the same <mac address>."
+    )
+
+
+def after_convert(params: TrialParams, target: Target) -> tuple[str, ...]:
+    """In order."""
+    return (
+        domain(params, target),
+        "Start the guest and see that it runs.",
+        f"If it does not boot: at GRUB press e on the entry, set root=/dev/{params.to_disk}N as fstab has it, "
+        f"b or ctrl+x boots; with the disk back on IDE the stock entry needs root=/dev/{params.from_disk}N "
+        "and an fstab to match.",
+        f"After acceptance: crashcart virtio restock {params.image} makes the stock entry the one that boots.",
+        "Not needed, and dangerous: rpm --erase --nodeps kernel, then yum install kernel. Between the two the guest "
+        "has no kernel and cannot boot.",
+    )

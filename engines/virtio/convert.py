@@ -1,0 +1,185 @@
+"""The conversion: plans the move from the old disk name to virtio, does it, resumes it and takes it back."""
+
+from __future__ import annotations
+
+import re
+from typing import ClassVar
+
+from engines.guest.surgery import Surgery
+from engines.job.contract import Cancel, Change, Choice, CommandChange, Context, Events, Option, Plan
+from engines.job.errors import Refused
+from engines.job.lock import content_identity
+from engines.job.params import convert, plain
+from engines.virtio import advice, edits, initrd, operation, takeback
+from engines.virtio.edits import FileEdit, custom_name
+from engines.virtio.lines import modprobe
+from engines.virtio.lines.disks import Disks
+from engines.virtio.operation import Operation, Rebuild
+from engines.virtio.params import ConvertParams
+from engines.virtio.patient import Choice as Kernels
+from engines.virtio.patient import Patient, choose
+from engines.virtio.perform import carry_out, steps
+
+KUDZU = re.compile(r"/etc/(?:rc\.d/)?rc[2-5]\.d/S\d\dkudzu")
+
+
+class Convert:
+    """`crashcart virtio convert`."""
+
+    name: ClassVar[str] = "virtio"
+    verb: ClassVar[str] = "convert"
+    title: ClassVar[str] = "Move an old guest to virtio"
+    kind: ClassVar[str] = "change"
+    holds: ClassVar[bool] = True
+    params: type[ConvertParams] = ConvertParams
+
+    def target(self, params: ConvertParams) -> str:
+        """The image's own identity."""
+        return content_identity(params.path)
+
+    def plan(self, params: ConvertParams, cancel: Cancel) -> Plan:
+        """Look at the guest in an appliance, which stays open for `execute`."""
+        operation.refuse_boot_test(params)
+        operation.close_all()
+        surgery, patient = operation.begin(params, cancel)
+        with operation.closing_on_error(surgery):
+            plan, decided = _plan(params, surgery, patient)
+        operation.keep(plan.digest, decided)
+        return plan
+
+    def execute(self, plan: Plan, context: Context) -> Events:
+        """In the plan's own appliance where it is still open, else after planning again to the same plan."""
+        params = convert(ConvertParams, plan.params)
+        decided = operation.take(plan.digest)
+        if decided is None:
+            decided = takeback.planned_again(self.plan(params, context.cancel), plan)
+        then = advice.after_convert(params, decided.surgery.target)
+        proof = f"boots from virtio as {params.to_disk}" if params.boot_test else "is converted; no boot proves it"
+        done = f"{plan.target} {proof}"
+        return carry_out(decided, context, params.to_disk, then, params.boot_test, done)
+
+    def resume(self, plan: Plan, context: Context) -> Events:
+        """Finish a commit that was killed; before it nothing was touched, and it is done anew."""
+        return takeback.resume(self, plan, context)
+
+    def undo(self, plan: Plan, context: Context) -> Events:
+        """Put the image's original bytes back."""
+        return takeback.undo(plan, context)
+
+
+def _plan(params: ConvertParams, surgery: Surgery, patient: Patient) -> tuple[Plan, Operation]:
+    disks = Disks(params.from_disk, params.to_disk)
+    kernels = choose(patient, params.kernel)
+    found = edits.all_edits(patient, kernels, disks)
+    _refuse_other_disk(patient, found, disks)
+    kept = [each for each in found if each.path not in params.keep]
+    decided = Operation(
+        surgery=surgery,
+        patient=patient,
+        edits=kept,
+        commands=["chkconfig kudzu off"] if any(KUDZU.fullmatch(path) for path in patient.system.links) else [],
+        rebuilds=[_rebuild(patient, kernels, version) for version in (each.version for each in kernels.rebuilt)],
+    )
+    decided.refuse_full_boot()
+    mentioned = edits.mentions(patient.system, {each.path for each in found}, disks)
+    plan = Plan(
+        task="virtio",
+        target=params.image,
+        params=plain(params),
+        steps=steps(params.boot_test),
+        changes=_changes(decided),
+        facts=_facts(params, decided, kernels, mentioned),
+        choices=tuple(_switch(each, params.keep) for each in found),
+        warnings=(*_warnings(params, decided, found), *patient.system.warnings),
+        undo="crashcart undo puts every original byte back, until the guest has run; then virtio putback, file by file",
+        confirm=params.path.name,
+        detail={"initrds": {each.version: each.image for each in decided.rebuilds}, "mentions": mentioned},
+        state=decided.state(),
+    )
+    return plan.sealed(), decided
+
+
+def _rebuild(patient: Patient, kernels: Kernels, version: str) -> Rebuild:
+    kernel = next(each for each in kernels.rebuilt if each.version == version)
+    entry = patient.offered(kernel)
+    assert entry is not None
+    stock, image = entry.initrd.rsplit("/", 1)[-1], custom_name(entry.initrd)
+    old = (patient.system.read("/etc/modprobe.conf") or b"").decode("latin-1")
+    spec = patient.system.root.replace("/dev/sda", "/dev/vda")
+    command = patient.tool.command(kernel, image, xen=modprobe.names_xen(old), root=spec)
+    return Rebuild(version, image, stock, command, initrd.must_hold(patient.system, kernel))
+
+
+def _refuse_other_disk(patient: Patient, found: list[FileEdit], disks: Disks) -> None:
+    """A wrong --from-disk would change nothing that matters: say what the guest really names."""
+    if any(disks.named_in(each.before.decode("latin-1")) for each in found):
+        return
+    texts = [
+        patient.loader.text,
+        *(text.decode("latin-1") for path, text in patient.system.etc.items() if path == "/etc/fstab"),
+    ]
+    named = sorted(
+        {name for text in texts for name in re.findall(r"/dev/((?:hd|sd|xvd|vd)[a-z])\d*\b", text)} - {"hdc", "hdd"}
+    )
+    if named and disks.old not in named:
+        if disks.new in named:
+            raise Refused(f"the guest names {disks.new} already", "it is converted; see: crashcart virtio inspect")
+        raise Refused(
+            f"nothing in the guest names {disks.old}, it names {', '.join(named)}", f"give --from-disk {named[0]}"
+        )
+
+
+def _changes(decided: Operation) -> tuple[Change, ...]:
+    shell = [CommandChange(where="the guest", command=each, expects="status 0") for each in decided.commands]
+    built = [
+        CommandChange(
+            where="the guest", command=each.command, expects=f"/boot/{each.image} holds {', '.join(each.wanted)}"
+        )
+        for each in decided.rebuilds
+    ]
+    return (*(each.change for each in decided.edits), *shell, *built)
+
+
+def _switch(edit: FileEdit, keep: tuple[str, ...]) -> Choice:
+    others = [path for path in keep if path != edit.path]
+    return Choice(
+        param="keep",
+        question=f"{edit.path}",
+        options=(Option(value=others, label="change it"), Option(value=[*others, edit.path], label="leave it alone")),
+        chosen=[*others, edit.path] if edit.path in keep else others,
+    )
+
+
+def _facts(
+    params: ConvertParams, decided: Operation, kernels: Kernels, mentioned: list[str]
+) -> tuple[tuple[str, str], ...]:
+    patient, target = decided.patient, decided.surgery.target
+    system = patient.system
+    rows = [
+        ("image", f"{params.path.name}: {target.kind}, disk of {target.disk >> 20} MiB"),
+        ("guest", f"{patient.hostname}: {patient.release}"),
+        ("root", f"{system.root.replace('/dev/sda', params.from_disk)}, {system.types.get(system.root, 'unknown')}"),
+        ("boot loader", f"GRUB {'0.97' if patient.loader.generation == 1 else '2'}, {patient.loader.path}"),
+        ("kernel", kernels.chosen.version),
+        *(("also rebuilt", each.version) for each in kernels.rebuilt[1:]),
+        *(("kernel skipped", f"{version}: {why}") for version, why in kernels.skipped.items()),
+        ("initrd tool", patient.tool.path),
+        ("free in /boot", f"{patient.room >> 20} MiB"),
+        *(("internal snapshot", f"{name}: stays as it is") for name in target.snapshots),
+        *((("backing file", f"{target.backing}: only read"),) if target.backing else ()),
+        *(("names it too, stays", line) for line in mentioned),
+    ]
+    return tuple(rows)
+
+
+def _warnings(params: ConvertParams, decided: Operation, found: list[FileEdit]) -> list[str]:
+    warnings = [advice.KERNEL_FIRST]
+    left = [each.path for each in found if each.path in params.keep]
+    if left:
+        warnings.append(f"left alone on request: {', '.join(left)}; the guest may not boot from virtio without them")
+    selinux = decided.patient.system.etc.get("/etc/selinux/config", b"")
+    if re.search(rb"^SELINUX=(enforcing|permissive)", selinux, re.MULTILINE):
+        warnings.append("SELinux is on: after the first boot run restorecon -R /boot /etc/rc.d in the guest")
+    if params.powered_off:
+        warnings.append("no lock proves that the guest is off: it rests on the technician's word")
+    return warnings

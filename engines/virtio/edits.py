@@ -1,0 +1,139 @@
+"""All files that a conversion changes, each before and after, and those that name the old disk but stay."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from engines.guest.system import System
+from engines.job.contract import TextChange
+from engines.virtio import initrd
+from engines.virtio.kernels import DISK_MODULES
+from engines.virtio.lines import grub1, grub2, lvmconf, modprobe, tables
+from engines.virtio.lines.disks import Disks, Edit, comment, split
+from engines.virtio.patient import Choice, Patient
+
+EDITS: dict[str, Edit] = {
+    "/etc/fstab": tables.fstab,
+    "/etc/crypttab": tables.crypttab,
+    "/etc/sysconfig/grub": tables.settings,
+    "/etc/default/grub": tables.settings,
+    "/etc/initramfs-tools/conf.d/resume": tables.settings,
+    "/etc/modprobe.conf": modprobe.conf,
+    "/etc/lvm/lvm.conf": lvmconf.filters,
+    "/boot/grub/device.map": tables.device_map,
+    "/boot/grub2/device.map": tables.device_map,
+}
+CACHES = ("/etc/blkid/blkid.tab", "/etc/blkid.tab", "/etc/lvm/cache/.cache", "/etc/lvm/.cache")
+CRON = "/var/spool/cron"
+
+
+@dataclass(frozen=True)
+class FileEdit:
+    """One file's bytes; `after` is None where it is removed."""
+
+    path: str
+    before: bytes
+    after: bytes | None
+
+    @property
+    def change(self) -> TextChange:
+        """For the review page, as text."""
+        return TextChange(
+            target=self.path, before=_shown(self.before), after=None if self.after is None else _shown(self.after)
+        )
+
+
+def _shown(content: bytes) -> str:
+    try:
+        return content.decode()
+    except UnicodeDecodeError:
+        return content.decode("latin-1")
+
+
+def all_edits(patient: Patient, choice: Choice, disks: Disks) -> list[FileEdit]:
+    """Every file that would change."""
+    system = patient.system
+    found = [_edited(system, path, edit, disks) for path, edit in _wanted(patient)]
+    found.append(
+        _made(
+            patient.loader.path, patient.loader.text.encode("latin-1"), menu(patient, choice, disks).encode("latin-1")
+        )
+    )
+    unique = {edit.path: edit for edit in found if edit is not None}
+    for path in CACHES:
+        content = system.etc.get(path)
+        if content is not None and disks.old.encode() in content:
+            unique[path] = FileEdit(path, content, None)
+    return list(unique.values())
+
+
+def _wanted(patient: Patient) -> Iterator[tuple[str, Edit]]:
+    """A device map beside a menu is GRUB's; files of modprobe.d hold aliases too."""
+    folder = patient.loader.path.rsplit("/", 1)[0]
+    for path, edit in EDITS.items():
+        if not path.startswith("/boot/") or path.startswith(folder + "/"):
+            yield path, edit
+    for path in patient.system.etc:
+        if re.fullmatch(r"/etc/modprobe\.d/[^/]+", path):
+            yield path, modprobe.network
+    if patient.tool.kind == "debian":
+        yield "/etc/initramfs-tools/modules", with_modules
+
+
+def with_modules(text: str, _disks: Disks) -> str:
+    """initramfs-tools' list of modules, with virtio's at the end where they are missing."""
+    listed = {line.split()[0].replace("-", "_") for line in split(text) if not comment(line)}
+    added = [f"{name}\n" for name in DISK_MODULES if name not in listed]
+    ending = "" if text.endswith("\n") or not text or not added else "\n"
+    return text + ending + "".join(added)
+
+
+def _edited(system: System, path: str, edit: Edit, disks: Disks) -> FileEdit | None:
+    real = system.real(path)
+    before = system.read(real)
+    return None if before is None else _made(real, before, edit(before.decode("latin-1"), disks).encode("latin-1"))
+
+
+def _made(path: str, before: bytes, after: bytes) -> FileEdit | None:
+    return FileEdit(path, before, after) if after != before else None
+
+
+def menu(patient: Patient, choice: Choice, disks: Disks) -> str:
+    """The boot menu with one more entry a kernel; the chosen one's is the default."""
+    loader = patient.loader
+    text = loader.text
+    add: Callable[..., str] = grub1.with_entry if loader.generation == 1 else grub2.with_entry
+    for kernel in choice.rebuilt:
+        stock = patient.offered(kernel)
+        assert stock is not None
+        text = add(text, stock, custom_name(stock.initrd), disks)
+    if loader.generation == 2:
+        return grub2.with_default(text, choice.chosen.version)
+    stock = patient.offered(choice.chosen)
+    assert stock is not None
+    number = grub1.number_of(text, custom_name(stock.initrd))
+    return grub1.with_default(text, number if number is not None else 0)
+
+
+def custom_name(stock: str) -> str:
+    """The custom initrd's file name for a stock path in the menu; a custom one keeps its name."""
+    name = stock.rsplit("/", 1)[-1]
+    return name if name.endswith(("-custom.img", "-custom")) else initrd.custom(name)
+
+
+def mentions(system: System, edited: set[str], disks: Disks) -> list[str]:
+    """`path:line: text` of every other line that names the old disk."""
+    files = dict(system.etc)
+    for name in system.names(CRON):
+        if content := system.read(f"{CRON}/{name}"):
+            files[f"{CRON}/{name}"] = content
+    found = []
+    for path, content in sorted(files.items()):
+        if path in edited or path in CACHES or b"\0" in content[:4096]:
+            continue
+        for number, line in enumerate(split(content.decode("latin-1")), 1):
+            if not comment(line) and disks.named_in(line):
+                found.append(f"{path}:{number}: {line.strip()[:100]}")
+    return found

@@ -1,0 +1,71 @@
+"""A look at a guest: what it is, which kernels know virtio, what it calls its disk, whether it can be converted."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from engines.guest import system
+from engines.guest.surgery import Surgery
+from engines.job.contract import Cancel
+from engines.job.errors import Refused
+from engines.virtio import patient
+from engines.virtio.params import InspectParams
+from engines.virtio.patient import Patient, choose
+
+DISKS = re.compile(r"/dev/((?:hd|sd|xvd|vd)[a-z])\d*\b")
+
+
+def answer(params: InspectParams) -> dict[str, Any]:
+    """Plain data; `convertible` is false with `why` where a conversion would refuse. Raises Refused."""
+    surgery = Surgery.begin(params.path, Cancel(), wanted=params.format or "", powered_off=True)
+    try:
+        found = patient.examine(system.find(surgery.appliance, surgery.scratch.path))
+        return _described(surgery, found)
+    finally:
+        surgery.close()
+
+
+def _described(surgery: Surgery, found: Patient) -> dict[str, Any]:
+    try:
+        kernels = choose(found, "")
+        fit: dict[str, Any] = {
+            "convertible": True,
+            "why": "",
+            "kernel": kernels.chosen.version,
+            "skipped": kernels.skipped,
+        }
+    except Refused as refused:
+        fit = {"convertible": False, "why": f"{refused.why}; {refused.what_helps}", "kernel": "", "skipped": {}}
+    fstab = (found.system.read("/etc/fstab") or b"").decode("latin-1")
+    names = set(DISKS.findall(fstab + found.loader.text)) - {"hdc", "hdd"}
+    return {
+        "image": str(surgery.target.path),
+        "format": surgery.target.format,
+        "disk": surgery.target.disk,
+        "hostname": found.hostname,
+        "guest": found.release,
+        "root": found.system.root,
+        "filesystems": {device: kind for device, kind in found.system.types.items() if kind},
+        "boot loader": found.loader.path,
+        "kernels": {each.version: each.virtio for each in found.kernels},
+        "initrd tool": found.tool.path,
+        "disk names": sorted(names),
+        **fit,
+    }
+
+
+def table(found: dict[str, Any]) -> str:
+    """For people."""
+    rows = []
+    for name, value in found.items():
+        if isinstance(value, dict):
+            value = ", ".join(f"{key}: {_word(each)}" for key, each in value.items()) or "none"
+        elif isinstance(value, list):
+            value = ", ".join(map(str, value)) or "none"
+        rows.append(f"{name:<14} {_word(value)}")
+    return "\n".join(rows)
+
+
+def _word(value: Any) -> str:
+    return {True: "yes", False: "no"}.get(value, str(value)) if isinstance(value, bool) else str(value)

@@ -1,0 +1,129 @@
+"""GRUB 0.97's menu (menu.lst, grub.conf): reads its stanzas, adds one that boots from virtio, keeps the others."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from engines.virtio.lines.disks import Disks, comment, split
+
+MARK = " (virtio)"
+DEFAULT = re.compile(r"(\s*default)([ \t]*=[ \t]*|[ \t]+)(\S+)")
+TITLE = re.compile(r"\s*title[ \t=]")
+DEVICE = re.compile(r"\(hd\d+(?:,\w+)?\)")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One boot entry. kernel, initrd: paths as the loader writes them. lines: the stanza's text."""
+
+    title: str
+    kernel: str
+    initrd: str
+    lines: tuple[str, ...]
+    xen: bool = False
+
+    @property
+    def version(self) -> str:
+        """The kernel's version by its file name; empty where the name tells none."""
+        name = self.kernel.rsplit("/", 1)[-1]
+        return name.partition("-")[2] if name.startswith(("vmlinuz-", "linux-", "bzImage-", "kernel-")) else ""
+
+
+def entries(text: str) -> list[Entry]:
+    """The stanzas in order."""
+    found: list[list[str]] = []
+    for line in split(text):
+        if TITLE.match(line):
+            found.append([line])
+        elif found:
+            found[-1].append(line)
+    return [_entry(lines) for lines in found]
+
+
+def _entry(lines: list[str]) -> Entry:
+    words = {line.split()[0].lower(): line.split() for line in lines if not comment(line) and len(line.split()) > 1}
+    modules = [line.split() for line in lines if line.lstrip().startswith("module") and len(line.split()) > 1]
+    kernel, initrd = words.get("kernel", ["", ""])[1], words.get("initrd", ["", ""])[1]
+    if modules:
+        kernel, initrd = modules[0][1], modules[1][1] if len(modules) > 1 else ""
+    title = re.split(r"title[ \t=]", lines[0].strip(), maxsplit=1)[-1].strip()
+    return Entry(title, DEVICE.sub("", kernel), DEVICE.sub("", initrd), tuple(lines), xen=bool(modules))
+
+
+def default(text: str) -> int:
+    """The default entry's number; 0 where it is saved or missing, as GRUB takes it then."""
+    for line in split(text):
+        if found := DEFAULT.match(line):
+            return number_in(found.group(3))
+        if TITLE.match(line):
+            break
+    return 0
+
+
+def number_in(word: str) -> int:
+    """An entry's number as GRUB reads it; 0 for anything else."""
+    return int(word) if re.fullmatch("[0-9]{1,4}", word) else 0
+
+
+def with_entry(text: str, stock: Entry, initrd: str, disks: Disks) -> str:
+    """`text` with a copy of `stock` that uses `initrd` and the new disk as the last stanza; once."""
+    if any(each.initrd.endswith("/" + initrd) for each in entries(text)):
+        return text
+    copied = [_converted(line, initrd, disks) for line in stock.lines if not comment(line)]
+    if copied and not copied[-1].endswith("\n"):
+        copied[-1] += "\n"
+    ending = "" if text.endswith("\n") or not text else "\n"
+    return text + ending + "".join(copied)
+
+
+def _converted(line: str, initrd: str, disks: Disks) -> str:
+    word = line.split()[0].lower() if line.split() else ""
+    if TITLE.match(line):
+        body = line.rstrip("\r\n")
+        return body.rstrip() + MARK + line[len(body) :]
+    if word == "initrd":
+        return re.sub(r"[^/\s]+(?=\s*$)", lambda _: initrd, line, count=1)
+    return disks.renamed(line) if word == "kernel" else line
+
+
+def with_default(text: str, number: int) -> str:
+    """`text` with that default entry; a line is added in front where there is none."""
+    lines = split(text)
+    for at, line in enumerate(lines):
+        if TITLE.match(line):
+            break
+        if found := DEFAULT.match(line):
+            lines[at] = f"{found.group(1)}{found.group(2)}{number}{line[found.end() :]}"
+            return "".join(lines)
+    return "".join([f"default={number}\n", *lines])
+
+
+def number_of(text: str, initrd: str) -> int | None:
+    """The number of the entry that uses an initrd of that name."""
+    return next((at for at, each in enumerate(entries(text)) if each.initrd.endswith("/" + initrd)), None)
+
+
+def without_entry(text: str, initrd: str) -> str:
+    """`text` without the entry that uses an initrd of that name."""
+    gone = next((each for each in entries(text) if each.initrd.endswith("/" + initrd)), None)
+    return text.replace("".join(gone.lines), "", 1) if gone else text
+
+
+def renamed(text: str, version: str, disks: Disks) -> str:
+    """`text` with the new disk on the kernel lines of one kernel's entries."""
+    wanted = {line for each in entries(text) if each.version == version and not each.xen for line in each.lines}
+    kernel = re.compile(r"\s*kernel\s")
+    return "".join(disks.renamed(line) if line in wanted and kernel.match(line) else line for line in split(text))
+
+
+def for_serial(text: str) -> str:
+    """`text` whose kernel lines also speak on the first serial line: for a throwaway boot only."""
+    kernel = re.compile(r"\s*kernel\s")
+    return "".join(spoken(line) if kernel.match(line) else line for line in split(text))
+
+
+def spoken(line: str) -> str:
+    """A kernel line that is not quiet and uses the serial line."""
+    body = line.rstrip("\r\n")
+    return re.sub(r" (?:rhgb|quiet)(?= |$)", "", body) + " console=tty0 console=ttyS0,115200" + line[len(body) :]

@@ -1,0 +1,108 @@
+"""GRUB 2's generated grub.cfg: reads its menu entries, adds one that boots from virtio, keeps the others."""
+
+from __future__ import annotations
+
+import re
+
+from engines.virtio.lines.disks import Disks, comment, split
+from engines.virtio.lines.grub1 import MARK, Entry, number_in, spoken
+
+ENTRY = re.compile(r"(\s*)menuentry\s+(['\"])(.*?)\2")
+LINUX = re.compile(r"\s*linux(?:16|efi)?\s")
+INITRD = re.compile(r"\s*initrd(?:16|efi)?\s")
+DEFAULT = re.compile(r"(\s*set default=)(\"[^\"]*\"|'[^']*'|\S+)")
+OWN = "crashcart-virtio-"
+
+
+def entries(text: str) -> list[Entry]:
+    """All menu entries, those of submenus too, in order."""
+    found: list[list[str]] = []
+    depth = 0
+    for line in split(text):
+        if ENTRY.match(line):
+            found.append([line])
+            depth = 1
+        elif depth:
+            found[-1].append(line)
+            if line.strip() == "}":
+                depth = 0
+    return [_entry(lines) for lines in found]
+
+
+def _entry(lines: list[str]) -> Entry:
+    title = ENTRY.match(lines[0])
+    kernel = next((line.split()[1] for line in lines if LINUX.match(line) and len(line.split()) > 1), "")
+    initrd = next((line.split()[1] for line in lines if INITRD.match(line) and len(line.split()) > 1), "")
+    return Entry(title.group(3) if title else "", kernel, initrd, tuple(lines), xen="/xen" in "".join(lines[1:3]))
+
+
+def default(text: str, saved: str = "") -> int:
+    """The default entry's number; `saved` is grubenv's saved_entry: a number, a title or an id."""
+    wanted = saved or next((found.group(2).strip("\"'") for line in split(text) if (found := DEFAULT.match(line))), "0")
+    wanted = wanted.rsplit(">", 1)[-1]
+    for at, each in enumerate(entries(text)):
+        if wanted == each.title or f"'{wanted}'" in each.lines[0]:
+            return at
+    return number_in(wanted)
+
+
+def with_entry(text: str, stock: Entry, initrd: str, disks: Disks) -> str:
+    """`text` with a copy of `stock` that uses `initrd` and the new disk, behind the last top-level entry."""
+    if any(each.initrd.endswith("/" + initrd) for each in entries(text)):
+        return text
+    identity = OWN + stock.version
+    copied = [_converted(line, initrd, identity, disks) for line in stock.lines if not comment(line)]
+    lines = split(text)
+    at = max((at for at, line in enumerate(lines) if line.rstrip() == "}"), default=len(lines) - 1) + 1
+    if at and not lines[at - 1].endswith("\n"):
+        lines[at - 1] += "\n"
+    return "".join(lines[:at] + copied + lines[at:])
+
+
+def _converted(line: str, initrd: str, identity: str, disks: Disks) -> str:
+    if ENTRY.match(line):
+        line = ENTRY.sub(lambda m: f"menuentry {m.group(2)}{m.group(3)}{MARK}{m.group(2)}", line, count=1)
+        line = re.sub(r"\s*\$menuentry_id_option\s+(['\"]).*?\1", "", line)
+        return re.sub(r"\s*\{\s*$", f" --id '{identity}' {{\n", line)
+    if INITRD.match(line):
+        return re.sub(r"[^/\s]+(?=\s*$)", lambda _: initrd, line, count=1)
+    if line.strip() == "}":
+        return "}\n"
+    return disks.renamed(line) if LINUX.match(line) else line
+
+
+def with_default(text: str, version: str) -> str:
+    """`text` whose default is the added entry of that kernel; a one-time choice (next_entry) still wins."""
+    lines = split(text)
+    for at, line in enumerate(lines):
+        found = DEFAULT.match(line)
+        if found and "next_entry" not in found.group(2):
+            lines[at] = f'{found.group(1)}"{OWN}{version}"{line[found.end() :]}'
+    return "".join(lines)
+
+
+def without_entry(text: str, initrd: str) -> str:
+    """`text` without the entry that uses an initrd of that name."""
+    gone = next((each for each in entries(text) if each.initrd.endswith("/" + initrd)), None)
+    return text.replace("".join(gone.lines), "", 1) if gone else text
+
+
+def default_to(text: str, value: str) -> str:
+    """`text` whose added default is replaced by `value`."""
+    lines = split(text)
+    for at, line in enumerate(lines):
+        found = DEFAULT.match(line)
+        if found and OWN in found.group(2):
+            lines[at] = f'{found.group(1)}"{value}"{line[found.end() :]}'
+    return "".join(lines)
+
+
+def renamed(text: str, version: str, disks: Disks) -> str:
+    """`text` with the new disk on the kernel lines of one kernel's entries."""
+    wanted = {line for each in entries(text) if each.version == version for line in each.lines}
+    return "".join(disks.renamed(line) if line in wanted and LINUX.match(line) else line for line in split(text))
+
+
+def for_serial(text: str) -> str:
+    """`text` whose kernel lines also speak on the first serial line: for a throwaway boot only."""
+    return "".join(spoken(line) if LINUX.match(line) else line for line in split(text))

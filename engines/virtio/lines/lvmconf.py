@@ -1,0 +1,54 @@
+"""lvm.conf's filters: a filter that lets the old disk in and keeps the new one out gets one more pattern in front."""
+
+from __future__ import annotations
+
+import re
+
+from engines.virtio.lines.disks import Disks
+
+# Up to the closing bracket that ends the list: brackets inside quotes belong to a pattern.
+FILTER = re.compile(
+    r'^([ \t]*(?:global_)?filter[ \t]*=[ \t]*\[)((?:[^\]"\n#]|"[^"\n]*"|\n(?![ \t]*#))*)\]', re.MULTILINE
+)
+SINGLE = re.compile(r'^([ \t]*(?:global_)?filter[ \t]*=[ \t]*)("[^"\n]*")[ \t]*$', re.MULTILINE)
+PATTERN = re.compile(r'"([ar])([^"\n]*)"')
+CLOSING = {"(": ")", "[": "]", "{": "}"}
+
+
+def filters(text: str, disks: Disks) -> str:
+    """`text` with `"a|^/dev/vda[0-9]*$|"` first in each filter that needs it; else as it is."""
+    new = f'"a|^/dev/{disks.new}[0-9]*$|"'
+
+    def listed(found: re.Match[str]) -> str:
+        patterns = PATTERN.findall(found.group(2))
+        if not _needed(patterns, disks):
+            return found.group()
+        return f"{found.group(1)} {new},{found.group(2)}]"
+
+    def single(found: re.Match[str]) -> str:
+        if not _needed(PATTERN.findall(found.group(2)), disks):
+            return found.group()
+        return f"{found.group(1)}[ {new}, {found.group(2)} ]"
+
+    return SINGLE.sub(single, FILTER.sub(listed, text))
+
+
+def _needed(patterns: list[tuple[str, str]], disks: Disks) -> bool:
+    old = any(_accepts(patterns, f"/dev/{disks.old}{number}") for number in ("", "2"))
+    new = all(_accepts(patterns, f"/dev/{disks.new}{number}") for number in ("", "1", "2"))
+    return old and not new
+
+
+def _accepts(patterns: list[tuple[str, str]], device: str) -> bool:
+    """As lvm.conf(5) says: the first pattern that matches decides; none accepts."""
+    for verdict, delimited in patterns:
+        if not delimited:
+            continue
+        body = delimited[1:].removesuffix(CLOSING.get(delimited[0], delimited[0]))
+        try:
+            matched = re.search(body, device)
+        except (re.error, OverflowError):
+            continue
+        if matched:
+            return verdict == "a"
+    return True

@@ -1,0 +1,169 @@
+"""What is done to one guest, decided and not yet done; a plan and its execution share it, and its appliance."""
+
+from __future__ import annotations
+
+import atexit
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from engines.guest import system
+from engines.guest.appliance import GuestError
+from engines.guest.surgery import Surgery
+from engines.job.contract import Cancel
+from engines.job.errors import Refused
+from engines.virtio import patient
+from engines.virtio.edits import FileEdit
+from engines.virtio.params import ImageParams, TrialParams
+from engines.virtio.patient import Patient
+
+MIB = 1 << 20
+
+
+@dataclass(frozen=True)
+class Rebuild:
+    """One initrd to make in /boot: its name, the command, the modules it must hold."""
+
+    version: str
+    image: str
+    stock: str
+    command: str
+    wanted: list[str]
+
+
+class SavedFile(msgspec.Struct, frozen=True):
+    """One edited file as kept for a way back file by file; `after` is the digest of what the run wrote, or empty."""
+
+    path: str
+    before: bytes
+    after: str
+
+
+class SavedFiles(msgspec.Struct, frozen=True):
+    """files.json of a run: originals, and the new files that the run made."""
+
+    files: list[SavedFile]
+    made: list[str]
+
+
+@dataclass
+class Operation:
+    """An open surgery and what it will do, in order: edits, commands, initrds, removals."""
+
+    surgery: Surgery
+    patient: Patient
+    edits: list[FileEdit] = field(default_factory=list)
+    commands: list[str] = field(default_factory=list)
+    rebuilds: list[Rebuild] = field(default_factory=list)
+    removed: list[str] = field(default_factory=list)
+
+    @property
+    def menu(self) -> str:
+        """The boot menu's text as it will be."""
+        path = self.patient.loader.path
+        edited = next((edit.after for edit in self.edits if edit.path == path), None)
+        return edited.decode("latin-1") if edited is not None else self.patient.loader.text
+
+    def saved(self) -> SavedFiles:
+        """What files.json keeps."""
+        files = [
+            SavedFile(each.path, each.before, _digest(each.after or b"") if each.after else "") for each in self.edits
+        ]
+        return SavedFiles(files, [f"/boot/{each.image}" for each in self.rebuilds if each.image != each.stock])
+
+    def state(self) -> dict[str, Any]:
+        """The before-states that the steps depend on, for the plan's digest."""
+        system = self.patient.system
+        return {
+            "disk": self.surgery.target.disk,
+            "first sector": self.patient.sector,
+            "root": system.root,
+            "tool": self.patient.tool.path,
+            "files": {each.path: _digest(each.before) for each in self.edits},
+            "initrds": {each.stock: self.patient.size(f"/boot/{each.stock}") for each in self.rebuilds},
+        }
+
+    def refuse_full_boot(self) -> None:
+        """Refuse where /boot lacks room: a new initrd is built beside the old one, and may be twice its size."""
+        needed = sum(2 * self.patient.size(f"/boot/{each.stock}") + MIB for each in self.rebuilds)
+        needed -= sum(self.patient.size(f"/boot/{each.image}") for each in self.rebuilds)
+        if needed > self.patient.room:
+            raise Refused(
+                f"/boot has {self.patient.room // 1024} KiB free, {needed // 1024} KiB are needed for new initrds",
+                "remove an old kernel in the guest first",
+            )
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def begin(params: ImageParams, cancel: Cancel) -> tuple[Surgery, Patient]:
+    """Hold the image, launch, read the guest. Ends everything again where the guest is refused."""
+    vouched = bool(getattr(params, "powered_off", False))
+    with _told_plainly():
+        surgery = Surgery.begin(params.path, cancel, wanted=params.format or "", powered_off=vouched)
+        with closing_on_error(surgery):
+            return surgery, patient.examine(system.find(surgery.appliance, surgery.scratch.path))
+
+
+# ── the one operation that a plan leaves open for its execution ─────────────────────────────────────
+
+_open: dict[str, Operation] = {}
+
+
+def keep(digest: str, operation: Operation) -> None:
+    """Keep an operation open until it is taken, another one begins, or the process ends."""
+    _open[digest] = operation
+
+
+def take(digest: str) -> Operation | None:
+    """The operation of that plan, if its appliance still runs."""
+    operation = _open.pop(digest, None)
+    if operation is not None and not operation.surgery.appliance.alive:
+        operation.surgery.close()
+        return None
+    return operation
+
+
+def close_all() -> None:
+    """End what plans have left open."""
+    while _open:
+        _open.popitem()[1].surgery.close()
+
+
+atexit.register(close_all)
+
+
+@contextmanager
+def closing_on_error(surgery: Surgery) -> Iterator[None]:
+    """Close the surgery where the block fails."""
+    with _told_plainly():
+        try:
+            yield
+        except BaseException:
+            surgery.close()
+            raise
+
+
+@contextmanager
+def _told_plainly() -> Iterator[None]:
+    """While looking, what the appliance cannot do is a refusal: nothing was touched."""
+    try:
+        yield
+    except GuestError as error:
+        raise Refused(f"the guest cannot be read: {error}", "nothing was touched; check its file systems") from None
+
+
+def refuse_boot_test(params: TrialParams) -> None:
+    """A boot test shows the disk alone, as vda."""
+    if params.boot_test and params.to_disk != "vda":
+        raise Refused(
+            f"a boot test shows the disk as vda, not as {params.to_disk}",
+            f"switch the boot test off, or convert to vda ({Path(params.image).name})",
+        )

@@ -1,0 +1,74 @@
+"""What a conversion and its followers are told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from engines.job.params import Params, param
+
+FOUND = "the image format; left out, the first bytes say it"
+VOUCHED = "yes where no lock protects the image (network file system, shared device) and the guest is off everywhere"
+
+
+class ImageParams(Params, frozen=True, kw_only=True):
+    """The guest's disk."""
+
+    image: Annotated[
+        str,
+        param(
+            "Disk image", "the guest's whole disk: a raw or qcow2 file, or a block device", kind="file", positional=True
+        ),
+    ]
+    format: Annotated[Literal["raw", "qcow2"] | None, param("Format", FOUND)] = None
+
+    @property
+    def path(self) -> Path:
+        """The image, symbolic links followed."""
+        return Path(self.image).resolve()
+
+
+class InspectParams(ImageParams, frozen=True, kw_only=True):
+    """Look at a guest."""
+
+
+class TrialParams(ImageParams, frozen=True, kw_only=True):
+    """What conversion and restocking have in common."""
+
+    from_disk: Annotated[
+        str,
+        param(
+            "Disk name now", "what the guest calls its disk now",
+            pattern=r"^(hd|sd|xvd)[a-z]$", allowed="hda to hdz, sda to sdz, xvda to xvdz",
+        ),
+    ] = "hda"  # fmt: skip
+    to_disk: Annotated[
+        str, param("Disk name on virtio", "the first virtio disk is vda", pattern=r"^vd[a-z]$", allowed="vda to vdz")
+    ] = "vda"
+    boot_test: Annotated[
+        bool,
+        param(
+            "Boot test", "boot the result on virtio before the image is touched; what that boot writes is thrown away"
+        ),
+    ] = True
+    powered_off: Annotated[bool, param("Powered off", VOUCHED)] = False
+
+
+class ConvertParams(TrialParams, frozen=True, kw_only=True):
+    """Convert a guest."""
+
+    kernel: Annotated[
+        str, param("Kernel", "the version that boots by default; left out, the guest's own choice", metavar="VER")
+    ] = ""
+    keep: Annotated[tuple[str, ...], param("Leave alone", "files of the plan that are not to be changed")] = ()
+
+
+class RestockParams(TrialParams, frozen=True, kw_only=True):
+    """Make the stock boot entry the one that boots from virtio."""
+
+
+class PutBackParams(ImageParams, frozen=True, kw_only=True):
+    """Bring single files back into a guest that has run since."""
+
+    run: Annotated[str, param("Run", "the conversion whose files are brought back", metavar="RUN")]
+    powered_off: Annotated[bool, param("Powered off", VOUCHED)] = False

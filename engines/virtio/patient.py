@@ -1,0 +1,196 @@
+"""The guest as it is: its kernels, boot loader, initrd tool and configuration, read in one appliance."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+
+from engines.guest.appliance import GuestError
+from engines.guest.system import System
+from engines.job.errors import Refused
+from engines.virtio import initrd, kernels
+from engines.virtio.kernels import Kernel
+from engines.virtio.lines import grub1, grub2
+from engines.virtio.lines.grub1 import Entry
+
+GRUB1 = ("/boot/grub/menu.lst", "/boot/grub/grub.conf")
+GRUB2 = ("/boot/grub2/grub.cfg", "/boot/grub/grub.cfg")
+RELEASES = ("/etc/redhat-release", "/etc/SuSE-release", "/etc/os-release", "/etc/debian_version")
+
+
+@dataclass(frozen=True)
+class Loader:
+    """The boot loader: 1 or 2 for GRUB; `path` its menu; `entries` in order; `default` a number among them."""
+
+    generation: int
+    path: str
+    text: str
+    entries: list[Entry]
+    default: int
+
+    @property
+    def entry(self) -> Entry:
+        """The one that boots by default."""
+        return self.entries[self.default] if self.default < len(self.entries) else self.entries[0]
+
+
+@dataclass(frozen=True)
+class Patient:
+    """Everything a plan is made from. sector: SHA-256 of the disk's first sector. room: bytes free in /boot."""
+
+    system: System
+    loader: Loader
+    kernels: list[Kernel]
+    tool: initrd.Tool
+    release: str
+    hostname: str
+    sector: str
+    room: int
+
+    def offered(self, kernel: Kernel) -> Entry | None:
+        """The boot entry that starts a kernel with its stock initrd."""
+        found = [
+            entry for entry in self.loader.entries if entry.version == kernel.version and not entry.xen and entry.initrd
+        ]
+        plain = [entry for entry in found if not is_custom(entry.initrd)]
+        return next(iter(plain or found), None)
+
+    def size(self, path: str) -> int:
+        """Bytes of a file; 0 where it is missing."""
+        try:
+            return int(self.system.call("filesize", path))
+        except GuestError:
+            return 0
+
+
+def is_custom(initrd_path: str) -> bool:
+    """Whether an initrd is one that a conversion made."""
+    return initrd_path.endswith(("-custom.img", "-custom"))
+
+
+def examine(system: System) -> Patient:
+    """Read the guest. Raises Refused for what cannot be converted whatever the parameters."""
+    sector = system.call("pread_device", "/dev/sda", 512, 0)
+    loader = _loader(system, sector)
+    free = system.call("statvfs", "/boot")
+    return Patient(
+        system=system,
+        loader=loader,
+        kernels=sorted(kernels.installed(system), key=lambda each: kernels.order(each.version), reverse=True),
+        tool=initrd.tool(system),
+        release=_release(system),
+        hostname=_hostname(system),
+        sector=hashlib.sha256(sector).hexdigest(),
+        room=int(free["bavail"]) * int(free["bsize"]),
+    )
+
+
+def _release(system: System) -> str:
+    for path in RELEASES:
+        text = (system.read(path) or b"").decode("utf-8", "replace")
+        for line in text.splitlines():
+            if path != "/etc/os-release" and line.strip():
+                return line.strip() if path != "/etc/debian_version" else f"Debian {line.strip()}"
+            if line.startswith("PRETTY_NAME="):
+                return line.partition("=")[2].strip("\"'")
+    return "an unnamed Linux"
+
+
+def _hostname(system: System) -> str:
+    """Whose disk this is, in the guest's own words."""
+    named = (system.read("/etc/hostname") or b"").decode("utf-8", "replace").strip()
+    network = (system.read("/etc/sysconfig/network") or b"").decode("utf-8", "replace")
+    found = re.search(r"^HOSTNAME=[\"']?([^\s\"']+)", network, re.MULTILINE)
+    return named or (found.group(1) if found else "no host name")
+
+
+def _loader(system: System, sector: bytes) -> Loader:
+    if b"LILO" in sector[:16] or b"LILO" in sector[:440]:
+        raise Refused(
+            "the guest boots by LILO", "change the guest to GRUB first, or convert it by hand from a rescue disc"
+        )
+    there = {f"/boot/{folder}/{name}" for folder in ("grub", "grub2") for name in system.names(f"/boot/{folder}")}
+    for path in GRUB2:
+        if path in there and (found := _grub2(system, path)).entries:
+            return found
+    for path in GRUB1:
+        if path in there:
+            real = str(system.call("realpath", path))
+            text = (system.read(real) or b"").decode("latin-1")
+            entries = grub1.entries(text)
+            if entries:
+                return Loader(1, real, text, entries, grub1.default(text))
+    if "/etc/lilo.conf" in system.etc:
+        raise Refused(
+            "the guest boots by LILO", "change the guest to GRUB first, or convert it by hand from a rescue disc"
+        )
+    raise Refused(
+        "the guest's boot loader is unknown: no menu of GRUB 0.97 or GRUB 2 in /boot",
+        "see what is in its /boot; LILO, extlinux and UEFI-only loaders are not converted",
+    )
+
+
+def _grub2(system: System, path: str) -> Loader:
+    text = (system.read(path) or b"").decode("latin-1")
+    environment = system.read(path.replace("grub.cfg", "grubenv")) or b""
+    saved = [
+        line.partition("=")[2] for line in environment.decode("latin-1").splitlines() if line.startswith("saved_entry=")
+    ]
+    uses_saved = "saved_entry" in text
+    number = grub2.default(text, saved[0] if saved and uses_saved else "")
+    return Loader(2, path, text, grub2.entries(text), number)
+
+
+# ── which kernels ───────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The kernel that will boot, every kernel that gets an initrd (it among them), and why others do not."""
+
+    chosen: Kernel
+    rebuilt: list[Kernel]
+    skipped: dict[str, str]
+
+
+def choose(patient: Patient, wanted: str) -> Choice:
+    """Decide by the boot menu and the modules. Raises Refused with the one reason that holds for all."""
+    skipped = {kernel.version: why for kernel in patient.kernels if (why := _unfit(patient, kernel))}
+    fit = [kernel for kernel in patient.kernels if kernel.version not in skipped]
+    if wanted and wanted not in [kernel.version for kernel in fit]:
+        why = skipped.get(wanted, "it is not in the guest")
+        raise Refused(
+            f"kernel {wanted} cannot be used: {why}",
+            "usable are " + (", ".join(each.version for each in fit) or "none"),
+        )
+    if not fit:
+        raise _none_fit(patient, skipped)
+    name = wanted or patient.loader.entry.version
+    chosen = next((kernel for kernel in fit if kernel.version == name), fit[0])
+    return Choice(chosen, [chosen, *(kernel for kernel in fit if kernel is not chosen)], skipped)
+
+
+def _unfit(patient: Patient, kernel: Kernel) -> str:
+    if kernel.xen:
+        return "it runs under Xen only"
+    if kernel.too_old:
+        return "it is older than 2.6.18-128.el5, the first with virtio"
+    if not kernel.virtio:
+        return "it has no virtio_blk and virtio_pci"
+    return "" if patient.offered(kernel) else "the boot menu does not offer it with an initrd"
+
+
+def _none_fit(patient: Patient, skipped: dict[str, str]) -> Refused:
+    helps = "install a newer kernel in the guest first; where its mirrors are dead, use the distribution's archive"
+    if not patient.kernels:
+        return Refused("no kernel with modules is in /lib/modules", "install a kernel package in the guest first")
+    reasons = set(skipped.values())
+    if all(kernel.xen for kernel in patient.kernels):
+        return Refused("the guest has only Xen kernels: " + ", ".join(skipped), helps)
+    named = "; ".join(f"{version}: {why}" for version, why in skipped.items())
+    if any("older" in why for why in reasons):
+        return Refused(f"the kernel is too old for virtio ({named})", helps)
+    if any("no virtio" in why for why in reasons):
+        return Refused(f"no kernel knows virtio ({named})", helps)
+    return Refused(f"no kernel can be used ({named})", "add a boot entry for one of them first")

@@ -1,0 +1,187 @@
+"""Carries out an operation: edits, initrds, boot test, undo log, commit; the image changes in the last step only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, field
+
+import msgspec
+
+from engines.guest.appliance import GuestError
+from engines.guest.surgery import UNDO
+from engines.job.contract import (
+    AnyEvent,
+    Context,
+    Finished,
+    Log,
+    Progress,
+    Section,
+    Step,
+    StepEnded,
+    StepStarted,
+    Warned,
+)
+from engines.job.errors import Failed
+from engines.job.runs import write_whole
+from engines.virtio import initrd, trial
+from engines.virtio.lines import grub1, grub2
+from engines.virtio.operation import Operation, Rebuild
+
+EDIT = Step(id="edit", title="Change files on the overlay")
+INITRD = Step(id="initrd", title="Rebuild initrds in the guest")
+BOOT = Step(id="boot", title="Boot the result on virtio")
+SAVE = Step(id="save", title="Save the original bytes")
+COMMIT = Step(id="commit", title="Write the image", no_stop="the image is between two states; it takes seconds")
+
+Work = Generator[AnyEvent, str | None, None]
+
+
+def steps(boot_test: bool) -> tuple[Step, ...]:
+    """The steps of every operation."""
+    return (EDIT, INITRD, *((BOOT,) if boot_test else ()), SAVE, COMMIT)
+
+
+@dataclass
+class Evidence:
+    """What the report shows."""
+
+    sections: list[Section] = field(default_factory=list)
+    result: dict[str, object] = field(default_factory=dict)
+
+
+def carry_out(
+    operation: Operation, context: Context, disk: str, then: tuple[str, ...], boot_test: bool, done: str
+) -> Work:
+    """All steps. disk: its name on virtio. done: the summary. Raises Failed, with the image untouched before COMMIT."""
+    evidence = Evidence()
+    surgery = operation.surgery
+    surgery.appliance.cancel = context.cancel
+    try:
+        yield from _step(EDIT, _edit(operation))
+        yield from _step(INITRD, _initrds(operation, evidence))
+        _leave(operation)
+        if boot_test:
+            yield from _step(BOOT, _boot(operation, context, disk, evidence))
+        else:
+            surgery.end_appliance()
+        yield from _step(SAVE, _save(operation, context, evidence))
+        yield from _step(COMMIT, _commit(operation))
+        evidence.sections.append(Section(title="What the appliance said", text="\n".join(surgery.appliance.messages)))
+        yield Finished(
+            summary=done,
+            result=evidence.result,
+            sections=tuple(evidence.sections),
+            then=(*then, f"Take it back: crashcart undo {context.folder.name}"),
+        )
+    except GuestError as error:
+        raise Failed(
+            f"the guest does not take it: {error}", "the image is untouched; read the log of this run"
+        ) from None
+    finally:
+        surgery.close()
+
+
+def _step(step: Step, work: Work) -> Work:
+    yield StepStarted(step=step.id)
+    yield from work
+    yield StepEnded(step=step.id)
+
+
+def _edit(operation: Operation) -> Work:
+    system = operation.patient.system
+    system.mount_again(writable=True)
+    for edit in operation.edits:
+        if edit.after is None:
+            system.call("rm_f", edit.path)
+            yield Log(text=f"removed {edit.path}, which is made anew at boot")
+        else:
+            system.write(edit.path, edit.after)
+            yield Log(text=f"wrote {edit.path}")
+    for command in operation.commands:
+        status, said = system.run(command)
+        yield Log(text=f"in the guest: {command}: status {status} {said.strip()[-300:]}".rstrip())
+        if status:
+            yield Warned(text=f"{command} ended with status {status} in the guest: {said.strip()[-200:]}")
+
+
+def _initrds(operation: Operation, evidence: Evidence) -> Work:
+    total = len(operation.rebuilds)
+    for number, rebuild in enumerate(operation.rebuilds):
+        yield Progress(done=number, total=total, unit="initrds")
+        yield Log(text=f"in the guest: {rebuild.command}")
+        status, said = operation.patient.system.run(rebuild.command)
+        evidence.sections.append(
+            Section(title=f"In the guest: {rebuild.command}", text=f"{said.strip()}\n(status {status})")
+        )
+        if status:
+            last = (said.strip().splitlines() or ["no message"])[-1]
+            raise Failed(f"{rebuild.command.split()[0]} ended with status {status}: {last}", "the image is untouched")
+        listed = _verified(operation, rebuild)
+        evidence.sections.append(Section(title=f"Contents of /boot/{rebuild.image}", text="\n".join(listed)))
+        yield Log(text=f"/boot/{rebuild.image} holds {', '.join(rebuild.wanted)}")
+    for path in operation.removed:
+        operation.patient.system.call("rm_f", path)
+        yield Log(text=f"removed {path}")
+    evidence.result["initrds"] = {each.version: f"/boot/{each.image}" for each in operation.rebuilds}
+    yield Progress(done=total, total=total, unit="initrds")
+
+
+def _verified(operation: Operation, rebuild: Rebuild) -> list[str]:
+    """An initrd tool may end with status 0 and leave a driver out: only the contents count."""
+    listed = initrd.contents(operation.patient.system, f"/boot/{rebuild.image}")
+    if lacking := initrd.missing(listed, rebuild.wanted):
+        raise Failed(
+            f"/boot/{rebuild.image} lacks {', '.join(lacking)} although its tool reported success",
+            "the image is untouched; run the command in the guest by hand and see what it says",
+        )
+    return listed
+
+
+def _leave(operation: Operation) -> None:
+    """Everything unmounted and on the overlay."""
+    operation.patient.system.call("umount_all")
+    operation.patient.system.call("sync")
+
+
+def _boot(operation: Operation, context: Context, disk: str, evidence: Evidence) -> Work:
+    """What is committed is put aside first: the console that the test needs is in the throwaway layer only."""
+    throwaway = operation.surgery.set_aside()
+    loader = operation.patient.loader
+    spoken: Callable[[str], str] = grub1.for_serial if loader.generation == 1 else grub2.for_serial
+    operation.patient.system.mount_again(writable=True)
+    operation.patient.system.call("write", loader.path, spoken(operation.menu).encode("latin-1"))
+    _leave(operation)
+    operation.surgery.end_appliance()
+    yield Log(text="booting with the disk on virtio; what the guest writes is thrown away")
+    verdict = trial.boot(throwaway, disk, context.folder / "boot.png", context.cancel.check)
+    yield Log(text=f"boot test after {verdict.seconds:.0f} s: {verdict.why}")
+    evidence.sections.append(
+        Section(title="Boot test: last console lines", text="\n".join((verdict.why, "", *verdict.lines)))
+    )
+    if verdict.screenshot is not None:
+        evidence.sections.append(Section(title="Boot test: screen", file=verdict.screenshot.name))
+    evidence.result["boot test"] = verdict.why
+    if not verdict.ok:
+        for line in verdict.lines:
+            yield Log(text=f"console: {line}")
+        raise Failed(
+            f"the converted guest does not boot from virtio: {verdict.why}",
+            "the image is untouched; see the console lines",
+        )
+
+
+def _save(operation: Operation, context: Context, evidence: Evidence) -> Work:
+    saved = msgspec.json.encode(operation.saved())
+    write_whole(context.folder / "files.json", saved)
+    manifest = operation.surgery.prepare(context.folder / UNDO)
+    evidence.result["bytes changed"] = manifest.total
+    evidence.result["undo log"] = str(context.folder / UNDO)
+    yield Log(text=f"{manifest.total} bytes in {len(manifest.extents)} places will change; their originals are saved")
+
+
+def _commit(operation: Operation) -> Work:
+    log = operation.surgery.log
+    assert log is not None
+    total = log.manifest().total
+    for written in operation.surgery.commit():
+        yield Progress(done=written, total=total)

@@ -1,0 +1,193 @@
+"""After acceptance: the stock initrd is rebuilt with virtio and boots again by default, the custom one goes.
+
+Also the way back file by file for a guest that has run since its conversion.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import msgspec
+
+from engines.guest.surgery import Surgery
+from engines.job.contract import BytesChange, Cancel, Change, CommandChange, Context, Events, Plan
+from engines.job.errors import Refused
+from engines.job.lock import content_identity
+from engines.job.params import convert, plain
+from engines.job.runs import find
+from engines.virtio import initrd, operation, takeback
+from engines.virtio.edits import FileEdit
+from engines.virtio.lines import grub1, grub2
+from engines.virtio.lines.disks import Disks
+from engines.virtio.lines.grub1 import Entry
+from engines.virtio.operation import Operation, Rebuild, SavedFiles
+from engines.virtio.params import PutBackParams, RestockParams
+from engines.virtio.patient import Patient, is_custom
+from engines.virtio.perform import carry_out, steps
+
+
+class Restock:
+    """`crashcart virtio restock`."""
+
+    name: ClassVar[str] = "virtio-restock"
+    verb: ClassVar[str] = "restock"
+    title: ClassVar[str] = "Make the stock boot entry boot from virtio"
+    kind: ClassVar[str] = "change"
+    holds: ClassVar[bool] = True
+    params: type[RestockParams] = RestockParams
+
+    def target(self, params: RestockParams) -> str:
+        """The image's own identity."""
+        return content_identity(params.path)
+
+    def plan(self, params: RestockParams, cancel: Cancel) -> Plan:
+        """Look at a converted guest."""
+        operation.refuse_boot_test(params)
+        operation.close_all()
+        surgery, patient = operation.begin(params, cancel)
+        with operation.closing_on_error(surgery):
+            decided = _restocking(params, surgery, patient)
+            decided.refuse_full_boot()
+            plan = _sealed(self.name, params, decided, params.boot_test)
+        operation.keep(plan.digest, decided)
+        return plan
+
+    def execute(self, plan: Plan, context: Context) -> Events:
+        """In the plan's own appliance where it is still open."""
+        params = convert(RestockParams, plan.params)
+        decided = operation.take(plan.digest)
+        if decided is None:
+            decided = takeback.planned_again(self.plan(params, context.cancel), plan)
+        done = f"the stock boot entry of {plan.target} is the one that boots from virtio"
+        return carry_out(decided, context, params.to_disk, ("Start the guest.",), params.boot_test, done)
+
+    def resume(self, plan: Plan, context: Context) -> Events:
+        """Finish a commit that was killed, or begin anew."""
+        return takeback.resume(self, plan, context)
+
+    def undo(self, plan: Plan, context: Context) -> Events:
+        """Put the image's original bytes back."""
+        return takeback.undo(plan, context)
+
+
+def _restocking(params: RestockParams, surgery: Surgery, patient: Patient) -> Operation:
+    disks = Disks(params.from_disk, params.to_disk)
+    text, rebuilds, removed = patient.loader.text, [], []
+    default = patient.loader.entry
+    for entry in [each for each in patient.loader.entries if is_custom(each.initrd)]:
+        stock = next(
+            (each for each in patient.loader.entries if each.version == entry.version and not is_custom(each.initrd)),
+            None,
+        )
+        kernel = next((each for each in patient.kernels if each.version == entry.version), None)
+        if stock is None or kernel is None or stock.xen:
+            continue
+        name, gone = stock.initrd.rsplit("/", 1)[-1], entry.initrd.rsplit("/", 1)[-1]
+        command = patient.tool.command(kernel, name, xen=False, root=patient.system.root)
+        rebuilds.append(Rebuild(entry.version, name, name, command, initrd.must_hold(patient.system, kernel)))
+        removed.append(f"/boot/{gone}")
+        text = _menu(patient, text, stock, gone, disks, is_default=entry is default)
+    if not rebuilds:
+        raise Refused(
+            "the boot menu has no entry that a conversion made", "convert the guest first: crashcart virtio convert"
+        )
+    before, after = patient.loader.text.encode("latin-1"), text.encode("latin-1")
+    return Operation(surgery, patient, [FileEdit(patient.loader.path, before, after)], [], rebuilds, removed)
+
+
+def _menu(patient: Patient, text: str, stock: Entry, gone: str, disks: Disks, *, is_default: bool) -> str:
+    """The stock entry with the new disk's name, and the default again if the custom one was; the custom one goes."""
+    if patient.loader.generation == 2:
+        text = grub2.without_entry(grub2.renamed(text, stock.version, disks), gone)
+        saved = "${saved_entry}" if "load_env" in text and "saved_entry" in text else stock.title
+        return grub2.default_to(text, saved) if is_default else text
+    now = grub1.default(text)
+    text = grub1.without_entry(grub1.renamed(text, stock.version, disks), gone)
+    name = stock.initrd.rsplit("/", 1)[-1]
+    number = grub1.number_of(text, name)
+    return grub1.with_default(text, number if is_default and number is not None else now)
+
+
+def _sealed(name: str, params: Any, decided: Operation, boot_test: bool) -> Plan:
+    target = decided.surgery.target
+    built = [
+        CommandChange(
+            where="the guest", command=each.command, expects=f"/boot/{each.image} holds {', '.join(each.wanted)}"
+        )
+        for each in decided.rebuilds
+    ]
+    gone: list[Change] = [BytesChange(target=path, summary="removed from the guest") for path in decided.removed]
+    return Plan(
+        task=name,
+        target=params.image,
+        params=plain(params),
+        steps=steps(boot_test),
+        changes=(*(each.change for each in decided.edits), *built, *gone),
+        facts=(
+            ("image", f"{params.path.name}: {target.kind}, disk of {target.disk >> 20} MiB"),
+            ("guest", f"{decided.patient.hostname}: {decided.patient.release}"),
+        ),
+        undo="crashcart undo puts every original byte back, until the guest has run",
+        confirm=params.path.name,
+        state=decided.state(),
+    ).sealed()
+
+
+class PutBack:
+    """`crashcart virtio putback`: the edited files as they were, inside a guest that has run since."""
+
+    name: ClassVar[str] = "virtio-putback"
+    verb: ClassVar[str] = "putback"
+    title: ClassVar[str] = "Bring a conversion's files back into a guest that has run since"
+    kind: ClassVar[str] = "change"
+    holds: ClassVar[bool] = True
+    params: type[PutBackParams] = PutBackParams
+
+    def target(self, params: PutBackParams) -> str:
+        """The image's own identity."""
+        return content_identity(params.path)
+
+    def plan(self, params: PutBackParams, cancel: Cancel) -> Plan:
+        """Compare what the conversion saved with what the guest holds now."""
+        run = find(params.run)
+        try:
+            saved = msgspec.json.decode((run.folder / "files.json").read_bytes(), type=SavedFiles)
+        except FileNotFoundError:
+            raise Refused(f"run {run.id} saved no files", "name a conversion that came to its end") from None
+        operation.close_all()
+        surgery, patient = operation.begin(params, cancel)
+        with operation.closing_on_error(surgery):
+            decided = _putting_back(surgery, patient, saved)
+            plan = _sealed(self.name, params, decided, boot_test=False)
+        operation.keep(plan.digest, decided)
+        return plan
+
+    def execute(self, plan: Plan, context: Context) -> Events:
+        """In the plan's own appliance where it is still open."""
+        params = convert(PutBackParams, plan.params)
+        decided = operation.take(plan.digest)
+        if decided is None:
+            decided = takeback.planned_again(self.plan(params, context.cancel), plan)
+        then = ("Give the guest its old disk bus back in the domain, then start it.",)
+        done = f"{plan.target} has its files of before run {params.run} back"
+        return carry_out(decided, context, "", then, boot_test=False, done=done)
+
+    def resume(self, plan: Plan, context: Context) -> Events:
+        """Finish a commit that was killed, or begin anew."""
+        return takeback.resume(self, plan, context)
+
+    def undo(self, plan: Plan, context: Context) -> Events:
+        """Put the image's original bytes back."""
+        return takeback.undo(plan, context)
+
+
+def _putting_back(surgery: Surgery, patient: Patient, saved: SavedFiles) -> Operation:
+    found = []
+    for each in saved.files:
+        now = patient.system.read(each.path)
+        if now is not None and now != each.before and each.after:
+            found.append(FileEdit(each.path, now, each.before))
+    made = [path for path in saved.made if patient.size(path)]
+    if not found and not made:
+        raise Refused("the guest's files are as they were before that run", "nothing is to be done")
+    return Operation(surgery, patient, found, removed=made)

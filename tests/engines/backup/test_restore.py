@@ -1,0 +1,204 @@
+"""Restoring: onto files and devices, whole and by difference, and never onto what is in use."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from engines.job.contract import Finished, RunFailed, RunStopped, StepStarted
+from engines.job.errors import Refused
+from engines.job.journal import Entry
+from engines.job.perform import Stop
+from tests.engines.backup import lab
+from tests.engines.backup.lab import MIB
+
+
+@contextmanager
+def loop(path: Path) -> Iterator[Path]:
+    """The file as a block device."""
+    command = ["losetup", "--find", "--show", str(path)]
+    device = subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+    try:
+        yield Path(device)
+    finally:
+        subprocess.run(["losetup", "--detach", device], check=True)
+
+
+@pytest.fixture
+def staged(tmp_path: Path) -> tuple[str, str, bytes]:
+    """(repository, point, the disk's bytes): 24 MiB with data, zeros and an odd end."""
+    source = lab.disk(tmp_path / "disk", {0: 1, 1: 2, 9: 3, 10: 4, 11: 5, 23: 6}, 24 * MIB - 1536)
+    repo = lab.init(tmp_path / "repo")
+    return repo, lab.backup(repo, source), source.read_bytes()
+
+
+def test_a_restored_file_is_as_sparse_as_the_disk_was(tmp_path: Path, staged: tuple[str, str, bytes]) -> None:
+    repo, point, wanted = staged
+    target = tmp_path / "out"
+    lab.done("backup-restore", repo=repo, point=point, target=str(target), verify=True)
+    assert target.read_bytes() == wanted
+    assert target.stat().st_blocks * 512 <= 6 * MIB + 65536
+
+
+def test_a_block_device_is_backed_up_and_restored(tmp_path: Path, staged: tuple[str, str, bytes]) -> None:
+    repo, _, wanted = staged
+    (tmp_path / "source").write_bytes(wanted)
+    backing = tmp_path / "backing"
+    backing.write_bytes(b"\xaa" * (24 * MIB))
+    with loop(tmp_path / "source") as source:
+        point = lab.backup(repo, source, vm="dev")
+    with loop(backing) as device:
+        found = lab.done("backup-restore", repo=repo, point=point, target=str(device), verify=True)
+    assert backing.read_bytes()[: len(wanted)] == wanted
+    assert backing.stat().st_blocks * 512 < 10 * MIB, "zeros were discarded, so a thin target stays thin"
+    assert found["written"] >= 6 * MIB - 1536
+
+
+@pytest.mark.parametrize("on_device", [False, True])
+def test_delta_writes_only_what_differs(tmp_path: Path, staged: tuple[str, str, bytes], on_device: bool) -> None:
+    repo, point, wanted = staged
+    target = tmp_path / "target"
+    changed = bytearray(wanted)
+    changed[9 * MIB + 5] ^= 1
+    changed[4 * MIB] = 7
+    target.write_bytes(bytes(changed))
+    if on_device:
+        with loop(target) as device:
+            found = lab.done("backup-restore", repo=repo, point=point, target=str(device), delta=True)
+    else:
+        found = lab.done("backup-restore", repo=repo, point=point, target=str(target), delta=True)
+    assert target.read_bytes() == wanted
+    assert found["written"] == MIB
+
+
+@pytest.mark.parametrize("size", [1, 30 * MIB])
+def test_delta_onto_a_file_of_another_size_makes_it_the_disk(
+    tmp_path: Path, staged: tuple[str, str, bytes], size: int
+) -> None:
+    repo, point, wanted = staged
+    target = tmp_path / "target"
+    target.write_bytes(b"\x55" * size)
+    lab.done("backup-restore", repo=repo, point=point, target=str(target), delta=True)
+    assert target.read_bytes() == wanted
+
+
+def test_a_replaced_file_keeps_its_owner_and_mode_and_waits_for_the_word(
+    tmp_path: Path, staged: tuple[str, str, bytes]
+) -> None:
+    import os
+
+    from engines import tasks
+    from engines.job.contract import Cancel
+    from engines.job.params import convert
+
+    repo, point, wanted = staged
+    target = tmp_path / "target"
+    target.write_bytes(b"old")
+    target.chmod(0o640)
+    os.chown(target, 1234, 4321)
+    engine = tasks.engine("backup-restore")
+    plan = engine.plan(convert(engine.params, {"repo": repo, "point": point, "target": str(target)}), Cancel())
+    assert plan.confirm == str(target)
+    assert "cannot" in plan.undo
+    lab.done("backup-restore", repo=repo, point=point, target=str(target))
+    found = target.stat()
+    assert (found.st_mode & 0o777, found.st_uid, found.st_gid) == (0o640, 1234, 4321)
+    assert target.read_bytes() == wanted
+
+
+def test_a_device_that_is_too_small_is_refused_with_the_volume_to_make(
+    tmp_path: Path, staged: tuple[str, str, bytes]
+) -> None:
+    repo, point, _ = staged
+    small = tmp_path / "small"
+    small.write_bytes(b"\xaa" * (8 * MIB))
+    with loop(small) as device:
+        _, last = lab.perform_job("backup-restore", repo=repo, point=point, target=str(device))
+    assert isinstance(last, RunFailed)
+    assert "lvcreate" in last.what_helps
+    assert small.read_bytes() == b"\xaa" * (8 * MIB)
+
+
+def test_a_target_in_use_is_refused(tmp_path: Path, staged: tuple[str, str, bytes]) -> None:
+    repo, point, _ = staged
+    target = tmp_path / "target"
+    target.write_bytes(bytes(24 * MIB))
+    with loop(target) as device:
+        with pytest.raises(Refused, match="attached to"):
+            lab.perform_job("backup-restore", repo=repo, point=point, target=str(target))
+        subprocess.run(["mkfs.ext4", "-q", str(device)], check=True)
+        folder = tmp_path / "mnt"
+        folder.mkdir()
+        subprocess.run(["mount", str(device), str(folder)], check=True)
+        try:
+            with pytest.raises(Refused, match="mounted"):
+                lab.perform_job("backup-restore", repo=repo, point=point, target=str(device))
+        finally:
+            subprocess.run(["umount", str(folder)], check=True)
+    words = f"exec 3<>{target}; echo open; exec sleep 60"
+    with subprocess.Popen(["sh", "-c", words], stdout=subprocess.PIPE) as reader:
+        assert reader.stdout is not None
+        reader.stdout.readline()
+        with pytest.raises(Refused, match="open for writing"):
+            lab.perform_job("backup-restore", repo=repo, point=point, target=str(target))
+        reader.kill()
+
+
+def test_a_stopped_restore_leaves_a_file_as_it_was_and_names_a_half_written_device(
+    tmp_path: Path, staged: tuple[str, str, bytes]
+) -> None:
+    repo, point, wanted = staged
+    target = tmp_path / "target"
+    target.write_bytes(b"old")
+    stop = Stop()
+
+    def ask(entry: Entry) -> None:
+        if isinstance(entry.event, StepStarted):
+            stop.ask()
+
+    _, last = lab.perform_job("backup-restore", repo=repo, point=point, target=str(target), stop=stop, listen=ask)
+    assert isinstance(last, RunStopped)
+    assert target.read_bytes() == b"old"
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name.startswith(".")) == []
+    backing = tmp_path / "backing"
+    backing.write_bytes(b"\xaa" * (24 * MIB))
+    with loop(backing) as device:
+        stop = Stop()
+        run, last = lab.perform_job("backup-restore", repo=repo, point=point, target=str(device), stop=stop, listen=ask)
+        assert isinstance(last, RunStopped)
+        _, last = lab.perform_job(
+            "backup-restore", mode="resume", earlier=run.id, repo=repo, point=point, target=str(device)
+        )
+        assert isinstance(last, Finished), last
+    assert backing.read_bytes()[: len(wanted)] == wanted
+
+
+def test_a_new_file_is_taken_back_and_an_overwritten_one_is_not(tmp_path: Path, staged: tuple[str, str, bytes]) -> None:
+    repo, point, _ = staged
+    target = tmp_path / "new"
+    run, _ = lab.perform_job("backup-restore", repo=repo, point=point, target=str(target))
+    _, last = lab.perform_job("backup-restore", mode="undo", earlier=run.id, repo=repo, point=point, target=str(target))
+    assert isinstance(last, Finished)
+    assert not target.exists()
+    target.write_bytes(b"old")
+    run, _ = lab.perform_job("backup-restore", repo=repo, point=point, target=str(target))
+    _, last = lab.perform_job("backup-restore", mode="undo", earlier=run.id, repo=repo, point=point, target=str(target))
+    assert isinstance(last, RunFailed)
+    assert last.what_helps
+
+
+def test_a_damaged_block_is_never_written_out(tmp_path: Path, staged: tuple[str, str, bytes]) -> None:
+    repo, point, _ = staged
+    pack = max(Path(repo, "packs").glob("*.pack"), key=lambda path: path.stat().st_size)
+    raw = bytearray(pack.read_bytes())
+    raw[200] ^= 1
+    pack.write_bytes(raw)
+    target = tmp_path / "out"
+    _, last = lab.perform_job("backup-restore", repo=repo, point=point, target=str(target))
+    assert isinstance(last, RunFailed)
+    assert "check" in last.why
+    assert not target.exists()

@@ -1,0 +1,126 @@
+"""The libguestfs worker: stops at once, leaves nothing, says why, and is swept after."""
+
+from __future__ import annotations
+
+import os
+import struct
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from engines.boot import accel
+from engines.guest import appliance_kernel, attempts, strays
+from engines.guest.appliance import Appliance, GuestError
+from engines.job.contract import Cancel
+from engines.job.errors import Stopped
+from engines.rehearsal.guest import parts
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Path:
+    path = tmp_path / "disk.qcow2"
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", path, "64M"], check=True)
+    return path
+
+
+def group(number: int) -> list[int]:
+    """Living processes of a process group."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, _, owner = process.read_text().rpartition(")")[2].split()[:3]
+        except OSError:
+            continue
+        if owner == str(number) and state not in "ZX":
+            found.append(int(process.parent.name))
+    return found
+
+
+@pytest.mark.boot
+def test_a_stop_during_the_launch_ends_it_at_once_with_all_its_processes(disk: Path, tmp_path: Path) -> None:
+    cancel = Cancel()
+    appliance = Appliance(disk, tmp_path, cancel)
+    seen: list[int] = []
+
+    def later() -> None:
+        while len(seen) < 2:
+            time.sleep(0.1)
+            if appliance._child is not None:
+                seen[:] = [appliance.pid, *[pid for pid in group(appliance.pid) if pid != appliance.pid]]
+        cancel.set()
+
+    watcher = threading.Thread(target=later)
+    watcher.start()
+    with pytest.raises(Stopped):
+        appliance.start()
+    watcher.join()
+    assert seen
+    assert group(seen[0]) == []
+
+
+@pytest.mark.boot
+def test_an_appliance_works_says_what_goes_wrong_and_leaves_nothing(disk: Path, tmp_path: Path) -> None:
+    with Appliance(disk, tmp_path) as appliance:
+        assert appliance.call("list_partitions") == []
+        appliance.call("part_disk", "/dev/sda", "mbr")
+        assert appliance.call("list_partitions") == ["/dev/sda1"]
+        written = bytes(range(256)) * 100
+        appliance.call("pwrite_device", "/dev/sda1", written, 4096)
+        assert appliance.call("pread_device", "/dev/sda1", len(written), 4096) == written
+        with pytest.raises(GuestError, match="/dev/sda9"):
+            appliance.call("mount", "/dev/sda9", "/")
+        assert appliance.messages
+        number = appliance.pid
+        appliance.close()
+    assert group(number) == []
+    with pytest.raises(GuestError):
+        appliance.call("list_partitions")
+
+
+def test_an_image_that_is_none_is_told_in_libguestfs_words(tmp_path: Path) -> None:
+    (tmp_path / "no.qcow2").write_bytes(b"no image" * 1000)
+    appliance = Appliance(tmp_path / "no.qcow2", tmp_path)
+    with pytest.raises(GuestError):
+        appliance.start()
+    said = " ".join(appliance.messages)
+    appliance.kill()
+    assert "not in qcow2 format" in said
+
+
+def test_only_old_folders_that_nobody_uses_are_swept(tmp_path: Path) -> None:
+    for name in ("libguestfsOLD", "libguestfsUSED", "libguestfsNEW", "other"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "libguestfsUSED" / "socket").touch()
+    for name in ("libguestfsOLD", "libguestfsUSED", "other"):
+        os.utime(tmp_path / name, (1, 1))
+    with (tmp_path / "libguestfsUSED" / "socket").open():
+        assert strays.sweep(tmp_path) == [tmp_path / "libguestfsOLD"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["libguestfsNEW", "libguestfsUSED", "other"]
+
+
+@pytest.mark.boot
+def test_a_kvm_that_opens_but_runs_no_appliance_is_tried_once_and_remembered(
+    disk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where KVM does work the appliance simply runs with it; either way it must come up without help."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    accel._remember(accel.located("qemu-system-x86_64"), accel.Accelerator("kvm", "a trial that was too easy"))
+    assert attempts.known(Cancel())[0].tcg is (not Path("/dev/kvm").exists())
+    with Appliance(disk, tmp_path) as appliance:
+        assert appliance.call("list_partitions") == []
+        failed = any("with KVM" in message for message in appliance.messages)
+    assert [attempt.name for attempt in attempts.known(Cancel())].count("with KVM") == (
+        0 if failed or not Path("/dev/kvm").exists() else 1
+    )
+
+
+def test_a_kernel_is_unpacked_to_an_elf_that_qemu_boots_or_left_as_it_is(tmp_path: Path) -> None:
+    packed = parts.kernel()[0].read_bytes()
+    assert appliance_kernel.unpacked(packed)[:4] == b"\x7fELF"
+    for damaged in (b"", b"no kernel" * 1000, packed[:5000], packed[:20000] + bytes(len(packed) - 20000)):
+        with pytest.raises((ValueError, struct.error)):
+            appliance_kernel.unpacked(damaged)
+    assert appliance_kernel.fixed(tmp_path / "nowhere") is None

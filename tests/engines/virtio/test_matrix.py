@@ -1,0 +1,136 @@
+"""Every kind of guest: boots from IDE and not from virtio before, from virtio after, and is the same after an undo."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engines.job import runs
+from engines.job.contract import Finished, StepEnded, StepStarted
+from engines.job.jobfile import Job
+from engines.job.journal import Entry
+from engines.job.perform import perform
+from engines.rehearsal.guest.shape import DEFAULT, SHAPES
+from engines.virtio.convert import Convert
+from tests.engines.guest.images import clean, loop, same_disk, sha256
+from tests.engines.virtio.clinic import Clinic, boot, qcow2_of
+
+pytestmark = [pytest.mark.boot, pytest.mark.soak]
+
+
+def params_of(name: str) -> dict[str, Any]:
+    return {"from_disk": SHAPES[name].disk}
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_raw(name: str, clinic: Clinic) -> None:
+    shape = SHAPES[name]
+    image = clinic.guest(shape)
+    before = sha256(image)
+    ide = boot(image, "ide")
+    assert ide.ok, ide
+    assert ide.fail == ("eth0" if shape.nic == "xennet" else ""), ide
+    assert not boot(image, "virtio").ok
+    run, last = clinic.run("virtio", image, **params_of(name))
+    assert isinstance(last, Finished), last
+    after = boot(image, "virtio")
+    assert (after.ok, after.boot, after.eth0, after.fail) == (True, "vda1", "virtio_net", ""), after
+    assert after.root == ("dm-0" if shape.root == "lvm" else "vda3")
+    assert isinstance(clinic.after(run, "undo"), Finished)
+    assert sha256(image) == before
+
+
+@pytest.mark.parametrize("name", ["default", "lvm", "centos7"])
+def test_block(name: str, clinic: Clinic) -> None:
+    image = clinic.guest(SHAPES[name])
+    before = sha256(image)
+    with loop(image) as device:
+        run, last = clinic.run("virtio", device, **params_of(name))
+        assert isinstance(last, Finished), last
+    after = boot(image, "virtio")
+    assert (after.ok, after.fail) == (True, ""), after
+    with loop(image) as device:
+        assert Path(run.job().params["image"]) == device
+        assert isinstance(clinic.after(run, "undo"), Finished)
+    assert sha256(image) == before
+
+
+@pytest.mark.parametrize("name", ["default", "uuid", "centos6"])
+def test_qcow2(name: str, clinic: Clinic) -> None:
+    image = clinic.guest(qcow2_of(SHAPES[name]))
+    kept = clinic.copy(image)
+    before = sha256(image)
+    run, last = clinic.run("virtio", image, **params_of(name))
+    assert isinstance(last, Finished), last
+    assert clean(image)
+    after = boot(image, "virtio", form="qcow2")
+    assert (after.ok, after.fail) == (True, ""), after
+    assert isinstance(clinic.after(run, "undo"), Finished)
+    assert same_disk(image, kept, ("qcow2", "qcow2"))
+    assert clean(image)
+    assert sha256(image) == before
+
+
+def test_qcow2_with_a_backing_file(clinic: Clinic) -> None:
+    base = clinic.guest(DEFAULT)
+    top = base.with_suffix(".top.qcow2")
+    subprocess.run(
+        ["qemu-img", "create", "-q", "-f", "qcow2", "-b", base.name, "-F", "raw", top], check=True, cwd=base.parent
+    )
+    below, before = sha256(base), sha256(top)
+    run, last = clinic.run("virtio", top)
+    assert isinstance(last, Finished), last
+    assert sha256(base) == below
+    assert boot(top, "virtio", form="qcow2").ok
+    assert isinstance(clinic.after(run, "undo"), Finished)
+    assert sha256(top) == before
+
+
+@pytest.mark.parametrize("mode", ["resume", "undo"])
+@pytest.mark.parametrize("step", ["edit", "initrd", "save", "commit", "commit's end"])
+def test_a_run_killed_at_a_step_is_finished_or_taken_back(step: str, mode: str, clinic: Clinic) -> None:
+    image = clinic.guest(DEFAULT)
+    before = sha256(image)
+    job = Job(task="virtio", params={"image": str(image), "boot_test": False})
+    with clinic.state():
+        run = runs.create(job, str(image))
+        child = os.fork()
+        if child == 0:
+
+            def listen(entry: Entry) -> None:
+                begun = isinstance(entry.event, StepStarted) and entry.event.step == step
+                ended = isinstance(entry.event, StepEnded) and f"{entry.event.step}'s end" == step
+                if begun or ended:
+                    os.kill(os.getpid(), signal.SIGKILL)
+
+            perform(run, Convert(), listen=listen)
+            os._exit(7)
+        assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL
+        assert run.status() == "interrupted"
+    last = clinic.after(run, mode)
+    assert isinstance(last, Finished), last
+    if mode == "undo":
+        assert sha256(image) == before
+    else:
+        assert sha256(image) != before
+        assert boot(image, "virtio").ok
+
+
+def test_the_command_line_does_the_whole_job(clinic: Clinic) -> None:
+    image = clinic.guest(DEFAULT)
+    before = sha256(image)
+    with clinic.state():
+        command = [sys.executable, "-m", "engines.cli", "virtio", "convert", str(image), "--no-boot-test"]
+        dry = subprocess.run([*command, "--dry-run", "--json"], capture_output=True, text=True, check=True)
+        assert '"task":"virtio"' in dry.stdout.replace(" ", "")
+        assert sha256(image) == before
+        assert subprocess.run(command, capture_output=True, check=False).returncode == 2
+        subprocess.run([*command, "--confirm", image.name], check=True, capture_output=True)
+        assert sha256(image) != before
+        subprocess.run([sys.executable, "-m", "engines.cli", "undo", "last"], check=False, capture_output=True)

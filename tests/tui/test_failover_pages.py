@@ -1,0 +1,81 @@
+"""The failover wizards by keyboard: the live SYN timeline and the table, the lights of a watch."""
+
+from __future__ import annotations
+
+from engines.job import journal, runs
+from engines.job.contract import Finished
+from tests.engines.failover.stage import open_stage
+from tests.tui.conftest import fill, page, shown, type_of_pilot, until
+from tui.app import Suite
+from tui.console import Terminal
+from tui.frame import Frame
+from tui.pages.form import FormPage
+from tui.widgets.pick import Pick
+from wizards import WIZARDS
+
+SIZE = (80, 24)
+
+
+def suite() -> Suite:
+    return Suite(WIZARDS, Terminal())
+
+
+def pick(pilot: type_of_pilot, name: str, value: str) -> None:
+    """Take an option by name; the keys of a Pick have tests of their own."""
+    frame = next(screen for screen in pilot.app.screen_stack if isinstance(screen, Frame))
+    for form in frame.pages:
+        if isinstance(form, FormPage) and name in form.entries:
+            control = form.entries[name].control
+            assert isinstance(control, Pick)
+            control.take(value)
+
+
+async def opened(pilot: type_of_pilot, task: str, first: str) -> None:
+    """From the home screen to a wizard's first page."""
+    await until(pilot, lambda: page(pilot) == "Home")
+    for _ in range([wizard.task for wizard in WIZARDS].index(task)):
+        await pilot.press("down")
+    await pilot.press("enter")
+    await until(pilot, lambda: page(pilot) == first)
+
+
+async def test_the_lab_shows_each_syn_and_then_the_table() -> None:
+    async with suite().run_test(size=SIZE) as pilot:
+        await opened(pilot, "failover", "Visitors")
+        fill(pilot, clients="python, curl", faults="drop, rst", runs="1", cap="20")
+        pick(pilot, "ladder", "short")
+        await pilot.press("ctrl+n", "ctrl+n", "ctrl+n")
+        await until(pilot, lambda: "^n Start" in shown(pilot), 60)
+        assert "SYN ladder short" in shown(pilot)
+        await pilot.press("ctrl+n")
+        screens: list[str] = []
+        await until(pilot, lambda: screens.append(shown(pilot)) or page(pilot) == "Result", 90)
+        await until(pilot, lambda: "drop: curl" in shown(pilot), 60)
+    for words in (
+        "curl drop 1: A 0.",
+        "python drop 1: A 0.",
+        "curl      rst          yes",
+        "python    rst          yes",
+    ):
+        assert any(words in screen for screen in screens), words
+    last = journal.entries(runs.every()[0].journal)[-1].event
+    assert isinstance(last, Finished), last
+
+
+async def test_a_watch_shows_a_light_an_address() -> None:
+    with open_stage() as stage:
+        _, port = stage.copies(["127.0.0.2"])
+        at = stage.names("shop.test", ["127.0.0.2", "127.0.0.3"])[1]
+        async with suite().run_test(size=SIZE) as pilot:
+            await opened(pilot, "failover-watch", "Site")
+            fill(pilot, name="shop.test", port=str(port), resolver=at)
+            pick(pilot, "scheme", "http")
+            await pilot.press("ctrl+n", "ctrl+n")
+            await until(pilot, lambda: "^n Start" in shown(pilot), 60)
+            await pilot.press("ctrl+n")
+            await until(pilot, lambda: "[ok] 127.0.0.2" in shown(pilot), 60)
+            assert "[--] 127.0.0.3       refused" in shown(pilot)
+            assert "no: if 127.0.0.2 goes away" in shown(pilot).replace("\n", " ")
+            await pilot.press("ctrl+x")
+            await until(pilot, lambda: page(pilot) == "Result", 60)
+            assert "looks" in shown(pilot)

@@ -1,0 +1,25 @@
+"""A site with several addresses: what its visitors would see, measured here, and a watch for the maintenance itself."""
+
+from __future__ import annotations
+
+from tui.pages.failover import LabPage, WatchPage
+from tui.wizard import Form, Wizard
+
+LAB = Wizard(
+    "failover",
+    Form("Visitors", "clients", "faults", why="Real clients, and how the address goes dark under them."),
+    Form(
+        "Site", "addresses", "ladder", why="A site made for this, in namespaces of its own: nobody's site is touched."
+    ),
+    Form("Patience", "runs", "cap", "patience", "idle", "output", why="A higher cap measures to the end, and lasts."),
+    title="how many seconds real clients wait when an address goes dark",
+    live=LabPage,
+)
+
+WATCH = Wizard(
+    "failover-watch",
+    Form("Site", "name", "scheme", "port", "path", "expect", why="Start it before the maintenance, stop it after."),
+    Form("Manner", "interval", "minutes", "timeout", "resolver", why="The defaults fit most sites."),
+    title="watch a site's addresses during maintenance",
+    live=WatchPage,
+)

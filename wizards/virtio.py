@@ -1,0 +1,21 @@
+"""An old guest's way to virtio and its last step: which fields stand together, and why they are asked."""
+
+from __future__ import annotations
+
+from tui.wizard import Form, Wizard
+
+CONVERT = Wizard(
+    "virtio",
+    Form("Image", "image", "format", "powered_off", why="The guest must be off; an image in use is refused by name."),
+    Form(
+        "Names", "from_disk", "to_disk", "kernel", why="What the guest's own files call its disk now, and afterwards."
+    ),
+    Form("Proof", "boot_test", "keep", why="The result boots on a throwaway layer before the image is written."),
+)
+
+RESTOCK = Wizard(
+    "virtio-restock",
+    Form("Image", "image", "format", "powered_off", why="A converted guest that has been accepted, and is off again."),
+    Form("Names", "from_disk", "to_disk", "boot_test", why="As in the conversion."),
+    title="make the stock boot entry boot from virtio",
+)
