@@ -7,8 +7,10 @@ APT := $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Use-Pty=0
 have = [ $$(dpkg-query -W -f='$${db:Status-Abbrev}\n' $(1) 2>/dev/null | grep -c ^ii) = $(words $(1)) ]
 
 CORE := python3-venv python3-guestfs qemu-system-x86 qemu-utils isolinux syslinux-common syslinux \
-	nasm mtools openssh-client
-TEST := openssh-server linux-image-amd64 genisoimage xorriso dosbox ovmf dosfstools tmux curl librsvg2-bin
+	nasm mtools openssh-client iproute2 nftables curl
+TEST := openssh-server linux-image-amd64 genisoimage xorriso dosbox ovmf dosfstools e2fsprogs tmux wget \
+	chromium firefox-esr iptables tcpdump nodejs kmod cpio busybox fdisk lvm2 thin-provisioning-tools rpm
+BENCH := virt-v2v nbdkit rpm restic borgbackup
 
 .PHONY: run test check bench soak setup screenshots
 .DELETE_ON_ERROR:
@@ -25,12 +27,16 @@ setup: .setup-core
 	@if [ -t 0 ] && [ -t 1 ]; then printf 'go on? [y/N] '; read answer; [ "$$answer" = y ]; fi
 	@$(call have,$(CORE)) || { $(APT) update && $(APT) install -y --no-install-recommends $(CORE) >/dev/null; }
 	@[ -x $(PYTHON) ] || /usr/bin/python3 -m venv --system-site-packages .venv
-	@$(PYTHON) -m pip install -q --disable-pip-version-check -e .
+	@$(PYTHON) -m pip install -q --disable-pip-version-check -e '.[rehearsal]'
 	@touch $@
 
 .setup-test: .setup-core
 	@$(call have,$(TEST)) || { $(APT) update && $(APT) install -y --no-install-recommends $(TEST) >/dev/null; }
-	@$(PYTHON) -m pip install -q --disable-pip-version-check -e '.[test]'
+	@$(PYTHON) -m pip install -q --disable-pip-version-check -e '.[rehearsal,test]'
+	@touch $@
+
+.setup-bench: .setup-bench
+	@$(call have,$(BENCH)) || { $(APT) update && $(APT) install -y --no-install-recommends $(BENCH) >/dev/null; }
 	@touch $@
 
 check: .setup-test
@@ -43,7 +49,7 @@ test: check
 	$(PYTHON) -m screenshots.make --check
 	$(PYTHON) -m pytest -m "not soak"
 
-bench: .setup-test
+bench: .setup-bench
 	$(PYTHON) -m tests.benchmarks
 
 soak: .setup-test

@@ -1,46 +1,21 @@
-"""A port that is down with ISL DOWN, and the switch that gets a vcsid of its own: what is asked, page by page."""
+"""A port that is down with ISL DOWN: the two ends, the way back, and which fix, page by page."""
 
 from __future__ import annotations
 
 from tui.wizard import Form, Wizard
 
+SWITCH = ("switch", "user", "password", "interface")
+OTHER = ("mate", "mate_user", "mate_password", "mate_interface")
+BACK = ("console", "mate_console", "out_of_band")
+HOW = ("method", "change", "vcsid", "used_vcsids", "reboot_timeout", "stable_for")
+AGREED = ("parallel_links", "split_vlag", "leave_fabric", "without_mate")
+
 FIX = Wizard(
     "vdx",
-    Form(
-        "Switch", "switch", "user", "password", "interface", why="The VDX with the port that is down; it is only read."
-    ),
-    Form(
-        "Other end",
-        "mate",
-        "mate_user",
-        "mate_password",
-        "mate_interface",
-        why="Both ends are looked at; where LLDP shows the far port, leave it empty.",
-    ),
-    Form(
-        "Way back",
-        "console",
-        "mate_console",
-        "out_of_band",
-        why="The fix may reset the switch, its management address and its users with it.",
-    ),
-    Form(
-        "Fix",
-        "method",
-        "change",
-        "vcsid",
-        "used_vcsids",
-        "reboot_timeout",
-        "stable_for",
-        why="The review says what it costs.",
-    ),
-    Form(
-        "Agreed",
-        "parallel_links",
-        "split_vlag",
-        "leave_fabric",
-        "without_mate",
-        why="Leave empty until it is asked for.",
-    ),
+    Form("Switch", *SWITCH, why="The VDX with the port that is down; it is only read until you type its name."),
+    Form("Other end", *OTHER, why="Both ends are looked at; the far port may stay empty where LLDP shows it."),
+    Form("Way back", *BACK, why="A reset may take the management address and the users with it."),
+    Form("Fix", *HOW, why="The review says what it costs and what is sent."),
+    Form("Agreed", *AGREED, why="Leave empty until it is asked for."),
     Form("Old ssh", "legacy_crypto", "new_host_key", why="Only where the login is refused and says so."),
 )

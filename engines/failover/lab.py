@@ -213,14 +213,20 @@ def _tell(
     for seen in broken:
         yield Warned(text=f"{seen.client}, {seen.fault or 'idle'}, run {seen.run} gave no figure: {seen.error}")
     if any(seen.outcome == "waiting" for seen in found):
-        yield Log(text=f"'not in {params.cap} s': measure to the end with a higher --cap")
+        ladder = ladders.choose(params.ladder)
+        knocks = f"the kernel's SYN ladder here is {ladder.seconds} s"
+        yield Log(text=f"'not in {params.cap} s': {knocks}; a higher cap measures to the end")
 
 
 def _finished(
     found: Sequence[Seen], cells: Sequence[tables.Cell], missing: dict[str, str], table: tables.Table, place: Path
 ) -> Finished:
     broken = [seen for seen in found if seen.outcome == "broken"]
-    shown = [f"{seen.client} {seen.fault} {seen.run}: {results.timeline(seen)}" for seen in found if seen.syns]
+    told = sorted(
+        (seen for seen in found if seen.syns), key=lambda seen: (seen.client, seen.fault, seen.idle, seen.run)
+    )
+    shown = [f"{seen.client} {seen.fault or 'idle'} {seen.run}: {results.timeline(seen)}" for seen in told]
+    back = results.returns(found)
     checked, apart = results.disagreement(found)
     return Finished(
         summary=results.summary(cells) or f"{len(found) - len(broken)} measurements",
@@ -232,7 +238,7 @@ def _finished(
         },
         sections=(
             Section(title="Table", text="\n".join([table.source, "", *results.lines(cells, missing, broken)])),
-            Section(title="Coming back after a while", text="\n".join(results.returns(found)) or "not measured"),
+            *([Section(title="Coming back after a while", text="\n".join(back))] if back else []),
             Section(title="SYN timelines", text="\n".join(shown)),
             Section(title="Taking a copy down, as for copy A of the lab", text="\n".join(lines(EXAMPLE))),
             Section(title="Mind", text=WARNING),

@@ -73,6 +73,8 @@ def shares(addresses: Sequence[str], order: str) -> tuple[tuple[Share, ...], str
         return tuple(Share(address, round(each, 4)) for address in four), words
     if len(four) == 1:
         return (Share(four[0], 1.0),), "there is only one address: every visitor is sent to it"
+    if order != "fixed":
+        return (), "whether the order is fixed or rotates was not seen, so shares are not known"
     words = f"the order is fixed: every new visitor is sent to {four[0]} first, none to the others"
     return tuple(Share(address, 1.0 if at == 0 else 0.0) for at, address in enumerate(four)), words
 

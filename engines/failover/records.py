@@ -87,6 +87,8 @@ async def view(server: Server, name: str, timeout: float, role: str) -> View:
     answers = await asyncio.gather(*(ask(server, name, kind, timeout, recurse=recurse) for kind in kinds))
     firsts, others = answers[:ASKS], answers[ASKS:]
     best = next((answer for answer in firsts if answer.state == "ok"), firsts[0])
+    seen = tuple(dict.fromkeys(address for answer in firsts for address in answer.order))
+    best = msgspec.structs.replace(best, order=seen)  # some servers give a part of their records at a time
     return View(server=str(server), role=role, order=_order(firsts), answers=(best, *others))
 
 

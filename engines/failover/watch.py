@@ -39,6 +39,7 @@ from engines.job.report import one_line
 DNS_EVERY = 30.0  # s between looks at the records
 HEARTBEAT = 60.0  # s between readings while nothing changes
 KEPT = 64  # addresses that have left DNS but stay in the ledger
+SHOWN = 32  # addresses in one reading; the ledger in the report has all
 TAIL = 200  # changes kept for the report; watch.log holds all
 
 
@@ -123,7 +124,8 @@ class Watching:
         return self.dark + (now - self.dark_since if self.dark_since else 0.0)
 
     def reading(self, now: float) -> dict[str, Any]:
-        """For the live page."""
+        """For the live page: at most SHOWN addresses, dark ones first."""
+        shown = sorted(self.spells.items(), key=lambda one: one[1].state == "ok")[:SHOWN]
         return {
             "addresses": [
                 {
@@ -134,8 +136,9 @@ class Watching:
                     "outage": round(spell.outage(now), 1),
                     "changes": spell.changes,
                 }
-                for address, spell in self.spells.items()
+                for address, spell in shown
             ],
+            "more": len(self.spells) - len(shown),
             "outage": round(self.outage(now), 1),
             "looks": self.looks,
         }

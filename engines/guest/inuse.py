@@ -10,6 +10,7 @@ import fcntl
 import os
 import stat
 import struct
+import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +22,7 @@ WRITES, RESIZES = 101, 103
 FORBIDS_WRITE, FORBIDS_RESIZE = 201, 203
 FLOCK = "hhqqi4x"  # struct flock: type, whence, start, length, pid
 UNPROTECTED = ("nfs", "nfs4", "cifs", "smb3", "fuse", "9p", "ceph", "gfs2", "ocfs2", "glusterfs", "lustre", "afs")
+WORKER = b"worker.py"  # the last word of the command line of a living appliance's parent
 REMOTE_DEVICES = ("/session", "/rport-", "/rbd", "/drbd", "/nbd")
 
 
@@ -66,6 +68,7 @@ def hold(path: Path, *, powered_off: bool = False) -> Hold:
         _close(claim)
         raise Refused(f"{path}: {error.strerror}", "name an image that can be read") from None
     try:
+        _await_dying_appliance(path)
         _refuse_users(path, descriptor, device)
         _lock(descriptor, FORBIDS_WRITE)
         _lock(descriptor, FORBIDS_RESIZE)
@@ -225,6 +228,24 @@ def _flags(process: Path, each: Path, wanted: os.stat_result) -> int | None:
         return int((process / "fdinfo" / each.name).read_text().split("flags:")[1].split()[0], 8)
     except (OSError, IndexError, ValueError):
         return None
+
+
+def _await_dying_appliance(path: Path, within: float = 10.0) -> None:
+    """An appliance whose run was killed lives a moment longer, and so do its lock bytes on the image."""
+    end = time.monotonic() + within
+    while time.monotonic() < end and any(_is_appliance(pid) for pid, _, _ in _users(path)):
+        time.sleep(0.1)
+
+
+def _is_appliance(pid: int) -> bool:
+    """Whether a process is libguestfs's QEMU, left by a worker that is gone."""
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes()
+        parent = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1]
+        above = Path(f"/proc/{parent}/cmdline").read_bytes()
+    except (OSError, IndexError):
+        return False
+    return b"guestfs" in words and b"qemu" in words and WORKER not in above
 
 
 def _writers(path: Path) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engines.job.contract import Cancel
-from engines.job.errors import BadParam
+from engines.job.errors import BadParam, Refused
 from engines.job.params import Secret
 from engines.vdx.address import Address, Remembered
 from engines.vdx.patterns import Patterns, fits
@@ -26,6 +26,7 @@ ALLOWED = {
     "Ciphers": "legacy_cipher",
     "MACs": "legacy_mac",
 }
+SSH = "/usr/bin/ssh"
 CONNECT = 15  # s for TCP and ssh's greeting
 LOGIN = 60.0  # s from the password to the prompt: AAA servers are slow when they are down
 
@@ -71,7 +72,7 @@ def ssh_argv(access: Access, kept: Remembered) -> list[str]:
         "ForwardAgent": "no",
         "ForwardX11": "no",
     }
-    argv = ["/usr/bin/ssh", "-F", "/dev/null", "-tt", "-p", str(access.where.port), "-l", access.user]
+    argv = [SSH, "-F", "/dev/null", "-tt", "-p", str(access.where.port), "-l", access.user]
     for name, value in options.items():
         argv += ["-o", f'{name}="{value}"' if " " in value else f"{name}={value}"]
     for name, names in kept.legacy().items():
@@ -81,6 +82,8 @@ def ssh_argv(access: Access, kept: Remembered) -> list[str]:
 
 def open_ssh(access: Access, lender: Lender) -> Session:
     """A session by ssh. Raises Trouble; weak algorithms are not agreed to here."""
+    if not Path(SSH).exists():
+        raise Refused(f"{SSH} is not there", "install it: apt install openssh-client")
     kept = Remembered(access.where)
     kept.prepare()
     transcript = lender.transcript(access)

@@ -19,7 +19,7 @@ from engines.vdx.trouble import Trouble
 
 POLL = 0.1  # s between looks
 GOES_DOWN = 120.0  # s within which a switch that was told to reboot goes down
-LOOK_AGAIN = 5.0  # s between logins while nothing shows that it went down
+LOOK_AGAIN = 5.0  # s at most between logins while nothing shows that it went down
 ASK = ("auth", "hostkey", "negotiate")
 
 
@@ -105,12 +105,13 @@ SAYS = {
 def waiting(access: Access, lender: Lender, expected: Expected) -> Waiting:
     """Until the switch is back and its fabric answers. Raises Failed where the time is up or a login is declined."""
     stages = _Stages(expected.seconds)
-    down, looked, consoled = False, -LOOK_AGAIN if expected.taken_up else 0.0, 0.0
+    again = min(LOOK_AGAIN, expected.seconds / 10)
+    down, looked, consoled = False, -again if expected.taken_up else 0.0, 0.0
     while stages.elapsed < expected.seconds:
         state = probe(access.where)
         down = down or state != "banner"
         yield from stages.note(state if down else "up")
-        if state == "banner" and (down or stages.elapsed - looked >= LOOK_AGAIN):
+        if state == "banner" and (down or stages.elapsed - looked >= again):
             looked = stages.elapsed
             session, access = yield from _login(access, lender)
             if session:

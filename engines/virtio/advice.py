@@ -22,14 +22,21 @@ def domain(params: TrialParams, target: Target) -> str:
     )
 
 
+def by_hand(params: TrialParams) -> str:
+    """The way out at the boot menu."""
+    return (
+        f"If it does not boot: at GRUB press e on the entry, set root=/dev/{params.to_disk}N as fstab has it, "
+        f"b or ctrl+x boots; with the disk back on IDE the stock entry needs root=/dev/{params.from_disk}N "
+        "and an fstab to match."
+    )
+
+
 def after_convert(params: TrialParams, target: Target) -> tuple[str, ...]:
     """In order."""
     return (
         domain(params, target),
         "Start the guest and see that it runs.",
-        f"If it does not boot: at GRUB press e on the entry, set root=/dev/{params.to_disk}N as fstab has it, "
-        f"b or ctrl+x boots; with the disk back on IDE the stock entry needs root=/dev/{params.from_disk}N "
-        "and an fstab to match.",
+        by_hand(params),
         f"After acceptance: crashcart virtio restock {params.image} makes the stock entry the one that boots.",
         "Not needed, and dangerous: rpm --erase --nodeps kernel, then yum install kernel. Between the two the guest "
         "has no kernel and cannot boot.",

@@ -55,7 +55,7 @@ class Convert:
             decided = takeback.planned_again(self.plan(params, context.cancel), plan)
         then = advice.after_convert(params, decided.surgery.target)
         proof = f"boots from virtio as {params.to_disk}" if params.boot_test else "is converted; no boot proves it"
-        done = f"{plan.target} {proof}"
+        done = f"{params.path.name} {proof}"
         return carry_out(decided, context, params.to_disk, then, params.boot_test, done)
 
     def resume(self, plan: Plan, context: Context) -> Events:
@@ -168,6 +168,8 @@ def _facts(
         *(("internal snapshot", f"{name}: stays as it is") for name in target.snapshots),
         *((("backing file", f"{target.backing}: only read"),) if target.backing else ()),
         *(("names it too, stays", line) for line in mentioned),
+        ("afterwards", advice.domain(params, target)),
+        ("by hand", advice.by_hand(params)),
     ]
     return tuple(rows)
 

@@ -22,7 +22,6 @@ TIME = 1 / 3  # of virt-v2v's
 MEMORY = 1 / 2  # of virt-v2v's
 GROWTH = 1.25  # a 40 GiB disk against 1 GiB; what is more than noise
 ROUNDS = 2  # of ours, for size alone
-PAGE = os.sysconf("SC_PAGE_SIZE")
 HERE = Path(__file__).resolve().parents[2]
 
 
@@ -70,8 +69,11 @@ def _below(parent: int) -> Iterator[int]:
 
 
 def _resident(pid: int) -> int:
+    """Proportional set size: a page that several processes share counts once."""
     with suppress(OSError):
-        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * PAGE
+        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+            if line.startswith("Pss:"):
+                return int(line.split()[1]) * 1024
     return 0
 
 

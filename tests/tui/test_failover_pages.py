@@ -78,4 +78,4 @@ async def test_a_watch_shows_a_light_an_address() -> None:
             assert "no: if 127.0.0.2 goes away" in shown(pilot).replace("\n", " ")
             await pilot.press("ctrl+x")
             await until(pilot, lambda: page(pilot) == "Result", 60)
-            assert "looks" in shown(pilot)
+            await until(pilot, lambda: "looks" in shown(pilot), 60)

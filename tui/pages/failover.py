@@ -131,4 +131,5 @@ class WatchPage(Readings):
             rows.append(
                 f"{mark} {light['address']:15} {light['state']} for {since}, dark {span(light['outage'])} in all"
             )
+        rows += [f"and {self.data['more']} more that answer"] if self.data["more"] else []
         return [*rows, f"the whole site: dark {span(self.data['outage'])} in all"]

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Knobs", "Rehearsal", "stage"]
 
+MEND = "install it: .venv/bin/python -m pip install -e '.[rehearsal]'"
 T = TypeVar("T")
 
 
@@ -96,10 +97,15 @@ class Rehearsal:
 @contextmanager
 def stage(_folder: Path) -> Iterator[Staged]:
     """The case that the task is for, with quick reboots, as `crashcart rehearse` takes it."""
+    import importlib.util
+
+    from engines.job.errors import Refused
     from engines.job.jobfile import Job
     from engines.job.params import Secret
     from engines.rehearse import Staged
 
+    if importlib.util.find_spec("asyncssh") is None:
+        raise Refused("asyncssh, which the rehearsal switches are made of, is not installed", MEND)
     with Rehearsal() as switches:
         params = {**switches.params(), "console": switches.console(switches.a), "stable_for": 2, "reboot_timeout": 60}
         yield Staged(job=Job(task="vdx", params=params), secrets={"password": Secret(switches.password)})

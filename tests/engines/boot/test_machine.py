@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
-import shutil
 import signal
 import string
 import subprocess
@@ -16,107 +14,24 @@ from pathlib import Path
 
 import pytest
 
-from engines.boot import accel
-from engines.boot.accel import Accelerator
 from engines.boot.machine import Machine, NotStarted
 from engines.boot.media import Disc, Disk, Hardware
 from engines.boot.witness import last_lines, witness
 from engines.job.errors import Refused
+from tests.engines.boot.sectors import (
+    GRAPHICS,
+    RESET,
+    RESET_ON_KEY,
+    ROOT,
+    SCROLLED,
+    SERIAL,
+    SHOW_KEYS,
+    TCG,
+    WRITES,
+    hardware,
+)
 
 pytestmark = pytest.mark.boot
-
-ROOT = Path(__file__).parents[3]
-TCG = Accelerator("tcg", "the tests' choice")
-HEAD = """
-    bits 16
-    org 7C00h
-    cli
-    xor ax, ax
-    mov ds, ax
-    mov es, ax
-    mov ss, ax
-    mov sp, 7C00h
-    sti
-    cld
-"""
-SHOW_KEYS = """
-next: xor ah, ah
-    int 16h
-    cmp al, 13
-    jne show
-    mov ax, 0E0Ah
-    int 10h
-    mov al, 13
-show: mov ah, 0Eh
-    xor bx, bx
-    int 10h
-    jmp next
-"""
-SCROLLED = """
-    mov ax, 3
-    int 10h
-    mov ax, 0B800h
-    mov es, ax
-    mov byte [es:0], 'T'            ; the top of the window, not shown
-    mov byte [es:8000h - 2], 'Z'    ; the last cell of the window, the first that is shown
-    mov dx, 3D4h
-    mov ax, 3F0Ch
-    out dx, ax
-    mov ax, 0FF0Dh
-    out dx, ax
-    mov al, 0Ah                     ; the index that the guest had chosen
-    out dx, al
-rest: hlt
-    jmp rest
-"""
-GRAPHICS = """
-    mov ax, 13h
-    int 10h
-rest: hlt
-    jmp rest
-"""
-RESET = "    jmp 0FFFFh:0\n"
-RESET_ON_KEY = "    mov ax, 0E21h\n    xor bx, bx\n    int 10h\n    xor ah, ah\n    int 16h\n" + RESET
-WRITES = """
-    mov ax, 0301h                   ; its own first sector, over the second
-    mov cx, 2
-    mov dx, 80h
-    mov bx, 7C00h
-    int 13h
-    mov al, 7
-    jnc done
-    mov al, 1
-done: out 0F4h, al
-rest: hlt
-    jmp rest
-"""
-SERIAL = """
-    mov si, text
-next: lodsb
-    test al, al
-    jz rest
-    mov dx, 3F8h
-    out dx, al
-    jmp next
-rest: hlt
-    jmp rest
-text: db 27, '[2J', 27, '[1;31mred', 27, '[0m alert', 7, 27, '[5;1Hplaced', 13, 10, 0
-"""
-
-
-@pytest.fixture
-def boot_sector(tmp_path: Path) -> Callable[[str], Path]:
-    def assembled(code: str) -> Path:
-        source, image = tmp_path / "sector.asm", tmp_path / "a, b:c.img"
-        source.write_text(f"{HEAD}{code}\n    times 510 - ($ - $$) db 0\n    dw 0AA55h\n    times 2 << 20 db 0\n")
-        subprocess.run(["nasm", "-f", "bin", "-o", image, source], check=True, stdin=subprocess.DEVNULL)
-        return image
-
-    return assembled
-
-
-def hardware(image: Path, **more: object) -> Hardware:
-    return Hardware((Disk(image),), debug_exit=True, **more)  # type: ignore[arg-type]  # fields passed by name
 
 
 def gone(pid: int, within: float = 30.0) -> bool:
@@ -371,79 +286,3 @@ def test_ovmf_reaches_its_shell_and_leaves_the_system_variables_alone(tmp_path: 
     assert verdict.ok, verdict
     assert not any("\x1b" in line for line in verdict.last_lines)
     assert variables.stat().st_mtime_ns == before
-
-
-# ── the accelerator ─────────────────────────────────────────────────────────────────────────────────
-
-
-def test_the_trial_is_its_source_assembled(tmp_path: Path) -> None:
-    made = tmp_path / "trial.bin"
-    subprocess.run(["nasm", "-f", "bin", "-o", made, ROOT / "engines/boot/trial.asm"], check=True)
-    assert made.read_bytes() == accel.TRIAL.ljust(510, b"\0") + b"\x55\xaa"
-
-
-def test_the_trial_ends_with_its_own_status_where_the_processor_works(tmp_path: Path) -> None:
-    disk = tmp_path / "trial.img"
-    disk.write_bytes(accel.TRIAL.ljust(510, b"\0") + b"\x55\xaa")
-    command = accel._command(accel.located("qemu-system-x86_64"), disk)
-    command[command.index("kvm")] = "tcg"
-    assert subprocess.run(command, timeout=120, check=False, stdin=subprocess.DEVNULL).returncode == accel.DONE
-
-
-def test_without_dev_kvm_the_accelerator_is_tcg_and_says_why(tmp_path: Path) -> None:
-    verdict = accel.tried(kvm=tmp_path / "kvm")
-    assert verdict.name == "tcg"
-    assert f"{tmp_path / 'kvm'} does not exist" in verdict.why
-
-
-def test_a_qemu_that_aborts_under_kvm_means_tcg_with_its_message_and_is_remembered(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    aborting = tmp_path / "qemu"
-    aborting.write_text(
-        "#!/bin/sh\necho ran >> \"$0.runs\"\necho 'error: failed to set MSR 0x48f' >&2\nkill -ABRT $$\n"
-    )
-    aborting.chmod(0o755)
-    opens = Path("/dev/null")
-    verdict = accel.tried(str(aborting), kvm=opens)
-    assert verdict == Accelerator(
-        "tcg", "/dev/null opens, but QEMU ended with status -6: error: failed to set MSR 0x48f"
-    )
-    assert accel.tried(str(aborting), kvm=opens) == verdict
-    assert Path(f"{aborting}.runs").read_text() == "ran\n"
-    accel.tried(str(aborting), kvm=opens, again=True)
-    aborting.write_text(aborting.read_text().replace("0x48f", "0x4ff"))
-    assert "0x4ff" in accel.tried(str(aborting), kvm=opens).why
-    assert Path(f"{aborting}.runs").read_text() == "ran\nran\nran\n"
-
-
-def test_a_verdict_of_another_boot_or_a_torn_memory_is_not_believed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    silent = Path(shutil.which("false") or "").resolve()
-    kept = tmp_path / "crashcart" / "accelerator.json"
-    kept.parent.mkdir()
-    known = silent.stat()
-    old = {f"another-boot {silent} {known.st_mtime_ns} {known.st_size}": {"name": "kvm", "why": "then"}}
-    for content in (json.dumps(old), "{torn", ""):
-        kept.write_text(content)
-        verdict = accel.tried("false", kvm=Path("/dev/null"))
-        assert verdict.name == "tcg"
-        assert "status 1: no message" in verdict.why
-        assert len(json.loads(kept.read_text())) == 1
-
-
-def test_the_accelerator_found_here_really_boots(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, boot_sector: Callable[[str], Path]
-) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    verdict = accel.tried()
-    assert accel.working() == verdict.name
-    assert witness(hardware(boot_sector(SERIAL)), "red alert", where="serial").ok
-
-
-def test_a_missing_qemu_is_refused_with_the_command_that_helps() -> None:
-    with pytest.raises(Refused, match="apt-get install qemu-system-x86"):
-        accel.tried("qemu-system-nowhere")

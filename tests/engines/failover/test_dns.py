@@ -184,3 +184,16 @@ def test_the_labs_nameserver_keeps_the_order_it_was_given() -> None:
         said = dns.message.from_wire(answer(dns.message.make_query(NAME, "A").to_wire(), NAME, addresses, 60))
         assert [record.to_text() for record in said.answer[0]] == addresses
         assert said.flags & dns.flags.AA
+
+
+def test_a_server_that_gives_its_records_in_parts_is_asked_until_all_are_known(stage: Stage) -> None:
+    turn = itertools.count()
+
+    def part(query: bytes) -> bytes:
+        if question(query)[1] != 1:
+            return respond(query)
+        return respond(query, f"shop.test. 60 A 127.0.0.{2 + next(turn) % 3}")
+
+    found = probed(stage, part)
+    assert {light.address for light in found.lights} == {"127.0.0.2", "127.0.0.3", "127.0.0.4"}
+    assert found.records.order == "rotating"

@@ -17,10 +17,11 @@ import pytest
 from engines.failover import clean, namespaces, registry
 from engines.failover.lab import Lab
 from engines.job import runs
-from engines.job.contract import Finished
+from engines.job.contract import Finished, Measured, RunStopped
 from engines.job.holder import Holder, boot_id, start_time
 from engines.job.jobfile import Job
-from engines.job.perform import perform
+from engines.job.journal import Entry
+from engines.job.perform import Stop, perform
 
 ROOT = Path(__file__).resolve().parents[3]
 PARAMS = {"clients": ["curl"], "faults": ["drop"], "runs": 2, "cap": 60}
@@ -132,6 +133,24 @@ def test_processes_that_outlived_their_lab_are_ended_with_their_namespaces(
     ours = {network(os.getpid())}
     assert not (spaces - ours) & {str(link.readlink()) for link in left if link.exists()}
     assert bystander.poll() is None
+
+
+def test_a_lab_that_is_stopped_in_mid_measurement_leaves_nothing() -> None:
+    run = runs.create(Job(task="failover", params=PARAMS), "lab on this machine")
+    stop = Stop()
+    records = []
+
+    def listen(entry: Entry) -> None:
+        if isinstance(entry.event, Measured) and entry.event.kind == "syn":
+            records.extend(registry.folder().glob("*.json"))
+            stop.ask()
+
+    last = perform(run, Lab(), stop=stop, listen=listen)
+    assert isinstance(last, RunStopped), last
+    assert last.left_behind == ()
+    assert records
+    assert marked(records[0].stem) == []
+    assert list(registry.folder().iterdir()) == []
 
 
 def test_a_lab_at_work_is_left_alone(tmp_path: Path) -> None:

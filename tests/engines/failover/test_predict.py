@@ -28,7 +28,7 @@ def made(*cells: Cell) -> Table:
     return Table(title="made", date="2026-01-01", source="a test", cells=cells)
 
 
-@given(st.integers(1, 60), st.sampled_from(["fixed", "rotating", "single"]))
+@given(st.integers(1, 60), st.sampled_from(["fixed", "rotating"]))
 def test_the_shares_of_new_visitors_add_up(count: int, order: str) -> None:
     addresses = [f"192.0.2.{at}" for at in range(1, count + 1)]
     found, words = predict.shares(addresses, order)
@@ -40,6 +40,12 @@ def test_a_fixed_order_sends_everybody_to_the_first() -> None:
     found, words = predict.shares(TWO, "fixed")
     assert [share.share for share in found] == [1.0, 0.0]
     assert TWO[0] in words
+
+
+def test_an_order_that_was_not_seen_gives_no_shares() -> None:
+    found, words = predict.shares(["2001:db8::1", "2001:db8::2"], "")
+    assert found == ()
+    assert "not known" in words
 
 
 def test_a_rotating_order_sends_one_in_n_to_each() -> None:

@@ -101,7 +101,7 @@ def test_a_lost_management_address_is_restored_over_the_console(lab: Labs) -> No
     here = lab(knobs(lose_address=True, factory_password="factory0"))
     before = here.a.shown()
     console = here.switches.console(here.a)
-    last = here.fix("log in as admin", "factory0", console=console, out_of_band=False, reboot_timeout=30)
+    last = here.fix("log in as admin", "factory0", console=console, out_of_band=False, reboot_timeout=20)
     mended(here, last, before)
     assert FACTORY_ADDRESS not in here.a.shown()
     assert "console" in (here.run.folder / "transcript-switch.log").read_text()  # type: ignore[union-attr]  # it ran

@@ -154,7 +154,7 @@ def test_without_a_mate_the_neighbour_is_named_and_never_logged_in_to(lab: Labs)
     assert here.b.commands == []
 
 
-def test_a_silent_port_and_an_initialising_switch_are_refused_with_what_helps(lab: Labs) -> None:
+def test_a_switch_whose_fabric_is_still_initialising_is_refused(lab: Labs) -> None:
     here = lab()
     here.a.stage = "init"
     with pytest.raises(Refused):
