@@ -16,9 +16,10 @@ from engines.backup.positions import Positions
 from engines.backup.reading import Reading
 from engines.backup.repository import RepoParams, Repository, where
 from engines.backup.sessions import Presence
-from engines.backup.sources import Format, Source, Wish, look_at, open_source
+from engines.backup.sources import Format, Source, look_at, open_source
 from engines.backup.throttling import throttled
 from engines.backup.unlocking import opened
+from engines.backup.wish import wished
 from engines.backup.writer import Writer, no_room
 from engines.job.contract import (
     AnyEvent,
@@ -34,7 +35,7 @@ from engines.job.contract import (
     StepStarted,
     Warned,
 )
-from engines.job.errors import BadParam, Refused, Stopped
+from engines.job.errors import Refused, Stopped
 from engines.job.lock import content_identity
 from engines.job.params import param, plain
 
@@ -90,7 +91,7 @@ class Run:
         for name in (params.vm, params.disk):
             if not names.good(name):
                 raise Refused(f"{name!r} is no name of a disk", "use letters, digits, . _ and -")
-        with look_at(params.source, params.format, _wish(plain(params))) as source:
+        with look_at(params.source, params.format, wished(plain(params))) as source:
             known = repository.disks(params.vm, params.disk)
             facts = (
                 ("source", source.words),
@@ -120,7 +121,7 @@ class Run:
         job = f"backup of {plan.params['vm']}/{plan.params['disk']}"
         disk = f"{plan.params['vm']}/{plan.params['disk']}"
         presence = Presence(repository.store, "write", job, disk=disk)
-        wish = _wish(plan.params, context.folder.name)
+        wish = wished(plan.params, context.folder.name)
         with presence, open_source(plan.params["source"], plan.params["format"], wish) as source:
             for text in source.notes:
                 yield Log(text=text)
@@ -263,16 +264,6 @@ class _Backup:
             _forget_lost(repository)
         _forget_killed(repository, f"{head.vm}/{head.disk}")
         return point
-
-
-def _wish(params: dict[str, Any], run: str = "") -> Wish:
-    """Raises BadParam."""
-    text = params["snapshot_size"]
-    found = throttle.SIZE.fullmatch(text)
-    if text and not found:
-        raise BadParam("snapshot_size", text, "bytes like 512M or 20G")
-    size = int(found[1]) * throttle.SUFFIX[found[2]] if found else 0
-    return Wish(run, Path(params["agent"]) if params["agent"] else None, size)
 
 
 def needs_healing(repository: Repository) -> bool:

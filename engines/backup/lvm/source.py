@@ -11,8 +11,9 @@ from engines.backup.lvm.report import is_volume, volumes
 from engines.backup.lvm.snapshot import Room, Snapshot
 from engines.backup.lvm.together import CRASH, Taken, rooms, taken
 from engines.backup.lvm.watch import Watch
-from engines.backup.sources import Format, Source, Wish
+from engines.backup.sources import Format, Source
 from engines.backup.sources.plain import PlainSource
+from engines.backup.wish import Wish
 from engines.job.errors import Failed
 
 

@@ -12,7 +12,7 @@ from engines.backup.lvm.moment import Moment
 from engines.backup.lvm.report import Volume, find, volumes
 from engines.backup.lvm.snapshot import MIB, Room, Snapshot, make, remove, room
 from engines.backup.lvm.tag import Owner, mine
-from engines.backup.sources import Wish
+from engines.backup.wish import Wish
 from engines.job.errors import CrashcartError, Failed, Refused, Stopped
 
 CRASH = "crash-consistent"

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import errno
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from engines.backup.sftp.line import Broken, Line
+from engines.backup.sftp.files import SFTP_CREATE, SFTP_READ, SFTP_WRITE, FarFiles
+from engines.backup.sftp.line import Broken
 from engines.backup.store import Bytes
 
 if TYPE_CHECKING:
     import asyncssh
 
-    from engines.backup.sftp.store import SftpStore
 
 WINDOW = 8 * 1024 * 1024  # bytes under way; 80 ms at 100 MB/s
 SYNC = 64 * 1024 * 1024  # bytes after which the far disk is asked to have them
 CHECK = 4 * 1024 * 1024  # bytes read back at a time
-SFTP_READ, SFTP_WRITE, SFTP_CREATE = 0x1, 0x2, 0x8  # draft-ietf-secsh-filexfer-02, 6.3
 
 
 @dataclass
@@ -35,11 +34,12 @@ class Part:
 class SftpAppender:
     """See Appender. After a broken line, what was not yet on the far disk for certain is read back and compared."""
 
-    def __init__(self, store: SftpStore, line: Line, name: str, keep: int) -> None:
+    def __init__(self, files: FarFiles, rename: Callable[[str, str], None], name: str, keep: int) -> None:
         import xxhash
 
-        self._store = store
-        self._line = line
+        self._files = files
+        self._line = line = files.line
+        self._rename = rename
         self._name = name
         self._under_way: deque[Part] = deque()
         self._hash = xxhash.xxh3_64()  # of [synced, answered)
@@ -59,11 +59,14 @@ class SftpAppender:
         if self._answered - self._synced >= SYNC:
             self._sync()
 
+    def push(self) -> None:
+        """See Appender: what is written is under way at once, and every 64 MiB are asked for."""
+
     def seal(self, name: str) -> None:
         """See Appender."""
         self._sync()
         self.abandon()
-        self._store.rename(self._name, name)
+        self._rename(self._name, name)
 
     def abandon(self) -> None:
         """See Appender."""
@@ -83,7 +86,7 @@ class SftpAppender:
             self._take_up()
             return
         except OSError as error:
-            raise self._store.explained(error) from None
+            raise self._files.explained(error) from None
         self._under_way.popleft()
         self._hash.update(part.content)
         self._answered += len(part.content)
@@ -96,13 +99,13 @@ class SftpAppender:
                 self._settle_one()
             file = self._file
             try:
-                self._line.once(lambda _, file=file: file.fsync())  # type: ignore[misc]  # mypy infers no type for the default
+                self._line.once(lambda _, file=file: file.fsync())  # type: ignore[misc]  # no type inferred
                 break
             except Broken:
                 self._take_up()
             except OSError as error:
                 if error.errno != errno.EOPNOTSUPP:
-                    raise self._store.explained(error) from None
+                    raise self._files.explained(error) from None
                 break  # a server without fsync@openssh.com: its own write-back must do
         self._synced = self._answered
         self._hash = xxhash.xxh3_64()
@@ -121,7 +124,7 @@ class SftpAppender:
             part.done = self._begun(part.offset, part.content)
 
     def _opened(self) -> asyncssh.SFTPClientFile:
-        path, keep = self._store.path(self._name), self.offset
+        path, keep = self._files.path(self._name), self.offset
 
         async def work(client: asyncssh.SFTPClient) -> Any:
             import asyncssh
@@ -137,7 +140,7 @@ class SftpAppender:
     def _opened_again(self) -> asyncssh.SFTPClientFile:
         import xxhash
 
-        path, start, end = self._store.path(self._name), self._synced, self._answered
+        path, start, end = self._files.path(self._name), self._synced, self._answered
 
         async def work(client: asyncssh.SFTPClient) -> Any:
             file = await client.open(path, SFTP_READ | SFTP_WRITE, encoding=None)

@@ -48,6 +48,7 @@ class Line:
         self._connection: asyncssh.SSHClientConnection | None = None
         self._client: asyncssh.SFTPClient | None = None
         self.age = 0  # how often it was made
+        self._given_up = False
         threading.Thread(target=self._loop.run_forever, name="sftp", daemon=True).start()
 
     def open(self) -> None:
@@ -114,14 +115,16 @@ class Line:
             if self.age != age:
                 return
             self.close()
-            end = time.monotonic() + self._access.patience
+            end = time.monotonic() + (0.0 if self._given_up else self._access.patience)
             tries = 0
             while True:
                 try:
                     self._run(self._connect())
+                    self._given_up = False
                     return
                 except (OSError, asyncssh.Error, Refused) as error:
                     if time.monotonic() > end or isinstance(error, Refused):
+                        self._given_up = True  # whoever cleans up after this does not wait as long again
                         raise OSError(
                             errno.EHOSTUNREACH, f"the line to {self.address.place} broke: {_words(error)}"
                         ) from None

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
 from engines.backup.device import Device
+from engines.backup.wish import Wish
 from engines.job.errors import Refused
 
 Format = Literal["auto", "raw", "qcow2"]
@@ -82,18 +82,6 @@ class Opener(Protocol):
     def open(self, where: Path, form: Format) -> AbstractContextManager[Source]:
         """The source, alive within the `with`. Raises Refused."""
         ...
-
-
-@dataclass(frozen=True)
-class Wish:
-    """How snapshots shall be made, where a source needs one.
-
-    run: the id of the run. agent: socket of the QEMU guest agent. size: bytes of a thick snapshot, 0 for a share.
-    """
-
-    run: str = ""
-    agent: Path | None = None
-    size: int = 0
 
 
 def openers(wish: Wish) -> tuple[Opener, ...]:

@@ -12,7 +12,7 @@ import yaml
 
 from engines.backup.sftp import access
 from engines.job import runs
-from engines.job.contract import Finished, RunFailed
+from engines.job.contract import RunFailed
 from tests.engines.backup import lab
 from tests.engines.backup.sshd import Sshd
 
@@ -109,7 +109,7 @@ def test_a_backup_whose_far_side_goes_away_shows_no_point_and_the_next_stores_no
 
     leaver = threading.Thread(target=leave)
     leaver.start()
-    run, last = lab.perform_job("backup", source=str(source), repo=repo, vm="web", limit="24M")
+    _, last = lab.perform_job("backup", source=str(source), repo=repo, vm="web", limit="24M")
     leaver.join()
     assert isinstance(last, RunFailed), last
     assert f"127.0.0.1:{sshd.port}" in last.why

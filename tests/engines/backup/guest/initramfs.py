@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+import subprocess
 from pathlib import Path
 
 BUSYBOX = Path("/bin/busybox")
@@ -53,12 +54,23 @@ def build(environment: dict[str, str]) -> bytes:
     entries: list[tuple[str, int, bytes]] = [
         (name, stat.S_IFDIR | 0o755, b"") for name in ("bin", "proc", "sys", "dev", "host", "modules")
     ]
-    entries += [("bin/busybox", stat.S_IFREG | 0o755, BUSYBOX.read_bytes())]
+    for path in (BUSYBOX, *_libraries(BUSYBOX)):
+        above = [folder for folder in reversed(path.parents) if folder != Path("/")]
+        known = {name for name, _, _ in entries}
+        entries += [(str(at)[1:], stat.S_IFDIR | 0o755, b"") for at in above if str(at)[1:] not in known]
+        entries += [(str(path)[1:], stat.S_IFREG | 0o755, path.read_bytes())]
     entries += [("init", stat.S_IFREG | 0o755, INIT.encode())]
     entries += [("environment", stat.S_IFREG | 0o644, ("\n".join(lines) + "\n").encode())]
     entries += [("modules/order", stat.S_IFREG | 0o644, "".join(f"{path.stem}\n" for path in order).encode())]
     entries += [(f"modules/{path.stem}.ko", stat.S_IFREG | 0o644, path.read_bytes()) for path in order]
     return b"".join(_entry(number, *entry) for number, entry in enumerate(entries, 1)) + _entry(0, "TRAILER!!!", 0, b"")
+
+
+def _libraries(program: Path) -> list[Path]:
+    """What a program is linked against, by the names it looks for; nothing where it is static."""
+    said = subprocess.run(["ldd", str(program)], capture_output=True, text=True, check=False)
+    found = [word for line in said.stdout.splitlines() for word in line.split() if word.startswith("/")]
+    return [Path(name) for name in found] if said.returncode == 0 else []
 
 
 def _load_order(folder: Path) -> list[Path]:

@@ -15,7 +15,7 @@ from typing import Any
 from engines.backup.lvm import agent, sweep
 from engines.backup.lvm.moment import Moment
 from engines.backup.lvm.source import opened
-from engines.backup.sources import Wish
+from engines.backup.wish import Wish
 from engines.job.holder import Holder, boot_id, start_time
 from tests.engines.backup.guest import scenes
 

@@ -11,7 +11,7 @@ from engines.backup.lvm import report, snapshot, tag, together
 from engines.backup.lvm.kernel import status
 from engines.backup.lvm.source import SnapshotSource, opened
 from engines.backup.lvm.watch import Watch
-from engines.backup.sources import Wish
+from engines.backup.wish import Wish
 from engines.job.errors import CrashcartError, Failed
 from tests.engines.backup.guest import scenes
 from tests.engines.backup.guest.scenes import MIB
