@@ -6,6 +6,7 @@ import contextlib
 import os
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -13,6 +14,19 @@ from engines.backup.store import Bytes
 from engines.backup.write_behind import WriteBehind
 
 TEMPORARY = ".tmp-"
+OPEN = 16  # packs kept open
+
+
+class _Open:
+    """A file open for reading, closed when the last thread has let go of it."""
+
+    def __init__(self, path: Path) -> None:
+        self.descriptor = -1
+        self.descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+
+    def __del__(self) -> None:
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
 
 
 class LocalStore:
@@ -21,6 +35,8 @@ class LocalStore:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.where = str(root)
+        self._open: OrderedDict[str, _Open] = OrderedDict()
+        self._lock = threading.Lock()
 
     def _path(self, name: str) -> Path:
         return self.root / name
@@ -47,16 +63,23 @@ class LocalStore:
 
     def read(self, name: str, offset: int = 0, length: int = -1) -> bytes:
         """See Store."""
-        descriptor = os.open(self._path(name), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-        try:
-            if length < 0:
-                length = max(os.fstat(descriptor).st_size - offset, 0)
-            found = os.pread(descriptor, length, offset)
-            while len(found) < length and (more := os.pread(descriptor, length - len(found), offset + len(found))):
-                found += more
-            return found
-        finally:
-            os.close(descriptor)
+        opened = self._opened(name) if name.endswith(".pack") else _Open(self._path(name))
+        if length < 0:
+            length = max(os.fstat(opened.descriptor).st_size - offset, 0)
+        found = os.pread(opened.descriptor, length, offset)
+        while len(found) < length and (more := os.pread(opened.descriptor, length - len(found), offset + len(found))):
+            found += more
+        return found
+
+    def _opened(self, name: str) -> _Open:
+        """A pack, kept open: the kernel reads ahead per open file, and packs never change."""
+        with self._lock:
+            opened = self._open.get(name) or _Open(self._path(name))
+            self._open[name] = opened
+            self._open.move_to_end(name)
+            while len(self._open) > OPEN:
+                self._open.popitem(last=False)
+        return opened
 
     def size(self, name: str) -> int:
         """See Store."""
@@ -132,6 +155,8 @@ class LocalStore:
     def delete(self, name: str) -> None:
         """See Store."""
         path = self._path(name)
+        with self._lock:
+            self._open.pop(name, None)
         path.unlink()
         self._drop_empty(path.parent)
 
@@ -140,6 +165,11 @@ class LocalStore:
             while folder.parent != self.root:
                 folder.rmdir()
                 folder = folder.parent
+
+    def release(self) -> None:
+        """See Store."""
+        with self._lock:
+            self._open.clear()
 
     def local(self, name: str) -> Path:
         """See Store."""

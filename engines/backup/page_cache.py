@@ -77,18 +77,17 @@ class PageCache:
         if offset - self._dropped < DROP and offset < self._size:
             return
         start = max(self._dropped - OVERLAP, 0) // CELL
-        run: int | None = None
         last = -(-offset // CELL) if offset >= self._size else offset // CELL
-        for cell in range(start, last):
-            if cell in self._ours and run is None:
-                run = cell
-            if cell not in self._ours and run is not None:
-                self._drop(run, cell)
-                run = None
-        if run is not None:
-            self._drop(run, last)
+        run: list[int] = []
+        for cell in sorted(cell for cell in self._ours if start <= cell < last):
+            if run and cell != run[-1] + 1:
+                self._drop(run[0], run[-1] + 1)
+                run = []
+            run.append(cell)
+        if run:
+            self._drop(run[0], run[-1] + 1)
         self._dropped = offset
-        self._ours -= set(range(start, last - OVERLAP // CELL))
+        self._ours = {cell for cell in self._ours if cell >= last - OVERLAP // CELL}
 
     def _drop(self, first: int, last: int) -> None:
         os.posix_fadvise(self._fd, first * CELL, (last - first) * CELL, os.POSIX_FADV_DONTNEED)

@@ -92,6 +92,7 @@ class Presence:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._store.release()
         if kind is not None and self.stores:
             self.session = msgspec.structs.replace(self.session, ended=True)
             with contextlib.suppress(OSError):  # a full disk; the file as it was then counts once the process is gone

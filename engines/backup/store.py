@@ -92,6 +92,10 @@ class Store(Protocol):
         """Remove temporary files that killed processes left here over a day ago."""
         ...
 
+    def release(self) -> None:
+        """Close what is kept open for speed; it opens again when it is needed."""
+        ...
+
     def local(self, name: str) -> Path:
         """A local path with this file's content, to be mapped: for files that never change (index, positions)."""
         ...

@@ -48,6 +48,7 @@ class Appliance:
         self._number = 0
         self._buffer = b""
         self._partial = ""
+        self._sockets = ""
 
     def __enter__(self) -> Appliance:
         self.start()
@@ -112,6 +113,9 @@ class Appliance:
             self.messages.append("the worker had ended by itself")
         child.wait()
         _wait_for_group(child.pid)
+        if self._sockets:
+            strays.forget(self._sockets)
+            self._sockets = ""
         for stream in (child.stdin, child.stdout, child.stderr):
             if stream is not None:
                 stream.close()
@@ -178,6 +182,8 @@ class Appliance:
                 if message is not None:
                     return self._value(name, message)
                 self._check_stop(name, end, within)
+                if name == "launch" and not self._sockets:
+                    self._sockets = strays.note(child.pid)
                 for key, _ in watched.select(TICK):
                     self._receive(key.fileobj, watched)
 

