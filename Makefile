@@ -9,7 +9,7 @@ have = [ $$(dpkg-query -W -f='$${db:Status-Abbrev}\n' $(1) 2>/dev/null | grep -c
 CORE := python3-venv python3-guestfs qemu-system-x86 qemu-utils isolinux syslinux-common syslinux \
 	nasm mtools openssh-client iproute2 nftables curl
 TEST := openssh-server linux-image-amd64 genisoimage xorriso dosbox ovmf dosfstools e2fsprogs tmux wget \
-	chromium firefox-esr iptables tcpdump nodejs kmod cpio busybox fdisk lvm2 thin-provisioning-tools rpm
+	chromium firefox-esr iptables tcpdump nodejs kmod cpio busybox fdisk lvm2 thin-provisioning-tools qemu-guest-agent libvirt-clients rpm
 BENCH := virt-v2v nbdkit rpm restic borgbackup
 
 .PHONY: run test check bench soak setup screenshots

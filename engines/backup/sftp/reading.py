@@ -84,3 +84,9 @@ class FarReading:
         with self._lock:
             if one := self._open.pop(name, None):
                 self._shut(one)
+
+    def release(self) -> None:
+        """Close all that is kept open."""
+        with self._lock:
+            while self._open:
+                self._shut(self._open.popitem()[1])

@@ -55,6 +55,10 @@ class SftpStore:
         """See Store."""
         return self._reading.read(name, offset, length)
 
+    def release(self) -> None:
+        """See Store."""
+        self._reading.release()
+
     def size(self, name: str) -> int:
         """See Store."""
         return int(self._files.stat(name).size or 0)
