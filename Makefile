@@ -10,7 +10,7 @@ CORE := python3-venv python3-guestfs qemu-system-x86 qemu-utils isolinux syslinu
 	nasm mtools openssh-client iproute2 nftables curl e2fsprogs kmod cpio busybox
 TEST := openssh-server linux-image-amd64 genisoimage xorriso dosbox ovmf dosfstools tmux wget \
 	chromium firefox-esr iptables tcpdump nodejs fdisk lvm2 thin-provisioning-tools rpm \
-	cryptsetup-bin fuse3
+	cryptsetup-bin fuse3 qemu-guest-agent libvirt-clients
 SOAK := webkit2gtk-driver xvfb dbus
 BENCH := virt-v2v nbdkit rpm restic borgbackup
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from engines.backup import listing
 from engines.backup.gc import Gc
 from engines.backup.init import Init
+from engines.backup.lvm.sweeping import Sweep
 from engines.backup.prune import Prune
 from engines.backup.repository import RepoParams, Repository
 from engines.backup.restore import Restore
@@ -26,5 +27,5 @@ def _listed(params: ListParams) -> listing.Listed:
     return listing.listed(Repository.of(params), params.only)
 
 
-ENGINES: tuple[Engine[Any], ...] = (Run(), Init(), Restore(), Verify(), Prune(), Gc())
+ENGINES: tuple[Engine[Any], ...] = (Run(), Init(), Restore(), Verify(), Prune(), Gc(), Sweep())
 LOOKS = (Look("list", "the restore points of a repository", ListParams, _listed, listing.table),)

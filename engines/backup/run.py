@@ -9,15 +9,17 @@ from typing import Annotated, Any, ClassVar
 
 import msgspec
 
-from engines.backup import calibrate, catalogue, names, quarantine, sessions, throttle, words
+from engines.backup import catalogue, names, quarantine, sessions, speed, throttle, words
 from engines.backup.index import Index
 from engines.backup.point import Figures, Head, Point, block_count, root
 from engines.backup.positions import Positions
 from engines.backup.reading import Reading
 from engines.backup.repository import RepoParams, Repository, where
 from engines.backup.sessions import Presence
-from engines.backup.sources import Format, Source, open_source
+from engines.backup.sources import Format, Source, look_at, open_source
+from engines.backup.throttling import throttled
 from engines.backup.unlocking import opened
+from engines.backup.wish import wished
 from engines.backup.writer import Writer, no_room
 from engines.job.contract import (
     AnyEvent,
@@ -58,6 +60,12 @@ class RunParams(RepoParams, frozen=True, kw_only=True):
     strict: Annotated[bool, param("Strict", "compare every block by BLAKE3 instead of the faster position hash")] = (
         False
     )
+    agent: Annotated[
+        str, param("Guest agent", "its socket: it has the VM write its files out before the snapshot", kind="file")
+    ] = ""
+    snapshot_size: Annotated[
+        str, param("Snapshot size", "room for what the VM writes meanwhile, like 20G; empty for a fifth of the volume")
+    ] = ""
     tag: Annotated[tuple[str, ...], param("Tag", "a word for this point; prune can keep what has it")] = ()
 
 
@@ -83,7 +91,7 @@ class Run:
         for name in (params.vm, params.disk):
             if not names.good(name):
                 raise Refused(f"{name!r} is no name of a disk", "use letters, digits, . _ and -")
-        with open_source(params.source, params.format) as source:
+        with look_at(params.source, params.format, wished(plain(params))) as source:
             known = repository.disks(params.vm, params.disk)
             facts = (
                 ("source", source.words),
@@ -113,10 +121,15 @@ class Run:
         job = f"backup of {plan.params['vm']}/{plan.params['disk']}"
         disk = f"{plan.params['vm']}/{plan.params['disk']}"
         presence = Presence(repository.store, "write", job, disk=disk)
-        with presence, open_source(plan.params["source"], plan.params["format"]) as source:
+        wish = wished(plan.params, context.folder.name)
+        with presence, open_source(plan.params["source"], plan.params["format"], wish) as source:
+            for text in source.notes:
+                yield Log(text=text)
             for text in source.warnings:
                 yield Warned(text=text)
             finished = yield from _Backup(repository, presence, source, plan.params, context).work()
+        for text in source.left_behind:
+            yield Warned(text=text)
         yield finished
 
     def resume(self, plan: Plan, context: Context) -> Events:
@@ -177,26 +190,28 @@ class _Backup:
         heals = needs_healing(self._repository)
         if heals:
             yield Log(text="every block is looked up, since the repository misses some")
-        throttled = throttle.choose(
-            throttle.parse(self._params["limit"]),
-            lambda: calibrate.speed(self._params["source"], self._source.size),
-            self._context.cancel,
-        )
-        yield Log(text=f"{throttled.words}; {_compared(parent, known)}")
-        reading = Reading(
-            self._repository, self._source, parent, positions, self._writer, throttled, seed=self._seed,
-            thorough=not known or heals or self._params["strict"],
-        )  # fmt: skip
-        began = time.monotonic()
-        yield from self._read(reading)
-        took = time.monotonic() - began
-        yield Log(text=throttled.report(reading.counts.read, took))
+        limit = throttle.parse(self._params["limit"])
+        source = self._source
+        with throttled(limit, source.reads_from, self._speed, self._context.cancel) as held:
+            yield Log(text=f"{held.words}; {_compared(parent, known)}")
+            reading = Reading(
+                self._repository, source, parent, positions, self._writer, held, seed=self._seed,
+                thorough=not known or heals or self._params["strict"],
+            )  # fmt: skip
+            began = time.monotonic()
+            yield from self._read(reading)
+            took = time.monotonic() - began
+            said = held.report(reading.counts.read, took)
+            yield Log(text=said) if held.kept(reading.counts.read, took) else Warned(text=said)
         yield StepEnded(step="read")
         yield StepStarted(step="commit")
         point = self._commit(reading, parent, positions, took)
         self._context.folder.joinpath("point.json").write_bytes(msgspec.json.encode({"point": str(point.name)}))
         yield StepEnded(step="commit")
-        return _finished(point, self._writer, reading, self._repository.store.where)
+        return _finished(point, self._writer, reading, self._repository.store.where, said)
+
+    def _speed(self) -> speed.Speed:
+        return speed.allowed(Path(self._params["source"]), self._source.size)
 
     def _read(self, reading: Reading) -> Iterator[Progress]:
         size = self._source.size
@@ -286,7 +301,7 @@ def _compared(parent: Point | None, known: bool) -> str:
     )
 
 
-def _finished(point: Point, writer: Writer, reading: Reading, where_: str) -> Finished:
+def _finished(point: Point, writer: Writer, reading: Reading, where_: str, held: str) -> Finished:
     figures = point.head.figures
     return Finished(
         summary=f"{point.name}: {words.size(figures.changed)} changed, {words.size(writer.written)} stored",
@@ -298,6 +313,7 @@ def _finished(point: Point, writer: Writer, reading: Reading, where_: str) -> Fi
             "stored": writer.written,
             "seconds": figures.seconds,
             "surprises": reading.counts.surprises,
+            "limit": held,
         },
         then=(f"prove it: crashcart backup verify --repo {where_}",),
     )

@@ -110,9 +110,13 @@ class Store(Protocol):
 
 
 def open_store(where: str) -> Store:
-    """The store that `where` names: an absolute folder. Raises Refused."""
+    """The store that `where` names: an absolute folder, or sftp://USER@HOST:PORT/FOLDER. Raises Refused."""
     from engines.backup.local import LocalStore
 
+    if where.startswith("sftp://"):
+        from engines.backup.sftp.store import open_sftp
+
+        return open_sftp(where)
     if "://" in where:
-        raise Refused(f"repository {where!r} is of no kind that is known here", "name a folder")
+        raise Refused(f"repository {where!r} is of no kind that is known here", "name a folder, or sftp://USER@HOST/…")
     return LocalStore(Path(where))

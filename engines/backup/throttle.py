@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -13,6 +12,7 @@ from engines.job.contract import Cancel
 from engines.job.errors import BadParam
 
 SUFFIX = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
+SIZE = re.compile(r"(\d{1,12})([KMG]?)")
 BURST = (
     2 * 4 * 1024 * 1024
 )  # bytes that may go ahead of the clock: sleeping overshoots, and the next reads make up for it
@@ -32,7 +32,7 @@ def parse(text: str) -> Limit:
         return Limit()
     if (match := re.fullmatch(r"(\d{1,3})%", text)) and 0 < int(match[1]) <= 100:
         return Limit(share=int(match[1]) / 100)
-    if (match := re.fullmatch(r"(\d{1,12})([KMG]?)", text)) and int(match[1]):
+    if (match := SIZE.fullmatch(text)) and int(match[1]):
         return Limit(rate=int(match[1]) * SUFFIX[match[2]])
     raise BadParam("limit", text, "a share like 60%, bytes a second like 40M, or none")
 
@@ -54,6 +54,10 @@ class Throttle(Protocol):
         """What was reached, in words, after `count` bytes in `seconds`."""
         ...
 
+    def kept(self, count: int, seconds: float) -> bool:
+        """Whether the limit was kept, by what was meant to keep it."""
+        ...
+
 
 class Unlimited:
     """No limit; see Throttle."""
@@ -69,6 +73,10 @@ class Unlimited:
     def report(self, count: int, seconds: float) -> str:
         """See Throttle."""
         return f"read at {count / max(seconds, 1e-9) / 1e6:.0f} MB/s, not limited"
+
+    def kept(self, count: int, seconds: float) -> bool:  # noqa: ARG002  there is none
+        """See Throttle."""
+        return True
 
 
 class TokenBucket:
@@ -96,13 +104,9 @@ class TokenBucket:
     def report(self, count: int, seconds: float) -> str:
         """See Throttle."""
         reached = count / max(seconds, 1e-9)
-        verdict = "kept" if reached <= self.rate * 1.1 else "NOT kept"
+        verdict = "kept" if self.kept(count, seconds) else "NOT kept"
         return f"read at {reached / 1e6:.0f} MB/s of {self.rate / 1e6:.0f} MB/s allowed, {verdict} by waiting"
 
-
-def choose(limit: Limit, speed: Callable[[], tuple[float, str]], cancel: Cancel) -> Throttle:
-    """What enforces `limit`; `speed` gives the device's own in bytes/s and where that figure is from."""
-    if limit.share:
-        found, origin = speed()
-        return TokenBucket(found * limit.share, f"{limit.share:.0%} of {found / 1e6:.0f} MB/s, {origin}", cancel)
-    return TokenBucket(limit.rate, "as asked", cancel) if limit.rate else Unlimited()
+    def kept(self, count: int, seconds: float) -> bool:
+        """See Throttle."""
+        return count <= self.rate * seconds * 1.1 + BURST

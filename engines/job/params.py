@@ -193,7 +193,9 @@ def absolute(cls: type[Params], given: Mapping[str, Any]) -> dict[str, Any]:
 def _absolute(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_absolute(item) for item in value]
-    return str(Path(value).expanduser().absolute()) if isinstance(value, str) and value else value
+    if not isinstance(value, str) or not value or "://" in value:
+        return value
+    return str(Path(value).expanduser().absolute())
 
 
 def plain(params: Params) -> dict[str, Any]:

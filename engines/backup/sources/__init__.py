@@ -7,6 +7,8 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Literal, Protocol
 
+from engines.backup.device import Device
+from engines.backup.wish import Wish
 from engines.job.errors import Refused
 
 Format = Literal["auto", "raw", "qcow2"]
@@ -16,11 +18,15 @@ class Source(Protocol):
     """A disk being read, by several threads at once.
 
     words: what it is, for people. identity: what it is, for the plan's digest. size: bytes.
+    reads_from: the device that its reads come from, for a limit by the kernel; or why there is no one such device.
+    notes: what was done to open it, for the record.
     """
 
     words: str
     identity: str
     size: int
+    reads_from: Device | str
+    notes: tuple[str, ...]
 
     @property
     def consistency(self) -> str:
@@ -52,6 +58,11 @@ class Source(Protocol):
         """Nothing below `offset` is read any more; called by one thread at a time."""
         ...
 
+    @property
+    def left_behind(self) -> tuple[str, ...]:
+        """After the `with`: what could not be removed, and the command that removes it."""
+        ...
+
     def check(self) -> None:
         """Raise Failed where what was read is not to be trusted, such as after a snapshot overflowed."""
         ...
@@ -64,25 +75,39 @@ class Opener(Protocol):
         """Whether it is of this kind."""
         ...
 
+    def look(self, where: Path, form: Format) -> AbstractContextManager[Source]:
+        """The same with nothing made for it, such as a snapshot: for plans. Raises Refused."""
+        ...
+
     def open(self, where: Path, form: Format) -> AbstractContextManager[Source]:
         """The source, alive within the `with`. Raises Refused."""
         ...
 
 
-def openers() -> tuple[Opener, ...]:
+def openers(wish: Wish) -> tuple[Opener, ...]:
     """The kinds, the most particular first."""
+    from engines.backup.lvm.source import Lvm
     from engines.backup.sources.nbd import Qcow2
     from engines.backup.sources.plain import Plain
 
-    return (Qcow2(), Plain())
+    return (Lvm(wish), Qcow2(), Plain())
 
 
-def open_source(where: str, form: Format = "auto") -> AbstractContextManager[Source]:
+def look_at(where: str, form: Format = "auto", wish: Wish | None = None) -> AbstractContextManager[Source]:
+    """The source that `where` names, with nothing made for it. Raises Refused."""
+    return _opener(where, form, wish).look(Path(where), form)
+
+
+def open_source(where: str, form: Format = "auto", wish: Wish | None = None) -> AbstractContextManager[Source]:
     """The source that `where` names, alive within the `with`. Raises Refused."""
+    return _opener(where, form, wish).open(Path(where), form)
+
+
+def _opener(where: str, form: Format, wish: Wish | None) -> Opener:
     path = Path(where)
     if not path.exists():
-        raise Refused(f"{where} does not exist", "name an image file or a block device")
-    for opener in openers():
+        raise Refused(f"{where} does not exist", "name an image file or a block device; an LVM volume must be active")
+    for opener in openers(wish or Wish()):
         if opener.knows(path, form):
-            return opener.open(path, form)
+            return opener
     raise Refused(f"{where} is neither a file nor a block device", "name an image file or a block device")

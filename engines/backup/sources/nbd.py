@@ -11,11 +11,12 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import msgspec
 
+from engines.backup.device import Device
 from engines.backup.sources import Format, Source
 from engines.boot.child import bind_to_parent
 from engines.job.errors import Failed, Refused
@@ -41,6 +42,10 @@ class Qcow2:
     def knows(self, where: Path, form: Format) -> bool:
         """See Opener."""
         return form == "qcow2" or (form == "auto" and where.suffix.lower() == ".qcow2" and where.is_file())
+
+    def look(self, where: Path, form: Format) -> AbstractContextManager[Source]:
+        """See Opener."""
+        return self.open(where, form)
 
     @contextmanager
     def open(self, where: Path, form: Format) -> Iterator[Source]:  # noqa: ARG002  it is qcow2
@@ -124,6 +129,9 @@ class NbdSource:
         self.identity = f"{found.st_dev} {found.st_ino} {self.size}"
         self.consistency = "at rest"
         self.warnings: tuple[str, ...] = ()
+        self.notes: tuple[str, ...] = ()
+        self.left_behind: tuple[str, ...] = ()
+        self.reads_from: Device | str = "another process reads it"
 
     def _connection(self) -> tuple[socket.socket, int]:
         if not hasattr(self._local, "peer"):

@@ -8,11 +8,11 @@ import os
 import stat
 import struct
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
 from pathlib import Path
 
-from engines.backup import in_use
+from engines.backup import device, in_use
 from engines.backup.page_cache import PageCache
 from engines.backup.sources import Format, Source
 from engines.job.errors import Failed, Refused
@@ -28,6 +28,10 @@ class Plain:
         """See Opener."""
         mode = where.stat().st_mode
         return form != "qcow2" and (stat.S_ISREG(mode) or stat.S_ISBLK(mode))
+
+    def look(self, where: Path, form: Format) -> AbstractContextManager[Source]:
+        """See Opener."""
+        return self.open(where, form)
 
     @contextmanager
     def open(self, where: Path, form: Format) -> Iterator[Source]:
@@ -58,6 +62,8 @@ class PlainSource:
         self.size = device_size(descriptor) if self._device else found.st_size
         self.words = f"{'device' if self._device else 'file'} {where}"
         self.identity = f"{found.st_rdev if self._device else (found.st_dev, found.st_ino)} {self.size}"
+        self.reads_from = device.of(descriptor) or "its file system is no one device"
+        self.notes: tuple[str, ...] = ()
         self._cache = PageCache(descriptor, self.size)
         os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_SEQUENTIAL)
 
@@ -77,6 +83,11 @@ class PlainSource:
             f"{self._where} is in use ({words}): its blocks are not of one moment, so what is restored may need repair"
             for words in self._writers[:1]
         )
+
+    @property
+    def left_behind(self) -> tuple[str, ...]:
+        """See Source."""
+        return ()
 
     def read_into(self, offset: int, buffer: memoryview) -> None:
         """See Source."""

@@ -36,6 +36,17 @@ def disk(path: Path, blocks: dict[int, int], size: int) -> Path:
     return path
 
 
+def cold(path: Path) -> Path:
+    """The image with none of it in memory: what the kernel limits is the disk, not the page cache."""
+    descriptor = os.open(path, os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+    finally:
+        os.close(descriptor)
+    return path
+
+
 def perform_job(
     task: str,
     *,

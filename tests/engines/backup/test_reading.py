@@ -164,9 +164,9 @@ def test_any_other_limit_is_refused(text: str) -> None:
         throttle.parse(text)
 
 
-def test_the_bucket_keeps_its_rate_and_says_so(tmp_path: Path) -> None:
+def test_a_backup_keeps_its_rate(tmp_path: Path) -> None:
     """The engine is held to a rate far below what the disk gives; a slow machine only makes it slower."""
-    image = noise(tmp_path / "image", 64 * MIB)
+    image = lab.cold(noise(tmp_path / "image", 64 * MIB))
     repo = lab.init(tmp_path / "repo")
     began = time.monotonic()
     lab.backup(repo, image, limit="40M")

@@ -103,7 +103,7 @@ def test_a_second_backup_of_one_disk_names_the_one_that_runs(tmp_path: Path) -> 
 
 
 def test_a_stopped_backup_says_what_is_kept_and_the_next_goes_on_from_there(tmp_path: Path) -> None:
-    source = lab.disk(tmp_path / "disk", {at: at for at in range(60)}, 60 * MIB)
+    source = lab.cold(lab.disk(tmp_path / "disk", {at: at for at in range(60)}, 60 * MIB))
     repo = lab.init(tmp_path / "repo")
     stop = Stop()
     seen = []

@@ -6,7 +6,6 @@ import json
 import os
 import re
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -21,6 +20,7 @@ from engines.job.contract import AnyEvent, Finished, Progress, RunFailed, RunSto
 from engines.job.journal import Entry
 from engines.job.perform import Stop
 from tests.engines.biosiso.packages import KIT, built, events, made, output, params, planned, taken_up, unpacked
+from tests.nobody import seen_in
 
 
 def left_in(folder: Path) -> list[str]:
@@ -281,8 +281,9 @@ def test_where_a_second_name_is_not_allowed_the_old_file_is_copied(open_folder: 
         "print(type(last).__name__, os.stat(last.result['before']).st_nlink, os.stat(last.result['before']).st_uid)\n"
         "print(type(taken_up(run, 'undo')[1]).__name__)\n"
     )
+    before, python = seen_in(open_folder)
     done = subprocess.run(
-        [sys.executable, "-c", code, json.dumps(given), str(open_folder / "out" / "s")],
+        [*before, python, "-c", code, json.dumps(given), str(open_folder / "out" / "s")],
         capture_output=True,
         text=True,
         check=False,

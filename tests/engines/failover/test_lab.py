@@ -7,7 +7,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,7 @@ from engines.job.errors import BadParam
 from engines.job.jobfile import Job
 from engines.job.params import convert, fields
 from engines.job.perform import perform
+from tests.nobody import seen_in
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -250,15 +250,15 @@ def test_the_seeds_table_within_three_minutes(at_home: None) -> None:
 
 
 def test_without_root_a_user_namespace_does() -> None:
-    """The same lab as user nobody, from a copy of the engines that nobody can read."""
+    """The same lab as user nobody."""
     place = Path(tempfile.mkdtemp(prefix="crashcart-nobody-"))
     try:
-        shutil.copytree(ROOT / "engines", place / "engines", ignore=shutil.ignore_patterns("__pycache__"))
         (place / "state").mkdir()
         shutil.chown(place / "state", "nobody")
         place.chmod(0o755)
+        before, python = seen_in(place)
         argv = [
-            sys.executable,
+            python,
             "-m",
             "engines.cli",
             "failover",
@@ -270,6 +270,7 @@ def test_without_root_a_user_namespace_does() -> None:
         ]
         ran = subprocess.run(
             [
+                *before,
                 "setpriv",
                 "--reuid=nobody",
                 "--clear-groups",
@@ -283,7 +284,6 @@ def test_without_root_a_user_namespace_does() -> None:
                 "--json",
             ],
             env={"PATH": os.environ["PATH"], "XDG_STATE_HOME": str(place / "state"), "HOME": str(place / "state")},
-            cwd=place,
             capture_output=True,
             text=True,
             timeout=180,

@@ -1,0 +1,1 @@
+"""Snapshots of LVM volumes as sources: made, tagged, watched, and always removed."""

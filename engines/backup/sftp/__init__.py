@@ -1,0 +1,1 @@
+"""A repository on a far machine, over the sftp subsystem of its sshd."""

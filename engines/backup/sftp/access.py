@@ -1,0 +1,119 @@
+"""Who logs in where, with what, and by which host key the far machine is known.
+
+A file of this user's own, `sftp.yaml`, says it by address; what it does not say comes from OpenSSH's files.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from engines.job.errors import BadParam, Refused
+from engines.job.params import Secret
+
+ADDRESS = re.compile(
+    r"^sftp://(?:(?P<user>[A-Za-z0-9._-]+)@)?(?P<host>[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::(?P<port>\d{1,5}))?(?P<path>/.*)$"
+)
+KEYS = ("key_file", "password_file", "host_key", "patience")
+PATIENCE = 90.0  # s that a broken line is tried again
+FINGERPRINT = re.compile(r"^SHA256:[A-Za-z0-9+/]{43}$")
+
+
+@dataclass(frozen=True)
+class Address:
+    """A folder on a far machine."""
+
+    user: str
+    host: str
+    port: int
+    path: str
+
+    def __str__(self) -> str:
+        return f"sftp://{self.place}{self.path}"
+
+    @property
+    def place(self) -> str:
+        """Who and where, as sftp.yaml names it."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.user}@{host}" + (f":{self.port}" if self.port != 22 else "")
+
+
+@dataclass(frozen=True)
+class Access:
+    """What opens the door: a key, a password, or neither where OpenSSH's own keys and agent do.
+
+    host_key: the fingerprint that the far machine must have; empty where a known_hosts file names it.
+    patience: seconds that a broken line is tried again.
+    """
+
+    key_file: str = ""
+    password: Secret | None = None
+    host_key: str = ""
+    patience: float = PATIENCE
+
+
+def parse(where: str) -> Address:
+    """sftp://USER@HOST:PORT/FOLDER. Raises BadParam; a password in it is refused, for it would be in every report."""
+    found = ADDRESS.match(where)
+    if found is None or "\n" in where:
+        shown = re.sub(r"//[^/]*@", "//…@", where)
+        raise BadParam("repo", shown, "sftp://USER@HOST:PORT/FOLDER", "a password belongs in a file: see sftp.yaml")
+    port = int(found["port"] or 22)
+    if not 0 < port < 65536:
+        raise BadParam("repo", where, "a port from 1 to 65535")
+    user = found["user"] or os.environ.get("USER") or "root"
+    return Address(user, found["host"].strip("[]"), port, "/" + found["path"].strip("/"))
+
+
+def access_file() -> Path:
+    """Where accesses are written down."""
+    root = Path(os.environ.get("XDG_CONFIG_HOME", ""))
+    return (root if root.is_absolute() else Path.home() / ".config") / "crashcart" / "sftp.yaml"
+
+
+def load(address: Address) -> Access:
+    """The access for an address; an empty one where none is written down. Raises Refused."""
+    import yaml
+
+    path = access_file()
+    try:
+        found = yaml.safe_load(path.read_text())
+    except FileNotFoundError:
+        return Access()
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise Refused(f"{path} cannot be read: {str(error).splitlines()[0]}", "mend it, or remove it") from None
+    entry = found.get(address.place) if isinstance(found, dict) else None
+    return _access(path, address, entry) if entry is not None else Access()
+
+
+def _access(path: Path, address: Address, entry: Any) -> Access:
+    if not isinstance(entry, dict) or any(key not in KEYS for key in entry):
+        raise Refused(f"{path} says of {address.place} what is not understood", f"allowed are {', '.join(KEYS)}")
+    values = {str(key): str(value) for key, value in entry.items()}
+    host_key = values.get("host_key", "")
+    if host_key and not FINGERPRINT.match(host_key):
+        raise Refused(f"{path} has host_key {host_key!r} for {address.place}", "allowed is SHA256: and 43 characters")
+    key_file = values.get("key_file", "")
+    if key_file and not Path(key_file).is_file():
+        raise Refused(f"{path} names key file {key_file}, which does not exist", "name a private key")
+    password = _password(Path(values["password_file"])) if values.get("password_file") else None
+    return Access(key_file, password, host_key, _patience(path, values.get("patience", "")))
+
+
+def _patience(path: Path, text: str) -> float:
+    if text and not re.fullmatch(r"\d{1,5}(\.\d+)?", text):
+        raise Refused(f"{path} has patience {text!r}", "allowed are seconds, such as 90")
+    return float(text or PATIENCE)
+
+
+def _password(path: Path) -> Secret:
+    try:
+        if stat.S_IMODE(path.stat().st_mode) & 0o077:
+            raise Refused(f"others can read the password in {path}", f"chmod 600 {path}")
+        return Secret(path.read_text().splitlines()[0])
+    except (OSError, IndexError, UnicodeDecodeError):
+        raise Refused(f"there is no password to read in {path}", "write it there, one line, mode 0600") from None

@@ -1,0 +1,83 @@
+"""What happens inside the guest: volumes on the spare disks, what is written to them, and what was seen.
+
+The volumes are made once a boot and used by all scenes: an LVM command takes the better part of a second there.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+MIB = 1 << 20
+A, B, HOSTILE = (Path("/dev/vg") / name for name in ("a", "b", "+b.-c_d"))
+ONE, TWO = (Path("/dev/tg") / name for name in ("one", "two"))
+SMALL = (Path("/dev/tg/small1"), Path("/dev/tg/small2"))
+FULL = Path("/dev/packed/all")
+VOLUMES = """
+vgcreate vg /dev/vda
+lvcreate --yes --size 64m --name a vg
+lvcreate --yes --size 64m --name b vg
+lvcreate --yes --size 64m --name +b.-c_d vg
+vgcreate tg /dev/vdb
+lvcreate --yes --type thin-pool --size 256m --name pool tg
+lvcreate --yes --virtualsize 64m --thinpool pool --name one tg
+lvcreate --yes --virtualsize 64m --thinpool pool --name two tg
+lvcreate --yes --type thin-pool --size 64m --name little tg
+lvcreate --yes --virtualsize 64m --thinpool little --name small1 tg
+lvcreate --yes --virtualsize 64m --thinpool little --name small2 tg
+vgcreate packed /dev/vdc
+lvcreate --yes --extents 100%FREE --name all packed
+"""
+
+
+def run(*argv: str, said: str = "") -> str:
+    """Standard output. Raises with everything the command said."""
+    done = subprocess.run(argv, input=said, capture_output=True, text=True, timeout=240, check=False)
+    if done.returncode:
+        raise AssertionError(f"{argv}: {done.returncode}\n{done.stdout}\n{done.stderr}")
+    return done.stdout
+
+
+def prepare() -> list[str]:
+    """Make the volumes, all by one process of LVM."""
+    run("lvm", said=VOLUMES)
+    return names()
+
+
+def names() -> list[str]:
+    """Every volume there is, as VG/LV, hidden ones left out; without LVM, which takes its time."""
+    found = []
+    for folder in Path("/sys/block").glob("dm-*"):
+        uuid = (folder / "dm" / "uuid").read_text().strip()
+        if uuid.startswith("LVM-") and uuid.count("-") == 1:
+            found.append((folder / "dm" / "name").read_text().strip())
+    return sorted(found)
+
+
+def pattern(mib: int, seed: int = 1) -> bytes:
+    """`mib` MiB of which no two blocks and no two seeds are alike."""
+    blocks = [b"%08x%08x" % (seed, at) * (MIB // 16) for at in range(mib)]
+    return b"".join(blocks)
+
+
+def write(path: Path, mib: int, at: int = 0, seed: int = 1) -> bytes:
+    """Write a pattern at `at` MiB, down to the disk; what was written."""
+    content = pattern(mib, seed)
+    with path.open("r+b", buffering=0) as stream:
+        stream.seek(at * MIB)
+        view = memoryview(content)
+        while view:
+            view = view[stream.write(view) :]
+        os.fsync(stream.fileno())
+    return content
+
+
+def read(source: Any, length: int = 0) -> bytes:
+    """The first `length` bytes of a source, or all, by 4 MiB as the engine does."""
+    found = bytearray(length or source.size)
+    with memoryview(found) as view:
+        for at in range(0, len(found), 4 * MIB):
+            source.read_into(at, view[at : at + 4 * MIB])
+    return bytes(found)
