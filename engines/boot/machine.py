@@ -8,6 +8,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -194,6 +195,8 @@ class Machine:
             self._process.wait()
             said = self.stderr().strip().replace(f"{binary}: ", "") or str(gone)
             raise NotStarted(f"QEMU does not start: {said}", "look at the image that its message names") from gone
+        with suppress(Gone):  # a guest that powers off at once takes QEMU along before it answers
+            self._qmp.execute("cont")
 
     def _command(self, binary: Path, control: int) -> list[str]:
         return [
@@ -207,6 +210,7 @@ class Machine:
                 "-no-user-config",
             ),
             *("-no-reboot", "-display", "none", "-vga", "std"),
+            "-S",  # the guest waits for the greeting to be over, or a short one could end before it
             *(
                 "-chardev",
                 f"socket,id=control,fd={control},server=off",
