@@ -14,7 +14,7 @@ TEST := openssh-server linux-image-amd64 genisoimage xorriso dosbox ovmf dosfsto
 SOAK := webkit2gtk-driver xvfb dbus
 BENCH := virt-v2v nbdkit rpm restic borgbackup
 
-.PHONY: run test check bench soak setup screenshots
+.PHONY: run test test-machines test-rest check bench soak setup screenshots
 .DELETE_ON_ERROR:
 
 # A rehearsal that needs more than the core is refused (3) and says what to install: no fault of the others.
@@ -52,9 +52,18 @@ check: .setup-test
 	$(PYTHON) -m mypy
 	.venv/bin/lint-imports --no-cache
 
+# Two cores, two halves: what mostly waits for virtual machines and switches, and the rest.
+MACHINES := tests/engines/guest tests/engines/virtio tests/engines/vdx
+
 test: check
 	$(PYTHON) -m screenshots.make --check
-	$(PYTHON) -m pytest -m "not soak"
+	$(MAKE) -j2 --output-sync=target test-machines test-rest
+
+test-machines:
+	$(PYTHON) -m pytest -m "not soak" -p no:cacheprovider $(MACHINES)
+
+test-rest:
+	$(PYTHON) -m pytest -m "not soak" -p no:cacheprovider $(addprefix --ignore=,$(MACHINES)) tests
 
 bench: .setup-bench
 	$(PYTHON) -m tests.benchmarks

@@ -5,6 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# Two halves of the suite share two cores: an example's wall time says nothing there.
+settings.register_profile("crashcart", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("crashcart")
 
 
 @pytest.fixture(autouse=True)
