@@ -16,6 +16,7 @@ from engines.backup.page_cache import resident
 from engines.job.contract import Cancel, Finished, Log
 from engines.job.errors import BadParam, Stopped
 from engines.job.journal import entries
+from tests.absent import absent
 from tests.engines.backup import lab
 from tests.engines.backup.lab import MIB
 from tests.engines.backup.simulated import simulate
@@ -51,7 +52,7 @@ def noise(path: Path, size: int) -> Path:
 def little_memory() -> Iterator[Path]:
     """A memory cgroup of 256 MiB."""
     if not (MEMORY / "memory.limit_in_bytes").exists() or os.geteuid() != 0:
-        pytest.skip("needs root and a version 1 memory cgroup")
+        absent("needs root and a version 1 memory cgroup")
     group = MEMORY / f"crashcart-test-{os.getpid()}"
     group.mkdir()
     (group / "memory.limit_in_bytes").write_text(str(256 * MIB))

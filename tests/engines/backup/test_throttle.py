@@ -22,6 +22,7 @@ from engines.backup.throttle_kernel import KernelThrottle
 from engines.backup.throttling import throttled
 from engines.job.contract import Cancel
 from engines.job.errors import Stopped
+from tests.absent import absent
 
 MB = 1_000_000
 LIMIT = 40 * MB
@@ -81,7 +82,7 @@ def read_by(throttle: Throttle, path: Path, threads: int = 2) -> float:
 def on_one_device(path: Path) -> Device:
     found = device.of(path)
     if found is None or HERE is None or os.geteuid():
-        pytest.skip("needs root, a cgroup that limits reading, and a test folder on one block device")
+        absent("needs root, a cgroup that limits reading, and a test folder on one block device")
     return found
 
 
@@ -106,7 +107,7 @@ def test_waiting_keeps_40_MB_a_second_within_a_tenth_without_root(cold: Path) ->
         "print(took); print(throttle.words); print(throttle.report(t.SIZE, took))\n"
     )
     if os.geteuid():
-        pytest.skip("must be root to stop being it")
+        absent("must be root to stop being it")
     for folder in [cold, *cold.parents]:
         folder.chmod(folder.stat().st_mode | 0o055 if folder != cold else 0o644)
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -177,7 +178,7 @@ def test_a_kernel_that_does_not_hold_the_limit_is_found_out_and_waiting_takes_ov
     on_one_device(cold)
     others = [found for path in sorted(Path("/dev").glob("loop[0-9]")) if (found := device.of(path))]
     if not others or HERE is None or HERE.version != 1:
-        pytest.skip("needs cgroup v1 and a second block device")
+        absent("needs cgroup v1 and a second block device")
     throttle = KernelThrottle(ThreadGroup(HERE, others[0], 10 * MB), 10 * MB, "as asked", Cancel())
     try:
         began = time.monotonic()
@@ -220,7 +221,7 @@ def test_a_stop_is_heard_while_reading_is_held_back() -> None:
 
 def test_a_device_that_the_kernel_takes_no_limit_for_is_told() -> None:
     if HERE is None or os.geteuid():
-        pytest.skip("needs root and a cgroup that limits reading")
+        absent("needs root and a cgroup that limits reading")
     with pytest.raises(Unavailable):
         ThreadGroup(HERE, Device(4095, 77), LIMIT)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import socket
 import subprocess
 import threading
@@ -18,7 +17,6 @@ from engines.job.contract import Finished
 from tests.engines.biosiso.packages import KIT, built, params
 
 WITHIN = 120.0  # s; 3 on an idle machine
-pytestmark = pytest.mark.skipif(not shutil.which("dosbox"), reason="needs DOSBox: apt-get install dosbox")
 
 
 def in_dosbox(iso: Path, folder: Path, *lines: str) -> str:
