@@ -62,7 +62,7 @@ def fill(appliance: Appliance, root: str, grown: Path) -> None:
 def test_the_same_disk_holds_a_root_on_an_array_then_on_a_subvolume_then_twice(
     bare: Appliance, grown: Path, tmp_path: Path
 ) -> None:
-    bare.call("md_create", "root", ["/dev/sda1"], missingbitmap=2, nrdevices=2, level="raid1")
+    bare.call("md_create", "m0", ["/dev/sda1"], missingbitmap=2, nrdevices=2, level="raid1")
     array = bare.call("list_md_devices")[0]
     bare.call("mkfs", "ext3", array)
     fill(bare, array, grown)
