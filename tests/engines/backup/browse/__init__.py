@@ -1,0 +1,1 @@
+"""What takes files out of points, mounts and compares them."""
