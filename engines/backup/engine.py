@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from engines.backup import listing
 from engines.backup.browse import mounts
+from engines.backup.browse.looks import LOOKS as BROWSE
 from engines.backup.gc import Gc
 from engines.backup.get import Get
 from engines.backup.init import Init
@@ -31,7 +32,7 @@ def _listed(params: ListParams) -> listing.Listed:
 
 
 ENGINES: tuple[Engine[Any], ...] = (Run(), Init(), Restore(), Get(), MountPoint(), Verify(), Prune(), Gc(), Sweep())
-LOOKS = (Look("list", "the restore points of a repository", ListParams, _listed, listing.table),)
+LOOKS = (Look("list", "the restore points of a repository", ListParams, _listed, listing.table), *BROWSE)
 
 
 def sweep() -> None:

@@ -1,1 +1,1 @@
-"""What takes files out of points, mounts and compares them."""
+"""Tests of the browser of restore points."""
