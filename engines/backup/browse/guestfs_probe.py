@@ -20,8 +20,12 @@ SECTOR = 512
 NAMES = {"crypto_LUKS": "luks", "LVM2_member": "lvm2", "swsuspend": "swap"}
 NOT_SERVED = ("", "luks", "swap")
 LOGICAL = re.compile(r"LDM-.*|LVM-\w{64}")  # device mapper uuids; an LVM volume's inner parts have a suffix
-# The disk itself, its partitions, arrays and volumes, as /sys lists them, then what blkid knows of each.
-LIST = b"""cd /sys/class/block; for d in sda sda[0-9]* md[0-9]* dm-[0-9]*; do
+# The disk is whichever is not the appliance's root: the kernel finds the two in any order, and libguestfs, which calls
+# it /dev/sda, translates. Then its partitions, arrays and volumes, as /sys lists them, and what blkid knows of each.
+LIST = b"""cd /sys/class/block
+while read a b number c point rest; do [ "$point" != / ] || root=$number; done < /proc/self/mountinfo
+for d in sd[a-z]; do read number < $d/dev; [ $number = $root ] || disk=$d; done
+for d in $disk $disk[0-9]* md[0-9]* dm-[0-9]*; do
 [ -e $d ] || continue
 size=; start=; part=; name=; uuid=
 read size < $d/size; read start < $d/start; read part < $d/partition; read name < $d/dm/name; read uuid < $d/dm/uuid
@@ -42,15 +46,17 @@ def probed(disk: GuestfsDisk) -> tuple[tuple[VolumeInfo, ...], dict[str, str]]:
     known = _told(told)
     infos: list[VolumeInfo] = []
     places: dict[str, str] = {}
+    asked = []
     for line in listed.splitlines():
         device, size, start, part, name, uuid = line.split("|")
         found = known.get(f"/dev/{device}", {})
         if _is_container(device, int(size), uuid, found):
             continue
         volume = _name(device, part, name, places)
-        places[volume] = f"/dev/mapper/{name}" if name else f"/dev/{device}"
+        places[volume] = f"/dev/mapper/{name}" if name else f"/dev/{re.sub('^sd[a-z]', 'sda', device)}"
         infos.append(_info(volume, int(size) * SECTOR, int(start or 0) * SECTOR, found))
-    dirty = _dirty(disk, {info.name: (places[info.name], info.format) for info in infos})
+        asked.append((volume, infos[-1].format, f"/dev/{device}"))
+    dirty = _dirty(disk, asked)
     return tuple(_marked(info, dirty) for info in infos), places
 
 
@@ -76,7 +82,7 @@ def _is_container(device: str, size: int, uuid: str, found: dict[str, str]) -> b
 
 def _name(device: str, part: str, name: str, taken: dict[str, str]) -> str:
     """p1, vg0-root, md127, or disk; the device mapper's own name where the short one is taken."""
-    short = name.replace("--", "-") or (f"p{part}" if part else "disk" if device == "sda" else device)
+    short = name.replace("--", "-") or (f"p{part}" if part else "disk" if device.startswith("sd") else device)
     return short if short not in taken else name or device
 
 
@@ -93,9 +99,9 @@ def _info(name: str, size: int, offset: int, found: dict[str, str]) -> VolumeInf
     )
 
 
-def _dirty(disk: GuestfsDisk, asked: dict[str, tuple[str, str]]) -> set[str]:
+def _dirty(disk: GuestfsDisk, asked: list[tuple[str, str, str]]) -> set[str]:
     """Names of the volumes whose journal holds what their files lack."""
-    lines = [f"echo '{name}' $({ASK[form] % device})" for name, (device, form) in asked.items() if form in ASK]
+    lines = [f"echo '{name}' $({ASK[form] % device})" for name, form, device in asked if form in ASK]
     said = disk.shell("\n".join(lines).encode()) if lines else b""
     return {line.split()[0] for line in said.decode().splitlines() if line.endswith(" dirty")}
 
