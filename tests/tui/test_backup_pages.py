@@ -208,14 +208,15 @@ def test_a_real_serial_line_sees_only_ascii_and_no_escape_of_a_guest(shop: Path)
         serial.until("Text or bytes")
         serial.press(ESCAPE)
         serial.until("Narrow")
-        before = len(serial.raw)
         serial.press(ESCAPE)
         serial.until("owned")
         serial.read(2)
-        before = len(serial.raw)
         serial.press("\x1b[B")
         serial.read(1.5)
-        assert 0 < len(serial.raw) - before < 1000  # bytes for one move of the cursor
+        before = len(serial.raw)
+        serial.press("\x1b[A")
+        serial.read(1.5)
+        assert 0 < len(serial.raw) - before < 1000, serial.raw[before:]  # bytes for one move of the cursor
         assert serial.raw.isascii()
         assert b"owned\x07" not in serial.raw
         assert b"\x1b]0;" not in serial.raw
