@@ -26,6 +26,8 @@ def add(parser: argparse.ArgumentParser, cls: type[Params]) -> None:
         if field.shape == "list":
             how["action"] = "append"
         if field.positional:
+            if field.shape == "list":
+                how |= {"nargs": "*", "action": "store"}
             parser.add_argument(field.name, **how)
         else:
             parser.add_argument(field.flag, dest=field.name, default=None, **how)
@@ -51,7 +53,7 @@ def given(parsed: argparse.Namespace, cls: type[Params]) -> dict[str, Any]:
                 found[field.name] = _from_descriptor(field.name, number)
             elif path:
                 found[field.name + "_file"] = str(Path(path).absolute())
-        elif (value := getattr(parsed, field.name)) is not None:
+        elif (value := getattr(parsed, field.name)) not in (None, []):
             found[field.name] = value
     return found
 
