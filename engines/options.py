@@ -24,10 +24,8 @@ def add(parser: argparse.ArgumentParser, cls: type[Params]) -> None:
         else:
             how["metavar"] = "{" + ",".join(field.choices) + "}" if field.choices else field.metavar
         if field.shape == "list":
-            how["action"] = "append"
+            how |= {"nargs": "+" if field.required else "*"} if field.positional else {"action": "append"}
         if field.positional:
-            if field.shape == "list":
-                how |= {"nargs": "*", "action": "store"}
             parser.add_argument(field.name, **how)
         else:
             parser.add_argument(field.flag, dest=field.name, default=None, **how)
