@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from engines.backup.browse import disk_map
 from engines.backup.browse.model import BrowseError, Source, Volume, VolumeInfo
@@ -14,6 +13,8 @@ from engines.job.errors import Refused
 
 if TYPE_CHECKING:
     from types import TracebackType
+
+    from engines.backup.browse.guestfs_driver import GuestfsDisk
 
 Driver = Literal["auto", "quick", "libguestfs"]
 Purpose = Literal["look", "take"]
@@ -76,22 +77,15 @@ class Opener:
         self._purpose = purpose
         self._cancel = cancel
         self._lent = appliance
-        self._started: Any = None
+        self._started: GuestfsDisk | None = None
 
     def appliance(self) -> Appliance:
         """The one that was lent, or one of our own. Raises Refused."""
         if self._lent is None:
-            try:
-                driver = importlib.import_module("engines.backup.browse.guestfs_driver")
-            except ModuleNotFoundError:
-                raise Refused(
-                    "this needs the libguestfs driver, which is not in this version",
-                    "restore the disk and open it elsewhere, or look with --driver quick",
-                ) from None
-            self._started = driver.open_libguestfs(self._source, self._cancel)
-            self._lent = self._started.__enter__()
-        found: Appliance = self._lent
-        return found
+            from engines.backup.browse.guestfs_driver import open_libguestfs
+
+            self._lent = self._started = open_libguestfs(self._source, self._cancel)
+        return self._lent
 
     def open(self, info: VolumeInfo) -> Volume:
         """The volume, by the driver that the rules give. Raises Refused, BrowseError."""
@@ -110,7 +104,7 @@ class Opener:
     def close(self) -> None:
         """End the appliance, where it is ours."""
         if self._started is not None:
-            self._started.__exit__(None, None, None)
+            self._started.close()
             self._started = self._lent = None
 
 
