@@ -18,7 +18,7 @@ from engines.backup.browse.model import Node
 from engines.backup.browse.model import shown as escaped
 from engines.backup.browse.tree import Tree
 from engines.rehearsal import disk
-from tests.tui.conftest import page, shown, type_of_pilot, until
+from tests.tui.conftest import fill, page, shown, type_of_pilot, until
 from tests.tui.serial import ENTER, ESCAPE, Serial
 from tui.app import Suite
 from tui.browse.access import Access
@@ -67,7 +67,8 @@ def suite() -> Suite:
 
 
 async def to(pilot: type_of_pilot, words: str) -> None:
-    """Move down to the row that has these words."""
+    """Move to the row that has these words."""
+    await pilot.press("home")
     for _ in range(30):
         if any(row.startswith(" >") and words in row for row in shown(pilot).splitlines()):
             return
@@ -153,6 +154,41 @@ async def test_marks_stay_across_folders_and_count_what_lies_below(shop: Path) -
         await until(pilot, lambda: "Leave, and forget the marks" in shown(pilot))
         await pilot.press("enter")
         await until(pilot, lambda: "Marked: 1 file" in shown(pilot))
+
+
+async def test_marked_files_are_restored_to_the_byte_from_home_by_keyboard(shop: Path, tmp_path: Path) -> None:
+    async with suite().run_test(size=SIZE) as pilot:
+        await opened(pilot, shop, "rehearsal/disk0", 1)
+        await into(pilot, "var", "www", "shop")
+        await to(pilot, "imprint.html")
+        await pilot.press("space")
+        await to(pilot, "photos/")
+        await pilot.press("space", "escape", "escape")
+        await until(pilot, lambda: "/var\n" in shown(pilot))
+        await into(pilot, "lib", "shop")
+        await to(pilot, "orders.csv")
+        await pilot.press("space", "r")
+        await until(pilot, lambda: "To a folder on this machine" in shown(pilot))
+        await pilot.press("enter")
+        await until(pilot, lambda: page(pilot) == "Where")
+        assert "rehearsal-disk0-2" in shown(pilot)
+        fill(pilot, dest=str(tmp_path / "out"))
+        await pilot.press("ctrl+n", "ctrl+n")
+        await until(pilot, lambda: "^n Start" in shown(pilot), 60)
+        assert "62 files" in shown(pilot)
+        await pilot.press("ctrl+n")
+        await until(pilot, lambda: page(pilot) == "Result" and "[x] Done" in shown(pilot), 90)
+        await pilot.press("enter")
+        await until(pilot, lambda: page(pilot) == "Files")
+        assert "Marked: 2 files and 1 folder with 60 files" in shown(pilot)
+    wanted = {name: content for name, content in disk.files(0).items() if "photos" in name or "imprint" in name}
+    wanted |= {name: content for name, content in disk.files(1).items() if "orders" in name}
+    found = {str(path.relative_to(tmp_path / "out")): path.read_bytes() for path in files_below(tmp_path / "out")}
+    assert found == wanted
+
+
+def files_below(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file()]
 
 
 async def test_a_folder_is_narrowed_and_a_path_typed(shop: Path) -> None:

@@ -30,13 +30,13 @@ class Access:
             return ""
         return "passphrase" if config.kdf == "scrypt" else "key file"
 
-    def open(self) -> Repository:
+    def unlocked(self) -> Repository:
         """Raises Refused, Damaged."""
         return Repository.open(self.repo, Unlock(self.key_file, self.passphrase))
 
     def points(self) -> list[Row]:
         """Its restore points. Raises Refused, Damaged."""
-        return listed(self.open()).points
+        return listed(self.unlocked()).points
 
     def params(self) -> dict[str, object]:
         """As a task takes it, the passphrase left out."""

@@ -83,7 +83,7 @@ class Folders(Calm[None]):
         self.listing.focus()
         self._title()
         self._wait(f"Opening {self.session.point}")
-        self.aside.begin("open", self.session.open)
+        self.aside.begin("open", self.session.start)
         self.set_interval(1.0, self._tick)
 
     def on_unmount(self) -> None:

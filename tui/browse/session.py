@@ -14,7 +14,6 @@ from tui.browse.access import Access
 from tui.browse.aside import Task
 from tui.browse.reader import Reader
 
-HOW = {"quick": "read directly", "libguestfs": "read by libguestfs"}
 Opening = Callable[[Cancel], AbstractContextManager[Tree]]
 
 
@@ -30,7 +29,7 @@ class Session:
         self._cancel = Cancel()
         self._held = ExitStack()
 
-    def open(self, task: Task) -> None:
+    def start(self, task: Task) -> None:
         """Open it; the reader is there afterwards."""
         held = ExitStack()
         tree = held.enter_context(self._opening(self._cancel))
@@ -45,10 +44,11 @@ class Session:
         serving = self.reader.serving(path)
         if serving is None:
             return "This disk has several file systems; each is a folder here."
+        how = "read directly" if serving.driver == "quick" else f"read by {serving.driver}"
         mark, state = "", serving.state or "clean"
         if "not replayed" in serving.state:
             mark, state = "! ", f"{serving.state}: the newest files may be missing"
-        return f"{mark}{serving.format}, {HOW.get(serving.driver, serving.driver)}, {state}"
+        return f"{mark}{serving.format}, {how}, {state}"
 
     def poll(self) -> bool:
         """Whether a better reader has taken the place."""
@@ -74,7 +74,7 @@ def opening(access: Access, point: str) -> Opening:
         from engines.backup.browse.opening import open_tree
 
         with (
-            open_point(access.open(), names.parse(point), "browsing") as source,
+            open_point(access.unlocked(), names.parse(point), "browsing") as source,
             open_tree(source, "auto", "look", cancel) as tree,
         ):
             yield tree

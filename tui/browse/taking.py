@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from textual.message import Message
 
@@ -39,7 +41,9 @@ def begin(where: str, point: str, access: Access, paths: Sequence[bytes]) -> Beg
     if where == "guest":
         return Begin("backup-put", params, access.secrets())
     folders = {path.rpartition(b"/")[0] for path in paths}
-    return Begin("backup-get", {**params, "tar": where == "tar", "parents": len(folders) > 1}, access.secrets())
+    dest = Path.home() / re.sub(r"[/@]", "-", point)
+    params |= {"dest": f"{dest}.tar" if where == "tar" else str(dest), "tar": where == "tar"}
+    return Begin("backup-get", {**params, "parents": len(folders) > 1}, access.secrets())
 
 
 def spelled(path: bytes) -> str:
