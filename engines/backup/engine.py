@@ -9,6 +9,7 @@ from engines.backup.gc import Gc
 from engines.backup.init import Init
 from engines.backup.lvm.sweeping import Sweep
 from engines.backup.prune import Prune
+from engines.backup.put.put import Put
 from engines.backup.repository import RepoParams, Repository
 from engines.backup.restore import Restore
 from engines.backup.run import Run
@@ -27,5 +28,5 @@ def _listed(params: ListParams) -> listing.Listed:
     return listing.listed(Repository.of(params), params.only)
 
 
-ENGINES: tuple[Engine[Any], ...] = (Run(), Init(), Restore(), Verify(), Prune(), Gc(), Sweep())
+ENGINES: tuple[Engine[Any], ...] = (Run(), Init(), Restore(), Verify(), Prune(), Gc(), Sweep(), Put())
 LOOKS = (Look("list", "the restore points of a repository", ListParams, _listed, listing.table),)

@@ -16,6 +16,7 @@ PIECE = 1 << 20  # bytes read at a time
 RECORD = 512
 WORTH = 4096  # bytes of holes in a file that make it worth a map
 NANO = 10**9
+FURTHEST = (1 << 40) * NANO  # ns from 1970; a damaged inode may name any time
 KINDS = {
     stat.S_IFDIR: tarfile.DIRTYPE, stat.S_IFLNK: tarfile.SYMTYPE, stat.S_IFCHR: tarfile.CHRTYPE,
     stat.S_IFBLK: tarfile.BLKTYPE, stat.S_IFIFO: tarfile.FIFOTYPE, stat.S_IFREG: tarfile.REGTYPE,
@@ -116,7 +117,7 @@ def _info(member: Member, more: dict[str, str]) -> tarfile.TarInfo:
 
 def _seconds(time: int) -> str:
     """Nanoseconds as decimal seconds, before 1970 too."""
-    whole, rest = divmod(abs(time), NANO)
+    whole, rest = divmod(min(abs(time), FURTHEST), NANO)
     return f"{'-' if time < 0 else ''}{whole}.{rest:09}"
 
 

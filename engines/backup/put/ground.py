@@ -6,7 +6,6 @@ import posixpath
 import stat
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from engines.backup.browse.model import join, shown
@@ -15,6 +14,7 @@ from engines.job.errors import Refused
 
 NOT_FILES = ("", "swap", "LVM2_member", "linux_raid_member", "crypto_LUKS")
 FOREIGN = ("vfat", "exfat", "ntfs")  # they keep neither owners nor modes
+LINKS = 40  # followed at most, as Linux does
 MARGIN = 4  # blocks that a new folder or file may cost beside its bytes
 
 
@@ -36,7 +36,7 @@ class GuestVolume:
 
 @dataclass(frozen=True)
 class Before:
-    """A file that is there already. mode: st_mode, 0 for unknown; mtime in ns; sizes in bytes."""
+    """A file that is there already. mode: st_mode; mtime in ns; sizes in bytes; link: a symbolic link's target."""
 
     mode: int
     size: int = 0
@@ -44,6 +44,7 @@ class Before:
     allocated: int = 0
     uid: int = 0
     gid: int = 0
+    link: bytes = b""
 
 
 @dataclass(frozen=True)
@@ -82,9 +83,8 @@ def _asked(appliance: Appliance, question: str, device: str) -> str:
 class Ground:
     """The volume that is mounted in the appliance."""
 
-    def __init__(self, appliance: Appliance, scratch: Path) -> None:
+    def __init__(self, appliance: Appliance) -> None:
         self._appliance = appliance
-        self._names = scratch / "names"
 
     def room(self) -> Room:
         """What is left."""
@@ -94,93 +94,68 @@ class Ground:
 
     def look(self, folder: bytes, names: Iterable[bytes]) -> dict[bytes, Before]:
         """Those of `names` that are in an existing folder."""
-        known, odd = {}, []
-        asked = list(names)
-        for name in asked:
-            if (text := _utf8(name)) is None:
-                odd.append(name)
-            else:
-                known[name] = text
-        if (where := _utf8(folder)) is None:
-            raise Refused(
-                f"the guest's folder {shown(folder)} has a name that is not UTF-8, which libguestfs does not take",
-                "put its files elsewhere: --at FOLDER",
-            )
-        found = {}
-        if known:
-            stats: list[dict[str, Any]] = self._appliance.call("lstatnslist", where, list(known.values()))
-            found = {name: _before(each) for name, each in zip(known, stats, strict=True) if each["st_ino"] >= 0}
-        if odd:
-            there = self._all(where)
-            found |= {name: Before(0) for name in odd if name in there}
-        return found
+        asked = [_line(name) for name in names]
+        rows: list[list[Any]] = self._appliance.bytewise("nodes", _line(folder), asked) if asked else []
+        return {row[0].encode("latin-1"): _before(row) for row in rows}
 
-    def _all(self, folder: str) -> set[bytes]:
-        """All names of a folder, as bytes."""
-        self._appliance.call("ls0", folder, str(self._names))
-        content = self._names.read_bytes()
-        self._names.unlink()
-        return set(content.split(b"\0"))
-
-    def attributes(self, folder: bytes, names: list[bytes]) -> dict[bytes, dict[str, bytes]]:
-        """The extended attributes of files in a folder; those with a name that is not UTF-8 are left out."""
-        known = {name: text for name in names if (text := _utf8(name)) is not None}
-        where = _utf8(folder)
-        if where is None or not known:
-            return {}
-        rows = iter(self._appliance.call("lxattrlist", where, list(known.values())))
-        found = {}
-        for name in known:
-            count = int(bytes(next(rows)["attrval"]).rstrip(b"\0") or b"0")
-            found[name] = {row["attrname"]: bytes(row["attrval"]) for row in (next(rows) for _ in range(count))}
-        return found
+    def attributes(self, path: bytes) -> dict[str, bytes]:
+        """Extended attributes, a link's own."""
+        found: dict[str, str] = self._appliance.bytewise("attributes", _line(path))
+        return {
+            name.encode("latin-1").decode("utf-8", "surrogateescape"): value.encode("latin-1")
+            for name, value in found.items()
+        }
 
     def reach(self, path: bytes) -> tuple[bytes, list[bytes]]:
-        """(the deepest existing folder on the way to `path`, links followed; the names that are missing below it)."""
-        here, rest = b"/", [part for part in path.split(b"/") if part]
+        """(the deepest existing folder on the way to `path`, links followed; the names that are missing below it).
+
+        Raises Refused where something else than a folder is on the way.
+        """
+        return self._reach(path, 0)
+
+    def _reach(self, path: bytes, followed: int) -> tuple[bytes, list[bytes]]:
+        if followed > LINKS:
+            raise _no_way(path, "has links that may go round in a circle")
+        here: list[bytes] = []
+        rest = [part for part in path.split(b"/") if part not in (b"", b".")]
         while rest:
-            seen = self.look(here, rest[:1]).get(rest[0])
+            if rest[0] == b"..":
+                here, rest = here[:-1], rest[1:]
+                continue
+            folder = b"/" + b"/".join(here)
+            seen = self.look(folder, rest[:1]).get(rest[0])
             if seen is None:
-                break
-            here = self.entered(join(here, rest.pop(0)), seen)
-        return here, rest
+                return folder, rest
+            name, rest = rest[0], rest[1:]
+            if stat.S_ISDIR(seen.mode):
+                here.append(name)
+            elif stat.S_ISLNK(seen.mode):
+                real, missing = self._reach(posixpath.join(folder, seen.link), followed + 1)
+                if missing:
+                    raise _no_way(join(folder, name), "is a link that leads to nothing on that volume")
+                here = real[1:].split(b"/") if real != b"/" else []
+            else:
+                raise _no_way(join(folder, name), "is no folder and stays what it is")
+        return b"/" + b"/".join(here), []
 
-    def entered(self, path: bytes, seen: Before) -> bytes:
-        """An existing folder's own place: of a link to one, where it leads. Raises Refused for anything else."""
-        if stat.S_ISDIR(seen.mode):
-            return path
-        text = _utf8(path)
-        if stat.S_ISLNK(seen.mode) and text is not None:
-            try:
-                real = str(self._appliance.call("realpath", text))
-                if self._appliance.call("is_dir", real):
-                    return real.encode()
-            except GuestError:
-                real = str(self._appliance.call("readlink", text))
-            raise Refused(
-                f"{shown(path)} in the guest is a link to {shown(real.encode())}, which is no folder of that volume",
-                "put the files elsewhere: --at FOLDER",
-            )
-        raise Refused(
-            f"{shown(path)} in the guest is no folder, and never replaced by one",
-            "put the files elsewhere: --at FOLDER",
-        )
+    def entered(self, path: bytes) -> bytes | None:
+        """The existing folder at `path`, or where a link there leads; None where that is no folder of the volume."""
+        try:
+            real, missing = self.reach(path)
+        except Refused:
+            return None
+        return None if missing else real
 
 
-def _before(seen: dict[str, Any]) -> Before:
-    mtime = seen["st_mtime_sec"] * 10**9 + seen["st_mtime_nsec"]
-    allocated = seen["st_blocks"] * 512 if seen["st_nlink"] == 1 else 0
-    return Before(seen["st_mode"], seen["st_size"], mtime, allocated, seen["st_uid"], seen["st_gid"])
+def _no_way(path: bytes, why: str) -> Refused:
+    return Refused(f"{shown(path)} in the guest {why}", "put the files elsewhere: --at FOLDER")
 
 
-def _utf8(name: bytes) -> str | None:
-    try:
-        return name.decode()
-    except UnicodeDecodeError:
-        return None
+def _before(row: list[Any]) -> Before:
+    """A row of Bytewise.nodes."""
+    _, _, mode, size, uid, gid, links, mtime, _, _, allocated, *_, link = row
+    return Before(mode, size, mtime, allocated if links == 1 else 0, uid, gid, link.encode("latin-1"))
 
 
-def parts(path: bytes) -> tuple[bytes, bytes]:
-    """(folder, name)."""
-    folder, name = posixpath.split(path)
-    return folder, name
+def _line(raw: bytes) -> str:
+    return raw.decode("latin-1")

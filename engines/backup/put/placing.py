@@ -19,6 +19,8 @@ from engines.job.errors import Refused
 Conflict = Literal["refuse", "overwrite", "rename", "skip"]
 Action = Literal["create", "replace", "keep", "leave", "merge"]
 LONGEST = 255  # bytes of a name, NAME_MAX
+LONGEST_LINK = 4096  # PATH_MAX
+NOBODY = (1 << 32) - 1  # chown takes it for "leave as it is"
 RAISED = stat.S_ISUID | stat.S_ISGID
 
 
@@ -75,6 +77,7 @@ class Placing:
     blocked: list[str] = field(default_factory=list)
     _spots: dict[bytes, Spot] = field(default_factory=dict)
     _twins: dict[tuple[int, int], bytes] = field(default_factory=dict)
+    _places: dict[bytes, bytes] = field(default_factory=dict)
 
     def root(self, folder: bytes, ancestors: Iterable[Node | None]) -> None:
         """Have `folder` take files; those of its components that are missing are made like `ancestors`."""
@@ -85,7 +88,8 @@ class Placing:
         for name, like in zip(missing, likes, strict=True):
             node = like or Node(name=name, inode=0, mode=stat.S_IFDIR | 0o755, size=0, mtime=self.wish.made)
             here = join(here, name)
-            if not any(each.place == here for each in self.placed):
+            if here not in self._places:
+                self._places[here] = b""
                 self.placed.append(Placed(here, self._lowered(node), "create", note="a folder on the way"))
         self._spots[folder] = Spot(here, not missing)
 
@@ -96,9 +100,9 @@ class Placing:
             if entry.place:
                 groups.setdefault(posixpath.dirname(join(top, entry.place)), []).append(entry)
         for folder, group in groups.items():
-            self._folder(folder, self._spots[folder], group, top)
+            self._folder(self._spots[folder], group, top)
 
-    def _folder(self, folder: bytes, spot: Spot, group: list[Entry], top: bytes) -> None:
+    def _folder(self, spot: Spot, group: list[Entry], top: bytes) -> None:
         there = {}
         if spot.exists and not spot.why:
             there = self.ground.look(spot.real, [posixpath.basename(each.place) for each in group])
@@ -111,12 +115,12 @@ class Placing:
 
     def _one(self, entry: Entry, spot: Spot, name: bytes, before: Before | None, path: bytes) -> None:
         place = join(spot.real, name)
-        if why := self._unwanted(entry.node):
+        if why := self._twice(entry, place) or self._unwanted(entry.node):
             self._out(entry, place, why, path)
         elif before is None:
             self._write(entry, place, None, path)
-        elif entry.node.is_folder and _is_folder(before):
-            self._merge(entry, self.ground.entered(place, before), path, before)
+        elif entry.node.is_folder and (real := self.ground.entered(place)) is not None:
+            self._merge(entry, real, path, before)
         else:
             self._conflict(entry, spot, name, before, path)
 
@@ -139,11 +143,10 @@ class Placing:
 
     def _beside(self, spot: Spot, name: bytes) -> bytes:
         """A free name: the point's time is put behind it, and a number where that is taken too."""
-        known = {each.place for each in self.placed}
         for number in range(1, 1000):
             suffix = self.wish.stamp + (b"-%d" % number if number > 1 else b"")
             found = name[: LONGEST - len(suffix)] + suffix
-            if not self.ground.look(spot.real, [found]) and join(spot.real, found) not in known:
+            if not self.ground.look(spot.real, [found]) and join(spot.real, found) not in self._places:
                 return join(spot.real, found)
         raise Refused(f"{shown(join(spot.real, name))} has 999 others beside it", "remove some in the guest")
 
@@ -175,7 +178,19 @@ class Placing:
             return f"{self.volume.format} has no device nodes" if self.volume.foreign else ""
         if kind == stat.S_IFLNK and self.volume.format in ("vfat", "exfat"):
             return f"{self.volume.format} has no symbolic links"
-        return ""
+        return _impossible(node)
+
+    def _twice(self, entry: Entry, place: bytes) -> str:
+        """A damaged folder may hold a name twice; of two chosen files neither is to win."""
+        if place not in self._places:
+            self._places[place] = entry.source
+            return ""
+        if self._places[place] == entry.source:
+            return "a second file of that name"
+        raise Refused(
+            f"{shown(self._places[place])} and {shown(entry.source)} would both be {shown(place)}",
+            "put them one after the other",
+        )
 
     def _lowered(self, node: Node) -> Node:
         """Without setuid and setgid unless asked for; on a folder setgid raises nobody's rights."""
@@ -235,8 +250,14 @@ def _some(names: list[str]) -> str:
     return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
-def _is_folder(before: Before) -> bool:
-    """A link counts: where it leads is looked at."""
-    return stat.S_ISDIR(before.mode) or stat.S_ISLNK(before.mode)
-
-
+def _impossible(node: Node) -> str:
+    """What no sound file system holds, and tar would stumble over."""
+    if len(node.name) > LONGEST:
+        return f"its name has {len(node.name)} bytes"
+    if node.is_link and not 0 < len(node.link) < LONGEST_LINK:
+        return f"a link to a name of {len(node.link)} bytes"
+    if not (0 <= node.uid < NOBODY and 0 <= node.gid < NOBODY):
+        return f"its owner {node.uid}:{node.gid} cannot be"
+    if not (0 <= node.device[0] < 1 << 12 and 0 <= node.device[1] < 1 << 20):
+        return "its device number cannot be"
+    return "" if 0 <= node.size < 1 << 63 else f"its size is {node.size}"
