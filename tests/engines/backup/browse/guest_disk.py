@@ -1,0 +1,197 @@
+"""A guest's disk with many file systems, made by the real tools, three of them copied while mounted and written to."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from engines.guest.appliance import Appliance
+
+MIB = 1 << 20
+# name, MiB, GPT type
+PARTS = (
+    ("xfs", 320, "linux"),
+    ("btrfs", 160, "linux"),
+    ("lvm", 64, "lvm"),
+    ("ext4", 48, "linux"),
+    ("vfat", 16, "linux"),
+    ("ntfs", 16, "linux"),
+    ("luks", 8, "linux"),
+    ("swap", 4, "swap"),
+)
+MAKE = {
+    "xfs": ("mkfs.xfs", "-q", "-L", "bay 7"),
+    "btrfs": ("mkfs.btrfs", "-q"),
+    "ext4": ("mkfs.ext4", "-q", "-L", "cold"),
+    "vfat": ("mkfs.vfat", "-n", "BOOT"),
+    "ntfs": ("mkntfs", "-q", "-f", "-F", "-L", "window"),
+    "swap": ("mkswap", "-q"),
+    "luks": ("cryptsetup", "luksFormat", "-q", "--type=luks1", "--pbkdf-force-iterations=1000", "--key-file=/dev/stdin"),
+}
+LATE = {f"late/{number}": bytes([number]) * (number * 1000 + 1) for number in range(20)}
+ENTRIES = 2500
+
+
+def run(*command: str | Path, given: bytes = b"") -> bytes:
+    done = subprocess.run(command, input=given, capture_output=True, check=False)
+    assert done.returncode == 0, (command, done.stderr)
+    return done.stdout
+
+
+def every(root: bytes) -> list[bytes]:
+    """All paths below a folder, the deepest first."""
+    found = [os.path.join(top, name) for top, folders, files in os.walk(root) for name in (*folders, *files)]
+    return sorted(found, reverse=True)
+
+
+def tree(root: Path) -> Path:
+    """Everything that a file system can hold and a restore must give back."""
+    root.mkdir()
+    raw = os.fsencode(root)
+
+    def put(name: bytes, content: bytes = b"", mode: int = 0o644) -> None:
+        path = os.path.join(raw, name)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        Path(os.fsdecode(path)).write_bytes(content)
+        os.chmod(path, mode)
+
+    put(b"etc/motd", b"cold console\n")
+    put(b"empty")
+    put(b"large", os.urandom(5 * MIB + 123))
+    put(b"setuid", b"#!/bin/sh\n", 0o4755)
+    put(b"owned", b"x")
+    os.chown(raw + b"/owned", 1234, 65534)
+    for name in (b"new\nline", b"esc\x1b[31m", b"latin-\xe9\xff", b"a 'quoted' \"name\"", b"back\\slash", "grüß".encode()):
+        put(b"names/" + name, name)
+        put(b"folder-" + name + b"/inside", b"in " + name)
+    with (root / "sparse").open("wb") as stream:
+        stream.truncate(20 * MIB)
+        for at in (0, 7 * MIB + 4096, 19 * MIB):
+            stream.seek(at)
+            stream.write(b"\1" * 65536)
+    with (root / "all-hole").open("wb") as stream:
+        stream.truncate(3 << 40)
+    # A name that a map printed by name would be read from.
+    os.link(root / "sparse", raw + b"/sparse\n   9:        9..       9:")
+    os.link(root / "large", root / "etc/same")
+    for name, target in ((b"absolute", b"/etc/motd"), (b"up", b"../../../etc/shadow"), (b"long", b"x" * 900), (b"bytes", b"\xff\xfe\n")):
+        os.symlink(target, raw + b"/etc/" + name)
+    os.symlink("loop", root / "loop")
+    os.mkfifo(root / "pipe")
+    os.mknod(root / "null", stat.S_IFCHR | 0o666, os.makedev(1, 3))
+    os.mknod(root / "disk", stat.S_IFBLK | 0o660, os.makedev(8, 17))
+    for name, value in (("user.note", b"\0\xff bytes"), ("trusted.seal", b"t"), ("security.extra", b"s")):
+        os.setxattr(root / "etc/motd", name, value)
+    os.setxattr(root / "etc/absolute", "trusted.link", b"l", follow_symlinks=False)
+    run("setfacl", "-m", "u:1234:rw,g:99:r", root / "owned")
+    run("setfacl", "-d", "-m", "u:1234:rx", root / "etc")
+    (root / "many").mkdir()
+    for number in range(ENTRIES):
+        (root / "many" / f"entry-{number:05}").touch()
+    for number, path in enumerate(every(raw)):
+        os.utime(path, ns=(1_111_111_111_000_000_001 + number, 1_234_567_890_123_456_789 - number), follow_symlinks=False)
+    os.utime(root, ns=(1, 2))
+    return root
+
+
+@contextmanager
+def loop(path: Path, offset: int = 0, size: int = 0) -> Iterator[str]:
+    device = run("losetup", "-f", "--show", "-o", str(offset), "--sizelimit", str(size), path).decode().strip()
+    try:
+        yield device
+    finally:
+        run("losetup", "-d", device)
+
+
+@contextmanager
+def mounted(device: str | Path, point: Path, *options: str) -> Iterator[Path]:
+    point.mkdir(exist_ok=True)
+    run("mount", *options, device, point)
+    try:
+        yield point
+    finally:
+        run("umount", point)
+
+
+def pack(source: Path) -> bytes:
+    return run("tar", "-C", source, "--format=pax", "--xattrs", "--xattrs-include=*", "--acls", "-S", "-c", ".")
+
+
+def fill(packed: bytes, point: Path) -> None:
+    run("tar", "-C", point, "--xattrs", "--xattrs-include=*", "--acls", "-x", "-p", "--numeric-owner", "--same-owner", given=packed)
+
+
+def living(kind: str, size: int, packed: bytes, image: Path, folder: Path) -> None:
+    """A file system as it lies on the disk of a running guest: fsynced files are in its journal only."""
+    work = folder / f"{kind}.img"
+    with work.open("wb") as stream:
+        stream.truncate(size)
+    run(*MAKE[kind], work)
+    with loop(work) as device, mounted(device, folder / kind, "-o", "noatime") as point:
+        fill(packed, point)
+        if kind == "btrfs":
+            run("btrfs", "subvolume", "create", point / "sub")
+            (point / "sub" / "inside").write_bytes(b"in a subvolume")
+        descriptor = os.open(point, os.O_RDONLY)
+        run("sync", "-f", point)
+        (point / "late").mkdir()
+        for name, content in LATE.items():
+            late = os.open(point / name, os.O_WRONLY | os.O_CREAT)
+            os.write(late, content)
+            os.fsync(late)
+            os.close(late)
+        os.close(descriptor)
+        run("cp", "--sparse=always", work, image)
+    work.unlink()
+
+
+def build(folder: Path) -> tuple[Path, Path]:
+    """(the disk, the tree that every Linux file system on it holds)."""
+    source = tree(folder / "tree")
+    packed = pack(source)
+    disk = folder / "disk.img"
+    with disk.open("wb") as stream:
+        stream.truncate((2 + sum(size for _, size, _ in PARTS)) * MIB)
+    lines = "".join(f"size={size}MiB, type={kind}\n" for _, size, kind in PARTS)
+    run("sfdisk", "-q", disk, given=f"label: gpt\n{lines}".encode())
+    at = MIB
+    for name, size, _ in PARTS:
+        part = folder / name
+        if name in ("xfs", "btrfs", "ext4"):
+            living(name, size * MIB, packed, part.with_suffix(".part"), folder)
+        elif name in MAKE:
+            with part.with_suffix(".part").open("wb") as stream:
+                stream.truncate(size * MIB)
+            run(*MAKE[name], part.with_suffix(".part"), given=b"a key" if name == "luks" else b"")
+        if name == "vfat":
+            run("mcopy", "-i", part.with_suffix(".part"), source / "etc/motd", "::Motd of the day.txt")
+        if name == "ntfs":
+            run("ntfscp", "-q", part.with_suffix(".part"), source / "large", "large")
+        if part.with_suffix(".part").exists():
+            run("dd", f"if={part.with_suffix('.part')}", f"of={disk}", "bs=1M", f"seek={at // MIB}", "conv=notrunc,sparse", "status=none")
+            part.with_suffix(".part").unlink()
+        at += size * MIB
+    logical_volume(disk, packed, folder)
+    return disk, source
+
+
+def logical_volume(disk: Path, packed: bytes, folder: Path) -> None:
+    """On the third partition, by the appliance's own LVM: this kernel's device mapper is left alone."""
+    layer = folder / "layer.qcow2"
+    run("qemu-img", "create", "-q", "-f", "qcow2", "-b", disk, "-F", "raw", layer)
+    (folder / "packed.tar").write_bytes(packed)
+    with Appliance(layer, folder) as appliance:
+        appliance.call("pvcreate", "/dev/sda3")
+        appliance.call("vgcreate", "vg0", ["/dev/sda3"])
+        appliance.call("lvcreate", "root", "vg0", 56)
+        appliance.call("mkfs", "ext4", "/dev/vg0/root")
+        appliance.call("mount", "/dev/vg0/root", "/")
+        appliance.call("tar_in", str(folder / "packed.tar"), "/", xattrs=True, acls=True)
+        appliance.call("umount_all")
+        appliance.close()
+    run("qemu-img", "commit", "-q", layer)
+    layer.unlink()
