@@ -6,22 +6,22 @@ Two scripts ask it all: under emulation each libguestfs call about a device take
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import msgspec
 
 from engines.backup.browse.guestfs_mount import NOT_REPLAYED
 from engines.backup.browse.model import VolumeInfo
 
-if TYPE_CHECKING:
-    from engines.backup.browse.guestfs_driver import GuestfsDisk
-
 SECTOR = 512
 NAMES = {"crypto_LUKS": "luks", "LVM2_member": "lvm2", "swsuspend": "swap"}
 NOT_SERVED = ("", "luks", "swap")
 LOGICAL = re.compile(r"LDM-.*|LVM-\w{64}")  # device mapper uuids; an LVM volume's inner parts have a suffix
-# The disk itself, its partitions, arrays and volumes, as /sys lists them, then what blkid knows of each.
-LIST = b"""cd /sys/class/block; for d in sda sda[0-9]* md[0-9]* dm-[0-9]*; do
+# The disk itself, its partitions, arrays and volumes, as /sys lists them, then what blkid knows of each. The kernel
+# finds the appliance's own root and the guest's disk in any order; libguestfs's calls say sda to the latter always.
+LIST = b"""cd /sys/class/block; root=$(mountpoint -d /); for d in sd?; do
+read dev < $d/dev; [ $dev = $root ] || disk=$d; done
+echo $disk; for d in $disk $disk[0-9]* md[0-9]* dm-[0-9]*; do
 [ -e $d ] || continue
 size=; start=; part=; name=; uuid=
 read size < $d/size; read start < $d/start; read part < $d/partition; read name < $d/dm/name; read uuid < $d/dm/uuid
@@ -36,21 +36,32 @@ ASK = {
 }
 
 
-def probed(disk: GuestfsDisk) -> tuple[tuple[VolumeInfo, ...], dict[str, str]]:
+class Shell(Protocol):
+    """What runs a script within the appliance."""
+
+    def shell(self, script: bytes) -> bytes:
+        """What it prints."""
+        ...
+
+
+def probed(disk: Shell) -> tuple[tuple[VolumeInfo, ...], dict[str, str]]:
     """The volumes, and the appliance's device of each by name. Raises BrowseError, Damaged."""
     listed, _, told = disk.shell(LIST).decode("utf-8", "replace").partition("\n\n")
+    own, *lines = listed.splitlines()
     known = _told(told)
     infos: list[VolumeInfo] = []
     places: dict[str, str] = {}
-    for line in listed.splitlines():
+    real: dict[str, str] = {}
+    for line in lines:
         device, size, start, part, name, uuid = line.split("|")
         found = known.get(f"/dev/{device}", {})
         if _is_container(device, int(size), uuid, found):
             continue
-        volume = _name(device, part, name, places)
-        places[volume] = f"/dev/mapper/{name}" if name else f"/dev/{device}"
+        volume = _name(device.replace(own, "sda"), part, name, places)
+        real[volume] = f"/dev/mapper/{name}" if name else f"/dev/{device}"
+        places[volume] = real[volume].replace(f"/dev/{own}", "/dev/sda")
         infos.append(_info(volume, int(size) * SECTOR, int(start or 0) * SECTOR, found))
-    dirty = _dirty(disk, {info.name: (places[info.name], info.format) for info in infos})
+    dirty = _dirty(disk, {info.name: (real[info.name], info.format) for info in infos})
     return tuple(_marked(info, dirty) for info in infos), places
 
 
@@ -93,7 +104,7 @@ def _info(name: str, size: int, offset: int, found: dict[str, str]) -> VolumeInf
     )
 
 
-def _dirty(disk: GuestfsDisk, asked: dict[str, tuple[str, str]]) -> set[str]:
+def _dirty(disk: Shell, asked: dict[str, tuple[str, str]]) -> set[str]:
     """Names of the volumes whose journal holds what their files lack."""
     lines = [f"echo '{name}' $({ASK[form] % device})" for name, (device, form) in asked.items() if form in ASK]
     said = disk.shell("\n".join(lines).encode()) if lines else b""
