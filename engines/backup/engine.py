@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from engines.backup import listing
+from engines.backup.browse.looks import LOOKS as BROWSE
 from engines.backup.gc import Gc
 from engines.backup.init import Init
 from engines.backup.lvm.sweeping import Sweep
@@ -29,4 +30,4 @@ def _listed(params: ListParams) -> listing.Listed:
 
 
 ENGINES: tuple[Engine[Any], ...] = (Run(), Init(), Restore(), Verify(), Prune(), Gc(), Sweep(), Put())
-LOOKS = (Look("list", "the restore points of a repository", ListParams, _listed, listing.table),)
+LOOKS = (Look("list", "the restore points of a repository", ListParams, _listed, listing.table), *BROWSE)

@@ -167,7 +167,7 @@ class Appliance:
             self.call("set_backend_setting", "force_tcg", "1")
         if attempt.path is not None:
             self.call("set_path", str(attempt.path))
-        self.call("set_append", KERNEL_ARGUMENTS)
+        self.call("set_append", f"{KERNEL_ARGUMENTS} {os.environ.get('LIBGUESTFS_APPEND', '')}".strip())
         self.call("set_network", False)
         self.call("set_smp", 1)
         self.call("set_memsize", MEMORY)

@@ -8,11 +8,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from engines.backup.browse.guestfs_probe import probed
 from engines.backup.browse.model import join, shown
-from engines.guest.appliance import Appliance, GuestError
+from engines.guest.appliance import Appliance
 from engines.job.errors import Refused
 
-NOT_FILES = ("", "swap", "LVM2_member", "linux_raid_member", "crypto_LUKS")
+SAFE = "nodev,nosuid,noatime"  # a guest's device node would be one of the appliance's
+OPTIONS = {"xfs": ",nouuid", "vfat": ",utf8"}
 FOREIGN = ("vfat", "exfat", "ntfs")  # they keep neither owners nor modes
 LINKS = 40  # followed at most, as Linux does
 MARGIN = 4  # blocks that a new folder or file may cost beside its bytes
@@ -27,6 +29,11 @@ class GuestVolume:
     format: str
     uuid: str = ""
     label: str = ""
+
+    def mount(self, appliance: Appliance, *, writable: bool) -> None:
+        """Have it be the appliance's root. Raises GuestError."""
+        options = SAFE + OPTIONS.get(self.format, "") + ("" if writable else ",ro")
+        appliance.call("mount_options", options, self.device, "/")
 
     @property
     def foreign(self) -> bool:
@@ -57,27 +64,23 @@ class Room:
 
 
 def volumes(appliance: Appliance) -> list[GuestVolume]:
-    """The file systems of the disk, named as the browser names them."""
-    parts: list[str] = list(appliance.call("list_partitions"))
-    logical: list[str] = list(appliance.call("lvs"))
-    devices = {part: f"p{part.removeprefix('/dev/sda')}" for part in parts}
-    devices |= {each: each.removeprefix("/dev/").replace("/", "-") for each in logical}
-    if not devices:
-        devices = {"/dev/sda": "disk"}
-    found = []
-    for device, name in devices.items():
-        kind = _asked(appliance, "vfs_type", device)
-        if kind not in NOT_FILES:
-            uuid, label = _asked(appliance, "vfs_uuid", device), _asked(appliance, "vfs_label", device)
-            found.append(GuestVolume(name, device, kind, uuid, label))
-    return found
+    """The file systems of the guest's disk, named as the browser names them."""
+    infos, devices = probed(Script(appliance))
+    return [
+        GuestVolume(info.name, devices[info.name], info.format, info.uuid, info.label) for info in infos if info.drivers
+    ]
 
 
-def _asked(appliance: Appliance, question: str, device: str) -> str:
-    try:
-        return str(appliance.call(question, device))
-    except GuestError:
-        return ""
+@dataclass(frozen=True)
+class Script:
+    """Scripts in an appliance."""
+
+    appliance: Appliance
+
+    def shell(self, script: bytes) -> bytes:
+        """What it prints. Raises GuestError."""
+        said: str = self.appliance.bytewise("shell", _line(script))
+        return said.encode("latin-1")
 
 
 class Ground:

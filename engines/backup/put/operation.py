@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from engines.backup.browse.model import Node, VolumeInfo, join, parsed, shown
+from engines.backup.browse.opening import BrowseTree
 from engines.backup.browse.selection import Walk
-from engines.backup.browse.tree import Tree
 from engines.backup.put.ground import Ground, GuestVolume, Room, volumes
 from engines.backup.put.matching import matched
 from engines.backup.put.placing import Placing, Wish, refuse_taken
@@ -44,7 +44,7 @@ class Target:
 class Operation:
     """Everything that is open; `close` ends it all. lost: what cannot be read from the point, by path."""
 
-    tree: Tree
+    tree: BrowseTree
     surgery: Surgery
     stack: ExitStack
     targets: list[Target] = field(default_factory=list)
@@ -99,13 +99,16 @@ class Operation:
     @contextmanager
     def _mounted(self, volume: GuestVolume) -> Iterator[None]:
         try:
-            self.surgery.appliance.call("mount_ro", volume.device, "/")
+            volume.mount(self.surgery.appliance, writable=False)
         except GuestError as error:
             raise Refused(
                 f"{volume.name} in the guest ({volume.format}) does not mount: {error}", "repair that file system first"
             ) from None
-        yield
-        self.surgery.appliance.call("umount_all")
+        try:
+            yield
+        finally:
+            if self.alive:
+                self.surgery.appliance.call("umount_all")
 
     def _refuse_small_host(self) -> None:
         """The overlay holds what is written once, the undo log both states."""
@@ -128,7 +131,7 @@ def _existing(path: Path) -> Path:
     return path if path.exists() else _existing(path.parent)
 
 
-def chosen(tree: Tree, paths: list[bytes]) -> list[Source]:
+def chosen(tree: BrowseTree, paths: list[bytes]) -> list[Source]:
     """The files and folders that are named, each once; the top of a disk with several volumes means all of them."""
     wanted: list[bytes] = []
     for path in paths:

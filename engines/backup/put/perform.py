@@ -43,7 +43,7 @@ def write(operation: Operation, context: Context, setuid: bool, evidence: Eviden
     total = sum(contents.weight(each.node) for target in operation.targets for each in _poured(target))
     done = 0
     for target in operation.targets:
-        appliance.call("mount", target.volume.device, "/")
+        target.volume.mount(appliance, writable=True)
         with Pouring(appliance, operation.surgery.scratch.path, total) as out:
             for placed in target.placing.placed:
                 if placed.written:

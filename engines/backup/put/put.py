@@ -7,8 +7,9 @@ from contextlib import ExitStack
 from typing import Any, ClassVar
 
 from engines.backup import names, words
-from engines.backup.browse import opening
+from engines.backup.browse import where
 from engines.backup.browse.model import BrowseError, shown
+from engines.backup.browse.opening import open_tree, states
 from engines.backup.byte_source import open_point
 from engines.backup.put import perform
 from engines.backup.put.operation import Operation, Target, chosen, folder_of
@@ -22,7 +23,7 @@ from engines.guest.committing import COMMIT, SAVE, commit, save, told
 from engines.guest.kept import Kept
 from engines.guest.surgery import Surgery
 from engines.job.contract import BytesChange, Cancel, Context, Events, Finished, Plan, StepEnded, StepStarted
-from engines.job.errors import Failed, Refused
+from engines.job.errors import BadParam, Failed, Refused
 from engines.job.lock import content_identity
 from engines.job.params import convert, plain
 from engines.job.runs import Run
@@ -83,11 +84,11 @@ def _instead(run: Run) -> str:
 
 
 def _begin(params: PutParams, repository: Repository, cancel: Cancel) -> tuple[Operation, names.PointName]:
-    point, paths = opening.places(params.paths, repository)
+    point, paths = _named(params, repository)
     stack = ExitStack()
     try:
         source = stack.enter_context(open_point(repository, point, f"put into {params.image.name}"))
-        tree = opening.open_tree(source, params.driver, purpose="take", cancel=cancel)
+        tree = open_tree(source, params.driver, purpose="take", cancel=cancel)
         stack.callback(tree.close)
         sources = chosen(tree, paths)
         surgery = Surgery.begin(params.image, cancel, wanted=params.format or "", powered_off=params.powered_off)
@@ -99,6 +100,15 @@ def _begin(params: PutParams, repository: Repository, cancel: Cancel) -> tuple[O
     except BaseException:
         stack.close()
         raise
+
+
+def _named(params: PutParams, repository: Repository) -> tuple[names.PointName, list[bytes]]:
+    """The one point, and the paths in it. Raises BadParam, Refused."""
+    found = [where.parse(each, "paths") for each in params.paths]
+    points = sorted({repository.resolve(str(each.point)) for each in found})
+    if len(points) != 1:
+        raise BadParam("paths", list(params.paths), "files of one point", "put the files of each point by themselves")
+    return points[0], [each.path for each in found]
 
 
 def _time(point: names.PointName) -> int:
@@ -159,7 +169,7 @@ def _into(target: Target) -> str:
 
 
 def _warnings(params: PutParams, operation: Operation) -> list[str]:
-    found = [*operation.lost]
+    found = [*operation.lost, *(f"{name} of the point: {state}" for name, state in states(operation.tree).items())]
     for target in operation.targets:
         volume = target.volume
         if volume.foreign:
@@ -167,9 +177,6 @@ def _warnings(params: PutParams, operation: Operation) -> list[str]:
         for info in target.infos:
             if info.uuid and info.uuid.casefold() != volume.uuid.casefold():
                 found.append(f"{volume.name} in the image is not the file system that was backed up (another id)")
-            state = operation.tree.volume(b"/" + info.name.encode() if not operation.tree.single else b"/")[0].state
-            if state == "journal not replayed":
-                found.append(f"{info.name} of the point: {state}; what was written last may be missing")
     if params.powered_off:
         found.append("no lock proves that the guest is off: it rests on the technician's word")
     return found

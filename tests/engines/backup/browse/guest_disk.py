@@ -30,7 +30,14 @@ MAKE = {
     "vfat": ("mkfs.vfat", "-n", "BOOT"),
     "ntfs": ("mkntfs", "-q", "-f", "-F", "-L", "window"),
     "swap": ("mkswap", "-q"),
-    "luks": ("cryptsetup", "luksFormat", "-q", "--type=luks1", "--pbkdf-force-iterations=1000", "--key-file=/dev/stdin"),
+    "luks": (
+        "cryptsetup",
+        "luksFormat",
+        "-q",
+        "--type=luks1",
+        "--pbkdf-force-iterations=1000",
+        "--key-file=/dev/stdin",
+    ),
 }
 LATE = {f"late/{number}": bytes([number]) * (number * 1000 + 1) for number in range(20)}
 ENTRIES = 2500
@@ -42,30 +49,36 @@ def run(*command: str | Path, given: bytes = b"") -> bytes:
     return done.stdout
 
 
-def every(root: bytes) -> list[bytes]:
+def every(root: Path) -> list[Path]:
     """All paths below a folder, the deepest first."""
-    found = [os.path.join(top, name) for top, folders, files in os.walk(root) for name in (*folders, *files)]
+    found = [Path(top, name) for top, folders, files in os.walk(root) for name in (*folders, *files)]
     return sorted(found, reverse=True)
 
 
 def tree(root: Path) -> Path:
     """Everything that a file system can hold and a restore must give back."""
     root.mkdir()
-    raw = os.fsencode(root)
 
-    def put(name: bytes, content: bytes = b"", mode: int = 0o644) -> None:
-        path = os.path.join(raw, name)
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        Path(os.fsdecode(path)).write_bytes(content)
-        os.chmod(path, mode)
+    def put(name: bytes, content: bytes = b"", mode: int = 0o644) -> Path:
+        path = root / os.fsdecode(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        path.chmod(mode)
+        return path
 
     put(b"etc/motd", b"cold console\n")
     put(b"empty")
     put(b"large", os.urandom(5 * MIB + 123))
     put(b"setuid", b"#!/bin/sh\n", 0o4755)
-    put(b"owned", b"x")
-    os.chown(raw + b"/owned", 1234, 65534)
-    for name in (b"new\nline", b"esc\x1b[31m", b"latin-\xe9\xff", b"a 'quoted' \"name\"", b"back\\slash", "grüß".encode()):
+    os.chown(put(b"owned", b"x"), 1234, 65534)
+    for name in (
+        b"new\nline",
+        b"esc\x1b[31m",
+        b"latin-\xe9\xff",
+        b"a 'quoted' \"name\"",
+        b"back\\slash",
+        "grüß".encode(),
+    ):
         put(b"names/" + name, name)
         put(b"folder-" + name + b"/inside", b"in " + name)
     with (root / "sparse").open("wb") as stream:
@@ -76,11 +89,16 @@ def tree(root: Path) -> Path:
     with (root / "all-hole").open("wb") as stream:
         stream.truncate(3 << 40)
     # A name that a map printed by name would be read from.
-    os.link(root / "sparse", raw + b"/sparse\n   9:        9..       9:")
+    os.link(root / "sparse", root / "sparse\n   9:        9..       9:")
     os.link(root / "large", root / "etc/same")
-    for name, target in ((b"absolute", b"/etc/motd"), (b"up", b"../../../etc/shadow"), (b"long", b"x" * 900), (b"bytes", b"\xff\xfe\n")):
-        os.symlink(target, raw + b"/etc/" + name)
-    os.symlink("loop", root / "loop")
+    for name, target in (
+        (b"absolute", b"/etc/motd"),
+        (b"up", b"../../../etc/shadow"),
+        (b"long", b"x" * 900),
+        (b"bytes", b"\xff\xfe\n"),
+    ):
+        (root / "etc" / os.fsdecode(name)).symlink_to(os.fsdecode(target))
+    (root / "loop").symlink_to("loop")
     os.mkfifo(root / "pipe")
     os.mknod(root / "null", stat.S_IFCHR | 0o666, os.makedev(1, 3))
     os.mknod(root / "disk", stat.S_IFBLK | 0o660, os.makedev(8, 17))
@@ -92,8 +110,10 @@ def tree(root: Path) -> Path:
     (root / "many").mkdir()
     for number in range(ENTRIES):
         (root / "many" / f"entry-{number:05}").touch()
-    for number, path in enumerate(every(raw)):
-        os.utime(path, ns=(1_111_111_111_000_000_001 + number, 1_234_567_890_123_456_789 - number), follow_symlinks=False)
+    for number, path in enumerate(every(root)):
+        os.utime(
+            path, ns=(1_111_111_111_000_000_001 + number, 1_234_567_890_123_456_789 - number), follow_symlinks=False
+        )
     os.utime(root, ns=(1, 2))
     return root
 
@@ -122,7 +142,19 @@ def pack(source: Path) -> bytes:
 
 
 def fill(packed: bytes, point: Path) -> None:
-    run("tar", "-C", point, "--xattrs", "--xattrs-include=*", "--acls", "-x", "-p", "--numeric-owner", "--same-owner", given=packed)
+    run(
+        "tar",
+        "-C",
+        point,
+        "--xattrs",
+        "--xattrs-include=*",
+        "--acls",
+        "-x",
+        "-p",
+        "--numeric-owner",
+        "--same-owner",
+        given=packed,
+    )
 
 
 def living(kind: str, size: int, packed: bytes, image: Path, folder: Path) -> None:
@@ -172,7 +204,15 @@ def build(folder: Path) -> tuple[Path, Path]:
         if name == "ntfs":
             run("ntfscp", "-q", part.with_suffix(".part"), source / "large", "large")
         if part.with_suffix(".part").exists():
-            run("dd", f"if={part.with_suffix('.part')}", f"of={disk}", "bs=1M", f"seek={at // MIB}", "conv=notrunc,sparse", "status=none")
+            run(
+                "dd",
+                f"if={part.with_suffix('.part')}",
+                f"of={disk}",
+                "bs=1M",
+                f"seek={at // MIB}",
+                "conv=notrunc,sparse",
+                "status=none",
+            )
             part.with_suffix(".part").unlink()
         at += size * MIB
     logical_volume(disk, packed, folder)

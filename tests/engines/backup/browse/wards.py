@@ -52,8 +52,8 @@ def seen(root: Path) -> dict[bytes, dict[str, Any]]:
     top = os.fsencode(root)
     for folder, folders, files in os.walk(top):
         for name in [*folders, *files]:
-            path = os.path.join(folder, name)
-            found[os.path.relpath(path, top)] = fact(path)
+            path = folder + b"/" + name
+            found[path[len(top) + 1 :]] = fact(path)
     return found
 
 
@@ -67,7 +67,7 @@ def fact(path: bytes) -> dict[str, Any]:
         "size": status.st_size if regular else 0,
         "mtime": status.st_mtime_ns,
         "links": status.st_nlink if regular else 0,
-        "link": os.readlink(path) if stat.S_ISLNK(status.st_mode) else b"",
+        "link": os.readlink(path) if stat.S_ISLNK(status.st_mode) else b"",  # noqa: PTH115  bytes
         "device": status.st_rdev,
         "attributes": {
             name: os.getxattr(path, name, follow_symlinks=False)
@@ -78,5 +78,5 @@ def fact(path: bytes) -> dict[str, Any]:
 
 
 def digest(path: bytes) -> str:
-    with open(path, "rb") as stream:
+    with open(path, "rb") as stream:  # noqa: PTH123  bytes
         return hashlib.file_digest(stream, "sha256").hexdigest()
