@@ -84,6 +84,12 @@ class GuestfsDisk:
         if trouble:
             raise trouble[0]
 
+    def __enter__(self) -> GuestfsDisk:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     @property
     def seconds(self) -> float:
         """How long the launch took."""
