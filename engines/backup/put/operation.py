@@ -69,7 +69,7 @@ class Operation:
         for found, group in ways.values():
             with self._mounted(found):
                 self._onto(found, group, at, wish)
-        refuse_taken(target.placing for target in self.targets)
+        refuse_taken([target.placing for target in self.targets])
         for target in self.targets:
             target.placing.refuse_full(target.room)
         self._refuse_small_host()

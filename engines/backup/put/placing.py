@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posixpath
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -233,7 +233,7 @@ class Placing:
             )
 
 
-def refuse_taken(placings: Iterable[Placing]) -> None:
+def refuse_taken(placings: Sequence[Placing]) -> None:
     """Raises Refused with the names of what is in the way."""
     blocked = [f"{each.volume.name}:{name}" for each in placings for name in each.blocked]
     if blocked:

@@ -6,6 +6,7 @@ import hashlib
 import os
 import stat
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -44,6 +45,9 @@ def mounted(image: Path, folder: Path, offset: int, size: int, *options: str) ->
             run("umount", folder)
     finally:
         run("losetup", "-d", device)
+        backing = Path(f"/sys/block/{Path(device).name}/loop/backing_file")
+        while backing.exists() and backing.read_text().strip() == str(image):
+            time.sleep(0.05)  # somebody else's scan of devices still has it open
 
 
 def seen(root: Path) -> dict[bytes, dict[str, Any]]:
