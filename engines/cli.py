@@ -30,6 +30,8 @@ def main(argv: list[str] | None = None) -> int:
         os.execv(sys.executable, [sys.executable, "-m", "tui"])  # noqa: S606  our own interpreter, fixed words
     try:
         parsed = _parser(words[0]).parse_args(words)
+        if words[0] in TASKS:
+            TASKS[words[0]].sweep()
         code: int = parsed.call(parsed)
         return code
     except Refused as refused:

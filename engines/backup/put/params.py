@@ -19,8 +19,8 @@ class PutParams(RepoParams, frozen=True, kw_only=True):
         tuple[str, ...],
         param(
             "Files",
-            "VM/DISK@TIME:/path of files and folders, all of one point",
-            metavar="POINT:/PATH",
+            "what to put back: VM/DISK@TIME:/path, more of them or just /path",
+            metavar="PATH",
             positional=True,
         ),
     ]

@@ -237,11 +237,13 @@ def refuse_taken(placings: Sequence[Placing]) -> None:
     """Raises Refused with the names of what is in the way."""
     blocked = [f"{each.volume.name}:{name}" for each in placings for name in each.blocked]
     if blocked:
-        raise Refused(f"in the way: {_some(blocked)}", "put them elsewhere (--at FOLDER), or --conflict rename or skip")
+        raise Refused(
+            f"in the way: {_some(sorted(blocked))}", "put them elsewhere (--at FOLDER), or --conflict rename or skip"
+        )
     taken = [f"{each.volume.name}:{name}" for each in placings for name in each.taken]
     if taken:
         raise Refused(
-            f"{len(taken)} of the files are in the guest already: {_some(taken)}",
+            f"{len(taken)} of the files are in the guest already: {_some(sorted(taken))}",
             "say what becomes of them: --conflict overwrite, rename or skip",
         )
 

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from typing import Any, ClassVar
 
 from engines.backup import names, words
-from engines.backup.browse import where
+from engines.backup.browse import reach
 from engines.backup.browse.model import BrowseError, shown
 from engines.backup.browse.opening import open_tree, states
 from engines.backup.byte_source import open_point
@@ -23,7 +23,7 @@ from engines.guest.committing import COMMIT, SAVE, commit, save, told
 from engines.guest.kept import Kept
 from engines.guest.surgery import Surgery
 from engines.job.contract import BytesChange, Cancel, Context, Events, Finished, Plan, StepEnded, StepStarted
-from engines.job.errors import BadParam, Failed, Refused
+from engines.job.errors import Failed, Refused
 from engines.job.lock import content_identity
 from engines.job.params import convert, plain
 from engines.job.runs import Run
@@ -84,7 +84,7 @@ def _instead(run: Run) -> str:
 
 
 def _begin(params: PutParams, repository: Repository, cancel: Cancel) -> tuple[Operation, names.PointName]:
-    point, paths = _named(params, repository)
+    point, paths = reach.chosen(repository, params.paths)
     stack = ExitStack()
     try:
         source = stack.enter_context(open_point(repository, point, f"put into {params.image.name}"))
@@ -100,15 +100,6 @@ def _begin(params: PutParams, repository: Repository, cancel: Cancel) -> tuple[O
     except BaseException:
         stack.close()
         raise
-
-
-def _named(params: PutParams, repository: Repository) -> tuple[names.PointName, list[bytes]]:
-    """The one point, and the paths in it. Raises BadParam, Refused."""
-    found = [where.parse(each, "paths") for each in params.paths]
-    points = sorted({repository.resolve(str(each.point)) for each in found})
-    if len(points) != 1:
-        raise BadParam("paths", list(params.paths), "files of one point", "put the files of each point by themselves")
-    return points[0], [each.path for each in found]
 
 
 def _time(point: names.PointName) -> int:
