@@ -7,7 +7,6 @@ import os
 import shutil
 import signal
 import stat
-import struct
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -39,18 +38,13 @@ from engines.job.perform import perform
 from engines.job.report import write_reports
 from tests.cli.crashcart import crashcart
 from tests.engines.backup import lab
-from tests.engines.backup.browse.wards import LABEL, MIB, mounted, run, seen, table
+from tests.engines.backup.browse.wards import MIB, customer, mounted, run, seen, table
 from tests.engines.guest.images import qemu, sha256
 
 pytestmark = pytest.mark.boot
 
 START, SIZE = 18 * MIB, 44 * MIB  # the second partition: the root
 SCRIPT = "label: dos\nstart=2048,size=32768,type=c\nstart=36864,size=90112,type=83\n"
-ACL = struct.pack("<I", 2) + b"".join(
-    struct.pack("<HHI", *row)
-    for row in ((1, 6, 2**32 - 1), (2, 4, 1000), (4, 4, 2**32 - 1), (16, 4, 2**32 - 1), (32, 0, 2**32 - 1))
-)
-TIME = 1_234_567_890_123_456_789
 
 
 @dataclass
@@ -77,43 +71,6 @@ class Ward:
         return {"repo": self.repo, "paths": [f"{self.point}:{path}" for path in paths], "into": str(image), **more}
 
 
-def fill(root: Path) -> None:
-    """What a customer keeps."""
-    www = root / "srv" / "www"
-    www.mkdir(parents=True)
-    os.chown(www, 33, 33)
-    www.chmod(0o2775)
-    (www / "index.html").write_bytes(b"<h1>open</h1>\n" * 5000)
-    os.setxattr(www / "index.html", "user.origin", b"a\0b\nc=\xff")
-    os.setxattr(www / "index.html", "system.posix_acl_access", ACL)
-    os.link(www / "index.html", www / "twin.html")
-    with (www / "sparse").open("wb") as stream:
-        stream.truncate(1 << 30)
-        stream.seek(300 * MIB)
-        stream.write(os.urandom(3000))
-    (www / "abs").symlink_to("/etc/../etc/shadow")
-    (www / "empty").touch()
-    Path(os.fsdecode(os.fsencode(www) + b"/\xff\xfe new\nline \x1b[31m")).write_bytes(b"odd")
-    (www / "tool").write_bytes(b"#!/bin/sh\n")
-    (www / "tool").chmod(0o4755)
-    os.setxattr(www / "tool", "security.capability", bytes.fromhex("0100000200200000000000000000000000000000"))
-    os.mknod(www / "null", 0o666 | 0o020000, os.makedev(1, 3))
-    (www / "deep" / "er").mkdir(parents=True)
-    (www / "deep" / "er" / "file").write_text("deep")
-    etc = root / "etc"
-    etc.mkdir()
-    (etc / "motd").write_text("welcome\n")
-    (etc / "hosts").write_text("127.0.0.1 localhost\n")
-    for path in (www / "index.html", etc / "motd"):
-        os.setxattr(path, "security.selinux", LABEL)
-    (root / "var").mkdir()
-    (root / "var" / "www").symlink_to("../srv/www")
-    (root / "out").symlink_to("/nowhere/else")
-    for folder, folders, files in os.walk(os.fsencode(root), topdown=False):
-        for name in [*files, *folders]:
-            os.utime(folder + b"/" + name, ns=(TIME, TIME + len(name)), follow_symlinks=False)
-
-
 def accident(root: Path) -> None:
     """What a customer does at night."""
     shutil.rmtree(root / "srv" / "www" / "deep")
@@ -131,7 +88,7 @@ def ward(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ward]:
     run("mkfs.vfat", "--offset", "2048", image, str(16 * 1024))
     run("mke2fs", "-q", "-t", "ext4", "-E", f"offset={START}", "-L", "root", image, str(SIZE // 1024))
     with mounted(image, folder / "seen", START, SIZE) as root:
-        fill(root)
+        customer(root)
     before = {"XDG_STATE_HOME": str(folder / "state")}
     kept = {name: os.environ.get(name) for name in before}
     os.environ |= before

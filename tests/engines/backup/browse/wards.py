@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+import struct
 import subprocess
 import time
 from collections.abc import Iterator
@@ -14,7 +15,13 @@ from typing import Any
 
 MIB = 1 << 20
 SECTOR = 512
+TIME = 1_234_567_890_123_456_789  # ns
 LABEL = b"system_u:object_r:etc_t:s0\0"
+
+ACL = struct.pack("<I", 2) + b"".join(
+    struct.pack("<HHI", *row)
+    for row in ((1, 6, 2**32 - 1), (2, 4, 1000), (4, 4, 2**32 - 1), (16, 4, 2**32 - 1), (32, 0, 2**32 - 1))
+)
 
 
 def run(*command: str | Path, text: str = "") -> str:
@@ -48,6 +55,43 @@ def mounted(image: Path, folder: Path, offset: int, size: int, *options: str) ->
         backing = Path(f"/sys/block/{Path(device).name}/loop/backing_file")
         while backing.exists() and backing.read_text().strip() == str(image):
             time.sleep(0.05)  # somebody else's scan of devices still has it open
+
+
+def customer(root: Path) -> None:
+    """What a customer keeps."""
+    www = root / "srv" / "www"
+    www.mkdir(parents=True)
+    os.chown(www, 33, 33)
+    www.chmod(0o2775)
+    (www / "index.html").write_bytes(b"<h1>open</h1>\n" * 5000)
+    os.setxattr(www / "index.html", "user.origin", b"a\0b\nc=\xff")
+    os.setxattr(www / "index.html", "system.posix_acl_access", ACL)
+    os.link(www / "index.html", www / "twin.html")
+    with (www / "sparse").open("wb") as stream:
+        stream.truncate(1 << 30)
+        stream.seek(300 * MIB)
+        stream.write(os.urandom(3000))
+    (www / "abs").symlink_to("/etc/../etc/shadow")
+    (www / "empty").touch()
+    Path(os.fsdecode(os.fsencode(www) + b"/\xff\xfe new\nline \x1b[31m")).write_bytes(b"odd")
+    (www / "tool").write_bytes(b"#!/bin/sh\n")
+    (www / "tool").chmod(0o4755)
+    os.setxattr(www / "tool", "security.capability", bytes.fromhex("0100000200200000000000000000000000000000"))
+    os.mknod(www / "null", 0o666 | 0o020000, os.makedev(1, 3))
+    (www / "deep" / "er").mkdir(parents=True)
+    (www / "deep" / "er" / "file").write_text("deep")
+    etc = root / "etc"
+    etc.mkdir()
+    (etc / "motd").write_text("welcome\n")
+    (etc / "hosts").write_text("127.0.0.1 localhost\n")
+    for path in (www / "index.html", etc / "motd"):
+        os.setxattr(path, "security.selinux", LABEL)
+    (root / "var").mkdir()
+    (root / "var" / "www").symlink_to("../srv/www")
+    (root / "out").symlink_to("/nowhere/else")
+    for folder, folders, files in os.walk(os.fsencode(root), topdown=False):
+        for name in [*files, *folders]:
+            os.utime(folder + b"/" + name, ns=(TIME, TIME + len(name)), follow_symlinks=False)
 
 
 def seen(root: Path) -> dict[bytes, dict[str, Any]]:
