@@ -200,6 +200,7 @@ class Appliance:
         if self.cancel:
             self.kill()
             raise Stopped()
+        self._running()  # another thread may have ended it
         if time.monotonic() > end:
             self.kill()
             raise GuestError(f"{name} did not end within {within:.0f} s: {self.last_words()}")

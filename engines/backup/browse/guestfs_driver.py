@@ -142,6 +142,10 @@ class GuestfsDisk:
                 yield
             except GuestError as error:
                 raise self._meant(error, path, before) from None
+            except ValueError:
+                if not self._ended.is_set():  # its pipes were closed under the call
+                    raise
+                raise BrowseError("the appliance was ended") from None
 
     def _meant(self, error: GuestError, path: bytes, before: int) -> CrashcartError:
         """The backup is the culprit where bytes could not be vouched for meanwhile."""
@@ -159,11 +163,14 @@ class GuestfsDisk:
 
     def close(self) -> None:
         """End the appliance and hang up; the overlay goes. A call of another thread fails."""
-        self._appliance.kill()
+        if self._ended.is_set():
+            return
         self._ended.set()
+        self._appliance.kill()
         self._server.close()
-        for volume in self._opened.values():
-            volume.forget()
+        with self._lock:
+            for volume in self._opened.values():
+                volume.forget()
         self._scratch.remove()
 
 

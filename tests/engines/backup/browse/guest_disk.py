@@ -9,8 +9,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from engines.guest.appliance import Appliance
-
 MIB = 1 << 20
 # name, MiB, GPT type
 PARTS = (
@@ -26,7 +24,7 @@ PARTS = (
 MAKE = {
     "xfs": ("mkfs.xfs", "-q", "-L", "bay 7"),
     "btrfs": ("mkfs.btrfs", "-q"),
-    "ext4": ("mkfs.ext4", "-q", "-L", "cold"),
+    "ext4": ("mkfs.ext4", "-q", "-F", "-L", "cold"),
     "vfat": ("mkfs.vfat", "-n", "BOOT"),
     "ntfs": ("mkntfs", "-q", "-f", "-F", "-L", "window"),
     "swap": ("mkswap", "-q"),
@@ -39,6 +37,16 @@ MAKE = {
         "--key-file=/dev/stdin",
     ),
 }
+LVM = """devices {{ use_devicesfile=0
+global_filter=["a|^{device}$|","r|.*|"]
+obtain_device_list_from_udev=0 }}
+activation {{ udev_sync=0
+udev_rules=0
+monitoring=0 }}
+global {{ locking_dir="{folder}/lock" }}
+backup {{ backup=0
+archive=0 }}
+"""
 LATE = {f"late/{number}": bytes([number]) * (number * 1000 + 1) for number in range(20)}
 ENTRIES = 2500
 
@@ -157,18 +165,22 @@ def fill(packed: bytes, point: Path) -> None:
     )
 
 
-def living(kind: str, size: int, packed: bytes, image: Path, folder: Path) -> None:
-    """A file system as it lies on the disk of a running guest: fsynced files are in its journal only."""
-    work = folder / f"{kind}.img"
-    with work.open("wb") as stream:
+def blank(path: Path, size: int) -> Path:
+    with path.open("wb") as stream:
         stream.truncate(size)
+    return path
+
+
+def living(kind: str, size: int, packed: bytes, folder: Path) -> Path:
+    """A file system as it lies on the disk of a running guest: fsynced files are in its journal only."""
+    work = blank(folder / f"{kind}.img", size)
+    copy = folder / f"{kind}.part"
     run(*MAKE[kind], work)
     with loop(work) as device, mounted(device, folder / kind, "-o", "noatime") as point:
         fill(packed, point)
         if kind == "btrfs":
             run("btrfs", "subvolume", "create", point / "sub")
             (point / "sub" / "inside").write_bytes(b"in a subvolume")
-        descriptor = os.open(point, os.O_RDONLY)
         run("sync", "-f", point)
         (point / "late").mkdir()
         for name, content in LATE.items():
@@ -176,62 +188,61 @@ def living(kind: str, size: int, packed: bytes, image: Path, folder: Path) -> No
             os.write(late, content)
             os.fsync(late)
             os.close(late)
-        os.close(descriptor)
-        run("cp", "--sparse=always", work, image)
+        run("cp", "--sparse=always", work, copy)
     work.unlink()
+    return copy
+
+
+def logical_volume(size: int, packed: bytes, folder: Path) -> Path:
+    """ext4 on vg0/root, by LVM's own tools, which need no device mapper to write their metadata."""
+    part = blank(folder / "lvm.part", size)
+    settings = folder / "lvm.conf"
+    with loop(part) as device:
+        settings.write_text(LVM.format(device=device, folder=folder))
+        for command in (
+            ("pvcreate", device),
+            ("vgcreate", "vg0", device),
+            ("lvcreate", "-an", "-Zn", "-Wn", "-nroot", "-l14", "vg0"),
+        ):
+            run("env", f"LVM_SYSTEM_DIR={folder}", "lvm", command[0], "--driverloaded", "n", "-y", *command[1:])
+    volume = blank(folder / "root.img", 14 * 4 * MIB)  # extents, from the first one at 1 MiB
+    run(*MAKE["ext4"], volume)
+    with loop(volume) as device, mounted(device, folder / "root") as point:
+        fill(packed, point)
+    into(part, MIB, volume)
+    return part
+
+
+def into(disk: Path, at: int, part: Path) -> None:
+    run("dd", f"if={part}", f"of={disk}", "bs=1M", f"seek={at // MIB}", "conv=notrunc,sparse", "status=none")
+    part.unlink()
+
+
+def plain(kind: str, size: int, source: Path, folder: Path) -> Path:
+    """What one command makes and another fills."""
+    part = blank(folder / f"{kind}.part", size)
+    run(*MAKE[kind], part, given=b"a key" if kind == "luks" else b"")
+    if kind == "vfat":
+        run("mcopy", "-i", part, source / "etc/motd", "::Motd of the day.txt")
+    if kind == "ntfs":
+        run("ntfscp", "-q", part, source / "large", "large")
+    return part
 
 
 def build(folder: Path) -> tuple[Path, Path]:
     """(the disk, the tree that every Linux file system on it holds)."""
     source = tree(folder / "tree")
     packed = pack(source)
-    disk = folder / "disk.img"
-    with disk.open("wb") as stream:
-        stream.truncate((2 + sum(size for _, size, _ in PARTS)) * MIB)
+    disk = blank(folder / "disk.img", (2 + sum(size for _, size, _ in PARTS)) * MIB)
     lines = "".join(f"size={size}MiB, type={kind}\n" for _, size, kind in PARTS)
     run("sfdisk", "-q", disk, given=f"label: gpt\n{lines}".encode())
     at = MIB
     for name, size, _ in PARTS:
-        part = folder / name
-        if name in ("xfs", "btrfs", "ext4"):
-            living(name, size * MIB, packed, part.with_suffix(".part"), folder)
-        elif name in MAKE:
-            with part.with_suffix(".part").open("wb") as stream:
-                stream.truncate(size * MIB)
-            run(*MAKE[name], part.with_suffix(".part"), given=b"a key" if name == "luks" else b"")
-        if name == "vfat":
-            run("mcopy", "-i", part.with_suffix(".part"), source / "etc/motd", "::Motd of the day.txt")
-        if name == "ntfs":
-            run("ntfscp", "-q", part.with_suffix(".part"), source / "large", "large")
-        if part.with_suffix(".part").exists():
-            run(
-                "dd",
-                f"if={part.with_suffix('.part')}",
-                f"of={disk}",
-                "bs=1M",
-                f"seek={at // MIB}",
-                "conv=notrunc,sparse",
-                "status=none",
-            )
-            part.with_suffix(".part").unlink()
+        if name == "lvm":
+            into(disk, at, logical_volume(size * MIB, packed, folder))
+        elif name in ("xfs", "btrfs", "ext4"):
+            into(disk, at, living(name, size * MIB, packed, folder))
+        else:
+            into(disk, at, plain(name, size * MIB, source, folder))
         at += size * MIB
-    logical_volume(disk, packed, folder)
     return disk, source
-
-
-def logical_volume(disk: Path, packed: bytes, folder: Path) -> None:
-    """On the third partition, by the appliance's own LVM: this kernel's device mapper is left alone."""
-    layer = folder / "layer.qcow2"
-    run("qemu-img", "create", "-q", "-f", "qcow2", "-b", disk, "-F", "raw", layer)
-    (folder / "packed.tar").write_bytes(packed)
-    with Appliance(layer, folder) as appliance:
-        appliance.call("pvcreate", "/dev/sda3")
-        appliance.call("vgcreate", "vg0", ["/dev/sda3"])
-        appliance.call("lvcreate", "root", "vg0", 56)
-        appliance.call("mkfs", "ext4", "/dev/vg0/root")
-        appliance.call("mount", "/dev/vg0/root", "/")
-        appliance.call("tar_in", str(folder / "packed.tar"), "/", xattrs=True, acls=True)
-        appliance.call("umount_all")
-        appliance.close()
-    run("qemu-img", "commit", "-q", layer)
-    layer.unlink()
