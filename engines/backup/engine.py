@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from engines.backup import listing
-from engines.backup.browse import mounts
+from engines.backup.browse import diff, mounts, versions
 from engines.backup.browse.looks import LOOKS as BROWSE
 from engines.backup.gc import Gc
 from engines.backup.get import Get
@@ -35,7 +35,18 @@ def _listed(params: ListParams) -> listing.Listed:
 ENGINES: tuple[Engine[Any], ...] = (
     Run(), Init(), Restore(), Get(), Put(), MountPoint(), Verify(), Prune(), Gc(), Sweep(),
 )  # fmt: skip
-LOOKS = (Look("list", "the restore points of a repository", ListParams, _listed, listing.table), *BROWSE)
+LOOKS = (
+    Look("list", "the restore points of a repository", ListParams, _listed, listing.table),
+    *BROWSE,
+    Look("diff", "which files differ between two points", diff.DiffParams, diff.answer, stream=diff.lines),
+    Look(
+        "versions",
+        "one path through all points of a disk",
+        versions.VersionsParams,
+        versions.answer,
+        stream=versions.lines,
+    ),
+)
 
 
 def sweep() -> None:
