@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from engines.backup import listing
+from engines.backup.boot import Boot
 from engines.backup.browse import mounts
 from engines.backup.browse.looks import LOOKS as BROWSE
 from engines.backup.gc import Gc
@@ -16,6 +17,7 @@ from engines.backup.prune import Prune
 from engines.backup.repository import RepoParams, Repository
 from engines.backup.restore import Restore
 from engines.backup.run import Run
+from engines.backup.serve import Serve
 from engines.backup.verify import Verify
 from engines.job.contract import Engine, Look
 from engines.job.params import param
@@ -31,7 +33,19 @@ def _listed(params: ListParams) -> listing.Listed:
     return listing.listed(Repository.of(params), params.only)
 
 
-ENGINES: tuple[Engine[Any], ...] = (Run(), Init(), Restore(), Get(), MountPoint(), Verify(), Prune(), Gc(), Sweep())
+ENGINES: tuple[Engine[Any], ...] = (
+    Run(),
+    Init(),
+    Restore(),
+    Get(),
+    MountPoint(),
+    Serve(),
+    Boot(),
+    Verify(),
+    Prune(),
+    Gc(),
+    Sweep(),
+)
 LOOKS = (Look("list", "the restore points of a repository", ListParams, _listed, listing.table), *BROWSE)
 
 
