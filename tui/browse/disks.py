@@ -55,7 +55,8 @@ class Points(Calm[None]):
     """The restore points of one disk."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("w", "whole", "Restore the whole disk"),
+        Binding("w", "task('backup-restore')", "Restore the whole disk"),
+        Binding("b", "task('backup-boot')", "Boot it"),
         Binding("escape,ctrl+o", "dismiss(None)", "Back"),
     ]
 
@@ -85,8 +86,8 @@ class Points(Calm[None]):
         else:
             self.app.push_screen(Files(Session(event.id, self.access, opening(self.access, event.id))))
 
-    def action_whole(self) -> None:
-        """Open the wizard that restores the whole disk."""
+    def action_task(self, task: str) -> None:
+        """Open a task's wizard with the point filled in."""
         if row := self.query_one(Menu).row:
             params = {**self.access.params(), "point": row.id}
-            self.post_message(Begin("backup-restore", params, self.access.secrets()))
+            self.post_message(Begin(task, params, self.access.secrets()))
