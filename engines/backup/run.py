@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Generator, Iterator
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import msgspec
 
-from engines.backup import catalogue, names, quarantine, sessions, speed, throttle, words
+from engines.backup import catalogue, names, quarantine, sessions, throttle, words
 from engines.backup.index import Index
 from engines.backup.point import Figures, Head, Point, block_count, root
 from engines.backup.positions import Positions
@@ -38,6 +38,9 @@ from engines.job.contract import (
 from engines.job.errors import Refused, Stopped
 from engines.job.lock import content_identity
 from engines.job.params import param, plain
+
+if TYPE_CHECKING:
+    from engines.backup.speed import Speed
 
 Working = Generator[AnyEvent, str | None, Finished]
 TICK = 0.1  # s between looks at the readers
@@ -210,7 +213,9 @@ class _Backup:
         yield StepEnded(step="commit")
         return _finished(point, self._writer, reading, self._repository.store.where, said)
 
-    def _speed(self) -> speed.Speed:
+    def _speed(self) -> Speed:
+        from engines.backup import speed  # asks libvirt, QEMU and the disk; a run without a share never does
+
         return speed.allowed(Path(self._params["source"]), self._source.size)
 
     def _read(self, reading: Reading) -> Iterator[Progress]:

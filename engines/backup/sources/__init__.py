@@ -54,6 +54,10 @@ class Source(Protocol):
         """Reading goes on at `offset`; called by one thread at a time."""
         ...
 
+    def at_hand(self, offset: int) -> bool:
+        """Whether what lies there was in memory before we came, so that small reads of it wait for nothing."""
+        ...
+
     def behind(self, offset: int) -> None:
         """Nothing below `offset` is read any more; called by one thread at a time."""
         ...
@@ -84,11 +88,14 @@ class Opener(Protocol):
         ...
 
 
-def openers(wish: Wish) -> tuple[Opener, ...]:
-    """The kinds, the most particular first."""
-    from engines.backup.lvm.source import Lvm
+def openers(wish: Wish, *, volumes: bool = True) -> tuple[Opener, ...]:
+    """The kinds, the most particular first; those of volumes where it may be one."""
     from engines.backup.sources.nbd import Qcow2
     from engines.backup.sources.plain import Plain
+
+    if not volumes:
+        return (Qcow2(), Plain())
+    from engines.backup.lvm.source import Lvm
 
     return (Lvm(wish), Qcow2(), Plain())
 
@@ -107,7 +114,7 @@ def _opener(where: str, form: Format, wish: Wish | None) -> Opener:
     path = Path(where)
     if not path.exists():
         raise Refused(f"{where} does not exist", "name an image file or a block device; an LVM volume must be active")
-    for opener in openers(wish or Wish()):
+    for opener in openers(wish or Wish(), volumes=path.is_block_device()):
         if opener.knows(path, form):
             return opener
     raise Refused(f"{where} is neither a file nor a block device", "name an image file or a block device")
