@@ -16,11 +16,13 @@ class Task:
     """A task package: `module` holds ENGINES (runs) and LOOKS (questions).
 
     alone: by verb, where one engine can be had without the others, as MODULE:CLASS; for runs that start often.
+    sweeper: the module with `sweep` where it is another.
     """
 
     module: str
     title: str
     alone: Mapping[str, str] = field(default_factory=dict)
+    sweeper: str = ""
 
     def engines(self) -> tuple[Engine[Any], ...]:
         """Its runs; the first is the one that a job file's plain task name means."""
@@ -41,6 +43,10 @@ class Task:
         engines = tuple(engine for engine in self.engines() if engine.verb == verb)
         return (looks, engines) if looks or engines else (self.looks(), self.engines())
 
+    def sweep(self) -> None:
+        """Clear away what its killed runs left on this machine, where the package has a `sweep`."""
+        getattr(importlib.import_module(self.sweeper or self.module), "sweep", lambda: None)()
+
 
 TASKS = {
     "biosiso": Task("engines.biosiso.engine", "a bootable DOS disc for a SuperMicro BIOS update"),
@@ -48,6 +54,7 @@ TASKS = {
         "engines.backup.engine",
         "block-level backups of disks, and their restore",
         alone={"run": "engines.backup.run:Run", "restore": "engines.backup.restore:Restore"},
+        sweeper="engines.backup.browse.mounts",
     ),
     "virtio": Task("engines.virtio.engine", "an old guest moved from an IDE or Xen disk to virtio"),
     "vdx": Task("engines.vdx.engine", "a VDX port that is down with ISL DOWN: why, and the fix that keeps the config"),
@@ -63,3 +70,10 @@ def engine(name: str) -> Engine[Any]:
             return known
     names = [known.name for every in TASKS.values() for known in every.engines()]
     raise Refused(f"task {name!r} is unknown", "allowed are " + ", ".join(names))
+
+
+def sweep(name: str) -> None:
+    """Clear away what killed runs of that task's package left on this machine."""
+    task = TASKS.get(name.split("-")[0])
+    if task:
+        task.sweep()

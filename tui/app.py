@@ -30,11 +30,12 @@ from tui.pages.result import report_line
 from tui.pages.run import RunPage
 from tui.screens.history import History
 from tui.screens.home import Home
+from tui.screens.section import Within, listed
 from tui.screens.text import Text
 from tui.stage import Stages
 from tui.widgets.asking import Choosing, TypedWord
 from tui.widgets.menu import Row
-from tui.wizard import Wizard
+from tui.wizard import Section, Wizard
 
 HELP = """\
 The same keys work on every page, and a mouse is never needed.
@@ -100,10 +101,7 @@ class Suite(Typist[str]):
         return filters if self.terminal.unicode else [*filters, AsciiFilter()]
 
     def on_mount(self) -> None:
-        tasks = [
-            Row(f"{wizard.task:<15} {wizard.title}", f"task:{wizard.task}", wizard.why)
-            for wizard in self.wizards.values()
-        ]
+        tasks = listed(self.wizards.values())
         words = f"{self.host} | {self.terminal.words()}"
         if self.terminal.size_guessed:
             words += f" | size unknown, {self.size.width}x{self.size.height} assumed (stty rows R cols C)"
@@ -119,6 +117,11 @@ class Suite(Typist[str]):
         match kind:
             case "task":
                 self.open_task(name)
+            case "section":
+                self.push_screen(Within(self.section(name), tuple(self.wizards.values())))
+            case "door":
+                section, _, door = name.partition("/")
+                self.push_screen(next(one for one in self.section(section).doors if one.name == door).open())
             case "run":
                 self.show_run(runs.find(name))
             case "history":
@@ -127,6 +130,10 @@ class Suite(Typist[str]):
                 self.action_doctor()
             case "rehearse":
                 self.rehearse()
+
+    def section(self, name: str) -> Section:
+        """The section of that name."""
+        return next(one.under for one in self.wizards.values() if one.under and one.under.name == name)
 
     @work
     async def rehearse(self) -> None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
+
+from textual.screen import Screen
 
 from engines import tasks
 from engines.job.contract import Engine
@@ -21,16 +25,47 @@ class Form:
         self.why = why
 
 
+@dataclass(frozen=True)
+class Door:
+    """A row of a section that opens a screen of its own instead of a wizard."""
+
+    name: str
+    title: str
+    why: str
+    open: Callable[[], Screen[None]]
+
+
+@dataclass(frozen=True)
+class Section:
+    """Tasks that share one row on the home screen; its doors stand before its wizards."""
+
+    name: str
+    title: str
+    why: str
+    doors: tuple[Door, ...] = ()
+
+
 class Wizard:
     """The forms of a task, in the order they are filled in; review, run and result follow by themselves.
 
     task: the job file's `task`. title: its line on the home screen, where the task package's own will not do.
     live: the run page, for a task whose readings deserve more than a log; a subclass of RunPage overrides
     `measured`, which gets every Measured event of the run.
+    under: the section that lists it, under `name`; a section's wizard without a name is on no list, a screen opens it.
     """
 
-    def __init__(self, task: str, *forms: Form, title: str = "", live: type[RunPage] = RunPage) -> None:
+    def __init__(
+        self,
+        task: str,
+        *forms: Form,
+        title: str = "",
+        live: type[RunPage] = RunPage,
+        under: Section | None = None,
+        name: str = "",
+    ) -> None:
         self.task = task
+        self.under = under
+        self.name = name
         self.title = title or tasks.TASKS[task].title
         self.forms = forms
         self.live = live

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from wizards.backup import RESTORE, RUN
 from wizards.biosiso import BUILD, INSERT
 from wizards.failover import LAB, WATCH
+from wizards.prune import PRUNE
+from wizards.repository import INIT, VERIFY
 from wizards.vdx import FIX
 from wizards.virtio import CONVERT, RESTOCK
 
-WIZARDS = (BUILD, INSERT, CONVERT, RESTOCK, FIX, LAB, WATCH)
+WIZARDS = (BUILD, INSERT, CONVERT, RESTOCK, FIX, LAB, WATCH, RUN, RESTORE, VERIFY, PRUNE, INIT)

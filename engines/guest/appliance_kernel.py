@@ -26,10 +26,13 @@ def made() -> Path:
 
 
 def fixed(appliance: Path | None = None) -> Path | None:
-    """A folder for libguestfs's path; None where there is no current appliance yet, or none that can be unpacked."""
+    """A folder for libguestfs's path; None where there is no current appliance yet, or none that can be unpacked.
+
+    Who names a folder by LIBGUESTFS_PATH gets the appliance in it.
+    """
     source = appliance or made()
     try:
-        if not _current(source):
+        if os.environ.get("LIBGUESTFS_PATH") or not _current(source):
             return None
         packed = (source / "kernel").read_bytes()
         folder = strays.cache() / f"appliance-{hashlib.sha256(packed).hexdigest()[:16]}"

@@ -22,7 +22,10 @@ PATH = "PATH=/sbin:/usr/sbin:/bin:/usr/bin LC_ALL=C; export PATH LC_ALL; "
 
 @dataclass
 class System:
-    """A mounted guest. `mounts` is (mount point, appliance device), root first; `types` file systems by device."""
+    """A mounted guest.
+
+    mounts: (mount point, appliance device), root first. types: file systems by device. volumes: LVM's among them.
+    """
 
     appliance: Appliance
     root: str
@@ -31,6 +34,7 @@ class System:
     etc: dict[str, bytes] = field(default_factory=dict)
     links: dict[str, str] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    volumes: tuple[str, ...] = ()
 
     def call(self, name: str, *args: Any, **named: Any) -> Any:
         """One libguestfs call."""
@@ -90,12 +94,16 @@ class System:
 
 def find(appliance: Appliance, scratch: Path) -> System:
     """The one Linux system on the disk, mounted read-only. Raises Refused where there is none, or several."""
-    devices = [*appliance.call("list_partitions"), *appliance.call("lvs")]
-    types = {device: _type(appliance, device) for device in devices}
-    roots = [device for device, kind in types.items() if kind in PLAIN and _is_root(appliance, device, kind)]
-    if len(roots) == 1:
-        return _mounted(appliance, scratch, roots[0], types)
-    return _inspected(appliance, scratch, types, len(roots))
+    volumes = tuple(appliance.call("lvs"))
+    types = {device: _type(appliance, device) for device in (*appliance.call("list_partitions"), *volumes)}
+    unread: dict[str, GuestError] = {}
+    plain = [device for device, kind in types.items() if kind in PLAIN]
+    roots = [device for device in plain if _is_root(appliance, device, unread)]
+    if unread and not roots:
+        raise _unreadable(appliance, types, unread)
+    root = roots[0] if len(roots) == 1 else _inspected(appliance, types, len(roots))
+    types.setdefault(root, _type(appliance, root))
+    return _mounted(appliance, scratch, root, types, volumes)
 
 
 def _type(appliance: Appliance, device: str) -> str:
@@ -105,16 +113,11 @@ def _type(appliance: Appliance, device: str) -> str:
         return ""
 
 
-def _is_root(appliance: Appliance, device: str, kind: str) -> bool:
+def _is_root(appliance: Appliance, device: str, unread: dict[str, GuestError]) -> bool:
     try:
         appliance.call("mount_ro", device, "/")
     except GuestError as error:
-        package = PACKAGES.get(kind)
-        if package and not appliance.call("feature_available", [kind]):
-            raise Refused(
-                f"the guest's {device} is {kind}, which the appliance here cannot read", f"apt-get install {package}"
-            ) from None
-        appliance.messages.append(f"{device} ({kind}) does not mount: {error}")
+        unread[device] = error
         return False
     found = bool(appliance.call("is_file", "/etc/fstab", followsymlinks=True)) and bool(
         appliance.call("is_dir", "/sbin", followsymlinks=True)
@@ -123,14 +126,30 @@ def _is_root(appliance: Appliance, device: str, kind: str) -> bool:
     return found
 
 
-def _inspected(appliance: Appliance, scratch: Path, types: dict[str, str], found: int) -> System:
-    """libguestfs's own, slow inspection: arrays, subvolumes, several systems."""
+def _unreadable(appliance: Appliance, types: dict[str, str], unread: dict[str, GuestError]) -> Refused:
+    """Why the root is not found: what would hold it does not mount."""
+    for device in unread:
+        package = PACKAGES.get(types[device])
+        if package and not appliance.call("feature_available", [types[device]]):
+            why = f"the guest's {device} is {types[device]}, which the appliance here cannot read"
+            return Refused(why, f"apt-get install {package}")
+    named = "; ".join(f"{device} ({types[device]}): {error}" for device, error in unread.items())
+    return Refused(f"no root is found, and this does not mount: {named}", "check it from a rescue disc, then try again")
+
+
+def _inspected(appliance: Appliance, types: dict[str, str], found: int) -> str:
+    """The root by libguestfs's own, slow inspection: arrays, subvolumes, several systems."""
     roots = list(appliance.call("inspect_os"))
     if len(roots) == 1 and appliance.call("inspect_get_type", roots[0]) == "linux":
-        return _mounted(appliance, scratch, roots[0], types)
+        return str(roots[0])
     if locked := [device for device, kind in types.items() if kind in ("crypto_LUKS", "crypt")]:
         raise Refused(
             f"the root is encrypted ({', '.join(locked)}) and there is no key", "convert it from inside the guest"
+        )
+    if old := [device for device, kind in types.items() if kind == "LVM1_member"]:
+        raise Refused(
+            f"the volume group on {', '.join(old)} has LVM's first format, which nothing reads today",
+            "bring it to the second in the guest, from a rescue disc of its time: vgconvert -M2",
         )
     if len(roots) > 1 or found > 1:
         raise Refused(f"the disk holds {max(len(roots), found)} systems", "convert a disk with one system on it")
@@ -138,9 +157,9 @@ def _inspected(appliance: Appliance, scratch: Path, types: dict[str, str], found
     raise Refused(f"no Linux system is found on the disk ({seen})", "name the disk that the guest boots from")
 
 
-def _mounted(appliance: Appliance, scratch: Path, root: str, types: dict[str, str]) -> System:
+def _mounted(appliance: Appliance, scratch: Path, root: str, types: dict[str, str], volumes: tuple[str, ...]) -> System:
     appliance.call("mount_ro", root, "/")
-    system = System(appliance, root, [("/", root)], types)
+    system = System(appliance, root, [("/", root)], types, volumes=volumes)
     _load_etc(system, scratch)
     for spec, where in _wanted(system.etc.get(system.real("/etc/fstab"), b"").decode("latin-1")):
         device = resolve(system, spec)
@@ -167,6 +186,7 @@ def _wanted(fstab: str) -> list[tuple[str, str]]:
 
 def resolve(system: System, spec: str) -> str | None:
     """The appliance's device for an fstab spec; this disk is the appliance's first."""
+    spec = re.sub(r"^/dev/disk/by-(label|uuid)/", lambda found: found.group(1).upper() + "=", spec)
     name, _, value = spec.partition("=")
     value = value.strip('"')
     if name in ("LABEL", "UUID"):

@@ -9,6 +9,19 @@ KERNEL_FIRST = (
     "Update the guest's kernel first where its mirrors still answer (yum update kernel); where they are dead, as for "
     "CentOS 5 to 8, point its repositories at vault.centos.org, or go on with the kernel it has."
 )
+KERNEL_FIRST_DEBIAN = (
+    "Update the guest's kernel first where its mirrors still answer (apt-get install linux-image-amd64); where they "
+    "are dead, point its sources at archive.debian.org, or go on with the kernel it has."
+)
+NEVER_BETWEEN = (
+    "Not needed, and dangerous: rpm --erase --nodeps kernel, then yum install kernel. Between the two the guest has no "
+    "kernel and cannot boot. After acceptance, crashcart virtio restock takes that last step safely."
+)
+
+
+def before(kind: str) -> list[str]:
+    """For the plan, by the kind of the guest's initrd tool."""
+    return [KERNEL_FIRST_DEBIAN] if kind == "debian" else [KERNEL_FIRST, NEVER_BETWEEN]
 
 
 def domain(params: TrialParams, target: Target) -> str:
@@ -31,13 +44,12 @@ def by_hand(params: TrialParams) -> str:
     )
 
 
-def after_convert(params: TrialParams, target: Target) -> tuple[str, ...]:
-    """In order."""
+def after_convert(params: TrialParams, target: Target, kind: str) -> tuple[str, ...]:
+    """In order. kind: of the guest's initrd tool."""
     return (
         domain(params, target),
         "Start the guest and see that it runs.",
         by_hand(params),
         f"After acceptance: crashcart virtio restock {params.image} makes the stock entry the one that boots.",
-        "Not needed, and dangerous: rpm --erase --nodeps kernel, then yum install kernel. Between the two the guest "
-        "has no kernel and cannot boot.",
+        *(() if kind == "debian" else (NEVER_BETWEEN,)),
     )

@@ -10,7 +10,7 @@ from engines.job.contract import Cancel, Change, Choice, CommandChange, Context,
 from engines.job.errors import Refused
 from engines.job.lock import content_identity
 from engines.job.params import convert, plain
-from engines.virtio import advice, edits, initrd, operation, takeback
+from engines.virtio import advice, edits, initrd, operation, takeback, volumes
 from engines.virtio.edits import FileEdit, custom_name
 from engines.virtio.lines import modprobe
 from engines.virtio.lines.disks import Disks
@@ -40,20 +40,20 @@ class Convert:
     def plan(self, params: ConvertParams, cancel: Cancel) -> Plan:
         """Look at the guest in an appliance, which stays open for `execute`."""
         operation.refuse_boot_test(params)
-        operation.close_all()
+        operation.kept.close_all()
         surgery, patient = operation.begin(params, cancel)
         with operation.closing_on_error(surgery):
             plan, decided = _plan(params, surgery, patient)
-        operation.keep(plan.digest, decided)
+        operation.kept.keep(plan.digest, decided)
         return plan
 
     def execute(self, plan: Plan, context: Context) -> Events:
         """In the plan's own appliance where it is still open, else after planning again to the same plan."""
         params = convert(ConvertParams, plan.params)
-        decided = operation.take(plan.digest)
+        decided = operation.kept.take(plan.digest)
         if decided is None:
-            decided = takeback.planned_again(self.plan(params, context.cancel), plan)
-        then = advice.after_convert(params, decided.surgery.target)
+            decided = operation.kept.again(self.plan(params, context.cancel), plan)
+        then = advice.after_convert(params, decided.surgery.target, decided.patient.tool.kind)
         proof = f"boots from virtio as {params.to_disk}" if params.boot_test else "is converted; no boot proves it"
         done = f"{params.path.name} {proof}"
         return carry_out(decided, context, params.to_disk, then, params.boot_test, done)
@@ -70,6 +70,7 @@ class Convert:
 def _plan(params: ConvertParams, surgery: Surgery, patient: Patient) -> tuple[Plan, Operation]:
     disks = Disks(params.from_disk, params.to_disk)
     kernels = choose(patient, params.kernel)
+    volumes.refuse_blind(patient.system)
     found = edits.all_edits(patient, kernels, disks)
     _refuse_other_disk(patient, found, disks)
     kept = [each for each in found if each.path not in params.keep]
@@ -175,7 +176,7 @@ def _facts(
 
 
 def _warnings(params: ConvertParams, decided: Operation, found: list[FileEdit]) -> list[str]:
-    warnings = [advice.KERNEL_FIRST]
+    warnings = advice.before(decided.patient.tool.kind)
     left = [each.path for each in found if each.path in params.keep]
     if left:
         warnings.append(f"left alone on request: {', '.join(left)}; the guest may not boot from virtio without them")

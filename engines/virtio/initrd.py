@@ -64,11 +64,13 @@ def custom(stock: str) -> str:
 
 
 def must_hold(system: System, kernel: Kernel) -> list[str]:
-    """Modules without which the root is not reached: virtio's, the root file system's, LVM's, and all they need."""
+    """Modules without which the root is not reached: of virtio, its file system, LVM or array, and all they need."""
     kind = filesystem_module(kernel, system.types.get(system.root, ""))
     names = [*DISK_MODULES, kind]
-    if not system.root.startswith("/dev/sda"):
+    if system.root in system.volumes:
         names.append("dm_mod")
+    if system.root.startswith("/dev/md"):
+        names.append(str(system.call("md_detail", system.root).get("level", "")))
     return kernel.wanted(tuple(names))
 
 

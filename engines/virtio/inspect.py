@@ -9,7 +9,7 @@ from engines.guest import system
 from engines.guest.surgery import Surgery
 from engines.job.contract import Cancel
 from engines.job.errors import Refused
-from engines.virtio import patient
+from engines.virtio import patient, volumes
 from engines.virtio.params import InspectParams
 from engines.virtio.patient import Patient, choose
 
@@ -29,6 +29,7 @@ def answer(params: InspectParams) -> dict[str, Any]:
 def _described(surgery: Surgery, found: Patient) -> dict[str, Any]:
     try:
         kernels = choose(found, "")
+        volumes.refuse_blind(found.system)
         fit: dict[str, Any] = {
             "convertible": True,
             "why": "",

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engines.job.errors import Refused
-from engines.rehearsal.guest import config, lvm, parts, tree
+from engines.rehearsal.guest import config, lvm, parts, tree, xfs
 from engines.rehearsal.guest.shape import MIB, Shape
 
 SECTOR = 512
@@ -58,7 +58,7 @@ def _run(command: list[str], given: bytes | None = None) -> str:
     done = subprocess.run(command, input=given, capture_output=True, check=False)
     if done.returncode:
         said = done.stderr.decode("utf-8", "replace").strip()[-200:]
-        raise Refused(f"{command[0]}: {said}", "apt-get install e2fsprogs qemu-utils util-linux kmod cpio")
+        raise Refused(f"{command[0]}: {said}", "apt-get install e2fsprogs qemu-utils util-linux kmod cpio xfsprogs")
     return done.stdout.decode("utf-8", "replace")
 
 
@@ -95,8 +95,30 @@ def _image(shape: Shape, grown: Path, path: Path) -> None:
         _volumes(shape, path, found[1], grown)
     else:
         _swap(path, found[1].offset, found[1].size, f"SWAP-{shape.disk}2")
-        _filesystem(shape, path, found[2].offset, found[2].size, grown, "/", config.ROOT_UUID)
+        _root(shape, path, found[2], grown)
     _loader(shape, path, boot)
+
+
+def _root(shape: Shape, path: Path, where: Partition, grown: Path) -> None:
+    if not shape.xfs:
+        _filesystem(shape, path, where.offset, where.size, grown, "/", config.ROOT_UUID)
+        return
+    made, described = grown.with_name("root.xfs"), grown.with_name("prototype")
+    described.write_text(xfs.prototype(grown))
+    made.touch()
+    _run(
+        [
+            *("mkfs.xfs", "-q", "-m", f"uuid={config.ROOT_UUID}", "-p", str(described)),
+            *("-d", f"file,name={made},size={where.size}"),
+        ]
+    )
+    with made.open("rb") as old, path.open("r+b") as new:
+        at = 0
+        while block := old.read(MIB):
+            if block.strip(b"\0"):
+                new.seek(where.offset + at)
+                new.write(block)
+            at += len(block)
 
 
 def _volumes(shape: Shape, path: Path, where: Partition, grown: Path) -> None:

@@ -72,7 +72,7 @@ def fstab(shape: Shape) -> str:
     """Columns as anaconda writes them, a commented line and a CD."""
     kind = shape.filesystem
     lines = [
-        (root_spec(shape), "/", kind, "defaults        1 1"),
+        (root_spec(shape), "/", shape.root_filesystem, "defaults        1 1"),
         (boot_spec(shape), "/boot", kind, "defaults        1 2"),
         ("tmpfs", "/dev/shm", "tmpfs", "defaults        0 0"),  # noqa: S108 the guest's own
         ("proc", "/proc", "proc", "defaults        0 0"),
@@ -94,9 +94,10 @@ def lvm_conf(shape: Shape) -> str:
     """Without udev; with a filter that knows the old disk only, where the shape asks for it."""
     quoted = f'    filter = [ "a|^/dev/{shape.disk}[0-9]*$|", "r|.*|" ]\n'
     kept = quoted if shape.lvm_filter else '    # filter = [ "a/.*/" ]\n'
+    types = '    types = [ "virtblk", 16 ]\n' if shape.lvm_types else ""
     return (
         f'devices {{\n    dir = "/dev"\n    scan = [ "/dev" ]\n    obtain_device_list_from_udev = 0\n'
-        f"    use_devicesfile = 0\n{kept}}}\nactivation {{\n    udev_sync = 0\n    udev_rules = 0\n}}\n"
+        f"    use_devicesfile = 0\n{types}{kept}}}\nactivation {{\n    udev_sync = 0\n    udev_rules = 0\n}}\n"
     )
 
 

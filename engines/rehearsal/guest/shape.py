@@ -25,6 +25,7 @@ class Shape:
     names: what its kernel calls ATA disks; xvd makes it look like a Xen guest. root: how fstab and the kernel
     line name the root. kernels: further kernels in the boot menu, as stanzas only where they end in `xen`.
     size, boot: MiB. virtio: whether its kernel has the drivers. old_glibc: its tools call the vsyscall page.
+    xfs: the root's file system. old_lvm: its lvm knows no virtio disk, unless lvm_types names them in lvm.conf.
     """
 
     family: Literal["centos5", "centos6", "centos7"] = "centos5"
@@ -43,6 +44,9 @@ class Shape:
     crypttab: bool = False
     kudzu: bool = True
     nic: str = "8139cp"
+    xfs: bool = False
+    old_lvm: bool = False
+    lvm_types: bool = False
     format: Literal["raw", "qcow2"] = "raw"
 
     @property
@@ -57,8 +61,13 @@ class Shape:
 
     @property
     def filesystem(self) -> str:
-        """Of root and /boot."""
+        """Of /boot, and of the root unless that is XFS."""
         return "ext3" if self.family == "centos5" else "ext4"
+
+    @property
+    def root_filesystem(self) -> str:
+        """Of the root."""
+        return "xfs" if self.xfs else self.filesystem
 
     @property
     def initrd(self) -> str:
@@ -84,5 +93,7 @@ SHAPES: dict[str, Shape] = {
     "resume": replace(DEFAULT, resume=True),
     "centos6": Shape(family="centos6", names="sd"),
     "centos7": Shape(family="centos7", names="sd", root="uuid", resume=True),
+    "centos7-xfs": Shape(family="centos7", names="sd", root="uuid", xfs=True),
+    "old-lvm-types": replace(DEFAULT, root="lvm", old_lvm=True, lvm_types=True),
 }
 """The rehearsal guests by name."""

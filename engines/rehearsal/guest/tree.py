@@ -35,7 +35,7 @@ def grow(shape: Shape, tree: Path) -> None:
         (tree / path).write_text(text)
     _links(shape, tree)
     if shape.root == "lvm":
-        _lvm(tree)
+        _lvm(shape, tree)
     _initrds(shape, tree)
     if shape.rpm:
         rpmdb.make(shape, tree)
@@ -79,7 +79,7 @@ def vsyscall_program() -> bytes:
 
 def _kernels(shape: Shape, tree: Path) -> None:
     image, source = parts.kernel()
-    wanted = parts.MODULES + (parts.VIRTIO if shape.virtio else ())
+    wanted = parts.MODULES + (parts.VIRTIO if shape.virtio else ()) + (("xfs",) if shape.xfs else ())
     for version in (shape.version, *shape.kernels):
         shutil.copyfile(image, tree / "boot" / f"vmlinuz-{version}")
         builtin = "" if shape.virtio else "# CONFIG_VIRTIO_BLK is not set\n"
@@ -109,12 +109,13 @@ def _links(shape: Shape, tree: Path) -> None:
             (tree / f"etc/rc{level}.d/S05kudzu").symlink_to("../init.d/kudzu")
 
 
-def _lvm(tree: Path) -> None:
-    """The host's lvm with the libraries it loads."""
+def _lvm(shape: Shape, tree: Path) -> None:
+    """The host's lvm with the libraries it loads; an old one looks for disks of other drivers only."""
     source = shutil.which("lvm")
     if source is None:
         raise Refused("lvm is not installed", "apt-get install lvm2")
-    shutil.copyfile(source, tree / "sbin/lvm")
+    program = Path(source).read_bytes()
+    (tree / "sbin/lvm").write_bytes(program.replace(b"virtblk\0", b"virtold\0") if shape.old_lvm else program)
     (tree / "sbin/lvm").chmod(0o755)
     listed = subprocess.run(["ldd", source], capture_output=True, text=True, check=True)
     for word in listed.stdout.split():

@@ -1,0 +1,23 @@
+"""The repository itself: made, and proven."""
+
+from __future__ import annotations
+
+from tui.wizard import Form, Wizard
+from wizards.backup import BACKUP, OPENS
+
+VERIFY = Wizard(
+    "backup-verify",
+    OPENS,
+    Form("How much", "percent", "rebuild", "point", "against", "format", why="All of it, unless time is short."),
+    title="prove that every restore point can still be read",
+    under=BACKUP,
+    name="Verify",
+)
+
+INIT = Wizard(
+    "backup-init",
+    Form("Repository", "repo", "cipher", "key_file", "passphrase", why="A new folder; the key is nowhere else."),
+    title="make a place for restore points",
+    under=BACKUP,
+    name="New repository",
+)
