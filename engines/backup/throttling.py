@@ -16,11 +16,13 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def throttled(limit: Limit, reads_from: Device | str, speed: Callable[[], Speed], cancel: Cancel) -> Iterator[Throttle]:
+def throttled(
+    limit: Limit, reads_from: Device | str, speed: Callable[[], Speed], cancel: Cancel, reader: int = 0
+) -> Iterator[Throttle]:
     """What enforces `limit`, within the `with`.
 
     reads_from: the device whose reads are counted (the snapshot's own, not its origin's), or why there is no one such.
-    speed: asked for a share only.
+    speed: asked for a share only. reader: the process that reads for us; 0 where we do.
     """
     rate, origin = float(limit.rate), "as asked"
     if limit.share:
@@ -30,7 +32,7 @@ def throttled(limit: Limit, reads_from: Device | str, speed: Callable[[], Speed]
     if not rate:
         yield Unlimited()
         return
-    chosen = _chosen(int(rate), origin, reads_from, cancel)
+    chosen = _chosen(int(rate), origin, reads_from, cancel, reader)
     try:
         yield chosen
     finally:
@@ -38,7 +40,9 @@ def throttled(limit: Limit, reads_from: Device | str, speed: Callable[[], Speed]
             chosen.close()
 
 
-def _chosen(rate: int, origin: str, reads_from: Device | str, cancel: Cancel) -> KernelThrottle | TokenBucket:
+def _chosen(
+    rate: int, origin: str, reads_from: Device | str, cancel: Cancel, reader: int
+) -> KernelThrottle | TokenBucket:
     if isinstance(reads_from, str):
         return TokenBucket(rate, f"{origin}; no cgroup: {reads_from}", cancel)
     from engines.backup import cgroup
@@ -49,6 +53,6 @@ def _chosen(rate: int, origin: str, reads_from: Device | str, cancel: Cancel) ->
     if hierarchy is None:
         return TokenBucket(rate, f"{origin}; no cgroup limits reading here", cancel)
     try:
-        return KernelThrottle(grouped(hierarchy, reads_from, rate), rate, origin, cancel)
+        return KernelThrottle(grouped(hierarchy, reads_from, rate, reader), rate, origin, cancel, reader)
     except Unavailable as why:
         return TokenBucket(rate, f"{origin}; no cgroup: {why}", cancel)
