@@ -33,9 +33,10 @@ DEEP = Kernel(
 
 @pytest.fixture(scope="module")
 def grown(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A guest's tree as a tar archive."""
+    """A guest's tree as a tar archive, all of it on one file system."""
     folder = tmp_path_factory.mktemp("grown")
     tree.grow(DEFAULT, folder / "tree")
+    (folder / "tree/etc/fstab").write_text("LABEL=/ / ext3 defaults 1 1\n")
     subprocess.run(["tar", "-C", folder / "tree", "-cf", folder / "tree.tar", "."], check=True)
     shutil.rmtree(folder / "tree")
     return folder / "tree.tar"
