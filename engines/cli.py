@@ -5,14 +5,14 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from engines.job.errors import BadParam, Refused
+from engines.job.errors import BadParam, Failed, Refused
 from engines.tasks import TASKS
 
 if TYPE_CHECKING:
-    from engines.job.contract import Engine, Plan
+    from engines.job.contract import Engine, Note, Plan
     from engines.job.params import Secret
     from engines.job.runs import Run
 
@@ -30,6 +30,8 @@ def main(argv: list[str] | None = None) -> int:
         os.execv(sys.executable, [sys.executable, "-m", "tui"])  # noqa: S606  our own interpreter, fixed words
     try:
         parsed = _parser(words[0]).parse_args(words)
+        if words[0] in TASKS:
+            TASKS[words[0]].sweep()
         code: int = parsed.call(parsed)
         return code
     except Refused as refused:
@@ -37,6 +39,11 @@ def main(argv: list[str] | None = None) -> int:
 
         refuse(refused)
         return USAGE if isinstance(refused, BadParam) else REFUSED
+    except Failed as failed:
+        from engines.narrate import refuse
+
+        refuse(failed)
+        return FAILED
     except KeyboardInterrupt:
         return 130
     except Exception as error:  # noqa: BLE001  no traceback reaches a user; it goes to a file
@@ -134,12 +141,29 @@ def _look(parsed: argparse.Namespace) -> int:
 
     look = parsed.look
     given = open_secrets(look.params, options.given(parsed, look.params))
-    answer = look.answer(convert(look.params, absolute(look.params, given), task=look.verb))
+    params = convert(look.params, absolute(look.params, given), task=look.verb)
     if parsed.json:
-        sys.stdout.write(msgspec.json.encode(answer).decode() + "\n")
+        sys.stdout.write(msgspec.json.encode(look.answer(params)).decode() + "\n")
+    elif look.stream:
+        _stream(look.stream(params))
     else:
-        sys.stdout.write(look.table(answer) + "\n")
+        sys.stdout.write(look.table(look.answer(params)) + "\n")
     return 0
+
+
+def _stream(pieces: Iterator[str | bytes | Note]) -> None:
+    """An answer as it comes: text as lines, bytes as they are, notes on stderr."""
+    from engines.narrate import say
+
+    for piece in pieces:
+        if isinstance(piece, bytes):
+            sys.stdout.buffer.write(piece)
+        elif isinstance(piece, str):
+            sys.stdout.write(piece + "\n")
+        else:
+            sys.stdout.flush()
+            say(piece.text)
+    sys.stdout.flush()
 
 
 def _task(parsed: argparse.Namespace) -> int:

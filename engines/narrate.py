@@ -30,7 +30,7 @@ from engines.job.contract import (
     Warned,
 )
 from engines.job.diff import unified
-from engines.job.errors import Refused
+from engines.job.errors import Failed, Refused
 from engines.job.journal import Entry, encode
 from engines.job.report import one_line
 
@@ -49,10 +49,11 @@ def say(text: str) -> None:
     put(text, sys.stderr)
 
 
-def refuse(error: Refused) -> None:
+def refuse(error: Refused | Failed) -> None:
     """Why not, and what helps."""
     say(f"crashcart: {one_line(error.why)}")
-    say(f"  what helps: {one_line(error.what_helps)}")
+    if error.what_helps:
+        say(f"  what helps: {one_line(error.what_helps)}")
 
 
 def crashed(error: Exception) -> None:

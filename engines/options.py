@@ -24,7 +24,7 @@ def add(parser: argparse.ArgumentParser, cls: type[Params]) -> None:
         else:
             how["metavar"] = "{" + ",".join(field.choices) + "}" if field.choices else field.metavar
         if field.shape == "list":
-            how["action"] = "append"
+            how |= {"nargs": "+"} if field.positional else {"action": "append"}
         if field.positional:
             parser.add_argument(field.name, **how)
         else:

@@ -27,6 +27,10 @@ class Task:
         found: tuple[Look, ...] = importlib.import_module(self.module).LOOKS
         return found
 
+    def sweep(self) -> None:
+        """Clear away what its killed runs left on this machine, where the package has a `sweep`."""
+        getattr(importlib.import_module(self.module), "sweep", lambda: None)()
+
 
 TASKS = {
     "biosiso": Task("engines.biosiso.engine", "a bootable DOS disc for a SuperMicro BIOS update"),
@@ -45,3 +49,10 @@ def engine(name: str) -> Engine[Any]:
             return known
     names = [known.name for every in TASKS.values() for known in every.engines()]
     raise Refused(f"task {name!r} is unknown", "allowed are " + ", ".join(names))
+
+
+def sweep(name: str) -> None:
+    """Clear away what killed runs of that task's package left on this machine."""
+    task = TASKS.get(name.split("-")[0])
+    if task:
+        task.sweep()

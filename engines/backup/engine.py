@@ -5,9 +5,13 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from engines.backup import listing
+from engines.backup.browse import mounts
+from engines.backup.browse.looks import LOOKS as BROWSE
 from engines.backup.gc import Gc
+from engines.backup.get import Get
 from engines.backup.init import Init
 from engines.backup.lvm.sweeping import Sweep
+from engines.backup.mount import MountPoint
 from engines.backup.prune import Prune
 from engines.backup.repository import RepoParams, Repository
 from engines.backup.restore import Restore
@@ -27,5 +31,10 @@ def _listed(params: ListParams) -> listing.Listed:
     return listing.listed(Repository.of(params), params.only)
 
 
-ENGINES: tuple[Engine[Any], ...] = (Run(), Init(), Restore(), Verify(), Prune(), Gc(), Sweep())
-LOOKS = (Look("list", "the restore points of a repository", ListParams, _listed, listing.table),)
+ENGINES: tuple[Engine[Any], ...] = (Run(), Init(), Restore(), Get(), MountPoint(), Verify(), Prune(), Gc(), Sweep())
+LOOKS = (Look("list", "the restore points of a repository", ListParams, _listed, listing.table), *BROWSE)
+
+
+def sweep() -> None:
+    """Unmount what killed mounts left behind."""
+    mounts.sweep()

@@ -17,7 +17,14 @@ def opened(params: dict[str, Any], context: Context) -> Generator[AnyEvent, str 
     """The repository of a plan's parameters. Raises Refused, Damaged."""
     store = open_store(params["repo"])
     found = config.load(store)
-    passphrase = context.secrets.get("passphrase")
-    if found.kdf == "scrypt" and passphrase is None:
-        passphrase = Secret((yield Asked(question=f"passphrase of {store.where}", secret=True)) or "")
+    passphrase = yield from passphrase_of(params, context)
     return Repository(store, found, config.unlocked(found, Unlock(params["key_file"], passphrase)))
+
+
+def passphrase_of(params: dict[str, Any], context: Context) -> Generator[AnyEvent, str | None, Secret | None]:
+    """The passphrase that was given, or asked for where one is needed; None where none is."""
+    store = open_store(params["repo"])
+    passphrase = context.secrets.get("passphrase")
+    if config.load(store).kdf == "scrypt" and passphrase is None:
+        passphrase = Secret((yield Asked(question=f"passphrase of {store.where}", secret=True)) or "")
+    return passphrase

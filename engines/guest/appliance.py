@@ -30,7 +30,14 @@ ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
 class GuestError(CrashcartError):
-    """A libguestfs call failed; the text is libguestfs's own, with what the appliance said last."""
+    """A libguestfs call failed; the text is libguestfs's own, with what the appliance said last.
+
+    errno: the guest's, where the call was a bytewise one; 0 where there is none.
+    """
+
+    def __init__(self, said: str, errno: int = 0) -> None:
+        super().__init__(said)
+        self.errno = errno
 
 
 class Appliance:
@@ -77,17 +84,19 @@ class Appliance:
 
     def call(self, name: str, *args: Any, within: float = PATIENCE, **named: Any) -> Any:
         """One libguestfs call. Raises GuestError; Stopped kills the appliance first."""
+        sent = {"args": [_sendable(each) for each in args], "named": {key: _sendable(named[key]) for key in named}}
+        return _received(self._ask(name, {"call": name, **sent}, within))
+
+    def bytewise(self, name: str, *args: Any, within: float = PATIENCE) -> Any:
+        """A call of bytewise.py: bytes in arguments and answers travel as Latin-1 text, never through UTF-8."""
+        return self._ask(name, {"bytewise": name, "args": args}, within)
+
+    def _ask(self, name: str, request: dict[str, Any], within: float) -> Any:
         self._number += 1
-        request = {
-            "id": self._number,
-            "call": name,
-            "args": [_sendable(each) for each in args],
-            "named": {key: _sendable(value) for key, value in named.items()},
-        }
         child = self._running()
         assert child.stdin is not None
         try:
-            child.stdin.write(json.dumps(request).encode() + b"\n")
+            child.stdin.write(json.dumps({"id": self._number, **request}).encode() + b"\n")
             child.stdin.flush()
         except OSError:
             raise GuestError(f"the appliance is gone before {name}: {self.last_words()}") from None
@@ -191,6 +200,7 @@ class Appliance:
         if self.cancel:
             self.kill()
             raise Stopped()
+        self._running()  # another thread may have ended it
         if time.monotonic() > end:
             self.kill()
             raise GuestError(f"{name} did not end within {within:.0f} s: {self.last_words()}")
@@ -228,8 +238,8 @@ class Appliance:
     def _value(self, name: str, message: dict[str, Any]) -> Any:
         if "error" in message:
             said = f" ({self.last_words()})" if name == "launch" else ""
-            raise GuestError(f"{message['error']}{said}")
-        return _received(message["ok"])
+            raise GuestError(f"{message['error']}{said}", message.get("errno", 0))
+        return message["ok"]
 
 
 def _wait_for_group(group: int, within: float = 10.0) -> None:

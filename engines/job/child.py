@@ -32,6 +32,7 @@ def main(argv: list[str]) -> int:
         sys.stdout.buffer.write(msgspec.json.encode(_plan(handed, secrets)))
         return 0
     run = Run(Path(argv[1]))
+    tasks.sweep(run.info().task)
     stop = Stop()
     with outliving(stop):
         perform(run, tasks.engine(run.info().task), stop=stop, secrets=secrets)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, TypeVar
@@ -304,11 +304,22 @@ class Engine(Protocol[P]):
 
 
 @dataclass(frozen=True)
+class Note:
+    """A line for people beside a look's answer: it goes to stderr."""
+
+    text: str
+
+
+@dataclass(frozen=True)
 class Look:
-    """A question that needs no plan: `answer` returns plain data, `table` says it in lines for people."""
+    """A question that needs no plan: `answer` returns plain data, `table` says it in lines for people.
+
+    stream: where an answer may be long, gives it to people piece by piece instead: lines, raw bytes, notes.
+    """
 
     verb: str
     title: str
     params: type[Any]
     answer: Callable[[Any], Any]
-    table: Callable[[Any], str]
+    table: Callable[[Any], str] = str
+    stream: Callable[[Any], Iterator[str | bytes | Note]] | None = None

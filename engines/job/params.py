@@ -193,7 +193,7 @@ def absolute(cls: type[Params], given: Mapping[str, Any]) -> dict[str, Any]:
 def _absolute(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_absolute(item) for item in value]
-    if not isinstance(value, str) or not value or "://" in value:
+    if not isinstance(value, str) or value in ("", "-") or "://" in value:
         return value
     return str(Path(value).expanduser().absolute())
 

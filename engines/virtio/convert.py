@@ -40,19 +40,19 @@ class Convert:
     def plan(self, params: ConvertParams, cancel: Cancel) -> Plan:
         """Look at the guest in an appliance, which stays open for `execute`."""
         operation.refuse_boot_test(params)
-        operation.close_all()
+        operation.kept.close_all()
         surgery, patient = operation.begin(params, cancel)
         with operation.closing_on_error(surgery):
             plan, decided = _plan(params, surgery, patient)
-        operation.keep(plan.digest, decided)
+        operation.kept.keep(plan.digest, decided)
         return plan
 
     def execute(self, plan: Plan, context: Context) -> Events:
         """In the plan's own appliance where it is still open, else after planning again to the same plan."""
         params = convert(ConvertParams, plan.params)
-        decided = operation.take(plan.digest)
+        decided = operation.kept.take(plan.digest)
         if decided is None:
-            decided = takeback.planned_again(self.plan(params, context.cancel), plan)
+            decided = operation.kept.again(self.plan(params, context.cancel), plan)
         then = advice.after_convert(params, decided.surgery.target, decided.patient.tool.kind)
         proof = f"boots from virtio as {params.to_disk}" if params.boot_test else "is converted; no boot proves it"
         done = f"{params.path.name} {proof}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ import msgspec
 
 from engines.guest import system
 from engines.guest.appliance import GuestError
+from engines.guest.kept import Kept
 from engines.guest.surgery import Surgery
 from engines.job.contract import Cancel
 from engines.job.errors import Refused
@@ -61,6 +61,15 @@ class Operation:
     commands: list[str] = field(default_factory=list)
     rebuilds: list[Rebuild] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
+
+    @property
+    def alive(self) -> bool:
+        """Whether its appliance still runs."""
+        return self.surgery.appliance.alive
+
+    def close(self) -> None:
+        """End it."""
+        self.surgery.close()
 
     @property
     def menu(self) -> str:
@@ -114,30 +123,7 @@ def begin(params: ImageParams, cancel: Cancel) -> tuple[Surgery, Patient]:
 
 # ── the one operation that a plan leaves open for its execution ─────────────────────────────────────
 
-_open: dict[str, Operation] = {}
-
-
-def keep(digest: str, operation: Operation) -> None:
-    """Keep an operation open until it is taken, another one begins, or the process ends."""
-    _open[digest] = operation
-
-
-def take(digest: str) -> Operation | None:
-    """The operation of that plan, if its appliance still runs."""
-    operation = _open.pop(digest, None)
-    if operation is not None and not operation.surgery.appliance.alive:
-        operation.surgery.close()
-        return None
-    return operation
-
-
-def close_all() -> None:
-    """End what plans have left open."""
-    while _open:
-        _open.popitem()[1].surgery.close()
-
-
-atexit.register(close_all)
+kept: Kept[Operation] = Kept()
 
 
 @contextmanager

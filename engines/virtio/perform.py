@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import msgspec
 
 from engines.guest.appliance import GuestError
-from engines.guest.surgery import UNDO
+from engines.guest.committing import COMMIT, SAVE, Work, commit, save, told
 from engines.job.contract import (
-    AnyEvent,
     Context,
     Finished,
     Log,
     Progress,
     Section,
     Step,
-    StepEnded,
-    StepStarted,
     Warned,
 )
 from engines.job.errors import Failed
@@ -30,10 +27,6 @@ from engines.virtio.operation import Operation, Rebuild
 EDIT = Step(id="edit", title="Change files on the overlay")
 INITRD = Step(id="initrd", title="Rebuild initrds in the guest")
 BOOT = Step(id="boot", title="Boot the result on virtio")
-SAVE = Step(id="save", title="Save the original bytes")
-COMMIT = Step(id="commit", title="Write the image", no_stop="the image is between two states; it takes seconds")
-
-Work = Generator[AnyEvent, str | None, None]
 
 
 def steps(boot_test: bool) -> tuple[Step, ...]:
@@ -57,15 +50,15 @@ def carry_out(
     surgery = operation.surgery
     surgery.appliance.cancel = context.cancel
     try:
-        yield from _step(EDIT, _edit(operation))
-        yield from _step(INITRD, _initrds(operation, evidence))
+        yield from told(EDIT, _edit(operation))
+        yield from told(INITRD, _initrds(operation, evidence))
         _leave(operation)
         if boot_test:
-            yield from _step(BOOT, _boot(operation, context, disk, evidence))
+            yield from told(BOOT, _boot(operation, context, disk, evidence))
         else:
             surgery.end_appliance()
-        yield from _step(SAVE, _save(operation, context, evidence))
-        yield from _step(COMMIT, _commit(operation))
+        yield from told(SAVE, _save(operation, context, evidence))
+        yield from told(COMMIT, commit(surgery))
         evidence.sections.append(Section(title="What the appliance said", text="\n".join(surgery.appliance.messages)))
         yield Finished(
             summary=done,
@@ -79,12 +72,6 @@ def carry_out(
         ) from None
     finally:
         surgery.close()
-
-
-def _step(step: Step, work: Work) -> Work:
-    yield StepStarted(step=step.id)
-    yield from work
-    yield StepEnded(step=step.id)
 
 
 def _edit(operation: Operation) -> Work:
@@ -173,15 +160,4 @@ def _boot(operation: Operation, context: Context, disk: str, evidence: Evidence)
 def _save(operation: Operation, context: Context, evidence: Evidence) -> Work:
     saved = msgspec.json.encode(operation.saved())
     write_whole(context.folder / "files.json", saved)
-    manifest = operation.surgery.prepare(context.folder / UNDO)
-    evidence.result["bytes changed"] = manifest.total
-    evidence.result["undo log"] = str(context.folder / UNDO)
-    yield Log(text=f"{manifest.total} bytes in {len(manifest.extents)} places will change; their originals are saved")
-
-
-def _commit(operation: Operation) -> Work:
-    log = operation.surgery.log
-    assert log is not None
-    total = log.manifest().total
-    for written in operation.surgery.commit():
-        yield Progress(done=written, total=total)
+    yield from save(operation.surgery, context.folder, evidence.result)

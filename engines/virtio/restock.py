@@ -44,21 +44,21 @@ class Restock:
     def plan(self, params: RestockParams, cancel: Cancel) -> Plan:
         """Look at a converted guest."""
         operation.refuse_boot_test(params)
-        operation.close_all()
+        operation.kept.close_all()
         surgery, patient = operation.begin(params, cancel)
         with operation.closing_on_error(surgery):
             decided = _restocking(params, surgery, patient)
             decided.refuse_full_boot()
             plan = _sealed(self.name, params, decided, params.boot_test)
-        operation.keep(plan.digest, decided)
+        operation.kept.keep(plan.digest, decided)
         return plan
 
     def execute(self, plan: Plan, context: Context) -> Events:
         """In the plan's own appliance where it is still open."""
         params = convert(RestockParams, plan.params)
-        decided = operation.take(plan.digest)
+        decided = operation.kept.take(plan.digest)
         if decided is None:
-            decided = takeback.planned_again(self.plan(params, context.cancel), plan)
+            decided = operation.kept.again(self.plan(params, context.cancel), plan)
         done = f"the stock boot entry of {plan.target} is the one that boots from virtio"
         return carry_out(decided, context, params.to_disk, ("Start the guest.",), params.boot_test, done)
 
@@ -163,20 +163,20 @@ class PutBack:
             saved = msgspec.json.decode((run.folder / "files.json").read_bytes(), type=SavedFiles)
         except FileNotFoundError:
             raise Refused(f"run {run.id} saved no files", "name a conversion that came to its end") from None
-        operation.close_all()
+        operation.kept.close_all()
         surgery, patient = operation.begin(params, cancel)
         with operation.closing_on_error(surgery):
             decided = _putting_back(surgery, patient, saved)
             plan = _sealed(self.name, params, decided, boot_test=False)
-        operation.keep(plan.digest, decided)
+        operation.kept.keep(plan.digest, decided)
         return plan
 
     def execute(self, plan: Plan, context: Context) -> Events:
         """In the plan's own appliance where it is still open."""
         params = convert(PutBackParams, plan.params)
-        decided = operation.take(plan.digest)
+        decided = operation.kept.take(plan.digest)
         if decided is None:
-            decided = takeback.planned_again(self.plan(params, context.cancel), plan)
+            decided = operation.kept.again(self.plan(params, context.cancel), plan)
         then = ("Give the guest its old disk bus back in the domain, then start it.",)
         done = f"{plan.target} has its files of before run {params.run} back"
         return carry_out(decided, context, "", then, boot_test=False, done=done)

@@ -1,101 +1,26 @@
-"""Resuming and undoing an operation from the undo log of its run."""
+"""Resuming and undoing an operation on a guest; one that has run since gets its files back one by one."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Protocol
-
-from engines.guest.surgery import UNDO, finish, take_back
-from engines.guest.undolog import HasRun, UndoLog
-from engines.job.contract import Context, Events, Finished, Log, Plan, Progress, StepEnded, StepStarted
-from engines.job.errors import Refused
-from engines.job.runs import Run, find
-from engines.virtio import operation
-from engines.virtio.operation import Operation
-
-
-class Executes(Protocol):
-    """An engine that can be started anew."""
-
-    def execute(self, plan: Plan, context: Context) -> Events:
-        """Do the plan."""
-        ...
-
-
-def planned_again(now: Plan, then: Plan) -> Operation:
-    """The operation of a plan made anew, if it is the same plan."""
-    decided = operation.take(now.digest)
-    if decided is None:
-        raise Refused("the appliance ended while planning", "try again")
-    if now.digest != then.digest:
-        decided.surgery.close()
-        raise Refused("the guest has changed since the plan was made", "review again: the plan is no longer the same")
-    return decided
-
-
-def log_of(folder: Path) -> tuple[Run, UndoLog, bool]:
-    """(run, its undo log, whether an undo was under way) behind a run that may itself resume or undo another."""
-    run, undoing = Run(folder), False
-    while True:
-        info = run.info()
-        log = UndoLog(run.folder / UNDO)
-        if log.prepared or not info.earlier:
-            return run, log, undoing
-        undoing = undoing or info.mode == "undo"
-        run = find(info.earlier)
+from engines.guest import takeback
+from engines.guest.takeback import Executes, Instead
+from engines.job.contract import Context, Events, Plan
+from engines.job.runs import Run
 
 
 def resume(engine: Executes, plan: Plan, context: Context) -> Events:
     """Finish what a kill interrupted."""
-    assert context.earlier is not None
-    run, log, undoing = log_of(context.earlier)
-    if undoing:
-        return undo(plan, context)
-    if log.undone:
-        raise Refused(f"run {run.id} was taken back", "start a new one")
-    return _finish(run, log) if log.prepared else engine.execute(plan, context)
-
-
-def _finish(run: Run, log: UndoLog) -> Events:
-    yield StepStarted(step="commit")
-    if log.committed:
-        yield Log(text="the image had been written whole")
-    else:
-        yield from _told(finish(log.folder), log.manifest().total)
-    yield StepEnded(step="commit")
-    yield Finished(
-        summary=f"{log.manifest().target} is written whole and read back",
-        then=(f"Take it back: crashcart undo {run.id}",),
-    )
+    return takeback.resume(engine, plan, context, _putback(plan))
 
 
 def undo(plan: Plan, context: Context) -> Events:
     """Put the original bytes back."""
-    assert context.earlier is not None
-    run, log, _ = log_of(context.earlier)
-    if log.undone:
-        raise Refused(f"run {run.id} was taken back already", "the image is as it was before")
-    return _undo(run, log, plan)
+    return takeback.undo(plan, context, _putback(plan))
 
 
-def _undo(run: Run, log: UndoLog, plan: Plan) -> Events:
-    yield StepStarted(step="undo")
-    if not log.prepared:
-        yield Log(text="the run ended before it wrote to the image")
-    else:
-        try:
-            yield from _told(take_back(log.folder), log.manifest().total)
-        except HasRun as changed:
-            raise Refused(
-                f"{changed.why}: the guest has run since",
-                "bring the edited files back inside it: "
-                f"crashcart virtio putback {plan.params['image']} --run {run.id}",
-            ) from None
-    yield StepEnded(step="undo")
-    yield Finished(summary=f"{plan.target} is as it was before run {run.id}, bit for bit")
+def _putback(plan: Plan) -> Instead:
+    def instead(run: Run) -> str:
+        command = f"crashcart virtio putback {plan.params['image']} --run {run.id}"
+        return f"bring the edited files back inside it: {command}"
 
-
-def _told(written: Iterator[int], total: int) -> Iterator[Progress]:
-    for done in written:
-        yield Progress(done=done, total=total)
+    return instead

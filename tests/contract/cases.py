@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import hashlib
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from engines.job.jobfile import Job
 from engines.job.params import Params, convert
 from engines.rehearsal import disk, firmware
 from tests.contract.copier import Copier
+from tests.engines.backup import lab as backup_lab
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,35 @@ def pruned(folder: Path) -> dict[str, Any]:
     return {"repo": disk.make(folder)["repo"], "keep_last": 1}
 
 
+@cache
+def point_made() -> tuple[Path, str]:
+    """A repository with one point of a small ext4 disk, and the point's name."""
+    folder = Path(tempfile.mkdtemp(prefix="crashcart-contract-"))
+    atexit.register(shutil.rmtree, folder)
+    (folder / "tree/etc").mkdir(parents=True)
+    for name in ("etc/hosts", "etc/motd", "readme"):
+        (folder / "tree" / name).write_text(name * 1000)
+    image = folder / "image"
+    words = ["mkfs.ext4", "-q", "-d", str(folder / "tree"), str(image), "4M"]
+    subprocess.run(words, check=True, capture_output=True)
+    repo = backup_lab.init(folder / "repo")
+    return Path(repo), backup_lab.backup(repo, image)
+
+
+def taken(folder: Path) -> dict[str, Any]:
+    """A few files out of a point, beside one that is there."""
+    repo, point = point_made()
+    shutil.copytree(repo, folder / "repo")
+    (folder / "out").mkdir()
+    (folder / "out/mine").write_text("not the guest's")
+    return {"repo": str(folder / "repo"), "paths": [f"{point}:/etc", "/readme"], "dest": str(folder / "out")}
+
+
+def archived(folder: Path) -> dict[str, Any]:
+    """The same as an archive."""
+    return {**taken(folder), "dest": str(folder / "out.tar"), "tar": True}
+
+
 CASES = (
     Case("copier", Copier, copied, ({"source": "/nowhere"},)),
     Case("copier anew", Copier, copied_anew, ({"source": "/nowhere"},)),
@@ -117,6 +148,18 @@ CASES = (
         lambda: tasks.engine("backup-restore"),
         restored,
         ({"repo": "/nowhere"}, {"point": "web9/disk0@latest"}, {"point": "x"}, {"target": "/nowhere/x"}),
+    ),
+    Case(
+        "backup get",
+        lambda: tasks.engine("backup-get"),
+        taken,
+        ({"repo": "/nowhere"}, {"paths": ["web9/disk0@latest:/"]}, {"paths": ["x"]}, {"dest": "/nowhere/x"}),
+    ),
+    Case(
+        "backup get --tar",
+        lambda: tasks.engine("backup-get"),
+        archived,
+        ({"repo": "/nowhere"}, {"paths": ["/etc"]}, {"dest": "/etc"}, {"dest": "/nowhere/x"}),
     ),
     Case("backup prune", lambda: tasks.engine("backup-prune"), pruned, ({"keep_last": 0}, {"repo": "/nowhere"})),
     Case("failover", failover, lab, ({"clients": ["mosaic"]}, {"faults": ["fire"]}, {"output": "/etc/hostname"})),

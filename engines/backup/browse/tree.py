@@ -9,6 +9,7 @@ import stat
 from collections.abc import Callable, Iterator, Mapping
 
 from engines.backup.browse.model import BrowseError, Node, NoSuchFile, Volume, VolumeInfo, join, shown
+from engines.job.errors import Failed
 
 LINKS = 40  # followed at most, as Linux does
 
@@ -23,6 +24,11 @@ class Tree:
         self.infos: Mapping[str, VolumeInfo] = {info.name: info for info in infos}
         self._open = open_volume
         self._opened: dict[str, Volume] = {}
+
+    @property
+    def opened(self) -> Mapping[str, Volume]:
+        """The volumes that have been opened so far, by name."""
+        return self._opened
 
     @property
     def single(self) -> bool:
@@ -77,20 +83,39 @@ class Tree:
         volume, inner = self.volume(self._resolved(path))
         return volume.attributes(inner)
 
-    def walk(self, path: bytes) -> Iterator[tuple[bytes, Node]]:
-        """`path` and everything below it, a folder before its entries; links are not followed."""
+    def walk(self, path: bytes, trouble: Callable[[bytes, Failed], None] | None = None) -> Iterator[tuple[bytes, Node]]:
+        """`path` and everything below it, a folder before its entries; links are not followed, a circle of folders
+        is entered once. A folder that cannot be listed goes to `trouble`, or is raised where there is none."""
         node = self.stat(path)
         yield path, node
         if not node.is_folder:
             return
         waiting = [path]
+        seen: set[tuple[bytes, int]] = set()
         while waiting:
             folder = waiting.pop()
-            for entry in self.list(folder):
-                found = join(folder, entry.name)
-                yield found, entry
-                if entry.is_folder:
-                    waiting.append(found)
+            try:
+                for entry in self.list(folder):
+                    found = join(folder, entry.name)
+                    yield found, entry
+                    if entry.is_folder and self._is_new(found, entry, seen):
+                        waiting.append(found)
+            except Failed as error:
+                if trouble is None:
+                    raise
+                trouble(folder, error)
+
+    def _is_new(self, path: bytes, folder: Node, seen: set[tuple[bytes, int]]) -> bool:
+        """Whether a walk has not been in it: in a damaged file system a folder may hold its own parent. An inode
+        says so only to the quick driver: subvolumes of btrfs number theirs alike."""
+        if self.is_top(path) or folder.inode == 0:
+            return True
+        volume, _ = self.volume(path)
+        key = (volume.info.name.encode(), folder.inode)
+        if volume.driver != "quick" or key not in seen:
+            seen.add(key)
+            return True
+        return False
 
     def resolve(self, path: bytes) -> bytes:
         """`path` with every link followed, the last too, never out of its volume. Raises BrowseError for a loop."""

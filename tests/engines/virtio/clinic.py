@@ -73,7 +73,7 @@ class Clinic:
         try:
             yield
         finally:
-            operation.close_all()
+            operation.kept.close_all()
             if before is None:
                 del os.environ["XDG_STATE_HOME"]
             else:

@@ -1,0 +1,55 @@
+"""A file's bytes onto a descriptor: only where it holds data, so that a hole takes neither time nor room."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+from engines.backup.browse.model import BrowseError, Node, Unsupported, Volume
+from engines.job.contract import Cancel
+
+CHUNK = 1024 * 1024  # bytes of one read: a block of the backup
+
+
+class Cut(BrowseError):
+    """The file system ends before the file does."""
+
+
+def weight(node: Node) -> int:
+    """Bytes that a file will take to carry, as far as its node tells."""
+    if not node.is_file:
+        return 0
+    return node.size if node.allocated is None else min(node.size, node.allocated)
+
+
+def data(volume: Volume, path: bytes, size: int) -> list[tuple[int, int]]:
+    """Where it holds data, ascending, within its size."""
+    try:
+        found = [(start, min(end, size)) for start, end in volume.extents(path)]
+    except Unsupported:
+        found = [(0, size)]
+    return [(start, end) for start, end in found if start < end]
+
+
+def pieces(volume: Volume, path: bytes, spans: list[tuple[int, int]], cancel: Cancel) -> Iterator[tuple[int, bytes]]:
+    """Offset and bytes, in order. Raises Cut, BrowseError, Damaged, Missing, Stopped."""
+    for start, end in spans:
+        at = start
+        while at < end:
+            cancel.check()
+            found = volume.read(path, at, min(CHUNK - at % CHUNK, end - at))
+            if not found:
+                raise Cut(f"it ends at byte {at} of {end}")
+            yield at, found
+            at += len(found)
+
+
+def write(descriptor: int, volume: Volume, path: bytes, size: int, cancel: Cancel) -> Iterator[int]:
+    """The whole file; gives how many bytes each piece had. Raises OSError too."""
+    os.ftruncate(descriptor, size)
+    for at, found in pieces(volume, path, data(volume, path, size), cancel):
+        view = memoryview(found)
+        while view:
+            count = os.pwrite(descriptor, view, at)
+            view, at = view[count:], at + count
+        yield len(found)

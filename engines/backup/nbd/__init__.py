@@ -1,0 +1,1 @@
+"""A read-only NBD server over any source of bytes, for QEMU, libguestfs, nbd-client and nbdcopy."""

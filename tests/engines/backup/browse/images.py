@@ -1,0 +1,88 @@
+"""Disks for the browser's tests, made by the real mkfs tools; a loop mount is the judge of what is on them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from engines.backup.browse.disk_map import survey
+from engines.backup.browse.model import Volume
+from engines.backup.browse.quick import open_quick
+
+MIB = 1024 * 1024
+
+
+class Image:
+    """An image file as a Source."""
+
+    def __init__(self, path: Path) -> None:
+        self._descriptor = os.open(path, os.O_RDONLY)
+        self.size = os.fstat(self._descriptor).st_size
+        self.reads = 0
+
+    def read(self, offset: int, length: int) -> bytes:
+        self.reads += 1
+        return os.pread(self._descriptor, length, offset)
+
+    def close(self) -> None:
+        os.close(self._descriptor)
+
+
+def run(*argv: str | Path, given: str | None = None) -> str:
+    """A tool that must succeed."""
+    done = subprocess.run(list(map(str, argv)), input=given, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, f"{argv}: {done.stderr}{done.stdout}"
+    return done.stdout
+
+
+def blank(path: Path, size: int) -> Path:
+    """A sparse file."""
+    with path.open("wb") as stream:
+        stream.truncate(size)
+    return path
+
+
+def ext(path: Path, size: int = 64 * MIB, *options: str, kind: str = "ext4") -> Path:
+    """An empty ext file system."""
+    run("mke2fs", "-q", "-F", "-t", kind, *options, blank(path, size))
+    return path
+
+
+@contextmanager
+def mounted(image: Path, *options: str) -> Iterator[Path]:
+    """The image mounted by the kernel."""
+    folder = image.with_suffix(".mnt")
+    folder.mkdir(exist_ok=True)
+    run("mount", "-o", ",".join(("loop", *options)), image, folder)
+    try:
+        yield folder
+    finally:
+        run("umount", folder)
+
+
+def table(path: Path, label: str, parts: list[tuple[Path | None, str]], size: int = 256 * MIB) -> Path:
+    """A disk with a partition table; each part an image to put there, and the rest of sfdisk's line."""
+    script = f"label: {label}\n" + "".join(f"{_size(image)}{words}\n" for image, words in parts)
+    run("sfdisk", "-q", blank(path, size), given=script)
+    rows = json.loads(run("sfdisk", "-J", path))["partitiontable"]["partitions"]
+    with path.open("r+b") as disk:
+        for (image, _), row in zip(parts, rows, strict=True):
+            if image:
+                disk.seek(row["start"] * 512)
+                disk.write(image.read_bytes())
+    return path
+
+
+def _size(image: Path | None) -> str:
+    return f"size={image.stat().st_size // 1024}KiB, " if image else ""
+
+
+def quick(image: Path, name: str = "") -> Volume:
+    """A volume of the image through the quick driver."""
+    disk = Image(image)
+    infos = survey(disk).volumes
+    return open_quick(disk, next(info for info in infos if name in ("", info.name)))
