@@ -86,8 +86,10 @@ def test_the_same_disk_holds_a_root_on_an_array_then_on_a_subvolume_then_twice(
     assert initrd.must_hold(found, DEEP) == ["btrfs", "virtio_blk", "virtio_pci"]
 
     bare.call("umount_all")
-    bare.call("mkfs", "ext3", "/dev/sda1")
-    fill(bare, "/dev/sda1", grown)
+    for device in ("/dev/sda1", "/dev/sda2"):
+        bare.call("wipefs", device)
+        bare.call("mkfs", "ext3", device)
+        fill(bare, device, grown)
     with pytest.raises(Refused, match="the disk holds 2 systems"):
         system.find(bare, tmp_path)
 
