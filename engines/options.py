@@ -24,7 +24,9 @@ def add(parser: argparse.ArgumentParser, cls: type[Params]) -> None:
         else:
             how["metavar"] = "{" + ",".join(field.choices) + "}" if field.choices else field.metavar
         if field.shape == "list":
-            how |= {"nargs": "+"} if field.positional else {"action": "append"}
+            how |= {"nargs": "+" if field.required else "*"} if field.positional else {"action": "append"}
+        elif field.positional and not field.required:
+            how["nargs"] = "?"
         if field.positional:
             parser.add_argument(field.name, **how)
         else:
@@ -51,7 +53,7 @@ def given(parsed: argparse.Namespace, cls: type[Params]) -> dict[str, Any]:
                 found[field.name] = _from_descriptor(field.name, number)
             elif path:
                 found[field.name + "_file"] = str(Path(path).absolute())
-        elif (value := getattr(parsed, field.name)) is not None:
+        elif (value := getattr(parsed, field.name)) not in (None, []):
             found[field.name] = value
     return found
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import calendar
 import time
+from collections.abc import Sequence
 
 import msgspec
 
@@ -16,15 +17,25 @@ from engines.backup.writer import Writer
 from engines.job.errors import Failed
 
 
-def parent_of(repository: Repository, vm: str, disk: str, presence: Presence) -> Point | None:
-    """The newest readable point of a disk, pinned so that prune and gc leave it alone."""
+def parents_of(repository: Repository, vm: str, disks: Sequence[str], presence: Presence) -> list[Point | None]:
+    """The newest readable point of each disk, pinned so that prune and gc leave it alone."""
+    pins: tuple[str, ...] = ()
+    found: list[Point | None] = []
+    for disk in disks:
+        found.append(_newest(repository, vm, disk, presence, pins))
+        parent = found[-1]
+        pins += (parent.name.path(),) if parent else ()
+    presence.update(pins=pins)
+    return found
+
+
+def _newest(repository: Repository, vm: str, disk: str, presence: Presence, pins: tuple[str, ...]) -> Point | None:
     for name in reversed(repository.disks(vm, disk)):
-        presence.update(pins=(name.path(),))
+        presence.update(pins=(*pins, name.path()))
         try:
             return repository.point(name)  # read after it was pinned: had prune taken it, it would not be there
         except (FileNotFoundError, Damaged):
             continue
-    presence.update(pins=())
     return None
 
 
@@ -61,24 +72,37 @@ def adopt_parts(repository: Repository, presence: Presence) -> int:
     return found
 
 
-def commit(repository: Repository, writer: Writer, point: Point) -> Point:
-    """Make the point known, last of all; it comes back with the time that it got."""
-    head = point.head
+def commit(repository: Repository, writer: Writer, points: Sequence[Point]) -> list[Point]:
+    """Make the points known, last of all; they come back with the time that each got."""
+    encoded = [_added(repository, writer, point) for point in points]
+    _seal(repository, writer)
+    return [_put(repository, writer, point, raw) for point, raw in zip(points, encoded, strict=True)]
+
+
+def _added(repository: Repository, writer: Writer, point: Point) -> bytes:
+    content = encode(point)
+    name = repository.codec.id(record.POINT, content)
+    front, payload, header = repository.codec.encode(record.POINT, name, content)
+    writer.add(front, payload, header)
+    return front + bytes(payload)
+
+
+def _seal(repository: Repository, writer: Writer) -> None:
+    writer.finish()
+    _all_there(repository, writer)
+    repository.index.flush()
+
+
+def _put(repository: Repository, writer: Writer, point: Point, raw: bytes) -> Point:
     while True:
-        point = Point(head, point.maps)
-        content = encode(point)
-        name = repository.codec.id(record.POINT, content)
-        front, payload, header = repository.codec.encode(record.POINT, name, content)
-        writer.add(front, payload, header)
-        writer.finish()
-        _all_there(repository, writer)
-        repository.index.flush()
         try:
-            repository.store.put(point.name.path(), front + bytes(payload), new=True)
-        except FileExistsError:
-            head = msgspec.structs.replace(head, time=names.stamp(_seconds(head.time) + 1))
-            continue
-        return point
+            repository.store.put(point.name.path(), raw, new=True)
+            return point
+        except FileExistsError:  # another backup of the disk, in the same second: no more of one moment with others
+            head = msgspec.structs.replace(point.head, time=names.stamp(_seconds(point.head.time) + 1), together=())
+            point = Point(head, point.maps)
+            raw = _added(repository, writer, point)
+            _seal(repository, writer)
 
 
 def _all_there(repository: Repository, writer: Writer) -> None:

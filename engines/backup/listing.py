@@ -16,13 +16,18 @@ from engines.backup.verified import last_verified
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
-    """One point in a list; sizes in bytes. `damaged` counts records that are bad and not yet healed."""
+    """One point in a list; sizes in bytes. `damaged` counts records that are bad and not yet healed.
+
+    together: the other points of its moment. missing: those that should be and are not there, so that it stands alone.
+    """
 
     point: str
     size: int = 0
     changed: int = 0
     stored: int = 0
     consistency: str = ""
+    together: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
     parent: str = ""
     tags: tuple[str, ...] = ()
     damaged: int = 0
@@ -45,7 +50,11 @@ def listed(repository: Repository, wanted: str = "") -> Listed:
     repository.load()
     damaged = _damaged(repository)
     verified = last_verified(repository.store)
-    rows = [_row(name, found, damaged, verified) for name, found in repository.every() if str(name).startswith(wanted)]
+    every = dict(repository.every())
+    heads = {str(name): found.head for name, found in every.items() if isinstance(found, Point)}
+    rows = [
+        _row(name, found, damaged, verified, heads) for name, found in every.items() if str(name).startswith(wanted)
+    ]
     store = repository.store
     return Listed(
         repo=store.where,
@@ -73,16 +82,22 @@ def _damaged(repository: Repository) -> dict[str, int]:
     return counts
 
 
-def _row(name: PointName, found: Point | Damaged, damaged: dict[str, int], verified: dict[str, str]) -> Row:
+def _row(
+    name: PointName, found: Point | Damaged, damaged: dict[str, int], verified: dict[str, str], heads: dict[str, Head]
+) -> Row:
     if isinstance(found, Damaged):
         return Row(point=str(name), trouble=found.why)
     head: Head = found.head
+    others = tuple(other for other in head.together if other != str(name))
+    missing = tuple(other for other in others if other not in heads or heads[other].together != head.together)
     return Row(
         point=str(name),
         size=head.size,
         changed=head.figures.changed,
         stored=head.figures.stored,
         consistency=head.consistency,
+        together=() if missing else others,
+        missing=missing,
         parent=head.parent,
         tags=head.tags,
         damaged=damaged.get(str(name), 0),
@@ -101,8 +116,9 @@ def _lines(found: Listed) -> Iterator[str]:
     yield f"{'point':{width}} {'disk':>12} {'changed':>11} {'stored':>11}  state"
     for row in found.points:
         state = row.trouble or (f"DAMAGED: {row.damaged} records" if row.damaged else "")
+        moment = f"without {', '.join(row.missing)}" if row.missing else ""
         words = ", ".join(
-            filter(None, [state, row.consistency, *row.tags, row.verified and f"verified {row.verified}"])
+            filter(None, [state, row.consistency, moment, *row.tags, row.verified and f"verified {row.verified}"])
         )
         yield f"{row.point:{width}} {_mib(row.size):>12} {_mib(row.changed):>11} {_mib(row.stored):>11}  {words}"
     yield from found.work

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
+from engines.backup.hints import Hint
 from engines.backup.point import MAP
 from engines.backup.sources import Source
 
 PIECE = 4  # blocks read at a time
-SAMPLE = 100  # of the pieces that a hint calls unchanged, one in this many is read all the same
 
 
 @dataclass
@@ -25,12 +24,11 @@ class MapWork:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """`count` blocks from `first` on; `sample`: a hint says that they did not change."""
+    """`count` blocks from `first` on."""
 
     work: MapWork
     first: int
     count: int
-    sample: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +42,12 @@ class Hole:
 
 @dataclass
 class Order:
-    """Gives the work of a whole disk, ascending; `hints` as Source.changed gives them."""
+    """Gives the work of a whole disk, ascending; of what `hint` does not name, its sample only."""
 
     source: Source
     block: int
     blocks: int
-    hints: list[tuple[int, int]] | None = None
-    _random: random.Random = field(default_factory=random.SystemRandom)
+    hint: Hint | None = None
 
     def __iter__(self) -> Iterator[Piece | Hole]:
         for number in range(-(-self.blocks // MAP)):
@@ -60,34 +57,18 @@ class Order:
             items = list(_joined(pieces)) or [(first, first, False)]
             work = MapWork(number, len(items))
             for start, end, data in items:
-                if data is False:
-                    yield Hole(work, start, end - start)
-                else:
-                    yield Piece(work, start, end - start, sample=data is None)
+                yield (Piece if data else Hole)(work, start, end - start)
 
-    def _pieces(self, first: int, last: int) -> list[tuple[int, int, bool | None]]:
-        """(first, last, data) of blocks; data is None for a sample of what a hint calls unchanged.
-
-        What is not named keeps its ids.
-        """
+    def _pieces(self, first: int, last: int) -> list[tuple[int, int, bool]]:
+        """(first, last, data) of blocks. What is not named keeps its ids."""
+        if self.hint is not None and self.hint.silent(first, last):
+            return []
         wanted = self._groups(self.source.extents(first * self.block, last * self.block))
-        if self.hints is None and not wanted:
+        if self.hint is not None:
+            return list(_hinted(self.hint, first, last, wanted))
+        if not wanted:
             return [(first, last, False)]
-        if self.hints is None:
-            return [(at, min(at + PIECE, last), at // PIECE in wanted) for at in range(first, last, PIECE)]
-        hinted = self._groups(
-            (max(start, first * self.block), min(end, last * self.block))
-            for start, end in self.hints
-            if start < last * self.block and end > first * self.block
-        )
-        found: list[tuple[int, int, bool | None]] = []
-        for at in range(first, last, PIECE):
-            group = at // PIECE
-            if group in hinted:
-                found.append((at, min(at + PIECE, last), group in wanted))
-            elif group in wanted and self._random.randrange(SAMPLE) == 0:
-                found.append((at, min(at + PIECE, last), None))
-        return found
+        return [(at, min(at + PIECE, last), at // PIECE in wanted) for at in range(first, last, PIECE)]
 
     def _groups(self, extents: Iterable[tuple[int, int]]) -> set[int]:
         """The pieces that some byte ranges touch."""
@@ -98,11 +79,20 @@ class Order:
         return touched
 
 
-def _joined(pieces: list[tuple[int, int, bool | None]]) -> Iterator[tuple[int, int, bool | None]]:
+def _hinted(hint: Hint, first: int, last: int, wanted: set[int]) -> Iterator[tuple[int, int, bool]]:
+    for at in range(first, last, PIECE):
+        end = min(at + PIECE, last)
+        if hint.changed(at, end):
+            yield at, end, at // PIECE in wanted
+        else:
+            yield from ((number, number + 1, True) for number in hint.samples(at, end))
+
+
+def _joined(pieces: list[tuple[int, int, bool]]) -> Iterator[tuple[int, int, bool]]:
     """The same with neighbouring holes as one."""
     hole: tuple[int, int] | None = None
     for first, last, data in pieces:
-        if data is False:
+        if not data:
             if hole and hole[1] != first:
                 yield *hole, False
                 hole = None

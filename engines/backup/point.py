@@ -28,7 +28,10 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Head(msgspec.Struct, frozen=True, kw_only=True):
-    """What a point says of itself. `size` and `block` in bytes, `time` is when reading began, UTC."""
+    """What a point says of itself. `size` and `block` in bytes, `time` is when reading began, UTC.
+
+    together: all points of its moment, its own name among them; true only while each is there and says the same.
+    """
 
     vm: Name
     disk: Name
@@ -38,6 +41,7 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
     session: Annotated[str, msgspec.Meta(pattern=names.HEX32.pattern)]
     parent: str = ""
     consistency: str = ""
+    together: tuple[str, ...] = ()
     source: str = ""
     host: str = ""
     strict: bool = False

@@ -12,6 +12,7 @@ import xxhash
 from engines.backup import record
 from engines.backup.crew import hands
 from engines.backup.errors import Damaged, Missing
+from engines.backup.hints import Hint, Lied
 from engines.backup.keys import ZERO
 from engines.backup.memory import keep_buffers
 from engines.backup.order import PIECE, Hole, MapWork, Order, Piece
@@ -25,18 +26,18 @@ from engines.backup.writer import Writer, no_room
 
 @dataclass
 class Counts:
-    """Bytes passed, bytes read, blocks that changed, samples of a hint that were wrong."""
+    """Bytes passed, bytes read, blocks that changed."""
 
     passed: int = 0
     read: int = 0
     changed: int = 0
-    surprises: int = 0
 
 
 class Reading:
     """One pass over a source. `maps` are the ids of the new point's maps once `finished` is set and `error` is None.
 
     thorough: compare BLAKE3 with the parent's ids instead of position hashes, and look every block up.
+    hint: only what it names and its sample are read; `error` is Lied where another block turns out to have changed.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class Reading:
         *,
         seed: int,
         thorough: bool = False,
+        hint: Hint | None = None,
     ) -> None:
         self._repository = repository
         self._source = source
@@ -67,9 +69,8 @@ class Reading:
         self.finished = threading.Event()
         self._lock = threading.RLock()
         self._map_lock = threading.Lock()
-        alike = parent is not None and parent.head.size == source.size and not thorough
-        hints = source.changed(str(parent.name)) if parent and alike else None
-        self._order: Iterator[Piece | Hole] = iter(Order(source, self._size, self._blocks, hints))
+        self._hint = hint
+        self._order: Iterator[Piece | Hole] = iter(Order(source, self._size, self._blocks, hint))
         self._reading: set[int] = set()
         self._stop = False
         self._zero = xxhash.xxh3_128_digest(bytes(self._size), seed=seed)
@@ -115,6 +116,8 @@ class Reading:
                 item = next(self._order, None)
                 if item is None:
                     return None
+                if self._hint is not None:  # what it does not name is passed, too
+                    self.counts.passed = max(self.counts.passed, item.first * self._size)
                 if isinstance(item, Piece):
                     self._reading.add(item.first)
                     self._source.ahead(item.first * self._size)
@@ -139,7 +142,6 @@ class Reading:
             self.counts.read += length
             self.counts.passed += length
             self.counts.changed += changed
-            self.counts.surprises += changed if piece.sample else 0
             self._reading.discard(piece.first)
             done = min(self._reading, default=piece.first + piece.count)
             self._source.behind(min(done * self._size, self._source.size))
@@ -157,6 +159,7 @@ class Reading:
             slot = slice((number % MAP) * 32, (number % MAP) * 32 + 32)
             name = self._stored(block, digest)
             if ids[slot] != name:
+                self._believe(number)
                 ids[slot] = name
                 changed += 1
         with self._map_lock:
@@ -184,8 +187,11 @@ class Reading:
                 ids = self._ids(hole.work)
                 start = (hole.first % MAP) * 32
                 before = bytes(ids[start : start + hole.count * 32])
+                gone = [at for at in range(hole.count) if before[at * 32 : at * 32 + 32] != ZERO]
+                for at in gone:
+                    self._believe(hole.first + at)
                 ids[start : start + hole.count * 32] = ZERO * hole.count
-                self.counts.changed += sum(before[at : at + 32] != ZERO for at in range(0, len(before), 32))
+                self.counts.changed += len(gone)
                 with self._map_lock:
                     hole.work.changed = True
                     self._positions.begin()
@@ -193,6 +199,11 @@ class Reading:
             start_byte = hole.first * self._size
             self.counts.passed += min(hole.count * self._size, self._source.size - start_byte)
         self._one_less(hole.work)
+
+    def _believe(self, number: int) -> None:
+        """A block has changed: a hint that did not say so is a lie. Raises Lied."""
+        if self._hint is not None and not self._hint.names(number):
+            raise Lied(number)
 
     def _zero_digest(self, number: int) -> bytes:
         length = min(self._size, self._source.size - number * self._size)

@@ -1,4 +1,7 @@
-"""Reading held to a rate by the kernel: reader threads in a group of cgroup v1, the process in one of v2."""
+"""Reading held to a rate by the kernel: reader threads in a group of cgroup v1, the process in one of v2.
+
+Where another process reads for us (qemu-nbd), it is the one that goes in; `reader` is its id, 0 for ourselves.
+"""
 
 from __future__ import annotations
 
@@ -25,19 +28,22 @@ class Unavailable(Exception):
 
 
 class ThreadGroup:
-    """A group of cgroup v1 for some threads of this process. Raises Unavailable."""
+    """A group of cgroup v1 for some threads of this process, or for all of a reader. Raises Unavailable."""
 
     by = "cgroup v1"
 
-    def __init__(self, hierarchy: Hierarchy, device: Device, rate: int) -> None:
+    def __init__(self, hierarchy: Hierarchy, device: Device, rate: int, reader: int = 0) -> None:
         self._home = _own(hierarchy)
         self._device = device
         self._folder = _made(self._home)
+        self._reader = reader
         self._inside: set[int] = set()
         try:
             (self._folder / V1_READS).write_text(f"{device} {rate}")
             if hierarchy.limits(self._folder).get(str(device)) != rate:
                 raise Unavailable(f"the kernel takes no limit for {device}")
+            if reader:
+                (self._folder / "cgroup.procs").write_text(str(reader))
         except OSError as error:
             self.close()
             raise Unavailable(f"{self._folder / V1_READS}: {error.strerror}") from None
@@ -47,6 +53,8 @@ class ThreadGroup:
 
     def enter(self) -> None:
         """Take the calling thread in."""
+        if self._reader:
+            return
         thread = threading.get_native_id()
         (self._folder / "tasks").write_text(str(thread))
         self._inside.add(thread)
@@ -56,22 +64,26 @@ class ThreadGroup:
         for thread in self._inside:
             with contextlib.suppress(OSError):  # it has ended
                 (self._home / "tasks").write_text(str(thread))
+        if self._reader:
+            with contextlib.suppress(OSError):
+                (self._home / "cgroup.procs").write_text(str(self._reader))
         _remove(self._folder)
 
 
 class ProcessGroup:
-    """A group of cgroup v2 for this process: `io` is no threaded controller. Raises Unavailable."""
+    """A group of cgroup v2 for a whole process: `io` is no threaded controller. Raises Unavailable."""
 
     by = "cgroup v2"
 
-    def __init__(self, hierarchy: Hierarchy, device: Device, rate: int) -> None:
+    def __init__(self, hierarchy: Hierarchy, device: Device, rate: int, reader: int = 0) -> None:
+        self._process = reader or os.getpid()
         self._home = _own(hierarchy)
         self._folder = _made(_parent(hierarchy, self._home))
         try:
             (self._folder / V2_LIMITS).write_text(f"{device} rbps={rate}")
             if hierarchy.limits(self._folder).get(str(device)) != rate:
                 raise Unavailable(f"the kernel takes no limit for {device}")
-            (self._folder / "cgroup.procs").write_text(str(os.getpid()))
+            (self._folder / "cgroup.procs").write_text(str(self._process))
         except OSError as error:
             _remove(self._folder)
             raise Unavailable(f"{self._folder}: {error.strerror}") from None
@@ -87,7 +99,7 @@ class ProcessGroup:
         with contextlib.suppress(OSError):  # its old group may be gone; the limit goes in any case
             (self._folder / V2_LIMITS).write_text(f"{self._limited()} rbps=max")
         with contextlib.suppress(OSError):
-            (self._home / "cgroup.procs").write_text(str(os.getpid()))
+            (self._home / "cgroup.procs").write_text(str(self._process))
         _remove(self._folder)
 
     def _limited(self) -> str:
@@ -95,19 +107,20 @@ class ProcessGroup:
 
 
 class Scope:
-    """A scope of systemd for this process, on cgroup v2. Raises Unavailable."""
+    """A scope of systemd for a whole process, on cgroup v2. Raises Unavailable."""
 
     by = "a systemd scope"
 
-    def __init__(self, hierarchy: Hierarchy, device: Device, rate: int) -> None:
+    def __init__(self, hierarchy: Hierarchy, device: Device, rate: int, reader: int = 0) -> None:
         if not Path("/run/systemd/system").is_dir() or not shutil.which("busctl"):
             raise Unavailable("systemd does not run here")
         self._unit = f"crashcart-{os.getpid()}-{os.urandom(4).hex()}.scope"
         self._device = device
-        what = ["PIDs", "au", "1", str(os.getpid()), "IOReadBandwidthMax", "a(st)", "1", device.node, str(rate)]
+        process = reader or os.getpid()
+        what = ["PIDs", "au", "1", str(process), "IOReadBandwidthMax", "a(st)", "1", device.node, str(rate)]
         self._ask("StartTransientUnit", "ssa(sv)a(sa(sv))", self._unit, "fail", "2", *what, "0")
         end = time.monotonic() + ANSWERS_WITHIN
-        while hierarchy.limits(hierarchy.group()).get(str(device)) != rate:
+        while hierarchy.limits(hierarchy.group(process)).get(str(device)) != rate:
             if time.monotonic() > end:
                 raise Unavailable(f"systemd set no limit for {device.node}")
             time.sleep(0.05)
@@ -141,14 +154,14 @@ class Scope:
 Group = ThreadGroup | ProcessGroup | Scope
 
 
-def grouped(hierarchy: Hierarchy, device: Device, rate: int) -> Group:
+def grouped(hierarchy: Hierarchy, device: Device, rate: int, reader: int = 0) -> Group:
     """The group that fits the hierarchy. Raises Unavailable."""
     if hierarchy.version == 1:
-        return ThreadGroup(hierarchy, device, rate)
+        return ThreadGroup(hierarchy, device, rate, reader)
     try:
-        return Scope(hierarchy, device, rate)
+        return Scope(hierarchy, device, rate, reader)
     except Unavailable:
-        return ProcessGroup(hierarchy, device, rate)
+        return ProcessGroup(hierarchy, device, rate, reader)
 
 
 def _own(hierarchy: Hierarchy) -> Path:

@@ -15,10 +15,13 @@ SLACK = 1.25  # a limit that is exceeded by more than this is none
 START = 32 * 1024 * 1024  # bytes that may be ahead of the limit at the start: readahead, the slice of blk-throttle
 
 
-def fetched() -> int | None:
-    """Bytes that this process has had the disks read, page cache left out; None where the kernel does not count."""
+def fetched(reader: int = 0) -> int | None:
+    """Bytes that a process has had the disks read, page cache left out; None where the kernel does not count.
+
+    reader: its id, 0 for our own.
+    """
     try:
-        lines = Path("/proc/self/io").read_text().splitlines()
+        lines = Path(f"/proc/{reader or 'self'}/io").read_text().splitlines()
     except OSError:
         return None
     return next((int(line.split()[1]) for line in lines if line.startswith("read_bytes:")), None)
@@ -27,9 +30,11 @@ def fetched() -> int | None:
 class KernelThrottle:
     """See Throttle."""
 
-    def __init__(self, group: Group, rate: int, origin: str, cancel: Cancel) -> None:
+    def __init__(self, group: Group, rate: int, origin: str, cancel: Cancel, reader: int = 0) -> None:
         self.rate = rate
-        self.words = f"{rate / 1e6:.0f} MB/s by {group.by} ({origin})"
+        self.by = f"{group.by} around qemu-nbd" if reader else group.by
+        self.words = f"{rate / 1e6:.0f} MB/s by {self.by} ({origin})"
+        self._reader = reader
         self.failed = False
         self._group = group
         self._reserve = TokenBucket(rate, origin, cancel)
@@ -37,7 +42,7 @@ class KernelThrottle:
         self._began: float | None = None
         self._looked = 0.0
         self._since = 0
-        self._before = fetched() or 0
+        self._before = self._fetched()
         self._cancel = cancel
 
     def enter(self) -> None:
@@ -60,30 +65,33 @@ class KernelThrottle:
             self._since += count
             if self._began is None:
                 self._began = self._looked = now
-                self._before = fetched() or 0
+                self._before = self._fetched()
             if self.failed or (now - self._looked < LOOKS and self._since < START):
                 return
             self._looked, self._since = now, 0
-            read = (fetched() or 0) - self._before
+            read = self._fetched() - self._before
             self.failed = read > self.rate * (now - self._began) * SLACK + START
+
+    def _fetched(self) -> int:
+        return fetched(self._reader) or 0
 
     def report(self, count: int, seconds: float) -> str:
         """See Throttle."""
-        read = (fetched() or 0) - self._before
+        read = self._fetched() - self._before
         reached = read / max(seconds, 1e-9)
         allowed = f"{self.rate / 1e6:.0f} MB/s allowed"
         cached = f", {(count - read) / 1e6:.0f} MB more came from memory" if count > read * 1.05 else ""
         if self.failed:
             return (
-                f"the kernel did not hold {self._group.by} to {allowed}, so it was held by waiting:"
+                f"the kernel did not hold {self.by} to {allowed}, so it was held by waiting:"
                 f" {reached / 1e6:.1f} MB/s from the disk in the end{cached}"
             )
         verdict = "kept" if self.kept(count, seconds) else "NOT kept"
-        return f"read {reached / 1e6:.1f} MB/s from the disk, {allowed}, {verdict} by {self._group.by}{cached}"
+        return f"read {reached / 1e6:.1f} MB/s from the disk, {allowed}, {verdict} by {self.by}{cached}"
 
     def kept(self, count: int, seconds: float) -> bool:  # noqa: ARG002  what came from memory is no load on the disk
         """See Throttle."""
-        read = (fetched() or 0) - self._before
+        read = self._fetched() - self._before
         return not self.failed and read <= self.rate * seconds * 1.1 + START
 
     def close(self) -> None:

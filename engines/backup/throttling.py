@@ -15,11 +15,13 @@ from engines.job.contract import Cancel
 
 
 @contextmanager
-def throttled(limit: Limit, reads_from: Device | str, speed: Callable[[], Speed], cancel: Cancel) -> Iterator[Throttle]:
+def throttled(
+    limit: Limit, reads_from: Device | str, speed: Callable[[], Speed], cancel: Cancel, reader: int = 0
+) -> Iterator[Throttle]:
     """What enforces `limit`, within the `with`.
 
     reads_from: the device whose reads are counted (the snapshot's own, not its origin's), or why there is no one such.
-    speed: asked for a share only.
+    speed: asked for a share only. reader: the process that reads for us; 0 where we do.
     """
     rate, origin = float(limit.rate), "as asked"
     if limit.share:
@@ -29,7 +31,7 @@ def throttled(limit: Limit, reads_from: Device | str, speed: Callable[[], Speed]
     if not rate:
         yield Unlimited()
         return
-    chosen = _chosen(int(rate), origin, reads_from, cancel)
+    chosen = _chosen(int(rate), origin, reads_from, cancel, reader)
     try:
         yield chosen
     finally:
@@ -37,13 +39,15 @@ def throttled(limit: Limit, reads_from: Device | str, speed: Callable[[], Speed]
             chosen.close()
 
 
-def _chosen(rate: int, origin: str, reads_from: Device | str, cancel: Cancel) -> KernelThrottle | TokenBucket:
+def _chosen(
+    rate: int, origin: str, reads_from: Device | str, cancel: Cancel, reader: int
+) -> KernelThrottle | TokenBucket:
     if isinstance(reads_from, str):
         return TokenBucket(rate, f"{origin}; no cgroup: {reads_from}", cancel)
     hierarchy = cgroup.mounted()
     if hierarchy is None:
         return TokenBucket(rate, f"{origin}; no cgroup limits reading here", cancel)
     try:
-        return KernelThrottle(grouped(hierarchy, reads_from, rate), rate, origin, cancel)
+        return KernelThrottle(grouped(hierarchy, reads_from, rate, reader), rate, origin, cancel, reader)
     except Unavailable as why:
         return TokenBucket(rate, f"{origin}; no cgroup: {why}", cancel)

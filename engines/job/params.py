@@ -178,6 +178,8 @@ def convert_one(field: Field, value: Any) -> Any:
         raise BadParam(field.name, value, "text without control characters")
     if field.shape == "flag" and isinstance(value, str):
         value = {"yes": True, "no": False}.get(value.lower(), value)
+    if field.shape == "list" and isinstance(value, str):
+        value = [value]  # a job file need not make a list of one
     try:
         return msgspec.convert(value, field.annotation, strict=False)
     except msgspec.ValidationError:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
-from engines.backup.browse import disk_map, signatures
+from engines.backup.browse import disk_map
 from engines.backup.browse.model import BrowseError, Source, Volume, VolumeInfo
 from engines.backup.browse.quick import open_quick
 from engines.backup.browse.tree import Tree
@@ -14,6 +13,8 @@ from engines.job.errors import Refused
 
 if TYPE_CHECKING:
     from types import TracebackType
+
+    from engines.backup.browse.guestfs_driver import GuestfsDisk
 
 Driver = Literal["auto", "quick", "libguestfs"]
 Purpose = Literal["look", "take"]
@@ -51,6 +52,11 @@ class BrowseTree(Tree):
         self.map = map_
         self.notes = notes
 
+    @property
+    def costly(self) -> bool:
+        """Whether an appliance was started for it."""
+        return self._opener.started
+
     def close(self) -> None:
         """Let go of every volume, and of the appliance where it was started for this tree."""
         super().close()
@@ -76,47 +82,39 @@ class Opener:
         self._purpose = purpose
         self._cancel = cancel
         self._lent = appliance
-        self._started: Any = None
+        self._started: GuestfsDisk | None = None
+
+    @property
+    def started(self) -> bool:
+        """Whether an appliance of our own runs."""
+        return self._started is not None
 
     def appliance(self) -> Appliance:
         """The one that was lent, or one of our own. Raises Refused."""
         if self._lent is None:
-            try:
-                driver = importlib.import_module("engines.backup.browse.guestfs_driver")
-            except ModuleNotFoundError:
-                raise Refused(
-                    "this needs the libguestfs driver, which is not in this version",
-                    "restore the disk and open it elsewhere, or look with --driver quick",
-                ) from None
-            self._started = driver.open_libguestfs(self._source, self._cancel)
-            self._lent = self._started.__enter__()
-        found: Appliance = self._lent
-        return found
+            from engines.backup.browse.guestfs_driver import open_libguestfs
+
+            self._lent = self._started = open_libguestfs(self._source, self._cancel)
+        return self._lent
 
     def open(self, info: VolumeInfo) -> Volume:
         """The volume, by the driver that the rules give. Raises Refused, BrowseError."""
-        if self._quickly(info):
+        by_appliance = self._driver != "quick" and "libguestfs" in info.drivers
+        if self._driver == "quick" or (self._driver == "auto" and "quick" in info.drivers):
             try:
-                return open_quick(self._source, info)
+                return open_quick(self._source, info, truth=by_appliance and self._purpose == "take")
             except BrowseError:
-                if self._driver == "quick" or "libguestfs" not in info.drivers:
+                if not by_appliance:
                     raise
-        if "libguestfs" not in info.drivers:
+        if not by_appliance:
             raise BrowseError(f"{info.name}: no driver reads {info.format or 'what is on it'}")
         appliance = self.appliance()
         return appliance.open(_same(appliance, info))
 
-    def _quickly(self, info: VolumeInfo) -> bool:
-        if self._driver != "auto":
-            return self._driver == "quick"
-        if "quick" not in info.drivers:
-            return False
-        return self._purpose == "look" or info.dirty != signatures.NOT_REPLAYED
-
     def close(self) -> None:
         """End the appliance, where it is ours."""
         if self._started is not None:
-            self._started.__exit__(None, None, None)
+            self._started.close()
             self._started = self._lent = None
 
 
@@ -136,8 +134,9 @@ def open_tree(
 ) -> BrowseTree:
     """The files on a disk; close it, or use it as a context.
 
-    purpose: to "look", a file system with an unreplayed journal is served as it lies; to "take", as its guest would
-    see it after a start. appliance: one that is kept warm, never closed here. Raises Refused, BrowseError.
+    A journal that waits is replayed in memory where the quick driver can. Where it cannot: to "look", the file system
+    is served as it lies, and its `state` says so; to "take", libguestfs replays it on a throwaway overlay.
+    appliance: one that is kept warm, never closed here. Raises Refused, BrowseError.
     """
     opener = Opener(source, driver, purpose, cancel or Cancel(), appliance)
     try:

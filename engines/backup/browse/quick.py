@@ -2,21 +2,40 @@
 
 from __future__ import annotations
 
-from engines.backup.browse.model import Source, Unsupported, Volume, VolumeInfo
+from engines.backup.browse.model import BrowseError, Source, Unsupported, Volume, VolumeInfo
+from engines.backup.browse.signatures import NOT_REPLAYED
 from engines.backup.browse.window import Window
 
 EXT = ("ext2", "ext3", "ext4")
+REPLAYED = "journal replayed"
 
 
-def open_quick(disk: Source, info: VolumeInfo) -> Volume:
-    """The volume as it lies on the disk; `state` repeats why it is dirty. Raises BrowseError, Unsupported."""
+def open_quick(disk: Source, info: VolumeInfo, *, truth: bool = False) -> Volume:
+    """The volume; a journal that waits is laid over it in memory, and `state` says whether that could be done.
+
+    truth: raise rather than serve what a start of the guest would change. Raises BrowseError, Unsupported.
+    """
     part = Window(disk, info.offset, info.size)
     if info.format in EXT:
-        from engines.backup.browse.ext.volume import ExtVolume
-
-        return ExtVolume(part, info, info.dirty)
+        return _ext(part, info, truth)
     if "quick" not in info.drivers:
         raise Unsupported(f"{info.name}: the quick driver cannot read {info.format or 'what is on it'}")
+    if truth and info.dirty == NOT_REPLAYED:
+        raise Unsupported(f"{info.name}: the quick driver cannot replay the journal of {info.format}")
     from engines.backup.browse.tsk import TskVolume
 
     return TskVolume(part, info, info.dirty)
+
+
+def _ext(part: Window, info: VolumeInfo, truth: bool) -> Volume:
+    from engines.backup.browse.ext.volume import ExtVolume
+
+    if info.dirty == NOT_REPLAYED:
+        from engines.backup.browse.replay import replay
+
+        try:
+            return ExtVolume(replay(part), info, REPLAYED)
+        except BrowseError:
+            if truth:
+                raise
+    return ExtVolume(part, info, info.dirty)

@@ -100,7 +100,8 @@ def _ext(part: Window) -> Signature | None:
         return None
     if found.incompat & ext.JOURNAL_DEVICE:
         return Signature("jbd", found.label, found.uuid)
-    dirty = NOT_REPLAYED if found.needs_recovery else ""
+    dirty = "" if found.state & ext.CLEAN else UNCLEAN
+    dirty = NOT_REPLAYED if found.needs_recovery else dirty
     return Signature(found.format, found.label, found.uuid, dirty, BOTH)
 
 

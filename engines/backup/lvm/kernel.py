@@ -15,6 +15,7 @@ from engines.job.errors import Failed
 HEADER = struct.Struct("<3IIIIiIIIQ128s129s7x")
 TARGET = struct.Struct("<QQiI16s")
 TABLE_STATUS = 0xC138FD0C  # _IOWR(0xfd, 12, struct dm_ioctl)
+TABLE = 1 << 4  # the table itself, not its status
 NO_FLUSH = 1 << 11  # without it a thin pool commits its metadata at every look
 SUSPENDED = 1 << 1
 ROOM = 16384  # bytes
@@ -40,10 +41,17 @@ class Mapped:
 
 def status(device: tuple[int, int]) -> Mapped:
     """The device with these major and minor numbers. Raises OSError (ENXIO where it is gone)."""
+    return _asked(device, NO_FLUSH)
+
+
+def table(device: tuple[int, int]) -> Mapped:
+    """The same with each target's own parameters as its status. Raises OSError."""
+    return _asked(device, NO_FLUSH | TABLE)
+
+
+def _asked(device: tuple[int, int], wanted: int) -> Mapped:
     buffer = bytearray(ROOM)
-    HEADER.pack_into(
-        buffer, 0, 4, 0, 0, ROOM, HEADER.size, 0, 0, NO_FLUSH, 0, 0, _encoded(os.makedev(*device)), b"", b""
-    )
+    HEADER.pack_into(buffer, 0, 4, 0, 0, ROOM, HEADER.size, 0, 0, wanted, 0, 0, _encoded(os.makedev(*device)), b"", b"")
     control = os.open("/dev/mapper/control", os.O_RDWR | os.O_CLOEXEC)
     try:
         fcntl.ioctl(control, TABLE_STATUS, buffer)
@@ -109,6 +117,20 @@ def pool_fill(found: Mapped) -> tuple[Fill, Fill]:
     bad = {"ro": "is read-only", "out_of_data_space": "is out of space", "Error": "has an error"}
     trouble = next((said for word, said in bad.items() if word in words), "")
     return Fill(fills[0].used, fills[0].total, trouble), fills[1]
+
+
+def metadata_held(found: Mapped) -> bool:
+    """Whether a thin pool's metadata snapshot is reserved. Raises OSError where that is no pool."""
+    words = next((target.status for target in found.targets if target.kind == "thin-pool"), "").split()
+    if len(words) < 4:
+        raise OSError(f"the pool {' '.join(words).lower() or 'is gone'}")
+    return words[3] != "-"
+
+
+def thin_id(found: Mapped) -> int | None:
+    """The number of a thin device in its pool, from its table: `pool number [external origin]`."""
+    words = next((target.status for target in found.targets if target.kind == "thin"), "").split()
+    return int(words[1]) if len(words) > 1 else None
 
 
 def gone(device: tuple[int, int], error: OSError) -> Failed:

@@ -16,7 +16,8 @@ from engines.job.errors import Refused
 
 FIELDS = (
     "vg_name,vg_uuid,vg_free,vg_extent_size,lv_name,lv_uuid,lv_attr,lv_tags,lv_size,lv_path,origin,origin_uuid,"
-    "pool_lv,pool_lv_uuid,data_percent,metadata_percent,lv_kernel_major,lv_kernel_minor,lv_health_status"
+    "pool_lv,pool_lv_uuid,data_percent,metadata_percent,lv_kernel_major,lv_kernel_minor,lv_health_status,"
+    "metadata_lv,thin_id"
 )
 DM_UUID = "LVM-"
 
@@ -43,6 +44,8 @@ class Volume(msgspec.Struct, frozen=True, kw_only=True):
     lv_kernel_major: str
     lv_kernel_minor: str
     lv_health_status: str
+    metadata_lv: str
+    thin_id: str
 
     def __str__(self) -> str:
         return f"{self.vg_name}/{self.lv_name.strip('[]')}"

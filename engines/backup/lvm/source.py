@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from engines.backup.lvm import delta, keep
 from engines.backup.lvm.report import is_volume, volumes
 from engines.backup.lvm.snapshot import Room, Snapshot
-from engines.backup.lvm.together import CRASH, Taken, rooms, taken
+from engines.backup.lvm.together import APART, CRASH, Taken, rooms, taken
 from engines.backup.lvm.watch import Watch
 from engines.backup.sources import Format, Source
 from engines.backup.sources.plain import PlainSource
-from engines.backup.wish import Wish
-from engines.job.errors import Failed
+from engines.backup.wish import Binding, NoHint, Wish
+from engines.job.errors import Failed, Refused
+
+KEEPS = "its snapshot, until the next backup: pool {pool} also keeps whatever the VM overwrites until then"
 
 
 class Lvm:
@@ -29,19 +33,44 @@ class Lvm:
 
     @contextmanager
     def look(self, where: Path, form: Format) -> Iterator[Source]:  # noqa: ARG002  it is raw
-        """See Opener. What a snapshot would need is looked for, and refused where it is not there."""
-        (found,) = rooms([where], volumes(), self._wish.size)
-        descriptor = os.open(where, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            yield Origin(descriptor, where, found)
-        finally:
-            os.close(descriptor)
+        """See Opener."""
+        with looked([where], self._wish) as (source,):
+            yield source
 
     @contextmanager
     def open(self, where: Path, form: Format) -> Iterator[Source]:  # noqa: ARG002  it is raw
         """See Opener."""
         with opened([where], self._wish) as (source,):
             yield source
+
+
+@contextmanager
+def looked(paths: Sequence[Path], wish: Wish) -> Iterator[tuple[Source, ...]]:
+    """The volumes; what snapshots of them would need is looked for, and refused where it is not there."""
+    found = rooms(paths, volumes(), wish.size)
+    _hintable(found, wish)
+    with ExitStack() as stack:
+        yield tuple(stack.enter_context(_origin(path, room, wish)) for path, room in zip(paths, found, strict=True))
+
+
+@contextmanager
+def _origin(where: Path, room: Room, wish: Wish) -> Iterator[Source]:
+    descriptor = os.open(where, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        yield Origin(descriptor, where, room, wish)
+    finally:
+        os.close(descriptor)
+
+
+def _hintable(found: Sequence[Room], wish: Wish) -> None:
+    """Raise Refused where thin_delta cannot serve."""
+    if wish.hints != "thin":
+        return
+    for room in found:
+        if room.pool is None:
+            raise Refused(f"{room.volume} is a thick volume: nothing keeps record of its changes", "leave --hints away")
+    if not shutil.which("thin_delta"):
+        raise Refused("thin_delta is not installed", "apt-get install thin-provisioning-tools, or leave --hints away")
 
 
 @contextmanager
@@ -53,17 +82,18 @@ def opened(paths: Sequence[Path], wish: Wish) -> Iterator[tuple[SnapshotSource, 
         ExitStack() as stack,
         Watch(found.snapshots) as watch,
     ):
-        yield tuple(stack.enter_context(_source(snapshot, found, watch, left)) for snapshot in found.snapshots)
+        sources = [_source(snapshot, found, watch, left, wish) for snapshot in found.snapshots]
+        yield tuple(stack.enter_context(source) for source in sources)
 
 
 @contextmanager
-def _source(snapshot: Snapshot, found: Taken, watch: Watch, left: list[str]) -> Iterator[SnapshotSource]:
+def _source(snapshot: Snapshot, found: Taken, watch: Watch, left: list[str], wish: Wish) -> Iterator[SnapshotSource]:
     descriptor = os.open(snapshot.path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         device = os.fstat(descriptor).st_rdev
         if (os.major(device), os.minor(device)) != snapshot.device:
             raise Failed(f"{snapshot.path} leads to another device than {snapshot}", "look at it: dmsetup info -c")
-        yield SnapshotSource(descriptor, snapshot, found, watch, left)
+        yield SnapshotSource(descriptor, snapshot, found, watch, left, wish)
     finally:
         os.close(descriptor)
 
@@ -71,8 +101,9 @@ def _source(snapshot: Snapshot, found: Taken, watch: Watch, left: list[str]) -> 
 class Origin(PlainSource):
     """A volume of which a snapshot could be made; see Source. For a plan's words: nobody reads it."""
 
-    def __init__(self, descriptor: int, where: Path, room: Room) -> None:
+    def __init__(self, descriptor: int, where: Path, room: Room, wish: Wish) -> None:
         super().__init__(descriptor, where)
+        self.keeps = KEEPS.format(pool=room.pool) if wish.hints == "thin" else ""
         self.words = f"{_words(room)}, read from a {room.words}"
         self.identity = f"{room.volume.id} {self.size}"
 
@@ -94,9 +125,12 @@ def _words(room: Room) -> str:
 class SnapshotSource(PlainSource):
     """An open snapshot; see Source. `left_behind` fills when the `with` block ends."""
 
-    def __init__(self, descriptor: int, snapshot: Snapshot, found: Taken, watch: Watch, left: list[str]) -> None:
+    def __init__(
+        self, descriptor: int, snapshot: Snapshot, found: Taken, watch: Watch, left: list[str], wish: Wish | None = None
+    ) -> None:
         super().__init__(descriptor, snapshot.path)
         volume = snapshot.of.volume
+        self._wish = wish or Wish()
         self.snapshot = snapshot
         self.words = _words(snapshot.of)
         self.identity = f"{volume.id} {self.size}"
@@ -111,6 +145,16 @@ class SnapshotSource(PlainSource):
         return self._found.consistency
 
     @property
+    def alone(self) -> str:
+        """See Source."""
+        return self._found.alone
+
+    @property
+    def one_moment(self) -> bool:
+        """See Source."""
+        return self._found.consistency != APART
+
+    @property
     def warnings(self) -> tuple[str, ...]:
         """See Source."""
         return self._found.warnings
@@ -119,6 +163,25 @@ class SnapshotSource(PlainSource):
     def left_behind(self) -> tuple[str, ...]:
         """What could not be removed, with the command that removes it."""
         return tuple(self._left)
+
+    def changed(self, since: Binding) -> Iterable[tuple[int, int]]:
+        """See Source."""
+        if self._wish.hints != "thin":
+            raise NoHint("nobody keeps record of changes to it")
+        known = self._found.known
+        before = keep.of(since, self.snapshot.of, known).volume
+        return delta.changed(keep.pool(self.snapshot, known), int(before.thin_id), keep.thin_id(self.snapshot))
+
+    def committed(self, made: Binding) -> tuple[str, ...]:
+        """See Source. Without --hints nothing is kept, and what an earlier one kept goes, too."""
+        trouble = []
+        if self._wish.hints == "thin":
+            said = keep.keep(self.snapshot, self._found.owner, made)
+            trouble.append(said)
+            if not said:
+                self._found.kept.add(self.snapshot.name)
+        trouble += [keep.remove(one) for one in keep.outdated(made, self._found.known)]
+        return tuple(filter(None, trouble))
 
     def read_into(self, offset: int, buffer: memoryview) -> None:
         """See Source."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from engines.backup.lvm import sweep, writers
@@ -21,12 +21,20 @@ APART = "crash-consistent, each disk of its own moment"
 
 @dataclass(frozen=True)
 class Taken:
-    """Snapshots in the order that was asked for, what they are worth, and what the technician must read."""
+    """Snapshots in the order that was asked for, what they are worth, and what the technician must read.
+
+    alone: what each is worth without the others. kept: names of those that shall stay; whoever wants that adds them.
+    known: the volumes as they were before. owner: whose the snapshots are.
+    """
 
     snapshots: tuple[Snapshot, ...]
     consistency: str
     warnings: tuple[str, ...]
     notes: tuple[str, ...]
+    alone: str = CRASH
+    known: list[Volume] = field(default_factory=list)
+    owner: Owner = field(default_factory=lambda: mine(""))
+    kept: set[str] = field(default_factory=set)
 
 
 def rooms(paths: Sequence[Path], known: list[Volume], size: int = 0) -> tuple[Room, ...]:
@@ -58,18 +66,24 @@ def taken(paths: Sequence[Path], wish: Wish, left_behind: Callable[[str], None])
     known, notes = _swept()
     wanted = rooms(paths, known, wish.size)
     made: list[Snapshot] = []
+    kept: set[str] = set()
+    owner = mine(wish.run)
+
+    def removed() -> tuple[str, ...]:
+        return tuple(filter(None, [remove(snapshot) for snapshot in made if snapshot.name not in kept]))
+
     try:
-        consistency, warnings = _make(wanted, wish, mine(wish.run), made)
-        yield Taken(tuple(made), consistency, warnings, notes)
+        worth = _make(wanted, wish, owner, made)
+        yield Taken(tuple(made), worth.consistency, worth.warnings, notes, worth.alone, known, owner, kept)
     except CrashcartError as error:
-        _name(error, _removed(made))
+        _name(error, removed())
         raise
     except BaseException:
-        for words in _removed(made):
+        for words in removed():
             left_behind(words)
         raise
     else:
-        for words in _removed(made):
+        for words in removed():
             left_behind(words)
 
 
@@ -86,17 +100,25 @@ def _swept() -> tuple[list[Volume], tuple[str, ...]]:
     return volumes() if found else known, tuple(notes)
 
 
-def _make(wanted: tuple[Room, ...], wish: Wish, owner: Owner, made: list[Snapshot]) -> tuple[str, tuple[str, ...]]:
+@dataclass(frozen=True)
+class _Worth:
+    consistency: str
+    warnings: tuple[str, ...] = ()
+    alone: str = CRASH
+
+
+def _make(wanted: tuple[Room, ...], wish: Wish, owner: Owner, made: list[Snapshot]) -> _Worth:
     """Fill `made`; the words for its consistency, and warnings."""
     disks = [Path(one.volume.lv_path) for one in wanted]
     together = len(wanted) > 1
     if not together and wish.agent is None:
         made.append(make(wanted[0], owner))
-        return CRASH, ()
+        return _Worth(CRASH)
     kernel = writers.in_kernel(disks)
     if kernel and wish.agent:  # a freeze here and LVM's own would meet in one kernel, and lvcreate give up half-way
         made += [make(one, owner) for one in wanted]
-        return APART if together else CRASH, (f"the guest agent was not asked, since the disk is {kernel[0]} here",)
+        said = f"the guest agent was not asked, since the disk is {kernel[0]} here"
+        return _Worth(APART if together else CRASH, (said,))
     moment = Moment(writers.processes(disks) if together and not kernel else (), wish.agent)
     with moment:
         for one in wanted:
@@ -107,7 +129,9 @@ def _make(wanted: tuple[Room, ...], wish: Wish, owner: Owner, made: list[Snapsho
     apart = _apart(moment, kernel) if together else ""
     if apart:
         warnings.append(f"the disks are not of one moment: {apart}")
-    return _words(moment, len(wanted), bool(apart)), tuple(warnings)
+    state = f"quiesced by the guest agent ({moment.held.frozen} file systems)" if moment.quiesced else CRASH
+    one_moment = f"{state}, {len(wanted)} disks of one moment" if together else state
+    return _Worth(APART if apart else one_moment, tuple(warnings), CRASH if apart else state)
 
 
 def _apart(moment: Moment, kernel: list[str]) -> str:
@@ -118,18 +142,6 @@ def _apart(moment: Moment, kernel: list[str]) -> str:
         return f"the snapshots took longer than the {moment.longest:.0f} s that a VM may stand still"
     missed = len(moment.processes) - moment.held.stopped
     return f"{missed} of the processes that write to them could not be stopped" if missed > 0 else ""
-
-
-def _words(moment: Moment, disks: int, apart: bool) -> str:
-    if apart:
-        return APART
-    one = f"{disks} disks of one moment" if disks > 1 else ""
-    state = f"quiesced by the guest agent ({moment.held.frozen} file systems)" if moment.quiesced else CRASH
-    return ", ".join(filter(None, (state, one)))
-
-
-def _removed(made: list[Snapshot]) -> tuple[str, ...]:
-    return tuple(filter(None, [remove(snapshot) for snapshot in made]))
 
 
 def _name(error: CrashcartError, left: tuple[str, ...]) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Literal, Protocol
 
 from engines.backup.device import Device
-from engines.backup.wish import Wish
+from engines.backup.wish import Binding, Wish
 from engines.job.errors import Refused
 
 Format = Literal["auto", "raw", "qcow2"]
@@ -19,18 +19,31 @@ class Source(Protocol):
 
     words: what it is, for people. identity: what it is, for the plan's digest. size: bytes.
     reads_from: the device that its reads come from, for a limit by the kernel; or why there is no one such device.
-    notes: what was done to open it, for the record.
+    reader: the process that reads it for us; 0 where our own threads do.
+    notes: what was done to open it, for the record. keeps: what stays for the next backup's hint, and what that costs.
     """
 
     words: str
     identity: str
     size: int
     reads_from: Device | str
+    reader: int
     notes: tuple[str, ...]
+    keeps: str
 
     @property
     def consistency(self) -> str:
         """What a point made from it may be called: at rest, crash-consistent, …"""
+        ...
+
+    @property
+    def alone(self) -> str:
+        """The same where the other disks of its moment came to nothing."""
+        ...
+
+    @property
+    def one_moment(self) -> bool:
+        """Whether it is of one moment with those that were opened together with it."""
         ...
 
     @property
@@ -46,8 +59,12 @@ class Source(Protocol):
         """What may hold data within [start, end), ascending, as (start, end); the rest is zeros."""
         ...
 
-    def changed(self, since: str) -> list[tuple[int, int]] | None:
-        """What may differ from the point `since`, ascending, as (start, end); None where nobody kept record."""
+    def changed(self, since: Binding) -> Iterable[tuple[int, int]]:
+        """What may differ from the point `since`, as (start, end) in bytes. Raises NoHint."""
+        ...
+
+    def committed(self, made: Binding) -> tuple[str, ...]:
+        """The point is there: keep record of changes from here on where that was wished; what went wrong, in words."""
         ...
 
     def ahead(self, offset: int) -> None:
@@ -90,24 +107,70 @@ def openers(wish: Wish) -> tuple[Opener, ...]:
     from engines.backup.sources.nbd import Qcow2
     from engines.backup.sources.plain import Plain
 
-    return (Lvm(wish), Qcow2(), Plain())
-
-
-def look_at(where: str, form: Format = "auto", wish: Wish | None = None) -> AbstractContextManager[Source]:
-    """The source that `where` names, with nothing made for it. Raises Refused."""
-    return _opener(where, form, wish).look(Path(where), form)
+    return (Lvm(wish), Qcow2(wish), Plain())
 
 
 def open_source(where: str, form: Format = "auto", wish: Wish | None = None) -> AbstractContextManager[Source]:
     """The source that `where` names, alive within the `with`. Raises Refused."""
-    return _opener(where, form, wish).open(Path(where), form)
+    return _opener(where, form, wish or Wish()).open(Path(where), form)
 
 
-def _opener(where: str, form: Format, wish: Wish | None) -> Opener:
+@contextmanager
+def look_at(wheres: Sequence[str], form: Format, wish: Wish) -> Iterator[tuple[Source, ...]]:
+    """The sources, with nothing made for them. Raises Refused."""
+    from engines.backup.lvm import source as lvm
+
+    if _volumes(wheres, form, wish):
+        with lvm.looked([Path(where) for where in wheres], wish) as found:
+            yield found
+        return
+    with ExitStack() as stack:
+        yield tuple(stack.enter_context(_opener(where, form, wish).look(Path(where), form)) for where in wheres)
+
+
+@contextmanager
+def open_together(wheres: Sequence[str], form: Format, wish: Wish) -> Iterator[tuple[Source, ...]]:
+    """The sources, alive within the `with`, volumes all of one moment. Raises Refused."""
+    from engines.backup.lvm import source as lvm
+
+    if _volumes(wheres, form, wish):
+        with lvm.opened([Path(where) for where in wheres], wish) as found:
+            yield found
+        return
+    with ExitStack() as stack:
+        yield tuple(stack.enter_context(_opener(where, form, wish).open(Path(where), form)) for where in wheres)
+
+
+def _volumes(wheres: Sequence[str], form: Format, wish: Wish) -> bool:
+    """Whether all of them are LVM volumes. Raises Refused where only some are."""
+    from engines.backup.lvm.source import Lvm
+
+    others = [where for where in wheres if not isinstance(_opener(where, form, wish), Lvm)]
+    if others and len(others) < len(wheres):
+        raise Refused(
+            f"{others[0]} is no LVM volume, as others of these disks are: they cannot be of one moment",
+            "back it up in a run of its own",
+        )
+    return not others
+
+
+def _opener(where: str, form: Format, wish: Wish) -> Opener:
     path = Path(where)
     if not path.exists():
         raise Refused(f"{where} does not exist", "name an image file or a block device; an LVM volume must be active")
-    for opener in openers(wish or Wish()):
+    for opener in openers(wish):
         if opener.knows(path, form):
+            _hintable(where, opener, wish)
             return opener
     raise Refused(f"{where} is neither a file nor a block device", "name an image file or a block device")
+
+
+def _hintable(where: str, opener: Opener, wish: Wish) -> None:
+    """Raise Refused where what is wished cannot keep record of this kind of source."""
+    from engines.backup.lvm.source import Lvm
+    from engines.backup.sources.nbd import Qcow2
+
+    if wish.hints == "thin" and not isinstance(opener, Lvm):
+        raise Refused(f"{where} is no thin LVM volume, which --hints thin is for", "leave --hints away")
+    if wish.hints == "bitmap" and not isinstance(opener, Qcow2):
+        raise Refused(f"{where} is no qcow2 image, which --hints bitmap is for", "leave --hints away")

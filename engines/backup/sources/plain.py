@@ -7,7 +7,7 @@ import fcntl
 import os
 import stat
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +15,7 @@ from pathlib import Path
 from engines.backup import device, in_use
 from engines.backup.page_cache import PageCache
 from engines.backup.sources import Format, Source
+from engines.backup.wish import Binding, NoHint
 from engines.job.errors import Failed, Refused
 
 BLKGETSIZE64 = 0x80081272  # linux/fs.h
@@ -63,6 +64,8 @@ class PlainSource:
         self.words = f"{'device' if self._device else 'file'} {where}"
         self.identity = f"{found.st_rdev if self._device else (found.st_dev, found.st_ino)} {self.size}"
         self.reads_from = device.of(descriptor) or "its file system is no one device"
+        self.reader = 0
+        self.keeps = ""
         self.notes: tuple[str, ...] = ()
         self._cache = PageCache(descriptor, self.size)
         os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_SEQUENTIAL)
@@ -75,6 +78,16 @@ class PlainSource:
     def consistency(self) -> str:
         """See Source."""
         return "in use while read" if self._writers else "at rest"
+
+    @property
+    def alone(self) -> str:
+        """See Source."""
+        return self.consistency
+
+    @property
+    def one_moment(self) -> bool:
+        """See Source: what nobody writes to is of every moment."""
+        return not self._writers
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -136,9 +149,13 @@ class PlainSource:
                 "no point was made; back it up again when nobody resizes it",
             )
 
-    def changed(self, since: str) -> list[tuple[int, int]] | None:  # noqa: ARG002  nobody kept record
+    def changed(self, since: Binding) -> Iterable[tuple[int, int]]:  # noqa: ARG002  nobody kept record
         """See Source."""
-        return None
+        raise NoHint("nobody keeps record of changes to it")
+
+    def committed(self, made: Binding) -> tuple[str, ...]:  # noqa: ARG002  nobody keeps record
+        """See Source."""
+        return ()
 
     def ahead(self, offset: int) -> None:
         """See Source."""

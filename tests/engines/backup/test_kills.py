@@ -1,4 +1,7 @@
-"""A backup, prune or gc that is killed at any moment costs no committed point, and nobody has to repair anything."""
+"""A backup, prune or gc that is killed at any moment costs no committed point, and nobody has to repair anything.
+
+The moments are counted in what a run does to files of the repository, not in seconds: see strike.py.
+"""
 
 from __future__ import annotations
 
@@ -15,36 +18,27 @@ import pytest
 from engines import tasks
 from engines.backup import pack, record
 from engines.backup.repository import Repository
-from engines.job.contract import Cancel, Context, Finished
+from engines.job.contract import AnyEvent, Cancel, Context, Finished
 from engines.job.params import convert
 from tests.engines.backup import lab
 from tests.engines.backup.lab import MIB
+from tests.engines.backup.strike import child, struck
 
 DISK = 24 * MIB
 
 
-def driven(task: str, folder: Path, **params: object) -> Finished:
+LITTLE = 0.01  # s that a strike may come after the call that it counted to
+
+
+def driven(task: str, folder: Path, heard: Callable[[AnyEvent], None] | None = None, **params: object) -> Finished:
     """Run an engine to its end without the lock that keeps two runs of one target apart."""
     engine = tasks.engine(task)
     plan = engine.plan(convert(engine.params, params), Cancel())
-    *_, last = engine.execute(plan, Context(cancel=Cancel(), folder=folder))
+    for last in engine.execute(plan, Context(cancel=Cancel(), folder=folder)):
+        if heard:
+            heard(last)
     assert isinstance(last, Finished)
     return last
-
-
-def child(work: Callable[[], object]) -> int:
-    """A process that does `work` and ends, quietly."""
-    pid = os.fork()
-    if pid:
-        return pid
-    try:
-        silent = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(silent, 1)
-        os.dup2(silent, 2)
-        work()
-        os._exit(0)
-    except BaseException:  # noqa: BLE001  a child must not come back into pytest
-        os._exit(1)
 
 
 def killed_after(seconds: float, work: Callable[[], object]) -> bool:
@@ -67,7 +61,9 @@ class Campaign:
         self.known: dict[str, dict[int, int]] = {}
         self.ids: dict[int, bytes] = {}
         self.kills = 0
-        self.spans = {"backup": 0.4, "backup-prune": 0.05, "backup-gc": 0.3}
+        self.late = 0
+        self.hits: Counter[str] = Counter()
+        self.calls = {"backup": 40, "backup-prune": 20, "backup-gc": 40}
         self.change()
 
     def change(self) -> None:
@@ -81,21 +77,31 @@ class Campaign:
         return {"repo": self.repo} | ({"keep_last": 3} if task == "backup-prune" else {})
 
     def strike(self, task: str) -> None:
-        """Kill the task at a random moment of its usual time."""
-        began = time.monotonic()
-        moment = self.rng.uniform(0, self.spans[task] * 1.2)
-        if killed_after(moment, lambda: driven(task, self.folder, **self.params(task))):
+        """Kill the task at a random moment of what it did when it last ran to its end."""
+        points = set(self.names())
+        at = self.rng.randrange(1, self.calls[task] + 1)
+        later = self.rng.choice((0.0, self.rng.uniform(0, LITTLE)))
+        found = struck(self.repo, at, later, lambda striker: self.work(task, striker.heard))
+        if found.killed:
             self.kills += 1
+            made = task == "backup" and bool(set(self.names()) - points)
+            self.hits[f"{task} {'made its point' if made else found.step or 'plan'}"] += 1
         else:
-            self.spans[task] = (self.spans[task] + time.monotonic() - began) / 2
+            self.late += 1
+            self.calls[task] = found.calls
         self.check()
 
     def finish(self, task: str) -> None:
-        began = time.monotonic()
-        pid = child(lambda: driven(task, self.folder, **self.params(task)))
-        assert os.waitpid(pid, 0)[1] == 0, f"{task} could not go on after a kill"
-        self.spans[task] = (self.spans[task] + time.monotonic() - began) / 2
+        found = struck(self.repo, 0, 0.0, lambda striker: self.work(task, striker.heard))
+        assert not found.killed, f"{task} could not go on after a kill"
+        self.calls[task] = found.calls
         self.check()
+
+    def work(self, task: str, heard: Callable[[AnyEvent], None]) -> None:
+        driven(task, self.folder, heard, **self.params(task))
+
+    def names(self) -> list[str]:
+        return [str(path) for path in Path(self.repo, "points").rglob("*.point")]
 
     def check(self) -> None:
         """Every committed point holds what the disk held."""
@@ -137,15 +143,28 @@ def campaign(folder: Path, kills: int, seed: int) -> Campaign:
     return found
 
 
+def hit_in_the_middle(found: Campaign) -> None:
+    """Most strikes came while there was something to lose: the campaign would prove little else."""
+    backups = {name: count for name, count in found.hits.items() if name.startswith("backup ")}
+    assert found.kills > 3 * found.late, found.hits
+    assert sum(backups.values()) >= found.kills // 3, found.hits
+    assert backups.get("backup read", 0) + backups.get("backup commit", 0) > sum(backups.values()) // 2, found.hits
+
+
 def test_kills_at_random_moments_cost_no_point(tmp_path: Path) -> None:
     found = campaign(tmp_path, kills=30, seed=int.from_bytes(os.urandom(4), "little"))
     assert lab.done("backup-verify", repo=found.repo)["hit"] == []
+    hit_in_the_middle(found)
 
 
 @pytest.mark.soak
 def test_two_hundred_kills_at_random_moments_cost_no_point(tmp_path: Path) -> None:
     found = campaign(tmp_path, kills=200, seed=int.from_bytes(os.urandom(4), "little"))
     assert lab.done("backup-verify", repo=found.repo)["hit"] == []
+    hit_in_the_middle(found)
+    steps = {"backup plan", "backup read", "backup commit", "backup made its point"}
+    assert steps | {"backup-prune prune"} <= set(found.hits), found.hits
+    assert any(name.startswith("backup-gc ") for name in found.hits), found.hits
 
 
 def stored_blocks(repo: str) -> Counter[bytes]:
@@ -164,8 +183,11 @@ def test_a_first_backup_that_was_killed_again_and_again_stores_no_block_twice(tm
     source = lab.disk(tmp_path / "disk", {at: at for at in range(60)}, 60 * MIB)
     repo = lab.init(tmp_path / "repo", pack=8 * MIB)
     params = {"repo": repo, "source": str(source), "vm": "web1"}
-    for _ in range(3):
+    kills = [
         killed_after(rng.uniform(0.1, 0.5), lambda: driven("backup", tmp_path, **params, limit="100M"))
+        for _ in range(3)
+    ]
+    assert sum(kills) >= 2, "the limit no longer makes a run long enough to be killed"
     point = lab.backup(repo, source)
     assert lab.content(repo, point) == source.read_bytes()
     found = stored_blocks(repo)

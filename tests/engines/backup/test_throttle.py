@@ -23,6 +23,7 @@ from engines.backup.throttling import throttled
 from engines.job.contract import Cancel
 from engines.job.errors import Stopped
 from tests.absent import absent
+from tests.engines.backup import lab
 
 MB = 1_000_000
 LIMIT = 40 * MB
@@ -119,6 +120,20 @@ def test_waiting_keeps_40_MB_a_second_within_a_tenth_without_root(cold: Path) ->
     assert "by waiting" in words and "no cgroup" in words
     assert 0.9 * LIMIT < SIZE / float(took) < 1.1 * LIMIT
     assert "kept by waiting" in said
+
+
+def test_qemu_nbd_is_held_to_40_MB_a_second_within_a_tenth_and_the_report_says_how(cold: Path) -> None:
+    """It reads for us, in a process of its own: that is the one that the kernel must hold."""
+    image = cold.with_suffix(".qcow2")
+    subprocess.run(["qemu-img", "convert", "-f", "raw", "-O", "qcow2", str(cold), str(image)], check=True)
+    lab.cold(image)
+    repo = lab.init(cold.with_name("repo"))
+    made = lab.done("backup", repo=repo, source=str(image), vm="web1", limit=str(LIMIT))
+    assert made["read"] == SIZE
+    assert 0.9 * LIMIT < SIZE / made["seconds"] < 1.1 * LIMIT
+    by = "cgroup v1 around qemu-nbd" if HERE and HERE.version == 1 and not os.geteuid() and device.of(image) else ""
+    assert f"kept by {by}" in made["limit"]
+    assert HERE is None or not list(HERE.group().glob("crashcart-*"))
 
 
 def test_a_source_on_no_single_device_is_held_by_waiting_and_says_so() -> None:

@@ -34,6 +34,7 @@ KNOWN = FILETYPE | RECOVER | META_BG | EXTENTS | BITS_64 | MMP | FLEX_BG | EA_IN
 KNOWN |= LARGEDIR | INLINE | ENCRYPT | CASEFOLD
 SPARSE_SUPER, ORPHAN_PRESENT = 0x1, 0x10000  # read-only compatible features
 HUGE_FILE = 0x8
+CLEAN = 0x1  # s_state
 
 
 @dataclass(frozen=True)

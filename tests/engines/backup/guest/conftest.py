@@ -13,7 +13,7 @@ SCENES = "tests.engines.backup.guest"
 WARM = (
     *LIBRARIES,
     "engines.backup.engine",
-    *(f"{SCENES}.{name}" for name in ("snapshots", "moments", "limits", "backups")),
+    *(f"{SCENES}.{name}" for name in ("snapshots", "moments", "limits", "backups", "hints")),
 )
 MIB, GIB = 1 << 20, 1 << 30
 

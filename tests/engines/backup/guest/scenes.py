@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 MIB = 1 << 20
+TARGET_MESSAGE = 0xC138FD0E  # _IOWR(0xfd, 14, struct dm_ioctl); linux/dm-ioctl.h
 A, B, HOSTILE = (Path("/dev/vg") / name for name in ("a", "b", "+b.-c_d"))
 ONE, TWO = (Path("/dev/tg") / name for name in ("one", "two"))
 SMALL = (Path("/dev/tg/small1"), Path("/dev/tg/small2"))
+TIGHT = Path("/dev/tg/narrow")
 FULL = Path("/dev/packed/all")
 VOLUMES = """
 vgcreate vg /dev/vda
@@ -27,6 +29,8 @@ lvcreate --yes --virtualsize 64m --thinpool pool --name two tg
 lvcreate --yes --type thin-pool --size 64m --name little tg
 lvcreate --yes --virtualsize 64m --thinpool little --name small1 tg
 lvcreate --yes --virtualsize 64m --thinpool little --name small2 tg
+lvcreate --yes --type thin-pool --size 16m --poolmetadatasize 2m --name tight tg
+lvcreate --yes --virtualsize 64m --thinpool tight --name narrow tg
 vgcreate packed /dev/vdc
 lvcreate --yes --extents 100%FREE --name all packed
 """
@@ -38,6 +42,24 @@ def run(*argv: str, said: str = "") -> str:
     if done.returncode:
         raise AssertionError(f"{argv}: {done.returncode}\n{done.stdout}\n{done.stderr}")
     return done.stdout
+
+
+def tell(device: tuple[int, int], message: str) -> None:
+    """Send a mapped device a message by its ioctl: a process of dmsetup for each would take minutes here."""
+    import fcntl
+
+    from engines.backup.lvm import kernel
+
+    buffer = bytearray(kernel.ROOM)
+    numbers = os.makedev(*device)
+    kernel.HEADER.pack_into(buffer, 0, 4, 0, 0, kernel.ROOM, kernel.HEADER.size, 0, 0, 0, 0, 0, numbers, b"", b"")
+    text = bytes(8) + message.encode() + b"\0"  # the sector, then the words
+    buffer[kernel.HEADER.size : kernel.HEADER.size + len(text)] = text
+    control = os.open("/dev/mapper/control", os.O_RDWR)
+    try:
+        fcntl.ioctl(control, TARGET_MESSAGE, buffer)
+    finally:
+        os.close(control)
 
 
 def prepare() -> list[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from engines.backup.lvm import report, snapshot, tag, together
-from engines.backup.lvm.kernel import status
+from engines.backup.lvm.kernel import pool_fill, status
 from engines.backup.lvm.source import SnapshotSource, opened
 from engines.backup.lvm.watch import Watch
 from engines.backup.wish import Wish
@@ -111,6 +111,21 @@ def _attempt(path: Path, size: int = 0) -> str:
             return "made"
     except CrashcartError as error:
         return str(error)
+
+
+def metadata() -> dict[str, Any]:
+    """The metadata of a pool fills up while its data does not; then it is too full to begin."""
+    (pool,) = [volume for volume in report.volumes() if str(volume) == "tg/tight"]
+    device = snapshot._pool_device(pool)
+    seen: dict[str, Any] = {"before": scenes.names(), "empty": _attempt(scenes.TIGHT)}
+    number = 100  # LVM numbers its own from 1
+    while pool_fill(status(device))[1].percent <= 91:
+        for _ in range(10):
+            scenes.tell(device, f"create_thin {number}")  # an empty thin device is one block of metadata
+            number += 1
+    data, used = pool_fill(status(device))
+    seen |= {"data": data.percent, "used": used.percent, "refused": _attempt(scenes.TIGHT), "after": scenes.names()}
+    return seen
 
 
 def refusals() -> dict[str, str]:

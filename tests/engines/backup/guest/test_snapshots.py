@@ -49,6 +49,15 @@ def test_a_thin_pool_that_fills_fails_the_run_and_a_full_one_is_refused(guest: G
     assert "allowed is 90 %" in seen["refused"] and "stalls every guest" in seen["refused"]
 
 
+def test_a_thin_pool_whose_metadata_is_nearly_full_is_refused(guest: Guest) -> None:
+    seen = guest.call(f"{SNAPSHOTS}:metadata")
+    assert seen["empty"] == "made"
+    assert seen["used"] > 90 > 10 > seen["data"]
+    assert "the metadata of thin pool tg/tight is 9" in seen["refused"] and "allowed is 90 %" in seen["refused"]
+    assert "lvextend --poolmetadatasize" in seen["refused"]
+    assert seen["after"] == seen["before"]
+
+
 def test_what_cannot_be_snapshotted_is_refused_with_the_next_action(guest: Guest) -> None:
     seen = guest.call(f"{SNAPSHOTS}:refusals")
     assert seen["hostile"] == "made"
