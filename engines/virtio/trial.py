@@ -10,6 +10,7 @@ from pathlib import Path
 
 from engines.boot.machine import Machine, NotStarted
 from engines.boot.media import Disk, Hardware
+from engines.boot.screen import plain
 from engines.boot.witness import last_lines
 from engines.job.errors import Refused
 
@@ -93,7 +94,7 @@ def mounted_pattern(name: str) -> re.Pattern[str]:
 
 
 def _serial(machine: Machine) -> str:
-    return machine.serial().decode("latin-1").replace("\r", "")
+    return plain(machine.serial().decode("utf-8", "replace").replace("\r", ""))
 
 
 def _shot(machine: Machine, path: Path) -> Path | None:
