@@ -165,7 +165,7 @@ def open_tree(
 
 
 def _nothing(found: disk_map.DiskMap, driver: Driver) -> BrowseError:
-    words = ", ".join(f"{info.name} {info.format or 'unknown'}" for info in found.volumes)
+    words = ", ".join(f"{info.name} {info.format or info.dirty or 'unknown'}" for info in found.volumes)
     behind = any(info.format in BEHIND for info in found.volumes)
     helps = "without --driver quick, libguestfs looks inside" if behind and driver == "quick" else ""
     return BrowseError(f"no file system on this disk can be opened; it has {words}", helps)
