@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from engines.backup import listing
+from engines.backup.boot import Boot
 from engines.backup.browse import diff, mounts, versions
 from engines.backup.browse.looks import LOOKS as BROWSE
 from engines.backup.gc import Gc
@@ -17,6 +18,7 @@ from engines.backup.put.put import Put
 from engines.backup.repository import RepoParams, Repository
 from engines.backup.restore import Restore
 from engines.backup.run import Run
+from engines.backup.serve import Serve
 from engines.backup.verify import Verify
 from engines.job.contract import Engine, Look
 from engines.job.params import param
@@ -33,7 +35,7 @@ def _listed(params: ListParams) -> listing.Listed:
 
 
 ENGINES: tuple[Engine[Any], ...] = (
-    Run(), Init(), Restore(), Get(), Put(), MountPoint(), Verify(), Prune(), Gc(), Sweep(),
+    Run(), Init(), Restore(), Get(), Put(), MountPoint(), Serve(), Boot(), Verify(), Prune(), Gc(), Sweep(),
 )  # fmt: skip
 LOOKS = (
     Look("list", "the restore points of a repository", ListParams, _listed, listing.table),
