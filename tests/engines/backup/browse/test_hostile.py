@@ -18,8 +18,8 @@ import pytest
 
 from engines import cli
 from tests.engines.backup import lab
+from tests.engines.backup.browse.judging import MIB, customer, mounted, run, table
 from tests.engines.backup.browse.many import MAKE, plain
-from tests.engines.backup.browse.wards import MIB, customer, mounted, run, table
 
 pytestmark = pytest.mark.soak
 
