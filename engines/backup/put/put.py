@@ -163,6 +163,8 @@ def _warnings(params: PutParams, operation: Operation) -> list[str]:
     found = [*operation.lost, *(f"{name} of the point: {state}" for name, state in states(operation.tree).items())]
     for target in operation.targets:
         volume = target.volume
+        if volume.dirty:
+            found.append(f"{volume.name} in the guest was not shut down in order: its journal is replayed, too")
         if volume.foreign:
             found.append(f"{volume.name} is {volume.format}, which keeps neither owners nor modes nor attributes")
         for info in target.infos:

@@ -12,12 +12,13 @@ from engines.job.contract import (
     RunFailed,
     StepStarted,
 )
+from engines.job.errors import Refused
 from engines.rehearsal.guest.build import build
 from engines.rehearsal.guest.shape import DEFAULT
 from tests.engines.backup import lab
 from tests.engines.backup.browse.judging import MIB, mounted, run, seen, table
-from tests.engines.backup.browse.many import MAKE, Part, partition, windows
-from tests.engines.backup.browse.ward import Ward, after, killed
+from tests.engines.backup.browse.many import MAKE, Part, logical, partition, windows
+from tests.engines.backup.browse.ward import Ward, after, killed, planned
 from tests.engines.guest.images import clean, loop, sha256
 
 pytestmark = [pytest.mark.boot, pytest.mark.soak]
@@ -96,6 +97,35 @@ def test_a_qcow2_guest_and_a_block_device_take_files_too(ward: Ward, tmp_path: P
         assert isinstance(last, Finished), last
         assert isinstance(after(run_, "undo"), Finished)
     assert sha256(disk) == before
+
+
+def test_a_hibernated_guest_is_refused(ward: Ward, tmp_path: Path) -> None:
+    image = table(tmp_path / "guest.img", 24 * MIB, "label: dos\nsize=8MiB,type=82\nsize=8MiB\n")
+    with partition(image, Part("p1", "swap", MIB, 8 * MIB)) as device:
+        run("mkswap", "-q", device)
+    with partition(image, Part("p2", "ext4", 9 * MIB, 8 * MIB)) as device:
+        run(*MAKE["ext4"], device)
+    with image.open("r+b") as stream:
+        stream.seek(MIB + 4096 - 10)
+        stream.write(b"S1SUSPEND\0")
+    with pytest.raises(Refused, match="the guest is hibernated"):
+        planned(ward.params(image, "/p2/etc/motd"))
+
+
+def test_a_volume_within_lvm_takes_files(ward: Ward, tmp_path: Path) -> None:
+    image = table(tmp_path / "guest.img", 64 * MIB, "label: gpt\nsize=60MiB, type=lvm\n")
+    part = Part("vg0-root", "ext4", *logical(image, MIB, 60 * MIB))
+    with partition(image, part) as device:
+        run(*MAKE["ext4"], device)
+    before = sha256(image)
+    run_, last = lab.perform_job(
+        "backup-put", repo=ward.repo, into=str(image), volume="vg0-root", paths=[f"{ward.point}:/p2/srv"]
+    )
+    assert isinstance(last, Finished), last
+    with mounted(image, tmp_path / "seen", part.offset, part.size, "ro", "noload") as root:
+        assert seen(root)[b"srv/www/index.html"] == ward.before[b"srv/www/index.html"]
+    assert isinstance(after(run_, "undo"), Finished)
+    assert sha256(image) == before
 
 
 @pytest.mark.parametrize("form", ["vfat", "ntfs", "xfs", "btrfs"])
