@@ -16,7 +16,8 @@ from engines.job.errors import Refused
 SAFE = "nodev,nosuid,noatime"  # a guest's device node would be one of the appliance's
 OPTIONS = {"xfs": ",nouuid", "vfat": ",utf8"}
 FOREIGN = ("vfat", "exfat", "ntfs")  # they keep neither owners nor modes
-HIBERNATED = b"blkid -p -t TYPE=swsuspend -o device /dev/sd?* /dev/mapper/* 2>/dev/null || true"
+HIBERNATED = b"""for d in /dev/sd?* /dev/mapper/*; do blkid -p -o value -s TYPE $d; done 2>/dev/null |
+grep -x swsuspend || true"""
 LINKS = 40  # followed at most, as Linux does
 MARGIN = 4  # blocks that a new folder or file may cost beside its bytes
 
