@@ -25,6 +25,8 @@ def add(parser: argparse.ArgumentParser, cls: type[Params]) -> None:
             how["metavar"] = "{" + ",".join(field.choices) + "}" if field.choices else field.metavar
         if field.shape == "list":
             how |= {"nargs": "+" if field.required else "*"} if field.positional else {"action": "append"}
+        elif field.positional and not field.required:
+            how["nargs"] = "?"
         if field.positional:
             parser.add_argument(field.name, **how)
         else:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from engines.backup import listing
-from engines.backup.browse import mounts
+from engines.backup.boot import Boot
+from engines.backup.browse import diff, mounts, versions
 from engines.backup.browse.looks import LOOKS as BROWSE
 from engines.backup.gc import Gc
 from engines.backup.get import Get
@@ -13,9 +14,11 @@ from engines.backup.init import Init
 from engines.backup.lvm.sweeping import Sweep
 from engines.backup.mount import MountPoint
 from engines.backup.prune import Prune
+from engines.backup.put.put import Put
 from engines.backup.repository import RepoParams, Repository
 from engines.backup.restore import Restore
 from engines.backup.run import Run
+from engines.backup.serve import Serve
 from engines.backup.verify import Verify
 from engines.job.contract import Engine, Look
 from engines.job.params import param
@@ -31,8 +34,21 @@ def _listed(params: ListParams) -> listing.Listed:
     return listing.listed(Repository.of(params), params.only)
 
 
-ENGINES: tuple[Engine[Any], ...] = (Run(), Init(), Restore(), Get(), MountPoint(), Verify(), Prune(), Gc(), Sweep())
-LOOKS = (Look("list", "the restore points of a repository", ListParams, _listed, listing.table), *BROWSE)
+ENGINES: tuple[Engine[Any], ...] = (
+    Run(), Init(), Restore(), Get(), Put(), MountPoint(), Serve(), Boot(), Verify(), Prune(), Gc(), Sweep(),
+)  # fmt: skip
+LOOKS = (
+    Look("list", "the restore points of a repository", ListParams, _listed, listing.table),
+    *BROWSE,
+    Look("diff", "which files differ between two points", diff.DiffParams, diff.answer, stream=diff.lines),
+    Look(
+        "versions",
+        "one path through all points of a disk",
+        versions.VersionsParams,
+        versions.answer,
+        stream=versions.lines,
+    ),
+)
 
 
 def sweep() -> None:

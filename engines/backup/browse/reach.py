@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from engines.backup import config
 from engines.backup.browse.model import parsed
-from engines.backup.browse.opening import Driver, open_tree
+from engines.backup.browse.opening import BrowseTree, Driver, open_tree
 from engines.backup.browse.tree import Tree
 from engines.backup.browse.where import parse
 from engines.backup.byte_source import PointBytes, open_point
@@ -43,26 +45,67 @@ def is_locked(params: RepoParams) -> bool:
 
 @contextmanager
 def glimpse(params: RepoParams, name: PointName, driver: Driver, cancel: Cancel) -> Iterator[Tree]:
-    """A point's tree for a look that leaves no trace in the repository. Raises Refused, Damaged, BrowseError."""
-    repository = Repository.of(params)
-    repository.load()
-    source = PointBytes(repository, repository.point(name))
+    """A point's tree for a look that leaves no trace in the repository. Raises Refused, Damaged, BrowseError.
+
+    One with an appliance stays open for the next look and for `reached`: a run plans twice before it begins.
+    """
+    key = (open_store(where(params)).where, str(name), driver)
+    found = _waiting.pop(key, None) or _opened(params, name, driver, cancel)
+    close_waiting()
     try:
-        tree = open_tree(source, driver, "take", cancel)
-        try:
-            yield tree
-        finally:
-            tree.close()
-    finally:
-        source.close()
+        yield found.tree
+    except BaseException:
+        found.close()
+        raise
+    if found.tree.costly:
+        _waiting[key] = found
+    else:
+        found.close()
 
 
 @contextmanager
 def reached(repository: Repository, name: PointName, driver: Driver, does: str, cancel: Cancel) -> Iterator[Tree]:
     """A point's tree, its point pinned meanwhile. Raises Refused, Damaged, BrowseError."""
     with open_point(repository, name, does) as source:
-        tree = open_tree(source, driver, "take", cancel)
+        waiting = _waiting.pop((repository.store.where, str(name), driver), None)
+        tree = waiting.tree if waiting else open_tree(source, driver, "take", cancel)
         try:
             yield tree
         finally:
-            tree.close()
+            (waiting or tree).close()
+
+
+@dataclass(frozen=True)
+class _Open:
+    """A tree and the bytes below it."""
+
+    source: PointBytes
+    tree: BrowseTree
+
+    def close(self) -> None:
+        """The tree first: its appliance reads to the end."""
+        self.tree.close()
+        self.source.close()
+
+
+_waiting: dict[tuple[str, str, str], _Open] = {}
+
+
+def close_waiting() -> None:
+    """End what looks have left open."""
+    while _waiting:
+        _waiting.popitem()[1].close()
+
+
+atexit.register(close_waiting)
+
+
+def _opened(params: RepoParams, name: PointName, driver: Driver, cancel: Cancel) -> _Open:
+    repository = Repository.of(params)
+    repository.load()
+    source = PointBytes(repository, repository.point(name))
+    try:
+        return _Open(source, open_tree(source, driver, "take", cancel))
+    except BaseException:
+        source.close()
+        raise

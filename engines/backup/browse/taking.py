@@ -133,6 +133,8 @@ class Taking:
         if node.is_file:
             if not self._linked(entry, place, replace=replace):
                 yield from self._written(entry, place, end, replace=replace)
+        elif not stat.S_IFMT(node.mode):
+            self._left_out(entry, "is not taken: its inode is damaged")
         elif node.is_link or self._wish.special:
             self._made(entry, place, replace=replace)
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -198,6 +199,9 @@ class Packing:
 
     def _one(self, entry: Entry, end: int) -> Events:
         node = entry.node
+        if not stat.S_IFMT(node.mode):
+            self._notes(entry.source, "is not taken: its inode is damaged")
+            return
         plain = node.is_folder or node.is_file or node.is_link
         if not holds(node) or (not plain and not self._wish.special):
             self._notes(entry.source, "is a special file, and is left out (--special takes all but sockets)")

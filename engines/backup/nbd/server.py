@@ -71,6 +71,11 @@ class NbdServer:
         self._inode = self.path.stat().st_ino
         self._accepting.start()
 
+    @property
+    def connected(self) -> int:
+        """Clients at this moment."""
+        return len(self._peers)
+
     def close(self) -> None:
         """Hang up on everyone and take the socket away."""
         listener, self._socket = self._socket, None
@@ -153,9 +158,7 @@ def _hang_up(peer: socket.socket) -> None:
 
 def listening(path: Path) -> socket.socket:
     """A 0600 unix socket at `path`, there at once and whole; a dead one in its place goes. Raises Refused."""
-    if len(os.fsencode(path)) > LONGEST_PATH:
-        raise Refused(f"{path} is longer than the {LONGEST_PATH} bytes of a socket's address", "name a shorter path")
-    refuse_taken(path)
+    refuse_unfit(path)
     found = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     folder = -1
     try:
@@ -175,8 +178,12 @@ def listening(path: Path) -> socket.socket:
     return found
 
 
-def refuse_taken(path: Path) -> None:
-    """Raises Refused where something is at `path` that is no dead socket."""
+def refuse_unfit(path: Path) -> None:
+    """Raises Refused where no socket can be at `path`: too long, no folder, or something there but a dead socket."""
+    if len(os.fsencode(path)) > LONGEST_PATH:
+        raise Refused(f"{path} is longer than the {LONGEST_PATH} bytes of a socket's address", "name a shorter path")
+    if not path.parent.is_dir():
+        raise Refused(f"{path.parent} is no folder", "make it first, open to yourself alone")
     try:
         known = path.lstat()
     except OSError:

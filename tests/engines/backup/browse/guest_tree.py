@@ -115,8 +115,8 @@ def hostile(root: Path) -> None:
     (root / os.fsdecode(LONG)).write_text("long")
 
 
-def told(root: Path) -> dict[bytes, dict[str, Any]]:
-    """By path: all that must be the same. A hole's edges are told in blocks of 4096 bytes."""
+def told(root: Path, *, holes: bool = True) -> dict[bytes, dict[str, Any]]:
+    """By path: all that must be the same, with the places of holes or without."""
     found = {}
     top = os.fsencode(root)
     waiting = [b""]
@@ -124,13 +124,13 @@ def told(root: Path) -> dict[bytes, dict[str, Any]]:
         path = waiting.pop()
         where = top + path
         node = os.lstat(where)
-        found[path or b"/"] = _one(where, node)
+        found[path or b"/"] = _one(where, node, holes=holes)
         if stat.S_ISDIR(node.st_mode):
             waiting += [path + b"/" + name for name in os.listdir(where)]  # noqa: PTH208  bytes
     return found
 
 
-def _one(where: bytes, node: os.stat_result) -> dict[str, Any]:
+def _one(where: bytes, node: os.stat_result, *, holes: bool) -> dict[str, Any]:
     regular = stat.S_ISREG(node.st_mode)
     return {
         "mode": oct(node.st_mode),
@@ -140,8 +140,8 @@ def _one(where: bytes, node: os.stat_result) -> dict[str, Any]:
         "size": node.st_size if not stat.S_ISDIR(node.st_mode) else 0,
         "link": os.readlink(where) if stat.S_ISLNK(node.st_mode) else b"",  # noqa: PTH115  bytes
         "device": node.st_rdev,
-        "content": digest(where) if regular else "",
-        "data": data(where) if regular else [],
+        "content": digest(where, data(where) if holes else [(0, node.st_size)]) if regular else "",
+        "data": data(where) if regular and holes else [],
         "attributes": {
             name: os.getxattr(where, name, follow_symlinks=False) for name in os.listxattr(where, follow_symlinks=False)
         },
@@ -165,13 +165,15 @@ def data(path: bytes) -> list[tuple[int, int]]:
         os.close(descriptor)
 
 
-def digest(path: bytes) -> str:
-    """SHA-256 over what is data, with its places."""
+def digest(path: bytes, spans: list[tuple[int, int]]) -> str:
+    """SHA-256 over these parts, with their places."""
     sums = hashlib.sha256()
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        for start, end in data(path):
-            sums.update(b"%d-%d" % (start, end) + os.pread(descriptor, end - start, start))
+        for start, end in spans:
+            sums.update(b"%d-%d" % (start, end))
+            for at in range(start, end, MIB):
+                sums.update(os.pread(descriptor, min(MIB, end - at), at))
     finally:
         os.close(descriptor)
     return sums.hexdigest()

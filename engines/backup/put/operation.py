@@ -1,0 +1,155 @@
+"""An open put: the image held in one appliance, the point's tree beside it, and what goes where."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from engines.backup.browse.model import Node, VolumeInfo, join, parsed, shown
+from engines.backup.browse.opening import BrowseTree
+from engines.backup.browse.selection import Walk
+from engines.backup.put.ground import Ground, GuestVolume, Room, volumes
+from engines.backup.put.matching import matched
+from engines.backup.put.placing import Placing, Wish, refuse_taken
+from engines.guest.appliance import GuestError
+from engines.guest.surgery import ROOM, Surgery
+from engines.job import runs
+from engines.job.errors import Refused
+
+
+@dataclass(frozen=True)
+class Source:
+    """A chosen file or folder: its path in the tree, its own place in its volume."""
+
+    path: bytes
+    info: VolumeInfo
+    inner: bytes
+
+
+@dataclass
+class Target:
+    """One volume of the guest and what goes there."""
+
+    volume: GuestVolume
+    room: Room
+    placing: Placing
+    infos: list[VolumeInfo] = field(default_factory=list)
+
+
+@dataclass
+class Operation:
+    """Everything that is open; `close` ends it all. lost: what cannot be read from the point, by path."""
+
+    tree: BrowseTree
+    surgery: Surgery
+    stack: ExitStack
+    targets: list[Target] = field(default_factory=list)
+    lost: list[str] = field(default_factory=list)
+
+    @property
+    def alive(self) -> bool:
+        """Whether the guest's appliance still runs."""
+        return self.surgery.appliance.alive
+
+    def close(self) -> None:
+        """End it; nothing was committed."""
+        self.stack.close()
+
+    def place(self, sources: list[Source], at: bytes | None, volume: str, wish: Wish) -> None:
+        """Decide about every file. Raises Refused."""
+        there = volumes(self.surgery.appliance)
+        ways: dict[str, tuple[GuestVolume, list[Source]]] = {}
+        for source in sources:
+            found = matched(source.info, there, volume)
+            ways.setdefault(found.name, (found, []))[1].append(source)
+        for found, group in ways.values():
+            with self._mounted(found):
+                self._onto(found, group, at, wish)
+        refuse_taken([target.placing for target in self.targets])
+        for target in self.targets:
+            target.placing.refuse_full(target.room)
+        self._refuse_small_host()
+
+    def _onto(self, volume: GuestVolume, group: list[Source], at: bytes | None, wish: Wish) -> None:
+        ground = Ground(self.surgery.appliance)
+        placing = Placing(ground, volume, wish)
+        for source in group:
+            folder = at if at is not None else posixpath.dirname(source.inner)
+            placing.root(folder, [None] * folder.count(b"/") if at is not None else self._ancestors(source))
+            walk = Walk(self.tree, {source.path: posixpath.basename(source.inner)}, self._complain)
+            placing.add(walk.entries(), folder)
+        infos = list({source.info.name: source.info for source in group}.values())
+        self.targets.append(Target(volume, ground.room(), placing, infos))
+
+    def _ancestors(self, source: Source) -> list[Node]:
+        """The folders above a chosen file, from the volume's top down."""
+        found, path, inner = [], source.path, posixpath.dirname(source.inner)
+        while inner != b"/":
+            path, inner = posixpath.dirname(path), posixpath.dirname(inner)
+            found.append(self.tree.stat(path))
+        return found[::-1]
+
+    def _complain(self, path: bytes, what: str) -> None:
+        self.lost.append(f"{shown(path)} {what}")
+
+    @contextmanager
+    def _mounted(self, volume: GuestVolume) -> Iterator[None]:
+        try:
+            volume.mount(self.surgery.appliance, writable=False)
+        except GuestError as error:
+            raise Refused(
+                f"{volume.name} in the guest ({volume.format}) does not mount: {error}", "repair that file system first"
+            ) from None
+        try:
+            yield
+        finally:
+            if self.alive:
+                self.surgery.appliance.call("umount_all")
+
+    def _refuse_small_host(self) -> None:
+        """The overlay holds what is written once, the undo log both states."""
+        need = sum(target.placing.need(target.room)[0] for target in self.targets)
+        wanted: dict[int, tuple[Path, int]] = {}
+        for place, share in ((self.surgery.scratch.path, need), (_existing(runs.home()), 2 * need)):
+            device = place.stat().st_dev
+            wanted[device] = (place, wanted.get(device, (place, 0))[1] + share)
+        for place, share in wanted.values():
+            found = os.statvfs(place)
+            free = found.f_bavail * found.f_frsize
+            if free < share + ROOM:
+                raise Refused(
+                    f"{place} has {free >> 20} MiB free, overlay and undo log need {share + ROOM >> 20}",
+                    "put fewer files, make room, or set TMPDIR and XDG_STATE_HOME",
+                )
+
+
+def _existing(path: Path) -> Path:
+    return path if path.exists() else _existing(path.parent)
+
+
+def chosen(tree: BrowseTree, paths: list[bytes]) -> list[Source]:
+    """The files and folders that are named, each once; the top of a disk with several volumes means all of them."""
+    wanted: list[bytes] = []
+    for path in paths:
+        wanted += [b"/" + name.encode() for name in tree.infos] if tree.is_top(path) else [path]
+    found: dict[bytes, Source] = {}
+    for path in wanted:
+        above, name = posixpath.split(path)
+        real = join(tree.resolve(above), name) if name and not tree.is_top(above) else path
+        volume, inner = tree.volume(real)
+        volume.stat(inner)
+        found[real] = Source(real, volume.info, inner)
+    return [each for path, each in sorted(found.items()) if not _within(path, found)]
+
+
+def _within(path: bytes, others: dict[bytes, Source]) -> bool:
+    return any(path != other and path.startswith(other.rstrip(b"/") + b"/") for other in others)
+
+
+def folder_of(at: str) -> bytes | None:
+    """The folder that --at names; None for each file's own."""
+    return parsed(at) if at else None

@@ -1,0 +1,50 @@
+"""What a put is told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from engines.backup.put.placing import Conflict
+from engines.backup.repository import RepoParams
+from engines.job.params import param
+
+DRIVERS = Literal["auto", "quick", "libguestfs"]
+
+
+class PutParams(RepoParams, frozen=True, kw_only=True):
+    """Which files go where."""
+
+    paths: Annotated[
+        tuple[str, ...],
+        param(
+            "Files",
+            "what to put back: VM/DISK@TIME:/path, more of them or just /path",
+            metavar="PATH",
+            positional=True,
+        ),
+    ]
+    into: Annotated[
+        str,
+        param("Image", "the stopped guest's whole disk: raw, qcow2 or a block device", kind="file", metavar="IMAGE"),
+    ]
+    at: Annotated[
+        str, param("Folder", "put them below this folder of the guest; left out, each goes to its own place")
+    ] = ""
+    volume: Annotated[
+        str, param("Volume", "the guest's volume, such as p1; left out, the one with the same file system id")
+    ] = ""
+    conflict: Annotated[Conflict, param("Conflict", "what becomes of a file that is in the guest already")] = "refuse"
+    special: Annotated[bool, param("Special files", "put device nodes and pipes too")] = False
+    setuid: Annotated[bool, param("Setuid", "keep setuid and setgid bits and capabilities")] = False
+    driver: Annotated[DRIVERS, param("Driver", "what reads the point's file systems")] = "auto"
+    format: Annotated[Literal["raw", "qcow2"] | None, param("Format", "left out, the first bytes say it")] = None
+    powered_off: Annotated[
+        bool,
+        param("Powered off", "you vouch that the guest is off, where no lock can tell (shared storage)"),
+    ] = False
+
+    @property
+    def image(self) -> Path:
+        """The image, symbolic links followed."""
+        return Path(self.into).resolve()
