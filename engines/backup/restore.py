@@ -151,8 +151,12 @@ def _looked_at(path: Path, powered_off: bool) -> dict[str, Any]:
         return {}
     if not (stat.S_ISREG(found.st_mode) or stat.S_ISBLK(found.st_mode)):
         raise Refused(f"{path} is neither a file nor a block device", "name one that is")
-    inuse.hold(path, powered_off=powered_off).release()
     device = stat.S_ISBLK(found.st_mode)
+    try:
+        inuse.hold(path, powered_off=powered_off).release()
+    except Refused as refused:
+        new = f"a new volume: lvcreate -L {target.size_of(path) // 1024}k -n NAME GROUP" if device else "a new file"
+        raise Refused(refused.why, f"{refused.what_helps}; or restore to {new}") from None
     seen: dict[str, Any] = {"device": found.st_rdev if device else 0, "size": target.size_of(path)}
     return seen if device else {**seen, "inode": found.st_ino, "modified": found.st_mtime_ns}
 
