@@ -38,7 +38,7 @@ from engines.job.params import Secret
 LOOKS = 5  # times within the idle time that it looks whether point and socket are still there
 AGAIN = 3.0  # s for which a failure to start is told, before the next attempt may begin
 QUIET = 5.0  # s without a question after which it makes room for another keeper
-NOTED = 10.0  # s between updates of the note's time
+NOTED = 1.0  # s between updates of the note's time
 MANY, PIECE = 500, 2 << 20  # entries and bytes in one part of an answer
 
 
@@ -117,11 +117,13 @@ class Keeper:
             self._disk = open_libguestfs(source, self._cancel)
         except Exception as error:  # noqa: BLE001  told to everyone who asks
             self._trouble = error
-            self._idle = AGAIN
         self._used = time.monotonic()
         self._ready.set()
         if self._disk is not None:
             self._mount(self._disk)
+        else:
+            self._ended.wait(AGAIN)
+            self.end()
 
     def _mount(self, disk: GuestfsDisk) -> None:
         """All there is, before somebody asks: a journal may take seconds."""

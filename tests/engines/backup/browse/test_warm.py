@@ -15,8 +15,9 @@ from typing import NamedTuple
 
 import pytest
 
-from engines.backup import sessions
+from engines.backup import names, sessions
 from engines.backup.browse import warm, warm_places
+from engines.backup.browse.keeper import QUIET
 from engines.backup.browse.model import BrowseError, NoSuchFile, shown
 from engines.backup.browse.opening import open_tree
 from engines.backup.browse.warm import WarmDisk
@@ -235,6 +236,19 @@ def test_a_point_that_is_not_there_is_told_and_not_kept(kept: Kept) -> None:
     with warm.disk(kept.params, gone, kept.bytes) as appliance, pytest.raises(Refused, match="not there"):
         appliance.infos()
     until(lambda: len(warm_places.living()) == 1)
+
+
+def test_no_more_than_two_are_kept_and_the_one_used_last_stays(kept: Kept) -> None:
+    second, third = other(kept), other(kept, "web3")
+    warm.begin(kept.params, second)
+    until(lambda: len(warm_places.living()) == 2)
+    time.sleep(QUIET + 0.5)
+    with disk(kept) as appliance:
+        appliance.infos()
+    warm.begin(kept.params, third)
+    wanted = {str(kept.point), str(third)}
+    until(lambda: {note.point for note in warm_places.living().values()} == wanted)
+    warm.end(kept.params, third)
 
 
 def test_a_keeper_ends_when_its_point_is_taken_out(kept: Kept) -> None:
