@@ -29,7 +29,7 @@ def main(argv: list[str] | None = None) -> int:
     if not words:
         os.execv(sys.executable, [sys.executable, "-m", "tui"])  # noqa: S606  our own interpreter, fixed words
     try:
-        parsed = _parser(words[0]).parse_args(words)
+        parsed = _parser(*words[:2]).parse_args(words)
         if words[0] in TASKS:
             TASKS[words[0]].sweep()
         code: int = parsed.call(parsed)
@@ -61,32 +61,36 @@ def _reader_left() -> int:
     return 0
 
 
-def _parser(first: str) -> argparse.ArgumentParser:
-    """The whole command; only the task that is named is loaded."""
+def _parser(first: str, second: str = "") -> argparse.ArgumentParser:
+    """As much of the command as its first two words need; only the task that is named is loaded."""
     parser = argparse.ArgumentParser(
         prog="crashcart",
         description="Maintenance tasks for hosting technicians. Without arguments: the suite.",
         epilog="exit: 0 done, 1 failed, 2 usage, 3 refused and nothing touched, 4 done with warnings, 130 stopped",
     )
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    if first in TASKS:
+        task = TASKS[first]
+        _add_task(commands.add_parser(first, help=task.title, description=task.title), first, second)
+        return parser
     for name, task in TASKS.items():
-        verbs = commands.add_parser(name, help=task.title, description=task.title)
-        if name == first:
-            _add_task(verbs, name)
+        commands.add_parser(name, help=task.title, description=task.title)
     _add_run_commands(commands)
     return parser
 
 
-def _add_task(parser: argparse.ArgumentParser, name: str) -> None:
+def _add_task(parser: argparse.ArgumentParser, name: str, wanted: str) -> None:
+    """Its verbs, or the one that is wanted where there is such a one."""
     from engines import options
 
     verbs = parser.add_subparsers(metavar="VERB", required=True)
-    for look in TASKS[name].looks():
+    looks, engines = TASKS[name].of(wanted)
+    for look in looks:
         verb = verbs.add_parser(look.verb, help=look.title, description=look.title)
         options.add(verb, look.params)
         verb.add_argument("--json", action="store_true", help="one JSON object on stdout")
         verb.set_defaults(call=_look, look=look)
-    for engine in TASKS[name].engines():
+    for engine in engines:
         verb = verbs.add_parser(engine.verb, help=engine.title, description=engine.title)
         options.add(verb, engine.params)
         _add_run_options(verb)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import importlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from engines.job.contract import Engine, Look
@@ -12,10 +13,16 @@ from engines.job.errors import Refused
 
 @dataclass(frozen=True)
 class Task:
-    """A task package: `module` holds ENGINES (runs) and LOOKS (questions)."""
+    """A task package: `module` holds ENGINES (runs) and LOOKS (questions).
+
+    alone: by verb, where one engine can be had without the others, as MODULE:CLASS; for runs that start often.
+    sweeper: the module with `sweep` where it is another.
+    """
 
     module: str
     title: str
+    alone: Mapping[str, str] = field(default_factory=dict)
+    sweeper: str = ""
 
     def engines(self) -> tuple[Engine[Any], ...]:
         """Its runs; the first is the one that a job file's plain task name means."""
@@ -27,14 +34,28 @@ class Task:
         found: tuple[Look, ...] = importlib.import_module(self.module).LOOKS
         return found
 
+    def of(self, verb: str) -> tuple[tuple[Look, ...], tuple[Engine[Any], ...]]:
+        """The question or run with that verb, and as little else as can be loaded; all where there is no such verb."""
+        if verb in self.alone:
+            module, name = self.alone[verb].split(":")
+            return (), (getattr(importlib.import_module(module), name)(),)
+        looks = tuple(look for look in self.looks() if look.verb == verb)
+        engines = tuple(engine for engine in self.engines() if engine.verb == verb)
+        return (looks, engines) if looks or engines else (self.looks(), self.engines())
+
     def sweep(self) -> None:
         """Clear away what its killed runs left on this machine, where the package has a `sweep`."""
-        getattr(importlib.import_module(self.module), "sweep", lambda: None)()
+        getattr(importlib.import_module(self.sweeper or self.module), "sweep", lambda: None)()
 
 
 TASKS = {
     "biosiso": Task("engines.biosiso.engine", "a bootable DOS disc for a SuperMicro BIOS update"),
-    "backup": Task("engines.backup.engine", "block-level backups of disks, and their restore"),
+    "backup": Task(
+        "engines.backup.engine",
+        "block-level backups of disks, and their restore",
+        alone={"run": "engines.backup.run:Run", "restore": "engines.backup.restore:Restore"},
+        sweeper="engines.backup.browse.mounts",
+    ),
     "virtio": Task("engines.virtio.engine", "an old guest moved from an IDE or Xen disk to virtio"),
     "vdx": Task("engines.vdx.engine", "a VDX port that is down with ISL DOWN: why, and the fix that keeps the config"),
     "failover": Task("engines.failover.engine", "can a site with several addresses survive one going dark"),

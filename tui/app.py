@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -21,6 +22,7 @@ from engines.job.report import one_line
 from engines.rehearse import Staged
 from tui import console, themes
 from tui.ascii import AsciiFilter
+from tui.browse.taking import Begin
 from tui.console import Terminal
 from tui.draft import Draft
 from tui.frame import Frame, attach, walk
@@ -37,6 +39,7 @@ from tui.widgets.asking import Choosing, TypedWord
 from tui.widgets.menu import Row
 from tui.wizard import Section, Wizard
 
+SWITCH = 0.001  # s; with Python's 5 ms, a thread that reads a folder makes every paint wait in dozens of places
 HELP = """\
 The same keys work on every page, and a mouse is never needed.
 
@@ -49,6 +52,13 @@ The same keys work on every page, and a mouse is never needed.
   ^t           plain or rich screen, remembered for this terminal
   ^l           draw the screen anew
   ^p           jump to a task, the history or the last report
+
+In a restore point:
+  Enter        open a folder, look at a file; Left or Esc: out of it again
+  Space, *     mark one, mark all on show; marks stay across folders
+  / and f      narrow this folder; find a name anywhere in the point
+  g            go to a path that you type
+  r            restore what is marked: to a folder, a tar, a stopped guest
 
 [x] is done, [>] is where you are, [ ] is to come, ! is a warning.
 
@@ -83,6 +93,7 @@ class Suite(Typist[str]):
         self.host = host or os.uname().nodename
         self.clock = clock
         super().__init__()
+        sys.setswitchinterval(SWITCH)
         self.wizards = {wizard.task: wizard for wizard in wizards}
         self.attach_to = attach_to
         self.stages = Stages()
@@ -121,7 +132,7 @@ class Suite(Typist[str]):
                 self.push_screen(Within(self.section(name), tuple(self.wizards.values())))
             case "door":
                 section, _, door = name.partition("/")
-                self.push_screen(next(one for one in self.section(section).doors if one.name == door).open())
+                self.push_screen(next(one for one in self.section(section).doors if one.name == door).open(self.stages))
             case "run":
                 self.show_run(runs.find(name))
             case "history":
@@ -205,6 +216,10 @@ class Suite(Typist[str]):
     @on(History.Attach)
     def _attach_run(self, event: History.Attach) -> None:
         self.show_run(runs.find(event.id))
+
+    @on(Begin)
+    def _begin_task(self, event: Begin) -> None:
+        self.open_task(event.task, event.params, event.secrets)
 
     @on(Page.Again)
     def _again(self, event: Page.Again) -> None:

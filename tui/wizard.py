@@ -14,6 +14,7 @@ from engines.job.contract import Engine
 from engines.job.errors import Refused
 from engines.job.params import Field, Params, fields
 from tui.pages.run import RunPage
+from tui.stage import Stages
 
 
 class Form:
@@ -32,7 +33,7 @@ class Door:
     name: str
     title: str
     why: str
-    open: Callable[[], Screen[None]]
+    open: Callable[[Stages], Screen[None]]
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from wizards.backup import RESTORE, RUN
 from wizards.biosiso import BUILD, INSERT
+from wizards.boot import BOOT
 from wizards.failover import LAB, WATCH
+from wizards.files import GET, PUT
 from wizards.prune import PRUNE
 from wizards.repository import INIT, VERIFY
 from wizards.vdx import FIX
 from wizards.virtio import CONVERT, RESTOCK
 
-WIZARDS = (BUILD, INSERT, CONVERT, RESTOCK, FIX, LAB, WATCH, RUN, RESTORE, VERIFY, PRUNE, INIT)
+BACKUPS = (RUN, RESTORE, BOOT, VERIFY, PRUNE, INIT, GET, PUT)
+WIZARDS = (BUILD, INSERT, CONVERT, RESTOCK, FIX, LAB, WATCH, *BACKUPS)

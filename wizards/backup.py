@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from tui.wizard import Form, Section, Wizard
-
-BACKUP = Section(
-    "backup", "back up a disk, restore it", "One repository holds the restore points of any number of VMs."
-)
-OPENS = Form("Repository", "repo", "key_file", "passphrase", why="Where the backups lie, and what opens them.")
+from tui.wizard import Form, Wizard
+from wizards.browse import BACKUP, OPENS
 
 RUN = Wizard(
     "backup",
-    Form("Disk", "source", "vm", "disk", "format", why="What is backed up. It is only read; its VM may run on."),
+    Form("Disk", "source", "vm", "disk", "more", why="What is backed up. It is only read; its VM may run on."),
     OPENS,
-    Form("Manner", "limit", "strict", "agent", "snapshot_size", "tag", why="The defaults fit most disks."),
-    title="read one disk into a new restore point",
+    Form("Manner", "limit", "tag", "format", "strict", why="The defaults fit most disks."),
+    Form("Snapshot", "agent", "snapshot_size", "hints", "sample", why="For logical volumes and qcow2 images."),
+    title="read the disks of a VM into new restore points",
     under=BACKUP,
     name="Back up now",
 )

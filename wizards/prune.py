@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tui.wizard import Form, Wizard
-from wizards.backup import BACKUP, OPENS
+from wizards.browse import BACKUP, OPENS
 
 PRUNE = Wizard(
     "backup-prune",

@@ -19,14 +19,14 @@ def hands() -> int:
 
 
 class Crew(Generic[T]):
-    """Calls `work` with every item; `finished` is set when all threads have ended."""
+    """Calls `work` with every item; `finished` is set when all threads have ended. `threads`: 0 for `hands()`."""
 
-    def __init__(self, items: Iterator[T], work: Callable[[T], None]) -> None:
+    def __init__(self, items: Iterator[T], work: Callable[[T], None], threads: int = 0) -> None:
         self._items = items
         self._work = work
         self._lock = threading.Lock()
         self._stop = False
-        self._live = hands()
+        self._live = threads or hands()
         self.error: BaseException | None = None
         self.finished = threading.Event()
         self._threads = [threading.Thread(target=self._run, daemon=True) for _ in range(self._live)]

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from engines.backup import listing
 from engines.backup.boot import Boot
-from engines.backup.browse import diff, mounts, versions
+from engines.backup.browse import diff, versions
 from engines.backup.browse.looks import LOOKS as BROWSE
 from engines.backup.gc import Gc
 from engines.backup.get import Get
@@ -49,8 +49,3 @@ LOOKS = (
         stream=versions.lines,
     ),
 )
-
-
-def sweep() -> None:
-    """Unmount what killed mounts left behind."""
-    mounts.sweep()

@@ -10,6 +10,8 @@ from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from engines.backup import direct
+from engines.backup.page_cache import resident
 from engines.backup.store import Bytes
 from engines.backup.write_behind import WriteBehind
 
@@ -18,15 +20,20 @@ OPEN = 16  # packs kept open
 
 
 class _Open:
-    """A file open for reading, closed when the last thread has let go of it."""
+    """A file open for reading, closed when the last thread has let go of it. `direct` reads past the page cache."""
 
     def __init__(self, path: Path) -> None:
-        self.descriptor = -1
+        self.descriptor = self.direct = -1
         self.descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
 
+    def open_direct(self) -> None:
+        """Set `direct`; calls come from one thread at a time."""
+        if self.direct < 0:
+            self.direct = direct.reopened(self.descriptor, os.O_RDONLY)
+
     def __del__(self) -> None:
-        if self.descriptor >= 0:
-            os.close(self.descriptor)
+        for descriptor in {self.descriptor, self.direct} - {-1}:
+            os.close(descriptor)
 
 
 class LocalStore:
@@ -70,6 +77,16 @@ class LocalStore:
         while len(found) < length and (more := os.pread(opened.descriptor, length - len(found), offset + len(found))):
             found += more
         return found
+
+    def read_once(self, name: str, offset: int, length: int) -> Bytes:
+        """See Store. What is in the page cache comes from there, all else past it."""
+        opened = self._opened(name)
+        if resident(opened.descriptor, offset, length):
+            return self.read(name, offset, length)
+        with self._lock:
+            opened.open_direct()
+        found = direct.read(opened.direct, offset, length)
+        return self.read(name, offset, length) if found is None else found
 
     def _opened(self, name: str) -> _Open:
         """A pack, kept open: the kernel reads ahead per open file, and packs never change."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Generator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from engines.backup import healing, sessions, speed, throttle, words
+from engines.backup import healing, sessions, throttle, words
 from engines.backup.hints import Hint, Lied
 from engines.backup.point import Figures, Head, Point, block_count, root
 from engines.backup.positions import Positions
@@ -21,6 +21,9 @@ from engines.backup.wish import Binding, NoHint
 from engines.backup.writer import Writer, no_room
 from engines.job.contract import AnyEvent, Context, Log, Warned
 from engines.job.errors import Stopped
+
+if TYPE_CHECKING:
+    from engines.backup.speed import Speed
 
 TICK = 0.1  # s between looks at the readers
 
@@ -170,7 +173,9 @@ class OneDisk:
         self._maps = tuple(reading.maps)
         yield None
 
-    def _speed(self) -> speed.Speed:
+    def _speed(self) -> Speed:
+        from engines.backup import speed  # asks libvirt, QEMU and the disk; a run without a share never does
+
         return speed.allowed(self._where, self.source.size)
 
     def _compared(self) -> str:

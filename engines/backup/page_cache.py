@@ -49,7 +49,7 @@ def _mincore(descriptor: int, offset: int, length: int) -> int:
 
 
 class PageCache:
-    """The care for one open file or device. Calls come from one thread at a time."""
+    """The care for one open file or device. Calls come from one thread at a time, but for `was_there`."""
 
     def __init__(self, descriptor: int, size: int) -> None:
         self._fd = descriptor
@@ -71,6 +71,10 @@ class PageCache:
             if there == 0 or (there < end - start and resident(self._fd, at, length) == 0):
                 self._ours.add(at // CELL)
         self._probed = end
+
+    def was_there(self, offset: int) -> bool:
+        """Whether some of that cell was there before us; ask between `ahead` and `behind`, from any thread."""
+        return offset // CELL not in self._ours
 
     def behind(self, offset: int) -> None:
         """Drop what we brought in below `offset`."""

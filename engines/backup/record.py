@@ -98,14 +98,19 @@ class Codec(threading.local):
         packed = self._compressor.compress(view)
         return (ZSTD, packed) if len(packed) <= len(view) * WORTH else (RAW, view)
 
-    def decode(self, header: Header, payload: bytes | memoryview, where: str) -> bytes | memoryview:
-        """The content, proven to be what its id names. Raises Damaged, naming `where`."""
+    def decode(
+        self, header: Header, payload: bytes | memoryview, where: str, into: memoryview | None = None
+    ) -> bytes | memoryview:
+        """The content, proven to be what its id names; in `into` where that is given. Raises Damaged, naming `where`.
+
+        into: of the content's own length; undefined after an error.
+        """
         self.check(header, payload, where)
         if header.cipher != self._cipher:
             raise Damaged(where, "the record has another cipher than the repository")
         if self._aead is not None:
             payload = self._decrypt(header, payload, where)
-        content = self._expand(header, payload, where)
+        content = self._expand(header, payload, where, into)
         if self.id(header.kind, content) != header.id:
             raise Damaged(where, "the record's content is not what its id names")
         return content
@@ -127,19 +132,38 @@ class Codec(threading.local):
             raise Damaged(where, "the record does not decrypt") from None
         return plain
 
-    def _expand(self, header: Header, payload: bytes | memoryview, where: str) -> bytes | memoryview:
+    def _expand(
+        self, header: Header, payload: bytes | memoryview, where: str, into: memoryview | None
+    ) -> bytes | memoryview:
+        if into is not None and len(into) != header.length:
+            raise Damaged(where, "the record's content has another length than its place")
         if header.codec == ZSTD:
-            import zstandard
-
-            try:
-                if zstandard.frame_content_size(payload) != header.length:
-                    raise Damaged(where, "the record's frame has another length than its header")
-                payload = self._decompressor.decompress(payload, max_output_size=header.length)
-            except self._error as error:
-                raise Damaged(where, f"the record does not decompress ({error})") from None
+            return self._decompress(header, payload, where, into)
         if len(payload) != header.length:
             raise Damaged(where, "the record's content has another length than its header")
-        return payload
+        if into is None:
+            return payload
+        into[:] = payload
+        return into
+
+    def _decompress(
+        self, header: Header, payload: bytes | memoryview, where: str, into: memoryview | None
+    ) -> bytes | memoryview:
+        import zstandard
+
+        content: bytes | memoryview
+        try:
+            if zstandard.frame_content_size(payload) != header.length:
+                raise Damaged(where, "the record's frame has another length than its header")
+            if into is None:
+                content = self._decompressor.decompress(payload, max_output_size=header.length)
+            else:
+                content = into[: self._decompressor.stream_reader(payload).readinto(into)]
+        except self._error as error:
+            raise Damaged(where, f"the record does not decompress ({error})") from None
+        if len(content) != header.length:
+            raise Damaged(where, "the record's content has another length than its header")
+        return content
 
 
 def _aead(keys: Keys) -> Any:

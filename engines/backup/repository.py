@@ -101,14 +101,14 @@ class Repository(Glance):
 
     # ── records ─────────────────────────────────────────────────────────────────────────────────────
 
-    def fetch(self, name: bytes, kind: int) -> bytes | memoryview:
-        """A record's content, checked against its id. Raises Missing, Damaged."""
+    def fetch(self, name: bytes, kind: int, into: memoryview | None = None) -> bytes | memoryview:
+        """A record's content, checked against its id; see `read`. Raises Missing, Damaged."""
         trouble: Damaged | None = None
         for attempt in range(2):
             gone = False
             for place in self.index.find(name):
                 try:
-                    return self.read(place, kind)
+                    return self.read(place, kind, into)
                 except FileNotFoundError:
                     gone = True
                 except Damaged as damaged:
@@ -119,25 +119,28 @@ class Repository(Glance):
                 self.load()  # gc may have moved it since the index was read
         raise trouble or Missing(f"{record.KINDS[kind].decode()} {name.hex()[:16]}")
 
-    def read(self, place: pack.Place, kind: int) -> bytes | memoryview:
-        """The content of the record at `place`. Raises Damaged, FileNotFoundError."""
+    def read(self, place: pack.Place, kind: int, into: memoryview | None = None) -> bytes | memoryview:
+        """The content of the record at `place`. Raises Damaged, FileNotFoundError.
+
+        into: where the content goes, of its own length; then the pack leaves no trace in the page cache.
+        """
         file = f"{pack.name(place.pack)}"
-        raw = memoryview(self.store.read(file, place.offset, place.size))
+        read = self.store.read if into is None else self.store.read_once
+        raw = memoryview(read(file, place.offset, place.size))
         header = record.parse(raw[: record.SIZE])
         where_ = f"{file} at {place.offset}"
         if header is None or header.id != place.id or header.kind != kind:
             raise Damaged(where_, "there is no such record")
-        return self.codec.decode(header, raw[record.SIZE :], where_)
+        return self.codec.decode(header, raw[record.SIZE :], where_, into)
 
     def map(self, point: Point, number: int) -> bytes:
         """The ids of the blocks that the point's map with that number names, 32 bytes each. Raises Missing, Damaged."""
         blocks = points.map_length(point.blocks, number)
         if point.maps[number] == ZERO:
             return points.zero_map(blocks)
-        content = bytes(self.fetch(point.maps[number], record.MAP))
-        if len(content) != blocks * 32:
-            raise Damaged(point.name.path(), f"its map {number} names {len(content) // 32} blocks of {blocks}")
-        return content
+        content = bytearray(blocks * 32)
+        self.fetch(point.maps[number], record.MAP, memoryview(content))
+        return bytes(content)
 
     # ── points ──────────────────────────────────────────────────────────────────────────────────────
 

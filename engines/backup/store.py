@@ -53,6 +53,10 @@ class Store(Protocol):
         """`length` bytes from `offset`, fewer only at the file's end; to the end where `length` is -1."""
         ...
 
+    def read_once(self, name: str, offset: int, length: int) -> Bytes:
+        """The same, of what nobody is likely to read again soon; valid until this thread's next call."""
+        ...
+
     def size(self, name: str) -> int:
         """Bytes."""
         ...

@@ -8,9 +8,9 @@ import fcntl
 import os
 import stat
 import struct
-from collections.abc import Sequence
 from pathlib import Path
 
+from engines.backup import direct
 from engines.backup.local import sync_folder
 from engines.backup.record import is_zero
 from engines.backup.sources.plain import device_size
@@ -20,7 +20,6 @@ from engines.job.errors import Failed
 BLKDISCARD = 0x1277  # linux/fs.h
 KEEP_SIZE, PUNCH_HOLE = 1, 2  # linux/falloc.h
 _libc = ctypes.CDLL(None, use_errno=True)
-Part = bytes | bytearray | memoryview
 
 
 class Target:
@@ -39,6 +38,7 @@ class Target:
         self.blank = not (in_place and self._before is not None) and not self.device
         self._partial = path.with_name(f".{path.name}.restoring") if self.blank else path
         self._fd = self._open()
+        self._direct = direct.reopened(self._fd, os.O_WRONLY)
         self.done = False
         self._highest = 0
         self._behind = WriteBehind()
@@ -63,14 +63,11 @@ class Target:
                 raise Failed(f"{self.path} ends at byte {offset + done} of {self.size}", "give a larger target")
             done += count
 
-    def write(self, offset: int, parts: Sequence[Part]) -> None:
-        """Write neighbouring parts. Raises OSError."""
-        total = sum(len(part) for part in parts)
-        done = os.pwritev(self._fd, parts, offset)
-        if done < total:
-            rest = b"".join(parts)
-            while done < total:
-                done += os.pwrite(self._fd, rest[done:], offset + done)
+    def write(self, offset: int, view: memoryview) -> None:
+        """Write all of `view`, past the page cache what can be. Raises OSError."""
+        done = direct.write(self._direct, offset, view)
+        while done < len(view):
+            done += os.pwrite(self._fd, view[done:], offset + done)
         self._highest = max(self._highest, offset)
 
     def push(self) -> None:
@@ -101,7 +98,7 @@ class Target:
             view = buffer[: min(len(buffer), offset + length - at)]
             self.read_into(at, view)
             if not is_zero(view):
-                self.write(at, [bytes(len(view))])
+                self.write(at, memoryview(bytes(len(view))))
 
     def finish(self) -> None:
         """Make it durable; a new file appears now, with the rights of the one that it replaces."""
@@ -121,9 +118,9 @@ class Target:
 
     def close(self) -> None:
         """Let go; a file that did not get finished is removed."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        for descriptor in {self._fd, self._direct} - {-1}:
+            os.close(descriptor)
+        self._fd = self._direct = -1
         if self.blank:
             self._partial.unlink(missing_ok=True)
 

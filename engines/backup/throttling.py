@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-from engines.backup import cgroup
 from engines.backup.device import Device
-from engines.backup.speed import Speed
 from engines.backup.throttle import Limit, Throttle, TokenBucket, Unlimited
-from engines.backup.throttle_groups import Unavailable, grouped
-from engines.backup.throttle_kernel import KernelThrottle
 from engines.job.contract import Cancel
+
+if TYPE_CHECKING:
+    from engines.backup.speed import Speed
+    from engines.backup.throttle_kernel import KernelThrottle
 
 
 @contextmanager
@@ -35,7 +36,7 @@ def throttled(
     try:
         yield chosen
     finally:
-        if isinstance(chosen, KernelThrottle):
+        if not isinstance(chosen, TokenBucket):
             chosen.close()
 
 
@@ -44,6 +45,10 @@ def _chosen(
 ) -> KernelThrottle | TokenBucket:
     if isinstance(reads_from, str):
         return TokenBucket(rate, f"{origin}; no cgroup: {reads_from}", cancel)
+    from engines.backup import cgroup
+    from engines.backup.throttle_groups import Unavailable, grouped
+    from engines.backup.throttle_kernel import KernelThrottle
+
     hierarchy = cgroup.mounted()
     if hierarchy is None:
         return TokenBucket(rate, f"{origin}; no cgroup limits reading here", cancel)

@@ -13,6 +13,7 @@ from engines.job.contract import (
     AnyEvent,
     Asked,
     Finished,
+    LastWord,
     Log,
     RunFailed,
     RunStopped,
@@ -23,6 +24,7 @@ from engines.job.contract import (
 from engines.job.errors import Refused
 
 RESERVE = 1024 * 1024  # bytes set aside per run, so that a state disk that fills up cannot silence a commit
+TAIL = 16 * 1024  # bytes that hold a last word; a longer one is found by reading all
 DURABLE = (Started, StepStarted, StepEnded, Asked, Finished, RunStopped, RunFailed)
 
 
@@ -136,6 +138,17 @@ def read(path: Path, offset: int = 0) -> Iterator[tuple[Entry, int]]:
                 yield decode(line), offset
             except ValueError:
                 continue  # a line torn by a power cut, then appended to by nobody: skip what cannot be read
+
+
+def ended(path: Path) -> bool:
+    """Whether its last line is a last word, as far as its last bytes tell; quick, since most runs have ended."""
+    try:
+        with path.open("rb") as stream:
+            stream.seek(max(stream.seek(0, os.SEEK_END) - TAIL, 0))
+            lines = stream.read().splitlines(keepends=True)
+        return bool(lines) and lines[-1].endswith(b"\n") and isinstance(decode(lines[-1]).event, LastWord)
+    except (OSError, ValueError):
+        return False
 
 
 def entries(path: Path) -> list[Entry]:

@@ -213,10 +213,11 @@ def followed_up() -> dict[str, str]:
 
 def interrupted(target: str = "") -> Iterator[Run]:
     """Runs that were killed with a plan in hand and neither resumed nor undone since, of one target or of all."""
-    later = followed_up()
-    for run in every():
-        wanted = run.id not in later and (not target or run.info().target == target)
-        if wanted and run.plan() is not None and run.status() == "interrupted":
+    infos = {run: run.info() for run in every()}
+    later = {info.earlier for info in infos.values()}
+    for run, info in infos.items():
+        wanted = run.id not in later and (not target or info.target == target)
+        if wanted and not journal.ended(run.journal) and run.plan() is not None and run.status() == "interrupted":
             yield run
 
 

@@ -33,6 +33,22 @@ def test_asking_for_help_loads_no_task() -> None:
     assert {name for name in loaded if any(name.startswith(f"engines.{task}") for task in TASKS)} == set()
 
 
+def test_a_verb_had_alone_is_the_tasks_own_and_loads_no_other() -> None:
+    for task in TASKS.values():
+        for verb in task.alone:
+            _, (engine,) = task.of(verb)
+            assert type(engine) in {type(known) for known in task.engines()}
+            assert engine.verb == verb
+    loaded = modules_after("import engines.cli\nengines.cli._parser('backup', 'run')")
+    assert "engines.backup.run" in loaded
+    assert not {"engines.backup.engine", "engines.backup.restore", "numpy"} & loaded
+
+
+def test_an_unknown_verb_is_told_all_that_there_are() -> None:
+    looks, engines_ = TASKS["backup"].of("bakup")
+    assert {"run", "restore", "list"} <= {known.verb for known in (*looks, *engines_)}
+
+
 def test_the_package_called_engines_is_ours() -> None:
     assert engines.__file__ is not None
     assert Path(engines.__file__).resolve().is_relative_to(ROOT)

@@ -20,9 +20,9 @@ ROWS, COLUMNS = 24, 80
 
 
 class Serial:
-    """`python -m copysuite` on a pty; `raw` keeps every byte that it sent."""
+    """`python -m MODULE` on a pty; `raw` keeps every byte that it sent."""
 
-    def __init__(self, env: dict[str, str], *words: str) -> None:
+    def __init__(self, env: dict[str, str], *words: str, module: str = "copysuite") -> None:
         self.screen = pyte.Screen(COLUMNS, ROWS)
         self.stream = pyte.ByteStream(self.screen)
         self.raw = b""
@@ -30,7 +30,7 @@ class Serial:
         if self.pid == 0:
             fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
             kept = {name: value for name, value in os.environ.items() if name not in UNSAID}
-            os.execve(sys.executable, [sys.executable, "-m", "copysuite", *words], kept | env)
+            os.execve(sys.executable, [sys.executable, "-m", module, *words], kept | env)
 
     def __enter__(self) -> Serial:
         return self

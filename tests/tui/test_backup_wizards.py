@@ -62,7 +62,7 @@ async def test_a_disk_goes_into_a_new_repository_and_back_by_keyboard(tmp_path: 
 
         await task(pilot, "Back up now", "Disk")
         fill(pilot, source=str(disk), vm="web1", repo=str(repo), limit="none")
-        await reviewed(pilot, 3)
+        await reviewed(pilot, 4)
         assert "the first backup of this disk" in shown(pilot)
         await start(pilot, "")
         assert "web1/disk0@" in await ended(pilot)

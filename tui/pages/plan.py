@@ -80,12 +80,20 @@ def changed(change: Change) -> Widget:
         case TextChange():
             return Diff(unified(change), classes="part")
         case BytesChange():
-            before = "does not exist" if change.before_size is None else size(change.before_size)
-            after = "is removed" if change.after_size is None else size(change.after_size)
-            return _told(change.target, f"{one_line(change.summary)}\nnow: {before}\nthen: {after}")
+            return _told(change.target, "\n".join([one_line(change.summary), *_sizes(change)]))
         case CommandChange():
             expects = f"\nexpected answer: {one_line(change.expects)}" if change.expects else ""
             return _told(change.where, f"> {one_line(change.command)}{expects}")
+
+
+def _sizes(change: BytesChange) -> Iterator[str]:
+    """What is known of the sizes; what is removed says so in its summary."""
+    if change.before_size is not None:
+        yield f"now: {size(change.before_size)}"
+    elif change.after_size is not None:
+        yield "now: does not exist"
+    if change.after_size is not None:
+        yield f"then: {size(change.after_size)}"
 
 
 def _told(heading: str, words: str) -> Widget:

@@ -14,7 +14,7 @@ from textual.widgets import Input, Static
 
 from tui.widgets.calm import CalmModal
 from tui.widgets.keys import Keys
-from tui.widgets.line import Line
+from tui.widgets.line import SHOWN, Line
 from tui.widgets.menu import Menu, Row
 
 
@@ -74,15 +74,21 @@ class Answer(Line):
 class Typing(Question):
     """A line of text; hidden where it is a secret."""
 
-    def __init__(self, title: str, words: str, *, secret: bool = False) -> None:
+    def __init__(self, title: str, words: str, *, secret: bool = False, kind: str = "text") -> None:
+        """`kind`: as of a form's field; Tab completes a file or folder."""
         super().__init__(title, words)
         self.secret = secret
+        self.kind = kind
 
     def answers(self) -> ComposeResult:
         with Horizontal(classes="brackets"):
             yield Static("[", markup=False)
-            yield Answer(password=self.secret)
+            yield Answer(password=self.secret, kind=self.kind)
             yield Static("]", markup=False)
+
+    @on(Line.Offers)
+    def _offers(self, event: Line.Offers) -> None:
+        self.wrong("  ".join(event.names[:SHOWN]))
 
     @on(Input.Submitted)
     def _submitted(self, event: Input.Submitted) -> None:

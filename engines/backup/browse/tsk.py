@@ -19,6 +19,7 @@ KINDS |= {8: stat.S_IFSOCK}
 ALLOCATED = 1
 HIDDEN = (b".", b"..")
 LABEL = b" (Volume Label Entry)"  # how the library writes FAT's entry of the label
+VIRTUAL = (10, 11)  # name types
 READ = 4 * 1024 * 1024
 DATA, DEFAULT = 128, 1  # attribute types of a file's bytes: in NTFS, elsewhere
 NON_RESIDENT, COMPRESSED = 0x02, 0x20  # attribute flags
@@ -206,13 +207,18 @@ def _entry(entry: Any, at_root: bool) -> Node | None:
     name, meta = entry.info.name, entry.info.meta
     if name is None or name.name in HIDDEN or not int(name.flags) & ALLOCATED:
         return None
-    if at_root and (name.name.startswith(b"$") or name.name.endswith(LABEL)):
+    if at_root and (_of_the_system(name) or name.name.endswith(LABEL)):
         return None
     if meta is None:
         return Node(name=name.name, inode=int(name.meta_addr), mode=0, size=0)
     if int(meta.type) not in KINDS:
         return None
     return _node(name.name, meta)
+
+
+def _of_the_system(name: Any) -> bool:
+    """NTFS keeps its own tables in records 0 to 23; the library adds folders of orphans behind the last one."""
+    return name.name.startswith(b"$") and (int(name.meta_addr) < 24 or int(name.type) in VIRTUAL)
 
 
 def _node(name: bytes, meta: Any) -> Node:
@@ -222,8 +228,6 @@ def _node(name: bytes, meta: Any) -> Node:
         inode=int(meta.addr),
         mode=kind | (int(meta.mode) & 0o7777),
         size=int(meta.size),
-        uid=int(meta.uid),
-        gid=int(meta.gid),
         links=int(meta.nlink),
         mtime=int(meta.mtime) * 1_000_000_000 + int(meta.mtime_nano),
         atime=int(meta.atime) * 1_000_000_000 + int(meta.atime_nano),

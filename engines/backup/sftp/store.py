@@ -55,6 +55,10 @@ class SftpStore:
         """See Store."""
         return self._reading.read(name, offset, length)
 
+    def read_once(self, name: str, offset: int, length: int) -> bytes:
+        """See Store."""
+        return self.read(name, offset, length)
+
     def release(self) -> None:
         """See Store."""
         self._reading.release()

@@ -71,6 +71,10 @@ class Source(Protocol):
         """Reading goes on at `offset`; called by one thread at a time."""
         ...
 
+    def at_hand(self, offset: int) -> bool:
+        """Whether what lies there was in memory before we came, so that small reads of it wait for nothing."""
+        ...
+
     def behind(self, offset: int) -> None:
         """Nothing below `offset` is read any more; called by one thread at a time."""
         ...
@@ -101,11 +105,14 @@ class Opener(Protocol):
         ...
 
 
-def openers(wish: Wish) -> tuple[Opener, ...]:
-    """The kinds, the most particular first."""
-    from engines.backup.lvm.source import Lvm
+def openers(wish: Wish, *, volumes: bool = True) -> tuple[Opener, ...]:
+    """The kinds, the most particular first; without that of volumes where it cannot be one."""
     from engines.backup.sources.nbd import Qcow2
     from engines.backup.sources.plain import Plain
+
+    if not volumes:
+        return (Qcow2(wish), Plain())
+    from engines.backup.lvm.source import Lvm
 
     return (Lvm(wish), Qcow2(wish), Plain())
 
@@ -118,9 +125,9 @@ def open_source(where: str, form: Format = "auto", wish: Wish | None = None) -> 
 @contextmanager
 def look_at(wheres: Sequence[str], form: Format, wish: Wish) -> Iterator[tuple[Source, ...]]:
     """The sources, with nothing made for them. Raises Refused."""
-    from engines.backup.lvm import source as lvm
-
     if _volumes(wheres, form, wish):
+        from engines.backup.lvm import source as lvm
+
         with lvm.looked([Path(where) for where in wheres], wish) as found:
             yield found
         return
@@ -131,9 +138,9 @@ def look_at(wheres: Sequence[str], form: Format, wish: Wish) -> Iterator[tuple[S
 @contextmanager
 def open_together(wheres: Sequence[str], form: Format, wish: Wish) -> Iterator[tuple[Source, ...]]:
     """The sources, alive within the `with`, volumes all of one moment. Raises Refused."""
-    from engines.backup.lvm import source as lvm
-
     if _volumes(wheres, form, wish):
+        from engines.backup.lvm import source as lvm
+
         with lvm.opened([Path(where) for where in wheres], wish) as found:
             yield found
         return
@@ -143,6 +150,8 @@ def open_together(wheres: Sequence[str], form: Format, wish: Wish) -> Iterator[t
 
 def _volumes(wheres: Sequence[str], form: Format, wish: Wish) -> bool:
     """Whether all of them are LVM volumes. Raises Refused where only some are."""
+    if not any(Path(where).is_block_device() for where in wheres):
+        return False
     from engines.backup.lvm.source import Lvm
 
     others = [where for where in wheres if not isinstance(_opener(where, form, wish), Lvm)]
@@ -158,7 +167,7 @@ def _opener(where: str, form: Format, wish: Wish) -> Opener:
     path = Path(where)
     if not path.exists():
         raise Refused(f"{where} does not exist", "name an image file or a block device; an LVM volume must be active")
-    for opener in openers(wish):
+    for opener in openers(wish, volumes=path.is_block_device()):
         if opener.knows(path, form):
             _hintable(where, opener, wish)
             return opener
@@ -167,6 +176,8 @@ def _opener(where: str, form: Format, wish: Wish) -> Opener:
 
 def _hintable(where: str, opener: Opener, wish: Wish) -> None:
     """Raise Refused where what is wished cannot keep record of this kind of source."""
+    if wish.hints not in ("thin", "bitmap"):
+        return
     from engines.backup.lvm.source import Lvm
     from engines.backup.sources.nbd import Qcow2
 

@@ -151,6 +151,10 @@ class NbdSource:
     def ahead(self, offset: int) -> None:
         """See Source: the pages are qemu's."""
 
+    def at_hand(self, offset: int) -> bool:  # noqa: ARG002  every read is a question to qemu
+        """See Source."""
+        return False
+
     def behind(self, offset: int) -> None:
         """See Source: the pages are qemu's."""
 

@@ -161,6 +161,10 @@ class PlainSource:
         """See Source."""
         self._cache.ahead(offset)
 
+    def at_hand(self, offset: int) -> bool:
+        """See Source."""
+        return self._cache.was_there(offset)
+
     def behind(self, offset: int) -> None:
         """See Source."""
         self._cache.behind(offset)

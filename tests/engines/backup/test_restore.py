@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import mmap
+import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from engines.backup import page_cache
+from engines.backup.target import Target
 from engines.job.contract import Finished, RunFailed, RunStopped, StepStarted
 from engines.job.errors import Refused
 from engines.job.journal import Entry
@@ -42,6 +46,40 @@ def test_a_restored_file_is_as_sparse_as_the_disk_was(tmp_path: Path, staged: tu
     lab.done("backup-restore", repo=repo, point=point, target=str(target), verify=True)
     assert target.read_bytes() == wanted
     assert target.stat().st_blocks * 512 <= 6 * MIB + 65536
+
+
+def _cached(path: Path) -> int:
+    """Bytes of it in the page cache."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        return page_cache.resident(descriptor, 0, path.stat().st_size)
+    finally:
+        os.close(descriptor)
+
+
+def test_a_restore_leaves_neither_packs_nor_target_in_the_page_cache(tmp_path: Path) -> None:
+    source = lab.disk(tmp_path / "disk", {at: at + 1 for at in range(24)}, 24 * MIB - 1536)
+    repo = lab.init(tmp_path / "repo")
+    point, target = lab.backup(repo, source), tmp_path / "out"
+    packs = [lab.cold(path) for path in Path(repo, "packs").iterdir()]
+    lab.done("backup-restore", repo=repo, point=point, target=str(target))
+    assert sum(map(_cached, packs)) < MIB, "of 13 MiB: the footers, and what the kernel reads beside them"
+    assert _cached(target) < MIB, "of 24 MiB: the odd end"
+    assert target.read_bytes() == source.read_bytes()
+
+
+@pytest.mark.parametrize(("offset", "shift"), [(4096, 0), (512, 0), (4096, 8)])
+def test_what_cannot_go_past_the_page_cache_goes_through_it(tmp_path: Path, offset: int, shift: int) -> None:
+    page = memoryview(mmap.mmap(-1, 3 * 4096))
+    page[:] = os.urandom(len(page))
+    body = page[shift : shift + 4096 + 1000]
+    target = Target(tmp_path / "out", 16384, in_place=False)
+    try:
+        target.write(offset, body)
+        target.finish()
+    finally:
+        target.close()
+    assert (tmp_path / "out").read_bytes()[offset : offset + len(body)] == bytes(body)
 
 
 def test_a_block_device_is_backed_up_and_restored(tmp_path: Path, staged: tuple[str, str, bytes]) -> None:

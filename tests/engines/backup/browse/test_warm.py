@@ -185,13 +185,10 @@ def test_it_takes_no_cpu_while_nobody_asks(kept: Kept) -> None:
     assert switches() - before <= 4  # one look around may fall into it
 
 
-def other(kept: Kept) -> PointName:
-    """A second point of the same disk."""
-    secrets = {"passphrase": Secret(WORDS)}
-    assert kept.params.repo
-    return PointName(
-        "web2", "disk0", lab.backup(kept.params.repo, kept.folder / "disk", vm="web2", secrets=secrets)[-16:]
-    )
+def other(kept: Kept, vm: str = "web2") -> PointName:
+    """Another VM's point."""
+    made = lab.backup(kept.params.repo, kept.folder / "disk", vm=vm, secrets={"passphrase": Secret(WORDS)})
+    return names.parse(made)
 
 
 def test_a_killed_keeper_takes_its_appliance_along_and_its_traces_are_swept(kept: Kept) -> None:

@@ -1,0 +1,60 @@
+"""What opens a repository, and the repositories that were used on this machine."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from engines.backup.keys import Unlock
+from engines.backup.listing import Row, listed
+from engines.backup.repository import Repository
+from engines.job import runs
+from engines.job.errors import CrashcartError
+from engines.job.params import Secret
+
+USED = 200  # runs looked at for repositories, the newest
+
+
+@dataclass(frozen=True)
+class Access:
+    """A repository's place and its key."""
+
+    repo: str
+    key_file: str = ""
+    passphrase: Secret | None = None
+
+    def lacks(self) -> str:
+        """`passphrase` or `key file` where that is needed and not here, else nothing. Raises Refused, Damaged."""
+        config = Repository.glance(self.repo).config
+        if config.cipher == "none" or self.key_file or self.passphrase:
+            return ""
+        return "passphrase" if config.kdf == "scrypt" else "key file"
+
+    def unlocked(self) -> Repository:
+        """Raises Refused, Damaged."""
+        return Repository.open(self.repo, Unlock(self.key_file, self.passphrase))
+
+    def points(self) -> list[Row]:
+        """Its restore points. Raises Refused, Damaged."""
+        return listed(self.unlocked()).points
+
+    def params(self) -> dict[str, object]:
+        """As a task takes it, the passphrase left out."""
+        return {"repo": self.repo, "key_file": self.key_file}
+
+    def secrets(self) -> dict[str, str]:
+        """The passphrase, for the form of a task."""
+        return {"passphrase": self.passphrase.reveal()} if self.passphrase else {}
+
+
+def known() -> list[str]:
+    """Repositories by $CRASHCART_REPO and by the runs on this machine, the last used first."""
+    found = dict.fromkeys(filter(None, [os.environ.get("CRASHCART_REPO", "")]))
+    for run in runs.every()[:USED]:
+        try:
+            job = run.job()
+        except (CrashcartError, OSError, ValueError):
+            continue
+        if job.task.startswith("backup") and isinstance(place := job.params.get("repo"), str) and place:
+            found[place] = None
+    return list(found)

@@ -1,0 +1,93 @@
+"""Which disk, and which moment of it: restore points by month, with what is known of each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.content import Content
+from textual.widgets import Static
+
+from engines.backup.listing import Row as Point
+from engines.job.report import one_line
+from tui.browse.access import Access
+from tui.browse.calendar import Disk, disk_rows, point_rows
+from tui.browse.files import Files
+from tui.browse.session import Session, opening
+from tui.browse.taking import Begin
+from tui.widgets.calm import Calm
+from tui.widgets.keys import Keys
+from tui.widgets.menu import Menu
+
+
+class Disks(Calm[None]):
+    """The disks of a repository."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,ctrl+o", "dismiss(None)", "Back")]
+
+    def __init__(self, access: Access, found: list[Disk]) -> None:
+        super().__init__()
+        self.access = access
+        self.found: Mapping[str, Disk] = {disk.name: disk for disk in found}
+
+    def compose(self) -> ComposeResult:
+        yield Static(Content(f"crashcart | Browse | {one_line(self.access.repo)}"), id="title")
+        yield Menu(disk_rows(list(self.found.values())), id="home")
+        yield Static(id="why")
+        yield Keys()
+
+    def on_mount(self) -> None:
+        self.query_one(Menu).focus()
+
+    @on(Menu.Moved)
+    def _moved(self, event: Menu.Moved) -> None:
+        self.query_one("#why", Static).update(Content(event.row.why), layout=False)
+
+    @on(Menu.Chosen)
+    def _chosen(self, event: Menu.Chosen) -> None:
+        self.app.push_screen(Points(self.access, self.found[event.id]))
+
+
+class Points(Calm[None]):
+    """The restore points of one disk."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("w", "task('backup-restore')", "Restore the whole disk"),
+        Binding("b", "task('backup-boot')", "Boot it"),
+        Binding("escape,ctrl+o", "dismiss(None)", "Back"),
+    ]
+
+    def __init__(self, access: Access, disk: Disk) -> None:
+        super().__init__()
+        self.access = access
+        self.disk = disk
+        self.found: Mapping[str, Point] = {point.point: point for point in disk.points}
+
+    def compose(self) -> ComposeResult:
+        yield Static(Content(f"crashcart | Browse | {self.disk.name}"), id="title")
+        yield Menu(point_rows(self.disk), id="home")
+        yield Static(id="why")
+        yield Keys()
+
+    def on_mount(self) -> None:
+        self.query_one(Menu).focus()
+
+    @on(Menu.Moved)
+    def _moved(self, event: Menu.Moved) -> None:
+        self.query_one("#why", Static).update(Content(event.row.why), layout=False)
+
+    @on(Menu.Chosen)
+    def _chosen(self, event: Menu.Chosen) -> None:
+        if self.found[event.id].trouble:
+            self.query_one("#why", Static).update(Content(f"! {event.id} cannot be read: choose another, or verify."))
+        else:
+            self.app.push_screen(Files(Session(event.id, self.access, opening(self.access, event.id))))
+
+    def action_task(self, task: str) -> None:
+        """Open a task's wizard with the point filled in."""
+        if row := self.query_one(Menu).row:
+            params = {**self.access.params(), "point": row.id}
+            self.post_message(Begin(task, params, self.access.secrets()))

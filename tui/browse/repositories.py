@@ -1,0 +1,136 @@
+"""Which repository: those used before on this machine, another one, or one made for trying it."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual import on, work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.content import Content
+from textual.widgets import Static
+
+from engines.backup.listing import Row as Point
+from engines.job.params import Secret
+from tui.browse.access import Access, known
+from tui.browse.aside import Aside, Told
+from tui.browse.calendar import disks
+from tui.browse.disks import Disks, Points
+from tui.stage import Stages
+from tui.widgets.asking import Typing
+from tui.widgets.calm import Calm
+from tui.widgets.keys import Keys
+from tui.widgets.menu import Menu, Row
+
+OTHER = Row("Another repository ...", "other:", "You type its folder, or sftp://USER@HOST/FOLDER.")
+TRIAL = Row(
+    "A repository to try it on", "trial:", "Made on this machine in a few seconds. Nothing of yours is touched."
+)
+
+
+class Repositories(Calm[None]):
+    """Opens a repository, asking for what unlocks it."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,ctrl+o", "back", "Back")]
+
+    def __init__(self, stages: Stages) -> None:
+        super().__init__()
+        self.stages = stages
+        self.aside = Aside(self)
+        self.access = Access("")
+
+    def compose(self) -> ComposeResult:
+        yield Static(Content("crashcart | Browse | which repository"), id="title")
+        yield Menu([Row(""), OTHER, TRIAL], id="home")
+        yield Static(id="why")
+        yield Keys()
+
+    def on_mount(self) -> None:
+        self.query_one(Menu).focus()
+        self.aside.begin("known", lambda _: known())
+
+    def on_unmount(self) -> None:
+        self.aside.end()
+
+    def _say(self, text: str) -> None:
+        self.query_one("#why", Static).update(Content(text), layout=False)
+
+    @on(Menu.Moved)
+    def _moved(self, event: Menu.Moved) -> None:
+        if not self.aside.at_work("look"):
+            self._say(event.row.why)
+
+    @on(Menu.Chosen)
+    def _chosen(self, event: Menu.Chosen) -> None:
+        kind, _, place = event.id.partition(":")
+        match kind:
+            case "used":
+                self._open(Access(place))
+            case "trial":
+                self._say("Making a disk with a file system and three restore points ...")
+                self.aside.begin("trial", lambda _: str(self.stages.make("backup").job.params["repo"]))
+            case "other":
+                self._ask_place()
+
+    @work
+    async def _ask_place(self) -> None:
+        said = await self.app.push_screen_wait(
+            Typing("Repository", "Its folder, or sftp://USER@HOST/FOLDER:", kind="folder")
+        )
+        if said:
+            self._open(Access(said.rstrip("/") or "/"))
+
+    def _open(self, access: Access) -> None:
+        self.access = access
+        self._say(f"Reading the restore points of {access.repo} ...")
+        self.aside.begin("look", lambda _: access.lacks() or access.points())
+
+    @on(Told)
+    def _told(self, event: Told) -> None:
+        if not self.aside.wanted(event):
+            return
+        match event.task.job, event.result:
+            case _ if event.error:
+                self._say(f"! {event.error}")
+            case "known", list() as places:
+                self.query_one(Menu).fill([Row(""), *map(_used, places), OTHER, TRIAL])
+            case "trial", str() as place:
+                self._open(Access(place))
+            case "look", str() as lacking:
+                self._ask_key(lacking)
+            case "look", list() as points:
+                self._say("")
+                self._show(points)
+
+    @work
+    async def _ask_key(self, lacking: str) -> None:
+        secret = lacking == "passphrase"
+        words = f"{self.access.repo} is locked. Its {lacking}:"
+        said = await self.app.push_screen_wait(
+            Typing("Unlock", words, secret=secret, kind="text" if secret else "file")
+        )
+        if said:
+            place = self.access.repo
+            self._open(Access(place, passphrase=Secret(said)) if secret else Access(place, key_file=said))
+
+    def _show(self, points: list[Point]) -> None:
+        found = disks(points)
+        if not found:
+            self._say(f"{self.access.repo} holds no restore point yet.")
+        elif len(found) == 1:
+            self.app.push_screen(Points(self.access, found[0]))
+        else:
+            self.app.push_screen(Disks(self.access, found))
+
+    def action_back(self) -> None:
+        """Give up reading, or leave."""
+        if self.aside.at_work("look") or self.aside.at_work("trial"):
+            self.aside.drop("look")
+            self.aside.drop("trial")
+            self._say("Stopped.")
+        else:
+            self.dismiss(None)
+
+
+def _used(place: str) -> Row:
+    return Row(place if len(place) <= 74 else "~" + place[-73:], f"used:{place}", "Used on this machine before.")
