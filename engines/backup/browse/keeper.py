@@ -147,8 +147,7 @@ class Keeper:
         with peer, suppress(OSError):  # it hung up
             while True:
                 ask = warm_wire.take(peer, Ask)
-                if ask.call == "leave":
-                    warm_wire.answer(peer, "end")
+                if ask.call == "leave":  # nobody waits for an answer to that
                     self._leave()
                     continue
                 self._use(1)
