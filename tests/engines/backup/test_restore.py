@@ -59,13 +59,15 @@ def _cached(path: Path) -> int:
         os.close(descriptor)
 
 
-def test_a_restore_leaves_neither_packs_nor_target_in_the_page_cache(tmp_path: Path) -> None:
+def test_a_restore_and_a_verify_leave_neither_packs_nor_target_in_the_page_cache(tmp_path: Path) -> None:
     source = lab.disk(tmp_path / "disk", {at: at + 1 for at in range(24)}, 24 * MIB - 1536)
     repo = lab.init(tmp_path / "repo")
     point, target = lab.backup(repo, source), tmp_path / "out"
     packs = [lab.cold(path) for path in Path(repo, "packs").iterdir()]
     lab.done("backup-restore", repo=repo, point=point, target=str(target))
     assert sum(map(_cached, packs)) < MIB, "of 13 MiB: the footers, and what the kernel reads beside them"
+    lab.done("backup-verify", repo=repo)
+    assert sum(map(_cached, packs)) < MIB, "their first bytes, too"
     assert _cached(target) < MIB, "of 24 MiB: the odd end"
     assert target.read_bytes() == source.read_bytes()
 
