@@ -142,10 +142,9 @@ def _escaped(character: str) -> str:
 
 def parsed(text: str) -> bytes:
     """The path that `shown` printed, or that a technician typed; made absolute, `.` and `..` resolved by name."""
-    raw = text.encode("utf-8", "surrogateescape")
-    raw = raw.replace(b"\\\\", b"\0")
+    raw = re.sub(rb"\\(\\|x[0-9a-fA-F]{2})", _unescaped, text.encode("utf-8", "surrogateescape"))
     parts: list[bytes] = []
-    for part in _unescaped(raw).replace(b"\0", b"\\").split(b"/"):
+    for part in raw.split(b"/"):
         if part == b"..":
             parts = parts[:-1]
         elif part not in (b"", b"."):
@@ -153,8 +152,8 @@ def parsed(text: str) -> bytes:
     return b"/" + b"/".join(parts)
 
 
-def _unescaped(raw: bytes) -> bytes:
-    return re.sub(rb"\\x([0-9a-fA-F]{2})", lambda found: bytes([int(found.group(1), 16)]), raw)
+def _unescaped(found: re.Match[bytes]) -> bytes:
+    return b"\\" if found[1] == b"\\" else bytes([int(found[1][1:], 16)])
 
 
 def join(folder: bytes, name: bytes) -> bytes:

@@ -52,11 +52,6 @@ class BrowseTree(Tree):
         self.map = map_
         self.notes = notes
 
-    @property
-    def costly(self) -> bool:
-        """Whether an appliance was started for it."""
-        return self._opener.started
-
     def close(self) -> None:
         """Let go of every volume, and of the appliance where it was started for this tree."""
         super().close()
@@ -83,11 +78,6 @@ class Opener:
         self._cancel = cancel
         self._lent = appliance
         self._started: GuestfsDisk | None = None
-
-    @property
-    def started(self) -> bool:
-        """Whether an appliance of our own runs."""
-        return self._started is not None
 
     def appliance(self) -> Appliance:
         """The one that was lent, or one of our own. Raises Refused."""
@@ -165,7 +155,7 @@ def open_tree(
 
 
 def _nothing(found: disk_map.DiskMap, driver: Driver) -> BrowseError:
-    words = ", ".join(f"{info.name} {info.format or 'unknown'}" for info in found.volumes)
+    words = ", ".join(f"{info.name} {info.format or info.dirty or 'unknown'}" for info in found.volumes)
     behind = any(info.format in BEHIND for info in found.volumes)
     helps = "without --driver quick, libguestfs looks inside" if behind and driver == "quick" else ""
     return BrowseError(f"no file system on this disk can be opened; it has {words}", helps)

@@ -22,6 +22,10 @@ def open_quick(disk: Source, info: VolumeInfo, *, truth: bool = False) -> Volume
         raise Unsupported(f"{info.name}: the quick driver cannot read {info.format or 'what is on it'}")
     if truth and info.dirty == NOT_REPLAYED:
         raise Unsupported(f"{info.name}: the quick driver cannot replay the journal of {info.format}")
+    if info.format == "ntfs":
+        from engines.backup.browse.ntfs.volume import NtfsVolume
+
+        return NtfsVolume(part, info, info.dirty)
     from engines.backup.browse.tsk import TskVolume
 
     return TskVolume(part, info, info.dirty)

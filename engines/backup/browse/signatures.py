@@ -144,7 +144,7 @@ def _iso(part: Window) -> Signature | None:
     raw = part.read(32768, 2048)
     if raw[1:6] != b"CD001":
         return None
-    return Signature("iso9660", _text(raw[40:72]).rstrip(), drivers=BOTH)
+    return Signature("iso9660", _text(raw[40:72]).rstrip(), drivers=APPLIANCE)
 
 
 def _swap(part: Window) -> Signature | None:

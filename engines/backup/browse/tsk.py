@@ -1,4 +1,4 @@
-"""NTFS, FAT, exFAT and ISO 9660 as a Volume, in this process, through The Sleuth Kit's pytsk3.
+"""FAT and exFAT as a Volume, in this process, through The Sleuth Kit's pytsk3.
 
 The library is not thread-safe: one lock a volume. Its folders hold deleted and virtual files too; those are hidden.
 """
@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import stat
 import threading
-from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from engines.backup.browse.dentries import Dentries
 from engines.backup.browse.model import BrowseError, Node, NoSuchFile, Source, VolumeInfo, shown
 from engines.backup.browse.window import Window
 
@@ -24,7 +24,6 @@ READ = 4 * 1024 * 1024
 DATA, DEFAULT = 128, 1  # attribute types of a file's bytes: in NTFS, elsewhere
 NON_RESIDENT, COMPRESSED = 0x02, 0x20  # attribute flags
 FILLER, SPARSE = 0x01, 0x02  # run flags
-FOLDERS = 64  # whose entries are remembered
 
 
 class TskVolume:
@@ -38,7 +37,7 @@ class TskVolume:
         self.info = info
         self.state = state
         self._lock = threading.Lock()
-        self._folders: OrderedDict[int, dict[bytes, int]] = OrderedDict()
+        self._dentries = Dentries()
         self._trouble: list[Exception] = []
         window, trouble = Window(source, 0, source.size), self._trouble
 
@@ -95,13 +94,7 @@ class TskVolume:
 
     def _lookup(self, folder: int, name: bytes, path: bytes) -> int:
         """A name's record in a folder: as it is written, else as Windows would find it."""
-        known = self._folders.get(folder)
-        if known is None:
-            found = self._file(folder, path)
-            if int(found.info.meta.type) != 2:
-                raise NoSuchFile(f"{shown(path)}: there is no such file")
-            known = {node.name: node.inode for node in self._nodes(found, folder, path)}
-            self._remember(folder, known)
+        known = self._dentries.get(folder, lambda: self._names(folder, path))
         if name in known:
             return known[name]
         wanted = name.lower()
@@ -110,10 +103,11 @@ class TskVolume:
                 return number
         raise NoSuchFile(f"{shown(path)}: there is no such file")
 
-    def _remember(self, folder: int, known: dict[bytes, int]) -> None:
-        self._folders[folder] = known
-        while len(self._folders) > FOLDERS:
-            self._folders.popitem(last=False)
+    def _names(self, folder: int, path: bytes) -> dict[bytes, int]:
+        found = self._file(folder, path)
+        if int(found.info.meta.type) != 2:
+            raise NoSuchFile(f"{shown(path)}: there is no such file")
+        return {node.name: node.inode for node in self._nodes(found, folder, path)}
 
     def _nodes(self, found: Any, number: int, path: bytes) -> Iterator[Node]:
         """What a guest sees in a folder; the lock is held."""
@@ -138,7 +132,7 @@ class TskVolume:
                 raise BrowseError(f"{shown(path)} is no folder")
             number = int(found.info.meta.addr)
             nodes = {node.name: node for node in self._nodes(found, number, path)}
-            self._remember(number, {node.name: node.inode for node in nodes.values()})
+            self._dentries.put(number, {node.name: node.inode for node in nodes.values()})
         yield from nodes.values()
 
     # ── bytes ───────────────────────────────────────────────────────────────────────────────────────

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import stat
 import struct
-from collections import OrderedDict
 from collections.abc import Iterator
 
+from engines.backup.browse.dentries import Dentries
 from engines.backup.browse.ext import attributes, superblock
 from engines.backup.browse.ext.folder import entries
 from engines.backup.browse.ext.inode import ENCRYPTED, HAS_EXTENTS, INLINE, Inode, Inodes
@@ -15,8 +15,6 @@ from engines.backup.browse.model import BrowseError, Node, NoSuchFile, Source, U
 from engines.backup.browse.window import Window
 
 ROOT = 2  # its inode
-FOLDERS = 64  # whose entries are remembered
-NAMES = 400_000  # remembered in all
 LONGEST_LINK = 65536
 
 
@@ -31,7 +29,7 @@ class ExtVolume:
         self._window = Window(source, 0, source.size)
         self._superblock = superblock.load(self._window)
         self._inodes = Inodes(self._window, self._superblock)
-        self._folders: OrderedDict[int, dict[bytes, int]] = OrderedDict()
+        self._dentries = Dentries()
 
     # ── paths ───────────────────────────────────────────────────────────────────────────────────────
 
@@ -46,22 +44,16 @@ class ExtVolume:
         return inode
 
     def _lookup(self, folder: int, name: bytes, path: bytes) -> int:
-        known = self._folders.get(folder)
-        if known is None:
-            inode = self._inodes.get(folder)
-            if not stat.S_ISDIR(inode.mode):
-                raise NoSuchFile(f"{shown(path)}: there is no such file")
-            known = self._remember(folder, dict(self._entries(inode)))
+        known = self._dentries.get(folder, lambda: self._names(folder, path))
         if name not in known:
             raise NoSuchFile(f"{shown(path)}: there is no such file")
         return known[name]
 
-    def _remember(self, folder: int, names: dict[bytes, int]) -> dict[bytes, int]:
-        folders = self._folders
-        folders[folder] = names
-        while len(folders) > 1 and (len(folders) > FOLDERS or sum(map(len, list(folders.values()))) > NAMES):
-            folders.popitem(last=False)
-        return names
+    def _names(self, folder: int, path: bytes) -> dict[bytes, int]:
+        inode = self._inodes.get(folder)
+        if not stat.S_ISDIR(inode.mode):
+            raise NoSuchFile(f"{shown(path)}: there is no such file")
+        return dict(self._entries(inode))
 
     def _entries(self, inode: Inode) -> Iterator[tuple[bytes, int]]:
         what = f"the folder of inode {inode.number}"
@@ -94,7 +86,7 @@ class ExtVolume:
             if name not in names:
                 names[name] = number
                 yield self._entry(name, number)
-        self._remember(inode.number, names)
+        self._dentries.put(inode.number, names)
 
     def _entry(self, name: bytes, number: int) -> Node:
         try:
@@ -210,7 +202,7 @@ class ExtVolume:
 
     def close(self) -> None:
         """See Volume."""
-        self._folders.clear()
+        self._dentries.clear()
 
 
 def _device(block: bytes) -> tuple[int, int]:

@@ -34,7 +34,10 @@ class Image:
 
 def run(*argv: str | Path, given: str | None = None) -> str:
     """A tool that must succeed."""
-    done = subprocess.run(list(map(str, argv)), input=given, capture_output=True, text=True, timeout=120, check=False)
+    names = {**os.environ, "LC_ALL": "C.UTF-8"}  # mtools writes names by the locale
+    done = subprocess.run(
+        list(map(str, argv)), input=given, capture_output=True, text=True, timeout=120, check=False, env=names
+    )
     assert done.returncode == 0, f"{argv}: {done.stderr}{done.stdout}"
     return done.stdout
 
@@ -58,6 +61,18 @@ def mounted(image: Path, *options: str) -> Iterator[Path]:
     folder = image.with_suffix(".mnt")
     folder.mkdir(exist_ok=True)
     run("mount", "-o", ",".join(("loop", *options)), image, folder)
+    try:
+        yield folder
+    finally:
+        run("umount", folder)
+
+
+@contextmanager
+def ntfs_mounted(image: Path) -> Iterator[Path]:
+    """The image through ntfs-3g, which is no kernel driver."""
+    folder = image.with_suffix(".mnt")
+    folder.mkdir(exist_ok=True)
+    run("ntfs-3g", "-o", "streams_interface=xattr,compression", image, folder)
     try:
         yield folder
     finally:

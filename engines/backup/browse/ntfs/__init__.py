@@ -1,0 +1,1 @@
+"""NTFS read from its bytes, every pointer checked before it is followed."""
