@@ -94,7 +94,7 @@ def glimpse(params: RepoParams, name: PointName, driver: Driver, cancel: Cancel)
     except BaseException:
         _closed(source, tree)
         raise
-    if tree.costly:
+    if any(volume.driver == "libguestfs" for volume in tree.opened.values()):
         _kept.keep(key, source, tree)
     else:
         _closed(source, tree)
