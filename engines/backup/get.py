@@ -58,6 +58,7 @@ class Get:
     verb: ClassVar[str] = "get"
     title: ClassVar[str] = "take files out of a point"
     kind: ClassVar[str] = "change"
+    holds: ClassVar[bool] = True  # an appliance, where one was started; conflicts are looked at file by file anyway
     params = GetParams
 
     def target(self, params: GetParams) -> str:
@@ -72,10 +73,12 @@ class Get:
         dest = Path(params.dest) if params.dest == STDOUT else Path(params.dest).resolve()
         before = tarring.looked_at(dest) if params.tar else getting.looked_at(dest)
         _possible(params)
-        found = None
+        found: Counted | None = None
+        notes: tuple[str, ...] = ()
         if not is_locked(params):
             with glimpse(params, name, params.driver, cancel) as tree:
                 found = counted(Walk(tree, there), None if params.tar else dest, cancel)
+                notes = tree.notes
         taken = bool(before["file"]) if params.tar else bool(found and found.conflicts)
         if taken and params.conflict == "refuse":
             raise _refused(dest, found, params.tar)
@@ -93,7 +96,7 @@ class Get:
             changes=_changes(dest, found, params, taken=taken),
             facts=_facts(str(name), dest, found),
             choices=_choices(found, params),
-            warnings=_warnings(found, before, params),
+            warnings=(*notes, *_warnings(found, before, params)),
             undo=_undo(params, taken=taken),
             confirm=str(dest) if taken and params.conflict == "overwrite" else "",
             detail={"existed": before["folder"], "counted": found is not None, "weight": found.weight if found else 0},
@@ -134,7 +137,8 @@ def _named(point: str, paths: list[bytes]) -> list[str]:
 def _amount(found: Counted | None) -> str:
     if found is None:
         return "what is chosen"
-    return f"{found.files} files, {words.size(found.bytes)}"
+    holes = f" ({words.size(found.weight)} without its holes)" if found.weight < found.bytes * 9 // 10 else ""
+    return f"{found.files} files, {words.size(found.bytes)}{holes}"
 
 
 def _refused(dest: Path, found: Counted | None, tar: bool) -> Refused:

@@ -35,6 +35,12 @@ def domain(params: TrialParams, target: Target) -> str:
     )
 
 
+def _names(params: TrialParams) -> str:
+    """The options that tell the disk's names, where they are not the usual ones."""
+    old = "" if params.from_disk == "hda" else f" --from-disk {params.from_disk}"
+    return old if params.to_disk == "vda" else f"{old} --to-disk {params.to_disk}"
+
+
 def by_hand(params: TrialParams) -> str:
     """The way out at the boot menu."""
     return (
@@ -50,6 +56,7 @@ def after_convert(params: TrialParams, target: Target, kind: str) -> tuple[str, 
         domain(params, target),
         "Start the guest and see that it runs.",
         by_hand(params),
-        f"After acceptance: crashcart virtio restock {params.image} makes the stock entry the one that boots.",
+        f"After acceptance: crashcart virtio restock {params.image}{_names(params)} makes the stock entry the one that "
+        "boots.",
         *(() if kind == "debian" else (NEVER_BETWEEN,)),
     )

@@ -72,6 +72,11 @@ def _plan(params: ConvertParams, surgery: Surgery, patient: Patient) -> tuple[Pl
     kernels = choose(patient, params.kernel)
     volumes.refuse_blind(patient.system)
     found = edits.all_edits(patient, kernels, disks)
+    if not found:
+        raise Refused(
+            f"the guest is converted to {disks.new} already: no file would change",
+            f"after acceptance: crashcart virtio restock {params.image}",
+        )
     _refuse_other_disk(patient, found, disks)
     kept = [each for each in found if each.path not in params.keep]
     decided = Operation(

@@ -51,7 +51,7 @@ def carry_out(
     surgery.appliance.cancel = context.cancel
     try:
         yield from told(EDIT, _edit(operation))
-        yield from told(INITRD, _initrds(operation, evidence))
+        yield from told(INITRD, _initrds(operation, disk, evidence))
         _leave(operation)
         if boot_test:
             yield from told(BOOT, _boot(operation, context, disk, evidence))
@@ -91,8 +91,10 @@ def _edit(operation: Operation) -> Work:
             yield Warned(text=f"{command} ended with status {status} in the guest: {said.strip()[-200:]}")
 
 
-def _initrds(operation: Operation, evidence: Evidence) -> Work:
+def _initrds(operation: Operation, disk: str, evidence: Evidence) -> Work:
     total = len(operation.rebuilds)
+    if total:
+        operation.patient.system.name_disk(disk)
     for number, rebuild in enumerate(operation.rebuilds):
         yield Progress(done=number, total=total, unit="initrds")
         yield Log(text=f"in the guest: {rebuild.command}")

@@ -17,6 +17,7 @@ from engines.job.params import convert, plain
 from engines.job.runs import find
 from engines.virtio import initrd, operation, takeback
 from engines.virtio.edits import FileEdit
+from engines.virtio.inspect import DISKS
 from engines.virtio.lines import grub1, grub2
 from engines.virtio.lines.disks import Disks
 from engines.virtio.lines.grub1 import Entry
@@ -82,6 +83,7 @@ def _restocking(params: RestockParams, surgery: Surgery, patient: Patient) -> Op
         kernel = next((each for each in patient.kernels if each.version == entry.version), None)
         if stock is None or kernel is None or stock.xen:
             continue
+        _refuse_other_disk("".join(stock.lines), disks)
         name, gone = stock.initrd.rsplit("/", 1)[-1], entry.initrd.rsplit("/", 1)[-1]
         command = patient.tool.command(kernel, name, xen=False, root=patient.system.root)
         rebuilds.append(Rebuild(entry.version, name, name, command, initrd.must_hold(patient.system, kernel)))
@@ -93,6 +95,13 @@ def _restocking(params: RestockParams, surgery: Surgery, patient: Patient) -> Op
         )
     before, after = patient.loader.text.encode("latin-1"), text.encode("latin-1")
     return Operation(surgery, patient, [FileEdit(patient.loader.path, before, after)], [], rebuilds, removed)
+
+
+def _refuse_other_disk(stanza: str, disks: Disks) -> None:
+    """A stock entry that keeps another disk's name would not boot as the default."""
+    named = sorted(set(DISKS.findall(stanza)) - {disks.old, disks.new})
+    if named:
+        raise Refused(f"the stock entry names {named[0]}, not {disks.old}", f"give --from-disk {named[0]}")
 
 
 def _menu(patient: Patient, text: str, stock: Entry, gone: str, disks: Disks, *, is_default: bool) -> str:

@@ -10,11 +10,13 @@ from pathlib import Path
 
 from engines.boot.machine import Machine, NotStarted
 from engines.boot.media import Disk, Hardware
+from engines.boot.screen import plain
 from engines.boot.witness import last_lines
 from engines.job.errors import Refused
 
 MEMORY = 512  # MiB
-WITHIN = {"kvm": 180.0, "tcg": 600.0}  # s
+SILENT = {"kvm": 180.0, "tcg": 600.0}  # s without a new word on the console
+WITHIN = 1800.0  # s, whatever it says: a start job may be waited for without end
 SETTLED = 25.0  # s of userland without a complaint
 BAD = re.compile(
     r"Kernel panic.*|could not find filesystem.*|VFS: Cannot open root device.*|Unable to mount root fs.*"
@@ -58,11 +60,14 @@ def boot(disk: Path, name: str, shot: Path, check: Callable[[], None]) -> Verdic
 
 def _watch(machine: Machine, name: str, started: float) -> tuple[bool, str]:
     mounted = mounted_pattern(name)
-    within = WITHIN[machine.accelerator.name]
+    silent = SILENT[machine.accelerator.name]
     settled: float | None = None
+    heard, size = started, 0
     while True:
         alive = machine.alive
         text = _serial(machine)
+        if len(text) > size:
+            heard, size = time.monotonic(), len(text)
         if bad := BAD.search(text) or BAD_SCREEN.search("\n".join(machine.screen())):
             return False, bad.group().strip()
         root, user = mounted.search(text), USERLAND.search(text)
@@ -72,8 +77,10 @@ def _watch(machine: Machine, name: str, started: float) -> tuple[bool, str]:
                 return True, f"root is mounted from {name} ({root.group().strip()}), then: {user.group().strip()}"
         if not alive:
             return False, "the guest powered off or reset before its root was mounted"
-        if time.monotonic() - started > within:
-            return False, f"nothing conclusive within {within:.0f} s"
+        if time.monotonic() - heard > silent:
+            return False, f"the console has said nothing for {silent:.0f} s, and nothing conclusive before"
+        if time.monotonic() - started > WITHIN:
+            return False, f"nothing conclusive within {WITHIN:.0f} s"
         machine.pause(0.2)
 
 
@@ -87,7 +94,7 @@ def mounted_pattern(name: str) -> re.Pattern[str]:
 
 
 def _serial(machine: Machine) -> str:
-    return machine.serial().decode("latin-1").replace("\r", "")
+    return plain(machine.serial().decode("utf-8", "replace").replace("\r", ""))
 
 
 def _shot(machine: Machine, path: Path) -> Path | None:

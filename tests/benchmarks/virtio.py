@@ -140,6 +140,7 @@ def main() -> int:
                 _once(ours, BIG, large, folder),
             ]
             rounds.append(rows)
+            sys.stdout.write(f"{number}  load of the machine {os.getloadavg()[0]:.1f} on {os.cpu_count()} processors\n")
             for row in rows:
                 told = f"{row.seconds:7.1f} s {row.cpu:7.1f} s CPU {row.peak:6.0f} MiB"
                 sys.stdout.write(f"{number}  {row.name:18} {told}   status {row.status}\n")

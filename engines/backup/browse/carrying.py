@@ -78,6 +78,7 @@ def onto_name(folder: int, name: bytes, entry: Entry, wish: Wish, complain: Comp
             complain(entry.source, f"has another owner here: {error.strerror}")
     if not node.is_link:
         os.chmod(name, mode_of(entry, wish, complain), dir_fd=folder)
+    _attributes(b"/proc/self/fd/%d/%s" % (folder, name), entry, wish, complain)
     times(folder, name, entry, complain)
 
 
@@ -111,14 +112,14 @@ def attributes_of(entry: Entry, complain: Complain) -> dict[bytes, bytes]:
     return {name.encode("utf-8", "surrogateescape"): value for name, value in found.items()}
 
 
-def _attributes(descriptor: int, entry: Entry, wish: Wish, complain: Complain) -> None:
+def _attributes(where: int | bytes, entry: Entry, wish: Wish, complain: Complain) -> None:
     for name, value in attributes_of(entry, complain).items():
         lacking = withheld(name, wish)
         if lacking:
             complain(entry.source, f"goes without {shown(name)} ({lacking} keeps it)")
             continue
         try:
-            os.setxattr(descriptor, name, value)
+            os.setxattr(where, name, value, follow_symlinks=isinstance(where, int))
         except OSError as error:
             why = "this disk cannot hold it" if error.errno == errno.EOPNOTSUPP else error.strerror
             complain(entry.source, f"goes without {shown(name)}: {why}")

@@ -133,7 +133,7 @@ class Volume(Protocol):
 def shown(name: bytes) -> str:
     """A hostile name for a screen or a line: control and undecodable bytes as \\xNN, backslash doubled."""
     text = name.decode("utf-8", "surrogateescape").replace("\\", "\\\\")
-    return "".join(each if each.isprintable() else _escaped(each) for each in text)
+    return text if text.isprintable() else "".join(each if each.isprintable() else _escaped(each) for each in text)
 
 
 def _escaped(character: str) -> str:

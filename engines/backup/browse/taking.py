@@ -76,7 +76,7 @@ class Taking:
         except OSError as error:
             if error.errno in FULL:
                 with suppress(OSError):  # what was written before the disk was full is whole
-                    yield from self._flush()
+                    self._flush()
             raise
 
     def _all(self) -> Steps:
@@ -91,8 +91,8 @@ class Taking:
             for line in self._notes.fresh():
                 yield Warned(text=line)
             if self._staging.due:
-                yield from self._flush()
-        yield from self._flush()
+                self._flush()
+        self._flush()
         yield from self._told(self._total)
 
     def _folder(self, entry: Entry) -> Steps:
@@ -117,8 +117,8 @@ class Taking:
         self._notes(entry.source, why)
 
     def _told(self, done: int) -> Steps:
-        self._done = min(done, self._total)
-        if self._total:
+        before, self._done = self._done, min(done, self._total)
+        if self._done > before:
             yield Progress(done=self._done, total=self._total)
 
     def _taken(self, entry: Entry, end: int) -> Steps:
@@ -193,7 +193,7 @@ class Taking:
         assert entry.volume is not None
         name, descriptor = self._staging.open()
         try:
-            for count in contents.write(descriptor, entry.volume, entry.inner, entry.node.size, self._cancel):
+            for count in contents.write(descriptor, entry.volume, entry.inner, entry.node, self._cancel):
                 self.counts.bytes += count
                 yield from self._told(min(self._done + count, end))
             carrying.onto(descriptor, entry, self._wish, self._notes)
@@ -220,7 +220,7 @@ class Taking:
         if entry.node.links > 1:
             self._twins[_twin(entry)] = staged
 
-    def _flush(self) -> Steps:
+    def _flush(self) -> None:
         for staged in self._staging.flush():
             try:
                 self._put(staged)
@@ -232,7 +232,6 @@ class Taking:
                 self._left_out(staged.entry, f"cannot be put in place: {why}")
                 self._staging.discard(split(staged.at)[1])
                 staged.at = b""
-        yield from self._told(self._done)
 
     def _put(self, staged: Staged) -> None:
         try:

@@ -193,8 +193,8 @@ class Packing:
         self._archive.end()
 
     def _told(self, done: int) -> Events:
-        self._done = min(done, self._total)
-        if self._total:
+        before, self._done = self._done, min(done, self._total)
+        if self._done > before:
             yield Progress(done=self._done, total=self._total)
 
     def _one(self, entry: Entry, end: int) -> Events:
@@ -219,15 +219,13 @@ class Packing:
         self._twins.setdefault(key, name)
 
     def _attributes(self, entry: Entry) -> dict[bytes, bytes]:
-        if entry.node.is_link:
-            return {}
         found = carrying.attributes_of(entry, self._notes)
         return {name: value for name, value in found.items() if not carrying.withheld(name, self._wish)}
 
     def _content(self, entry: Entry, name: bytes, mode: int, end: int) -> Events:
         assert entry.volume is not None
         node, volume = entry.node, entry.volume
-        spans = contents.data(volume, entry.inner, node.size)
+        spans = contents.data(volume, entry.inner, node.size, allocated=node.allocated)
         pieces = contents.pieces(volume, entry.inner, spans, self._cancel)
         for count in self._archive.file(name, node, mode, self._attributes(entry), spans, pieces):
             self.bytes += count

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -194,18 +195,23 @@ def test_a_raw_image_that_pretends_to_be_qcow2_is_not_guessed_at(tmp_path: Path)
     assert lab.content(repo, lab.backup(repo, source, format="raw")) == source.read_bytes()
 
 
-def test_an_image_that_is_open_for_writing_is_warned_of(tmp_path: Path) -> None:
+MAPPED = "import mmap, sys; f = open(sys.argv[1], 'r+b'); m = mmap.mmap(f.fileno(), 4096); print(f.close()); input()"
+
+
+@pytest.mark.parametrize("script", ["f = open(__import__('sys').argv[1], 'r+b'); print(f); input()", MAPPED])
+def test_an_image_that_is_open_for_writing_is_warned_of(tmp_path: Path, script: str) -> None:
     source = lab.disk(tmp_path / "disk", {0: 1}, MIB)
     repo = lab.init(tmp_path / "repo")
-    with subprocess.Popen(
-        ["sh", "-c", f"exec 3<>{source}; echo open; exec sleep 60"], stdout=subprocess.PIPE
-    ) as writer:
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-u", "-c", script, str(source)], **pipes) as writer:
         assert writer.stdout is not None
         writer.stdout.readline()
         run, last = lab.perform_job("backup", repo=repo, source=str(source), vm="web1", limit="none")
         writer.kill()
     assert isinstance(last, Finished)
     assert any(isinstance(entry.event, Warned) and "in use" in entry.event.text for entry in entries(run.journal))
+    run, _ = lab.perform_job("backup", repo=repo, source=str(source), vm="web1", limit="none")
+    assert not [entry.event for entry in entries(run.journal) if isinstance(entry.event, Warned)]
 
 
 @pytest.mark.parametrize("name", ["..", ".", "a/b", "", "x" * 200, "a b", "a\n"])
@@ -214,3 +220,14 @@ def test_no_name_leads_out_of_the_repository(tmp_path: Path, name: str) -> None:
     repo = lab.init(tmp_path / "repo")
     with pytest.raises(Refused):
         lab.backup(repo, source, vm=name)
+
+
+@pytest.mark.parametrize(("wish", "words"), [({"agent": "/run/agent"}, "--agent"), ({"snapshot_size": "1G"}, "--snap")])
+def test_what_only_a_snapshot_could_fulfil_is_refused_for_a_file(
+    tmp_path: Path, wish: dict[str, str], words: str
+) -> None:
+    source = lab.disk(tmp_path / "disk", {0: 1}, MIB)
+    repo = lab.init(tmp_path / "repo")
+    with pytest.raises(Refused) as caught:
+        lab.perform_job("backup", repo=repo, source=str(source), vm="web1", **wish)
+    assert "is no LVM volume" in caught.value.why and words in caught.value.what_helps

@@ -30,7 +30,7 @@ FILES = {
     "etc/hostname": "lenny\n",
     "etc/initramfs-tools/conf.d/driver-policy": "MODULES=dep\n",
     "etc/default/grub": "GRUB_DEFAULT=0\nGRUB_TIMEOUT=1\nGRUB_DISTRIBUTOR=Debian\nGRUB_TERMINAL=console\n"
-    'GRUB_DISABLE_LINUX_UUID=true\nGRUB_CMDLINE_LINUX_DEFAULT="quiet"\nGRUB_CMDLINE_LINUX=""\n',
+    'GRUB_DISABLE_LINUX_UUID=true\nGRUB_CMDLINE_LINUX_DEFAULT="quiet"\nGRUB_CMDLINE_LINUX="nomodeset"\n',
     "boot/grub/device.map": "(hd0)\t/dev/sda\n",
     "etc/systemd/system/witness.service": "[Unit]\nAfter=multi-user.target\n[Service]\nType=oneshot\n"
     "ExecStart=/usr/local/sbin/witness\n[Install]\nWantedBy=multi-user.target\n",

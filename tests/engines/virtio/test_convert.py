@@ -54,6 +54,9 @@ def test_the_report_tells_everything_that_a_ticket_needs(treated: Treated) -> No
         "web1.example.com: CentOS release 5.11 (Final)",
     ):
         assert wanted in report, wanted
+    plan = treated.run.plan()
+    assert plan is not None
+    assert any("rpm --erase --nodeps" in warning and "cannot boot" in warning for warning in plan.warnings)
 
 
 def test_the_console_is_only_in_the_throwaway_layer(treated: Treated, clinic: Clinic) -> None:

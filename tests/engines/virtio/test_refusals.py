@@ -19,6 +19,7 @@ from engines.virtio.kernels import Kernel, dependencies, module_name, order
 from engines.virtio.params import ConvertParams, InspectParams
 from tests.engines.guest.images import qemu, sha256
 from tests.engines.virtio.clinic import Clinic
+from tests.engines.virtio.conftest import Treated
 
 MENU_OLD = replace(DEFAULT, kernel="2.6.18-8.el5")
 CASES: dict[str, tuple[Shape, dict[str, str], str]] = {
@@ -208,6 +209,21 @@ def test_a_disk_without_a_linux_system_is_refused_with_what_is_on_it(clinic: Cli
     with pytest.raises(Refused, match="no Linux system is found on the disk") as refused:
         clinic.plan("virtio", image)
     assert "/dev/sda1 ext3" in refused.value.why
+
+
+@pytest.mark.boot
+@pytest.mark.soak
+def test_a_converted_guest_is_neither_converted_again_nor_restocked_from_another_disk(
+    treated: Treated, clinic: Clinic
+) -> None:
+    image = clinic.copy(treated.image)
+    before = sha256(image)
+    with pytest.raises(Refused, match="converted to vda already") as refused:
+        clinic.plan("virtio", image)
+    assert "virtio restock" in refused.value.what_helps
+    with pytest.raises(Refused, match="the stock entry names hda, not sda"):
+        clinic.plan("virtio-restock", image, from_disk="sda")
+    assert sha256(image) == before
 
 
 @pytest.mark.boot

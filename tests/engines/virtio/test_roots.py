@@ -33,9 +33,10 @@ DEEP = Kernel(
 
 @pytest.fixture(scope="module")
 def grown(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A guest's tree as a tar archive."""
+    """A guest's tree as a tar archive, all of it on one file system."""
     folder = tmp_path_factory.mktemp("grown")
     tree.grow(DEFAULT, folder / "tree")
+    (folder / "tree/etc/fstab").write_text("LABEL=/ / ext3 defaults 1 1\n")
     subprocess.run(["tar", "-C", folder / "tree", "-cf", folder / "tree.tar", "."], check=True)
     shutil.rmtree(folder / "tree")
     return folder / "tree.tar"
@@ -85,8 +86,10 @@ def test_the_same_disk_holds_a_root_on_an_array_then_on_a_subvolume_then_twice(
     assert initrd.must_hold(found, DEEP) == ["btrfs", "virtio_blk", "virtio_pci"]
 
     bare.call("umount_all")
-    bare.call("mkfs", "ext3", "/dev/sda1")
-    fill(bare, "/dev/sda1", grown)
+    for device in ("/dev/sda1", "/dev/sda2"):
+        bare.call("wipefs", device)
+        bare.call("mkfs", "ext3", device)
+        fill(bare, device, grown)
     with pytest.raises(Refused, match="the disk holds 2 systems"):
         system.find(bare, tmp_path)
 

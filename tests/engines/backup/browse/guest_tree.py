@@ -59,6 +59,7 @@ def everything(root: Path) -> None:
     os.link(root / "etc/hosts", root / "hosts-three")
     (root / "link").symlink_to("/etc/shadow")
     (root / "up").symlink_to("../../../../etc")
+    os.setxattr(root / "link", "trusted.of", b"a link", follow_symlinks=False)
     (root / "long").symlink_to("/" + "l" * 200)
     os.chown(root / "link", 7, 8, follow_symlinks=False)
     os.utime(root / "link", ns=(10**18 + 7, 10**18 + 9), follow_symlinks=False)
