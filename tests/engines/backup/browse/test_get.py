@@ -150,6 +150,14 @@ def test_what_is_not_there_is_named(guest: Staged, tmp_path: Path) -> None:
         engine.plan(convert(engine.params, {**guest.params(tmp_path / "out"), "paths": ["/etc"]}), Cancel())
 
 
+def test_a_link_that_is_asked_for_is_taken_itself_and_the_plan_says_so(guest: Staged, tmp_path: Path) -> None:
+    engine = tasks.engine("backup-get")
+    plan = engine.plan(convert(engine.params, guest.params(tmp_path / "out", "/link")), Cancel())
+    assert any("/link is a link to /etc/shadow: the link is taken" in each for each in plan.warnings)
+    finished(guest.get(tmp_path / "out", "/link"))
+    assert (tmp_path / "out/link").readlink() == Path("/etc/shadow")
+
+
 def divided(folder: Path) -> Path:
     """A GPT disk with two ext4 partitions, each with everything."""
     image = folder / "divided"
