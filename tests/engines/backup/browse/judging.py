@@ -68,8 +68,8 @@ def customer(root: Path) -> None:
     os.setxattr(www / "index.html", "system.posix_acl_access", ACL)
     os.link(www / "index.html", www / "twin.html")
     with (www / "sparse").open("wb") as stream:
-        stream.truncate(1 << 30)
-        stream.seek(300 * MIB)
+        stream.truncate(64 * MIB)
+        stream.seek(40 * MIB)
         stream.write(os.urandom(3000))
     (www / "abs").symlink_to("/etc/../etc/shadow")
     (www / "empty").touch()
