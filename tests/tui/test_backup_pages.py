@@ -260,7 +260,7 @@ def test_a_real_serial_line_sees_only_ascii_and_no_escape_of_a_guest(shop: Path)
 
 async def test_a_folder_of_a_hundred_thousand_entries_never_holds_the_screen_up(tmp_path: Path) -> None:
     volume = Crowded(os.fsencode(tmp_path), 100_000)
-    session = Session("web1/disk0@20261122T082300Z", Access("/srv/repo"), lambda _: nullcontext(_tree(volume)))
+    session = Session("web1/disk0@20261122T082300Z", Access("/srv/repo"), lambda *_: nullcontext(_tree(volume)))
     async with suite().run_test(size=SIZE) as pilot:
         await until(pilot, lambda: page(pilot) == "Home")
         pilot.app.push_screen(Files(session))
@@ -296,7 +296,7 @@ async def _longest_step(pilot: type_of_pilot, holds: Callable[[], object]) -> fl
 
 async def test_loading_can_be_left_at_any_moment(tmp_path: Path) -> None:
     volume = Crowded(os.fsencode(tmp_path), 30_000_000)
-    session = Session("web1/disk0@20261122T082300Z", Access("/srv/repo"), lambda _: nullcontext(_tree(volume)))
+    session = Session("web1/disk0@20261122T082300Z", Access("/srv/repo"), lambda *_: nullcontext(_tree(volume)))
     async with suite().run_test(size=SIZE) as pilot:
         await until(pilot, lambda: page(pilot) == "Home")
         pilot.app.push_screen(Files(session))
