@@ -20,7 +20,7 @@ from tui.browse.reader import Reader
 
 Purpose = Literal["look", "take"]
 Opening = Callable[[Purpose, Cancel], AbstractContextManager[Tree]]
-MISSING = f"{NOT_REPLAYED}, the newest files may be missing"
+MISSING = f"{NOT_REPLAYED}, newest files may be missing"
 
 
 class Session:
