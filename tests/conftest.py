@@ -16,3 +16,4 @@ settings.load_profile("crashcart")
 def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("STATE", "CONFIG"):
         monkeypatch.setenv(f"XDG_{name}_HOME", str(tmp_path / f"xdg-{name.lower()}"))
+    monkeypatch.setenv("CRASHCART_KEEP_WARM", "0")  # no test leaves an appliance behind

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from engines.backup.browse.model import BrowseError, Node, Unsupported, Volume
 from engines.job.contract import Cancel
 
+LARGEST = (1 << 63) - 1  # bytes; off_t
 CHUNK = 1024 * 1024  # bytes of one read: a block of the backup
 
 
@@ -53,6 +54,8 @@ def pieces(volume: Volume, path: bytes, spans: list[tuple[int, int]], cancel: Ca
 
 def write(descriptor: int, volume: Volume, path: bytes, node: Node, cancel: Cancel) -> Iterator[int]:
     """The whole file; gives how many bytes each piece had. Raises OSError too."""
+    if node.size > LARGEST:
+        raise Cut(f"it has a size of {node.size} bytes, which no file has")
     os.ftruncate(descriptor, node.size)
     for at, found in pieces(volume, path, data(volume, path, node.size, allocated=node.allocated), cancel):
         view = memoryview(found)

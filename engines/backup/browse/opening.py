@@ -52,11 +52,6 @@ class BrowseTree(Tree):
         self.map = map_
         self.notes = notes
 
-    @property
-    def costly(self) -> bool:
-        """Whether an appliance was started for it."""
-        return self._opener.started
-
     def close(self) -> None:
         """Let go of every volume, and of the appliance where it was started for this tree."""
         super().close()
@@ -83,11 +78,6 @@ class Opener:
         self._cancel = cancel
         self._lent = appliance
         self._started: GuestfsDisk | None = None
-
-    @property
-    def started(self) -> bool:
-        """Whether an appliance of our own runs."""
-        return self._started is not None
 
     def appliance(self) -> Appliance:
         """The one that was lent, or one of our own. Raises Refused."""
