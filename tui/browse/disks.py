@@ -105,7 +105,7 @@ class Points(Calm[None]):
         if event.error:
             return  # choosing the point says it, in full
         point, inside, needed = cast("tuple[str, str, bool]", event.result)
-        self.holds[point] = f" Holds {inside}" + (" (its reader is starting)." if needed else ".")
+        self.holds[point] = f" Holds {inside}" + ("; its reader starts now." if needed else ".")
         if row := self.query_one(Menu).row:
             self._tell(row)
 
