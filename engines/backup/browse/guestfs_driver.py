@@ -13,10 +13,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
+from engines.backup.browse import ntfs_state
 from engines.backup.browse.guestfs_mount import mounted
 from engines.backup.browse.guestfs_probe import probed
 from engines.backup.browse.guestfs_volume import GuestfsVolume
 from engines.backup.browse.model import BrowseError, NoSuchFile, Source, Unsupported, VolumeInfo, shown
+from engines.backup.browse.window import Window
 from engines.backup.nbd import overlay
 from engines.backup.nbd.server import NbdServer
 from engines.boot.scratch import Scratch
@@ -49,6 +53,7 @@ class GuestfsDisk:
 
     def __init__(self, source: Source, cancel: Cancel) -> None:
         self.replays = 0
+        self._source = source
         self._lock = threading.RLock()
         self._scratch = Scratch()
         self._server = NbdServer(source, self._scratch.path / "nbd")
@@ -64,7 +69,15 @@ class GuestfsDisk:
         overlay.lay(self._server.path, self._scratch.path / "overlay.qcow2")
         with self.asking(b""):
             self._launch()
-        self._infos, self._places = probed(self)
+        infos, self._places = probed(self)
+        self._infos = tuple(self._judged(info) for info in infos)
+
+    def _judged(self, info: VolumeInfo) -> VolumeInfo:
+        """NTFS by what Windows left: ntfs-3g empties its log instead of replaying it, and says nothing."""
+        if info.format != "ntfs" or (not info.offset and info.size < self._source.size):
+            return info
+        _, dirty = ntfs_state.read(Window(self._source, info.offset, info.size))
+        return msgspec.structs.replace(info, dirty=dirty)
 
     def _launch(self) -> None:
         """From a thread that lasts: the appliance dies with the one that starts it."""

@@ -19,8 +19,9 @@ from engines.backup.browse.model import BrowseError, NoSuchFile, Volume, parsed,
 from engines.backup.browse.opening import open_tree
 from engines.backup.browse.quick import open_quick
 from engines.backup.browse.window import Window
+from engines.backup.errors import Damaged
 from engines.job.errors import Failed
-from tests.engines.backup.browse.images import MIB, Image, ext, mounted, quick, run
+from tests.engines.backup.browse.images import MIB, Image, ext, mounted, quick, run, table
 from tests.engines.backup.browse.test_replay import Bytes
 
 TB = 10**12
@@ -175,6 +176,28 @@ def test_a_damaged_inode_spoils_only_its_own_entry(tmp_path: Path, small: bytes)
     with pytest.raises(BrowseError, match=f"extent tree of inode {number} is damaged"):
         volume.read(b"/a/holes", 0, 10)
     assert volume.read(b"/a/tiny", 0, 10) == b"inline"
+
+
+class Torn(Bytes):
+    """A source whose backup is damaged from one place to another."""
+
+    def __init__(self, raw: bytes, start: int, end: int) -> None:
+        super().__init__(raw)
+        self.torn = (start, end)
+
+    def read(self, offset: int, length: int) -> bytes:
+        if offset < self.torn[1] and offset + length > self.torn[0]:
+            raise Damaged("packs/x", "a record does not match its name")
+        return super().read(offset, length)
+
+
+def test_a_damaged_block_of_the_backup_spoils_its_own_partition_only(tmp_path: Path, small: bytes) -> None:
+    (tmp_path / "one").write_bytes(small)
+    disk = table(tmp_path / "disk", "gpt", [(tmp_path / "one", ""), (tmp_path / "one", "")], 16 * MIB)
+    with open_tree(Torn(disk.read_bytes(), MIB, MIB + 4096)) as tree:
+        assert list(tree.infos) == ["p2"]
+        assert tree.map is not None
+        assert "does not match its name" in tree.map.volumes[0].dirty
 
 
 def test_a_hundred_thousand_entries_begin_to_come_at_once(tmp_path: Path) -> None:

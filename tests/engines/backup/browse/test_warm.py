@@ -194,24 +194,23 @@ def other(kept: Kept, vm: str = "web2") -> PointName:
 def test_a_killed_keeper_takes_its_appliance_along_and_its_traces_are_swept(kept: Kept) -> None:
     point = other(kept)
     name = warm_places.key(kept.params.repo, str(point))
-    began = time.monotonic()
     warm.begin(kept.params, point)
-    assert time.monotonic() - began < 2.0
     until(lambda: name in warm_places.living())
     pid = warm_places.living()[name].holder.pid
     until(lambda: bool(workers(pid)))
     below = workers(pid)
     os.kill(pid, signal.SIGKILL)
     until(lambda: not any(group(each) for each in below))
-    assert name not in warm_places.living()
+    until(lambda: name not in warm_places.living())
     assert not warm_places.socket_of(name).exists()
     assert len(warm_places.living()) == 1
 
 
 def workers(pid: int) -> list[int]:
-    """Children of a process, each the leader of a group."""
+    """Children of a process that lead a group: the appliance's worker, and no passing qemu-img."""
     tasks = Path(f"/proc/{pid}/task").glob("*/children")
-    return [int(child) for task in tasks for child in task.read_text().split()]
+    found = [int(child) for task in tasks for child in task.read_text().split()]
+    return [child for child in found if group(child)]
 
 
 def test_a_keeper_ends_in_order_when_it_is_asked_to_while_it_starts(kept: Kept) -> None:
