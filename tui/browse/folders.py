@@ -25,7 +25,6 @@ from tui.widgets.keys import Keys
 from tui.widgets.line import Line
 from tui.widgets.listing import Listing
 
-
 SLOW = 3  # s; what is read directly is there by then, so the wait deserves its reason
 
 

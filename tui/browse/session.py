@@ -9,7 +9,7 @@ from typing import Literal
 
 from engines.backup import names
 from engines.backup.browse.model import VolumeInfo
-from engines.backup.browse.signatures import NOT_REPLAYED
+from engines.backup.browse.signatures import APPLIANCE, NOT_REPLAYED
 from engines.backup.browse.tree import Tree
 from engines.backup.byte_source import open_point
 from engines.job.contract import Cancel
@@ -132,6 +132,6 @@ def warmed(access: Access, point: str) -> tuple[str, bool]:
 
 def needs_appliance(info: VolumeInfo) -> bool:
     """Whether the quick driver cannot read it, or not whole; it replays journals of ext by itself."""
-    if "libguestfs" not in info.drivers or info.format == "luks":
+    if not {*APPLIANCE} & {*info.drivers} or info.format == "luks":
         return False
     return "quick" not in info.drivers or (info.dirty == NOT_REPLAYED and not info.format.startswith("ext"))
