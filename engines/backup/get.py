@@ -58,7 +58,7 @@ class Get:
     verb: ClassVar[str] = "get"
     title: ClassVar[str] = "take files out of a point"
     kind: ClassVar[str] = "change"
-    holds: ClassVar[bool] = True  # an appliance, where one was started; conflicts are looked at file by file anyway
+    holds: ClassVar[bool] = True  # a point never changes, and conflicts are looked at again file by file
     params = GetParams
 
     def target(self, params: GetParams) -> str:
