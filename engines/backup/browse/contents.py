@@ -45,7 +45,10 @@ def pieces(volume: Volume, path: bytes, spans: list[tuple[int, int]], cancel: Ca
         at = start
         while at < end:
             cancel.check()
-            found = volume.read(path, at, min(CHUNK - at % CHUNK, end - at))
+            try:
+                found = volume.read(path, at, min(CHUNK - at % CHUNK, end - at))
+            except OSError as error:  # of the repository's disk, not of the one that is written to
+                raise BrowseError(f"the backup does not give byte {at}: {error.strerror}") from None
             if not found:
                 raise Cut(f"it ends at byte {at} of {end}")
             yield at, found

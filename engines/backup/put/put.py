@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from engines.backup import names, words
 from engines.backup.browse import reach
+from engines.backup.browse.contents import weight
 from engines.backup.browse.model import BrowseError, shown
 from engines.backup.browse.opening import open_tree, states
 from engines.backup.byte_source import open_point
@@ -119,7 +120,7 @@ def _plan(params: PutParams, repository: Repository, point: names.PointName, ope
             ("point", str(point)),
             ("image", f"{params.image.name}: {target.kind}, disk of {words.size(target.disk)}"),
             *((f"into {one.volume.name}", _into(one)) for one in operation.targets),
-            ("files", f"{len(written)}, {words.size(sum(each.node.size for each in written if not each.hard))}"),
+            ("files", f"{len(written)}, {words.size(sum(weight(each.node) for each in written if not each.hard))}"),
         ),
         warnings=tuple(_warnings(params, operation)),
         undo="crashcart undo puts every original byte back, until the guest has run",
@@ -138,6 +139,7 @@ def _change(target: Target, placed: Placed) -> BytesChange:
         "leave": "left out",
     }
     note = f", {placed.note}" if placed.note else ""
+    note += f", another name of {shown(placed.hard)}" if placed.hard else ""
     return BytesChange(
         target=f"{target.volume.name}:{shown(placed.place)}",
         summary=texts[placed.action] + note,
@@ -148,7 +150,7 @@ def _change(target: Target, placed: Placed) -> BytesChange:
 
 def _date(nanoseconds: int) -> str:
     try:
-        return time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(nanoseconds // 10**9))
+        return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(nanoseconds // 10**9))
     except (OverflowError, ValueError, OSError):
         return "an impossible time"
 

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import json
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
+from engines.guest.surgery import UNDO
+from engines.guest.undolog import UndoLog
 from engines.job.contract import (
     Finished,
     Progress,
+    RunFailed,
 )
 from engines.job.errors import Refused
 from tests.cli.crashcart import crashcart
@@ -48,8 +54,27 @@ def test_files_come_back_with_all_they_had_across_a_kill_and_undo_is_bit_for_bit
     assert (
         subprocess.run(["e2fsck", "-fn", f"{image}?offset={START}"], check=False, capture_output=True).returncode == 0
     )
+    with changed(image, UndoLog(first.folder / UNDO).manifest().extents[0].offset):
+        refused = after(first, "undo")
+        assert isinstance(refused, RunFailed), refused
+        assert "the guest has run since" in refused.why
+        assert first.id in refused.what_helps
     assert isinstance(after(first, "undo"), Finished)
     assert sha256(image) == before
+
+
+@contextmanager
+def changed(image: Path, at: int) -> Iterator[None]:
+    """A byte as a guest that has run would have left it."""
+    with image.open("r+b") as stream:
+        stream.seek(at)
+        old = stream.read(1)
+        stream.seek(at)
+        stream.write(bytes([old[0] ^ 0x55]))
+        stream.flush()
+        yield
+        stream.seek(at)
+        stream.write(old)
 
 
 def test_the_whole_way_by_the_command_line_replaces_and_names_each_file(ward: Ward) -> None:
