@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,8 @@ from hypothesis import HealthCheck, settings
 # Two halves of the suite share two cores: an example's wall time says nothing there.
 settings.register_profile("crashcart", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("crashcart")
+
+os.environ["CRASHCART_KEEP_WARM"] = "0"  # no test leaves an appliance behind
 
 
 @pytest.fixture(autouse=True)

@@ -3,41 +3,33 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Generator
-from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, ClassVar, Literal
 
 from engines.backup import names
-from engines.backup.boot_watch import Seen, watched
-from engines.backup.byte_source import PointBytes, open_point
+from engines.backup.boot_trials import AUTO, BOOT_CODE, Bus, Trials, firmware
+from engines.backup.boot_watch import Seen
+from engines.backup.byte_source import open_point
 from engines.backup.nbd import overlay
 from engines.backup.nbd.server import NbdServer, serving
 from engines.backup.repository import RepoParams, Repository, where
 from engines.backup.unlocking import opened
-from engines.boot.machine import Machine, NotStarted
-from engines.boot.media import OVMF, Disk, Hardware
 from engines.boot.scratch import Scratch
 from engines.job.contract import (
-    AnyEvent,
     Cancel,
     Context,
     Events,
     Finished,
-    Log,
     Plan,
-    Progress,
     Section,
     Step,
     StepEnded,
     StepStarted,
     Warned,
 )
-from engines.job.errors import BadParam, Failed, Refused
+from engines.job.errors import BadParam, Refused
 from engines.job.params import param, plain
 
-Bus = Literal["ide", "virtio", "ahci"]
-AUTO: tuple[Bus, ...] = ("ide", "virtio", "ahci")  # the old guest's first: nearly everything knows it
-BOOT_CODE = 440  # bytes at the disk's beginning; zeros where only UEFI firmware can start it
 STEP = Step(id="boot", title="Boot the point and watch its screen")
 TOLD = 5
 
@@ -103,7 +95,19 @@ class Boot:
         repository = yield from opened(plan.params, context)
         name = names.parse(plan.params["point"])
         with open_point(repository, name, "booting") as source, serving(source) as server, Scratch() as scratch:
-            trials = Trials(plan, context, server, scratch, _firmware(source, plan.params["firmware"]))
+            params = plan.params
+            wanted: Bus | Literal["auto"] = params["bus"]
+            trials = Trials(
+                lay=partial(overlay.lay, server.path),
+                scratch=scratch.path,
+                shots=context.folder,
+                cancel=context.cancel,
+                firmware=firmware(source.read(0, BOOT_CODE), params["firmware"]),
+                buses=AUTO if wanted == "auto" else (wanted,),
+                memory=params["memory"],
+                expect=_pattern(params["expect"]),
+                deadline=params["deadline"],
+            )
             bus, seen = yield from trials.run()
             for fault in server.faults[:TOLD]:
                 yield Warned(text=f"{fault.length} bytes at {fault.offset} were not given to the guest: {fault.why}")
@@ -121,66 +125,11 @@ class Boot:
         raise Refused("a trial boot changed nothing that can be taken back", "the point is as it was")
 
 
-@dataclass(frozen=True)
-class Trials:
-    """One boot a bus, each on a fresh layer, until one is not a failure."""
-
-    plan: Plan
-    context: Context
-    server: NbdServer
-    scratch: Scratch
-    firmware: Literal["bios", "ovmf"]
-
-    def run(self) -> Generator[AnyEvent, str | None, tuple[Bus, Seen]]:
-        """The bus that decided it, and how it went. Raises Failed, Stopped."""
-        wanted = self.plan.params["bus"]
-        buses: tuple[Bus, ...] = AUTO if wanted == "auto" else (wanted,)
-        for number, bus in enumerate(buses):
-            yield Log(text=f"booting with the disk on {bus}, {self.firmware}; what the guest writes is thrown away")
-            seen = yield from self._boot(bus, number, len(buses))
-            yield Log(text=f"{bus}: {seen.why}")
-            if seen.how != "fails" or bus == buses[-1]:
-                break
-        return bus, seen
-
-    def _boot(self, bus: Bus, number: int, count: int) -> Generator[AnyEvent, str | None, Seen]:
-        layer = self.scratch.path / f"{bus}.qcow2"
-        overlay.lay(self.server.path, layer)
-        params = self.plan.params
-        hardware = Hardware(
-            media=(Disk(layer, format="qcow2", bus=bus, snapshot=False),),
-            memory=params["memory"],
-            firmware=self.firmware,
-        )
-        deadline, shot = params["deadline"], self.context.folder / f"boot-{bus}.png"
-        try:
-            with Machine(hardware, check=self.context.cancel.check) as machine:
-                watching = watched(machine, _pattern(params["expect"]), deadline, layer, shot)
-                while True:
-                    try:
-                        seconds = next(watching)
-                    except StopIteration as ended:
-                        seen: Seen = ended.value
-                        return seen
-                    done = number * deadline + min(int(seconds), deadline)
-                    yield Progress(done=done, total=count * deadline, unit="s")
-        except NotStarted as refused:
-            raise Failed(refused.why, refused.what_helps) from None
-        finally:
-            layer.unlink(missing_ok=True)
-
-
 def _pattern(expect: str) -> re.Pattern[str] | None:
     try:
         return re.compile(expect, re.MULTILINE) if expect else None
     except re.error as error:
         raise BadParam("expect", expect, f"a regular expression ({error})") from None
-
-
-def _firmware(source: PointBytes, wanted: str) -> Literal["bios", "ovmf"]:
-    if wanted in ("bios", "ovmf"):
-        return "ovmf" if wanted == "ovmf" else "bios"
-    return "ovmf" if not any(source.read(0, BOOT_CODE)) and OVMF.exists() else "bios"
 
 
 def _finished(name: names.PointName, bus: Bus, seen: Seen, trials: Trials, server: NbdServer) -> Finished:

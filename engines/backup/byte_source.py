@@ -54,10 +54,6 @@ class PointBytes:
         self._ahead = ThreadPoolExecutor(1, thread_name_prefix="read-ahead")
         self._map = lru_cache(maxsize=64)(lambda number: repository.map(point, number))
 
-    def belong_to(self, presence: Presence) -> None:
-        """Have every read from now on show that `presence` lives."""
-        self._presence = presence
-
     def close(self) -> None:
         """End reading ahead."""
         self._ahead.shutdown(cancel_futures=True)

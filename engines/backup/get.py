@@ -58,7 +58,7 @@ class Get:
     verb: ClassVar[str] = "get"
     title: ClassVar[str] = "take files out of a point"
     kind: ClassVar[str] = "change"
-    holds: ClassVar[bool] = True  # an appliance, where one was started; conflicts are looked at file by file anyway
+    holds: ClassVar[bool] = True  # a point never changes, and conflicts are looked at again file by file
     params = GetParams
 
     def target(self, params: GetParams) -> str:
@@ -190,12 +190,18 @@ def _choices(found: Counted | None, params: GetParams) -> tuple[Choice, ...]:
 
 
 def _warnings(found: Counted | None, before: dict[str, Any], params: GetParams) -> tuple[str, ...]:
-    warnings = []
+    warnings = [
+        f"{path} is a link to {target}: the link is taken, not what it leads to" for path, target in _links(found)
+    ]
     if found and before["room"] is not None and found.weight > before["room"]:
         warnings.append(f"{words.size(found.weight)} may not fit: the destination has less room than that")
     if found and found.special and not params.special:
         warnings.append(f"{found.special} device nodes, pipes and sockets are left out (--special --owner makes them)")
     return tuple(warnings)
+
+
+def _links(found: Counted | None) -> list[tuple[str, str]]:
+    return found.links if found else []
 
 
 def _undo(params: GetParams, *, taken: bool) -> str:

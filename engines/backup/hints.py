@@ -36,7 +36,7 @@ class Hint:
 
     def _mark(self, start: int, end: int, state: int) -> None:
         first, last = start // self._block, min(-(-end // self._block), self._blocks)
-        if first < last:
+        if start < end and first < last:
             self._state[first:last] = bytes([state]) * (last - first)
 
     def sample(self, data: Iterable[tuple[int, int]], percent: int) -> None:

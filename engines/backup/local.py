@@ -79,9 +79,9 @@ class LocalStore:
         return found
 
     def read_once(self, name: str, offset: int, length: int) -> Bytes:
-        """See Store. What is in the page cache comes from there, all else past it."""
+        """See Store. What is wholly in the page cache comes from there, all else past it."""
         opened = self._opened(name)
-        if resident(opened.descriptor, offset, length):
+        if resident(opened.descriptor, offset, length) >= length:
             return self.read(name, offset, length)
         with self._lock:
             opened.open_direct()

@@ -12,7 +12,7 @@ from typing import Annotated, Any, ClassVar
 from engines.backup import names, sessions, target, words
 from engines.backup.crew import Crew
 from engines.backup.point import Point
-from engines.backup.repository import RepoParams, Repository, where
+from engines.backup.repository import Glance, RepoParams, Repository, where
 from engines.backup.restoring import Restoring, Run
 from engines.backup.sessions import Presence
 from engines.backup.target import Target
@@ -75,6 +75,8 @@ class Restore:
         name = glance.resolve(params.point)
         path = Path(params.target).resolve()
         before = _looked_at(path, params.powered_off)
+        if before.get("device") and (point := _readable(glance, name, params)):
+            _fits(path, point, device=True)
         steps = [
             Step(id="write", title=f"Write {name} to {path}"),
             Step(id="flush", title="Have it on the disk", no_stop=FLUSHING),
@@ -149,8 +151,12 @@ def _looked_at(path: Path, powered_off: bool) -> dict[str, Any]:
         return {}
     if not (stat.S_ISREG(found.st_mode) or stat.S_ISBLK(found.st_mode)):
         raise Refused(f"{path} is neither a file nor a block device", "name one that is")
-    inuse.hold(path, powered_off=powered_off).release()
     device = stat.S_ISBLK(found.st_mode)
+    try:
+        inuse.hold(path, powered_off=powered_off).release()
+    except Refused as refused:
+        new = f"a new volume: lvcreate -L {target.size_of(path) // 1024}k -n NAME GROUP" if device else "a new file"
+        raise Refused(refused.why, f"{refused.what_helps}; or restore to {new}") from None
     seen: dict[str, Any] = {"device": found.st_rdev if device else 0, "size": target.size_of(path)}
     return seen if device else {**seen, "inode": found.st_ino, "modified": found.st_mtime_ns}
 
@@ -161,6 +167,13 @@ def _summary(name: str, before: dict[str, Any], delta: bool) -> str:
     if before["device"]:
         return f"overwritten with the disk of {name}" + (", only where it differs" if delta else "")
     return f"{'changed in place to' if delta else 'replaced by'} the disk of {name}"
+
+
+def _readable(glance: Glance, name: names.PointName, params: RestoreParams) -> Point | None:
+    """The point; None where its repository is locked and the key will be asked for later."""
+    if glance.config.cipher != "none" and not (params.key_file or params.passphrase):
+        return None
+    return Repository.of(params).point(name)
 
 
 def _words(path: Path, before: dict[str, Any]) -> str:

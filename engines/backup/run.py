@@ -65,14 +65,13 @@ class Run:
         with look_at([params.source, *params.more], params.format, wished(plain(params))) as sources:
             size = words.size(sum(source.size for source in sources))
             facts = [
-                fact for source, disk in zip(sources, called, strict=True) for fact in _about(source, disk, len(called))
+                fact for source, disk in zip(sources, called, strict=True) for fact in _about(source, _of(disk, called))
             ]
             known = {disk: repository.disks(params.vm, disk) for disk in called}
-            compared = [
-                f"{known[disk][-1]}" if known[disk] else f"nothing: the first backup of {disk}" for disk in called
-            ]
-            if len(called) == 1 and not known[called[0]]:
-                compared = ["nothing: the first backup of this disk"]
+            new = "nothing: the first backup of this disk"
+            compared = tuple(
+                (f"compared with{_of(disk, called)}", str(known[disk][-1]) if known[disk] else new) for disk in called
+            )
             return Plan(
                 task=self.name,
                 target=f"{params.vm}/{', '.join(called)} in {repository.store.where}",
@@ -88,7 +87,7 @@ class Run:
                 facts=(
                     *facts,
                     ("repository", repository.store.where),
-                    ("compared with", ", ".join(compared)),
+                    *compared,
                     ("limit", params.limit),
                 ),
                 warnings=_once(sources),
@@ -142,9 +141,13 @@ class Run:
         yield Finished(summary=f"{', '.join(gone)} {are} taken out", then=("free the space: crashcart backup gc",))
 
 
-def _about(source: Source, disk: str, count: int) -> list[tuple[str, str]]:
+def _of(disk: str, called: Sequence[str]) -> str:
+    """Which disk a line is about, where there are several."""
+    return f" of {disk}" if len(called) > 1 else ""
+
+
+def _about(source: Source, of: str) -> list[tuple[str, str]]:
     """What the review shows of a disk."""
-    of = f" of {disk}" if count > 1 else ""
     kept = [(f"kept{of}", source.keeps)] if source.keeps else []
     return [(f"source{of}", source.words), (f"size{of}", words.size(source.size)), *kept]
 
@@ -207,7 +210,10 @@ class _Backup:
             try:
                 with closing(disk.read(self.context)) as reading:  # a stop must reach it, and not when it is collected
                     for event in reading:
-                        yield event or Progress(done=before + disk.done, total=total)
+                        if event is None:
+                            yield Progress(done=before + disk.done, total=total)
+                        else:
+                            yield _named(disk.name, event) if len(every) > 1 else event
             except Failed as error:
                 if len(every) == 1:
                     raise
@@ -246,6 +252,13 @@ class _Backup:
             result=result,
             then=(f"prove it: crashcart backup verify --repo {self.repository.store.where}",),
         )
+
+
+def _named(disk: str, event: AnyEvent) -> AnyEvent:
+    """The event with the disk that it is about."""
+    if isinstance(event, Log | Warned):
+        return msgspec.structs.replace(event, text=f"{disk}: {event.text}")
+    return event
 
 
 def _partly(name: str, error: Failed, points: Sequence[Point]) -> Failed:

@@ -8,7 +8,7 @@ from engines.backup import names
 from engines.backup.repository import RepoParams
 from engines.backup.sources import Format
 from engines.backup.wish import Hints
-from engines.job.errors import BadParam, Refused
+from engines.job.errors import BadParam
 from engines.job.params import param
 
 
@@ -66,14 +66,14 @@ class RunParams(RepoParams, frozen=True, kw_only=True):
 
 
 def disks(params: RunParams) -> tuple[str, ...]:
-    """The names of the disks, one for each source. Raises Refused, BadParam."""
+    """The names of the disks, one for each source. Raises BadParam."""
     sources = (params.source, *params.more)
     called = params.disk
     if len(sources) > 1 and called == ("disk0",):
         called = tuple(f"disk{number}" for number in range(len(sources)))
-    for name in (params.vm, *called):
+    for what, name in (("vm", params.vm), *(("disk", name) for name in called)):
         if not names.good(name):
-            raise Refused(f"{name!r} is no name of a disk", "use letters, digits, . _ and -")
+            raise BadParam(what, name, f"letters, digits, . _ and -, up to {names.LONGEST} of them")
     if len(called) != len(sources):
         raise BadParam(
             "disk", ", ".join(called), f"one name for each of the {len(sources)} disks", "give --disk NAME for each"

@@ -55,7 +55,7 @@ def _disk_row(disk: Disk, width: int) -> Row:
     return Row(
         f"{disk.name:<{width}.{width}} {brief(newest.size):>7} {len(disk.points):>7}  {told}{state}",
         disk.name,
-        f"{disk.name}: {len(disk.points)} restore points. Enter shows them.",
+        f"{disk.name}: Enter shows its restore points.",
     )
 
 
@@ -70,29 +70,34 @@ def point_rows(disk: Disk) -> list[Row]:
     for (year, month), group in groupby(disk.points, key=lambda point: moment(point)[:2]):
         rows += [Row("")] if rows else []
         title = f"{calendar.month_name[month]} {year}"
-        rows += [Row(f"{title:<19} {'changed':>9} {'stored':>8}  state" if not rows else title)]
+        rows += [Row(f"{title:<18} {'changed':>9} {'stored':>8}  {'verified':<10}  state" if not rows else title)]
         rows += [_point_row(point) for point in group]
     return rows
 
 
 def _point_row(point: Point) -> Row:
-    at = moment(point)
-    day = time.strftime("%a %d  %H:%M:%S", at)
-    return Row(f"{day} {brief(point.changed):>9} {brief(point.stored):>8}  {state(point)}", point.point, why(point))
+    day = time.strftime("%a %d  %H:%M:%S", moment(point))
+    sizes = f"{brief(point.changed):>9} {brief(point.stored):>8}"
+    return Row(f"{day} {sizes}  {_verified(point) or '-':<10}  {state(point)}", point.point, why(point))
+
+
+def _verified(point: Point) -> str:
+    """The day that a verify last found it whole."""
+    found = point.verified
+    return f"{found[:4]}-{found[4:6]}-{found[6:8]}" if found else ""
 
 
 def state(point: Point) -> str:
     """What is to be known of it before it is chosen; faults first."""
     if point.trouble:
         return "! cannot be read"
-    damaged = f"! {point.damaged} damaged records" if point.damaged else ""
-    verified = "verified" if point.verified else ""
-    return ", ".join(filter(None, [damaged, point.consistency, verified, *point.tags]))
+    return f"! damaged in {point.damaged} places" if point.damaged else point.consistency
 
 
 def why(point: Point) -> str:
     """The lines below the list."""
     if point.trouble:
         return f"{point.point}\n! {point.trouble}"
-    proven = f", last verified {point.verified}" if point.verified else ", never verified"
-    return f"{point.point}\n{brief(point.size)} disk{proven}"
+    tags = f", tagged {', '.join(point.tags)}" if point.tags else ""
+    proven = f"verified {_verified(point)}" if point.verified else "never verified"
+    return f"{point.point}{tags}\n{brief(point.size)}, {point.consistency or 'state unknown'}, {proven}."

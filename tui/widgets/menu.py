@@ -100,6 +100,8 @@ class Menu(ScrollView, can_focus=True):
         style = self.get_component_rich_style(part)
         mark = "> " if here else "  " if row.id else ""
         strip = Strip([Segment(" " + mark + row.text, style)])
+        if strip.cell_length > width:
+            strip = Strip.join([strip.crop(0, width - 1), Strip([Segment("~", style)])])
         return strip.adjust_cell_length(width, style if here else self.rich_style)
 
     def action_move(self, by: int) -> None:

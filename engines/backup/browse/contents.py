@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from engines.backup.browse.model import BrowseError, Node, Unsupported, Volume
 from engines.job.contract import Cancel
 
+LARGEST = (1 << 63) - 1  # bytes; off_t
 CHUNK = 1024 * 1024  # bytes of one read: a block of the backup
 
 
@@ -44,7 +45,10 @@ def pieces(volume: Volume, path: bytes, spans: list[tuple[int, int]], cancel: Ca
         at = start
         while at < end:
             cancel.check()
-            found = volume.read(path, at, min(CHUNK - at % CHUNK, end - at))
+            try:
+                found = volume.read(path, at, min(CHUNK - at % CHUNK, end - at))
+            except OSError as error:  # of the repository's disk, not of the one that is written to
+                raise BrowseError(f"the backup does not give byte {at}: {error.strerror}") from None
             if not found:
                 raise Cut(f"it ends at byte {at} of {end}")
             yield at, found
@@ -53,6 +57,8 @@ def pieces(volume: Volume, path: bytes, spans: list[tuple[int, int]], cancel: Ca
 
 def write(descriptor: int, volume: Volume, path: bytes, node: Node, cancel: Cancel) -> Iterator[int]:
     """The whole file; gives how many bytes each piece had. Raises OSError too."""
+    if node.size > LARGEST:
+        raise Cut(f"it has a size of {node.size} bytes, which no file has")
     os.ftruncate(descriptor, node.size)
     for at, found in pieces(volume, path, data(volume, path, node.size, allocated=node.allocated), cancel):
         view = memoryview(found)

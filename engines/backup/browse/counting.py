@@ -17,7 +17,10 @@ NAMED = 50  # conflicts that a plan names
 
 @dataclass
 class Counted:
-    """files: all that are no folders. bytes: their sizes; weight: what of that is no hole, as far as is known."""
+    """files: all that are no folders. bytes: their sizes; weight: what of that is no hole, as far as is known.
+
+    links: chosen paths that are symbolic links, with where they lead to.
+    """
 
     files: int = 0
     folders: int = 0
@@ -27,6 +30,7 @@ class Counted:
     conflicts: int = 0
     named: list[str] = field(default_factory=list)
     drivers: set[str] = field(default_factory=set)
+    links: list[tuple[str, str]] = field(default_factory=list)
 
 
 def counted(walk: Walk, path: Path | None, cancel: Cancel) -> Counted:
@@ -43,6 +47,8 @@ def counted(walk: Walk, path: Path | None, cancel: Cancel) -> Counted:
             found.bytes += node.size if node.is_file else 0
             found.weight += weight(node)
             found.special += not (node.is_folder or node.is_file or node.is_link)
+            if node.is_link and entry.source in walk.chosen:
+                found.links.append((shown(entry.source), shown(node.link)))
             if entry.volume:
                 found.drivers.add(", ".join(filter(None, [entry.volume.driver, entry.volume.state])))
             if destination and split(entry.place)[0] in there and entry.place:

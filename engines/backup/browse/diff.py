@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Annotated
 
 import msgspec
@@ -13,11 +13,11 @@ from engines.backup.browse.blocks import Spans, differing, touch
 from engines.backup.browse.comparing import Comparison, Difference
 from engines.backup.browse.lines import Entry, entry
 from engines.backup.browse.model import BrowseError, VolumeInfo, parsed, shown
-from engines.backup.browse.opening import BrowseTree, Driver, open_tree, states
+from engines.backup.browse.opening import BrowseTree, Driver, states
+from engines.backup.browse.reach import tree_of
 from engines.backup.byte_source import PointBytes, open_point
-from engines.backup.names import PointName
 from engines.backup.repository import RepoParams, Repository
-from engines.job.contract import Note
+from engines.job.contract import Cancel, Note
 from engines.job.params import param
 
 
@@ -59,13 +59,13 @@ class Diff(msgspec.Struct, frozen=True, kw_only=True):
 class _Both:
     """Two points opened."""
 
-    def __init__(self, old: PointBytes, new: PointBytes, driver: Driver) -> None:
+    def __init__(self, params: DiffParams, old: PointBytes, new: PointBytes) -> None:
         self.names = (str(old.point.name), str(new.point.name))
         self.spans: Spans = differing(old, new)
         self.notes: list[str] = []
         self.read = 0
+        self._params = params
         self._sides = (old, new)
-        self._driver: Driver = driver
 
     @property
     def blocks(self) -> int:
@@ -78,8 +78,8 @@ class _Both:
         if not self.spans:
             return
         with (
-            open_tree(self._sides[0], self._driver, "take") as old,
-            open_tree(self._sides[1], self._driver, "take") as new,
+            self._tree(self._sides[0]) as old,
+            self._tree(self._sides[1]) as new,
         ):
             if old.single != new.single:
                 kinds = " and ".join(", ".join(tree.infos) for tree in (old, new))
@@ -91,6 +91,9 @@ class _Both:
             self.read = comparing.read
             for side, tree in zip(self.names, (old, new), strict=True):
                 self.notes += [f"{side}: {note}" for note in (*tree.notes, *states(tree).values())]
+
+    def _tree(self, side: PointBytes) -> AbstractContextManager[BrowseTree]:
+        return tree_of(self._params, side.point.name, side, self._params.driver, Cancel())
 
     def _told(self, path: bytes, what: str) -> None:
         self.notes.append(f"{shown(path)} {what}")
@@ -108,14 +111,8 @@ class _Both:
 def _opened(params: DiffParams) -> Iterator[_Both]:
     repository = Repository.of(params)
     old, new = (repository.resolve(text) for text in (params.old, params.new))
-    with _point(repository, old) as before, _point(repository, new) as after:
-        yield _Both(before, after, params.driver)
-
-
-@contextmanager
-def _point(repository: Repository, name: PointName) -> Iterator[PointBytes]:
-    with open_point(repository, name, "diff") as found:
-        yield found
+    with open_point(repository, old, "diff") as before, open_point(repository, new, "diff") as after:
+        yield _Both(params, before, after)
 
 
 def answer(params: DiffParams) -> Diff:

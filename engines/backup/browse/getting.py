@@ -16,13 +16,12 @@ from engines.backup.browse.counting import counted
 from engines.backup.browse.destination import Destination
 from engines.backup.browse.model import parsed, shown
 from engines.backup.browse.notes import Notes
-from engines.backup.browse.reach import reached
+from engines.backup.browse.reach import reached, unlocked
 from engines.backup.browse.selection import Walk, places
 from engines.backup.browse.staging import FULL, PREFIX, Staging
 from engines.backup.browse.taking import Taking
 from engines.backup.names import parse
 from engines.backup.repository import Repository
-from engines.backup.unlocking import opened
 from engines.job.contract import Context, Events, Finished, Plan, Section, StepEnded, StepStarted, Warned
 from engines.job.errors import Failed, Refused, Stopped
 
@@ -52,7 +51,7 @@ def performed(plan: Plan, context: Context) -> Events:
     """Take the files. Raises Failed, Stopped, which say what is there."""
     params, name = plan.params, parse(plan.params["paths"][0].partition(":")[0])
     yield StepStarted(step="look")
-    repository = yield from opened(params, context)
+    repository = yield from unlocked(params, context)
     notes = Notes(context.folder / "notes.txt")
     with reached(repository, name, params["driver"], f"get from {name}", context.cancel) as tree:
         there = places([parsed(text.partition(":")[2]) for text in params["paths"]], parents=params["parents"])

@@ -39,6 +39,6 @@ def mounted(disk: GuestfsDisk, device: str, info: VolumeInfo) -> str:
             troubles.append(str(error))
             continue
         disk.replays = int(disk.shell(COUNT + b" || true").strip() or b"0")
-        return lacking or (REPLAYED if disk.replays > before else "")
+        return lacking or (REPLAYED if disk.replays > before else info.dirty if info.format == "ntfs" else "")
     disk.call("rmmountpoint", point)
     raise BrowseError(f"{info.name}: its {info.format} does not mount: {troubles[0]}")

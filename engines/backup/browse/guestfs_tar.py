@@ -6,12 +6,20 @@ import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
+from typing import Protocol
 
 COPY = 1 << 20  # bytes
 
 
-def through_pipe(folder: Path, archive: Callable[[bytes], object], stream: BinaryIO) -> None:
+class Writes(Protocol):
+    """Where a tar goes."""
+
+    def write(self, data: bytes, /) -> object:
+        """Take some of it."""
+        ...
+
+
+def through_pipe(folder: Path, archive: Callable[[bytes], object], stream: Writes) -> None:
     """Copy to `stream` what `archive` writes to a named pipe in `folder`. Raises what `archive` raises."""
     pipe = folder / f"tar-{os.urandom(4).hex()}"
     os.mkfifo(pipe, 0o600)

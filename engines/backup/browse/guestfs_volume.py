@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 from engines.backup.browse import guestfs_extents
-from engines.backup.browse.guestfs_tar import through_pipe
+from engines.backup.browse.guestfs_tar import Writes, through_pipe
 from engines.backup.browse.model import BrowseError, Node, Unsupported, VolumeInfo, shown
 
 if TYPE_CHECKING:
@@ -142,7 +142,7 @@ class GuestfsVolume:
         plain = {name.encode("latin-1").decode("utf-8", "surrogateescape"): names[name] for name in names}
         return {name: value for name, value in plain.items() if not name.startswith(XFS_ACL)}
 
-    def tar_out(self, path: bytes, stream: BinaryIO) -> None:
+    def tar_out(self, path: bytes, stream: Writes) -> None:
         """A tar of what is below the folder `path`: numeric owners, xattrs, ACLs and SELinux labels, holes as zeros.
 
         The appliance answers nobody else meanwhile. Raises what reading raises; `stream` then ends early.

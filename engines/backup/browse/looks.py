@@ -13,6 +13,7 @@ import msgspec
 from engines.backup.browse.lines import Entry, columns, entry, line, size
 from engines.backup.browse.model import BrowseError, Node, VolumeInfo, shown
 from engines.backup.browse.opening import BrowseTree, states
+from engines.backup.browse.signatures import NOT_REPLAYED
 from engines.backup.browse.where import Place, PlaceParams, open_place
 from engines.job.contract import Look, Note
 from engines.job.errors import Failed
@@ -55,7 +56,13 @@ class Content(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _notes(tree: BrowseTree) -> list[str]:
-    return [*tree.notes, *(f"{name}: {state}" for name, state in states(tree).items())]
+    return [*tree.notes, *(f"{name}: {_told(state)}" for name, state in states(tree).items())]
+
+
+def _told(state: str) -> str:
+    if state != NOT_REPLAYED:
+        return state
+    return f"{state}: what the guest wrote last may be missing here; --driver libguestfs replays it"
 
 
 def _served(tree: BrowseTree) -> dict[str, str]:

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 
 Driver = Literal["auto", "quick", "libguestfs"]
 Purpose = Literal["look", "take"]
-HIDDEN = ("swap", "empty", "")  # nothing to open in these
-BEHIND = ("lvm2", "md", "luks")  # a volume that holds others, which only libguestfs shows
+LOCKED = "luks"
+HIDDEN = ("swap", "empty", LOCKED, "")  # nothing to open in these
+BEHIND = ("lvm2", "md")  # a volume that holds others, which only libguestfs shows
 
 
 class Appliance(Protocol):
@@ -52,11 +53,6 @@ class BrowseTree(Tree):
         self.map = map_
         self.notes = notes
 
-    @property
-    def costly(self) -> bool:
-        """Whether an appliance was started for it."""
-        return self._opener.started
-
     def close(self) -> None:
         """Let go of every volume, and of the appliance where it was started for this tree."""
         super().close()
@@ -83,11 +79,6 @@ class Opener:
         self._cancel = cancel
         self._lent = appliance
         self._started: GuestfsDisk | None = None
-
-    @property
-    def started(self) -> bool:
-        """Whether an appliance of our own runs."""
-        return self._started is not None
 
     def appliance(self) -> Appliance:
         """The one that was lent, or one of our own. Raises Refused."""
@@ -146,6 +137,7 @@ def open_tree(
         infos = [info for info in found.volumes if info.format not in HIDDEN and info.format not in BEHIND]
         hidden = [info for info in found.volumes if info.format in BEHIND]
         notes = list(found.trouble)
+        notes += [f"{info.name}: encrypted by the guest" for info in found.volumes if info.format == LOCKED]
         if hidden and driver == "auto":
             known = {info.name for info in found.volumes}
             try:
@@ -166,8 +158,10 @@ def open_tree(
 
 def _nothing(found: disk_map.DiskMap, driver: Driver) -> BrowseError:
     words = ", ".join(f"{info.name} {info.format or info.dirty or 'unknown'}" for info in found.volumes)
-    behind = any(info.format in BEHIND for info in found.volumes)
-    helps = "without --driver quick, libguestfs looks inside" if behind and driver == "quick" else ""
+    formats = {info.format for info in found.volumes}
+    helps = "without --driver quick, libguestfs looks inside" if formats & set(BEHIND) and driver == "quick" else ""
+    if LOCKED in formats and not helps:
+        helps = "luks is encrypted by the guest: restore the disk and open it there with its own key"
     return BrowseError(f"no file system on this disk can be opened; it has {words}", helps)
 
 

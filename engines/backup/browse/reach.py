@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import atexit
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from engines.backup import config
+from engines.backup.browse import warm
 from engines.backup.browse.model import parsed
 from engines.backup.browse.opening import BrowseTree, Driver, open_tree
 from engines.backup.browse.where import parse
-from engines.backup.byte_source import PointBytes
+from engines.backup.byte_source import PointBytes, open_point
 from engines.backup.names import PointName
 from engines.backup.repository import Glance, RepoParams, Repository, where
-from engines.backup.sessions import Presence
 from engines.backup.store import open_store
-from engines.job.contract import Cancel
+from engines.backup.unlocking import passphrase_of
+from engines.job.contract import AnyEvent, Cancel, Context
 from engines.job.errors import BadParam, Refused
 
 
@@ -42,84 +43,45 @@ def is_locked(params: RepoParams) -> bool:
     return config.load(open_store(where(params))).kdf == "scrypt" and params.passphrase is None
 
 
-class Kept:
-    """A tree that cost the start of an appliance, kept from a plan to the run that follows in the same process."""
-
-    def __init__(self) -> None:
-        self._held: tuple[str, PointBytes, BrowseTree] | None = None
-
-    def keep(self, key: str, source: PointBytes, tree: BrowseTree) -> None:
-        """Instead of what was kept before."""
-        self.drop()
-        self._held = (key, source, tree)
-
-    def take(self, key: str) -> tuple[PointBytes, BrowseTree] | None:
-        """What is kept under that key; the caller closes it."""
-        if self._held is None or self._held[0] != key:
-            return None
-        _, source, tree = self._held
-        self._held = None
-        return source, tree
-
-    def drop(self) -> None:
-        """Close what is kept."""
-        if self._held:
-            _, source, tree = self._held
-            self._held = None
-            _closed(source, tree)
-
-
-_kept = Kept()
-atexit.register(_kept.drop)
-
-
-def _closed(source: PointBytes, tree: BrowseTree) -> None:
-    tree.close()
-    source.close()
-
-
-def _key(repository: Repository, name: PointName, driver: Driver) -> str:
-    return f"{repository.store.where} {name} {driver}"
-
-
 @contextmanager
 def glimpse(params: RepoParams, name: PointName, driver: Driver, cancel: Cancel) -> Iterator[BrowseTree]:
     """A point's tree for a look that leaves no trace in the repository. Raises Refused, Damaged, BrowseError."""
     repository = Repository.of(params)
     repository.load()
-    key = _key(repository, name, driver)
-    source, tree = _kept.take(key) or _opened(repository, name, driver, cancel)
-    try:
-        yield tree
-    except BaseException:
-        _closed(source, tree)
-        raise
-    if any(volume.driver == "libguestfs" for volume in tree.opened.values()):
-        _kept.keep(key, source, tree)
-    else:
-        _closed(source, tree)
-
-
-def _opened(repository: Repository, name: PointName, driver: Driver, cancel: Cancel) -> tuple[PointBytes, BrowseTree]:
     try:
         source = PointBytes(repository, repository.point(name))
     except FileNotFoundError:
         raise Refused(f"{name} is not there any more", "see what is: crashcart backup list") from None
     try:
-        return source, open_tree(source, driver, "take", cancel)
-    except BaseException:
+        with tree_of(params, name, source, driver, cancel) as tree:
+            yield tree
+    finally:
         source.close()
-        raise
 
 
 @contextmanager
-def reached(repository: Repository, name: PointName, driver: Driver, does: str, cancel: Cancel) -> Iterator[BrowseTree]:
+def reached(params: RepoParams, name: PointName, driver: Driver, does: str, cancel: Cancel) -> Iterator[BrowseTree]:
     """A point's tree, its point pinned meanwhile. Raises Refused, Damaged, BrowseError."""
-    with Presence(repository.store, "read", does, pins=(name.path(),)) as presence:
-        repository.load()
-        source, tree = _kept.take(_key(repository, name, driver)) or _opened(repository, name, driver, cancel)
-        source.belong_to(presence)
-        try:
-            yield tree
-        finally:
-            _closed(source, tree)
+    with (
+        open_point(Repository.of(params), name, does) as source,
+        tree_of(params, name, source, driver, cancel) as tree,
+    ):
+        yield tree
+
+
+@contextmanager
+def tree_of(
+    params: RepoParams, name: PointName, source: PointBytes, driver: Driver, cancel: Cancel
+) -> Iterator[BrowseTree]:
+    """The files of an opened point; an appliance that an earlier look or plan had started serves again."""
+    with (
+        warm.disk(params, name, source, cancel) as appliance,
+        open_tree(source, driver, "take", cancel, appliance) as tree,
+    ):
+        yield tree
+
+
+def unlocked(params: dict[str, Any], context: Context) -> Generator[AnyEvent, str | None, RepoParams]:
+    """The repository of a plan's parameters, with the passphrase that was given or asked for. Raises Refused."""
+    passphrase = yield from passphrase_of(params, context)
+    return RepoParams(repo=params["repo"], key_file=params["key_file"], passphrase=passphrase)

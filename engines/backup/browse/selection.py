@@ -63,7 +63,7 @@ class Walk:
 
     def __init__(self, tree: Tree, chosen: dict[bytes, bytes], complain: Complain = _silent) -> None:
         self._tree = tree
-        self._chosen = chosen
+        self.chosen = chosen
         self._complain = complain
         self._visited: set[tuple[int, int]] = set()
 
@@ -73,7 +73,7 @@ class Walk:
 
     def moments(self, prune: set[bytes] | None = None) -> Iterator[tuple[Moment, Entry]]:
         """Each file as `enter`, a folder also as `leave` after all that is in it. `prune`: places not to go into."""
-        for source, place in self._chosen.items():
+        for source, place in self.chosen.items():
             yield from self._below(self._top(source, place), prune if prune is not None else set())
 
     def _top(self, source: bytes, place: bytes) -> Entry:

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 from engines.backup.browse import ntfs_state
 from engines.backup.browse.ext import superblock as ext
-from engines.backup.browse.model import BrowseError
 from engines.backup.browse.window import Window
+from engines.job.errors import Failed
 
 NOT_REPLAYED = "journal not replayed"
 UNCLEAN = "not unmounted cleanly"
@@ -39,11 +39,11 @@ def detect(part: Window) -> Signature:
     for probe in PROBES:
         try:
             found = probe(part)
-        except BrowseError as error:
+        except Failed as error:
             return Signature("", dirty=error.why)
         if found:
             return found
-    return Signature("" if any(part.read(0, MIB)) else "empty")
+    return Signature("")
 
 
 def _luks(part: Window) -> Signature | None:
@@ -51,7 +51,7 @@ def _luks(part: Window) -> Signature | None:
     if raw[:6] != b"LUKS\xba\xbe":
         return None
     label = _text(raw[24:72]) if raw[6:8] == b"\0\2" else ""
-    return Signature("luks", label, _text(raw[168:208]), drivers=APPLIANCE)
+    return Signature("luks", label, _text(raw[168:208]))
 
 
 def _lvm(part: Window) -> Signature | None:
@@ -154,6 +154,10 @@ def _swap(part: Window) -> Signature | None:
     return Signature("swap", _text(raw[0x41C:0x42C]), str(uuid.UUID(bytes=raw[0x40C:0x41C])))
 
 
+def _blank(part: Window) -> Signature | None:
+    return None if part.read(0, MIB).strip(b"\0") else Signature("empty")
+
+
 PROBES: tuple[Callable[[Window], Signature | None], ...] = (
     _luks,
     _lvm,
@@ -166,6 +170,7 @@ PROBES: tuple[Callable[[Window], Signature | None], ...] = (
     _fat,
     _iso,
     _swap,
+    _blank,
 )
 
 

@@ -20,12 +20,11 @@ from engines.backup.browse.destination import Destination
 from engines.backup.browse.getting import home
 from engines.backup.browse.model import BrowseError, parsed
 from engines.backup.browse.notes import Notes
-from engines.backup.browse.reach import reached
+from engines.backup.browse.reach import reached, unlocked
 from engines.backup.browse.selection import Entry, Walk, places
 from engines.backup.errors import Damaged, Missing
 from engines.backup.names import parse
 from engines.backup.repository import Repository
-from engines.backup.unlocking import opened
 from engines.job.contract import (
     Cancel,
     Context,
@@ -63,7 +62,7 @@ def performed(plan: Plan, context: Context) -> Events:
     """Write the archive. Raises Failed, Stopped."""
     params, name = plan.params, parse(plan.params["paths"][0].partition(":")[0])
     yield StepStarted(step="look")
-    repository = yield from opened(params, context)
+    repository = yield from unlocked(params, context)
     notes = Notes(context.folder / "notes.txt")
     with reached(repository, name, params["driver"], f"get from {name}", context.cancel) as tree:
         there = places([parsed(text.partition(":")[2]) for text in params["paths"]], parents=params["parents"])

@@ -12,6 +12,7 @@ from engines.backup.browse.tree import Tree
 
 ENTRIES = 200_000  # nodes kept at hand, as whole folders
 FOLDERS = 64
+RECENT = 256  # files whose attributes are kept at hand
 VOLUME_SHIFT = 56  # bits; inode numbers of volumes beside one another are kept apart above them
 
 
@@ -49,6 +50,7 @@ class View:
         self._lock = threading.Lock()
         self._locks: dict[int, threading.Lock] = {}
         self._folders: OrderedDict[bytes, dict[bytes, Node]] = OrderedDict()
+        self._attributes: OrderedDict[bytes, dict[str, bytes]] = OrderedDict()
         self._order = {name: at for at, name in enumerate(tree.infos)}
 
     def _volume(self, path: bytes) -> tuple[Volume, bytes, threading.Lock]:
@@ -121,9 +123,18 @@ class View:
         """Extended attributes; none of the list of volumes."""
         if self._tree.is_top(path):
             return {}
+        with self._lock:
+            known = self._attributes.get(path)
+        if known is not None:  # `ls -l` asks for three of each file
+            return known
         volume, inner, lock = self._volume(path)
         with lock:
-            return volume.attributes(inner)
+            found = volume.attributes(inner)
+        with self._lock:
+            self._attributes[path] = found
+            while len(self._attributes) > RECENT:
+                self._attributes.popitem(last=False)
+        return found
 
     def inode(self, path: bytes, node: Node) -> int:
         """The same number for the same file whenever it is asked for; never 0."""

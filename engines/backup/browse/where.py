@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from engines.backup import names
+from engines.backup.browse import warm
 from engines.backup.browse.model import parsed
 from engines.backup.browse.opening import BrowseTree, Driver, Purpose, open_tree
 from engines.backup.byte_source import open_point
@@ -57,5 +58,9 @@ def open_place(
     repository = Repository.of(params)
     name = repository.resolve(str(wanted.point))
     place = Place(name, wanted.path, wanted.given)
-    with open_point(repository, name, "browsing") as disk, open_tree(disk, params.driver, purpose, cancel) as tree:
+    with (
+        open_point(repository, name, "browsing") as disk,
+        warm.disk(params, name, disk, cancel) as appliance,
+        open_tree(disk, params.driver, purpose, cancel, appliance) as tree,
+    ):
         yield tree, place

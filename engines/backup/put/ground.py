@@ -16,6 +16,8 @@ from engines.job.errors import Refused
 SAFE = "nodev,nosuid,noatime"  # a guest's device node would be one of the appliance's
 OPTIONS = {"xfs": ",nouuid", "vfat": ",utf8"}
 FOREIGN = ("vfat", "exfat", "ntfs")  # they keep neither owners nor modes
+HIBERNATED = b"""for d in /dev/sd?* /dev/mapper/*; do blkid -p -o value -s TYPE $d; done 2>/dev/null |
+grep -x swsuspend || true"""
 LINKS = 40  # followed at most, as Linux does
 MARGIN = 4  # blocks that a new folder or file may cost beside its bytes
 
@@ -29,6 +31,7 @@ class GuestVolume:
     format: str
     uuid: str = ""
     label: str = ""
+    dirty: str = ""
 
     def mount(self, appliance: Appliance, *, writable: bool) -> None:
         """Have it be the appliance's root. Raises GuestError."""
@@ -64,10 +67,17 @@ class Room:
 
 
 def volumes(appliance: Appliance) -> list[GuestVolume]:
-    """The file systems of the guest's disk, named as the browser names them."""
-    infos, devices = probed(Script(appliance))
+    """The file systems of the guest's disk, named as the browser names them. Raises Refused, GuestError."""
+    script = Script(appliance)
+    infos, devices = probed(script)
+    if script.shell(HIBERNATED).strip():
+        raise Refused(
+            "the guest is hibernated: what it has in memory would overwrite what is put", "resume it and shut it down"
+        )
     return [
-        GuestVolume(info.name, devices[info.name], info.format, info.uuid, info.label) for info in infos if info.drivers
+        GuestVolume(info.name, devices[info.name], info.format, info.uuid, info.label, info.dirty)
+        for info in infos
+        if info.drivers
     ]
 
 

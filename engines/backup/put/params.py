@@ -37,6 +37,9 @@ class PutParams(RepoParams, frozen=True, kw_only=True):
     conflict: Annotated[Conflict, param("Conflict", "what becomes of a file that is in the guest already")] = "refuse"
     special: Annotated[bool, param("Special files", "put device nodes and pipes too")] = False
     setuid: Annotated[bool, param("Setuid", "keep setuid and setgid bits and capabilities")] = False
+    boot_test: Annotated[
+        bool, param("Boot test", "boot the result before the image is touched; what that boot writes is thrown away")
+    ] = False
     driver: Annotated[DRIVERS, param("Driver", "what reads the point's file systems")] = "auto"
     format: Annotated[Literal["raw", "qcow2"] | None, param("Format", "left out, the first bytes say it")] = None
     powered_off: Annotated[

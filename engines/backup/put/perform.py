@@ -93,8 +93,10 @@ def _bytes(member: Member, placed: Placed, context: Context) -> Iterator[bytes]:
         context.cancel.check()
         return volume.read(inner, offset, length)
 
+    node = member.node
     try:
-        yield from archive.file(member, contents.data(volume, inner, member.node.size), read)
+        spans = contents.data(volume, inner, node.size, allocated=node.allocated)
+        yield from archive.file(member, spans, read)
     except Damaged:
         raise
     except Failed as error:

@@ -8,10 +8,11 @@ from typing import Any, ClassVar
 
 from engines.backup import names, words
 from engines.backup.browse import reach
+from engines.backup.browse.contents import weight
 from engines.backup.browse.model import BrowseError, shown
 from engines.backup.browse.opening import open_tree, states
 from engines.backup.byte_source import open_point
-from engines.backup.put import perform
+from engines.backup.put import perform, trial
 from engines.backup.put.operation import Operation, Target, chosen, folder_of
 from engines.backup.put.params import PutParams
 from engines.backup.put.placing import Placed, Wish
@@ -113,13 +114,13 @@ def _plan(params: PutParams, repository: Repository, point: names.PointName, ope
         task=Put.name,
         target=params.into,
         params={**plain(params), "repo": repository.store.where, "into": str(params.image)},
-        steps=(perform.WRITE, SAVE, COMMIT),
+        steps=(perform.WRITE, *((trial.BOOT,) if params.boot_test else ()), SAVE, COMMIT),
         changes=tuple(_change(one, each) for one in operation.targets for each in perform.told(one)),
         facts=(
             ("point", str(point)),
             ("image", f"{params.image.name}: {target.kind}, disk of {words.size(target.disk)}"),
             *((f"into {one.volume.name}", _into(one)) for one in operation.targets),
-            ("files", f"{len(written)}, {words.size(sum(each.node.size for each in written if not each.hard))}"),
+            ("files", f"{len(written)}, {words.size(sum(weight(each.node) for each in written if not each.hard))}"),
         ),
         warnings=tuple(_warnings(params, operation)),
         undo="crashcart undo puts every original byte back, until the guest has run",
@@ -138,6 +139,7 @@ def _change(target: Target, placed: Placed) -> BytesChange:
         "leave": "left out",
     }
     note = f", {placed.note}" if placed.note else ""
+    note += f", another name of {shown(placed.hard)}" if placed.hard else ""
     return BytesChange(
         target=f"{target.volume.name}:{shown(placed.place)}",
         summary=texts[placed.action] + note,
@@ -148,7 +150,7 @@ def _change(target: Target, placed: Placed) -> BytesChange:
 
 def _date(nanoseconds: int) -> str:
     try:
-        return time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(nanoseconds // 10**9))
+        return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(nanoseconds // 10**9))
     except (OverflowError, ValueError, OSError):
         return "an impossible time"
 
@@ -163,6 +165,8 @@ def _warnings(params: PutParams, operation: Operation) -> list[str]:
     found = [*operation.lost, *(f"{name} of the point: {state}" for name, state in states(operation.tree).items())]
     for target in operation.targets:
         volume = target.volume
+        if volume.dirty:
+            found.append(f"{volume.name} in the guest was not shut down in order: its journal is replayed, too")
         if volume.foreign:
             found.append(f"{volume.name} is {volume.format}, which keeps neither owners nor modes nor attributes")
         for info in target.infos:
@@ -190,7 +194,10 @@ def _carried_out(operation: Operation, plan: Plan, context: Context) -> Events:
     try:
         yield from perform.write(operation, context, bool(plan.params["setuid"]), evidence)
         yield StepEnded(step=perform.WRITE.id)
-        surgery.end_appliance()
+        if plan.params["boot_test"]:
+            yield from told(trial.BOOT, trial.boot(operation, context, evidence))
+        else:
+            surgery.end_appliance()
         yield from told(SAVE, save(surgery, context.folder, evidence.result))
         yield from told(COMMIT, commit(surgery))
         result = evidence.result

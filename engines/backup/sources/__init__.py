@@ -169,14 +169,14 @@ def _opener(where: str, form: Format, wish: Wish) -> Opener:
         raise Refused(f"{where} does not exist", "name an image file or a block device; an LVM volume must be active")
     for opener in openers(wish, volumes=path.is_block_device()):
         if opener.knows(path, form):
-            _hintable(where, opener, wish)
+            _suits(where, opener, wish)
             return opener
     raise Refused(f"{where} is neither a file nor a block device", "name an image file or a block device")
 
 
-def _hintable(where: str, opener: Opener, wish: Wish) -> None:
-    """Raise Refused where what is wished cannot keep record of this kind of source."""
-    if wish.hints not in ("thin", "bitmap"):
+def _suits(where: str, opener: Opener, wish: Wish) -> None:
+    """Raise Refused where what is wished means nothing for this kind of source: it would be ignored in silence."""
+    if wish.hints == "none" and not wish.agent and not wish.size:
         return
     from engines.backup.lvm.source import Lvm
     from engines.backup.sources.nbd import Qcow2
@@ -185,3 +185,10 @@ def _hintable(where: str, opener: Opener, wish: Wish) -> None:
         raise Refused(f"{where} is no thin LVM volume, which --hints thin is for", "leave --hints away")
     if wish.hints == "bitmap" and not isinstance(opener, Qcow2):
         raise Refused(f"{where} is no qcow2 image, which --hints bitmap is for", "leave --hints away")
+    if wish.agent and not isinstance(opener, Lvm):
+        raise Refused(
+            f"{where} is no LVM volume: no snapshot is made of it, and a VM cannot stand still for a whole backup",
+            "leave --agent away, or back it up while its VM is off",
+        )
+    if wish.size and not isinstance(opener, Lvm):
+        raise Refused(f"{where} is no LVM volume: no snapshot is made of it", "leave --snapshot-size away")

@@ -220,3 +220,14 @@ def test_no_name_leads_out_of_the_repository(tmp_path: Path, name: str) -> None:
     repo = lab.init(tmp_path / "repo")
     with pytest.raises(Refused):
         lab.backup(repo, source, vm=name)
+
+
+@pytest.mark.parametrize(("wish", "words"), [({"agent": "/run/agent"}, "--agent"), ({"snapshot_size": "1G"}, "--snap")])
+def test_what_only_a_snapshot_could_fulfil_is_refused_for_a_file(
+    tmp_path: Path, wish: dict[str, str], words: str
+) -> None:
+    source = lab.disk(tmp_path / "disk", {0: 1}, MIB)
+    repo = lab.init(tmp_path / "repo")
+    with pytest.raises(Refused) as caught:
+        lab.perform_job("backup", repo=repo, source=str(source), vm="web1", **wish)
+    assert "is no LVM volume" in caught.value.why and words in caught.value.what_helps

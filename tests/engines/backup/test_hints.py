@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,11 @@ from hypothesis import strategies as st
 
 from engines.backup.hints import LEAST, Hint
 from engines.job import journal
-from engines.job.contract import Finished, Log, RunFailed, Warned
+from engines.job.contract import Finished, Log, Progress, RunFailed, Warned
 from engines.job.errors import Refused
 from tests.engines.backup import lab
 from tests.engines.backup.lab import MIB
+from tests.engines.backup.strike import driven, struck
 
 DISK = 96 * MIB
 REST = 40  # MiB of data that do not change
@@ -34,6 +36,21 @@ def bitmaps(image: Path) -> list[str]:
     said = subprocess.run(["qemu-img", "info", "--output=json", str(image)], capture_output=True, check=True).stdout
     found = json.loads(said)["format-specific"]["data"].get("bitmaps", [])
     return [bitmap["name"] for bitmap in found]
+
+
+@contextmanager
+def held(image: Path) -> Iterator[subprocess.Popen[str]]:
+    """QEMU has the image open for writing, as a running VM has."""
+    argv = ["qemu-io", "-f", "qcow2", str(image)]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as vm:
+        assert vm.stdin is not None and vm.stdout is not None
+        vm.stdin.write("length\n")
+        vm.stdin.flush()
+        assert "MiB" in vm.stdout.readline()
+        try:
+            yield vm
+        finally:
+            vm.kill()
 
 
 def raw(image: Path) -> bytes:
@@ -63,6 +80,8 @@ def backup(repo: str, image: Path, **params: Any) -> tuple[dict[str, Any], list[
     run, last = lab.perform_job("backup", repo=repo, source=str(image), vm="web1", **given)
     assert isinstance(last, Finished), last
     events = [entry.event for entry in journal.entries(run.journal)]
+    passed = [event.done for event in events if isinstance(event, Progress)]
+    assert passed == sorted(passed) and passed[-1] == last.result["size"]
     return (
         last.result,
         [event.text for event in events if isinstance(event, Log)],
@@ -123,7 +142,7 @@ def test_a_lie_about_one_block_is_found_where_all_are_sampled(repo: str, image: 
     assert lab.content(repo, second["point"]) == raw(image)
 
 
-@pytest.mark.parametrize("how", ["off", "gone", "pruned", "resized", "without", "strict"])
+@pytest.mark.parametrize("how", ["off", "gone", "crashed", "pruned", "resized", "without", "strict"])
 def test_a_hint_that_does_not_fit_the_point_is_not_used(repo: str, image: Path, how: str) -> None:
     first, _, _ = backup(repo, image)
     (name,) = bitmaps(image)
@@ -132,6 +151,13 @@ def test_a_hint_that_does_not_fit_the_point_is_not_used(repo: str, image: Path, 
         subprocess.run(["qemu-img", "bitmap", "--disable", str(image), name], check=True)
     elif how == "gone":
         subprocess.run(["qemu-img", "bitmap", "--remove", str(image), name], check=True)
+    elif how == "crashed":
+        with held(image) as vm:
+            assert vm.stdin is not None
+            vm.stdin.write("write -P 78 6M 1M\nflush\n")
+            vm.stdin.flush()
+            assert vm.stdout is not None and "wrote" in vm.stdout.readline()
+            vm.kill()
     elif how == "pruned":
         lab.done("backup-prune", repo=repo, drop=(first["point"],))
     elif how == "resized":
@@ -142,6 +168,7 @@ def test_a_hint_that_does_not_fit_the_point_is_not_used(repo: str, image: Path, 
     reason = {
         "off": f"the dirty bitmap since {first['point']} was switched off",
         "gone": "has no dirty bitmap",
+        "crashed": "was not closed well",
         "pruned": "has no point yet",
         "resized": "is of another size",
         "without": "has no dirty bitmap that began with",
@@ -150,6 +177,27 @@ def test_a_hint_that_does_not_fit_the_point_is_not_used(repo: str, image: Path, 
     assert any(text.startswith("everything is read: ") and reason in text for text in said), said
     assert second["read"] >= REST * MIB
     assert lab.content(repo, second["point"]) == raw(image)
+
+
+def test_an_image_whose_vm_runs_is_refused_and_stays_as_it_was(repo: str, image: Path) -> None:
+    backup(repo, image)
+    before = bitmaps(image)
+    with held(image):
+        assert "is in use by a virtual machine" in refused(repo, image, "bitmap")
+    assert bitmaps(image) == before
+
+
+def test_what_a_killed_backup_left_in_the_image_goes_with_the_next(repo: str, image: Path, tmp_path: Path) -> None:
+    first, _, _ = backup(repo, image)
+    qemu_io(image, "write -P 99 3M 1M")
+    params = {"repo": repo, "source": str(image), "vm": "web1", "limit": "none", "hints": "bitmap"}
+    found = struck(repo, 20, 0.0, lambda striker: driven("backup", tmp_path, striker.heard, **params))
+    assert found.killed and found.step == "read"
+    assert len(bitmaps(image)) == 2
+    again, _, _ = backup(repo, image)
+    assert f"as changed since {first['point']}" in again["hint"] and again["changed"] == MIB
+    assert lab.content(repo, again["point"]) == raw(image)
+    assert len(bitmaps(image)) == 1
 
 
 def test_a_failed_backup_leaves_the_bitmap_of_the_last_good_one(repo: str, image: Path, tmp_path: Path) -> None:

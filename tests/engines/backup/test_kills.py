@@ -15,30 +15,17 @@ from pathlib import Path
 
 import pytest
 
-from engines import tasks
 from engines.backup import pack, record
 from engines.backup.repository import Repository
-from engines.job.contract import AnyEvent, Cancel, Context, Finished
-from engines.job.params import convert
+from engines.job.contract import AnyEvent
 from tests.engines.backup import lab
 from tests.engines.backup.lab import MIB
-from tests.engines.backup.strike import child, struck
+from tests.engines.backup.strike import child, driven, struck
 
 DISK = 24 * MIB
 
 
 LITTLE = 0.01  # s that a strike may come after the call that it counted to
-
-
-def driven(task: str, folder: Path, heard: Callable[[AnyEvent], None] | None = None, **params: object) -> Finished:
-    """Run an engine to its end without the lock that keeps two runs of one target apart."""
-    engine = tasks.engine(task)
-    plan = engine.plan(convert(engine.params, params), Cancel())
-    for last in engine.execute(plan, Context(cancel=Cancel(), folder=folder)):
-        if heard:
-            heard(last)
-    assert isinstance(last, Finished)
-    return last
 
 
 def killed_after(seconds: float, work: Callable[[], object]) -> bool:

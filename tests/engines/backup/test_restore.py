@@ -11,11 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from engines import tasks
 from engines.backup import page_cache
 from engines.backup.target import Target
-from engines.job.contract import Finished, RunFailed, RunStopped, StepStarted
+from engines.job.contract import Cancel, Finished, RunFailed, RunStopped, StepStarted
 from engines.job.errors import Refused
 from engines.job.journal import Entry
+from engines.job.params import convert
 from engines.job.perform import Stop
 from tests.engines.backup import lab
 from tests.engines.backup.lab import MIB
@@ -57,13 +59,15 @@ def _cached(path: Path) -> int:
         os.close(descriptor)
 
 
-def test_a_restore_leaves_neither_packs_nor_target_in_the_page_cache(tmp_path: Path) -> None:
+def test_a_restore_and_a_verify_leave_neither_packs_nor_target_in_the_page_cache(tmp_path: Path) -> None:
     source = lab.disk(tmp_path / "disk", {at: at + 1 for at in range(24)}, 24 * MIB - 1536)
     repo = lab.init(tmp_path / "repo")
     point, target = lab.backup(repo, source), tmp_path / "out"
     packs = [lab.cold(path) for path in Path(repo, "packs").iterdir()]
     lab.done("backup-restore", repo=repo, point=point, target=str(target))
     assert sum(map(_cached, packs)) < MIB, "of 13 MiB: the footers, and what the kernel reads beside them"
+    lab.done("backup-verify", repo=repo)
+    assert sum(map(_cached, packs)) < MIB, "their first bytes, too"
     assert _cached(target) < MIB, "of 24 MiB: the odd end"
     assert target.read_bytes() == source.read_bytes()
 
@@ -148,16 +152,16 @@ def test_a_replaced_file_keeps_its_owner_and_mode_and_waits_for_the_word(
     assert target.read_bytes() == wanted
 
 
-def test_a_device_that_is_too_small_is_refused_with_the_volume_to_make(
+def test_a_device_that_is_too_small_is_refused_before_the_word_is_typed_with_the_volume_to_make(
     tmp_path: Path, staged: tuple[str, str, bytes]
 ) -> None:
     repo, point, _ = staged
     small = tmp_path / "small"
     small.write_bytes(b"\xaa" * (8 * MIB))
-    with loop(small) as device:
-        _, last = lab.perform_job("backup-restore", repo=repo, point=point, target=str(device))
-    assert isinstance(last, RunFailed)
-    assert "lvcreate" in last.what_helps
+    engine = tasks.engine("backup-restore")
+    with loop(small) as device, pytest.raises(Refused) as caught:
+        engine.plan(convert(engine.params, {"repo": repo, "point": point, "target": str(device)}), Cancel())
+    assert "lvcreate" in caught.value.what_helps
     assert small.read_bytes() == b"\xaa" * (8 * MIB)
 
 
@@ -166,14 +170,14 @@ def test_a_target_in_use_is_refused(tmp_path: Path, staged: tuple[str, str, byte
     target = tmp_path / "target"
     target.write_bytes(bytes(24 * MIB))
     with loop(target) as device:
-        with pytest.raises(Refused, match="attached to"):
+        with pytest.raises(Refused, match=r"attached to.*or restore to a new file"):
             lab.perform_job("backup-restore", repo=repo, point=point, target=str(target))
         subprocess.run(["mkfs.ext4", "-q", str(device)], check=True)
         folder = tmp_path / "mnt"
         folder.mkdir()
         subprocess.run(["mount", str(device), str(folder)], check=True)
         try:
-            with pytest.raises(Refused, match="mounted"):
+            with pytest.raises(Refused, match=r"mounted.*or restore to a new volume: lvcreate -L 24576k"):
                 lab.perform_job("backup-restore", repo=repo, point=point, target=str(device))
         finally:
             subprocess.run(["umount", str(folder)], check=True)

@@ -47,6 +47,8 @@ def test_two_disks_become_two_points_of_one_time_that_name_each_other(repo: str,
     last = json.loads(said.splitlines()[-1])
     first, second = [made["point"] for made in last["result"]["points"]]
     assert last["result"]["together"]
+    logs = [event["text"] for event in map(json.loads, said.splitlines()) if event["event"] == "Log"]
+    assert {text.split(": ")[0] for text in logs} == {"web1/root", "web1/data"}
     assert first.startswith("web1/root@") and second == first.replace("root", "data")
     listed = rows(repo)
     assert listed[first]["together"] == [second] and listed[second]["together"] == [first]
@@ -111,7 +113,7 @@ def test_undo_takes_all_of_them_out(repo: str, two: list[Path]) -> None:
         ({"disk": ("root",)}, "one name for each of the 2 disks"),
         ({"disk": ("root", "data", "swap")}, "one name for each of the 2 disks"),
         ({"disk": ("root", "root")}, "each disk once"),
-        ({"disk": ("root", "../x")}, "'../x' is no name of a disk"),
+        ({"disk": ("root", "../x")}, "disk is '../x', allowed is letters"),
     ],
 )
 def test_names_that_do_not_fit_the_disks_are_refused(

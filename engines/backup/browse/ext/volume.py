@@ -13,6 +13,7 @@ from engines.backup.browse.ext.folder import entries
 from engines.backup.browse.ext.inode import ENCRYPTED, HAS_EXTENTS, INLINE, Inode, Inodes
 from engines.backup.browse.model import BrowseError, Node, NoSuchFile, Source, Unsupported, VolumeInfo, shown
 from engines.backup.browse.window import Window
+from engines.job.errors import Failed
 
 ROOT = 2  # its inode
 LONGEST_LINK = 65536
@@ -91,7 +92,7 @@ class ExtVolume:
     def _entry(self, name: bytes, number: int) -> Node:
         try:
             return self._node(name, self._inodes.get(number))
-        except BrowseError:
+        except Failed:
             return Node(name=name, inode=number, mode=0, size=0)
 
     def _node(self, name: bytes, inode: Inode) -> Node:

@@ -28,6 +28,7 @@ from engines.backup.browse.ntfs.record import (
 )
 from engines.backup.browse.ntfs.stream import Stream
 from engines.backup.browse.window import Window
+from engines.job.errors import Failed
 
 MFT, ROOT = 0, 5  # record numbers
 OWN = 24  # records below belong to NTFS itself
@@ -176,7 +177,7 @@ class NtfsVolume:
     def _entry(self, name: bytes, reference: int) -> Node:
         try:
             return self._node(name, self._live(reference))
-        except BrowseError:
+        except Failed:
             return Node(name=name, inode=reference & RECORD, mode=0, size=0)
 
     def _node(self, name: bytes, record: Record) -> Node:

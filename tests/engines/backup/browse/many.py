@@ -13,7 +13,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.engines.backup.browse.wards import MIB, customer, digest, mounted, run, table
+from tests.engines.backup.browse.judging import MIB, customer, digest, mounted, run, table
 
 MAKE = {
     "ext4": ("mkfs.ext4", "-q", "-L", "root"),

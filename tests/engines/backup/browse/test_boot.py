@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from engines.backup.boot import AUTO
+from engines.backup.boot_trials import AUTO
 from engines.backup.boot_watch import DOWN, UP
 from engines.job import journal
 from engines.job.contract import Finished, Log, RunFailed, RunStopped, StepEnded, StepStarted, Warned

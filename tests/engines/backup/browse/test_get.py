@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import stat
 import subprocess
@@ -36,6 +37,8 @@ from tests.engines.backup import lab
 from tests.engines.backup.browse import guest_tree
 from tests.engines.backup.browse.folder_volume import FolderVolume
 from tests.engines.backup.lab import MIB
+
+LOOK = os.WEXITED | os.WNOHANG | os.WNOWAIT
 
 
 class Staged:
@@ -148,6 +151,14 @@ def test_what_is_not_there_is_named(guest: Staged, tmp_path: Path) -> None:
         engine.plan(convert(engine.params, guest.params(tmp_path / "out", "/nothing-like-it")), Cancel())
     with pytest.raises(BadParam):
         engine.plan(convert(engine.params, {**guest.params(tmp_path / "out"), "paths": ["/etc"]}), Cancel())
+
+
+def test_a_link_that_is_asked_for_is_taken_itself_and_the_plan_says_so(guest: Staged, tmp_path: Path) -> None:
+    engine = tasks.engine("backup-get")
+    plan = engine.plan(convert(engine.params, guest.params(tmp_path / "out", "/link")), Cancel())
+    assert any("/link is a link to /etc/shadow: the link is taken" in each for each in plan.warnings)
+    finished(guest.get(tmp_path / "out", "/link"))
+    assert (tmp_path / "out/link").readlink() == Path("/etc/shadow")
 
 
 def divided(folder: Path) -> Path:
@@ -418,33 +429,50 @@ def whole(guest: Staged, dest: Path) -> int:
     return count
 
 
-def test_kills_at_random_moments_leave_whole_files_and_resume_ends_the_same(crowd: Staged, tmp_path: Path) -> None:
+def killed_while_writing(run: runs.Run, dest: Path, seconds: float) -> bool:
+    """Whether the run was killed before its end, that long after it began to write."""
+    child = os.fork()
+    if not child:
+        perform(run, tasks.engine("backup-get"))
+        os._exit(0)
+    while not list(dest.glob(os.fsdecode(PREFIX) + "*")) and os.waitid(os.P_PID, child, LOOK) is None:
+        time.sleep(0.005)
+    time.sleep(seconds)
+    os.kill(child, signal.SIGKILL)
+    return os.WIFSIGNALED(os.waitpid(child, 0)[1])
+
+
+def campaign(crowd: Staged, dest: Path, kills: int) -> None:
+    """Kill one get again and again, resume it, and look each time at what is there."""
     rng = random.Random(os.urandom(4))
-    engine = tasks.engine("backup-get")
-    dest = tmp_path / "out"
     params = crowd.params(dest, owner=True)
-    began = time.monotonic()
-    finished(lab.perform_job("backup-get", **{**params, "dest": str(tmp_path / "timed")}))
-    span = time.monotonic() - began
-    first = runs.create(Job(task="backup-get", params=params), str(dest))
-    mode, kills, counts = {}, 0, []
-    for _ in range(4):
-        run = runs.create(Job(task="backup-get", params=params), str(dest), **mode) if mode else first
-        child = os.fork()
-        if not child:
-            perform(run, engine)
-            os._exit(0)
-        time.sleep(rng.uniform(0.1, span))
-        os.kill(child, signal.SIGKILL)
-        kills += os.WIFSIGNALED(os.waitpid(child, 0)[1])
-        counts.append(whole(crowd, dest))
-        mode = {"mode": "resume", "earlier": first.id} if first.plan() else {}
-        first = first if mode else runs.create(Job(task="backup-get", params=params), str(dest))
-    last = perform(runs.create(Job(task="backup-get", params=params), str(dest), **mode), engine)
+    first, count, span = runs.create(Job(task="backup-get", params=params), str(dest)), 0, 2.0
+    run = first
+    while kills:
+        if killed_while_writing(run, dest, rng.uniform(0, span)):
+            kills -= 1
+        else:  # it was quicker than that: once more from the beginning
+            span /= 2
+            shutil.rmtree(dest)
+            first, count = runs.create(Job(task="backup-get", params=params), str(dest)), 0
+            run = first
+            continue
+        count, before = whole(crowd, dest), count
+        assert count >= before
+        run = runs.create(Job(task="backup-get", params=params), str(dest), mode="resume", earlier=first.id)
+    last = perform(run, tasks.engine("backup-get"))
     assert isinstance(last, Finished), last
-    assert counts == sorted(counts)
-    assert kills > 0
     same(crowd, dest)
+
+
+def test_kills_at_random_moments_leave_whole_files_and_resume_ends_the_same(crowd: Staged, tmp_path: Path) -> None:
+    campaign(crowd, tmp_path / "out", kills=4)
+
+
+@pytest.mark.soak
+def test_sixty_kills_leave_whole_files_and_resume_ends_the_same(crowd: Staged, tmp_path: Path) -> None:
+    for nth in range(6):
+        campaign(crowd, tmp_path / f"out{nth}", kills=10)
 
 
 def test_a_stop_says_what_is_there_and_undo_removes_it(crowd: Staged, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -19,8 +20,9 @@ from engines.backup.browse.model import BrowseError, NoSuchFile, Volume, parsed,
 from engines.backup.browse.opening import open_tree
 from engines.backup.browse.quick import open_quick
 from engines.backup.browse.window import Window
+from engines.backup.errors import Damaged
 from engines.job.errors import Failed
-from tests.engines.backup.browse.images import MIB, Image, ext, mounted, quick, run
+from tests.engines.backup.browse.images import MIB, Image, ext, mounted, quick, run, table
 from tests.engines.backup.browse.test_replay import Bytes
 
 TB = 10**12
@@ -110,6 +112,13 @@ def test_inline_files_and_folders_are_read(tmp_path: Path, small: bytes) -> None
     assert {node.name for node in volume.list(b"/a")} == {b"b", b"holes", b"tiny"}
 
 
+def test_any_number_of_threads_open_a_volume_once_and_read_the_same(small: bytes) -> None:
+    with open_tree(Bytes(small)) as tree, ThreadPoolExecutor(8) as threads:
+        found = list(threads.map(lambda number: tree.read(b"/a/b/file%d" % (number % 60), 0, 999), range(400)))
+        assert found == [b"%d" % (number % 60) * 300 for number in range(400)]
+        assert len(set(threads.map(lambda _: id(tree.volume(b"/a")[0]), range(20)))) == 1
+
+
 def test_links_in_a_circle_and_out_of_the_guest_stay_inside(tmp_path: Path) -> None:
     image = ext(tmp_path / "disk", 8 * MIB)
     with mounted(image) as root:
@@ -175,6 +184,28 @@ def test_a_damaged_inode_spoils_only_its_own_entry(tmp_path: Path, small: bytes)
     with pytest.raises(BrowseError, match=f"extent tree of inode {number} is damaged"):
         volume.read(b"/a/holes", 0, 10)
     assert volume.read(b"/a/tiny", 0, 10) == b"inline"
+
+
+class Torn(Bytes):
+    """A source whose backup is damaged from one place to another."""
+
+    def __init__(self, raw: bytes, start: int, end: int) -> None:
+        super().__init__(raw)
+        self.torn = (start, end)
+
+    def read(self, offset: int, length: int) -> bytes:
+        if offset < self.torn[1] and offset + length > self.torn[0]:
+            raise Damaged("packs/x", "a record does not match its name")
+        return super().read(offset, length)
+
+
+def test_a_damaged_block_of_the_backup_spoils_its_own_partition_only(tmp_path: Path, small: bytes) -> None:
+    (tmp_path / "one").write_bytes(small)
+    disk = table(tmp_path / "disk", "gpt", [(tmp_path / "one", ""), (tmp_path / "one", "")], 16 * MIB)
+    with open_tree(Torn(disk.read_bytes(), MIB, MIB + 4096)) as tree:
+        assert list(tree.infos) == ["p2"]
+        assert tree.map is not None
+        assert "does not match its name" in tree.map.volumes[0].dirty
 
 
 def test_a_hundred_thousand_entries_begin_to_come_at_once(tmp_path: Path) -> None:

@@ -22,8 +22,8 @@ import pytest
 from engines.backup.browse.model import shown
 from tests.cli.crashcart import ARGV, ROOT
 from tests.engines.backup import lab
+from tests.engines.backup.browse.judging import mounted, run, seen
 from tests.engines.backup.browse.many import LINUX, Many, Part, build, windows
-from tests.engines.backup.browse.wards import mounted, run, seen
 
 pytestmark = pytest.mark.boot
 

@@ -13,6 +13,9 @@ SCENES = "tests.engines.backup.guest"
 WARM = (
     *LIBRARIES,
     "engines.backup.engine",
+    "engines.backup.speed",
+    "engines.backup.throttle_kernel",
+    "engines.backup.throttle_groups",
     *(f"{SCENES}.{name}" for name in ("snapshots", "moments", "limits", "backups", "hints")),
 )
 MIB, GIB = 1 << 20, 1 << 30

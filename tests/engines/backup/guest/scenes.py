@@ -72,9 +72,12 @@ def names() -> list[str]:
     """Every volume there is, as VG/LV, hidden ones left out; without LVM, which takes its time."""
     found = []
     for folder in Path("/sys/block").glob("dm-*"):
-        uuid = (folder / "dm" / "uuid").read_text().strip()
+        try:
+            uuid, name = ((folder / "dm" / file).read_text().strip() for file in ("uuid", "name"))
+        except FileNotFoundError:
+            continue  # removed while we looked
         if uuid.startswith("LVM-") and uuid.count("-") == 1:
-            found.append((folder / "dm" / "name").read_text().strip())
+            found.append(name)
     return sorted(found)
 
 

@@ -1,0 +1,37 @@
+"""One ward for all tests of put."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from engines.backup.put import put
+from tests.engines.backup import lab
+from tests.engines.backup.browse.judging import MIB, customer, mounted, run, table
+from tests.engines.backup.browse.ward import SCRIPT, SIZE, START, Ward, accident
+
+
+@pytest.fixture(scope="session")
+def ward(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ward]:
+    folder = tmp_path_factory.mktemp("ward")
+    image = table(folder / "guest.img", 64 * MIB, SCRIPT)
+    run("mkfs.vfat", "--offset", "2048", image, str(16 * 1024))
+    run("mke2fs", "-q", "-t", "ext4", "-E", f"offset={START}", "-L", "root", image, str(SIZE // 1024))
+    with mounted(image, folder / "seen", START, SIZE) as root:
+        customer(root)
+    before = {"XDG_STATE_HOME": str(folder / "state")}
+    kept = {name: os.environ.get(name) for name in before}
+    os.environ |= before
+    repo = lab.init(folder / "repo")
+    point = lab.backup(repo, image)
+    made = Ward(folder, image, repo, point, {})
+    made.before = made.files(image)
+    with mounted(image, folder / "seen", START, SIZE) as root:
+        accident(root)
+    for name, value in kept.items():
+        if value is not None:
+            os.environ[name] = value
+    yield made
+    put.kept.close_all()
