@@ -57,12 +57,12 @@ def points() -> list[Row]:
     ]
 
 
-def opening(image: Path) -> Callable[[Cancel], Any]:
+def opening(image: Path) -> Callable[[Any, Cancel], Any]:
     """How the image is opened for looking."""
     from engines.backup.browse.opening import open_tree
 
     @contextmanager
-    def opened(cancel: Cancel) -> Iterator[Tree]:
+    def opened(_: Any, cancel: Cancel) -> Iterator[Tree]:
         with open_tree(Image(image), "auto", "look", cancel) as tree:
             yield tree
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,10 @@ from hypothesis import HealthCheck, settings
 settings.register_profile("crashcart", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("crashcart")
 
+os.environ["CRASHCART_KEEP_WARM"] = "0"  # no test leaves an appliance behind
+
 
 @pytest.fixture(autouse=True)
 def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("STATE", "CONFIG"):
         monkeypatch.setenv(f"XDG_{name}_HOME", str(tmp_path / f"xdg-{name.lower()}"))
-    monkeypatch.setenv("CRASHCART_KEEP_WARM", "0")  # no test leaves an appliance behind

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -49,6 +50,7 @@ def _open(terminal: console.Terminal, wizards: Callable[[], Sequence[Wizard]] | 
         app = Suite(WIZARDS, terminal, found)
     else:
         app = Suite(wizards(), terminal, found)
+    gc.freeze()  # what is here now stays; a collection over all of it, amid a long folder, holds every thread up
     said = app.run(mouse=False)
     # Terminals that do not know Textual's last control sequence print its letter; a line of its own hides it.
     sys.stdout.write(f"\r\n{said or ''}")

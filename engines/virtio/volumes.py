@@ -7,6 +7,7 @@ LVM takes a disk for a physical volume only if it knows its driver: virtblk sinc
 from __future__ import annotations
 
 import re
+import tempfile
 
 from engines.guest.appliance import GuestError
 from engines.guest.system import System
@@ -34,6 +35,8 @@ def _knows(system: System, program: str) -> bool | None:
     try:
         if not system.call("is_file", program, followsymlinks=True):
             return None
-        return bool(system.call("grep", DRIVER, program, fixed=True))
+        with tempfile.NamedTemporaryFile(prefix="crashcart-lvm-") as copy:
+            system.call("download", program, copy.name)
+            return DRIVER.encode() in copy.read()
     except GuestError:
         return None

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from engines.backup.keys import Unlock
 from engines.backup.listing import Row, listed
-from engines.backup.repository import Repository
+from engines.backup.repository import RepoParams, Repository
 from engines.job import runs
 from engines.job.errors import CrashcartError
 from engines.job.params import Secret
@@ -33,6 +33,10 @@ class Access:
     def unlocked(self) -> Repository:
         """Raises Refused, Damaged."""
         return Repository.open(self.repo, Unlock(self.key_file, self.passphrase))
+
+    def task(self) -> RepoParams:
+        """As an engine's look takes it."""
+        return RepoParams(repo=self.repo, key_file=self.key_file, passphrase=self.passphrase)
 
     def points(self) -> list[Row]:
         """Its restore points. Raises Refused, Damaged."""

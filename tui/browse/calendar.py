@@ -100,4 +100,4 @@ def why(point: Point) -> str:
         return f"{point.point}\n! {point.trouble}"
     tags = f", tagged {', '.join(point.tags)}" if point.tags else ""
     proven = f"verified {_verified(point)}" if point.verified else "never verified"
-    return f"{point.point}{tags}\nA disk of {brief(point.size)}, {point.consistency or 'state unknown'}, {proven}."
+    return f"{point.point}{tags}\n{brief(point.size)}, {point.consistency or 'state unknown'}, {proven}."

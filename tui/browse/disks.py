@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import ClassVar, cast
 
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.content import Content
+from textual.timer import Timer
 from textual.widgets import Static
 
 from engines.backup.listing import Row as Point
 from engines.job.report import one_line
 from tui.browse.access import Access
+from tui.browse.aside import Aside, Told
 from tui.browse.calendar import Disk, disk_rows, point_rows
 from tui.browse.files import Files
-from tui.browse.session import Session, opening
+from tui.browse.session import Session, opening, warmed
 from tui.browse.taking import Begin
 from tui.widgets.calm import Calm
 from tui.widgets.keys import Keys
-from tui.widgets.menu import Menu
+from tui.widgets.menu import Menu, Row
+
+REST = 1.0  # s that the cursor rests on a point before it is looked into
 
 
 class Disks(Calm[None]):
@@ -65,6 +69,9 @@ class Points(Calm[None]):
         self.access = access
         self.disk = disk
         self.found: Mapping[str, Point] = {point.point: point for point in disk.points}
+        self.aside = Aside(self)
+        self.holds: dict[str, str] = {}
+        self.resting: Timer | None = None
 
     def compose(self) -> ComposeResult:
         yield Static(Content(f"crashcart | Browse | {self.disk.name}"), id="title")
@@ -75,9 +82,35 @@ class Points(Calm[None]):
     def on_mount(self) -> None:
         self.query_one(Menu).focus()
 
+    def on_unmount(self) -> None:
+        self.aside.end()
+
     @on(Menu.Moved)
     def _moved(self, event: Menu.Moved) -> None:
-        self.query_one("#why", Static).update(Content(event.row.why), layout=False)
+        self._tell(event.row)
+        if self.resting:
+            self.resting.stop()
+        point = event.row.id
+        if point not in self.holds and not self.found[point].trouble:
+            self.resting = self.set_timer(REST, lambda: self._look(point))
+
+    def _look(self, point: str) -> None:
+        """See what is on the disk; what will need an appliance gets one before it is asked for."""
+        self.aside.begin("warm", lambda _: (point, *warmed(self.access, point)))
+
+    @on(Told)
+    def _told(self, event: Told) -> None:
+        if not self.aside.wanted(event):
+            return
+        if event.error:
+            return  # choosing the point says it, in full
+        point, inside, needed = cast("tuple[str, str, bool]", event.result)
+        self.holds[point] = f" Holds {inside}" + ("; its reader starts now." if needed else ".")
+        if row := self.query_one(Menu).row:
+            self._tell(row)
+
+    def _tell(self, row: Row) -> None:
+        self.query_one("#why", Static).update(Content(row.why + self.holds.get(row.id, "")), layout=False)
 
     @on(Menu.Chosen)
     def _chosen(self, event: Menu.Chosen) -> None:

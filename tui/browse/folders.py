@@ -25,6 +25,8 @@ from tui.widgets.keys import Keys
 from tui.widgets.line import Line
 from tui.widgets.listing import Listing
 
+SLOW = 3  # s; what is read directly is there by then, so the wait deserves its reason
+
 
 @dataclass(frozen=True)
 class Opened:
@@ -119,8 +121,9 @@ class Folders(Calm[None]):
         self.say(f"{what} ..." if what else "")
 
     def _tick(self) -> None:
-        if self.waits and self.aside.at_work("open") and (spent := int(time.monotonic() - self.since)):
-            self.say(f"{self.waits} ... {spent} s")
+        spent = int(time.monotonic() - self.since)
+        if self.waits.startswith(("Opening", "Reading")) and spent >= SLOW:
+            self.say(f"{self.waits} ... {spent} s; a virtual machine may have to start to read it")
         if self.session.poll() and not self.aside.at_work("load"):
             self.load(self.path)
 
@@ -142,7 +145,7 @@ class Folders(Calm[None]):
         if here is not None:
             self.cursors[self.path] = here.name
         self.aim = aim or self.cursors.get(path, b"")
-        self._wait(f"Reading {words.tail(shown(path), 50)}")
+        self._wait(f"Reading {words.tail(shown(path), 14)}")
         self.aside.begin("load", lambda task: self._read(path, task))
 
     def _read(self, path: bytes, task: Task) -> Opened:

@@ -37,7 +37,7 @@ from engines.job.params import Secret
 
 LOOKS = 5  # times within the idle time that it looks whether point and socket are still there
 AGAIN = 3.0  # s for which a failure to start is told, before the next attempt may begin
-QUIET = 5.0  # s without a question after which it makes room for another keeper
+QUIET = 5.0  # s without a question after which its appliance is halted, and it makes room for another keeper
 NOTED = 1.0  # s between updates of the note's time
 MANY, PIECE = 500, 2 << 20  # entries and bytes in one part of an answer
 
@@ -74,6 +74,7 @@ class Keeper:
             while not self._ended.wait(self._pause()):
                 if self._is_over(path, inode):
                     break
+                self._rest()
         finally:
             self._ended.set()
             self._cancel.set()
@@ -86,8 +87,15 @@ class Keeper:
             self._held.close()
 
     def _pause(self) -> float:
-        left = self._idle if self._busy else self._used + self._idle - time.monotonic()
-        return max(0.1, min(self._idle / LOOKS, left))
+        if self._busy:
+            return QUIET
+        since = time.monotonic() - self._used
+        return max(0.1, min(self._idle / LOOKS, self._idle - since, QUIET - since if since < QUIET else self._idle))
+
+    def _rest(self) -> None:
+        quiet = not self._busy and time.monotonic() - self._used >= QUIET
+        if quiet and self._ready.is_set() and self._disk is not None:
+            self._disk.rest()
 
     def _is_over(self, path: Path, inode: int) -> bool:
         try:

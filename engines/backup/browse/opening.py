@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 
 Driver = Literal["auto", "quick", "libguestfs"]
 Purpose = Literal["look", "take"]
-HIDDEN = ("swap", "empty", "")  # nothing to open in these
-BEHIND = ("lvm2", "md", "luks")  # a volume that holds others, which only libguestfs shows
+LOCKED = "luks"
+HIDDEN = ("swap", "empty", LOCKED, "")  # nothing to open in these
+BEHIND = ("lvm2", "md")  # a volume that holds others, which only libguestfs shows
 
 
 class Appliance(Protocol):
@@ -136,6 +137,7 @@ def open_tree(
         infos = [info for info in found.volumes if info.format not in HIDDEN and info.format not in BEHIND]
         hidden = [info for info in found.volumes if info.format in BEHIND]
         notes = list(found.trouble)
+        notes += [f"{info.name}: encrypted by the guest" for info in found.volumes if info.format == LOCKED]
         if hidden and driver == "auto":
             known = {info.name for info in found.volumes}
             try:
@@ -156,8 +158,10 @@ def open_tree(
 
 def _nothing(found: disk_map.DiskMap, driver: Driver) -> BrowseError:
     words = ", ".join(f"{info.name} {info.format or info.dirty or 'unknown'}" for info in found.volumes)
-    behind = any(info.format in BEHIND for info in found.volumes)
-    helps = "without --driver quick, libguestfs looks inside" if behind and driver == "quick" else ""
+    formats = {info.format for info in found.volumes}
+    helps = "without --driver quick, libguestfs looks inside" if formats & set(BEHIND) and driver == "quick" else ""
+    if LOCKED in formats and not helps:
+        helps = "luks is encrypted by the guest: restore the disk and open it there with its own key"
     return BrowseError(f"no file system on this disk can be opened; it has {words}", helps)
 
 

@@ -51,7 +51,7 @@ def _luks(part: Window) -> Signature | None:
     if raw[:6] != b"LUKS\xba\xbe":
         return None
     label = _text(raw[24:72]) if raw[6:8] == b"\0\2" else ""
-    return Signature("luks", label, _text(raw[168:208]), drivers=APPLIANCE)
+    return Signature("luks", label, _text(raw[168:208]))
 
 
 def _lvm(part: Window) -> Signature | None:

@@ -6,6 +6,7 @@ A disk with one file system is that file system; one with several has a folder f
 from __future__ import annotations
 
 import stat
+import threading
 from collections.abc import Callable, Iterator, Mapping
 
 from engines.backup.browse.model import BrowseError, Node, NoSuchFile, Volume, VolumeInfo, join, shown
@@ -17,13 +18,15 @@ LINKS = 40  # followed at most, as Linux does
 class Tree:
     """Paths over volumes; each is opened when it is first needed.
 
-    open_volume: gives an opened volume for its info; may start an appliance and take seconds. Thread-safe where it is.
+    open_volume: gives an opened volume for its info; may start an appliance and take seconds. Used by any number of
+    threads, each volume is opened once.
     """
 
     def __init__(self, infos: tuple[VolumeInfo, ...], open_volume: Callable[[VolumeInfo], Volume]) -> None:
         self.infos: Mapping[str, VolumeInfo] = {info.name: info for info in infos}
         self._open = open_volume
         self._opened: dict[str, Volume] = {}
+        self._opening = threading.Lock()
 
     @property
     def opened(self) -> Mapping[str, Volume]:
@@ -46,7 +49,9 @@ class Tree:
             known = ", ".join(self.infos) or "none"
             raise NoSuchFile(f"{shown(path)}: no such volume; there are {known}")
         if name not in self._opened:
-            self._opened[name] = self._open(self.infos[name])
+            with self._opening:
+                if name not in self._opened:
+                    self._opened[name] = self._open(self.infos[name])
         return self._opened[name], inner
 
     def is_top(self, path: bytes) -> bool:

@@ -56,6 +56,12 @@ def _node(path: bytes, name: bytes, told: os.stat_result) -> Node:
     return Node(name=name, inode=told.st_ino, mode=told.st_mode, size=told.st_size, mtime=told.st_mtime_ns, link=link)
 
 
+class Replayed(HostVolume):
+    """The same as an appliance serves it."""
+
+    driver = "libguestfs"
+
+
 class Crowded(HostVolume):
     """The same with one folder more, /many, of `count` files that are on no disk."""
 

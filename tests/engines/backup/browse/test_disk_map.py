@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from engines.backup.browse.disk_map import DiskMap, survey
 from engines.backup.browse.model import BrowseError, VolumeInfo
+from engines.backup.browse.opening import open_tree
 from tests.engines.backup.browse.images import MIB, Image, blank, ext, mounted, run, table
 
 SECTOR = 512
@@ -86,6 +87,8 @@ def test_what_holds_others_is_named(tmp_path: Path) -> None:
     run("cryptsetup", "luksFormat", "-q", "--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000", luks, given="word")
     assert found(luks).format == "luks"
     assert found(luks).uuid == blkid(luks, "UUID")
+    with pytest.raises(BrowseError, match="its own key"):
+        open_tree(Image(luks))
     physical = bytearray(8 * MIB)
     physical[512:520], physical[536:544] = b"LABELONE", b"LVM2 001"
     physical[544:576] = b"abcdefghijklmnopqrstuvwxyz012345"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -109,6 +110,13 @@ def test_inline_files_and_folders_are_read(tmp_path: Path, small: bytes) -> None
     assert volume.attributes(b"/a/tiny") == {"user.small": b"v"}
     assert volume.attributes(b"/a/holes") == {"user.large": b"v" * 700}
     assert {node.name for node in volume.list(b"/a")} == {b"b", b"holes", b"tiny"}
+
+
+def test_any_number_of_threads_open_a_volume_once_and_read_the_same(small: bytes) -> None:
+    with open_tree(Bytes(small)) as tree, ThreadPoolExecutor(8) as threads:
+        found = list(threads.map(lambda number: tree.read(b"/a/b/file%d" % (number % 60), 0, 999), range(400)))
+        assert found == [b"%d" % (number % 60) * 300 for number in range(400)]
+        assert len(set(threads.map(lambda _: id(tree.volume(b"/a")[0]), range(20)))) == 1
 
 
 def test_links_in_a_circle_and_out_of_the_guest_stay_inside(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from engines.backup.browse.model import BrowseError, Node, NoSuchFile, Volume, join
-from tests.engines.backup.browse.images import MIB, ext, mounted, quick
+from tests.engines.backup.browse.images import MIB, ext, mounted, quick, run
 
 NAMES = [b"new\nline", b"esc\x1b[31mred", b"\xff\xfe", "ünï".encode(), b"back\\slash", b"x" * 255]
 
@@ -96,3 +96,24 @@ def test_what_is_not_there_is_named(tmp_path: Path) -> None:
         volume.stat(b"/nothing")
     with pytest.raises(BrowseError, match="is no regular file"):
         volume.read(b"/lost+found", 0, 1)
+
+
+@pytest.mark.parametrize("inode", ["128", "256"])
+def test_attributes_and_acls_are_those_that_the_kernel_gives(tmp_path: Path, inode: str) -> None:
+    image = ext(tmp_path / "disk", 16 * MIB, "-I", inode)
+    with mounted(image) as folder:
+        (folder / "d").mkdir()
+        (folder / "f").write_bytes(b"")
+        run("setfacl", "-m", "u:1234:rw,g:70000:r", folder / "f")
+        run("setfacl", "-d", "-m", "u:99:rwx", folder / "d")
+        for number in range(12):
+            os.setxattr(folder / "f", f"user.name{number}", bytes([number]) * number * 5)
+        os.setxattr(folder / "f", "trusted.secret", b"\0\xff")
+        os.setxattr(folder / "f", "security.capability", b"\1\0\0\2" + bytes(16))
+        (folder / "bare").write_bytes(b"")
+    volume = quick(image)
+    with mounted(image, "ro") as folder:
+        for name in ("d", "f", "bare"):
+            wanted = {each: os.getxattr(folder / name, each) for each in os.listxattr(folder / name)}
+            assert volume.attributes(b"/" + name.encode()) == wanted, name
+        assert len(volume.attributes(b"/f")) >= 14

@@ -19,7 +19,9 @@ from engines.backup.browse.ntfs import links
 from engines.backup.browse.ntfs.lznt1 import decompress
 from engines.backup.browse.ntfs.record import LIST
 from engines.backup.browse.ntfs.volume import NtfsVolume
+from engines.backup.browse.opening import open_tree
 from engines.backup.browse.quick import open_quick
+from engines.backup.browse.signatures import NOT_REPLAYED
 from tests.engines.backup.browse.images import MIB, blank, ntfs_mounted, quick, run
 from tests.engines.backup.browse.test_hostile import visited
 from tests.engines.backup.browse.test_replay import Bytes
@@ -172,6 +174,17 @@ def test_an_encrypted_file_is_named(windows: Path) -> None:
     raw[flags + 1] |= 0x40
     with pytest.raises(Unsupported, match="encrypted"):
         open_quick(Bytes(bytes(raw)), survey(Bytes(bytes(raw))).volumes[0]).read(b"/d/data", 0, 10)
+
+
+def test_a_log_that_waits_is_looked_past_with_a_label_and_never_taken_for_the_truth(windows: Path) -> None:
+    raw = windows.read_bytes()
+    log = raw.index(b"RSTR") if b"RSTR" in raw else raw.index(b"\xff" * 8192)
+    disk = Bytes(raw, dict(enumerate(b"RSTR".ljust(24, b"\0") + struct.pack("<H", 48) + bytes(54), log)))
+    with open_tree(disk, purpose="look") as tree:
+        assert tree.read(b"/d/data", 0, 5)
+        assert tree.opened["disk"].state == NOT_REPLAYED
+    with pytest.raises(Unsupported, match="cannot replay"):
+        open_quick(disk, survey(disk).volumes[0], truth=True)
 
 
 @pytest.mark.parametrize("width", ["12", "16", "32"])
