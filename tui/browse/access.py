@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from pathlib import Path
 
 from engines.backup.keys import Unlock
 from engines.backup.listing import Row, listed
@@ -52,7 +53,7 @@ class Access:
 
 
 def known() -> list[str]:
-    """Repositories by $CRASHCART_REPO and by the runs on this machine, the last used first."""
+    """Repositories by $CRASHCART_REPO and by the runs on this machine, the last used first; none that has gone."""
     found = dict.fromkeys(filter(None, [os.environ.get("CRASHCART_REPO", "")]))
     for run in runs.every()[:USED]:
         try:
@@ -61,4 +62,4 @@ def known() -> list[str]:
             continue
         if job.task.startswith("backup") and isinstance(place := job.params.get("repo"), str) and place:
             found[place] = None
-    return list(found)
+    return [place for place in found if "://" in place or Path(place).is_dir()]

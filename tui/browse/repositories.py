@@ -93,7 +93,11 @@ class Repositories(Calm[None]):
             case _ if event.error:
                 self._say(f"! {event.error}")
             case "known", list() as places:
-                self.query_one(Menu).fill([Row(""), *map(_used, places), OTHER, TRIAL])
+                menu = self.query_one(Menu)
+                untouched = menu.row == OTHER
+                menu.fill([Row(""), *map(_used, places), OTHER, TRIAL])
+                if untouched:
+                    menu.action_move(-len(menu.rows))
             case "trial", str() as place:
                 self._open(Access(place))
             case "look", str() as lacking:
