@@ -53,13 +53,18 @@ class Access:
 
 
 def known() -> list[str]:
-    """Repositories by $CRASHCART_REPO and by the runs on this machine, the last used first; none that has gone."""
+    """$CRASHCART_REPO, then those of the runs on this machine that are still there, the last used first."""
     found = dict.fromkeys(filter(None, [os.environ.get("CRASHCART_REPO", "")]))
     for run in runs.every()[:USED]:
         try:
             job = run.job()
         except (CrashcartError, OSError, ValueError):
             continue
-        if job.task.startswith("backup") and isinstance(place := job.params.get("repo"), str) and place:
+        place = job.params.get("repo")
+        if job.task.startswith("backup") and isinstance(place, str) and _there(place):
             found[place] = None
-    return [place for place in found if "://" in place or Path(place).is_dir()]
+    return list(found)
+
+
+def _there(place: str) -> bool:
+    return "://" in place or (place != "" and Path(place).is_dir())
