@@ -11,6 +11,7 @@ from typing import Annotated, Any, ClassVar
 
 from engines.backup import names, sessions, target, words
 from engines.backup.crew import Crew
+from engines.backup.errors import Damaged
 from engines.backup.point import Point
 from engines.backup.repository import Glance, RepoParams, Repository, where
 from engines.backup.restoring import Restoring, Run
@@ -75,7 +76,8 @@ class Restore:
         name = glance.resolve(params.point)
         path = Path(params.target).resolve()
         before = _looked_at(path, params.powered_off)
-        if before.get("device") and (point := _readable(glance, name, params)):
+        point = _readable(glance, name, params)
+        if point and before.get("device"):
             _fits(path, point, device=True)
         steps = [
             Step(id="write", title=f"Write {name} to {path}"),
@@ -93,6 +95,7 @@ class Restore:
                     target=str(path),
                     summary=_summary(str(name), before, params.delta),
                     before_size=before.get("size"),
+                    after_size=None if point is None else before["size"] if before.get("device") else point.head.size,
                 ),
             ),
             facts=(("point", str(name)), ("target", _words(path, before)), ("repository", glance.store.where)),
@@ -173,7 +176,10 @@ def _readable(glance: Glance, name: names.PointName, params: RestoreParams) -> P
     """The point; None where its repository is locked and the key will be asked for later."""
     if glance.config.cipher != "none" and not (params.key_file or params.passphrase):
         return None
-    return Repository.of(params).point(name)
+    try:
+        return Repository.of(params).point(name)
+    except Damaged as damaged:
+        raise Refused(damaged.why, damaged.what_helps) from None
 
 
 def _words(path: Path, before: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""One ward for all tests of put."""
+"""One ward for all tests of put, and the points that get takes from."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import pytest
 
 from engines.backup.put import put
 from tests.engines.backup import lab
+from tests.engines.backup.browse import guest_tree
+from tests.engines.backup.browse.get_lab import Staged, many, staged
 from tests.engines.backup.browse.judging import MIB, customer, mounted, run, table
 from tests.engines.backup.browse.ward import SCRIPT, SIZE, START, Ward, accident
 
@@ -35,3 +37,21 @@ def ward(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ward]:
             os.environ[name] = value
     yield made
     put.kept.close_all()
+
+
+@pytest.fixture(scope="module")
+def guest(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Staged]:
+    with staged(tmp_path_factory.mktemp("guest"), guest_tree.everything) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def evil(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Staged]:
+    with staged(tmp_path_factory.mktemp("evil"), guest_tree.hostile) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def crowd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Staged]:
+    with staged(tmp_path_factory.mktemp("crowd"), many) as found:
+        yield found
