@@ -52,8 +52,8 @@ check: .setup-test
 	$(PYTHON) -m mypy
 	.venv/bin/lint-imports --no-cache
 
-# Two cores, two halves: what mostly waits for virtual machines and switches, and the rest.
-MACHINES := tests/engines/guest tests/engines/virtio tests/engines/vdx
+# Two cores, two halves of one length: guests, switches and clients that are mostly waited for, and the rest.
+MACHINES := tests/engines/guest tests/engines/virtio tests/engines/vdx tests/engines/failover
 
 test: check
 	$(PYTHON) -m screenshots.make --check

@@ -25,7 +25,7 @@ from tests.engines.backup.strike import child, driven, struck
 DISK = 24 * MIB
 
 
-LITTLE = 0.01  # s that a strike may come after the call that it counted to
+LITTLE = 0.003  # s that a strike may come after the call that it counted to
 
 
 def killed_after(seconds: float, work: Callable[[], object]) -> bool:
@@ -133,7 +133,7 @@ def campaign(folder: Path, kills: int, seed: int) -> Campaign:
 def hit_in_the_middle(found: Campaign) -> None:
     """Most strikes came while there was something to lose: the campaign would prove little else."""
     backups = {name: count for name, count in found.hits.items() if name.startswith("backup ")}
-    assert found.kills > 3 * found.late, found.hits
+    assert found.kills > 2 * found.late, found.hits
     assert sum(backups.values()) >= found.kills // 3, found.hits
     assert backups.get("backup read", 0) + backups.get("backup commit", 0) > sum(backups.values()) // 2, found.hits
 
@@ -170,10 +170,10 @@ def test_a_first_backup_that_was_killed_again_and_again_stores_no_block_twice(tm
     source = lab.disk(tmp_path / "disk", {at: at for at in range(60)}, 60 * MIB)
     repo = lab.init(tmp_path / "repo", pack=8 * MIB)
     params = {"repo": repo, "source": str(source), "vm": "web1"}
-    kills = [
-        killed_after(rng.uniform(0.1, 0.5), lambda: driven("backup", tmp_path, **params, limit="100M"))
-        for _ in range(3)
-    ]
+    kills = []
+    for _ in range(3):
+        lab.cold(source)  # what lies in memory is read at once, whatever the limit
+        kills.append(killed_after(rng.uniform(0.1, 0.5), lambda: driven("backup", tmp_path, **params, limit="100M")))
     assert sum(kills) >= 2, "the limit no longer makes a run long enough to be killed"
     point = lab.backup(repo, source)
     assert lab.content(repo, point) == source.read_bytes()
@@ -184,7 +184,7 @@ def test_a_first_backup_that_was_killed_again_and_again_stores_no_block_twice(tm
 
 @pytest.mark.parametrize("tear", ["cut", "garbage", "flip", "empty"])
 def test_a_torn_last_pack_is_taken_up_as_far_as_it_is_whole(tmp_path: Path, tear: str) -> None:
-    source = lab.disk(tmp_path / "disk", {at: at for at in range(40)}, 40 * MIB)
+    source = lab.cold(lab.disk(tmp_path / "disk", {at: at for at in range(40)}, 40 * MIB))
     repo = lab.init(tmp_path / "repo")
     params = {"repo": repo, "source": str(source), "vm": "web1", "limit": "20M"}
     pid = child(lambda: driven("backup", tmp_path, **params))
