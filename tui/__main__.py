@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import gc
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
@@ -31,6 +32,7 @@ def main(argv: Sequence[str], wizards: Callable[[], Sequence[Wizard]] | None = N
         terminal = terminal.plain() if given.plain else terminal.rich()
         console.remember(terminal, given.plain)
     console.prepare(terminal, os.environ)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # begun from what ignores it, the screen would outlive its line
     return _open(terminal, wizards, given.attach)
 
 

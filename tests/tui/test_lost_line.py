@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import pytest
 
 from engines.job import detach, runs
@@ -30,9 +34,22 @@ def begun(serial: Serial, desk: Desk) -> Run:
     return runs.every()[0]
 
 
-@pytest.mark.parametrize("how", ["SIGKILL", "SIGHUP"])
-def test_a_run_outlives_its_screen_and_attach_shows_it_to_its_end(how: str, desk: Desk) -> None:
-    with Serial(TERMINAL) as serial:
+@contextmanager
+def hangups(inherited: signal.Handlers) -> Iterator[None]:
+    """What a screen begins with: under nohup, hangups are ignored."""
+    before = signal.signal(signal.SIGHUP, inherited)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.parametrize(
+    ("how", "inherited"),
+    [("SIGKILL", signal.SIG_DFL), ("SIGHUP", signal.SIG_DFL), ("SIGHUP", signal.SIG_IGN)],
+)
+def test_a_run_outlives_its_screen_and_attach_shows_it_to_its_end(
+    how: str, inherited: signal.Handlers, desk: Desk
+) -> None:
+    with hangups(inherited), Serial(TERMINAL) as serial:
         run = begun(serial, desk)
         if how == "SIGKILL":
             serial.kill()
