@@ -15,6 +15,7 @@ import msgspec
 
 from engines.backup.browse.contents import CHUNK
 from engines.backup.browse.model import BrowseError, Node, NoSuchFile, Unsupported, Volume, join, shown
+from engines.backup.browse.ranges import joined
 from engines.backup.browse.tree import Tree
 from engines.backup.errors import Damaged, Missing
 
@@ -149,7 +150,7 @@ class Comparison:
             yield "content"
 
     def _equal(self, old: Volume, old_path: bytes, new: Volume, new_path: bytes, size: int) -> bool:
-        for start, end in _merged(_spans(old, old_path, size), _spans(new, new_path, size)):
+        for start, end in joined(sorted([*_spans(old, old_path, size), *_spans(new, new_path, size)])):
             at = start
             while at < end:
                 length = min(CHUNK - at % CHUNK, end - at)
@@ -182,17 +183,3 @@ def _spans(volume: Volume, path: bytes, size: int) -> list[tuple[int, int]]:
         return list(volume.extents(path))
     except Unsupported:
         return [(0, size)]
-
-
-def _merged(one: list[tuple[int, int]], other: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
-    """Where either holds data: the rest is zeros on both sides."""
-    begun: tuple[int, int] | None = None
-    for start, end in sorted([*one, *other]):
-        if begun and start <= begun[1]:
-            begun = (begun[0], max(begun[1], end))
-            continue
-        if begun:
-            yield begun
-        begun = (start, end)
-    if begun:
-        yield begun

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from engines.backup.browse.model import BrowseError
+from engines.backup.browse.ranges import joined
 
 if TYPE_CHECKING:
     from engines.backup.browse.guestfs_driver import GuestfsDisk
@@ -31,14 +31,4 @@ def mapped(disk: GuestfsDisk, path: bytes) -> list[tuple[int, int]] | None:
     if block is None:
         return None
     length = int(block.group(1))
-    return _merged((int(low) * length, (int(high) + 1) * length) for low, high in EXTENT.findall(said))
-
-
-def _merged(extents: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
-    found: list[tuple[int, int]] = []
-    for start, end in sorted(extents):
-        if found and start <= found[-1][1]:
-            found[-1] = found[-1][0], max(end, found[-1][1])
-        else:
-            found.append((start, end))
-    return found
+    return list(joined(sorted((int(low) * length, (int(high) + 1) * length) for low, high in EXTENT.findall(said))))

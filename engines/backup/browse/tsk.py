@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import stat
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from engines.backup.browse.dentries import Dentries
 from engines.backup.browse.model import BrowseError, Node, NoSuchFile, Source, VolumeInfo, shown
+from engines.backup.browse.ranges import joined
 from engines.backup.browse.window import Window
 
 KINDS = {1: stat.S_IFREG, 2: stat.S_IFDIR, 3: stat.S_IFIFO, 4: stat.S_IFCHR, 5: stat.S_IFBLK, 6: stat.S_IFLNK}
@@ -182,7 +183,8 @@ class TskVolume:
                 continue
             if int(attribute.info.type) not in (DATA, DEFAULT):
                 continue
-            return tuple(_merged((int(run.offset) * block, int(run.len) * block) for run in attribute if _holds(run)))
+            runs = [(int(run.offset) * block, int(run.len) * block) for run in attribute if _holds(run)]
+            return tuple(joined(sorted((start, start + length) for start, length in runs)))
         return None
 
     def attributes(self, path: bytes) -> dict[str, bytes]:
@@ -232,14 +234,3 @@ def _node(name: bytes, meta: Any) -> Node:
 
 def _holds(run: Any) -> bool:
     return not int(run.flags) & (FILLER | SPARSE)
-
-
-def _merged(runs: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
-    """(start, length) pairs as ascending (start, end) pairs, neighbours joined."""
-    found: list[tuple[int, int]] = []
-    for start, length in sorted(runs):
-        if found and start <= found[-1][1]:
-            found[-1] = (found[-1][0], max(found[-1][1], start + length))
-        else:
-            found.append((start, start + length))
-    return found

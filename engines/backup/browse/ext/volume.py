@@ -12,6 +12,7 @@ from engines.backup.browse.ext import attributes, superblock
 from engines.backup.browse.ext.folder import entries
 from engines.backup.browse.ext.inode import ENCRYPTED, HAS_EXTENTS, INLINE, Inode, Inodes
 from engines.backup.browse.model import BrowseError, Node, NoSuchFile, Source, Unsupported, VolumeInfo, shown
+from engines.backup.browse.ranges import joined
 from engines.backup.browse.window import Window
 from engines.job.errors import Failed
 
@@ -165,19 +166,11 @@ class ExtVolume:
                 yield 0, inode.size
             return
         size = self._superblock.block
-        begun: tuple[int, int] | None = None
-        for run in self._inodes.runs(inode, 0, -(-inode.size // size)):
-            if run.place is None:
-                continue
-            start, end = run.first * size, min((run.first + run.length) * size, inode.size)
-            if begun and begun[1] == start:
-                begun = (begun[0], end)
-                continue
-            if begun:
-                yield begun
-            begun = (start, end)
-        if begun:
-            yield begun
+        yield from joined(
+            (run.first * size, min((run.first + run.length) * size, inode.size))
+            for run in self._inodes.runs(inode, 0, -(-inode.size // size))
+            if run.place is not None
+        )
 
     def attributes(self, path: bytes) -> dict[str, bytes]:
         """See Volume."""

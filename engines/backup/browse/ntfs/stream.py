@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from engines.backup.browse.model import BrowseError, Unsupported
 from engines.backup.browse.ntfs.lznt1 import decompress
 from engines.backup.browse.ntfs.record import COMPRESSED, ENCRYPTED, Attribute, Run
+from engines.backup.browse.ranges import joined
 from engines.backup.browse.window import Window
 
 
@@ -85,17 +86,11 @@ class Stream:
             yield from [(0, self.size)] if self.size else []
             return
         grain = self._cluster << attribute.unit if attribute.flags & COMPRESSED else self._cluster
-        begun: tuple[int, int] | None = None
+        yield from joined(self._stored(attribute, grain))
+
+    def _stored(self, attribute: Attribute, grain: int) -> Iterator[tuple[int, int]]:
         for run in attribute.runs:
             start = run.first * self._cluster // grain * grain
             end = min(-(-(run.first + run.length) * self._cluster // grain) * grain, attribute.initialised)
-            if run.place is None or start >= end:
-                continue
-            if begun and start <= begun[1]:
-                begun = (begun[0], max(begun[1], end))
-                continue
-            if begun:
-                yield begun
-            begun = (start, end)
-        if begun:
-            yield begun
+            if run.place is not None and start < end:
+                yield start, end
