@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from engines.job import lock
+from engines.job import lock, unfinished
 from engines.job.answers import Listener
 from engines.job.contract import (
     Answered,
@@ -75,6 +75,7 @@ def perform(
         with Listener(run.folder / "answer.sock", answer_within) as listener:
             last = _last_word(record, run, engine, plan, stop, secrets or {}, listener)
         record.write(last)
+        unfinished.clear(run.folder.parent, run.id)
         return last
     finally:
         journal.close()

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import msgspec
 
-from engines.job import journal
+from engines.job import journal, unfinished
 from engines.job.contract import (
     Asked,
     Finished,
@@ -46,9 +46,10 @@ class Info(msgspec.Struct, frozen=True, kw_only=True):
 class Run:
     """One run's folder."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, job: Job | None = None) -> None:
         self.folder = folder
         self.id = folder.name
+        self._job = job
 
     @property
     def journal(self) -> Path:
@@ -74,7 +75,7 @@ class Run:
 
     def job(self) -> Job:
         """The job it does."""
-        return parse((self.folder / "job.yaml").read_bytes(), str(self.folder / "job.yaml"))
+        return self._job or parse((self.folder / "job.yaml").read_bytes(), str(self.folder / "job.yaml"))
 
     def plan(self) -> Plan | None:
         """The plan it executes; None where it never got that far."""
@@ -156,17 +157,27 @@ def create(job: Job, target: str, *, mode: str = "do", earlier: str = "", review
     task = job.task if mode == "do" else f"{job.task}-{mode}"
     try:
         home().mkdir(mode=0o700, parents=True, exist_ok=True)
-        run = Run(_fresh(home(), f"{stamp}-{task}-{words}"))
+        run = Run(_fresh(home(), f"{stamp}-{task}-{words}"), job)
+        _mark(run.id)
         info = Info(
             id=run.id, task=job.task, target=target, mode=mode, earlier=earlier, reviewed=reviewed, created=time.time()
         )
         run.keep("job.yaml", dump(job).encode())
         run.keep("run.json", msgspec.json.encode(info))
+        if earlier:
+            unfinished.clear(home(), earlier)
     except OSError as error:
         raise Refused(
             f"{home()}: {error.strerror}", "make room or set XDG_STATE_HOME to a folder that can be written"
         ) from None
     return run
+
+
+def _mark(name: str) -> None:
+    """Have a run that begins named among the unfinished, with those of before there were such marks."""
+    old = [] if unfinished.marked(home()) is not None else [run.id for run in _unfinished()]
+    for begun in [*old, name]:
+        unfinished.mark(home(), begun)
 
 
 def _fresh(parent: Path, name: str) -> Path:
@@ -213,12 +224,22 @@ def followed_up() -> dict[str, str]:
 
 def interrupted(target: str = "") -> Iterator[Run]:
     """Runs that were killed with a plan in hand and neither resumed nor undone since, of one target or of all."""
-    infos = {run: run.info() for run in every()}
-    later = {info.earlier for info in infos.values()}
-    for run, info in infos.items():
-        wanted = run.id not in later and (not target or info.target == target)
-        if wanted and not journal.ended(run.journal) and run.plan() is not None and run.status() == "interrupted":
+    for run in _unfinished():
+        if target and run.info().target != target:
+            continue
+        if journal.ended(run.journal):
+            unfinished.clear(home(), run.id)
+        elif run.plan() is not None and run.status() == "interrupted":
             yield run
+
+
+def _unfinished() -> list[Run]:
+    """Runs that may have no last word: those marked, or all that nobody followed up where no marks were kept."""
+    names = unfinished.marked(home())
+    if names is None:
+        later = followed_up()
+        return [run for run in every() if run.id not in later]
+    return [run for run in (Run(home() / name) for name in names) if run.readable()]
 
 
 def step_now(found: list[journal.Entry]) -> str:

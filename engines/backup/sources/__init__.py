@@ -75,6 +75,14 @@ class Source(Protocol):
         """Whether what lies there was in memory before we came, so that small reads of it wait for nothing."""
         ...
 
+    def lend(self, offset: int, length: int) -> memoryview | None:
+        """What lies there without a copy, until this thread calls `take_back`; None where it must be read."""
+        ...
+
+    def take_back(self) -> None:
+        """What this thread was lent is not looked at any more."""
+        ...
+
     def behind(self, offset: int) -> None:
         """Nothing below `offset` is read any more; called by one thread at a time."""
         ...
@@ -107,8 +115,8 @@ class Opener(Protocol):
 
 def openers(wish: Wish, *, volumes: bool = True) -> tuple[Opener, ...]:
     """The kinds, the most particular first; without that of volumes where it cannot be one."""
-    from engines.backup.sources.nbd import Qcow2
     from engines.backup.sources.plain import Plain
+    from engines.backup.sources.qcow2 import Qcow2
 
     if not volumes:
         return (Qcow2(wish), Plain())
@@ -179,7 +187,7 @@ def _suits(where: str, opener: Opener, wish: Wish) -> None:
     if wish.hints == "none" and not wish.agent and not wish.size:
         return
     from engines.backup.lvm.source import Lvm
-    from engines.backup.sources.nbd import Qcow2
+    from engines.backup.sources.qcow2 import Qcow2
 
     if wish.hints == "thin" and not isinstance(opener, Lvm):
         raise Refused(f"{where} is no thin LVM volume, which --hints thin is for", "leave --hints away")

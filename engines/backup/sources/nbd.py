@@ -1,4 +1,4 @@
-"""qcow2 images, read through qemu's own NBD server."""
+"""Reads a qcow2 image through qemu's own NBD server."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ import struct
 import tempfile
 import threading
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import msgspec
 
 from engines.backup import device
 from engines.backup.device import Device
-from engines.backup.sources import Format, Source, bitmap
+from engines.backup.sources import bitmap
 from engines.backup.sources.bitmap import Record
 from engines.backup.sources.server import asked, serving
 from engines.backup.sources.wire import OPTION, REQUEST, exactly, fill, hello
-from engines.backup.wish import Binding, NoHint, Wish
+from engines.backup.wish import Binding, NoHint
 from engines.job.errors import Failed
 
 REPLY = 0x67446698
@@ -36,42 +36,15 @@ class Extent(msgspec.Struct):
     data: bool = True
 
 
-class Qcow2:
-    """Opens qcow2 images; see Opener."""
-
-    def __init__(self, wish: Wish) -> None:
-        self._wish = wish
-
-    def knows(self, where: Path, form: Format) -> bool:
-        """See Opener."""
-        return form == "qcow2" or (form == "auto" and where.suffix.lower() == ".qcow2" and where.is_file())
-
-    def look(self, where: Path, form: Format) -> AbstractContextManager[Source]:  # noqa: ARG002  it is qcow2
-        """See Opener."""
-        if self._wish.hints == "bitmap":
-            bitmap.fit(where)
-        return self._served(where, None)
-
-    @contextmanager
-    def open(self, where: Path, form: Format) -> Iterator[Source]:  # noqa: ARG002  it is qcow2
-        """See Opener."""
-        with bitmap.recording(where, self._wish) as record, self._served(where, record) as source:
+@contextmanager
+def served(where: Path, record: Record | None, keeps: str) -> Iterator[NbdSource]:
+    """The image's disk, by a server of its own, alive within the `with`. Raises Refused, Failed."""
+    extents = msgspec.json.decode(asked(where, "map", "--output=json", "-f", "qcow2", str(where)), type=list[Extent])
+    with tempfile.TemporaryDirectory(prefix="crashcart-nbd-") as folder:
+        path = Path(folder) / "s"
+        with serving(where, path) as server, closing(NbdSource(where, path, extents, server, record)) as source:
+            source.keeps = keeps
             yield source
-
-    @contextmanager
-    def _served(self, where: Path, record: Record | None) -> Iterator[Source]:
-        extents = msgspec.json.decode(
-            asked(where, "map", "--output=json", "-f", "qcow2", str(where)), type=list[Extent]
-        )
-        with tempfile.TemporaryDirectory(prefix="crashcart-nbd-") as folder:
-            path = Path(folder) / "s"
-            with serving(where, path) as server:
-                source = NbdSource(where, path, extents, server, record)
-                source.keeps = bitmap.KEEPS if self._wish.hints == "bitmap" else ""
-                try:
-                    yield source
-                finally:
-                    source.close()
 
 
 class NbdSource:
@@ -154,6 +127,13 @@ class NbdSource:
     def at_hand(self, offset: int) -> bool:  # noqa: ARG002  every read is a question to qemu
         """See Source."""
         return False
+
+    def lend(self, offset: int, length: int) -> memoryview | None:  # noqa: ARG002  it is in qemu's hands
+        """See Source."""
+        return None
+
+    def take_back(self) -> None:
+        """See Source."""
 
     def behind(self, offset: int) -> None:
         """See Source: the pages are qemu's."""

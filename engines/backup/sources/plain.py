@@ -8,13 +8,14 @@ import os
 import stat
 import struct
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from functools import cached_property
 from pathlib import Path
 
 from engines.backup import device, in_use
 from engines.backup.page_cache import PageCache
 from engines.backup.sources import Format, Source
+from engines.backup.sources.lending import Lending
 from engines.backup.wish import Binding, NoHint
 from engines.job.errors import Failed, Refused
 
@@ -47,7 +48,8 @@ class Plain:
                     f"{where} begins like a qcow2 image, which a guest can fake in a raw one",
                     "say which it is: --format qcow2, or --format raw",
                 )
-            yield PlainSource(descriptor, where)
+            with closing(PlainSource(descriptor, where)) as source:
+                yield source
         finally:
             os.close(descriptor)
 
@@ -68,7 +70,12 @@ class PlainSource:
         self.keeps = ""
         self.notes: tuple[str, ...] = ()
         self._cache = PageCache(descriptor, self.size)
+        self._lending = Lending(descriptor, 0 if self._device else self.size)
         os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_SEQUENTIAL)
+
+    def close(self) -> None:
+        """Let go of what was mapped; the descriptor is the caller's."""
+        self._lending.close()
 
     @cached_property
     def _writers(self) -> list[str]:
@@ -107,7 +114,7 @@ class PlainSource:
         done = 0
         while done < len(buffer):
             try:
-                count = os.preadv(self._fd, [buffer[done:]], offset + done)
+                count = os.preadv(self._fd, [buffer[done:] if done else buffer], offset + done)
             except OSError as error:
                 raise Failed(
                     f"{self._where} cannot be read at byte {offset + done}: {error.strerror}",
@@ -165,8 +172,17 @@ class PlainSource:
         """See Source."""
         return self._cache.was_there(offset)
 
+    def lend(self, offset: int, length: int) -> memoryview | None:
+        """See Source."""
+        return self._lending.lend(offset, length) if self._cache.all_there(offset, length) else None
+
+    def take_back(self) -> None:
+        """See Source."""
+        self._lending.take_back()
+
     def behind(self, offset: int) -> None:
         """See Source."""
+        self._lending.forget(offset)
         self._cache.behind(offset)
 
     def check(self) -> None:

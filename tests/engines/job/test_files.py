@@ -15,10 +15,18 @@ from engines.job.params import Secret, convert, fields, plain, schema
 from tests.contract.copier import CopyParams
 
 texts = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=30)
-values = st.one_of(texts, st.integers(-(2**40), 2**40), st.booleans(), st.none(), st.lists(texts, max_size=3))
+hostile = st.text(
+    st.sampled_from("a\"'\\: #\t\n\x00\x07\x7f\x85\x9f\u2028\u2029\ufeff\ufffe\U0001f600-{}[],&*!|>%@`"), max_size=9
+)
+scalars = st.one_of(
+    texts, hostile, st.integers(-(2**70), 2**70), st.booleans(), st.none(), st.floats(allow_nan=False),
+    st.sampled_from(["yes", "null", "1e5", "0x1f", "012", "1_0", "1:30", "2026-11-22", "~", "=", "<<"]),
+)  # fmt: skip
+values = st.one_of(scalars, st.lists(scalars, max_size=3), st.lists(st.lists(scalars, max_size=2), max_size=2))
+keys = st.one_of(texts.filter(bool), st.sampled_from(["source", "limit", "on", "null", "n", "a_b"]))
 
 
-@given(st.dictionaries(texts.filter(bool), values, max_size=5))
+@given(st.dictionaries(keys, values, max_size=5))
 def test_a_job_file_gives_back_the_job_it_was_written_from(params: dict[str, object]) -> None:
     job = Job(task="copier", params=params)
     assert parse(dump(job).encode(), "job.yaml") == job

@@ -1,0 +1,83 @@
+"""Lends what the page cache holds of a file at rest, so that it can be hashed where it lies."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import mmap
+import os
+import signal
+import threading
+
+POPULATE_READ = 22  # MADV_POPULATE_READ, linux/mman.h, Linux 5.14 and later
+UNMAPPED = 64 * 1024 * 1024  # bytes between two times that pages are let go of, which interrupts every processor
+
+
+class Lending:
+    """The mapped content of one open file, for several threads; to copy it would cost half as much again as to hash it.
+
+    A mapped file that is cut short, or cannot be read, ends the process that looks at it. So a piece is lent only while
+    a lease holds off everybody who would write the file or cut it (fcntl(2), F_SETLEASE; they wait for a millisecond).
+    Where there can be no such lease, nothing is lent.
+    """
+
+    def __init__(self, descriptor: int, size: int) -> None:
+        self._fd = descriptor
+        self._own = threading.local()
+        self._leases: list[int] = []
+        self._forgotten = 0
+        self._map: mmap.mmap | None = None
+        with contextlib.suppress(OSError, OverflowError):  # no room for so many addresses
+            self._map = mmap.mmap(descriptor, size, prot=mmap.PROT_READ) if size else None
+        self._view = memoryview(self._map or b"")
+        self._off = self._map is None
+
+    def lend(self, offset: int, length: int) -> memoryview | None:
+        """What lies there and is in memory, until this thread calls `take_back`, soon; None where it must be read."""
+        if self._off or self._map is None:
+            return None
+        try:
+            fcntl.fcntl(self._lease(), fcntl.F_SETLEASE, fcntl.F_RDLCK)
+        except OSError:  # somebody writes it, it is another's, or its file system has no leases
+            self._off = True
+            return None
+        try:
+            self._map.madvise(POPULATE_READ, offset, length)
+        except OSError:
+            self.take_back()
+            return None
+        return self._view[offset : offset + length]
+
+    def take_back(self) -> None:
+        """The piece that this thread had is not looked at any more."""
+        fcntl.fcntl(self._lease(), fcntl.F_SETLEASE, fcntl.F_UNLCK)
+
+    def _lease(self) -> int:
+        """This thread's own open file: a lease belongs to one."""
+        if not hasattr(self._own, "lease"):
+            descriptor = os.open(f"/proc/self/fd/{self._fd}", os.O_RDONLY | os.O_CLOEXEC)
+            self._leases.append(descriptor)
+            fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGURG)  # who waits is announced by it, not by SIGIO
+            self._own.lease = descriptor
+        found: int = self._own.lease
+        return found
+
+    def forget(self, offset: int) -> None:
+        """Nothing below `offset` is lent any more: keep the process small."""
+        if self._map is None or self._off or offset - self._forgotten < UNMAPPED:
+            return
+        start = self._forgotten - self._forgotten % mmap.PAGESIZE
+        end = offset - offset % mmap.PAGESIZE
+        self._map.madvise(mmap.MADV_DONTNEED, start, end - start)
+        self._forgotten = end
+
+    def close(self) -> None:
+        """Let go of all."""
+        self._off = True
+        for descriptor in self._leases:
+            os.close(descriptor)
+        self._leases.clear()
+        with contextlib.suppress(BufferError):  # a thread that failed may have a piece in its hands still
+            self._view.release()
+            if self._map is not None:
+                self._map.close()

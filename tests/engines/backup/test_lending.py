@@ -1,0 +1,130 @@
+"""What lies in the page cache is hashed there, and nobody is harmed by it: not who writes, not the process."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+
+from engines.backup.sources.lending import Lending
+from engines.backup.sources.plain import PlainSource
+from tests.engines.backup import lab
+from tests.engines.backup.lab import MIB
+
+CELL = 4 * MIB
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Path:
+    """12 MiB, all of it in memory."""
+    path = lab.disk(tmp_path / "image", {number: number for number in range(12)}, 12 * MIB)
+    path.read_bytes()
+    return path
+
+
+@contextmanager
+def lending(path: Path) -> Iterator[Lending]:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        with closing(Lending(descriptor, path.stat().st_size)) as found:
+            yield found
+    finally:
+        os.close(descriptor)
+
+
+def test_a_piece_is_what_the_file_holds(image: Path) -> None:
+    with lending(image) as lent:
+        for at in (0, CELL, 2 * CELL, CELL):
+            piece = lent.lend(at, CELL)
+            assert piece == image.read_bytes()[at : at + CELL]
+            del piece
+            lent.take_back()
+            lent.forget(at)
+
+
+def test_who_cuts_the_file_waits_until_the_piece_is_given_back(image: Path) -> None:
+    with lending(image) as lent:
+        piece = lent.lend(CELL, CELL)
+        assert piece is not None
+        cut = "import os, sys; os.truncate(sys.argv[1], 0); print('cut')"
+        with subprocess.Popen([sys.executable, "-c", cut, str(image)], stdout=subprocess.PIPE, text=True) as child:
+            time.sleep(0.5)
+            assert child.poll() is None, "it must wait"
+            assert image.stat().st_size == 12 * MIB
+            assert piece[:1024] == lab.block(4)[:1024]
+            del piece
+            lent.take_back()
+            assert child.communicate(timeout=20)[0] == "cut\n", "well before the kernel would break the lease by force"
+        assert lent.lend(0, CELL) is None
+
+
+def test_a_file_that_somebody_has_open_for_writing_is_never_lent(image: Path) -> None:
+    with lending(image) as lent:
+        with image.open("r+b"):
+            assert lent.lend(0, CELL) is None
+        assert lent.lend(0, CELL) is None, "who wrote it once may do so again"
+
+
+def test_nothing_is_held_between_pieces(image: Path) -> None:
+    with lending(image) as lent:
+        assert lent.lend(0, CELL) is not None
+        lent.take_back()
+        descriptor = os.open(image, os.O_WRONLY | os.O_NONBLOCK)  # would fail at once on a lease
+        os.close(descriptor)
+
+
+def test_only_what_is_wholly_in_memory_is_lent(image: Path) -> None:
+    lab.cold(image)
+    descriptor = os.open(image, os.O_RDONLY)
+    os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_RANDOM)
+    os.pread(descriptor, CELL, CELL)
+    os.close(descriptor)
+    descriptor = os.open(image, os.O_RDONLY)
+    with closing(PlainSource(descriptor, image)) as source:
+        source.ahead(0)
+        lent = [source.lend(at, CELL) is not None for at in (0, CELL, 2 * CELL)]
+        source.take_back()
+    os.close(descriptor)
+    assert lent == [False, True, False]
+
+
+def test_a_backup_reads_what_is_lent_without_copying_and_sees_every_change(
+    image: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[int] = []
+    real = PlainSource.read_into
+    monkeypatch.setattr(
+        PlainSource, "read_into", lambda self, offset, view: (read.append(offset), real(self, offset, view))
+    )
+    repo = lab.init(tmp_path / "repo")
+    lab.backup(repo, image)
+    first, read[:] = len(read), []
+    lab.backup(repo, image)
+    assert (first > 0, read) == (True, [])
+    with image.open("r+b") as stream:
+        stream.seek(5 * MIB + 77)
+        stream.write(b"changed")
+    point = lab.backup(repo, image)
+    assert read == [4 * MIB, 5 * MIB, 6 * MIB, 7 * MIB], "only its piece is read"
+    assert lab.content(repo, point) == image.read_bytes()
+
+
+def test_an_empty_file_is_not_mapped(tmp_path: Path) -> None:
+    path = tmp_path / "empty"
+    path.touch()
+    with lending(path) as lent:
+        assert lent.lend(0, 0) is None
+
+
+def test_leases_work_on_this_file_system(image: Path) -> None:
+    """Else the tests above would pass with nothing lent."""
+    descriptor = os.open(image, os.O_RDONLY)
+    fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+    os.close(descriptor)
