@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import errno
-import mmap
 import os
 import time
 
+from engines.backup.memory import room
 from engines.job.errors import Refused
 
 SECONDS = 2.0
@@ -40,7 +40,7 @@ def _open(path: str) -> int:
 
 
 def _read(descriptor: int, size: int) -> tuple[int, float]:
-    buffer = mmap.mmap(-1, READ)
+    buffer = room(READ)
     pieces = max(1, min(size, MOST) // READ)
     stride = max(size // pieces // READ, 1) * READ
     began = time.monotonic()

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import errno
-import mmap
 import os
 import threading
+
+from engines.backup.memory import room
 
 ALIGNED = 4096  # bytes; what O_DIRECT asks of offset, length and buffer on all usual disks
 SCRATCH = 1024 * 1024 + 4 * ALIGNED  # bytes; the longest record, its header, and the rest of its first and last page
@@ -57,6 +58,6 @@ def read(descriptor: int, offset: int, length: int) -> memoryview | None:
 def _view() -> memoryview:
     """This thread's own buffer."""
     if not hasattr(_scratch, "view"):
-        _scratch.view = memoryview(mmap.mmap(-1, SCRATCH))
+        _scratch.view = room(SCRATCH)
     view: memoryview = _scratch.view
     return view

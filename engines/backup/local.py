@@ -88,6 +88,14 @@ class LocalStore:
         found = direct.read(opened.direct, offset, length)
         return self.read(name, offset, length) if found is None else found
 
+    def read_parts(self, name: str, offset: int, parts: Sequence[memoryview]) -> bool:
+        """See Store. Only what is wholly in the page cache comes so."""
+        opened = self._opened(name)
+        total = sum(map(len, parts))
+        if resident(opened.descriptor, offset, total) < total:
+            return False
+        return os.preadv(opened.descriptor, parts, offset) == total
+
     def _opened(self, name: str) -> _Open:
         """A pack, kept open: the kernel reads ahead per open file, and packs never change."""
         with self._lock:

@@ -57,7 +57,6 @@ class PageCache:
         self._window = max(WINDOW, 4 * _readahead(descriptor))
         self._probed = 0
         self._ours: set[int] = set()
-        self._whole: set[int] = set()
         self._dropped = 0
 
     def ahead(self, offset: int) -> None:
@@ -69,20 +68,13 @@ class PageCache:
         there = resident(self._fd, start, end - start)
         for at in range(start, end, CELL):
             length = min(CELL, end - at)
-            of_it = length if there == end - start else resident(self._fd, at, length) if there else 0
-            if of_it == 0:
+            if there == 0 or (there < end - start and resident(self._fd, at, length) == 0):
                 self._ours.add(at // CELL)
-            elif of_it == length:
-                self._whole.add(at // CELL)
         self._probed = end
 
     def was_there(self, offset: int) -> bool:
         """Whether some of that cell was there before us; ask between `ahead` and `behind`, from any thread."""
         return offset // CELL not in self._ours
-
-    def all_there(self, offset: int, length: int) -> bool:
-        """Whether all of that was there before us; ask as of `was_there`."""
-        return self._whole.issuperset(range(offset // CELL, -(-(offset + length) // CELL)))
 
     def behind(self, offset: int) -> None:
         """Drop what we brought in below `offset`."""
@@ -99,9 +91,7 @@ class PageCache:
         if run:
             self._drop(run[0], run[-1] + 1)
         self._dropped = offset
-        kept = last - OVERLAP // CELL
-        self._ours = {cell for cell in self._ours if cell >= kept}
-        self._whole = {cell for cell in self._whole if cell >= kept}
+        self._ours = {cell for cell in self._ours if cell >= last - OVERLAP // CELL}
 
     def _drop(self, first: int, last: int) -> None:
         os.posix_fadvise(self._fd, first * CELL, (last - first) * CELL, os.POSIX_FADV_DONTNEED)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mmap
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,13 +13,14 @@ from engines.backup.crew import hands
 from engines.backup.errors import Damaged, Missing
 from engines.backup.hints import Hint, Lied
 from engines.backup.keys import ZERO
-from engines.backup.memory import keep_buffers
+from engines.backup.memory import keep_buffers, room
 from engines.backup.order import PIECE, Hole, MapWork, Order, Piece
 from engines.backup.point import MAP, Point, block_count
 from engines.backup.positions import Positions
 from engines.backup.repository import Repository
 from engines.backup.sources import Source
 from engines.backup.throttle import Throttle
+from engines.backup.trial import Trial
 from engines.backup.writer import Writer, no_room
 
 
@@ -72,6 +72,7 @@ class Reading:
         self._hint = hint
         self._order: Iterator[Piece | Hole] = iter(Order(source, self._size, self._blocks, hint))
         self._reading: set[int] = set()
+        self._trial = Trial()
         self._stop = False
         self._zero = xxhash.xxh3_128_digest(bytes(self._size), seed=seed)
         self._threads: list[threading.Thread] = []
@@ -96,7 +97,7 @@ class Reading:
     def _work(self) -> None:
         try:
             self._throttle.enter()
-            view = memoryview(mmap.mmap(-1, PIECE * self._size))
+            view = room(PIECE * self._size)
             places = [view[at : at + self._size] for at in range(0, len(view), self._size)]
             while (piece := self._next()) is not None:
                 self._read(piece, view, places)
@@ -133,7 +134,7 @@ class Reading:
         length = min(piece.count * self._size, self._source.size - start)
         self._throttle.take(length)
         changed = 0
-        if self._thorough or not self._lies_unchanged(piece.first, start, length):
+        if not self._lies_unchanged(piece.first, start, length):
             if length < len(view):
                 blocks = [view[at : min(at + self._size, length)] for at in range(0, length, self._size)]
             digests = self._digests(start, view[:length], blocks)
@@ -149,18 +150,19 @@ class Reading:
         self._one_less(piece.work)
 
     def _lies_unchanged(self, first: int, start: int, length: int) -> bool:
-        """Whether those blocks are as they were, where that can be seen without reading them."""
-        if self._parent is None or not self._source.at_hand(start):
-            return False
-        seen = self._source.lend(start, length)
-        if seen is None:
+        """Whether those blocks are as they were, where that can be seen, and is quicker seen, without reading them."""
+        if self._parent is None or self._thorough or not self._source.at_hand(start) or not self._trial.in_place():
             return False
         digest, size, seed = xxhash.xxh3_128_digest, self._size, self._seed
-        try:
-            digests = b"".join([digest(seen[at : at + size], seed=seed) for at in range(0, length, size)])
-        finally:
-            seen.release()
-            self._source.take_back()
+        with self._trial.timed(in_place=True):
+            seen = self._source.lend(start, length)
+            if seen is None:
+                return False
+            try:
+                digests = b"".join([digest(seen[at : at + size], seed=seed) for at in range(0, length, size)])
+            finally:
+                seen.release()
+                self._source.take_back(start, length)
         return self._positions.same(first, digests)
 
     def _digests(self, start: int, view: memoryview, blocks: list[memoryview]) -> bytes:
@@ -173,10 +175,11 @@ class Reading:
             read(start, view)
             return b"".join([digest(block, seed=seed) for block in blocks])
         found = []
-        for block in blocks:
-            read(start, block)
-            found.append(digest(block, seed=seed))
-            start += len(block)
+        with self._trial.timed(in_place=False):
+            for block in blocks:
+                read(start, block)
+                found.append(digest(block, seed=seed))
+                start += len(block)
         return b"".join(found)
 
     def _differs(self, piece: Piece, blocks: list[memoryview], digests: bytes) -> int:

@@ -108,7 +108,7 @@ class Repository(Glance):
             gone = False
             for place in self.index.find(name):
                 try:
-                    return self.read(place, kind, into)
+                    return self.read(place, kind, into, checked=False)
                 except FileNotFoundError:
                     gone = True
                 except Damaged as damaged:
@@ -119,19 +119,33 @@ class Repository(Glance):
                 self.load()  # gc may have moved it since the index was read
         raise trouble or Missing(f"{record.KINDS[kind].decode()} {name.hex()[:16]}")
 
-    def read(self, place: pack.Place, kind: int, into: memoryview | None = None) -> bytes | memoryview:
+    def read(
+        self, place: pack.Place, kind: int, into: memoryview | None = None, *, checked: bool = True
+    ) -> bytes | memoryview:
         """The content of the record at `place`. Raises Damaged, FileNotFoundError.
 
         into: where the content goes, of its own length; then the pack leaves no trace in the page cache.
+        checked: see `Codec.decode`.
         """
         file = f"{pack.name(place.pack)}"
-        read = self.store.read if into is None else self.store.read_once
-        raw = memoryview(read(file, place.offset, place.size))
-        header = record.parse(raw[: record.SIZE])
         where_ = f"{file} at {place.offset}"
+        head, payload = self._parts(file, place, into)
+        header = record.parse(head)
         if header is None or header.id != place.id or header.kind != kind:
             raise Damaged(where_, "there is no such record")
-        return self.codec.decode(header, raw[record.SIZE :], where_, into)
+        return self.codec.decode(header, payload, where_, into, checked=checked)
+
+    def _parts(
+        self, file: str, place: pack.Place, into: memoryview | None
+    ) -> tuple[bytes | memoryview, bytes | memoryview]:
+        """Header and payload; a payload that is the content itself comes to its place at once where that can be."""
+        if into is not None and place.codec == record.RAW and not place.cipher and place.stored == len(into):
+            head = memoryview(bytearray(record.SIZE))
+            if self.store.read_parts(file, place.offset, (head, into)):
+                return head, into
+        read = self.store.read if into is None else self.store.read_once
+        raw = memoryview(read(file, place.offset, place.size))
+        return raw[: record.SIZE], raw[record.SIZE :]
 
     def map(self, point: Point, number: int) -> bytes:
         """The ids of the blocks that the point's map with that number names, 32 bytes each. Raises Missing, Damaged."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mmap
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from dataclasses import dataclass
 from engines.backup import record
 from engines.backup.crew import Crew, hands
 from engines.backup.keys import ZERO
+from engines.backup.memory import room
 from engines.backup.point import MAP, Point
 from engines.backup.repository import Repository
 from engines.backup.target import Target
@@ -114,7 +114,7 @@ class Restoring:
     def _buffer(self) -> memoryview:
         """The thread's own, whole pages as O_DIRECT wants them."""
         if not hasattr(self._local, "buffer"):
-            self._local.buffer = memoryview(mmap.mmap(-1, PIECE * self._block))
+            self._local.buffer = room(PIECE * self._block)
         buffer: memoryview = self._local.buffer
         return buffer
 

@@ -57,6 +57,10 @@ class Store(Protocol):
         """The same, of what nobody is likely to read again soon; valid until this thread's next call."""
         ...
 
+    def read_parts(self, name: str, offset: int, parts: Sequence[memoryview]) -> bool:
+        """Fill the parts, one behind the other, where that saves a copy; False where nothing was read."""
+        ...
+
     def size(self, name: str) -> int:
         """Bytes."""
         ...

@@ -59,6 +59,10 @@ class SftpStore:
         """See Store."""
         return self.read(name, offset, length)
 
+    def read_parts(self, name: str, offset: int, parts: Sequence[memoryview]) -> bool:  # noqa: ARG002  it comes as bytes
+        """See Store."""
+        return False
+
     def release(self) -> None:
         """See Store."""
         self._reading.release()

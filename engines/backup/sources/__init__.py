@@ -79,7 +79,7 @@ class Source(Protocol):
         """What lies there without a copy, until this thread calls `take_back`; None where it must be read."""
         ...
 
-    def take_back(self) -> None:
+    def take_back(self, offset: int, length: int) -> None:
         """What this thread was lent is not looked at any more."""
         ...
 

@@ -9,16 +9,18 @@ import os
 import signal
 import threading
 
-POPULATE_READ = 22  # MADV_POPULATE_READ, linux/mman.h, Linux 5.14 and later
+from engines.backup.page_cache import resident
+
+FIRST = 16  # pieces that are unmapped at once, so that who times them sees all that they cost
 UNMAPPED = 64 * 1024 * 1024  # bytes between two times that pages are let go of, which interrupts every processor
 
 
 class Lending:
-    """The mapped content of one open file, for several threads; to copy it would cost half as much again as to hash it.
+    """The mapped content of one open file, for several threads.
 
-    A mapped file that is cut short, or cannot be read, ends the process that looks at it. So a piece is lent only while
-    a lease holds off everybody who would write the file or cut it (fcntl(2), F_SETLEASE; they wait for a millisecond).
-    Where there can be no such lease, nothing is lent.
+    A mapped file that is cut short, or cannot be read, ends the process that looks at it. So a piece is lent only if it
+    is in memory, and while a lease holds off whoever would write the file or cut it (fcntl(2), F_SETLEASE; they wait
+    for less than a millisecond). Where there can be no such lease, nothing is lent.
     """
 
     def __init__(self, descriptor: int, size: int) -> None:
@@ -26,6 +28,7 @@ class Lending:
         self._own = threading.local()
         self._leases: list[int] = []
         self._forgotten = 0
+        self._lent = 0
         self._map: mmap.mmap | None = None
         with contextlib.suppress(OSError, OverflowError):  # no room for so many addresses
             self._map = mmap.mmap(descriptor, size, prot=mmap.PROT_READ) if size else None
@@ -34,23 +37,21 @@ class Lending:
 
     def lend(self, offset: int, length: int) -> memoryview | None:
         """What lies there and is in memory, until this thread calls `take_back`, soon; None where it must be read."""
-        if self._off or self._map is None:
+        if self._off or resident(self._fd, offset, length) < length:
             return None
         try:
             fcntl.fcntl(self._lease(), fcntl.F_SETLEASE, fcntl.F_RDLCK)
         except OSError:  # somebody writes it, it is another's, or its file system has no leases
             self._off = True
             return None
-        try:
-            self._map.madvise(POPULATE_READ, offset, length)
-        except OSError:
-            self.take_back()
-            return None
         return self._view[offset : offset + length]
 
-    def take_back(self) -> None:
+    def take_back(self, offset: int, length: int) -> None:
         """The piece that this thread had is not looked at any more."""
         fcntl.fcntl(self._lease(), fcntl.F_SETLEASE, fcntl.F_UNLCK)
+        self._lent += 1
+        if self._lent <= FIRST:
+            self._unmap(offset, offset + length)
 
     def _lease(self) -> int:
         """This thread's own open file: a lease belongs to one."""
@@ -64,12 +65,14 @@ class Lending:
 
     def forget(self, offset: int) -> None:
         """Nothing below `offset` is lent any more: keep the process small."""
-        if self._map is None or self._off or offset - self._forgotten < UNMAPPED:
-            return
-        start = self._forgotten - self._forgotten % mmap.PAGESIZE
-        end = offset - offset % mmap.PAGESIZE
-        self._map.madvise(mmap.MADV_DONTNEED, start, end - start)
-        self._forgotten = end
+        if self._lent > FIRST and offset - self._forgotten >= UNMAPPED:
+            self._unmap(self._forgotten, offset)
+            self._forgotten = offset
+
+    def _unmap(self, start: int, end: int) -> None:
+        low, high = start // mmap.PAGESIZE * mmap.PAGESIZE, end // mmap.PAGESIZE * mmap.PAGESIZE
+        if self._map is not None:
+            self._map.madvise(mmap.MADV_DONTNEED, low, high - low)
 
     def close(self) -> None:
         """Let go of all."""

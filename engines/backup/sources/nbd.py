@@ -132,8 +132,8 @@ class NbdSource:
         """See Source."""
         return None
 
-    def take_back(self) -> None:
-        """See Source."""
+    def take_back(self, offset: int, length: int) -> None:
+        """See Source: nothing is lent."""
 
     def behind(self, offset: int) -> None:
         """See Source: the pages are qemu's."""

@@ -174,11 +174,11 @@ class PlainSource:
 
     def lend(self, offset: int, length: int) -> memoryview | None:
         """See Source."""
-        return self._lending.lend(offset, length) if self._cache.all_there(offset, length) else None
+        return self._lending.lend(offset, length)
 
-    def take_back(self) -> None:
+    def take_back(self, offset: int, length: int) -> None:
         """See Source."""
-        self._lending.take_back()
+        self._lending.take_back(offset, length)
 
     def behind(self, offset: int) -> None:
         """See Source."""
