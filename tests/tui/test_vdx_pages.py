@@ -31,7 +31,7 @@ async def test_a_port_that_is_down_is_mended_by_keyboard() -> None:
             await until(pilot, lambda: page(pilot) == "TypedWord")
             await pilot.press(*"sw1", "enter")
             await until(pilot, lambda: page(pilot) == "Result", 90)
-            assert "both ends are up" in shown(pilot).replace("\n", " ")
+            await until(pilot, lambda: "both ends are up" in shown(pilot).replace("\n", " "))
         assert switches.a.shown() == before and (switches.a.vcsid, switches.b.vcsid) == (2, 1)
         assert switches.password not in (runs.every()[0].folder / "journal.jsonl").read_text()
     assert isinstance(journal.entries(runs.every()[0].journal)[-1].event, Finished)

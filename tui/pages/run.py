@@ -117,7 +117,7 @@ class RunPage(Page):
                 self.measured(entry.event)
         self._draw()
         self._ask()
-        if over and not self.waiting:
+        if over and not self.waiting and self.is_on_screen:  # a run may end before its page was ever laid out
             self._end()
 
     def _draw(self) -> None:
@@ -143,8 +143,7 @@ class RunPage(Page):
         self.ended = True
         self.depart()
         self.refresh_bindings()
-        if self.is_on_screen:
-            self.post_message(self.Turn(self, 1))
+        self.post_message(self.Turn(self, 1))
 
     # ── questions ───────────────────────────────────────────────────────────────────────────────────
 
