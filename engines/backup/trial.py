@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 PIECES = 8  # tried each way
 
@@ -28,14 +26,10 @@ class Trial:
         self._turn += 1
         return self._turn % 2 == 0
 
-    @contextmanager
-    def timed(self, *, in_place: bool) -> Iterator[None]:
-        """A piece that was in memory, hashed the one way or the other."""
+    def took(self, began: float, *, in_place: bool) -> None:
+        """A piece that was in memory is hashed, the one way or the other; `began` is this thread's `thread_time`."""
         if self._verdict is not None:
-            yield
             return
-        began = time.thread_time()
-        yield
         self._took[in_place].append(time.thread_time() - began)
         if min(map(len, self._took.values())) >= PIECES:
             self._verdict = sum(self._took[True][:PIECES]) < sum(self._took[False][:PIECES])
