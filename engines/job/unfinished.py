@@ -20,7 +20,7 @@ def clear(runs: Path, name: str) -> None:
 
 
 def marked(runs: Path) -> list[str] | None:
-    """Those that begun and were not cleared, newest first; None where nobody has kept marks yet."""
+    """Those that began and were not cleared, newest first; None where nobody has kept marks yet."""
     try:
         return sorted((entry.name for entry in _folder(runs).iterdir()), reverse=True)
     except FileNotFoundError:

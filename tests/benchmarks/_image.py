@@ -7,6 +7,7 @@ import random
 from pathlib import Path
 
 from engines.backup.page_cache import resident
+from tests.engines.backup import lab
 
 MIB = 1024 * 1024
 
@@ -74,22 +75,12 @@ def disk_use(folder: Path) -> int:
 def cold(folder: Path) -> None:
     """Have nothing of it in the page cache."""
     for path in files(folder):
-        evict(path)
+        lab.cold(path)
 
 
 def files(place: Path) -> list[Path]:
     """A file, or those below a folder."""
     return [place] if place.is_file() else sorted(path for path in place.rglob("*") if path.is_file())
-
-
-def evict(path: Path) -> None:
-    """Have nothing of a file in the page cache."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
-    finally:
-        os.close(descriptor)
 
 
 def in_memory(path: Path) -> int:

@@ -18,8 +18,9 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.benchmarks._image import MIB, change, cold, disk_use, evict, files, in_memory, make_image, warm
+from tests.benchmarks._image import MIB, change, cold, disk_use, files, in_memory, make_image, warm
 from tests.benchmarks._measured import Bench, Took
+from tests.engines.backup import lab
 
 GIB = int(os.environ.get("CRASHCART_BENCH_GIB", "8"))
 ROUNDS = 5
@@ -31,7 +32,7 @@ def fair(bench: Bench, way: Callable[[], Took], there: tuple[str, ...] = ("image
     os.sync()
     for name in REPOSITORIES:
         cold(bench.folder / name)
-    evict(bench.image)  # borg drops much of it: what was filled up after that would lie there in other folios
+    lab.cold(bench.image)  # borg drops much of it: what was filled up after that would lie there in other folios
     for name in there:
         for path in files(bench.folder / name):
             warm(path)

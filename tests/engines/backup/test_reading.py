@@ -33,13 +33,6 @@ def in_cache(path: Path) -> int:
         os.close(descriptor)
 
 
-def evict(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    os.fsync(descriptor)
-    os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
-    os.close(descriptor)
-
-
 def noise(path: Path, size: int) -> Path:
     """A file without holes."""
     with path.open("wb") as stream:
@@ -77,8 +70,8 @@ def test_a_hot_file_keeps_its_pages_through_a_backup_that_plain_reading_costs(
     ours = [sys.executable, "-m", "engines.cli", "backup", "run", str(image), "--repo", repo, "--vm", "web1"]
     ways = {"plain": ["dd", f"if={image}", "of=/dev/null", "bs=4M"], "ours": [*ours, "--limit", "none"]}
     for name, argv in ways.items():
-        evict(image)
-        evict(hot)
+        lab.cold(image)
+        lab.cold(hot)
         within(little_memory, "dd", f"if={hot}", "of=/dev/null", "bs=1M")
         assert in_cache(hot) > 90 * MIB
         within(little_memory, *argv)
@@ -91,7 +84,7 @@ def test_a_hot_file_keeps_its_pages_through_a_backup_that_plain_reading_costs(
 def test_pages_that_were_there_before_stay(tmp_path: Path) -> None:
     image = noise(tmp_path / "image", 96 * MIB)
     repo = lab.init(tmp_path / "repo")
-    evict(image)
+    lab.cold(image)
     with image.open("rb", buffering=0) as stream:
         os.posix_fadvise(stream.fileno(), 0, 0, os.POSIX_FADV_RANDOM)
         stream.seek(40 * MIB)
@@ -109,7 +102,7 @@ def test_an_unchanged_backup_does_not_read_the_packs(tmp_path: Path) -> None:
     lab.backup(repo, image)
     packs = sorted(Path(repo, "packs").glob("*.pack"))
     for path in packs:
-        evict(path)
+        lab.cold(path)
     lab.backup(repo, image)
     assert sum(in_cache(path) for path in packs) < sum(path.stat().st_size for path in packs) // 100
 
