@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import getpass
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -105,6 +104,8 @@ def attach(run: Run, *, as_json: bool) -> int:
 def answer(run: Run, text: str | None) -> int:
     """Answer a run's question from the command line, the terminal or stdin."""
     if text is None:
+        import getpass
+
         text = getpass.getpass("answer: ") if sys.stdin.isatty() else sys.stdin.readline().rstrip("\n")
     answers.send(run.folder, text)
     return 0

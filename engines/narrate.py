@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import getpass
 import sys
 import threading
 import time
-import traceback
 from pathlib import Path
 from typing import TextIO
 
@@ -58,6 +56,8 @@ def refuse(error: Refused | Failed) -> None:
 
 def crashed(error: Exception) -> None:
     """A fault of our own, in one line; its traceback goes to a file."""
+    import traceback
+
     say(f"crashcart: unexpected: {one_line(f'{type(error).__name__}: {error}')}")
     where = runs.home().parent / "crash.txt"
     try:
@@ -155,6 +155,8 @@ class Narrator:
             self._bar = False
 
     def _answer(self, question: Asked) -> None:
+        import getpass
+
         try:
             text = getpass.getpass("    > ") if question.secret else input("    > ")
             answers.send(self._folder, text)

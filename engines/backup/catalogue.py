@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import calendar
-import time
 from collections.abc import Sequence
+from datetime import datetime
 
 import msgspec
 
@@ -117,7 +116,7 @@ def _all_there(repository: Repository, writer: Writer) -> None:
 
 
 def _seconds(stamp: str) -> float:
-    return calendar.timegm(time.strptime(stamp, "%Y%m%dT%H%M%SZ"))
+    return datetime.fromisoformat(stamp).timestamp()
 
 
 def next_time(now: float, parent: Point | None) -> str:

@@ -24,11 +24,20 @@ class MapWork:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """`count` blocks from `first` on."""
+    """`count` blocks from `first` on, which are `items` of the map's work."""
 
     work: MapWork
     first: int
     count: int
+    items: int = 1
+
+    def touches(self, after: Piece) -> bool:
+        """Whether that one goes on where this ends, in the same map."""
+        return after.work is self.work and after.first == self.first + self.count
+
+    def with_next(self, after: Piece) -> Piece:
+        """Both as one."""
+        return Piece(self.work, self.first, self.count + after.count, self.items + after.items)
 
 
 @dataclass(frozen=True, slots=True)

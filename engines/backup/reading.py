@@ -13,6 +13,7 @@ from engines.backup import record
 from engines.backup.crew import hands
 from engines.backup.errors import Damaged, Missing
 from engines.backup.hints import Hint, Lied
+from engines.backup.in_place import InPlace
 from engines.backup.keys import ZERO
 from engines.backup.memory import keep_buffers, room
 from engines.backup.order import PIECE, Hole, MapWork, Order, Piece
@@ -21,7 +22,6 @@ from engines.backup.positions import Positions
 from engines.backup.repository import Repository
 from engines.backup.sources import Source
 from engines.backup.throttle import Throttle
-from engines.backup.trial import Trial
 from engines.backup.writer import Writer, no_room
 
 
@@ -72,8 +72,9 @@ class Reading:
         self._map_lock = threading.Lock()
         self._hint = hint
         self._order: Iterator[Piece | Hole] = iter(Order(source, self._size, self._blocks, hint))
+        self._after: Piece | Hole | None = None  # taken from it too early
         self._reading: set[int] = set()
-        self._trial = Trial()
+        self._in_place = InPlace(source, positions, self._size, seed, compares=parent is not None and not thorough)
         self._stop = False
         self._zero = xxhash.xxh3_128_digest(bytes(self._size), seed=seed)
         self._threads: list[threading.Thread] = []
@@ -115,18 +116,32 @@ class Reading:
     def _next(self) -> Piece | None:
         """The next piece to read; holes on the way are dealt with here."""
         with self._lock:
-            while not self._stop:
-                item = next(self._order, None)
-                if item is None:
-                    return None
+            while not self._stop and (item := self._take()) is not None:
                 if self._hint is not None:  # what it does not name is passed, too
                     self.counts.passed = max(self.counts.passed, item.first * self._size)
                 if isinstance(item, Piece):
-                    self._reading.add(item.first)
                     self._source.ahead(item.first * self._size)
+                    item = self._longer(item)
+                    self._reading.add(item.first)
                     return item
                 self._hole(item)
         return None
+
+    def _take(self) -> Piece | Hole | None:
+        item, self._after = self._after or next(self._order, None), None
+        return item
+
+    def _longer(self, piece: Piece) -> Piece:
+        """With those that follow it, where they are best looked at together."""
+        most, end = self._in_place.most(piece.first * self._size), piece.first + piece.count
+        while piece.count < min(most, self._in_place.most(end * self._size)):
+            item = self._take()
+            if not (isinstance(item, Piece) and piece.touches(item)):
+                self._after = item
+                break
+            piece = piece.with_next(item)
+            end += item.count
+        return piece
 
     # ── what lies in the blocks ─────────────────────────────────────────────────────────────────────
 
@@ -135,12 +150,9 @@ class Reading:
         length = min(piece.count * self._size, self._source.size - start)
         self._throttle.take(length)
         changed = 0
-        if not self._lies_unchanged(piece.first, start, length):
-            if length < len(view):
-                blocks = [view[at : min(at + self._size, length)] for at in range(0, length, self._size)]
-            digests = self._digests(start, view[:length], blocks)
-            if self._thorough or not self._positions.same(piece.first, digests):
-                changed = self._differs(piece, blocks, digests)
+        if not self._in_place.unchanged(piece.first, start, length):
+            for at in range(0, length, len(view)):
+                changed += self._compare(piece, start + at, view[: length - at], blocks)
         with self._lock:
             self.counts.read += length
             self.counts.passed += length
@@ -148,24 +160,17 @@ class Reading:
             self._reading.discard(piece.first)
             done = min(self._reading, default=piece.first + piece.count)
             self._source.behind(min(done * self._size, self._source.size))
-        self._one_less(piece.work)
+        self._done(piece.work, piece.items)
 
-    def _lies_unchanged(self, first: int, start: int, length: int) -> bool:
-        """Whether those blocks are as they were, where that can be seen, and is quicker seen, without reading them."""
-        if self._parent is None or self._thorough or not self._source.at_hand(start) or not self._trial.in_place():
-            return False
-        digest, size, seed = xxhash.xxh3_128_digest, self._size, self._seed
-        began = time.thread_time()
-        seen = self._source.lend(start, length)
-        if seen is None:
-            return False
-        try:
-            digests = b"".join([digest(seen[at : at + size], seed=seed) for at in range(0, length, size)])
-        finally:
-            seen.release()
-            self._source.take_back(start, length)
-        self._trial.took(began, in_place=True)
-        return self._positions.same(first, digests)
+    def _compare(self, piece: Piece, start: int, view: memoryview, blocks: list[memoryview]) -> int:
+        """Read from byte `start` on what fits into `view`, whose blocks are `blocks`; how many of them changed."""
+        if len(view) < len(blocks) * self._size:
+            blocks = [view[at : at + self._size] for at in range(0, len(view), self._size)]
+        first = start // self._size
+        digests = self._digests(start, view, blocks)
+        if self._thorough or not self._positions.same(first, digests):
+            return self._differs(piece.work, first, blocks, digests)
+        return 0
 
     def _digests(self, start: int, view: memoryview, blocks: list[memoryview]) -> bytes:
         """Fill `view` and hash its blocks: at once where the disk is asked, which likes that; else one by one.
@@ -182,16 +187,16 @@ class Reading:
             read(start, block)
             found.append(digest(block, seed=seed))
             start += len(block)
-        self._trial.took(began, in_place=False)
+        self._in_place.trial.took(began, in_place=False)
         return b"".join(found)
 
-    def _differs(self, piece: Piece, blocks: list[memoryview], digests: bytes) -> int:
+    def _differs(self, work: MapWork, first: int, blocks: list[memoryview], digests: bytes) -> int:
         """Store those blocks that changed; how many."""
-        ids = self._ids(piece.work)
+        ids = self._ids(work)
         changed = 0
         for at, block in enumerate(blocks):
             digest = digests[at * 16 : at * 16 + 16]
-            number = piece.first + at
+            number = first + at
             if not self._thorough and self._positions.same(number, digest):
                 continue
             slot = slice((number % MAP) * 32, (number % MAP) * 32 + 32)
@@ -201,11 +206,11 @@ class Reading:
                 ids[slot] = name
                 changed += 1
         with self._map_lock:
-            piece.work.changed = True
-            if not self._positions.same(piece.first, digests):
+            work.changed = True
+            if not self._positions.same(first, digests):
                 self._positions.begin()
         if self._positions.changes:
-            self._positions.put(piece.first, digests)
+            self._positions.put(first, digests)
         return changed
 
     def _stored(self, block: memoryview, digest: bytes) -> bytes:
@@ -236,7 +241,7 @@ class Reading:
                 self._positions.put(hole.first, digests)
             start_byte = hole.first * self._size
             self.counts.passed += min(hole.count * self._size, self._source.size - start_byte)
-        self._one_less(hole.work)
+        self._done(hole.work)
 
     def _believe(self, number: int) -> None:
         """A block has changed: a hint that did not say so is a lie. Raises Lied."""
@@ -268,9 +273,9 @@ class Reading:
                 return b""  # every block of it is looked up anyway, and the map is stored anew
             raise
 
-    def _one_less(self, work: MapWork) -> None:
+    def _done(self, work: MapWork, items: int = 1) -> None:
         with self._lock:
-            work.left -= 1
+            work.left -= items
             last = work.left == 0
         if last:
             self._finish(work)

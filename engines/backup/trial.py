@@ -17,19 +17,19 @@ class Trial:
     def __init__(self) -> None:
         self._turn = 0
         self._took: dict[bool, list[float]] = {True: [], False: []}
-        self._verdict: bool | None = None
+        self.verdict: bool | None = None
 
     def in_place(self) -> bool:
         """Whether to look at the next piece where it lies."""
-        if self._verdict is not None:
-            return self._verdict
+        if self.verdict is not None:
+            return self.verdict
         self._turn += 1
         return self._turn % 2 == 0
 
     def took(self, began: float, *, in_place: bool) -> None:
         """A piece that was in memory is hashed, the one way or the other; `began` is this thread's `thread_time`."""
-        if self._verdict is not None:
+        if self.verdict is not None:
             return
         self._took[in_place].append(time.thread_time() - began)
         if min(map(len, self._took.values())) >= PIECES:
-            self._verdict = sum(self._took[True][:PIECES]) < sum(self._took[False][:PIECES])
+            self.verdict = sum(self._took[True][:PIECES]) < sum(self._took[False][:PIECES])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 
 from engines.job.contract import TextChange
@@ -10,6 +9,8 @@ from engines.job.contract import TextChange
 
 def unified(change: TextChange) -> str:
     """The diff; a missing side is /dev/null, and a last line without its newline is said as diff(1) says it."""
+    import difflib  # most runs change no text
+
     before, after = change.before or "", change.after or ""
     name = change.target.lstrip("/")
     lines = difflib.unified_diff(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
@@ -200,6 +199,8 @@ def _drive(work: Events, record: _Record, steps: tuple[Step, ...], stop: Stop, l
 
 
 def _crash(run: Run, error: Exception) -> RunFailed:
+    import traceback
+
     where = run.folder / "crash.txt"
     try:
         run.keep(where.name, "".join(traceback.format_exception(error)).encode())

@@ -2,9 +2,10 @@
 
 An image of 8 GiB with 4.5 GiB of data. Marks are those of the task; figures are medians of paired runs, since the speed
 of a shared machine drifts, and processor seconds stand beside them. Every run that is timed finds the same: nothing
-waiting to be written, no repository in memory, the image all in memory (borg and a page-cache-minding engine leave it
-otherwise). $CRASHCART_BENCH is the folder to work in (25 GiB), $CRASHCART_BENCH_GIB the image's size. Words choose
-parts: first (always run), unchanged, changed, restore, huge.
+waiting to be written, no repository in memory, the image all in memory and in the same pages (borg would drop it). What
+a restore and cp read is in memory for both, then on the disk for both. $CRASHCART_BENCH is the folder to work in
+(25 GiB), $CRASHCART_BENCH_GIB the image's size. Words choose parts: first (always run), unchanged, changed, restore,
+huge.
 """
 
 from __future__ import annotations
@@ -16,27 +17,42 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
-from tests.benchmarks._image import MIB, change, cold, disk_use, files, in_memory, make_image, warm
+from tests.benchmarks._image import (
+    MIB,
+    change,
+    claim_memory,
+    cold,
+    disk_use,
+    files,
+    held,
+    in_memory,
+    make_image,
+    warm,
+)
 from tests.benchmarks._measured import Bench, Took
-from tests.engines.backup import lab
 
 GIB = int(os.environ.get("CRASHCART_BENCH_GIB", "8"))
 ROUNDS = 5
 REPOSITORIES = ("repo", "restic", "borg")
 
 
-def fair(bench: Bench, way: Callable[[], Took], there: tuple[str, ...] = ("image",)) -> Took:
-    """It, timed, with the disk idle, those in memory as one reading brought them, and the others out of it."""
+def fair(bench: Bench, way: Callable[[], Took]) -> Took:
+    """It, timed, with the disk idle and no repository in memory."""
+    settle(bench)
+    return way()
+
+
+def settle(bench: Bench, there: tuple[str, ...] = ()) -> None:
+    """Have nothing to be written, those in memory, and the other repositories out of it."""
     os.sync()
     for name in REPOSITORIES:
         cold(bench.folder / name)
-    lab.cold(bench.image)  # borg drops much of it: what was filled up after that would lie there in other folios
     for name in there:
         for path in files(bench.folder / name):
             warm(path)
-    return way()
 
 
 def first(bench: Bench, filled: list[int]) -> None:
@@ -128,7 +144,10 @@ def restored(bench: Bench, filled: list[int]) -> None:
                 if name in ("restic", "borg") and (attempt or not there):
                     continue
                 out.unlink(missing_ok=True)
-                own = fair(bench, way, there)
+                cold(bench.image)
+                settle(bench, there)
+                claim_memory()
+                own = way()
                 flushed = 0.0 if name == "ours" else bench.run("sync", out).seconds
                 print(f"  from {place}: {name} {own}" + (f", then sync {flushed:.2f} s" if flushed else ""), flush=True)
                 took[name].append(own.seconds + flushed)
@@ -176,6 +195,7 @@ def huge(bench: Bench, filled: list[int]) -> None:
     shutil.rmtree(folder)
 
 
+IN_MEMORY = ("first", "unchanged", "changed")
 PARTS = {"first": first, "unchanged": unchanged, "changed": changed, "restore": restored, "huge": huge}
 
 
@@ -190,7 +210,8 @@ def main(words: list[str]) -> int:
         print(f"image {GIB} GiB, {len(filled) / 1024:.2f} GiB of it data; load {os.getloadavg()[0]:.1f}")
         for name, part in PARTS.items():
             if not words or name == "first" or name in words:
-                part(bench, filled)
+                with held(bench.image) if name in IN_MEMORY else nullcontext():
+                    part(bench, filled)
         print(f"load {os.getloadavg()[0]:.1f}")
         print("missed: " + "; ".join(bench.missed) if bench.missed else "all marks met")
         return 1 if bench.missed else 0

@@ -20,7 +20,7 @@ class Lending:
 
     A mapped file that is cut short, or cannot be read, ends the process that looks at it. So a piece is lent only if it
     is in memory, and while a lease holds off whoever would write the file or cut it (fcntl(2), F_SETLEASE; they wait
-    for less than a millisecond). Where there can be no such lease, nothing is lent.
+    for the few milliseconds that it takes to hash a piece). Where there can be no such lease, nothing is lent.
     """
 
     def __init__(self, descriptor: int, size: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import random
 import subprocess
 import sys
 import time
@@ -13,8 +14,10 @@ from pathlib import Path
 
 import pytest
 
+from engines.backup import in_place
 from engines.backup.sources.lending import Lending
 from engines.backup.sources.plain import PlainSource
+from engines.backup.trial import Trial
 from tests.engines.backup import lab
 from tests.engines.backup.lab import MIB
 
@@ -114,6 +117,37 @@ def test_a_backup_reads_what_is_lent_without_copying_and_sees_every_change(image
         stream.write(b"changed")
     point = lab.backup(repo, image)
     assert lab.content(repo, point) == image.read_bytes(), "what differs is read, to be stored"
+
+
+class Decided(Trial):
+    """Which of the two is quicker is a matter of the machine; here it is to look in place, from the first piece on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.verdict = True
+
+
+def test_every_change_is_seen_where_many_blocks_are_looked_at_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(in_place, "Trial", Decided)
+    size = 150 * MIB + 12345
+    image = lab.disk(tmp_path / "image", {number: number for number in (*range(70), *range(90, 150))}, size)
+    repo = lab.init(tmp_path / "repo")
+    lab.backup(repo, image)
+    rng = random.Random(5)
+    for count in (0, 1, 3, 40):
+        with image.open("r+b") as stream:
+            for _ in range(count):
+                stream.seek(rng.choice((rng.randrange(size), size - 1, 32 * MIB, 70 * MIB - 1)))
+                stream.write(bytes([rng.randrange(1, 256)]))
+            stream.truncate(size)
+        image.read_bytes()
+        began = copied()
+        point = lab.backup(repo, image)
+        if count == 0:
+            assert copied() - began < MIB, "nothing had to be read"
+        assert lab.content(repo, point) == image.read_bytes(), f"after {count} changes"
 
 
 def test_an_empty_file_is_not_mapped(tmp_path: Path) -> None:
