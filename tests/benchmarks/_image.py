@@ -93,7 +93,7 @@ def claim_memory() -> None:
     the page cache would pay for that."""
     free = os.sysconf("SC_AVPHYS_PAGES") * mmap.PAGESIZE
     flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | mmap.MAP_POPULATE
-    mmap.mmap(-1, min(free // 2, 12 * 1024 * MIB), flags).close()
+    mmap.mmap(-1, free // 10 * 9, flags).close()
 
 
 def disk_use(folder: Path) -> int:
