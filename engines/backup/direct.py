@@ -17,7 +17,7 @@ _scratch = threading.local()
 def reopened(descriptor: int, access: int) -> int:
     """The same file once more with O_DIRECT, or -1; `access` is os.O_RDONLY or os.O_WRONLY.
 
-    Measured for 3 GiB written: 0.15 s of CPU instead of 3 to 7, and nothing that others have cached is evicted.
+    It costs next to no processor time, and nothing that others have cached is evicted.
     """
     try:
         return os.open(f"/proc/self/fd/{descriptor}", access | os.O_CLOEXEC | os.O_DIRECT)

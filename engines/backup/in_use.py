@@ -80,7 +80,7 @@ def _unwritten(path: Path) -> bool:
     """Whether nobody has it open for writing, by a lease that the kernel grants only then; False where it does not say.
 
     Who opens it in that instant waits until the lease is given back, and the signal that says so is one that
-    does nothing. Measured: 0.02 ms instead of 9 for a look through the open files of 90 processes.
+    does nothing. A look through the open files of all processes takes hundreds of times as long.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)

@@ -175,7 +175,7 @@ class Reading:
     def _digests(self, start: int, view: memoryview, blocks: list[memoryview]) -> bytes:
         """Fill `view` and hash its blocks: at once where the disk is asked, which likes that; else one by one.
 
-        A block that is hashed while it is in the processor's cache costs a fifth less, as measured.
+        A block is hashed at less cost while it is in the processor's cache.
         """
         read, digest, seed = self._source.read_into, xxhash.xxh3_128_digest, self._seed
         if not self._source.at_hand(start):
