@@ -14,6 +14,7 @@ import pytest
 
 from tests.cli.crashcart import ARGV, ROOT, crashcart
 from tests.cli.test_commands import DONE, params, wait_for_boot, words
+from tests.ports import free_port
 
 __all__ = ["params"]
 
@@ -35,8 +36,7 @@ def sshd(tmp_path: Path) -> Iterator[Sshd]:
     folder.mkdir(mode=0o700)
     for name in ("host", "user"):
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)], check=True)
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     Path("/run/sshd").mkdir(exist_ok=True)  # sshd's privilege separation folder, made by the service elsewhere
     (folder / "config").write_text(
         f"Port {port}\nListenAddress 127.0.0.1\nHostKey {folder}/host\nAuthorizedKeysFile {folder}/user.pub\n"

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Self
 
 from engines.boot.child import bind_to_parent
+from tests.ports import free_port
 
 STARTS_WITHIN = 60.0  # s
 CONFIG = """
@@ -36,9 +37,7 @@ class Sshd:
         for name in ("host_key", "key"):
             self.new_key(name)
         (folder / "authorized_keys").write_bytes((folder / "key.pub").read_bytes())
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = free_port()
         (folder / "config").write_text(CONFIG.format(port=self.port, folder=folder))
 
     def new_key(self, name: str) -> None:

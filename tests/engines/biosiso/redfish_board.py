@@ -20,7 +20,8 @@ from engines.job.jobfile import Job
 from engines.job.journal import Entry
 from engines.job.params import Secret
 from engines.job.perform import Stop, perform
-from tests.engines.biosiso.redfish_emulator import PASSWORD, free_port, secrets_pair
+from tests.engines.biosiso.redfish_emulator import PASSWORD, secrets_pair
+from tests.ports import free_port
 
 SYSTEM, SLOT = "/redfish/v1/Systems/1", "/redfish/v1/Managers/1/VirtualMedia/CD1"
 

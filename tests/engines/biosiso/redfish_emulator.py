@@ -24,16 +24,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from engines.boot.child import bind_to_parent
+from tests.ports import free_port
 
 PASSWORD = secrets.token_urlsafe(18)
 HOST = "27946b59-9e44-4fa7-8e91-f3527a1ef094"  # sushy-tools' default fake system
 SECOND = "0b6ff7a5-6a8a-4c7e-8c4e-2f9e2e7b3c11"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def make_disc(folder: Path) -> Path:

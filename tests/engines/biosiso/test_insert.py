@@ -31,7 +31,8 @@ from engines.job.params import Secret, convert
 from engines.job.perform import Stop
 from engines.job.report import write_reports
 from tests.engines.biosiso.redfish_board import SLOT, SYSTEM, Board, drive, events, job
-from tests.engines.biosiso.redfish_emulator import HOST, PASSWORD, SECOND, Emulator, free_port, make_disc
+from tests.engines.biosiso.redfish_emulator import HOST, PASSWORD, SECOND, Emulator, make_disc
+from tests.ports import free_port
 
 
 @pytest.fixture(scope="module")

@@ -22,11 +22,11 @@ from tests.engines.biosiso.redfish_board import SYSTEM, Board, job, said, within
 from tests.engines.biosiso.redfish_emulator import (
     PASSWORD,
     Emulator,
-    free_port,
     make_certificate,
     make_disc,
     secrets_pair,
 )
+from tests.ports import free_port
 
 
 @pytest.fixture(scope="module")

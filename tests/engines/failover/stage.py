@@ -11,13 +11,14 @@ from typing import Any
 
 from engines.failover.copies import Copy
 from engines.failover.nameserver import Nameserver
+from tests.ports import free_port
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 Reply = Callable[[bytes], bytes | None]
 
 
 class Stage:
-    """Starts servers; all end with the stage. Ports are the kernel's choice."""
+    """Starts servers; all end with the stage. Ports are free ones."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
@@ -30,14 +31,14 @@ class Stage:
     ) -> tuple[Nameserver, str]:
         """A well-behaved nameserver, and its IP:PORT."""
         server = Nameserver(name, addresses, ttl)
+        at = port or free_port()
 
-        async def serve() -> int:
-            tcp = await asyncio.start_server(server.stream, host, port)
-            at = int(tcp.sockets[0].getsockname()[1])
+        async def serve() -> None:
+            await asyncio.start_server(server.stream, host, at)
             await self._loop.create_datagram_endpoint(lambda: server, local_addr=(host, at))
-            return at
 
-        return server, f"{host}:{self.do(serve())}"
+        self.do(serve())
+        return server, f"{host}:{at}"
 
     def odd_names(self, reply: Reply) -> str:
         """A nameserver that answers a datagram with whatever `reply` makes of it, or nothing."""
@@ -59,9 +60,9 @@ class Stage:
     def copies(self, addresses: Sequence[str], port: int = 0) -> tuple[list[Copy], int]:
         """Web copies A, B, … on one port of several addresses."""
         copies = [Copy(chr(ord("A") + at % 26)) for at in range(len(addresses))]
+        port = port or free_port()
         for copy, address in zip(copies, addresses, strict=True):
-            server = self.do(copy.serve(address, port))
-            port = server.sockets[0].getsockname()[1]
+            self.do(copy.serve(address, port))
         return copies, port
 
     def web(self, handler: Handler, address: str, port: int = 0, context: ssl.SSLContext | None = None) -> int:
