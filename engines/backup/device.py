@@ -59,6 +59,17 @@ def of(where: Path | int) -> Device | None:
     return _whole(os.major(number), os.minor(number))
 
 
+def kind_of(descriptor: int) -> str:
+    """The type of the file system that an open file lies on; empty where mounts do not tell (btrfs)."""
+    device = os.fstat(descriptor).st_dev
+    number = f"{os.major(device)}:{os.minor(device)}"
+    for line in Path("/proc/self/mountinfo").read_text(errors="replace").splitlines():
+        front, _, back = line.partition(" - ")  # proc_pid_mountinfo(5)
+        if front.split()[2] == number:
+            return back.split()[0]
+    return ""
+
+
 def _whole(major: int, minor: int) -> Device | None:
     folder = Path(f"/sys/dev/block/{major}:{minor}")
     if not folder.exists():

@@ -41,6 +41,6 @@ class InPlace:
             digests = b"".join([digest(seen[at : at + size], seed=seed) for at in range(0, length, size)])
         finally:
             seen.release()
-            self._source.take_back(start, length)
+            held = self._source.take_back(start, length)
         self.trial.took(began, in_place=True)
-        return self._positions.same(first, digests)
+        return held and self._positions.same(first, digests)

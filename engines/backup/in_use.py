@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import signal
@@ -18,7 +19,10 @@ def writers(path: Path) -> list[str]:
     found = path.stat()
     if stat.S_ISBLK(found.st_mode):
         return [*_holders(found.st_rdev), *_mounts(found.st_rdev), *_processes(found)]
-    return [*_loops(path), *_qemu(path), *([] if _unwritten(path) else _processes(found))]
+    written = _written(path)
+    seen = _processes(found) if written is not False else []
+    unseen = ["open for writing in a process that does not show it"] if written and not seen else []
+    return [*_loops(path), *_qemu(path), *seen, *unseen]
 
 
 def _sys(device: int) -> Path:
@@ -76,8 +80,8 @@ def _qemu(path: Path) -> list[str]:
         os.close(descriptor)
 
 
-def _unwritten(path: Path) -> bool:
-    """Whether nobody has it open for writing, by a lease that the kernel grants only then; False where it does not say.
+def _written(path: Path) -> bool | None:
+    """Whether somebody has it open, or mapped, for writing: else the kernel grants a lease. None where it does not say.
 
     Who opens it in that instant waits until the lease is given back, and the signal that says so is one that
     does nothing. A look through the open files of all processes takes hundreds of times as long.
@@ -85,14 +89,14 @@ def _unwritten(path: Path) -> bool:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
-        return False
+        return None
     try:
         fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGURG)
         fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
         fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
-        return True
-    except OSError:
         return False
+    except OSError as error:
+        return True if error.errno == errno.EAGAIN else None
     finally:
         os.close(descriptor)
 

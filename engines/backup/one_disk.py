@@ -154,9 +154,10 @@ class OneDisk:
                 self._writer.push()
                 self.done = max(self.done, min(self.counts.passed, self.source.size))
                 yield None
-            reading.outcome()
+            maps = reading.outcome()
             self.source.behind(self.source.size)
-            self.source.check()
+            for text in self.source.check():
+                yield Warned(text=text)
         except BaseException as error:
             reading.stop()
             if not isinstance(error, Lied):
@@ -170,7 +171,7 @@ class OneDisk:
         finally:
             self.counts.read += read
         self.done = self.source.size
-        self._maps = tuple(reading.maps)
+        self._maps = maps
         yield None
 
     def _speed(self) -> Speed:

@@ -29,21 +29,29 @@ def resident(descriptor: int, offset: int, length: int) -> int:
     wanted, found = _Range(offset, length), _Stat()
     if _libc.syscall(CACHESTAT, descriptor, ctypes.byref(wanted), ctypes.byref(found), 0) == 0:
         return int(found.cache) * PAGE
-    return _mincore(descriptor, offset, length)
+    known = _mincore(descriptor, offset, length)
+    return length if known is None else known
 
 
-def _mincore(descriptor: int, offset: int, length: int) -> int:
-    """The same on kernels before 6.5."""
+def readable(descriptor: int, offset: int, length: int) -> bool:
+    """Whether all of it is in the file and in the page cache: other counts take in pages whose reading failed."""
+    if os.fstat(descriptor).st_size < offset + length:  # of a large folio, some is left behind the end
+        return False
+    return (_mincore(descriptor, offset, length) or 0) >= length
+
+
+def _mincore(descriptor: int, offset: int, length: int) -> int | None:
+    """Bytes of whole pages with good content in the page cache; None where the kernel does not tell."""
     _libc.mmap.restype = ctypes.c_void_p
     shared, readable = 1, 1  # MAP_SHARED, PROT_READ
     at = _libc.mmap(None, ctypes.c_size_t(length), readable, shared, ctypes.c_int(descriptor), ctypes.c_long(offset))
     if at is None or at == ctypes.c_void_p(-1).value:
-        return length
+        return None
     try:
         vector = (ctypes.c_ubyte * (-(-length // PAGE)))()
         if _libc.mincore(ctypes.c_void_p(at), ctypes.c_size_t(length), vector) != 0:
-            return length
-        return sum(byte & 1 for byte in bytes(vector)) * PAGE
+            return None
+        return bytes(vector).count(1) * PAGE
     finally:
         _libc.munmap(ctypes.c_void_p(at), ctypes.c_size_t(length))
 
@@ -60,7 +68,9 @@ class PageCache:
         self._dropped = 0
 
     def ahead(self, offset: int) -> None:
-        """Note what is there before readahead brings more."""
+        """Note what is there before readahead brings more. Who goes back begins a second pass, which looks anew."""
+        if offset < self._dropped:
+            self._probed = self._dropped = offset
         while self._probed < min(self._size, offset + self._window):
             self._probe(self._probed, min(self._probed + self._window, self._size))
 

@@ -11,7 +11,7 @@ import xxhash
 
 from engines.backup import record
 from engines.backup.crew import hands
-from engines.backup.errors import Damaged, Missing
+from engines.backup.fresh_maps import FreshMaps
 from engines.backup.hints import Hint, Lied
 from engines.backup.in_place import InPlace
 from engines.backup.keys import ZERO
@@ -35,7 +35,7 @@ class Counts:
 
 
 class Reading:
-    """One pass over a source. `maps` are the ids of the new point's maps once `finished` is set and `error` is None.
+    """One pass over a source. It ends with `finished` set and maybe an `error`.
 
     thorough: compare BLAKE3 with the parent's ids instead of position hashes, and look every block up.
     hint: only what it names and its sample are read; `error` is Lied where another block turns out to have changed.
@@ -56,7 +56,6 @@ class Reading:
     ) -> None:
         self._repository = repository
         self._source = source
-        self._parent = parent
         self._positions = positions
         self._writer = writer
         self._throttle = throttle
@@ -64,12 +63,12 @@ class Reading:
         self._thorough = thorough
         self._size = repository.config.block
         self._blocks = block_count(source.size, self._size)
-        self.maps = [ZERO] * block_count(self._blocks, MAP)
+        self._maps = FreshMaps(repository, writer, parent, self._blocks, thorough=thorough)
         self.counts = Counts()
         self.error: BaseException | None = None
         self.finished = threading.Event()
         self._lock = threading.RLock()
-        self._map_lock = threading.Lock()
+        self._changing = threading.Lock()
         self._hint = hint
         self._order: Iterator[Piece | Hole] = iter(Order(source, self._size, self._blocks, hint))
         self._after: Piece | Hole | None = None  # taken from it too early
@@ -148,10 +147,15 @@ class Reading:
     def _read(self, piece: Piece, view: memoryview, blocks: list[memoryview]) -> None:
         start = piece.first * self._size
         length = min(piece.count * self._size, self._source.size - start)
-        self._throttle.take(length)
+        for at in range(0, length, len(view)):  # in steps: who waits for them all at once learns late of an error
+            self._throttle.take(min(len(view), length - at))
+            if self._stop:
+                return
         changed = 0
         if not self._in_place.unchanged(piece.first, start, length):
             for at in range(0, length, len(view)):
+                if self._stop:
+                    return
                 changed += self._compare(piece, start + at, view[: length - at], blocks)
         with self._lock:
             self.counts.read += length
@@ -192,7 +196,7 @@ class Reading:
 
     def _differs(self, work: MapWork, first: int, blocks: list[memoryview], digests: bytes) -> int:
         """Store those blocks that changed; how many."""
-        ids = self._ids(work)
+        ids = self._maps.ids(work)
         changed = 0
         for at, block in enumerate(blocks):
             digest = digests[at * 16 : at * 16 + 16]
@@ -205,7 +209,7 @@ class Reading:
                 self._believe(number)
                 ids[slot] = name
                 changed += 1
-        with self._map_lock:
+        with self._changing:
             work.changed = True
             if not self._positions.same(first, digests):
                 self._positions.begin()
@@ -227,7 +231,7 @@ class Reading:
         if hole.count:
             digests = self._zero * (hole.count - 1) + self._zero_digest(hole.first + hole.count - 1)
             if self._thorough or not self._positions.same(hole.first, digests):
-                ids = self._ids(hole.work)
+                ids = self._maps.ids(hole.work)
                 start = (hole.first % MAP) * 32
                 before = bytes(ids[start : start + hole.count * 32])
                 gone = [at for at in range(hole.count) if before[at * 32 : at * 32 + 32] != ZERO]
@@ -235,7 +239,7 @@ class Reading:
                     self._believe(hole.first + at)
                 ids[start : start + hole.count * 32] = ZERO * hole.count
                 self.counts.changed += len(gone)
-                with self._map_lock:
+                with self._changing:
                     hole.work.changed = True
                     self._positions.begin()
                 self._positions.put(hole.first, digests)
@@ -252,50 +256,17 @@ class Reading:
         length = min(self._size, self._source.size - number * self._size)
         return self._zero if length == self._size else xxhash.xxh3_128_digest(bytes(length), seed=self._seed)
 
-    # ── maps ────────────────────────────────────────────────────────────────────────────────────────
-
-    def _ids(self, work: MapWork) -> bytearray:
-        """The map's ids, as the parent has them until they are changed."""
-        with self._map_lock:
-            if work.ids is None:
-                length = min(MAP, self._blocks - work.number * MAP) * 32
-                known = self._parents(work.number)[:length]
-                work.ids = bytearray(known + bytes(length - len(known)))
-            return work.ids
-
-    def _parents(self, number: int) -> bytes:
-        if self._parent is None or number >= len(self._parent.maps):
-            return b""
-        try:
-            return self._repository.map(self._parent, number)
-        except (Damaged, Missing):
-            if self._thorough:
-                return b""  # every block of it is looked up anyway, and the map is stored anew
-            raise
-
     def _done(self, work: MapWork, items: int = 1) -> None:
         with self._lock:
             work.left -= items
             last = work.left == 0
         if last:
-            self._finish(work)
+            self._maps.finish(work)
 
-    def _finish(self, work: MapWork) -> None:
-        if not work.changed or work.ids is None:
-            if self._parent is not None and work.number < len(self._parent.maps):
-                self.maps[work.number] = self._parent.maps[work.number]
-            return
-        ids = bytes(work.ids)
-        work.ids = None
-        if ids == bytes(len(ids)):
-            return
-        name = self._repository.codec.id(record.MAP, ids)
-        self._writer.store(record.MAP, name, ids)
-        self.maps[work.number] = name
-
-    def outcome(self) -> None:
-        """Raise what went wrong."""
+    def outcome(self) -> tuple[bytes, ...]:
+        """The ids of the new point's maps. Raises what went wrong."""
         if isinstance(self.error, OSError):
             raise no_room(self._repository.store.where, self.error) from None
         if self.error is not None:
             raise self.error
+        return tuple(self._maps.names)

@@ -13,7 +13,7 @@ from engines.backup.errors import Damaged, Missing
 from engines.backup.keys import ZERO
 from engines.backup.names import PointName
 from engines.backup.pack import Place
-from engines.backup.point import Point, decode
+from engines.backup.point import Point, decode, map_length
 from engines.backup.positions import sound
 from engines.backup.repository import Repository
 
@@ -128,7 +128,7 @@ class Verifying:
 
     def points(self) -> Iterator[int]:
         """Check that every point finds all that it needs; yields how many are done."""
-        lost: dict[bytes, int] = {ZERO: 0}
+        lost: dict[tuple[bytes, int], int] = {}
         for done, (name, found) in enumerate(self._repository.every(), 1):
             why = found.why if isinstance(found, Damaged) else self._lacks(found, lost)
             if why:
@@ -137,14 +137,18 @@ class Verifying:
                 self.found.whole.append(str(name))
             yield done
 
-    def _lacks(self, point: Point, lost: dict[bytes, int]) -> str:
-        """What a point misses, in words. `lost` remembers by map how many of its ids are in no pack, -1 for all."""
+    def _lacks(self, point: Point, lost: dict[tuple[bytes, int], int]) -> str:
+        """What a point misses, in words.
+
+        `lost` remembers by a map and the blocks it names how many of its ids are in no pack, -1 for all.
+        """
         maps = blocks = 0
         for number, name in enumerate(point.maps):
-            if name not in lost:
-                lost[name] = self._lost(point, number)
-            maps += lost[name] < 0
-            blocks += max(lost[name], 0)
+            map_ = name, map_length(point.blocks, number)
+            if map_ not in lost:
+                lost[map_] = self._lost(point, number)
+            maps += lost[map_] < 0
+            blocks += max(lost[map_], 0)
         words = [f"{blocks} blocks are lost"] if blocks else []
         return ", ".join(words + ([f"{maps} maps are lost"] if maps else []))
 

@@ -193,6 +193,7 @@ class SnapshotSource(PlainSource):
             self._watch.check()  # a snapshot that overflowed answers with an I/O error: name the cause
             raise
 
-    def check(self) -> None:
+    def check(self) -> tuple[str, ...]:
         """See Source: an overflow stays, so a snapshot that is whole now was whole at every read before."""
         self._watch.check()
+        return ()

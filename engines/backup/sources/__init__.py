@@ -79,8 +79,8 @@ class Source(Protocol):
         """What lies there without a copy, until this thread calls `take_back`; None where it must be read."""
         ...
 
-    def take_back(self, offset: int, length: int) -> None:
-        """What this thread was lent is not looked at any more."""
+    def take_back(self, offset: int, length: int) -> bool:
+        """What this thread was lent is not looked at any more; False where what it saw is not to be relied on."""
         ...
 
     def behind(self, offset: int) -> None:
@@ -92,8 +92,11 @@ class Source(Protocol):
         """After the `with`: what could not be removed, and the command that removes it."""
         ...
 
-    def check(self) -> None:
-        """Raise Failed where what was read is not to be trusted, such as after a snapshot overflowed."""
+    def check(self) -> tuple[str, ...]:
+        """After the last read: warnings that came up since it was opened; `consistency` is as it turned out.
+
+        Raises Failed where what was read is not to be trusted, such as after a snapshot overflowed.
+        """
         ...
 
 

@@ -132,14 +132,16 @@ class NbdSource:
         """See Source."""
         return None
 
-    def take_back(self, offset: int, length: int) -> None:
-        """See Source: nothing is lent."""
+    def take_back(self, offset: int, length: int) -> bool:  # noqa: ARG002  nothing is lent
+        """See Source."""
+        return True
 
     def behind(self, offset: int) -> None:
         """See Source: the pages are qemu's."""
 
-    def check(self) -> None:
+    def check(self) -> tuple[str, ...]:
         """See Source: qemu keeps others from writing."""
+        return ()
 
 
 def _connect(path: Path) -> tuple[socket.socket, int]:

@@ -62,6 +62,7 @@ class PlainSource:
         self._fd = descriptor
         self._where = where
         self._device = stat.S_ISBLK(found.st_mode)
+        self._changed_at = found.st_ctime_ns
         self.size = device_size(descriptor) if self._device else found.st_size
         self.words = f"{'device' if self._device else 'file'} {where}"
         self.identity = f"{found.st_rdev if self._device else (found.st_dev, found.st_ino)} {self.size}"
@@ -94,7 +95,7 @@ class PlainSource:
     @property
     def one_moment(self) -> bool:
         """See Source: what nobody writes to is of every moment."""
-        return not self._writers
+        return not self._writers and not self._came_and_wrote()
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -176,19 +177,28 @@ class PlainSource:
         """See Source."""
         return self._lending.lend(offset, length)
 
-    def take_back(self, offset: int, length: int) -> None:
+    def take_back(self, offset: int, length: int) -> bool:
         """See Source."""
-        self._lending.take_back(offset, length)
+        return self._lending.take_back(offset, length)
 
     def behind(self, offset: int) -> None:
         """See Source."""
         self._lending.forget(offset)
         self._cache.behind(offset)
 
-    def check(self) -> None:
-        """See Source."""
+    def check(self) -> tuple[str, ...]:
+        """See Source. Who wrote a file and closed it again has left his time in it; on a device nothing tells."""
         if not self._device:
             self._still_as_long()
+        if self._writers:  # that was said when it was opened
+            return ()
+        self._writers = self._came_and_wrote()
+        return self.warnings
+
+    def _came_and_wrote(self) -> list[str]:
+        """Who may have written since it was opened."""
+        changed = not self._device and os.fstat(self._fd).st_ctime_ns != self._changed_at
+        return in_use.writers(self._where) or ["it was changed while it was read"] * changed
 
 
 def device_size(descriptor: int) -> int:

@@ -68,6 +68,31 @@ def test_a_resized_disk_is_backed_up_right(tmp_path: Path, sizes: tuple[int, int
         assert lab.content(repo, lab.backup(repo, source)) == source.read_bytes()
 
 
+@pytest.mark.parametrize(
+    ("blocks", "size", "smaller"),
+    [({at: at for at in range(9)}, 9, 5), ({0: 1, 513: 2}, 520, 516), ({3: 3}, 1100, 512)],
+)
+@pytest.mark.parametrize("changed", [False, True])
+def test_a_disk_that_was_cut_and_is_otherwise_the_same_has_a_point_of_its_own(
+    tmp_path: Path, blocks: dict[int, int], size: int, smaller: int, changed: bool
+) -> None:
+    """As lvreduce leaves it, by whole MiB."""
+    source = lab.disk(tmp_path / "disk", blocks, size * MIB)
+    repo = lab.init(tmp_path / "repo")
+    lab.backup(repo, source)
+    os.truncate(source, smaller * MIB)
+    if changed:
+        with source.open("r+b") as stream:
+            stream.write(b"superblock")
+    point = lab.backup(repo, source)
+    assert lab.content(repo, point) == source.read_bytes()
+    lab.done("backup-verify", repo=repo)
+    with source.open("r+b") as stream:
+        stream.seek((smaller - 1) * MIB)
+        stream.write(b"x")
+    assert lab.content(repo, lab.backup(repo, source)) == source.read_bytes()
+
+
 def test_data_that_becomes_zeros_and_a_hole_that_is_filled_are_changes(tmp_path: Path) -> None:
     source = lab.disk(tmp_path / "disk", {0: 1, 1: 2, 2: 3}, 24 * MIB)
     repo = lab.init(tmp_path / "repo")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import fcntl
 import os
-import random
+import re
+import signal
 import subprocess
 import sys
 import time
@@ -14,10 +15,12 @@ from pathlib import Path
 
 import pytest
 
-from engines.backup import in_place
+from engines.backup.page_cache import readable, resident
+from engines.backup.sources import lending as lending_module
 from engines.backup.sources.lending import Lending
 from engines.backup.sources.plain import PlainSource
-from engines.backup.trial import Trial
+from engines.job.contract import RunFailed
+from tests.absent import absent
 from tests.engines.backup import lab
 from tests.engines.backup.lab import MIB
 
@@ -28,8 +31,7 @@ CELL = 4 * MIB
 def image(tmp_path: Path) -> Path:
     """12 MiB, all of it in memory."""
     path = lab.disk(tmp_path / "image", {number: number for number in range(12)}, 12 * MIB)
-    path.read_bytes()
-    return path
+    return lab.warm(path)
 
 
 @contextmanager
@@ -52,8 +54,21 @@ def test_a_piece_is_what_the_file_holds(image: Path) -> None:
             lent.forget(at)
 
 
-def test_who_cuts_the_file_waits_until_the_piece_is_given_back(image: Path) -> None:
+@pytest.fixture
+def signals() -> Iterator[list[int]]:
+    """Those that announce a broken lease and end a process that does not expect them."""
+    seen: list[int] = []
+    before = signal.signal(signal.SIGIO, lambda number, _frame: seen.append(number))
+    yield seen
+    signal.signal(signal.SIGIO, before)
+
+
+@pytest.mark.parametrize("loans", [0, 1, 5])
+def test_who_cuts_the_file_waits_until_the_piece_is_given_back(image: Path, signals: list[int], loans: int) -> None:
     with lending(image) as lent:
+        for _ in range(loans):
+            assert lent.lend(CELL, CELL) is not None
+            assert lent.take_back(CELL, CELL)
         piece = lent.lend(CELL, CELL)
         assert piece is not None
         cut = "import os, sys; os.truncate(sys.argv[1], 0); print('cut')"
@@ -63,9 +78,110 @@ def test_who_cuts_the_file_waits_until_the_piece_is_given_back(image: Path) -> N
             assert image.stat().st_size == 12 * MIB
             assert piece[:1024] == lab.block(4)[:1024]
             del piece
-            lent.take_back(CELL, CELL)
+            assert lent.take_back(CELL, CELL)
             assert child.communicate(timeout=20)[0] == "cut\n", "well before the kernel would break the lease by force"
         assert lent.lend(0, CELL) is None
+    assert not signals
+
+
+def openable(path: Path) -> bool:
+    """Whether nobody holds a lease."""
+    try:
+        os.close(os.open(path, os.O_WRONLY | os.O_NONBLOCK))
+    except BlockingIOError:
+        return False
+    return True
+
+
+def test_the_file_is_looked_at_when_nobody_can_cut_it_any_more(image: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    def asked(descriptor: int, offset: int, length: int) -> bool:
+        seen.append(openable(image))
+        return readable(descriptor, offset, length)
+
+    monkeypatch.setattr(lending_module, "readable", asked)
+    with lending(image) as lent:
+        assert lent.lend(0, CELL) is not None
+        lent.take_back(0, CELL)
+    assert seen == [False]
+
+
+def test_what_a_file_lost_since_is_not_lent_and_nothing_is_held(image: Path) -> None:
+    with lending(image) as lent:
+        os.truncate(image, 2 * CELL - 4096)
+        assert lent.lend(CELL, CELL) is None
+        assert openable(image)
+        assert lent.lend(0, CELL) is not None
+        lent.take_back(0, CELL)
+
+
+def test_a_lease_that_the_kernel_broke_by_force_is_told_and_is_the_last(image: Path) -> None:
+    with lending(image) as lent:
+        assert lent.lend(0, CELL) is not None
+        assert lent.take_back(0, CELL)
+        assert not lent.take_back(0, CELL), "as it is when it was broken: there is none to give back"
+        assert lent.lend(0, CELL) is None
+
+
+@contextmanager
+def mounted(kind: str, tmp_path: Path) -> Iterator[tuple[Path, Path]]:
+    """(the folder it is mounted at, the image below) of a new file system."""
+    if os.geteuid() != 0:
+        absent("needs root to mount")
+    below, folder = tmp_path / "below", tmp_path / "mounted"
+    folder.mkdir()
+    with below.open("wb") as stream:
+        stream.truncate(320 * MIB)
+    block = ["-b", "4096"] if kind == "ext4" else []
+    subprocess.run([f"mkfs.{kind}", *block, str(below)], check=True, capture_output=True)
+    subprocess.run(["mount", "-o", "loop", str(below), str(folder)], check=True)
+    try:
+        yield folder, below
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)  # a test that failed may have it mapped still
+
+
+@pytest.mark.parametrize(("kind", "lends"), [("ext4", True), ("xfs", True), ("btrfs", False)])
+def test_it_is_lent_only_where_leases_are_known_to_hold(kind: str, lends: bool, tmp_path: Path) -> None:
+    with mounted(kind, tmp_path) as (folder, _):
+        path = folder / "image"
+        path.write_bytes(os.urandom(CELL))
+        with lending(lab.warm(path)) as lent:
+            assert (lent.lend(0, CELL) is not None) is lends
+
+
+def pages_read(descriptor: int, length: int) -> bool:
+    """Read page by page, past errors; whether there were none."""
+    good = True
+    for at in range(0, length, 4096):
+        try:
+            os.pread(descriptor, 4096, at)
+        except OSError:
+            good = False
+    return good
+
+
+def test_a_page_that_cannot_be_read_is_an_error_and_not_the_end_of_the_process(tmp_path: Path) -> None:
+    with mounted("ext4", tmp_path) as (folder, below):
+        path = folder / "image"
+        path.write_bytes(os.urandom(2 * CELL))
+        lab.cold(path)
+        size = below.stat().st_size
+        extents = subprocess.run(["filefrag", "-v", str(path)], check=True, capture_output=True, text=True).stdout
+        first = min(int(line.split()[3].rstrip(".")) for line in extents.splitlines() if ".." in line)
+        os.truncate(below, (first + 512) * 4096)  # the disk has no more than half of the first piece
+        with path.open("rb", buffering=0) as stream:
+            os.posix_fadvise(stream.fileno(), 0, 0, os.POSIX_FADV_RANDOM)
+            failed = sum(not pages_read(stream.fileno(), CELL) for _ in range(3))
+            assert failed == 3
+            assert resident(stream.fileno(), 0, CELL) == CELL, "pages that failed are counted, too"
+        with lending(path) as lent:
+            assert lent.lend(0, CELL) is None
+        _, last = lab.perform_job("backup", repo=lab.init(tmp_path / "repo"), source=str(path), vm="web1", limit="none")
+        assert isinstance(last, RunFailed)
+        assert "cannot be read at byte" in last.why
+        os.truncate(below, size)
 
 
 def test_a_file_that_somebody_has_open_for_writing_is_never_lent(image: Path) -> None:
@@ -87,67 +203,38 @@ def test_only_what_is_wholly_in_memory_is_lent(image: Path) -> None:
     lab.cold(image)
     descriptor = os.open(image, os.O_RDONLY)
     os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_RANDOM)
-    os.pread(descriptor, CELL, CELL)
+    os.pread(descriptor, 2 * CELL - 4096, CELL)
     os.close(descriptor)
     descriptor = os.open(image, os.O_RDONLY)
     with closing(PlainSource(descriptor, image)) as source:
         lent = [source.lend(at, CELL) is not None for at in (0, CELL, 2 * CELL)]
-        source.take_back(CELL, CELL)
     os.close(descriptor)
-    assert lent == [False, True, False]
+    assert lent == [False, True, False], "of the last one all but a page is there"
 
 
-def copied() -> int:
-    """Bytes that this process had read() and its like copy to it."""
-    return int(Path("/proc/self/io").read_text().split()[1])
+def mapped() -> int:
+    """Bytes of files that this process has pages of in its address space."""
+    found = re.search(r"RssFile:\s*(\d+) kB", Path("/proc/self/status").read_text())
+    assert found
+    return int(found[1]) * 1024
 
 
-def test_a_backup_reads_what_is_lent_without_copying_and_sees_every_change(image: Path, tmp_path: Path) -> None:
-    repo = lab.init(tmp_path / "repo")
-    began = copied()
-    lab.backup(repo, image)
-    first = copied() - began
-    began = copied()
-    lab.backup(repo, image)
-    second = copied() - began
-    assert first > 12 * MIB
-    assert 8 * MIB < second < 10 * MIB, "of three pieces two are read, to compare, and one is looked at where it lies"
-    with image.open("r+b") as stream:
-        stream.seek(5 * MIB + 77)
-        stream.write(b"changed")
-    point = lab.backup(repo, image)
-    assert lab.content(repo, point) == image.read_bytes(), "what differs is read, to be stored"
-
-
-class Decided(Trial):
-    """Which of the two is quicker is a matter of the machine; here it is to look in place, from the first piece on."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.verdict = True
-
-
-def test_every_change_is_seen_where_many_blocks_are_looked_at_together(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(in_place, "Trial", Decided)
-    size = 150 * MIB + 12345
-    image = lab.disk(tmp_path / "image", {number: number for number in (*range(70), *range(90, 150))}, size)
-    repo = lab.init(tmp_path / "repo")
-    lab.backup(repo, image)
-    rng = random.Random(5)
-    for count in (0, 1, 3, 40):
-        with image.open("r+b") as stream:
-            for _ in range(count):
-                stream.seek(rng.choice((rng.randrange(size), size - 1, 32 * MIB, 70 * MIB - 1)))
-                stream.write(bytes([rng.randrange(1, 256)]))
-            stream.truncate(size)
-        image.read_bytes()
-        began = copied()
-        point = lab.backup(repo, image)
-        if count == 0:
-            assert copied() - began < MIB, "nothing had to be read"
-        assert lab.content(repo, point) == image.read_bytes(), f"after {count} changes"
+def test_a_process_that_is_lent_much_stays_small(tmp_path: Path) -> None:
+    path = lab.disk(tmp_path / "image", {}, 200 * MIB)
+    lab.warm(path)
+    before = most = mapped()
+    with lending(path) as lent:
+        for at in range(0, 200 * MIB, CELL):
+            piece = lent.lend(at, CELL)
+            assert piece is not None
+            assert not any(piece[::4096])
+            most = max(most, mapped())
+            del piece
+            lent.take_back(at, CELL)
+            lent.forget(at + CELL)
+            if at < 8 * CELL:
+                assert mapped() - before < CELL, "the first are unmapped at once, so that they are timed with it"
+    assert most - before < 80 * MIB
 
 
 def test_an_empty_file_is_not_mapped(tmp_path: Path) -> None:

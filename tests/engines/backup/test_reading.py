@@ -7,12 +7,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from engines.backup import throttle
 from engines.backup.page_cache import resident
+from engines.backup.sources.plain import PlainSource
 from engines.job.contract import Cancel, Finished, Log
 from engines.job.errors import BadParam, Stopped
 from engines.job.journal import entries
@@ -94,6 +96,23 @@ def test_pages_that_were_there_before_stay(tmp_path: Path) -> None:
         assert before == 16 * MIB
         assert resident(stream.fileno(), 40 * MIB, 16 * MIB) > 14 * MIB, "all but what others pushed out"
         assert in_cache(image) < 40 * MIB
+
+
+def test_a_second_pass_leaves_the_cache_as_the_first_did(tmp_path: Path) -> None:
+    """As after a hint that turned out wrong in the middle."""
+    image = lab.cold(noise(tmp_path / "image", 200 * MIB))
+    buffer = memoryview(bytearray(4 * MIB))
+    descriptor = os.open(image, os.O_RDONLY)
+    with closing(PlainSource(descriptor, image)) as source:
+        for end in (120 * MIB, 200 * MIB):
+            for at in range(0, end, len(buffer)):
+                source.ahead(at)
+                assert not source.at_hand(at)
+                source.read_into(at, buffer)
+                source.behind(at + len(buffer))
+        source.behind(200 * MIB)
+    os.close(descriptor)
+    assert in_cache(image) < 2 * MIB
 
 
 def test_an_unchanged_backup_does_not_read_the_packs(tmp_path: Path) -> None:
