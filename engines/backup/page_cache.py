@@ -25,32 +25,27 @@ class _Stat(ctypes.Structure):
 
 
 def resident(descriptor: int, offset: int, length: int) -> int:
-    """Bytes of that range in the page cache; the whole length where the kernel does not tell."""
+    """Bytes of that range in the page cache; the whole length where the kernel does not tell.
+
+    Pages count whose reading failed, and of a large folio those behind the end of the file.
+    """
     wanted, found = _Range(offset, length), _Stat()
     if _libc.syscall(CACHESTAT, descriptor, ctypes.byref(wanted), ctypes.byref(found), 0) == 0:
         return int(found.cache) * PAGE
-    known = _mincore(descriptor, offset, length)
-    return length if known is None else known
+    return _mincore(descriptor, offset, length)
 
 
-def readable(descriptor: int, offset: int, length: int) -> bool:
-    """Whether all of it is in the file and in the page cache: other counts take in pages whose reading failed."""
-    if os.fstat(descriptor).st_size < offset + length:  # of a large folio, some is left behind the end
-        return False
-    return (_mincore(descriptor, offset, length) or 0) >= length
-
-
-def _mincore(descriptor: int, offset: int, length: int) -> int | None:
-    """Bytes of whole pages with good content in the page cache; None where the kernel does not tell."""
+def _mincore(descriptor: int, offset: int, length: int) -> int:
+    """The same on kernels before 6.5."""
     _libc.mmap.restype = ctypes.c_void_p
     shared, readable = 1, 1  # MAP_SHARED, PROT_READ
     at = _libc.mmap(None, ctypes.c_size_t(length), readable, shared, ctypes.c_int(descriptor), ctypes.c_long(offset))
     if at is None or at == ctypes.c_void_p(-1).value:
-        return None
+        return length
     try:
         vector = (ctypes.c_ubyte * (-(-length // PAGE)))()
         if _libc.mincore(ctypes.c_void_p(at), ctypes.c_size_t(length), vector) != 0:
-            return None
+            return length
         return bytes(vector).count(1) * PAGE
     finally:
         _libc.munmap(ctypes.c_void_p(at), ctypes.c_size_t(length))

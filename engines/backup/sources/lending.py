@@ -10,9 +10,10 @@ import signal
 import threading
 
 from engines.backup.device import kind_of
-from engines.backup.page_cache import readable
+from engines.backup.page_cache import resident
 
 FIRST = 16  # pieces that are unmapped at once, so that who times them sees all that they cost
+MADV_POPULATE_READ = 22  # asm-generic/mman-common.h; Python 3.11 does not name it
 UNMAPPED = 64 * 1024 * 1024  # bytes between two times that pages are let go of, which interrupts every processor
 KINDS = {"ext2", "ext3", "ext4", "xfs", "tmpfs"}  # file systems that nobody changes but by this kernel
 
@@ -50,17 +51,27 @@ class Lending:
         except OSError:  # somebody writes it, it is another's, or its file system has no leases
             self._off = True
             return None
-        if not readable(self._fd, offset, length):  # before there was a lease, it could be cut after such a look
+        if not self._there(offset, length):  # before there was a lease, it could be cut after such a look
             self._give_back()
             return None
         return self._view[offset : offset + length]
+
+    def _there(self, offset: int, length: int) -> bool:
+        """Whether all of it is in memory and can be looked at; it is in the address space then."""
+        if resident(self._fd, offset, length) < length:
+            return False
+        try:
+            self._advise(MADV_POPULATE_READ, offset, offset + length)
+        except OSError:  # a page that cannot be read or is behind the end, or a kernel before 5.14
+            return False
+        return True
 
     def take_back(self, offset: int, length: int) -> bool:
         """The piece that this thread had is not looked at any more; False where it was not safe all the time."""
         held = self._give_back()
         self._lent += 1
         if self._lent <= FIRST:
-            self._unmap(offset, offset + length)
+            self._advise(mmap.MADV_DONTNEED, offset, offset + length)
         return held
 
     def _give_back(self) -> bool:
@@ -85,13 +96,13 @@ class Lending:
         """Nothing below `offset` is lent any more: keep the process small."""
         self._forgotten = min(self._forgotten, offset)  # a second pass begins anew
         if self._lent > FIRST and offset - self._forgotten >= UNMAPPED:
-            self._unmap(self._forgotten, offset)
+            self._advise(mmap.MADV_DONTNEED, self._forgotten, offset)
             self._forgotten = offset
 
-    def _unmap(self, start: int, end: int) -> None:
-        low, high = start // mmap.PAGESIZE * mmap.PAGESIZE, end // mmap.PAGESIZE * mmap.PAGESIZE
+    def _advise(self, how: int, start: int, end: int) -> None:
+        low = start // mmap.PAGESIZE * mmap.PAGESIZE
         if self._map is not None:
-            self._map.madvise(mmap.MADV_DONTNEED, low, high - low)
+            self._map.madvise(how, low, end - low)
 
     def close(self) -> None:
         """Let go of all."""

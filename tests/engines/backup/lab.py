@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from engines import tasks
-from engines.backup.page_cache import readable
+from engines.backup.page_cache import resident
 from engines.backup.repository import Repository
 from engines.job import runs
 from engines.job.contract import AnyEvent, Cancel, Finished
@@ -54,7 +54,7 @@ def warm(path: Path) -> Path:
         for _ in range(20):
             while stream.read(4 * MIB):
                 pass
-            if readable(stream.fileno(), 0, path.stat().st_size):
+            if resident(stream.fileno(), 0, path.stat().st_size) >= path.stat().st_size:
                 return path
             stream.seek(0)
     raise AssertionError(f"{path} does not stay in memory")

@@ -15,8 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from engines.backup.page_cache import readable, resident
-from engines.backup.sources import lending as lending_module
+from engines.backup.page_cache import resident
 from engines.backup.sources.lending import Lending
 from engines.backup.sources.plain import PlainSource
 from engines.job.contract import RunFailed
@@ -96,11 +95,12 @@ def openable(path: Path) -> bool:
 def test_the_file_is_looked_at_when_nobody_can_cut_it_any_more(image: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
 
-    def asked(descriptor: int, offset: int, length: int) -> bool:
+    def asked(lent: Lending, offset: int, length: int) -> bool:
         seen.append(openable(image))
-        return readable(descriptor, offset, length)
+        return real(lent, offset, length)
 
-    monkeypatch.setattr(lending_module, "readable", asked)
+    real = Lending._there
+    monkeypatch.setattr(Lending, "_there", asked)
     with lending(image) as lent:
         assert lent.lend(0, CELL) is not None
         lent.take_back(0, CELL)
