@@ -98,8 +98,7 @@ def _steps(collection: Collection) -> Iterator[StepStarted | StepEnded | Progres
     yield from _told(collection.mark(), "points")
     yield StepEnded(step="mark")
     yield StepStarted(step="copy")
-    for _ in collection.sweepable():
-        pass
+    yield from _told(collection.sweepable(), "points")
     yield from _told(collection.copy(), "packs")
     yield StepEnded(step="copy")
     yield StepStarted(step="delete")

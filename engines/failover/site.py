@@ -51,11 +51,7 @@ def host_name(text: str) -> str:
     given = text.strip()
     if "/" in given or given.startswith("http:"):
         raise BadParam("name", text, EXAMPLE, "leave out the scheme and the path: they have options of their own")
-    try:
-        ipaddress.ip_address(given.strip("[]"))
-    except ValueError:
-        pass
-    else:
+    if _is_address(given.strip("[]")):
         raise BadParam("name", text, EXAMPLE, "give the name that visitors use: addresses are looked up")
     labels = given.removesuffix(".").split(".")
     try:
@@ -68,6 +64,14 @@ def host_name(text: str) -> str:
     if len(name) > 253:  # RFC 1035 3.1: 255 octets on the wire
         raise BadParam("name", f"{name[:20]}... of {len(name)} characters", "a name of at most 253 characters")
     return name
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def server(text: str) -> Server:
