@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import mmap
 import os
 import signal
 import threading
 
 from engines.backup.device import kind_of
 from engines.backup.page_cache import resident
+from engines.backup.sources.mapping import Mapping
 
 FIRST = 16  # pieces that are unmapped at once, so that who times them sees all that they cost
-MADV_POPULATE_READ = 22  # asm-generic/mman-common.h; Python 3.11 does not name it
 UNMAPPED = 64 * 1024 * 1024  # bytes between two times that pages are let go of, which interrupts every processor
 KINDS = {"ext2", "ext3", "ext4", "xfs", "tmpfs"}  # file systems that nobody changes but by this kernel
 
@@ -33,16 +32,15 @@ class Lending:
         self._leases: list[int] = []
         self._forgotten = 0
         self._lent = 0
-        self._map: mmap.mmap | None = None
+        self._map: Mapping | None = None
         if size and kind_of(descriptor) in KINDS:
-            with contextlib.suppress(OSError, OverflowError, ValueError):  # no room for so many addresses, or cut since
-                self._map = mmap.mmap(descriptor, size, prot=mmap.PROT_READ)
-        self._view = memoryview(self._map or b"")
-        self._off = self._map is None
+            with contextlib.suppress(OSError):  # what cannot be mapped is read
+                self._map = Mapping(descriptor, size)
+        self._off = False
 
     def lend(self, offset: int, length: int) -> memoryview | None:
         """What lies there and is in memory, until this thread calls `take_back`, soon; None where it must be read."""
-        if self._off:
+        if self._off or self._map is None:
             return None
         try:
             lease = self._lease()
@@ -51,27 +49,18 @@ class Lending:
         except OSError:  # somebody writes it, it is another's, or its file system has no leases
             self._off = True
             return None
-        if not self._there(offset, length):  # before there was a lease, it could be cut after such a look
+        # Before there was a lease, it could be cut after such a look. What is resident may still be a page that failed.
+        if resident(self._fd, offset, length) < length or not self._map.populate(offset, length):
             self._give_back()
             return None
-        return self._view[offset : offset + length]
-
-    def _there(self, offset: int, length: int) -> bool:
-        """Whether all of it is in memory and can be looked at; it is in the address space then."""
-        if resident(self._fd, offset, length) < length:
-            return False
-        try:
-            self._advise(MADV_POPULATE_READ, offset, offset + length)
-        except OSError:  # a page that cannot be read or is behind the end, or a kernel before 5.14
-            return False
-        return True
+        return self._map.view(offset, length)
 
     def take_back(self, offset: int, length: int) -> bool:
         """The piece that this thread had is not looked at any more; False where it was not safe all the time."""
         held = self._give_back()
         self._lent += 1
-        if self._lent <= FIRST:
-            self._advise(mmap.MADV_DONTNEED, offset, offset + length)
+        if self._lent <= FIRST and self._map is not None:
+            self._map.forget(offset, length)
         return held
 
     def _give_back(self) -> bool:
@@ -95,14 +84,9 @@ class Lending:
     def forget(self, offset: int) -> None:
         """Nothing below `offset` is lent any more: keep the process small."""
         self._forgotten = min(self._forgotten, offset)  # a second pass begins anew
-        if self._lent > FIRST and offset - self._forgotten >= UNMAPPED:
-            self._advise(mmap.MADV_DONTNEED, self._forgotten, offset)
+        if self._lent > FIRST and offset - self._forgotten >= UNMAPPED and self._map is not None:
+            self._map.forget(self._forgotten, offset - self._forgotten)
             self._forgotten = offset
-
-    def _advise(self, how: int, start: int, end: int) -> None:
-        low = start // mmap.PAGESIZE * mmap.PAGESIZE
-        if self._map is not None:
-            self._map.madvise(how, low, end - low)
 
     def close(self) -> None:
         """Let go of all."""
@@ -110,7 +94,6 @@ class Lending:
         for descriptor in self._leases:
             os.close(descriptor)
         self._leases.clear()
-        with contextlib.suppress(BufferError):  # a thread that failed may have a piece in its hands still
-            self._view.release()
-            if self._map is not None:
-                self._map.close()
+        if self._map is not None:
+            self._map.close()
+            self._map = None

@@ -17,6 +17,7 @@ import pytest
 
 from engines.backup.page_cache import resident
 from engines.backup.sources.lending import Lending
+from engines.backup.sources.mapping import Mapping
 from engines.backup.sources.plain import PlainSource
 from engines.job.contract import RunFailed
 from tests.absent import absent
@@ -95,12 +96,12 @@ def openable(path: Path) -> bool:
 def test_the_file_is_looked_at_when_nobody_can_cut_it_any_more(image: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
 
-    def asked(lent: Lending, offset: int, length: int) -> bool:
+    def asked(mapping: Mapping, offset: int, length: int) -> bool:
         seen.append(openable(image))
-        return real(lent, offset, length)
+        return real(mapping, offset, length)
 
-    real = Lending._there
-    monkeypatch.setattr(Lending, "_there", asked)
+    real = Mapping.populate
+    monkeypatch.setattr(Mapping, "populate", asked)
     with lending(image) as lent:
         assert lent.lend(0, CELL) is not None
         lent.take_back(0, CELL)
