@@ -134,7 +134,9 @@ class Narrator:
             case Warned():
                 say(f"    ! {one_line(event.text)}")
             case Asked():
-                say(f"    ? {one_line(event.question)} {'/'.join(event.choices)}")
+                say(f"    ? {one_line(event.question)} {'/'.join(event.choices)}".rstrip())
+                if not self._ask:
+                    say(f"      no terminal to ask on; answer from another: crashcart answer {self._folder.name}")
             case Answered():
                 say(f"      answered: {one_line(event.text) or '(not shown)'}")
             case Finished() | RunStopped() | RunFailed():

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from engines.backup.device import Device
+from engines.mountinfo import mounts
 
 V1_READS, V2_LIMITS = "blkio.throttle.read_bps_device", "io.max"
 
@@ -57,13 +58,11 @@ def _parsed(line: str) -> tuple[str, int]:
 def mounted() -> Hierarchy | None:
     """The hierarchy that has the block controller here; None where there is none."""
     found: Hierarchy | None = None
-    for line in Path("/proc/self/mountinfo").read_text().splitlines():
-        before, _, after = line.partition(" - ")
-        kind, _, options = after.split(" ", 2)
-        where = Path(before.split()[4].replace("\\040", " "))
-        if kind == "cgroup" and "blkio" in options.split(","):
+    for mount in mounts():
+        where = Path(mount.folder)
+        if mount.kind == "cgroup" and "blkio" in mount.options.split(","):
             return Hierarchy(1, where)
-        if kind == "cgroup2" and "io" in _controllers(where):
+        if mount.kind == "cgroup2" and "io" in _controllers(where):
             found = Hierarchy(2, where)
     return found
 

@@ -89,19 +89,20 @@ class Collection:
                 continue
             if session.hex() in spared:
                 continue
-            needed = live.get(owner, 0)
-            wasteful = needed < size * (1 - DEAD) and (needed or not self._needed_points(owner))
-            if not sound or wasteful:
+            if not sound or self._wasteful(owner, size, live.get(owner, 0)):
                 found.add(owner)
                 continue
             if size < self._repository.config.pack // SMALL:
                 small.add(owner)
         return found | small if len(small) > FEW else found
 
-    def _needed_points(self, owner: bytes) -> int:
-        """Points in a pack that hold nothing else needed: an unchanged backup leaves such a pack."""
-        places, _ = pack.read_footer(self._store, owner, self._store.size(pack.name(owner)))
-        return sum(place.kind == record.POINT and place.id in self._marks.points for place in places)
+    def _wasteful(self, owner: bytes, size: int, needed: int) -> bool:
+        """Whether much of a sound pack is not needed; of one that an unchanged backup left, its point is."""
+        if needed >= size * (1 - DEAD):
+            return False
+        places, _ = pack.read_footer(self._store, owner, size)
+        points = {place.id for place in places if place.kind == record.POINT}
+        return bool(needed) or not points & self._marks.points
 
     def _looked_at(self, owner: bytes, size: int) -> tuple[bytes, bool]:
         """(session that wrote it, whether its frame is sound)."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engines.job.holder import boot_id
+from engines.mountinfo import mounts
 
 
 @dataclass(frozen=True, order=True)
@@ -63,11 +64,7 @@ def kind_of(descriptor: int) -> str:
     """The type of the file system that an open file lies on; empty where mounts do not tell (btrfs)."""
     device = os.fstat(descriptor).st_dev
     number = f"{os.major(device)}:{os.minor(device)}"
-    for line in Path("/proc/self/mountinfo").read_text(errors="replace").splitlines():
-        front, _, back = line.partition(" - ")  # proc_pid_mountinfo(5)
-        if front.split()[2] == number:
-            return back.split()[0]
-    return ""
+    return next((mount.kind for mount in mounts() if mount.number == number), "")
 
 
 def _whole(major: int, minor: int) -> Device | None:

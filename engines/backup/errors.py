@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+
 from engines.job.errors import Failed
+
+UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 class Damaged(Failed):
@@ -18,3 +22,23 @@ class Missing(Failed):
 
     def __init__(self, what: str) -> None:
         super().__init__(f"{what} is in no pack", "see which points it hits: crashcart backup verify")
+
+
+def no_room(where: str, error: OSError) -> Failed:
+    """The failure that an error while writing to the repository is."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return Failed(
+            f"{where} is full", "make room (crashcart backup prune, then gc), then run it again: it goes on from there"
+        )
+    return Failed(f"{where} cannot be written: {error.strerror}", "look at that disk (dmesg), then run it again")
+
+
+def no_room_at_all(where: str, error: OSError) -> Failed:
+    """The same, where not even the small file fits with which a run begins."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return Failed(
+            f"{where} is full to the last byte",
+            "move some MB of other files off that disk, or enlarge it; then crashcart backup prune and gc make room;"
+            " list, ls, get, restore and verify work all the same",
+        )
+    return no_room(where, error)

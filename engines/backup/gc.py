@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, ClassVar
 
 from engines.backup import words
+from engines.backup.errors import no_room
 from engines.backup.repository import RepoParams, Repository, where
 from engines.backup.sessions import Presence
 from engines.backup.unlocking import opened
-from engines.backup.writer import no_room
 from engines.job.contract import (
     Cancel,
     Context,

@@ -10,19 +10,26 @@ import stat
 import struct
 from pathlib import Path
 
+from engines.mountinfo import mounts
+
 F_OFD_GETLK = 36  # asm-generic/fcntl.h
 QEMU_BYTES = (100, 201)  # first and behind the last byte that QEMU's image locks take (block/file-posix.c)
 
 
-def writers(path: Path) -> list[str]:
-    """Who may change it, in words; empty where nobody is seen."""
+def writers(path: Path, *, locks: bool = True) -> list[str]:
+    """Who may change it, in words; empty where nobody is seen. locks: look for QEMU's, which readers hold, too."""
     found = path.stat()
     if stat.S_ISBLK(found.st_mode):
         return [*_holders(found.st_rdev), *_mounts(found.st_rdev), *_processes(found)]
     written = _written(path)
     seen = _processes(found) if written is not False else []
     unseen = ["open for writing in a process that does not show it"] if written and not seen else []
-    return [*_loops(path), *_qemu(path), *seen, *unseen]
+    return [*_loops(path), *(_qemu(path) if locks else []), *seen, *unseen]
+
+
+def hidden(path: Path) -> bool:
+    """Whether somebody else may write it whom only root would see: the kernel gives this user no lease."""
+    return stat.S_ISBLK(path.stat().st_mode) or _written(path) is None
 
 
 def _sys(device: int) -> Path:
@@ -49,8 +56,7 @@ def _mounts(device: int) -> list[str]:
     numbers = set()
     for part in _parts(device):
         numbers.add((part / "dev").read_text().strip())
-    lines = [line.split() for line in Path("/proc/self/mountinfo").read_text().splitlines()]
-    return [f"mounted at {line[4]}" for line in lines if line[2] in numbers]
+    return [f"mounted at {mount.folder}" for mount in mounts() if mount.number in numbers]
 
 
 def _loops(path: Path) -> list[str]:

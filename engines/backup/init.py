@@ -79,13 +79,13 @@ class Init:
     def execute(self, plan: Plan, context: Context) -> Events:
         """See Engine."""
         store = open_store(plan.params["repo"])
-        yield StepStarted(step="make")
         unlock = Unlock()
         if plan.params["cipher"] != "none":
             passphrase = context.secrets.get("passphrase")
             if not plan.params["key_file"] and passphrase is None:
                 passphrase = Secret((yield Asked(question="passphrase of the new repository", secret=True)) or "")
             unlock = Unlock(plan.params["key_file"], passphrase)
+        yield StepStarted(step="make")  # it cannot be stopped; waiting for an answer can
         try:
             store.begin(FOLDERS)
             made = config.create(store, cipher=plan.params["cipher"], unlock=unlock)

@@ -244,11 +244,15 @@ class LocalAppender:
     def write(self, parts: Sequence[Bytes]) -> None:
         """See Appender."""
         total = sum(len(part) for part in parts)
-        written = os.pwritev(self._fd, parts, self.offset)
-        if written < total:
-            rest = b"".join(parts)
-            while written < total:
-                written += os.pwrite(self._fd, rest[written:], self.offset + written)
+        try:
+            written = os.pwritev(self._fd, parts, self.offset)
+            if written < total:
+                rest = b"".join(parts)
+                while written < total:
+                    written += os.pwrite(self._fd, rest[written:], self.offset + written)
+        except OSError:
+            os.ftruncate(self._fd, self.offset)  # what fitted of it would stand behind the footer
+            raise
         self.offset += total
 
     def push(self) -> None:

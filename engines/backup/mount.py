@@ -49,7 +49,13 @@ class MountParams(RepoParams, frozen=True, kw_only=True):
 
     point: Annotated[
         str,
-        param("Point", "VM/DISK@TIME or VM/DISK@latest", pattern=names.POINT, allowed="VM/DISK@TIME", positional=True),
+        param(
+            "Point",
+            "VM/DISK@TIME or VM/DISK@latest",
+            pattern=names.POINT,
+            allowed="VM/DISK@TIME or @latest",
+            positional=True,
+        ),
     ]
     folder: Annotated[str, param("Folder", "an empty folder, where the files appear", kind="folder", positional=True)]
     image: Annotated[bool, param("Image", "show the disk itself as one file, not the files on it")] = False

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engines.backup import healing, sessions, throttle, words
+from engines.backup.errors import no_room
 from engines.backup.hints import Hint, Lied
 from engines.backup.point import Figures, Head, Point, block_count, root
 from engines.backup.positions import Positions
@@ -18,7 +19,7 @@ from engines.backup.sources import Source
 from engines.backup.throttle import Throttle
 from engines.backup.throttling import throttled
 from engines.backup.wish import Binding, NoHint
-from engines.backup.writer import Writer, no_room
+from engines.backup.writer import Writer
 from engines.job.contract import AnyEvent, Context, Log, Warned
 from engines.job.errors import Stopped
 
@@ -147,8 +148,8 @@ class OneDisk:
         )  # fmt: skip
         read = self.counts.read
         self.counts = reading.counts
-        reading.start()
         try:
+            reading.start()
             while not reading.finished.wait(TICK):
                 self._presence.touch()
                 self._writer.push()

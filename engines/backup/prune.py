@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar
 import msgspec
 
 from engines.backup import names, retention, sessions
-from engines.backup.errors import Damaged
+from engines.backup.errors import Damaged, no_room_at_all
 from engines.backup.names import PointName
 from engines.backup.repository import Glance, RepoParams, Repository, where
 from engines.backup.retention import Rules
@@ -93,7 +93,10 @@ class Prune:
                 if name.path() in pins:
                     yield Warned(text=f"{name} stays: it is being used")
                 else:
-                    gone += _take_out(store, name)
+                    try:
+                        gone += _take_out(store, name)
+                    except OSError as error:
+                        raise no_room_at_all(store.where, error) from None
                 yield Progress(done=at, total=len(plan.detail["go"]), unit="points")
         yield StepEnded(step="prune")
         yield Finished(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import time
 from collections.abc import Iterator
@@ -45,6 +46,12 @@ def put(store: Store, place: Place, why: str, points: tuple[str, ...] = ()) -> B
     )
     store.put(bad.path, msgspec.json.encode(bad))
     return bad
+
+
+def end(store: Store, place: Place) -> None:
+    """Take a place back into use."""
+    with contextlib.suppress(FileNotFoundError):
+        store.delete(f"quarantine/{place.pack.hex()}-{place.offset}.json")
 
 
 def places(store: Store) -> frozenset[tuple[bytes, int]]:

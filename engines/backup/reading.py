@@ -11,6 +11,7 @@ import xxhash
 
 from engines.backup import record
 from engines.backup.crew import hands
+from engines.backup.errors import no_room
 from engines.backup.fresh_maps import FreshMaps
 from engines.backup.hints import Hint, Lied
 from engines.backup.in_place import InPlace
@@ -22,7 +23,7 @@ from engines.backup.positions import Positions
 from engines.backup.repository import Repository
 from engines.backup.sources import Source
 from engines.backup.throttle import Throttle
-from engines.backup.writer import Writer, no_room
+from engines.backup.writer import Writer
 
 
 @dataclass
@@ -85,9 +86,9 @@ class Reading:
         """Begin reading in threads of its own."""
         keep_buffers()
         self._live = hands()
-        self._threads = [threading.Thread(target=self._work, daemon=True) for _ in range(self._live)]
-        for thread in self._threads:
+        for thread in [threading.Thread(target=self._work, daemon=True) for _ in range(self._live)]:
             thread.start()
+            self._threads.append(thread)  # where the next one finds no room, this one is waited for
 
     def stop(self) -> None:
         """Have the threads end and wait for them."""

@@ -44,7 +44,13 @@ class RestoreParams(RepoParams, frozen=True, kw_only=True):
 
     point: Annotated[
         str,
-        param("Point", "VM/DISK@TIME or VM/DISK@latest", pattern=names.POINT, allowed="VM/DISK@TIME", positional=True),
+        param(
+            "Point",
+            "VM/DISK@TIME or VM/DISK@latest",
+            pattern=names.POINT,
+            allowed="VM/DISK@TIME or @latest",
+            positional=True,
+        ),
     ]
     target: Annotated[
         str, param("Target", "a file or block device; what is on it is lost", kind="output", positional=True)

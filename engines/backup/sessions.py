@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 
+from engines.backup.errors import UNWRITABLE, no_room_at_all
 from engines.backup.names import HEX32
 from engines.backup.store import Store
 from engines.job.holder import Holder, boot_id, me
@@ -68,12 +69,14 @@ class Presence:
     """This process's own session file, there within the `with`.
 
     `stores` is set once it begins a pack: then an error leaves the file, so that gc spares the packs for a while.
+    Where nothing can be written, one that reads works without a file; gc does not spare what it reads then.
     """
 
     def __init__(self, store: Store, kind: str, does: str, *, disk: str = "", pins: tuple[str, ...] = ()) -> None:
         self._store = store
         self._touched = time.monotonic()
         self.stores = False
+        self._shown = True
         self.session = Session(
             id=os.urandom(16).hex(),
             kind=kind,
@@ -87,8 +90,15 @@ class Presence:
         )
 
     def __enter__(self) -> Presence:
-        sweep(self._store)
-        self._write()
+        try:
+            sweep(self._store)
+            self._write()
+        except OSError as error:
+            if error.errno not in UNWRITABLE:
+                raise
+            if self.session.kind != "read":
+                raise no_room_at_all(self._store.where, error) from None
+            self._shown = False
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
@@ -118,11 +128,12 @@ class Presence:
         self._write()
 
     def _write(self) -> None:
-        self._store.put(self.session.path, msgspec.json.encode(self.session), durable=False)
+        if self._shown:
+            self._store.put(self.session.path, msgspec.json.encode(self.session), durable=False)
 
     def touch(self) -> None:
         """Show other hosts that this process is alive; cheap to call often."""
-        if time.monotonic() - self._touched > TOUCH:
+        if self._shown and time.monotonic() - self._touched > TOUCH:
             self._touched = time.monotonic()
             self._store.touch(self.session.path)
 

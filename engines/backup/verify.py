@@ -9,12 +9,12 @@ from typing import Annotated, Any, ClassVar
 from engines.backup import names, verified, words
 from engines.backup.against import Against
 from engines.backup.crew import Crew
+from engines.backup.errors import no_room
 from engines.backup.repository import RepoParams, Repository, where
 from engines.backup.sessions import Presence
 from engines.backup.sources import Format, open_source
 from engines.backup.unlocking import opened
 from engines.backup.verifying import Verifying, rebuild
-from engines.backup.writer import no_room
 from engines.job.contract import (
     Cancel,
     Context,
@@ -43,7 +43,7 @@ class VerifyParams(RepoParams, frozen=True, kw_only=True):
     ] = 100
     against: Annotated[str, param("Against", "a disk to compare the point with", kind="file")] = ""
     point: Annotated[
-        str, param("Point", "which point to compare, VM/DISK@TIME", pattern=names.POINT, allowed="VM/DISK@TIME")
+        str, param("Point", "which point to compare", pattern=names.POINT, allowed="VM/DISK@TIME or @latest")
     ] = ""
     format: Annotated[Format, param("Image format", "of the disk to compare with")] = "auto"
     rebuild: Annotated[bool, param("Rebuild", "make the index anew and bring back lost points, from the packs")] = False
@@ -156,10 +156,15 @@ def _proven(repository: Repository, plan: Plan, presence: Presence) -> Any:
         yield Warned(text=fault)
     for _, why in found.bad[:TOLD]:
         yield Warned(text=why)
+    for text in found.mended:
+        yield Log(text=f"{text} was in quarantine and reads right again: it is used again")
     for point, why in found.hit.items():
         yield Warned(text=f"{point} is damaged: {why}")
     if percent == 100:
-        verified.put(repository.store, began, tuple(found.whole))
+        try:
+            verified.put(repository.store, began, tuple(found.whole))
+        except OSError as error:
+            yield Warned(text=f"that they were verified cannot be noted in the repository: {error.strerror}")
     return _verdict(verifying)
 
 

@@ -20,12 +20,16 @@ from engines.backup.repository import Repository
 
 @dataclass
 class Found:
-    """What is wrong. faults: files with a broken frame. bad: records. hit: damaged points, and why."""
+    """What is wrong. faults: files with a broken frame. bad: records. hit: damaged points, and why.
+
+    mended: records that are in quarantine and read right again.
+    """
 
     faults: dict[str, None] = field(default_factory=dict)
     bad: list[tuple[Place, str]] = field(default_factory=list)
     hit: dict[str, str] = field(default_factory=dict)
     whole: list[str] = field(default_factory=list)
+    mended: dict[str, Place] = field(default_factory=dict)
 
 
 class Verifying:
@@ -83,14 +87,17 @@ class Verifying:
 
     def _check(self, item: tuple[Place, int]) -> None:
         place, size = item
-        if (place.pack, place.offset) not in self._repository.index.bad and self._random.randrange(100) < self._percent:
+        quarantined = (place.pack, place.offset) in self._repository.index.bad
+        if quarantined or self._random.randrange(100) < self._percent:
             try:
                 self._repository.read(place, place.kind, self._room(place.length))
+                if quarantined:
+                    self.found.mended[f"{pack.name(place.pack)} at {place.offset}"] = place
             except FileNotFoundError:
                 return
             except Damaged as damaged:
                 with self._lock:
-                    self.found.bad.append((place, damaged.why))
+                    self.found.bad += [] if quarantined else [(place, damaged.why)]
             with self._lock:
                 self.read += place.size
         with self._lock:
@@ -161,10 +168,12 @@ class Verifying:
         return sum(not any(True for _ in self._repository.index.find(name)) for name in names)
 
     def quarantine(self) -> None:
-        """Take the damaged records out of use, noting which points they hit."""
+        """Take the damaged records out of use, noting which points they hit; and those back that are not any more."""
         hit = tuple(sorted(self.found.hit))
         for place, why in self.found.bad:
             quarantine.put(self._repository.store, place, why, hit if place.kind != record.POINT else ())
+        for place in self.found.mended.values():
+            quarantine.end(self._repository.store, place)
 
 
 def rebuild(repository: Repository) -> list[PointName]:

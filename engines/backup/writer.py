@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import threading
 
 from engines.backup import record
+from engines.backup.errors import no_room
 from engines.backup.pack import OpenPack
 from engines.backup.record import Codec
 from engines.backup.repository import Repository
 from engines.backup.sessions import Presence
-from engines.job.errors import Failed
 
 Content = bytes | bytearray | memoryview
 
@@ -136,12 +135,3 @@ class _Room:
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         if isinstance(error, OSError):
             raise no_room(self._where, error) from None
-
-
-def no_room(where: str, error: OSError) -> Failed:
-    """The failure that an error while writing to the repository is."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return Failed(
-            f"{where} is full", "make room (crashcart backup prune, then gc), then run it again: it goes on from there"
-        )
-    return Failed(f"{where} cannot be written: {error.strerror}", "look at that disk (dmesg), then run it again")

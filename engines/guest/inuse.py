@@ -17,6 +17,7 @@ from pathlib import Path
 
 from engines.guest import libvirt
 from engines.job.errors import Refused
+from engines.mountinfo import mounts
 
 WRITES, RESIZES = 101, 103
 FORBIDS_WRITE, FORBIDS_RESIZE = 201, 203
@@ -142,10 +143,9 @@ def _kernel_user(path: Path) -> str:
     own = Path(f"/sys/dev/block/{os.major(number)}:{os.minor(number)}").resolve()
     parts = [own, *(each.parent for each in own.glob("*/partition"))]
     numbers = {(each / "dev").read_text().strip(): each.name for each in parts if (each / "dev").exists()}
-    for line in Path("/proc/self/mountinfo").read_text().splitlines():
-        words = line.split()
-        if words[2] in numbers:
-            return f"{numbers[words[2]]} is mounted at {words[4]}"
+    for mount in mounts():
+        if mount.number in numbers:
+            return f"{numbers[mount.number]} is mounted at {mount.folder}"
     for line in Path("/proc/swaps").read_text().splitlines()[1:]:
         device = Path(line.split()[0])
         if device.is_block_device() and _number(device) in numbers:
@@ -180,12 +180,10 @@ def shared(kind: str) -> bool:
 def _filesystem_of(path: Path) -> str:
     """The type of the deepest mount above `path`."""
     deepest, kind = "", ""
-    for line in Path("/proc/self/mountinfo").read_text().splitlines():
-        left, _, right = line.partition(" - ")
-        where = left.split()[4]
-        inside = str(path.resolve()).startswith(where.rstrip("/") + "/")
-        if inside and len(where) >= len(deepest):
-            deepest, kind = where, right.split()[0]
+    for mount in mounts():
+        inside = str(path.resolve()).startswith(mount.folder.rstrip("/") + "/")
+        if inside and len(mount.folder) >= len(deepest):
+            deepest, kind = mount.folder, mount.kind
     return kind
 
 

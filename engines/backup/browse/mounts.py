@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import re
 import subprocess
 from collections.abc import Iterator
 from contextlib import suppress
@@ -14,6 +13,7 @@ import msgspec
 
 from engines.job import runs
 from engines.job.holder import Holder
+from engines.mountinfo import mounts
 
 MNT_DETACH = 2  # linux/fs.h
 UMOUNT_NOFOLLOW = 8
@@ -68,17 +68,7 @@ def sweep() -> list[str]:
 
 def is_mounted(mount: Mount) -> bool:
     """Whether it is there, the very one."""
-    for line in Path("/proc/self/mountinfo").read_bytes().splitlines():
-        left, _, right = line.partition(b" - ")
-        fields, source = left.split(b" "), right.split(b" ")
-        if len(fields) > 4 and len(source) > 1 and _plain(source[1]) == os.fsencode(mount.token):
-            return _plain(fields[4]) == os.fsencode(mount.folder)
-    return False
-
-
-def _plain(text: bytes) -> bytes:
-    """Octal escapes undone."""
-    return re.sub(rb"\\([0-7]{3})", lambda found: bytes([int(found.group(1), 8)]), text)
+    return any(found.source == mount.token and found.folder == mount.folder for found in mounts())
 
 
 def unmount(mount: Mount) -> bool:

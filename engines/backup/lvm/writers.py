@@ -8,6 +8,7 @@ from pathlib import Path
 
 from engines.backup import open_files
 from engines.job.holder import Holder, boot_id, start_time
+from engines.mountinfo import mounts
 
 
 def processes(disks: Iterable[Path]) -> list[Holder]:
@@ -20,8 +21,7 @@ def in_kernel(disks: Iterable[Path]) -> list[str]:
     """What the kernel itself does with the disks, in words: mounts, swap, devices above."""
     numbers = {disk.stat().st_rdev for disk in disks}
     names = {f"{os.major(number)}:{os.minor(number)}" for number in numbers}
-    lines = [line.split() for line in Path("/proc/self/mountinfo").read_text().splitlines()]
-    found = [f"mounted at {line[4]}" for line in lines if line[2] in names]
+    found = [f"mounted at {mount.folder}" for mount in mounts() if mount.number in names]
     for name in sorted(names):
         holders = Path(f"/sys/dev/block/{name}/holders")
         found += [f"part of {entry.name}" for entry in holders.iterdir()] if holders.is_dir() else []

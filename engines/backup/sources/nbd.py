@@ -19,6 +19,7 @@ from engines.backup.device import Device
 from engines.backup.sources import bitmap
 from engines.backup.sources.bitmap import Record
 from engines.backup.sources.server import asked, serving
+from engines.backup.sources.stillness import Stillness
 from engines.backup.sources.wire import OPTION, REQUEST, exactly, fill, hello
 from engines.backup.wish import Binding, NoHint
 from engines.job.errors import Failed
@@ -36,23 +37,34 @@ class Extent(msgspec.Struct):
     data: bool = True
 
 
+class Image(msgspec.Struct):
+    """One file of a chain, as `qemu-img info` shows it."""
+
+    filename: str
+
+
 @contextmanager
 def served(where: Path, record: Record | None, keeps: str) -> Iterator[NbdSource]:
     """The image's disk, by a server of its own, alive within the `with`. Raises Refused, Failed."""
+    chain = msgspec.json.decode(
+        asked(where, "info", "--backing-chain", "--output=json", "-f", "qcow2", str(where)), type=list[Image]
+    )
+    still = Stillness([path for image in chain if (path := Path(image.filename)).exists()], locks=False)
     extents = msgspec.json.decode(asked(where, "map", "--output=json", "-f", "qcow2", str(where)), type=list[Extent])
     with tempfile.TemporaryDirectory(prefix="crashcart-nbd-") as folder:
         path = Path(folder) / "s"
-        with serving(where, path) as server, closing(NbdSource(where, path, extents, server, record)) as source:
-            source.keeps = keeps
+        with serving(where, path) as server, closing(NbdSource(where, path, extents, server, still)) as source:
+            source.keeps, source.record = keeps, record
             yield source
 
 
 class NbdSource:
     """A disk behind an NBD server at a socket; every thread has a connection of its own. See Source."""
 
-    def __init__(self, where: Path, path: Path, extents: list[Extent], server: int, record: Record | None) -> None:
+    def __init__(self, where: Path, path: Path, extents: list[Extent], server: int, still: Stillness) -> None:
         self._where = where
-        self._record = record
+        self._still = still
+        self.record: Record | None = None
         self._path = path
         self._extents = [extent for extent in extents if not extent.zero]
         self._local = threading.local()
@@ -61,10 +73,7 @@ class NbdSource:
         found = where.stat()
         self.words = f"qcow2 image {where}"
         self.identity = f"{found.st_dev} {found.st_ino} {self.size}"
-        self.consistency = self.alone = "at rest"
-        self.one_moment = True  # qemu's own lock keeps every other qemu from writing
         self.keeps = ""
-        self.warnings: tuple[str, ...] = ()
         self.notes: tuple[str, ...] = ()
         self.reads_from: Device | str = device.of(where) or "its file system is no one device"
         self.reader = server
@@ -82,6 +91,26 @@ class NbdSource:
             with contextlib.suppress(OSError):  # the server may be gone
                 peer.sendall(struct.pack(">IHHQQI", REQUEST, 0, DISCONNECT, 0, 0, 0))
             peer.close()
+
+    @property
+    def consistency(self) -> str:
+        """See Source: qemu's own lock keeps every other qemu from writing, and nobody else."""
+        return self._still.consistency
+
+    @property
+    def alone(self) -> str:
+        """See Source."""
+        return self.consistency
+
+    @property
+    def one_moment(self) -> bool:
+        """See Source."""
+        return self.consistency == "at rest" and not self._still.moved()
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """See Source."""
+        return self._still.warnings(self._where)
 
     def read_into(self, offset: int, buffer: memoryview) -> None:
         """See Source."""
@@ -106,20 +135,20 @@ class NbdSource:
 
     def changed(self, since: Binding) -> Iterable[tuple[int, int]]:
         """See Source."""
-        if self._record is None:
+        if self.record is None:
             raise NoHint("nobody keeps record of changes to it")
         return bitmap.dirty(self._where, since, self.size)
 
     def committed(self, made: Binding) -> tuple[str, ...]:  # noqa: ARG002  the record bears its session's name
         """See Source."""
-        if self._record is not None:
-            self._record.done = True
+        if self.record is not None:
+            self.record.done = True
         return ()
 
     @property
     def left_behind(self) -> tuple[str, ...]:
         """See Source."""
-        return tuple(self._record.trouble) if self._record else ()
+        return tuple(self.record.trouble) if self.record else ()
 
     def ahead(self, offset: int) -> None:
         """See Source: the pages are qemu's."""
@@ -140,8 +169,8 @@ class NbdSource:
         """See Source: the pages are qemu's."""
 
     def check(self) -> tuple[str, ...]:
-        """See Source: qemu keeps others from writing."""
-        return ()
+        """See Source."""
+        return self.warnings if self._still.look_again() else ()
 
 
 def _connect(path: Path) -> tuple[socket.socket, int]:

@@ -9,13 +9,13 @@ import stat
 import struct
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
-from functools import cached_property
 from pathlib import Path
 
-from engines.backup import device, in_use
+from engines.backup import device
 from engines.backup.page_cache import PageCache
 from engines.backup.sources import Format, Source
 from engines.backup.sources.lending import Lending
+from engines.backup.sources.stillness import Stillness
 from engines.backup.wish import Binding, NoHint
 from engines.job.errors import Failed, Refused
 
@@ -62,7 +62,7 @@ class PlainSource:
         self._fd = descriptor
         self._where = where
         self._device = stat.S_ISBLK(found.st_mode)
-        self._changed_at = found.st_ctime_ns
+        self._still = Stillness([Path(f"/proc/self/fd/{descriptor}")])  # the name may be another's at the end
         self.size = device_size(descriptor) if self._device else found.st_size
         self.words = f"{'device' if self._device else 'file'} {where}"
         self.identity = f"{found.st_rdev if self._device else (found.st_dev, found.st_ino)} {self.size}"
@@ -78,14 +78,10 @@ class PlainSource:
         """Let go of what was mapped; the descriptor is the caller's."""
         self._lending.close()
 
-    @cached_property
-    def _writers(self) -> list[str]:
-        return in_use.writers(self._where)
-
     @property
     def consistency(self) -> str:
         """See Source."""
-        return "in use while read" if self._writers else "at rest"
+        return self._still.consistency
 
     @property
     def alone(self) -> str:
@@ -95,15 +91,12 @@ class PlainSource:
     @property
     def one_moment(self) -> bool:
         """See Source: what nobody writes to is of every moment."""
-        return not self._writers and not self._came_and_wrote()
+        return self.consistency == "at rest" and not self._still.moved()
 
     @property
     def warnings(self) -> tuple[str, ...]:
         """See Source."""
-        return tuple(
-            f"{self._where} is in use ({words}): its blocks are not of one moment, so what is restored may need repair"
-            for words in self._writers[:1]
-        )
+        return self._still.warnings(self._where)
 
     @property
     def left_behind(self) -> tuple[str, ...]:
@@ -187,18 +180,10 @@ class PlainSource:
         self._cache.behind(offset)
 
     def check(self) -> tuple[str, ...]:
-        """See Source. Who wrote a file and closed it again has left his time in it; on a device nothing tells."""
+        """See Source."""
         if not self._device:
             self._still_as_long()
-        if self._writers:  # that was said when it was opened
-            return ()
-        self._writers = self._came_and_wrote()
-        return self.warnings
-
-    def _came_and_wrote(self) -> list[str]:
-        """Who may have written since it was opened."""
-        changed = not self._device and os.fstat(self._fd).st_ctime_ns != self._changed_at
-        return in_use.writers(self._where) or ["it was changed while it was read"] * changed
+        return self.warnings if self._still.look_again() else ()
 
 
 def device_size(descriptor: int) -> int:

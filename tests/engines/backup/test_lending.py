@@ -225,7 +225,7 @@ def test_a_process_that_is_lent_much_stays_small(tmp_path: Path) -> None:
     lab.warm(path)
     before = most = mapped()
     with lending(path) as lent:
-        for at in range(0, 200 * MIB, CELL):
+        for number, at in enumerate(2 * [*range(0, 200 * MIB, CELL)]):  # a hint that lied costs a second pass
             piece = lent.lend(at, CELL)
             if piece is None:  # a page of it was taken back
                 lab.warm(path)
@@ -236,7 +236,7 @@ def test_a_process_that_is_lent_much_stays_small(tmp_path: Path) -> None:
             del piece
             lent.take_back(at, CELL)
             lent.forget(at + CELL)
-            if at < 8 * CELL:
+            if number < 8:
                 assert mapped() - before < CELL, "the first are unmapped at once, so that they are timed with it"
     assert most - before < 80 * MIB
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 from collections.abc import Iterator
@@ -45,7 +46,81 @@ def test_a_repository_that_fills_up_keeps_its_points_and_goes_on_with_more_room(
     point = lab.backup(repo, source)
     assert lab.content(repo, point) == source.read_bytes()
     assert lab.content(repo, first) == before
-    assert lab.done("backup-verify", repo=repo)["hit"] == []
+    proven = lab.done("backup-verify", repo=repo)
+    assert proven["hit"] == [] and proven["faults"] == [], "what did not fit stands behind no footer"
+    lab.done("backup-gc", repo=repo)
+
+
+def fill(place: Path) -> Path:
+    """A file that takes the last byte of a disk."""
+    filler = place / "filler"
+    with filler.open("wb", buffering=0) as stream:
+        for size in (MIB, 4096, 512, 1):
+            with contextlib.suppress(OSError):
+                while stream.write(bytes(size)):
+                    pass
+    return filler
+
+
+def test_a_repository_without_a_byte_left_is_still_read_and_all_else_says_what_helps(
+    tmp_path: Path, small_disk: Path
+) -> None:
+    repo = lab.init(small_disk / "repo", pack=2 * MIB)
+    source = lab.disk(tmp_path / "disk", {number: number for number in range(4)}, 4 * MIB)
+    first = lab.backup(repo, source)
+    filler = fill(small_disk)
+    assert lab.content(repo, first) == source.read_bytes()
+    assert lab.done("backup-verify", repo=repo)["whole"] == 1
+    for task, params in (
+        ("backup", {"source": str(source), "vm": "web1", "limit": "none"}),
+        ("backup-prune", {"drop": (first,)}),
+        ("backup-gc", {}),
+    ):
+        _, last = lab.perform_job(task, repo=repo, **params)
+        assert isinstance(last, RunFailed), task
+        assert "is full to the last byte" in last.why
+        assert "off that disk" in last.what_helps
+    filler.unlink()
+    lab.done("backup-prune", repo=repo, drop=(first,))
+    assert lab.done("backup-gc", repo=repo)["freed"] > MIB
+
+
+@pytest.mark.parametrize("needed", [True, False])
+def test_gc_writes_anew_what_is_needed_of_a_pack_with_a_broken_end_and_deletes_the_rest(
+    tmp_path: Path, needed: bool
+) -> None:
+    repo = lab.init(tmp_path / "repo")
+    source = lab.disk(tmp_path / "disk", {number: number for number in range(4)}, 4 * MIB)
+    point = lab.backup(repo, source)
+    (broken,) = Path(repo, "packs").glob("*.pack")
+    with broken.open("ab") as stream:
+        stream.write(bytes(1000))
+    if not needed:
+        lab.done("backup-prune", repo=repo, drop=(point,))
+    lab.done("backup-gc", repo=repo)
+    assert not broken.exists()
+    if needed:
+        assert lab.content(repo, point) == source.read_bytes()
+    assert lab.done("backup-verify", repo=repo)["faults"] == []
+
+
+def test_a_record_in_quarantine_that_reads_right_again_is_used_again(tmp_path: Path) -> None:
+    """As after a cable or a memory module was changed."""
+    repo = lab.init(tmp_path / "repo")
+    source = lab.disk(tmp_path / "disk", {number: number for number in range(4)}, 4 * MIB)
+    point = lab.backup(repo, source)
+    before = source.read_bytes()
+    (pack,) = Path(repo, "packs").glob("*.pack")
+    lab.disk(source, {number: 10 + number for number in range(4)}, 4 * MIB)
+    lab.backup(repo, source)
+    content = pack.read_bytes()
+    pack.write_bytes(content[:5000] + bytes([content[5000] ^ 1]) + content[5001:])
+    for _ in range(2):
+        assert lab.done("backup-verify", repo=repo)["hit"] == [point]
+    pack.write_bytes(content)
+    proven = lab.done("backup-verify", repo=repo)
+    assert proven["hit"] == [] and proven["bad"] == 0 and proven["whole"] == 2
+    assert lab.content(repo, point) == before
 
 
 def test_a_full_repository_is_freed_by_prune_and_gc_alone(tmp_path: Path, small_disk: Path) -> None:

@@ -15,6 +15,7 @@ from engines.backup.in_use import writers
 from engines.backup.sources.plain import PlainSource
 from engines.job.contract import Finished, Log, Warned
 from engines.job.journal import Entry, entries
+from tests.absent import absent
 from tests.engines.backup import lab
 from tests.engines.backup.lab import MIB
 from tests.engines.backup.test_restore import loop
@@ -62,7 +63,7 @@ def test_nobody_is_seen_at_a_file_that_is_only_read(image: Path) -> None:
 
 def test_who_has_it_open_is_named(image: Path) -> None:
     with another(OPENED, image) as number:
-        assert writers(image) == [f"open in process {number} (python)"]
+        assert writers(image) == [f"open in process {number} ({Path(sys.executable).name})"]
 
 
 def test_who_has_it_mapped_only_is_seen_by_the_kernel(image: Path) -> None:
@@ -78,6 +79,11 @@ def touch(path: Path) -> None:
         stream.write(b"new")
 
 
+def removed(path: Path) -> None:
+    """Takes its name away: what is open stays what it is."""
+    path.unlink(missing_ok=True)
+
+
 def settled(path: Path) -> None:
     """Writes, and sets the time of it back as rsync does."""
     before = path.stat()
@@ -85,9 +91,12 @@ def settled(path: Path) -> None:
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
-@pytest.mark.parametrize("writes", [touch, settled])
+UNCERTAIN = ", or only its name or rights"
+
+
+@pytest.mark.parametrize(("writes", "how"), [(touch, ""), (settled, UNCERTAIN), (removed, UNCERTAIN)])
 def test_who_came_and_went_while_it_was_read_leaves_a_point_that_says_so(
-    image: Path, tmp_path: Path, writes: Callable[[Path], None]
+    image: Path, tmp_path: Path, writes: Callable[[Path], None], how: str
 ) -> None:
     def listen(entry: Entry) -> None:
         if isinstance(entry.event, Log):  # it is open by now, and nothing of it has been read
@@ -99,7 +108,7 @@ def test_who_came_and_went_while_it_was_read_leaves_a_point_that_says_so(
     assert last.result["consistency"] == "in use while read"
     said = [entry.event.text for entry in entries(run.journal) if isinstance(entry.event, Warned)]
     assert said == [
-        f"{image} is in use (it was changed while it was read):"
+        f"{image} is in use (it was changed while it was read{how}):"
         " its blocks are not of one moment, so what is restored may need repair"
     ]
 
@@ -127,6 +136,70 @@ def test_disks_claim_one_moment_only_if_none_was_written_until_all_were_read(ima
     assert isinstance(last, Finished)
     assert not last.result["together"]
     assert [point["consistency"] for point in last.result["points"]] == ["at rest", "at rest"], "each alone is"
+
+
+def again(path: Path) -> None:
+    """What is there is written once more: of a qcow2 image, its first byte."""
+    with path.open("r+b") as stream:
+        stream.write(path.read_bytes()[:1])
+
+
+@pytest.fixture
+def qcow2(image: Path) -> Path:
+    """An image on top of another."""
+    below, top = image.with_name("below.qcow2"), image.with_name("top.qcow2")
+    subprocess.run(["qemu-img", "convert", "-O", "qcow2", str(image), str(below)], check=True)
+    command = ["qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", str(below), str(top)]
+    subprocess.run(command, check=True)
+    return top
+
+
+@pytest.mark.parametrize("name", ["top.qcow2", "below.qcow2"])
+@pytest.mark.parametrize("stays", [True, False])
+def test_who_writes_a_file_of_a_qcow2_chain_past_qemu_is_told(
+    qcow2: Path, tmp_path: Path, name: str, stays: bool
+) -> None:
+    def listen(entry: Entry) -> None:
+        if isinstance(entry.event, Log) and not stays:
+            again(qcow2.with_name(name))
+
+    repo = lab.init(tmp_path / "repo")
+    params = {"repo": repo, "source": str(qcow2), "vm": "web1", "limit": "none", "format": "qcow2"}
+    assert lab.done("backup", **params)["consistency"] == "at rest"
+    with another(OPENED if stays else "print('ready')", qcow2.with_name(name)):
+        run, last = lab.perform_job("backup", **params, listen=listen)
+    assert isinstance(last, Finished)
+    assert last.result["consistency"] == "in use while read"
+    assert (
+        sum("is in use" in entry.event.text for entry in entries(run.journal) if isinstance(entry.event, Warned)) == 1
+    )
+
+
+def test_who_may_not_be_told_of_writers_makes_no_claim(image: Path) -> None:
+    if os.geteuid() != 0:
+        absent("needs root, to be nobody for a moment")
+    image.chmod(0o644)
+    descriptor = os.open(image, os.O_RDONLY)
+    child = os.fork()
+    if not child:
+        os.setuid(65534)
+        source = PlainSource(descriptor, image)
+        told = source.consistency == "not known" and not source.one_moment and "as its owner" in source.warnings[0]
+        os._exit(0 if told else 1)
+    os.close(descriptor)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_what_was_written_to_a_device_meanwhile_is_seen(image: Path) -> None:
+    with loop(image) as device:
+        descriptor = os.open(device, os.O_RDONLY)
+        with closing(PlainSource(descriptor, device)) as source:
+            assert source.one_moment
+            command = ["dd", "if=/dev/zero", f"of={device}", "bs=4096", "count=1", "conv=fsync,notrunc"]
+            subprocess.run(command, check=True, capture_output=True)
+            assert not source.one_moment
+            assert "it was changed while it was read" in source.check()[0]
+        os.close(descriptor)
 
 
 def test_who_opens_a_device_while_it_is_read_is_seen_at_the_end(image: Path) -> None:
