@@ -24,6 +24,9 @@ class Lending:
     a lease holds off whoever would write the file or cut it (fcntl(2), F_SETLEASE; they wait for the few milliseconds
     that it takes to hash a piece), and if it is in memory then. Where there can be no such lease, or others than this
     kernel may cut the file, nothing is lent.
+
+    What remains ends the process as a kill does, with nothing half done: that it is itself stopped for longer than the
+    kernel waits for a lease (lease-break-time), or that within those milliseconds the pages and the disk go away.
     """
 
     def __init__(self, descriptor: int, size: int) -> None:

@@ -155,6 +155,29 @@ def test_every_byte_that_is_looked_at_is_counted_and_asked_of_the_throttle_in_sm
         assert max(asked) <= CELL
 
 
+def test_a_reader_that_waits_for_its_turn_ends_soon_after_the_other_one_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = lab.disk(tmp_path / "image", {number: number for number in range(64)}, 64 * MIB)
+    repo = lab.init(tmp_path / "repo")
+    lab.backup(repo, image)
+    asked: list[int] = []
+
+    def slow(_throttle: Unlimited, count: int) -> None:
+        asked.append(count)
+        if len(asked) == 3:
+            raise Failed("the device went away", "bring it back")
+        time.sleep(0.1)
+
+    lab.warm(image)
+    monkeypatch.setattr(in_place, "Trial", Decided)
+    monkeypatch.setattr(Unlimited, "take", slow)
+    _, last = lab.perform_job("backup", repo=repo, source=str(image), vm="web1", limit="none")
+    assert isinstance(last, RunFailed)
+    assert last.why == "the device went away"
+    assert len(asked) <= 3 + 2
+
+
 def test_a_reader_ends_soon_after_the_other_one_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A piece of many blocks, of which some must be read, on a disk that is slow and then breaks."""
     image = lab.disk(tmp_path / "image", {number: number for number in range(64)}, 64 * MIB)
