@@ -71,7 +71,10 @@ def _state(path: Path) -> tuple[int, int]:
     found = path.stat()
     if stat.S_ISBLK(found.st_mode):
         number = f"{os.major(found.st_rdev)}:{os.minor(found.st_rdev)}"
-        return int(Path(f"/sys/dev/block/{number}/stat").read_text().split()[SECTORS_WRITTEN]), 0
+        try:
+            return int(Path(f"/sys/dev/block/{number}/stat").read_text().split()[SECTORS_WRITTEN]), 0
+        except (OSError, IndexError):  # the kernel does not count here
+            return 0, 0
     return found.st_mtime_ns, found.st_ctime_ns
 
 
