@@ -24,7 +24,7 @@ class Mounted:
 def mounts() -> Iterator[Mounted]:
     """All of them, in the order in which they were mounted. Names that are no UTF-8 are as os.fsdecode gives them."""
     text = Path("/proc/self/mountinfo").read_bytes().decode("utf-8", "surrogateescape")
-    for line in text.rstrip("\n").split("\n"):  # a name may hold what splitlines() takes for the end of a line
+    for line in text.split("\n")[:-1]:  # a name may hold what splitlines() takes for the end of a line
         front, _, back = line.partition(" - ")
         words, (kind, source, options) = front.split(" "), back.split(" ", 2)
         yield Mounted(words[2], _plain(words[4]), kind, _plain(source), options)

@@ -12,7 +12,7 @@ from engines.backup.boot_watch import Seen
 from engines.backup.byte_source import open_point
 from engines.backup.nbd import overlay
 from engines.backup.nbd.server import NbdServer, serving
-from engines.backup.repository import RepoParams, Repository, where
+from engines.backup.repository import WHICH_POINT, RepoParams, Repository, where
 from engines.backup.unlocking import opened
 from engines.boot.scratch import Scratch
 from engines.job.contract import (
@@ -37,10 +37,7 @@ TOLD = 5
 class BootParams(RepoParams, frozen=True, kw_only=True):
     """Which point, and on what machine."""
 
-    point: Annotated[
-        str,
-        param("Point", "which restore point", pattern=names.POINT, allowed="VM/DISK@TIME or @latest", positional=True),
-    ]
+    point: Annotated[str, WHICH_POINT]
     memory: Annotated[int, param("Memory", "MiB for the guest", ge=64, le=65536)] = 512
     expect: Annotated[
         str,

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from engines.backup import catalogue, condemned, merge, pack, quarantine, record, sessions
 from engines.backup.errors import Damaged
 from engines.backup.mark import Marks, roots
+from engines.backup.pack import Place
 from engines.backup.repository import Repository
 from engines.backup.sessions import KEPT, Presence, Session
 from engines.backup.writer import Writer
@@ -84,38 +85,36 @@ class Collection:
         for owner in self._repository.index.present:
             try:
                 size = self._store.size(pack.name(owner))
-                session, sound = self._looked_at(owner, size)
+                session, places = self._looked_at(owner, size)
             except FileNotFoundError:
                 continue
             if session.hex() in spared:
                 continue
-            if not sound or self._wasteful(owner, size, live.get(owner, 0)):
+            if places is None or self._wasteful(places, size, live.get(owner, 0)):
                 found.add(owner)
                 continue
             if size < self._repository.config.pack // SMALL:
                 small.add(owner)
         return found | small if len(small) > FEW else found
 
-    def _wasteful(self, owner: bytes, size: int, needed: int) -> bool:
+    def _wasteful(self, places: list[Place], size: int, needed: int) -> bool:
         """Whether much of a sound pack is not needed; of one that an unchanged backup left, its point is."""
         if needed >= size * (1 - DEAD):
             return False
-        places, _ = pack.read_footer(self._store, owner, size)
         points = {place.id for place in places if place.kind == record.POINT}
         return bool(needed) or not points & self._marks.points
 
-    def _looked_at(self, owner: bytes, size: int) -> tuple[bytes, bool]:
-        """(session that wrote it, whether its frame is sound)."""
+    def _looked_at(self, owner: bytes, size: int) -> tuple[bytes, list[Place] | None]:
+        """(session that wrote it, its records by its footer); None where its frame is broken."""
         name = pack.name(owner)
         try:
             _, session = pack.parse_front(self._store.read(name, 0, pack.FRONT_SIZE), name, self._repository.id)
         except Damaged:
-            return b"", False
+            return b"", None
         try:
-            pack.read_footer(self._store, owner, size)
+            return session, pack.read_footer(self._store, owner, size)[0]
         except Damaged:
-            return session, False
-        return session, True
+            return session, None
 
     def _spared(self) -> set[str]:
         """Sessions whose packs stay: those at work, and those that were killed not long ago."""

@@ -6,7 +6,9 @@ import errno
 
 from engines.job.errors import Failed
 
-UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
+FULL = (errno.ENOSPC, errno.EDQUOT)
+DENIED = (errno.EACCES, errno.EPERM)
+UNWRITABLE = (*FULL, *DENIED, errno.EROFS)
 
 
 class Damaged(Failed):
@@ -26,16 +28,19 @@ class Missing(Failed):
 
 def no_room(where: str, error: OSError) -> Failed:
     """The failure that an error while writing to the repository is."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if error.errno in FULL:
         return Failed(
             f"{where} is full", "make room (crashcart backup prune, then gc), then run it again: it goes on from there"
         )
-    return Failed(f"{where} cannot be written: {error.strerror}", "look at that disk (dmesg), then run it again")
+    helps = (
+        "run it as its owner or as root" if error.errno in DENIED else "look at that disk (dmesg), then run it again"
+    )
+    return Failed(f"{where} cannot be written: {error.strerror}", helps)
 
 
 def no_room_at_all(where: str, error: OSError) -> Failed:
     """The same, where not even the small file fits with which a run begins."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if error.errno in FULL:
         return Failed(
             f"{where} is full to the last byte",
             "move some MB of other files off that disk, or enlarge it; then crashcart backup prune and gc make room;"

@@ -14,12 +14,12 @@ from typing import Annotated, Any, ClassVar
 
 import msgspec
 
-from engines.backup import names, words
+from engines.backup import words
 from engines.backup.browse import mounts
 from engines.backup.browse.mount_server import Said, Wanted
 from engines.backup.browse.mounts import Mount
 from engines.backup.browse.opening import Driver
-from engines.backup.repository import RepoParams, Repository, where
+from engines.backup.repository import WHICH_POINT, RepoParams, Repository, where
 from engines.backup.unlocking import passphrase_of
 from engines.job.contract import (
     Cancel,
@@ -47,16 +47,7 @@ FUSE = Path("/dev/fuse")
 class MountParams(RepoParams, frozen=True, kw_only=True):
     """What is shown where."""
 
-    point: Annotated[
-        str,
-        param(
-            "Point",
-            "VM/DISK@TIME or VM/DISK@latest",
-            pattern=names.POINT,
-            allowed="VM/DISK@TIME or @latest",
-            positional=True,
-        ),
-    ]
+    point: Annotated[str, WHICH_POINT]
     folder: Annotated[str, param("Folder", "an empty folder, where the files appear", kind="folder", positional=True)]
     image: Annotated[bool, param("Image", "show the disk itself as one file, not the files on it")] = False
     driver: Annotated[

@@ -29,6 +29,15 @@ class RepoParams(Params, frozen=True, kw_only=True):
     passphrase: Annotated[Secret | None, param("Passphrase", "opens a repository that was locked with it")] = None
 
 
+WHICH_POINT = param(
+    "Point",
+    "VM/DISK@TIME or VM/DISK@latest",
+    pattern=names.POINT,
+    allowed="VM/DISK@TIME or @latest",
+    positional=True,
+)
+
+
 def where(params: RepoParams) -> str:
     """The repository's place. Raises BadParam."""
     found = params.repo or os.environ.get("CRASHCART_REPO", "")

@@ -13,7 +13,7 @@ from engines.backup import names, sessions, target, words
 from engines.backup.crew import Crew
 from engines.backup.errors import Damaged
 from engines.backup.point import Point
-from engines.backup.repository import Glance, RepoParams, Repository, where
+from engines.backup.repository import WHICH_POINT, Glance, RepoParams, Repository, where
 from engines.backup.restoring import Restoring, Run
 from engines.backup.sessions import Presence
 from engines.backup.target import Target
@@ -42,16 +42,7 @@ TICK = 0.1  # s between looks at the threads
 class RestoreParams(RepoParams, frozen=True, kw_only=True):
     """What goes where."""
 
-    point: Annotated[
-        str,
-        param(
-            "Point",
-            "VM/DISK@TIME or VM/DISK@latest",
-            pattern=names.POINT,
-            allowed="VM/DISK@TIME or @latest",
-            positional=True,
-        ),
-    ]
+    point: Annotated[str, WHICH_POINT]
     target: Annotated[
         str, param("Target", "a file or block device; what is on it is lost", kind="output", positional=True)
     ]

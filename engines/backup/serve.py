@@ -11,7 +11,7 @@ from typing import Annotated, ClassVar
 from engines.backup import names, words
 from engines.backup.byte_source import open_point
 from engines.backup.nbd.server import NbdServer, refuse_unfit
-from engines.backup.repository import RepoParams, Repository, where
+from engines.backup.repository import WHICH_POINT, RepoParams, Repository, where
 from engines.backup.unlocking import opened
 from engines.job.contract import (
     Cancel,
@@ -37,10 +37,7 @@ SERVE = Step(id="serve", title="Serve the point until it is stopped")
 class ServeParams(RepoParams, frozen=True, kw_only=True):
     """Which point, and where."""
 
-    point: Annotated[
-        str,
-        param("Point", "which restore point", pattern=names.POINT, allowed="VM/DISK@TIME or @latest", positional=True),
-    ]
+    point: Annotated[str, WHICH_POINT]
     nbd: Annotated[str, param("Socket", "a unix socket to make; only its owner gets in", kind="output")]
     idle: Annotated[
         int, param("Idle", "seconds without a client after which it ends by itself; 0 for never", ge=0, le=86400)

@@ -92,12 +92,14 @@ class Verifying:
             try:
                 self._repository.read(place, place.kind, self._room(place.length))
                 if quarantined:
-                    self.found.mended[f"{pack.name(place.pack)} at {place.offset}"] = place
+                    with self._lock:
+                        self.found.mended[f"{pack.name(place.pack)} at {place.offset}"] = place
             except FileNotFoundError:
                 return
             except Damaged as damaged:
-                with self._lock:
-                    self.found.bad += [] if quarantined else [(place, damaged.why)]
+                if not quarantined:
+                    with self._lock:
+                        self.found.bad.append((place, damaged.why))
             with self._lock:
                 self.read += place.size
         with self._lock:

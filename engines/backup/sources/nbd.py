@@ -19,7 +19,7 @@ from engines.backup.device import Device
 from engines.backup.sources import bitmap
 from engines.backup.sources.bitmap import Record
 from engines.backup.sources.server import asked, serving
-from engines.backup.sources.stillness import Stillness
+from engines.backup.sources.stillness import Claims, Stillness
 from engines.backup.sources.wire import OPTION, REQUEST, exactly, fill, hello
 from engines.backup.wish import Binding, NoHint
 from engines.job.errors import Failed
@@ -58,7 +58,7 @@ def served(where: Path, record: Record | None, keeps: str) -> Iterator[NbdSource
             yield source
 
 
-class NbdSource:
+class NbdSource(Claims):
     """A disk behind an NBD server at a socket; every thread has a connection of its own. See Source."""
 
     def __init__(self, where: Path, path: Path, extents: list[Extent], server: int, still: Stillness) -> None:
@@ -91,26 +91,6 @@ class NbdSource:
             with contextlib.suppress(OSError):  # the server may be gone
                 peer.sendall(struct.pack(">IHHQQI", REQUEST, 0, DISCONNECT, 0, 0, 0))
             peer.close()
-
-    @property
-    def consistency(self) -> str:
-        """See Source: qemu's own lock keeps every other qemu from writing, and nobody else."""
-        return self._still.consistency
-
-    @property
-    def alone(self) -> str:
-        """See Source."""
-        return self.consistency
-
-    @property
-    def one_moment(self) -> bool:
-        """See Source."""
-        return self.consistency == "at rest" and not self._still.moved()
-
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """See Source."""
-        return self._still.warnings(self._where)
 
     def read_into(self, offset: int, buffer: memoryview) -> None:
         """See Source."""
@@ -167,10 +147,6 @@ class NbdSource:
 
     def behind(self, offset: int) -> None:
         """See Source: the pages are qemu's."""
-
-    def check(self) -> tuple[str, ...]:
-        """See Source."""
-        return self.warnings if self._still.look_again() else ()
 
 
 def _connect(path: Path) -> tuple[socket.socket, int]:

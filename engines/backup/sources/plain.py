@@ -15,7 +15,7 @@ from engines.backup import device
 from engines.backup.page_cache import PageCache
 from engines.backup.sources import Format, Source
 from engines.backup.sources.lending import Lending
-from engines.backup.sources.stillness import Stillness
+from engines.backup.sources.stillness import Claims, Stillness
 from engines.backup.wish import Binding, NoHint
 from engines.job.errors import Failed, Refused
 
@@ -54,7 +54,7 @@ class Plain:
             os.close(descriptor)
 
 
-class PlainSource:
+class PlainSource(Claims):
     """An open file or device; see Source."""
 
     def __init__(self, descriptor: int, where: Path) -> None:
@@ -77,26 +77,6 @@ class PlainSource:
     def close(self) -> None:
         """Let go of what was mapped; the descriptor is the caller's."""
         self._lending.close()
-
-    @property
-    def consistency(self) -> str:
-        """See Source."""
-        return self._still.consistency
-
-    @property
-    def alone(self) -> str:
-        """See Source."""
-        return self.consistency
-
-    @property
-    def one_moment(self) -> bool:
-        """See Source: what nobody writes to is of every moment."""
-        return self.consistency == "at rest" and not self._still.moved()
-
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """See Source."""
-        return self._still.warnings(self._where)
 
     @property
     def left_behind(self) -> tuple[str, ...]:
@@ -183,7 +163,7 @@ class PlainSource:
         """See Source."""
         if not self._device:
             self._still_as_long()
-        return self.warnings if self._still.look_again() else ()
+        return super().check()
 
 
 def device_size(descriptor: int) -> int:

@@ -49,21 +49,44 @@ class Stillness:
         except OSError as error:
             return [f"it cannot be looked at any more: {error.strerror}"]
 
+
+class Claims:
+    """What a source says of itself by whether its disk stays as it is; see Source."""
+
+    _where: Path
+    _still: Stillness
+
     @property
     def consistency(self) -> str:
-        """What a point says of it."""
-        return "in use while read" if self.writers else "not known" if self.blind else "at rest"
+        """See Source."""
+        return "in use while read" if self._still.writers else "not known" if self._still.blind else "at rest"
 
-    def warnings(self, where: Path) -> tuple[str, ...]:
-        """What a technician should know of it."""
-        if self.writers:
-            words = self.writers[0]
+    @property
+    def alone(self) -> str:
+        """See Source."""
+        return self.consistency
+
+    @property
+    def one_moment(self) -> bool:
+        """See Source: what nobody writes to is of every moment."""
+        return self.consistency == "at rest" and not self._still.moved()
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """See Source."""
+        where = self._where
+        if self._still.writers:
+            words = self._still.writers[0]
             return (
                 f"{where} is in use ({words}): its blocks are not of one moment, so what is restored may need repair",
             )
-        if self.blind:
+        if self._still.blind:
             return (f"whether somebody writes to {where} is not shown to this user: run as root, or as its owner",)
         return ()
+
+    def check(self) -> tuple[str, ...]:
+        """See Source."""
+        return self.warnings if self._still.look_again() else ()
 
 
 def _state(path: Path) -> tuple[int, int]:

@@ -59,10 +59,14 @@ class Decided(Trial):
         self.verdict = True
 
 
-def test_every_change_is_seen_where_many_blocks_are_looked_at_together(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every piece that can be is looked at in place."""
     monkeypatch.setattr(in_place, "Trial", Decided)
+
+
+@pytest.mark.usefixtures("at_once")
+def test_every_change_is_seen_where_many_blocks_are_looked_at_together(tmp_path: Path) -> None:
     size = 150 * MIB + 12345
     image = lab.disk(tmp_path / "image", {number: number for number in (*range(70), *range(90, 150))}, size)
     repo = lab.init(tmp_path / "repo")
@@ -79,8 +83,8 @@ def test_every_change_is_seen_where_many_blocks_are_looked_at_together(
         assert lab.content(repo, point) == image.read_bytes(), f"after {count} changes"
 
 
-def test_of_an_unchanged_disk_in_memory_nothing_is_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(in_place, "Trial", Decided)
+@pytest.mark.usefixtures("at_once")
+def test_of_an_unchanged_disk_in_memory_nothing_is_copied(tmp_path: Path) -> None:
     image = lab.disk(tmp_path / "image", {number: number for number in range(100)}, 100 * MIB + 12345)
     repo = lab.init(tmp_path / "repo")
     lab.backup(repo, image)
@@ -93,8 +97,8 @@ def test_of_an_unchanged_disk_in_memory_nothing_is_copied(tmp_path: Path, monkey
     assert min(found) < MIB
 
 
-def test_blocks_of_two_maps_are_never_looked_at_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(in_place, "Trial", Decided)
+@pytest.mark.usefixtures("at_once")
+def test_blocks_of_two_maps_are_never_looked_at_as_one(tmp_path: Path) -> None:
     image = lab.disk(tmp_path / "image", {number: number for number in range(490, 540)}, 540 * MIB)
     repo = lab.init(tmp_path / "repo")
     lab.backup(repo, image)
@@ -107,10 +111,8 @@ def test_blocks_of_two_maps_are_never_looked_at_as_one(tmp_path: Path, monkeypat
 
 
 @pytest.mark.parametrize("strict", [True, False])
-def test_only_a_strict_backup_reads_what_it_is_lent(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, strict: bool
-) -> None:
-    monkeypatch.setattr(in_place, "Trial", Decided)
+@pytest.mark.usefixtures("at_once")
+def test_only_a_strict_backup_reads_what_it_is_lent(tmp_path: Path, strict: bool) -> None:
     image = lab.disk(tmp_path / "image", {number: number for number in range(12)}, 12 * MIB)
     repo = lab.init(tmp_path / "repo")
     lab.backup(repo, image)
@@ -120,12 +122,12 @@ def test_only_a_strict_backup_reads_what_it_is_lent(
     assert (copied() - began > 12 * MIB) is strict
 
 
+@pytest.mark.usefixtures("at_once")
 def test_what_was_seen_under_a_lease_that_did_not_hold_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(lent: Lending) -> bool:
         fcntl.fcntl(lent._lease(), fcntl.F_SETLEASE, fcntl.F_UNLCK)  # as the kernel does, to who holds one for too long
         return real(lent)
 
-    monkeypatch.setattr(in_place, "Trial", Decided)
     image = lab.disk(tmp_path / "image", {number: number for number in range(12)}, 12 * MIB)
     repo = lab.init(tmp_path / "repo")
     lab.backup(repo, image)
@@ -138,12 +140,12 @@ def test_what_was_seen_under_a_lease_that_did_not_hold_is_read(tmp_path: Path, m
     assert lab.content(repo, point) == image.read_bytes()
 
 
+@pytest.mark.usefixtures("at_once")
 def test_every_byte_that_is_looked_at_is_counted_and_asked_of_the_throttle_in_small_steps(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[int] = []
     monkeypatch.setattr(Unlimited, "take", lambda _self, count: asked.append(count))
-    monkeypatch.setattr(in_place, "Trial", Decided)
     size = 40 * MIB + 12345
     image = lab.disk(tmp_path / "image", {number: number for number in range(41)}, size)
     repo = lab.init(tmp_path / "repo")
@@ -155,6 +157,7 @@ def test_every_byte_that_is_looked_at_is_counted_and_asked_of_the_throttle_in_sm
         assert max(asked) <= CELL
 
 
+@pytest.mark.usefixtures("at_once")
 def test_a_reader_that_waits_for_its_turn_ends_soon_after_the_other_one_failed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -170,7 +173,6 @@ def test_a_reader_that_waits_for_its_turn_ends_soon_after_the_other_one_failed(
         time.sleep(0.1)
 
     lab.warm(image)
-    monkeypatch.setattr(in_place, "Trial", Decided)
     monkeypatch.setattr(Unlimited, "take", slow)
     _, last = lab.perform_job("backup", repo=repo, source=str(image), vm="web1", limit="none")
     assert isinstance(last, RunFailed)
@@ -178,6 +180,7 @@ def test_a_reader_that_waits_for_its_turn_ends_soon_after_the_other_one_failed(
     assert len(asked) <= 3 + 2
 
 
+@pytest.mark.usefixtures("at_once")
 def test_a_reader_ends_soon_after_the_other_one_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A piece of many blocks, of which some must be read, on a disk that is slow and then breaks."""
     image = lab.disk(tmp_path / "image", {number: number for number in range(64)}, 64 * MIB)
@@ -199,7 +202,6 @@ def test_a_reader_ends_soon_after_the_other_one_failed(tmp_path: Path, monkeypat
         time.sleep(0.05)
         real(source, offset, buffer)
 
-    monkeypatch.setattr(in_place, "Trial", Decided)
     monkeypatch.setattr(PlainSource, "read_into", slow)
     _, last = lab.perform_job("backup", repo=repo, source=str(image), vm="web1", limit="none")
     assert isinstance(last, RunFailed)

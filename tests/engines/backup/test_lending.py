@@ -125,6 +125,17 @@ def test_a_lease_that_the_kernel_broke_by_force_is_told_and_is_the_last(image: P
         assert lent.lend(0, CELL) is None
 
 
+@pytest.mark.soak
+def test_a_lease_that_the_kernel_really_broke_is_told_and_is_the_last(image: Path) -> None:
+    """It does so after lease-break-time, 45 s where nobody changed it, to whoever is stopped for that long."""
+    with lending(image) as lent:
+        assert lent.lend(0, CELL) is not None
+        opens = "import os, sys; os.close(os.open(sys.argv[1], os.O_WRONLY))"
+        subprocess.run([sys.executable, "-c", opens, str(image)], check=True)
+        assert not lent.take_back(0, CELL)
+        assert lent.lend(0, CELL) is None
+
+
 @contextmanager
 def mounted(kind: str, tmp_path: Path) -> Iterator[tuple[Path, Path]]:
     """(the folder it is mounted at, the image below) of a new file system."""
