@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
     from textual.pilot import Pilot
 
-    from engines.backup.browse.tree import Tree
-    from engines.backup.listing import Row
+    from engines.backup.commands.listing import Row
+    from engines.backup.files.tree import Tree
     from engines.job.contract import Cancel
     from tui.app import Suite
 
@@ -35,7 +35,7 @@ class Image:
 
 def points() -> list[Row]:
     """A month and a bit of a shop's points, one of them damaged, and two other disks."""
-    from engines.backup.listing import Row
+    from engines.backup.commands.listing import Row
 
     def point(vm: str, at: str, changed: float, **more: Any) -> Row:
         size, mib = 20 << 30, 1 << 20
@@ -59,7 +59,7 @@ def points() -> list[Row]:
 
 def opening(image: Path) -> Callable[[Any, Cancel], Any]:
     """How the image is opened for looking."""
-    from engines.backup.browse.opening import open_tree
+    from engines.backup.files.opening import open_tree
 
     @contextmanager
     def opened(_: Any, cancel: Cancel) -> Iterator[Tree]:

@@ -110,8 +110,8 @@ async def _wizard(made: Path, params: dict[str, Any], terminal: Terminal, ending
 
 def _record(plan: Plan, params: dict[str, Any]) -> None:
     """Three runs as their journals would tell them: one at work, one done, one killed."""
+    from engines.host.holder import Holder, me
     from engines.job.contract import Finished, Log, Progress, Started, StepEnded, StepStarted
-    from engines.job.holder import Holder, me
 
     began = Started(task="biosiso", target=plan.target, steps=plan.steps, digest=plan.digest)
     first = [began, StepStarted(step=plan.steps[0].id), Log(text="14 files, about 11 MiB")]

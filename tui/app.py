@@ -18,8 +18,8 @@ from textual.screen import Screen
 from engines.job import detach, report, runs
 from engines.job.contract import Plan
 from engines.job.errors import CrashcartError, Refused
-from engines.job.report import one_line
-from engines.rehearse import Staged
+from engines.job.units import one_line
+from engines.rehearsal.stage import Staged
 from tui import console, themes
 from tui.ascii import AsciiFilter
 from tui.browse.taking import Begin

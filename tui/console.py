@@ -10,6 +10,7 @@ from typing import Literal
 
 import msgspec
 
+from engines.host.files import write_whole
 from engines.job import runs
 
 # Terminals whose font or line cannot be trusted with more than ASCII: the Linux console's VGA font has
@@ -146,6 +147,6 @@ def remember(terminal: Terminal, plain: bool) -> None:
     kept = {**_known(), f"{terminal.tty} {terminal.term}": plain}
     try:
         _memory().parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        runs.write_whole(_memory(), msgspec.json.encode(kept))
+        write_whole(_memory(), msgspec.json.encode(kept))
     except OSError:
         return

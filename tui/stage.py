@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from contextlib import ExitStack
 
-from engines import rehearse
 from engines.job import runs
-from engines.rehearse import Staged
+from engines.rehearsal import stage
+from engines.rehearsal.stage import Staged
 from tui.widgets.menu import Row
 
 
@@ -20,14 +20,14 @@ class Stages:
 
     def rows(self, tasks: Iterable[str]) -> list[Row]:
         """A choice for every task that has both a wizard and a target."""
-        return [Row(name, name) for name in rehearse.STAGES if name in tasks]
+        return [Row(name, name) for name in stage.STAGES if name in tasks]
 
     def make(self, task: str) -> Staged:
         """The task's target, standing ready; may take seconds. Raises Refused."""
         if task not in self._made:
             folder = runs.home().parent / "rehearsal" / task
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._made[task] = self._open.enter_context(rehearse.stage(task, folder))
+            self._made[task] = self._open.enter_context(stage.stage(task, folder))
         return self._made[task]
 
     def close(self) -> None:

@@ -20,7 +20,7 @@ from engines.job.contract import (
     Warned,
 )
 from engines.job.journal import Entry
-from engines.job.report import one_line
+from engines.job.units import one_line
 
 TAIL = 500  # lines of log kept on the page; the journal and the report keep all
 

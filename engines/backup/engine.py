@@ -4,22 +4,21 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from engines.backup import listing
-from engines.backup.boot import Boot
-from engines.backup.browse import diff, versions
-from engines.backup.browse.looks import LOOKS as BROWSE
-from engines.backup.gc import Gc
-from engines.backup.get import Get
-from engines.backup.init import Init
-from engines.backup.lvm.sweeping import Sweep
-from engines.backup.mount import MountPoint
-from engines.backup.prune import Prune
-from engines.backup.put.put import Put
-from engines.backup.repository import RepoParams, Repository
-from engines.backup.restore import Restore
-from engines.backup.run import Run
-from engines.backup.serve import Serve
-from engines.backup.verify import Verify
+from engines.backup.commands import diff, listing, versions
+from engines.backup.commands.boot import Boot
+from engines.backup.commands.gc import Gc
+from engines.backup.commands.get import Get
+from engines.backup.commands.init import Init
+from engines.backup.commands.looks import LOOKS as BROWSE
+from engines.backup.commands.mount import MountPoint
+from engines.backup.commands.prune import Prune
+from engines.backup.commands.put import Put
+from engines.backup.commands.restore import Restore
+from engines.backup.commands.run import Run
+from engines.backup.commands.serve import Serve
+from engines.backup.commands.snapshots import Sweep
+from engines.backup.commands.verify import Verify
+from engines.backup.repository.repository import RepoParams, Repository
 from engines.job.contract import Engine, Look
 from engines.job.params import param
 

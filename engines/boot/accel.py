@@ -14,9 +14,9 @@ from typing import BinaryIO, Literal
 
 import msgspec
 
-from engines.boot.child import bind_to_parent
+from engines.host.child import bind_to_parent
+from engines.host.holder import boot_id
 from engines.job.errors import Refused
-from engines.job.holder import boot_id
 
 KVM = Path("/dev/kvm")
 DEADLINE = 8.0  # seconds; KVM on a processor needs well under one, also on a busy machine

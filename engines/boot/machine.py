@@ -16,10 +16,10 @@ from typing import Literal, Self
 
 from engines.boot import screen
 from engines.boot.accel import Accelerator, located, tried
-from engines.boot.child import bind_to_parent
 from engines.boot.media import Hardware, arguments, escaped
 from engines.boot.qmp import Gone, Qmp, QmpError
 from engines.boot.scratch import Scratch
+from engines.host.child import bind_to_parent
 from engines.job.errors import Refused
 
 POLL = 0.1  # seconds between two looks

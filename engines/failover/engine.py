@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from engines.failover import clean, predict, probe
-from engines.failover.lab import Lab
+from engines.failover import predict
+from engines.failover.asking import probe
+from engines.failover.asking.site import SiteParams
+from engines.failover.asking.watch import Watch
+from engines.failover.lab import clean
+from engines.failover.lab.lab import Lab
 from engines.failover.predict import PredictParams
-from engines.failover.site import SiteParams
-from engines.failover.watch import Watch
 from engines.job.contract import Engine, Look
 
 ENGINES: tuple[Engine[Any], ...] = (Lab(), Watch())

@@ -11,8 +11,8 @@ import msgspec
 from engines.failover import tables
 from engines.failover.advice import WARNING, Advice, ports, take_down
 from engines.failover.advice import lines as advised
+from engines.failover.asking.site import SiteParams
 from engines.failover.faults import FAULTS
-from engines.failover.site import SiteParams
 from engines.failover.tables import Cell, Table
 from engines.job.params import param
 
@@ -134,8 +134,8 @@ def answer(params: PredictParams) -> Prediction:
     import asyncio
     from pathlib import Path
 
-    from engines.failover import records
-    from engines.failover.site import host_name, servers, web_port
+    from engines.failover.asking import records
+    from engines.failover.asking.site import host_name, servers, web_port
 
     name, asked = host_name(params.name), servers(params.resolver)
     measured = tables.read(Path(params.table) if params.table else tables.MEASURED)

@@ -10,7 +10,7 @@ import msgspec
 
 from engines.job.errors import BadParam
 
-SHIPPED = Path(__file__).with_name("tables")
+SHIPPED = Path(__file__).with_name("data")
 MEASURED = SHIPPED / "measured.yaml"
 PUBLISHED = SHIPPED / "as-published.yaml"
 

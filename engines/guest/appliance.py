@@ -13,8 +13,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from engines.boot.child import bind_to_parent
 from engines.guest import attempts, strays
+from engines.host.child import bind_to_parent
 from engines.job.contract import Cancel
 from engines.job.errors import CrashcartError, Refused, Stopped
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from engines.boot.accel import tried
 from engines.guest import appliance_kernel, strays
+from engines.host.holder import boot_id
 from engines.job.contract import Cancel
-from engines.job.holder import boot_id
 
 
 @dataclass(frozen=True)

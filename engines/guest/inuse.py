@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from engines.guest import libvirt
+from engines.host.mountinfo import mounts
 from engines.job.errors import Refused
-from engines.mountinfo import mounts
 
 WRITES, RESIZES = 101, 103
 FORBIDS_WRITE, FORBIDS_RESIZE = 201, 203

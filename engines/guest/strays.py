@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from engines.job.holder import Holder, me
+from engines.host.holder import Holder, me
 
 FOLDER = re.compile(rb"/tmp/libguestfs\w{6}(?=/)")
 

@@ -20,9 +20,9 @@ from pathlib import Path
 import msgspec
 
 from engines.guest.inuse import Hold
+from engines.host.files import write_whole
 from engines.job.errors import Failed, Refused
 from engines.job.lock import content_identity
-from engines.job.runs import write_whole
 
 SECTOR = 512
 VERSION = 1

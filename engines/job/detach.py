@@ -6,13 +6,13 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import msgspec
 
+from engines.host.child import environment, module
 from engines.job import journal
 from engines.job.contract import LastWord, Plan
 from engines.job.errors import Refused
@@ -45,7 +45,7 @@ def _handed(job: Job, secrets: Mapping[str, Secret]) -> bytes:
 
 def start(run: Run, secrets: Mapping[str, Secret] | None = None) -> None:
     """Perform `run` in a session, and where systemd runs a scope, of its own. Raises Refused where it cannot begin."""
-    argv = [sys.executable, "-m", "engines.job.child", "perform", str(run.folder)]
+    argv = module("engines.child", "perform", str(run.folder))
     with (run.folder / "child.log").open("wb") as log:
         child = subprocess.Popen(
             [*_scope(run.id), *argv],
@@ -54,7 +54,7 @@ def start(run: Run, secrets: Mapping[str, Secret] | None = None) -> None:
             stderr=log,
             start_new_session=True,
             cwd="/",
-            env=_environment(),
+            env=environment(),
         )
     assert child.stdin is not None
     try:
@@ -69,13 +69,6 @@ def start(run: Run, secrets: Mapping[str, Secret] | None = None) -> None:
         time.sleep(0.02)
 
 
-def _environment() -> dict[str, str]:
-    """The caller's environment, with this checkout importable wherever the child stands."""
-    root = str(Path(__file__).resolve().parents[2])
-    known = os.environ.get("PYTHONPATH", "")
-    return {**os.environ, "PYTHONPATH": f"{root}:{known}" if known else root}
-
-
 def _scope(name: str) -> list[str]:
     """The systemd-run prefix that moves a run out of the login's scope (logind may end those at logout)."""
     if not Path("/run/systemd/system").is_dir() or not shutil.which("systemd-run"):
@@ -87,14 +80,14 @@ def _scope(name: str) -> list[str]:
 
 def plan(job: Job, secrets: Mapping[str, Secret], stopped: Callable[[], bool]) -> Planned:
     """Plan in a child, so that looking (which may boot an appliance) can be stopped at once and crash alone."""
-    argv = [sys.executable, "-m", "engines.job.child", "plan"]
+    argv = module("engines.child", "plan")
     with subprocess.Popen(
         argv,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         start_new_session=True,
-        env=_environment(),
+        env=environment(),
     ) as child:
         handed: bytes | None = _handed(job, secrets)
         while True:

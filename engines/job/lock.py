@@ -12,8 +12,8 @@ from pathlib import Path
 
 import msgspec
 
+from engines.host.holder import Holder, me
 from engines.job.errors import Refused
-from engines.job.holder import Holder, me
 
 
 def content_identity(path: Path) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from engines.host.holder import me
 from engines.job import lock, unfinished
 from engines.job.answers import Listener
 from engines.job.contract import (
@@ -31,7 +32,6 @@ from engines.job.contract import (
     StepStarted,
 )
 from engines.job.errors import CrashcartError, Failed, Refused, Stopped
-from engines.job.holder import me
 from engines.job.jobfile import open_secrets
 from engines.job.journal import Entry, Journal
 from engines.job.pace import Pace

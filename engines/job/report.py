@@ -28,6 +28,7 @@ from engines.job.contract import (
 )
 from engines.job.diff import unified
 from engines.job.runs import Info, Run, status_of
+from engines.job.units import one_line
 
 SAID = {
     "done": "done",
@@ -137,11 +138,6 @@ def markdown(report: Report) -> str:
 
 def _utc(at: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%SZ", time.gmtime(at))
-
-
-def one_line(text: str) -> str:
-    """Text with control characters shown as escapes, so that no name can break a line or a terminal."""
-    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
 
 
 def _listed(title: str, items: tuple[str, ...]) -> list[str]:

@@ -11,6 +11,8 @@ from typing import TypeVar
 
 import msgspec
 
+from engines.host.files import write_whole
+from engines.host.holder import Holder
 from engines.job import journal, unfinished
 from engines.job.contract import (
     Asked,
@@ -25,7 +27,6 @@ from engines.job.contract import (
     Warned,
 )
 from engines.job.errors import Refused
-from engines.job.holder import Holder
 from engines.job.jobfile import Job, dump, parse
 
 T = TypeVar("T")
@@ -127,21 +128,6 @@ def status_of(found: list[journal.Entry], alive: bool) -> str:
     if isinstance(last, Asked):
         return "asking"
     return "running" if found else "starting"
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write by a temporary file, fsync and rename, readable by the owner only."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        partial.replace(path)
-    except OSError:
-        partial.unlink(missing_ok=True)
-        raise
 
 
 def home() -> Path:

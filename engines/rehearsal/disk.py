@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from engines.job.errors import Failed, Refused
 
 if TYPE_CHECKING:
-    from engines.rehearse import Staged
+    from engines.rehearsal.stage import Staged
 
 MIB = 1024 * 1024
 SIZE = 64 * MIB
@@ -137,6 +137,6 @@ def _run(task: str, params: dict[str, Any], folder: Path) -> None:
 def stage(folder: Path) -> Iterator[Staged]:
     """The disk, its points, and the job that makes the next one."""
     from engines.job.jobfile import Job
-    from engines.rehearse import Staged
+    from engines.rehearsal.stage import Staged
 
     yield Staged(Job(task="backup", params=make(folder)))

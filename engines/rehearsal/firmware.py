@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
 if TYPE_CHECKING:
-    from engines.rehearse import Staged
+    from engines.rehearsal.stage import Staged
 
 ROM = "x9scm2.608"
 ROM_SIZE = 8 * 1024 * 1024  # bytes, as the real one
@@ -35,7 +35,7 @@ README = (
 
 def make(folder: Path) -> dict[str, Any]:
     """Fill `folder` with a vendor's zip and a boot image; gives the parameters of a build."""
-    from engines.biosiso.bootprobe import assemble
+    from engines.biosiso.media.bootprobe import assemble
 
     media = assemble(folder / "probe")
     firmware = folder / "x9scm2_608.zip"
@@ -73,6 +73,6 @@ def noise(size: int) -> bytes:
 def stage(folder: Path) -> Iterator[Staged]:
     """The rehearsal of biosiso."""
     from engines.job.jobfile import Job
-    from engines.rehearse import Staged
+    from engines.rehearsal.stage import Staged
 
     yield Staged(job=Job(task="biosiso", params=make(folder)))

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from engines.rehearse import Staged
+    from engines.rehearsal.stage import Staged
 
 
 @contextmanager
 def stage(folder: Path) -> Iterator[Staged]:  # noqa: ARG001  every rehearsal is given one
     """The lab makes its copies itself, so `folder` stays empty; a SYN ladder of 3 s keeps it short."""
     from engines.job.jobfile import Job
-    from engines.rehearse import Staged
+    from engines.rehearsal.stage import Staged
 
     params = {
         "clients": ["python", "curl"],

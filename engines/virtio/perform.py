@@ -9,6 +9,7 @@ import msgspec
 
 from engines.guest.appliance import GuestError
 from engines.guest.committing import COMMIT, SAVE, Work, commit, save, told
+from engines.host.files import write_whole
 from engines.job.contract import (
     Context,
     Finished,
@@ -19,7 +20,6 @@ from engines.job.contract import (
     Warned,
 )
 from engines.job.errors import Failed
-from engines.job.runs import write_whole
 from engines.virtio import initrd, trial
 from engines.virtio.lines import grub1, grub2
 from engines.virtio.operation import Operation, Rebuild

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from engines.backup.page_cache import resident
+from engines.backup.pages.page_cache import resident
 from tests.engines.backup import lab
 
 MIB = 1024 * 1024

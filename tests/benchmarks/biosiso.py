@@ -71,10 +71,10 @@ def child(given: str, out: str) -> None:
 
     import msgspec
 
-    from engines.biosiso import iso, verify
-    from engines.biosiso.engine import Build
-    from engines.biosiso.making import Detail
-    from engines.biosiso.order import BuildParams
+    from engines.biosiso.build.build import Build
+    from engines.biosiso.build.order import BuildParams
+    from engines.biosiso.media import iso, verify
+    from engines.biosiso.media.making import Detail
     from engines.job.contract import Cancel
     from engines.job.params import convert
 

@@ -10,13 +10,13 @@ import time
 import tracemalloc
 from pathlib import Path
 
-from engines.failover import probe
-from engines.failover.address import Light
-from engines.failover.cell import Order
-from engines.failover.matrix import Matrix
-from engines.failover.registry import recorded
-from engines.failover.site import SiteParams
-from engines.failover.watch import Watching
+from engines.failover.asking import probe
+from engines.failover.asking.address import Light
+from engines.failover.asking.site import SiteParams
+from engines.failover.asking.watch import Watching
+from engines.failover.lab.cell import Order
+from engines.failover.lab.matrix import Matrix
+from engines.failover.lab.registry import recorded
 from engines.job.contract import Cancel
 from engines.job.params import convert
 from tests.engines.failover.stage import Stage, open_stage

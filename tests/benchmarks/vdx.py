@@ -105,8 +105,8 @@ def bare_login(pair: Switches, folder: Path) -> float:
 
 
 def diagnosis(pair: Switches) -> float:
-    from engines.vdx import diagnose
-    from engines.vdx.params import Ends
+    from engines.vdx.judging import diagnose
+    from engines.vdx.switch.params import Ends
 
     params = convert(Ends, {**pair.params, "password": pair.secret})
     began = time.monotonic()
@@ -116,7 +116,7 @@ def diagnosis(pair: Switches) -> float:
 
 def fix(pair: Switches) -> tuple[float, int]:
     """Seconds of one run, from the plan shown to the last word, and how many logins it took."""
-    from engines.vdx.engine import Fix
+    from engines.vdx.fix.fix import Fix
 
     job, before = pair.job(), pair.state()["config"]
     plan = Fix().plan(convert(Fix.params, {**job.params, "password": pair.secret}), Cancel())

@@ -28,12 +28,12 @@ def test_the_doctor_tries_everything_and_names_what_mends_it() -> None:
 
 
 def test_what_is_not_there_is_missed_without_a_traceback() -> None:
-    from engines import doctor_checks
+    from engines.doctor import checks
 
-    code = "import sys\nfrom engines import doctor_checks as c\no = getattr(c, sys.argv[1])()\nprint(o.works, o.says)"
+    code = "import sys\nfrom engines.doctor import checks as c\no = getattr(c, sys.argv[1])()\nprint(o.works, o.says)"
     names = ("qemu", "kvm", "qemu_img", "nasm", "mtools", "ssh", "lvm", "namespaces", "nftables", "chromium", "firefox")
     for name in names:
-        assert hasattr(doctor_checks, name)
+        assert hasattr(checks, name)
         ran = subprocess.run(
             [sys.executable, "-c", code, name],
             capture_output=True,
@@ -49,7 +49,7 @@ def test_what_is_not_there_is_missed_without_a_traceback() -> None:
 def test_a_state_folder_that_cannot_be_written_makes_the_doctor_fail(tmp_path: Path) -> None:
     blocked = tmp_path / "blocked"
     blocked.write_text("a file")
-    code = "from engines import doctor_checks as check; o = check.run_folder(); print(o.works, o.says)"
+    code = "from engines.doctor import checks as check; o = check.run_folder(); print(o.works, o.says)"
     ran = subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,

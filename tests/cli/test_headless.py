@@ -24,7 +24,7 @@ def modules_after(statement: str) -> set[str]:
 
 
 def test_the_command_line_loads_neither_textual_nor_rich() -> None:
-    loaded = modules_after("import engines.cli, engines.launch, engines.job.child, engines.doctor")
+    loaded = modules_after("import engines.cli, engines.cli.launch, engines.child, engines.doctor")
     assert {name for name in loaded if name.split(".")[0] in ("textual", "rich", "tui", "wizards")} == set()
 
 
@@ -40,8 +40,8 @@ def test_a_verb_had_alone_is_the_tasks_own_and_loads_no_other() -> None:
             assert type(engine) in {type(known) for known in task.engines()}
             assert engine.verb == verb
     loaded = modules_after("import engines.cli\nengines.cli._parser('backup', 'run')")
-    assert "engines.backup.run" in loaded
-    assert not {"engines.backup.engine", "engines.backup.restore", "numpy"} & loaded
+    assert "engines.backup.commands.run" in loaded
+    assert not {"engines.backup.engine", "engines.backup.commands.restore", "numpy"} & loaded
 
 
 def test_an_unknown_verb_is_told_all_that_there_are() -> None:

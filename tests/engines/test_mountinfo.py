@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from engines.mountinfo import mounts
+from engines.host.mountinfo import mounts
 from tests.absent import absent
 
 

@@ -16,10 +16,9 @@ from pathlib import Path
 import pytest
 from hostvolume import Crowded, HostVolume, Replayed
 
-from engines.backup.browse.model import Node
-from engines.backup.browse.model import shown as escaped
-from engines.backup.browse.signatures import NOT_REPLAYED
-from engines.backup.browse.tree import Tree
+from engines.backup.files.model import NOT_REPLAYED, Node
+from engines.backup.files.model import shown as escaped
+from engines.backup.files.tree import Tree
 from engines.job.contract import Cancel
 from engines.rehearsal import disk
 from tests.tui.conftest import fill, page, shown, type_of_pilot, until

@@ -6,9 +6,9 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from engines.backup.keys import Unlock
-from engines.backup.listing import Row, listed
-from engines.backup.repository import RepoParams, Repository
+from engines.backup.commands.listing import Row, listed
+from engines.backup.repository.keys import Unlock
+from engines.backup.repository.repository import RepoParams, Repository
 from engines.job import runs
 from engines.job.errors import CrashcartError
 from engines.job.params import Secret

@@ -12,8 +12,8 @@ from textual.content import Content
 from textual.timer import Timer
 from textual.widgets import Static
 
-from engines.backup.listing import Row as Point
-from engines.job.report import one_line
+from engines.backup.commands.listing import Row as Point
+from engines.job.units import one_line
 from tui.browse.access import Access
 from tui.browse.aside import Aside, Told
 from tui.browse.calendar import Disk, disk_rows, point_rows

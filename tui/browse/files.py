@@ -9,7 +9,7 @@ from textual import on, work
 from textual.binding import Binding, BindingType
 from textual.widgets import Input
 
-from engines.backup.browse.model import Node, join, parsed
+from engines.backup.files.model import Node, join, parsed
 from tui.browse.aside import Told
 from tui.browse.finding import Finding, Found
 from tui.browse.folders import Folders, Narrow

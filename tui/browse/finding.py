@@ -15,7 +15,7 @@ from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.widgets import Static
 
-from engines.backup.browse.model import Node, shown
+from engines.backup.files.model import Node, shown
 from tui.browse import words
 from tui.browse.aside import Aside, Task, Told
 from tui.browse.marks import Marks

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from operator import itemgetter
 
-from engines.backup.browse.model import Node
+from engines.backup.files.model import Node
 
 Keyed = list[tuple[bytes, Node]]
 

@@ -13,7 +13,7 @@ from textual.containers import Horizontal
 from textual.content import Content
 from textual.widgets import Static
 
-from engines.backup.browse.model import Node, VolumeInfo, join, shown
+from engines.backup.files.model import Node, VolumeInfo, join, shown
 from tui.browse import words
 from tui.browse.aside import Aside, Task, Told
 from tui.browse.folder import Folder, narrowed

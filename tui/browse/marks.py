@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from engines.backup.browse.model import Node
+from engines.backup.files.model import Node
 from tui.browse.words import brief
 
 

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
-from engines.backup.browse.model import Node
-from engines.backup.browse.tree import Tree
+from engines.backup.files.model import Node
+from engines.backup.files.tree import Tree
 from engines.job.errors import CrashcartError
 
 SLICE = 0.015  # s that one thread holds the tree, and the interpreter, while another waits

@@ -10,7 +10,7 @@ from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.widgets import Static
 
-from engines.backup.listing import Row as Point
+from engines.backup.commands.listing import Row as Point
 from engines.job.params import Secret
 from tui.browse.access import Access, known
 from tui.browse.aside import Aside, Told

@@ -8,10 +8,10 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Literal
 
 from engines.backup import names
-from engines.backup.browse.model import VolumeInfo
-from engines.backup.browse.signatures import APPLIANCE, NOT_REPLAYED
-from engines.backup.browse.tree import Tree
-from engines.backup.byte_source import open_point
+from engines.backup.files.model import NOT_REPLAYED, VolumeInfo
+from engines.backup.files.tree import Tree
+from engines.backup.files.volumes.signatures import APPLIANCE
+from engines.backup.repository.byte_source import open_point
 from engines.job.contract import Cancel
 from engines.job.errors import CrashcartError, Stopped
 from tui.browse.access import Access
@@ -103,8 +103,8 @@ def opening(access: Access, point: str) -> Opening:
 
     @contextmanager
     def opened(purpose: Purpose, cancel: Cancel) -> Iterator[Tree]:
-        from engines.backup.browse import warm
-        from engines.backup.browse.opening import open_tree
+        from engines.backup.files.appliance import warm
+        from engines.backup.files.opening import open_tree
 
         name = names.parse(point)
         with (
@@ -119,8 +119,8 @@ def opening(access: Access, point: str) -> Opening:
 
 def warmed(access: Access, point: str) -> tuple[str, bool]:
     """What is in a point, in words; an appliance is begun where one will be needed. Raises Refused, BrowseError."""
-    from engines.backup.browse import warm
-    from engines.backup.browse.disk_map import survey
+    from engines.backup.files.appliance import warm
+    from engines.backup.files.volumes.disk_map import survey
 
     name = names.parse(point)
     with open_point(access.unlocked(), name, "looking at the disk") as source:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from textual.message import Message
 
-from engines.backup.browse.model import shown
+from engines.backup.files.model import shown
 from tui.browse.access import Access
 from tui.browse.marks import Marks
 from tui.widgets.asking import Choosing

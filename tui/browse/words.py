@@ -5,7 +5,7 @@ from __future__ import annotations
 import stat
 import time
 
-from engines.backup.browse.model import Node, shown
+from engines.backup.files.model import Node, shown
 
 COLUMNS = f"{'mode':<10} {'size':>6} {'modified, UTC':<16} name"
 UNITS = "KMGTPE"

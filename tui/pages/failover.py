@@ -9,9 +9,9 @@ from textual.app import ComposeResult
 from textual.content import Content
 from textual.widgets import Static
 
-from engines.failover.watch import span
+from engines.failover.asking.watch import span
 from engines.job.contract import Measured
-from engines.job.report import one_line
+from engines.job.units import one_line
 from tui.pages.run import RunPage, Tail
 
 SHOWN = 6  # timelines on the page, the newest

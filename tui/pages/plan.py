@@ -12,7 +12,7 @@ from textual.widgets import Static
 
 from engines.job.contract import BytesChange, Change, Choice, CommandChange, Plan, TextChange
 from engines.job.diff import unified
-from engines.job.report import one_line
+from engines.job.units import one_line
 from tui.story import amount
 from tui.widgets.diff import Diff
 from tui.widgets.pick import Pick

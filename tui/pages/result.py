@@ -13,8 +13,9 @@ from textual.content import Content
 from textual.widgets import Static
 from textual.worker import Worker
 
-from engines.job.report import SAID, Report, Timed, gather, one_line
+from engines.job.report import SAID, Report, Timed, gather
 from engines.job.runs import Run
+from engines.job.units import one_line
 from tui.draft import Draft
 from tui.pages.page import Page
 from tui.story import spell

@@ -14,12 +14,13 @@ from textual.widget import Widget
 from textual.widgets import Static
 from textual.worker import Worker, WorkerState, get_current_worker
 
+from engines.host.files import write_whole
 from engines.job import detach, runs
 from engines.job.contract import Plan
 from engines.job.errors import BadParam, Refused
 from engines.job.jobfile import Job, dump
 from engines.job.params import Secret
-from engines.job.report import one_line
+from engines.job.units import one_line
 from tui.draft import Draft
 from tui.pages import plan as drawn
 from tui.pages.page import Page
@@ -236,7 +237,7 @@ class ReviewPage(Page):
     def _write(self, name: str, job: Job) -> None:
         folder = runs.home().parent / "jobs"
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        runs.write_whole(folder / name, dump(job).encode())
+        write_whole(folder / name, dump(job).encode())
 
 
 def briefly(warnings: tuple[str, ...]) -> list[str]:

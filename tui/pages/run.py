@@ -18,8 +18,8 @@ from engines.job import answers, detach
 from engines.job.contract import Asked, Measured
 from engines.job.errors import CrashcartError
 from engines.job.journal import Entry
-from engines.job.report import one_line
 from engines.job.runs import Run
+from engines.job.units import one_line
 from tui.draft import Draft
 from tui.pages.page import Page
 from tui.story import Story

@@ -13,8 +13,7 @@ from textual.message import Message
 from textual.widgets import Static
 from textual.worker import Worker
 
-from engines import history
-from engines.job import runs
+from engines.job import history, runs
 from engines.job.errors import Refused
 from tui.pages.page import Page
 from tui.pages.result import RESUMABLE, UNDOABLE

@@ -14,7 +14,7 @@ from textual.message import Message
 from textual.widgets import Static
 from textual.worker import Worker
 
-from engines import history
+from engines.job import history
 from tui.screens.runs import line, urgent
 from tui.widgets.calm import Calm
 from tui.widgets.keys import Keys

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 
-from engines import history
-from engines.job.report import one_line
+from engines.job import history
+from engines.job.units import one_line
 from tui.widgets import menu
 
 ALIVE = ("starting", "running", "asking")

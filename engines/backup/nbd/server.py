@@ -13,9 +13,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from engines.backup.browse.model import Source
 from engines.backup.nbd.handshake import Export, Handshake
-from engines.backup.nbd.sparse import Sparse
+from engines.backup.nbd.sparse import Source, Sparse
 from engines.backup.nbd.transmission import Transmission
 from engines.backup.nbd.wire import Hostile
 from engines.boot.scratch import Scratch

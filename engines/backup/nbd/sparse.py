@@ -6,6 +6,17 @@ import threading
 from array import array
 from bisect import bisect_right
 from collections.abc import Iterator
+from typing import Protocol
+
+
+class Source(Protocol):
+    """A disk as bytes, served; `read` may be called by any number of threads and gives less only at the end."""
+
+    size: int
+
+    def read(self, offset: int, length: int) -> bytes:
+        """`length` bytes from `offset`."""
+        ...
 
 
 class Sparse:

@@ -6,10 +6,9 @@ import errno
 import socket
 from collections.abc import Callable, Iterator
 
-from engines.backup.browse.model import Source
 from engines.backup.nbd import wire
 from engines.backup.nbd.handshake import Agreed, take
-from engines.backup.nbd.sparse import Sparse
+from engines.backup.nbd.sparse import Source, Sparse
 from engines.backup.nbd.wire import Cmd, Request
 from engines.job.errors import CrashcartError
 

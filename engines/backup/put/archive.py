@@ -10,7 +10,7 @@ import tarfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from engines.backup.browse.model import BrowseError, Node, shown
+from engines.backup.files.model import BrowseError, Node, shown
 
 PIECE = 1 << 20  # bytes read at a time
 RECORD = 512

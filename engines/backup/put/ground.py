@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from engines.backup.browse.guestfs_probe import probed
-from engines.backup.browse.model import join, shown
+from engines.backup.files.appliance.probe import probed
+from engines.backup.files.model import join, shown
 from engines.guest.appliance import Appliance
 from engines.job.errors import Refused
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from engines.backup.browse.model import VolumeInfo
+from engines.backup.files.model import VolumeInfo
 from engines.backup.put.ground import GuestVolume
 from engines.job.errors import Refused
 

@@ -9,9 +9,9 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from engines.backup.browse.model import Node, VolumeInfo, join, parsed, shown
-from engines.backup.browse.opening import BrowseTree
-from engines.backup.browse.selection import Walk
+from engines.backup.files.model import Node, VolumeInfo, join, parsed, shown
+from engines.backup.files.opening import BrowseTree
+from engines.backup.files.selection import Walk
 from engines.backup.put.ground import Ground, GuestVolume, Room, volumes
 from engines.backup.put.matching import matched
 from engines.backup.put.placing import Placing, Wish, refuse_taken

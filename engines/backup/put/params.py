@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from engines.backup.put.placing import Conflict
-from engines.backup.repository import RepoParams
+from engines.backup.repository.repository import RepoParams
 from engines.job.params import param
 
 DRIVERS = Literal["auto", "quick", "libguestfs"]

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from engines.backup.browse import contents
-from engines.backup.browse.model import Unsupported, shown
 from engines.backup.errors import Damaged
+from engines.backup.files import contents
+from engines.backup.files.model import Unsupported, shown
 from engines.backup.put import archive
 from engines.backup.put.archive import Member
 from engines.backup.put.ground import Ground

@@ -10,9 +10,9 @@ from typing import Literal
 
 import msgspec
 
-from engines.backup.browse.contents import weight
-from engines.backup.browse.model import Node, join, shown
-from engines.backup.browse.selection import Entry
+from engines.backup.files.contents import weight
+from engines.backup.files.model import Node, join, shown
+from engines.backup.files.selection import Entry
 from engines.backup.put.ground import MARGIN, Before, Ground, GuestVolume, Room
 from engines.job.errors import Refused
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from engines.backup.boot_trials import BOOT_CODE, Trials, firmware
 from engines.backup.put.operation import Operation
 from engines.backup.put.perform import Evidence
+from engines.boot.trials import BOOT_CODE, Trials, firmware
 from engines.guest.committing import Work
 from engines.guest.target import qemu_img
 from engines.job.contract import Context, Section, Step, Warned

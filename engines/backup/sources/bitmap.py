@@ -16,7 +16,7 @@ import msgspec
 
 from engines.backup.sources.server import asked, serving
 from engines.backup.sources.status import NoStatus, marked
-from engines.backup.wish import Binding, NoHint, Wish
+from engines.backup.sources.wish import Binding, NoHint, Wish
 from engines.job.errors import CrashcartError, Refused
 
 PREFIX = "crashcart-"

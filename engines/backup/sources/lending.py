@@ -8,9 +8,9 @@ import os
 import signal
 import threading
 
-from engines.backup.device import kind_of
-from engines.backup.page_cache import resident
+from engines.backup.pages.page_cache import resident
 from engines.backup.sources.mapping import Mapping
+from engines.host.device import kind_of
 
 FIRST = 16  # pieces that are unmapped at once, so that who times them sees all that they cost
 UNMAPPED = 64 * 1024 * 1024  # bytes between two times that pages are let go of, which interrupts every processor

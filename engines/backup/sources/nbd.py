@@ -14,14 +14,14 @@ from pathlib import Path
 
 import msgspec
 
-from engines.backup import device
-from engines.backup.device import Device
 from engines.backup.sources import bitmap
 from engines.backup.sources.bitmap import Record
 from engines.backup.sources.server import asked, serving
 from engines.backup.sources.stillness import Claims, Stillness
 from engines.backup.sources.wire import OPTION, REQUEST, exactly, fill, hello
-from engines.backup.wish import Binding, NoHint
+from engines.backup.sources.wish import Binding, NoHint
+from engines.host import device
+from engines.host.device import Device
 from engines.job.errors import Failed
 
 REPLY = 0x67446698

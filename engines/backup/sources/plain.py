@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import stat
-import struct
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 
-from engines.backup import device
-from engines.backup.page_cache import PageCache
-from engines.backup.sources import Format, Source
+from engines.backup.pages.page_cache import PageCache
 from engines.backup.sources.lending import Lending
+from engines.backup.sources.source import Format, Source
 from engines.backup.sources.stillness import Claims, Stillness
-from engines.backup.wish import Binding, NoHint
+from engines.backup.sources.wish import Binding, NoHint
+from engines.host import device
+from engines.host.device import device_size
 from engines.job.errors import Failed, Refused
 
-BLKGETSIZE64 = 0x80081272  # linux/fs.h
 QCOW2 = b"QFI\xfb"
 
 
@@ -164,10 +162,3 @@ class PlainSource(Claims):
         if not self._device:
             self._still_as_long()
         return super().check()
-
-
-def device_size(descriptor: int) -> int:
-    """Bytes of a block device."""
-    raw = fcntl.ioctl(descriptor, BLKGETSIZE64, bytes(8))
-    size: int = struct.unpack("Q", raw)[0]
-    return size

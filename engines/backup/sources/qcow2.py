@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
-from engines.backup.sources import Format, Source
-from engines.backup.wish import Wish
+from engines.backup.sources.source import Format, Source
+from engines.backup.sources.wish import Wish
 
 
 class Qcow2:

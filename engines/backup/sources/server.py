@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from engines.boot.child import bind_to_parent
+from engines.host.child import bind_to_parent
 from engines.job.errors import Refused
 
 STARTS_WITHIN = 60.0  # s

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
-from engines.backup import in_use
+from engines.host import writers
 
 SECTORS_WRITTEN = 6  # word of /sys/dev/block/*/stat, see Documentation/block/stat.rst
 
@@ -27,12 +27,12 @@ class Stillness:
         return self._seen()
 
     def _seen(self) -> list[str]:
-        return [words for path in self._paths for words in in_use.writers(path, locks=self._locks)]
+        return [words for path in self._paths for words in writers.writers(path, locks=self._locks)]
 
     @cached_property
     def blind(self) -> bool:
         """Whether this user would not be told of writers."""
-        return os.geteuid() != 0 and any(in_use.hidden(path) for path in self._paths)
+        return os.geteuid() != 0 and any(writers.hidden(path) for path in self._paths)
 
     def look_again(self) -> bool:
         """Whether `writers` was empty and is not any more."""

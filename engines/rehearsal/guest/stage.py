@@ -12,14 +12,14 @@ from engines.rehearsal.guest.build import build
 from engines.rehearsal.guest.shape import DEFAULT
 
 if TYPE_CHECKING:
-    from engines.rehearse import Staged
+    from engines.rehearsal.stage import Staged
 
 
 @contextmanager
 def stage(folder: Path) -> Iterator[Staged]:
     """A fresh guest in `folder`, where earlier ones may still be at work, and the job that converts it."""
     from engines.job.jobfile import Job
-    from engines.rehearse import Staged
+    from engines.rehearsal.stage import Staged
 
     image = next(path for number in count(1) if not (path := folder / f"centos5-{number}.img").exists())
     build(DEFAULT, image)

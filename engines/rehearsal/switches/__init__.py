@@ -18,13 +18,12 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from engines.rehearsal.switches import factory
-from engines.rehearsal.switches.fabric import End, Fabric
 from engines.rehearsal.switches.knobs import Knobs
 from engines.rehearsal.switches.serve import CONSOLE_PORT, SSH_PORT, Host
-from engines.rehearsal.switches.switch import Switch
+from engines.rehearsal.switches.switch import End, Fabric, Switch
 
 if TYPE_CHECKING:
-    from engines.rehearse import Staged
+    from engines.rehearsal.stage import Staged
 
 __all__ = ["Knobs", "Rehearsal", "stage"]
 
@@ -102,7 +101,7 @@ def stage(_folder: Path) -> Iterator[Staged]:
     from engines.job.errors import Refused
     from engines.job.jobfile import Job
     from engines.job.params import Secret
-    from engines.rehearse import Staged
+    from engines.rehearsal.stage import Staged
 
     if importlib.util.find_spec("asyncssh") is None:
         raise Refused("asyncssh, which the rehearsal switches are made of, is not installed", MEND)

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from engines import tasks
-from engines.backup.page_cache import resident
-from engines.backup.repository import Repository
+from engines.backup.pages.page_cache import resident
+from engines.backup.repository.repository import Repository
 from engines.job import runs
 from engines.job.contract import AnyEvent, Cancel, Finished
 from engines.job.jobfile import Job, open_secrets
@@ -100,8 +100,8 @@ def small_packs(repo: str, pack: int) -> None:
     """Have packs end early."""
     import msgspec
 
-    from engines.backup import config
-    from engines.backup.store import open_store
+    from engines.backup.repository import config
+    from engines.backup.store.opening import open_store
 
     store = open_store(repo)
     store.put(config.NAME, config.written(msgspec.structs.replace(config.load(store), pack=pack)))

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from engines.backup import segment
-from engines.backup.repository import Repository
+from engines.backup.repository import segment
+from engines.backup.repository.repository import Repository
 
 
 def simulate(repo: Path, *, entries: int, packs: int) -> None:

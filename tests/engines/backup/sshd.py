@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from engines.boot.child import bind_to_parent
+from engines.host.child import bind_to_parent
 from tests.ports import free_port
 
 STARTS_WITHIN = 60.0  # s

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from engines.backup.point import MAP
+from engines.backup.repository.point import MAP
 from engines.job.contract import Finished, Log, RunFailed, Warned
 from engines.job.errors import Refused
 from engines.job.journal import Entry, entries

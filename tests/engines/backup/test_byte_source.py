@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from engines.backup.byte_source import open_point
 from engines.backup.errors import Damaged
+from engines.backup.repository.byte_source import open_point
 from tests.engines.backup import lab
 from tests.engines.backup.lab import MIB
 

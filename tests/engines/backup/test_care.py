@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from engines.backup import condemned, sessions
 from engines.backup.names import PointName
-from engines.backup.retention import Rules, kept
-from engines.backup.sessions import Presence
+from engines.backup.repository import condemned, sessions
+from engines.backup.repository.sessions import Presence
+from engines.backup.upkeep.retention import Rules, kept
 from engines.job.contract import Cancel, Finished, RunFailed
 from engines.job.errors import Refused
 from tests.engines.backup import lab

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from engines.backup.sftp import access
+from engines.backup.store.sftp import access
 from engines.job import runs
 from engines.job.contract import RunFailed
 from tests.engines.backup import lab

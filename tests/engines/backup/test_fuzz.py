@@ -14,13 +14,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from engines.backup import pack, point, record, segment
 from engines.backup.errors import Damaged, Missing
-from engines.backup.keys import derive
-from engines.backup.pack import Place
-from engines.backup.record import Codec
-from engines.backup.repository import Repository
-from engines.backup.store import open_store
+from engines.backup.repository import pack, point, record, segment
+from engines.backup.repository.keys import derive
+from engines.backup.repository.pack import Place
+from engines.backup.repository.record import Codec
+from engines.backup.repository.repository import Repository
+from engines.backup.store.opening import open_store
 from engines.job.errors import CrashcartError
 from tests.engines.backup import lab
 from tests.engines.backup.lab import MIB

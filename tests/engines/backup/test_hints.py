@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engines.backup.hints import LEAST, Hint
+from engines.backup.capture.hints import LEAST, Hint
 from engines.job import journal
 from engines.job.contract import Finished, Log, Progress, RunFailed, Warned
 from engines.job.errors import Refused

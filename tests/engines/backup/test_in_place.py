@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from engines.backup import in_place
+from engines.backup.capture import in_place
+from engines.backup.capture.quicker import Trial
+from engines.backup.limits.throttle import Unlimited
 from engines.backup.sources.lending import Lending
 from engines.backup.sources.plain import PlainSource
-from engines.backup.throttle import Unlimited
-from engines.backup.trial import Trial
 from engines.job.contract import RunFailed
 from engines.job.errors import Failed
 from tests.engines.backup import lab

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from engines.backup import pack, record
-from engines.backup.repository import Repository
+from engines.backup.repository import pack, record
+from engines.backup.repository.repository import Repository
 from engines.job.contract import AnyEvent
 from tests.engines.backup import lab
 from tests.engines.backup.lab import MIB

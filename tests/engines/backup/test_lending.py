@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from engines.backup.page_cache import resident
+from engines.backup.pages.page_cache import resident
 from engines.backup.sources.lending import Lending
 from engines.backup.sources.mapping import Mapping
 from engines.backup.sources.plain import PlainSource

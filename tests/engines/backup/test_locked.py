@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from engines.backup.keys import Unlock
-from engines.backup.repository import Repository
+from engines.backup.repository.keys import Unlock
+from engines.backup.repository.repository import Repository
 from engines.job.contract import Finished, RunFailed, RunStopped
 from engines.job.errors import Refused
 from engines.job.params import Secret

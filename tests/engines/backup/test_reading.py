@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from engines.backup import throttle
-from engines.backup.page_cache import resident
+from engines.backup.limits import throttle
+from engines.backup.pages.page_cache import resident
 from engines.backup.sources.plain import PlainSource
 from engines.job.contract import Cancel, Finished, Log
 from engines.job.errors import BadParam, Stopped

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from engines import tasks
-from engines.backup import page_cache
-from engines.backup.target import Target
+from engines.backup.pages import page_cache
+from engines.backup.restoring.target import Target
 from engines.job.contract import Cancel, Finished, RunFailed, RunStopped, StepStarted
 from engines.job.errors import Refused
 from engines.job.journal import Entry

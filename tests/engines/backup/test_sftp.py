@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from engines.backup.local import LocalStore
-from engines.backup.sftp import access, appender
-from engines.backup.sftp.store import SftpStore, open_sftp
-from engines.backup.store import Store
+from engines.backup.store.local import LocalStore
+from engines.backup.store.sftp import access, appender
+from engines.backup.store.sftp.store import SftpStore, open_sftp
+from engines.backup.store.store import Store
 from engines.job.errors import Refused
 from tests.engines.backup.sshd import Sshd
 

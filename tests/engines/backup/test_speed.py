@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from engines.backup import speed
+from engines.backup.limits import speed
 from engines.job.errors import Refused
 
 MIB = 1 << 20

@@ -13,13 +13,14 @@ from pathlib import Path
 
 import pytest
 
-from engines.backup import cgroup, device, throttle_kernel
-from engines.backup.device import Device
-from engines.backup.speed import Speed
-from engines.backup.throttle import Limit, Throttle
-from engines.backup.throttle_groups import ThreadGroup, Unavailable
-from engines.backup.throttle_kernel import KernelThrottle
-from engines.backup.throttling import throttled
+from engines.backup.limits import cgroup, kernel
+from engines.backup.limits.groups import ThreadGroup, Unavailable
+from engines.backup.limits.kernel import KernelThrottle
+from engines.backup.limits.speed import Speed
+from engines.backup.limits.throttle import Limit, Throttle
+from engines.backup.limits.throttling import throttled
+from engines.host import device
+from engines.host.device import Device
 from engines.job.contract import Cancel
 from engines.job.errors import Stopped
 from tests.absent import absent
@@ -101,7 +102,7 @@ def test_waiting_keeps_40_MB_a_second_within_a_tenth_without_root(cold: Path) ->
         "import os, sys; os.setuid(65534)\n"
         "from pathlib import Path\n"
         "from tests.engines.backup import test_throttle as t\n"
-        "from engines.backup import device\n"
+        "from engines.host import device\n"
         "path = Path(sys.argv[1])\n"
         "with t.throttled(t.Limit(rate=t.LIMIT), device.of(path) or '', t.no_speed, t.Cancel()) as throttle:\n"
         "    took = t.read_by(throttle, path)\n"
@@ -164,8 +165,8 @@ def test_the_group_is_gone_afterwards_and_the_threads_are_back(cold: Path) -> No
 @contextmanager
 def killed_in_a_group(own: Device) -> Iterator[Path]:
     script = (
-        "import sys, time; from engines.backup import cgroup; from engines.backup.device import Device\n"
-        "from engines.backup.throttle_groups import grouped\n"
+        "import sys, time; from engines.backup.limits import cgroup; from engines.host.device import Device\n"
+        "from engines.backup.limits.groups import grouped\n"
         f"grouped(cgroup.mounted(), Device({own.major}, {own.minor}), 10**7).enter()\n"
         "print(cgroup.mounted().group('thread-self'), flush=True); time.sleep(600)\n"
     )
@@ -242,4 +243,4 @@ def test_a_device_that_the_kernel_takes_no_limit_for_is_told() -> None:
 
 
 def test_what_the_kernel_fetched_is_counted_here() -> None:
-    assert throttle_kernel.fetched() is not None
+    assert kernel.fetched() is not None

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from engines.backup.in_use import writers
 from engines.backup.sources.plain import PlainSource
+from engines.host.writers import writers
 from engines.job.contract import Finished, Log, Warned
 from engines.job.journal import Entry, entries
 from tests.absent import absent

@@ -13,7 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from engines.biosiso.insert import Insert
+from engines.biosiso.bmc.insert import Insert
 from engines.job import answers, journal, runs
 from engines.job.contract import AnyEvent, Asked
 from engines.job.jobfile import Job

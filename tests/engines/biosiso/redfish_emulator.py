@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from engines.boot.child import bind_to_parent
+from engines.host.child import bind_to_parent
 from tests.ports import free_port
 
 PASSWORD = secrets.token_urlsafe(18)

@@ -15,8 +15,8 @@ from typing import Literal
 import pycdlib
 import pytest
 
-from engines.biosiso import bootprobe
-from engines.biosiso.bootprobe import ProbeFile, ProbeMedia, ProbeReport, assemble, parse
+from engines.biosiso.media import bootprobe
+from engines.biosiso.media.bootprobe import ProbeFile, ProbeMedia, ProbeReport, assemble, parse
 from engines.boot import dos
 from engines.boot.accel import Accelerator
 from engines.boot.machine import Machine

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from engines.biosiso.engine import Build
+from engines.biosiso.build.build import Build
 from engines.boot.machine import Machine
 from engines.boot.media import Disc, Disk, Hardware
 from engines.job import runs

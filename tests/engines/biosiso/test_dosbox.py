@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from engines.biosiso.bootprobe import assemble
-from engines.biosiso.boottest import sums
-from engines.biosiso.making import Detail
+from engines.biosiso.build.boottest import sums
+from engines.biosiso.media.bootprobe import assemble
+from engines.biosiso.media.making import Detail
 from engines.job.contract import Finished
 from tests.engines.biosiso.packages import KIT, built, params
 

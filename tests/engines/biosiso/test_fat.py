@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engines.biosiso import fat, fat16
-from engines.biosiso.layout import Entry, of_text
-from engines.biosiso.sources import Source
+from engines.biosiso.media import fat16
+from engines.biosiso.media.layout import Entry, of_text
+from engines.biosiso.vendor import fat
+from engines.biosiso.vendor.sources import Source
 from engines.job.errors import Failed, Refused
 from tests.engines.biosiso.packages import floppy, freedos_like
 

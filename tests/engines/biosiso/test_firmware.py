@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engines.biosiso import batch, firmware, rom
-from engines.biosiso.archive import Member, members
-from engines.biosiso.sources import Source
+from engines.biosiso.vendor import batch, firmware, rom
+from engines.biosiso.vendor.archive import Member, members
+from engines.biosiso.vendor.sources import Source
 from engines.job.errors import Refused
 from tests.engines.biosiso.packages import FLASH_BAT, KIT, ROM_SIZE, unpacked, zipped
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from engines.biosiso.insert import Insert
-from engines.biosiso.serve import DiscServer
+from engines.biosiso.bmc.insert import Insert
+from engines.biosiso.bmc.serve import DiscServer
 from engines.job import runs
 from engines.job.contract import (
     Asked,

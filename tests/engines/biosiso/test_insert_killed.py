@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from engines.boot.child import bind_to_parent
+from engines.host.child import bind_to_parent
 from engines.job import runs
 from engines.job.contract import Asked, Finished, RunFailed, StepEnded, StepStarted
 from engines.job.jobfile import Job

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from engines.biosiso.insert import Insert
+from engines.biosiso.bmc.insert import Insert
 from engines.job.contract import Cancel, Plan
 from engines.job.errors import BadParam, Refused
 from engines.job.jobfile import Job

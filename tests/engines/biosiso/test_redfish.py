@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engines.biosiso.insert import Insert
-from engines.biosiso.redfish import until
-from engines.biosiso.serve import DiscServer, span
+from engines.biosiso.bmc.insert import Insert
+from engines.biosiso.bmc.redfish import until
+from engines.biosiso.bmc.serve import DiscServer, span
 from engines.job.contract import Cancel, Plan
 from engines.job.errors import Refused
 from engines.job.params import Secret, convert

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from engines.biosiso import dos
+from engines.biosiso.vendor import dos
 from engines.job.errors import Refused
 from tests.engines.biosiso.packages import (
     FLASH_BAT,

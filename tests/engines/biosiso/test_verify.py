@@ -9,9 +9,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from engines.biosiso import iso, verify
-from engines.biosiso.layout import BOOT
-from engines.biosiso.making import Detail
+from engines.biosiso.media import iso, verify
+from engines.biosiso.media.layout import BOOT
+from engines.biosiso.media.making import Detail
 from engines.job.errors import Failed
 from tests.engines.biosiso.packages import params, planned
 

@@ -14,8 +14,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from engines.biosiso import place
-from engines.biosiso.making import Detail
+from engines.biosiso.build import place
+from engines.biosiso.media.making import Detail
 from engines.job.contract import AnyEvent, Finished, Progress, RunFailed, RunStopped, StepStarted
 from engines.job.journal import Entry
 from engines.job.perform import Stop

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import sys
 
-from engines.failover import namespaces, probe, street
-from engines.failover.site import SiteParams
+from engines.failover.asking import probe
+from engines.failover.asking.site import SiteParams
+from engines.failover.lab import namespaces, street
 from engines.job.params import convert
 
 

@@ -9,8 +9,8 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from engines.failover.copies import Copy
-from engines.failover.nameserver import Nameserver
+from engines.failover.lab.copies import Copy
+from engines.failover.lab.nameserver import Nameserver
 from tests.ports import free_port
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]

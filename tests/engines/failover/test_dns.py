@@ -13,11 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engines.failover import probe
-from engines.failover.dnswire import decode
-from engines.failover.nameserver import answer, question
-from engines.failover.probe import Probed
-from engines.failover.site import SiteParams, host_name
+from engines.failover.asking import probe
+from engines.failover.asking.dnswire import decode
+from engines.failover.asking.probe import Probed
+from engines.failover.asking.site import SiteParams, host_name
+from engines.failover.lab.nameserver import answer, question
 from engines.job.params import convert
 from tests.engines.failover.stage import Reply, Stage
 

@@ -14,11 +14,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from engines.failover import clean, namespaces, registry
-from engines.failover.lab import Lab
+from engines.failover.lab import clean, namespaces, registry
+from engines.failover.lab.lab import Lab
+from engines.host.holder import Holder, boot_id, start_time
 from engines.job import runs
 from engines.job.contract import Finished, Measured, RunStopped
-from engines.job.holder import Holder, boot_id, start_time
 from engines.job.jobfile import Job
 from engines.job.journal import Entry
 from engines.job.perform import Stop, perform

@@ -13,13 +13,14 @@ from typing import Any
 
 import pytest
 
-from engines.failover import results, tables
-from engines.failover.cell import Seen
-from engines.failover.clients import GROUPS, catalogue
+from engines.failover import tables
 from engines.failover.faults import FAULTS
-from engines.failover.lab import Lab
-from engines.failover.orders import LabParams
-from engines.failover.registry import folder
+from engines.failover.lab import results
+from engines.failover.lab.cell import Seen
+from engines.failover.lab.lab import Lab
+from engines.failover.lab.orders import LabParams
+from engines.failover.lab.registry import folder
+from engines.failover.visitors.clients import GROUPS, catalogue
 from engines.job import journal, runs
 from engines.job.contract import AnyEvent, Cancel, Finished, Measured
 from engines.job.errors import BadParam

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from engines.failover import probe
-from engines.failover.probe import Probed
-from engines.failover.site import SiteParams
+from engines.failover.asking import probe
+from engines.failover.asking.probe import Probed
+from engines.failover.asking.site import SiteParams
 from engines.job.errors import BadParam
 from engines.job.params import convert
 from tests.engines.failover.stage import Stage

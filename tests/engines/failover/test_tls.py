@@ -13,9 +13,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from engines.failover import probe
-from engines.failover.probe import Probed
-from engines.failover.site import SiteParams
+from engines.failover.asking import probe
+from engines.failover.asking.probe import Probed
+from engines.failover.asking.site import SiteParams
 from engines.job.params import convert
 from tests.engines.failover.stage import Stage
 

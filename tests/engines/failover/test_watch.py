@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from engines.failover.address import Light
-from engines.failover.watch import TAIL, Watch, Watching, WatchParams, span
+from engines.failover.asking.address import Light
+from engines.failover.asking.watch import TAIL, Watch, Watching, WatchParams, span
 from engines.job import journal, runs
 from engines.job.contract import Cancel, Finished, Log, Measured
 from engines.job.errors import Refused

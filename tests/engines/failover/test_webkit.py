@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from engines.failover.clients import catalogue
+from engines.failover.visitors.clients import catalogue
 from tests.engines.failover.test_lab import Ran, links, made_by, measured
 
 INSTALL = "not installed: apt-get install webkit2gtk-driver xvfb dbus"

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engines.failover import http1, ladder, wire
+from engines.failover.asking import http1
+from engines.failover.lab import ladder, wire
 from engines.job.errors import BadParam, Refused
 
 

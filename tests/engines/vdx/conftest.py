@@ -18,9 +18,9 @@ from engines.job.params import Secret, convert
 from engines.job.perform import perform
 from engines.job.report import write_reports
 from engines.rehearsal.switches import Knobs, Rehearsal
-from engines.vdx import diagnose
-from engines.vdx.engine import Fix
-from engines.vdx.params import Ends, FixParams
+from engines.vdx.fix.fix import Fix
+from engines.vdx.judging import diagnose
+from engines.vdx.switch.params import Ends, FixParams
 
 QUICK: dict[str, Any] = {"out_of_band": True, "stable_for": 0, "reboot_timeout": 40}
 

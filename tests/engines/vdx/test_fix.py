@@ -273,7 +273,7 @@ def test_a_switch_that_changed_since_the_review_is_left_alone(lab: Labs) -> None
 
 
 def test_a_run_on_the_changed_switch_locks_that_switch(lab: Labs) -> None:
-    from engines.vdx.engine import Fix
+    from engines.vdx.fix.fix import Fix
 
     here = lab()
     plan = here.plan(change="mate")

@@ -17,8 +17,8 @@ from engines.job.jobfile import Job
 from engines.job.params import Secret
 from engines.job.perform import Stop, perform
 from engines.rehearsal.switches import Rehearsal
-from engines.vdx import progress
-from engines.vdx.engine import Fix
+from engines.vdx.fix import progress
+from engines.vdx.fix.fix import Fix
 from tests.engines.vdx.conftest import QUICK, Lab, everything_below, failed, finished, knobs, mended
 
 Labs = Callable[..., Lab]

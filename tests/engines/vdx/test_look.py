@@ -15,7 +15,7 @@ from engines.job.errors import BadParam, Refused
 from engines.job.params import Secret
 from engines.rehearsal.switches import Knobs
 from engines.rehearsal.switches.factory import UPLINK
-from engines.vdx.address import Address, Remembered
+from engines.vdx.line.address import Address, Remembered
 from tests.engines.vdx.conftest import Lab, knobs
 
 Labs = Callable[..., Lab]

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from engines.rehearse import one
+from engines.cli.rehearse import one
 from tests.engines.vdx.conftest import QUICK, Lab
 
 Labs = Callable[..., Lab]

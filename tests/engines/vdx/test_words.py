@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from engines.job.params import Secret
 from engines.rehearsal.switches import config as theirs
 from engines.rehearsal.switches import factory
-from engines.vdx import config, parse, patterns, screen
-from engines.vdx.session import ANY_PROMPT, refused
-from engines.vdx.transcript import HIDDEN, Transcript, redacted
-from engines.vdx.trouble import Trouble, kind_of
+from engines.vdx.line import patterns, screen
+from engines.vdx.line.session import ANY_PROMPT, refused
+from engines.vdx.line.transcript import HIDDEN, Transcript, redacted
+from engines.vdx.line.trouble import Trouble, kind_of
+from engines.vdx.switch import config, parse
 
 SAMPLES = Path(__file__).parent / "samples"
 WORDS = patterns.load()

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from engines.backup.browse.model import BrowseError, Node, NoSuchFile, VolumeInfo
+from engines.backup.files.model import BrowseError, Node, NoSuchFile, VolumeInfo
 
 
 class HostVolume:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from engines.backup.put import put
+from engines.backup.commands import put
 from tests.engines.backup import lab
 from tests.engines.backup.browse import guest_tree
 from tests.engines.backup.browse.get_lab import Staged, many, staged

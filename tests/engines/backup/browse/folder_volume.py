@@ -7,8 +7,8 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from engines.backup.browse.model import BrowseError, Node, NoSuchFile, Volume, VolumeInfo, shown
-from engines.backup.browse.tree import Tree
+from engines.backup.files.model import BrowseError, Node, NoSuchFile, Volume, VolumeInfo, shown
+from engines.backup.files.tree import Tree
 
 
 class FolderVolume:

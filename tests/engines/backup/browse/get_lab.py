@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from engines.backup.browse.staging import PREFIX
+from engines.backup.files.taking.staging import PREFIX
 from engines.job import runs
 from engines.job.contract import Finished
 from tests.engines.backup import lab

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from engines.backup.browse.disk_map import survey
-from engines.backup.browse.model import Volume
-from engines.backup.browse.quick import open_quick
+from engines.backup.files.model import Volume
+from engines.backup.files.volumes.disk_map import survey
+from engines.backup.files.volumes.quick import open_quick
 
 MIB = 1024 * 1024
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from engines.backup.boot_trials import AUTO
-from engines.backup.boot_watch import DOWN, UP
+from engines.boot.trials import AUTO
+from engines.boot.watch import DOWN, UP
 from engines.job import journal
 from engines.job.contract import Finished, Log, RunFailed, RunStopped, StepEnded, StepStarted, Warned
 from engines.job.errors import BadParam, Refused

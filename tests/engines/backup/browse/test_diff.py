@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from engines.backup.browse import diff, versions
-from engines.backup.browse.blocks import differing
-from engines.backup.browse.model import shown
-from engines.backup.byte_source import PointBytes
+from engines.backup.commands import diff, versions
+from engines.backup.files.blocks import differing
+from engines.backup.files.model import shown
+from engines.backup.repository.byte_source import PointBytes
 from engines.job.errors import BadParam, Refused
 from engines.job.params import convert
 from tests.engines.backup import lab

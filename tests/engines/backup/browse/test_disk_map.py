@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engines.backup.browse.disk_map import DiskMap, survey
-from engines.backup.browse.model import BrowseError, VolumeInfo
-from engines.backup.browse.opening import open_tree
+from engines.backup.files.model import BrowseError, VolumeInfo
+from engines.backup.files.opening import open_tree
+from engines.backup.files.volumes.disk_map import DiskMap, survey
 from tests.engines.backup.browse.images import MIB, Image, blank, ext, mounted, run, table
 
 SECTOR = 512

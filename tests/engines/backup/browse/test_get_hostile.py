@@ -12,9 +12,9 @@ from pathlib import Path
 
 import msgspec
 
-from engines.backup.browse.model import Node
-from engines.backup.browse.selection import Walk
-from engines.backup.browse.tree import Tree
+from engines.backup.files.model import Node
+from engines.backup.files.selection import Walk
+from engines.backup.files.tree import Tree
 from tests.engines.backup import lab
 from tests.engines.backup.browse import guest_tree
 from tests.engines.backup.browse.folder_volume import FolderVolume

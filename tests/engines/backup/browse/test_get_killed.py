@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from engines import tasks
-from engines.backup.browse import getting
-from engines.backup.browse.staging import PREFIX
+from engines.backup.files.taking import getting
+from engines.backup.files.taking.staging import PREFIX
 from engines.job import runs
 from engines.job.contract import Finished, RunFailed, RunStopped
 from engines.job.jobfile import Job

@@ -13,11 +13,11 @@ from typing import NamedTuple
 
 import pytest
 
-from engines.backup.browse.guestfs_driver import GuestfsDisk, open_libguestfs
-from engines.backup.browse.model import BrowseError, NoSuchFile, Unsupported, VolumeInfo, join
-from engines.backup.browse.tree import Tree
-from engines.backup.byte_source import PointBytes, open_point
 from engines.backup.errors import Damaged
+from engines.backup.files.appliance.driver import GuestfsDisk, open_libguestfs
+from engines.backup.files.model import BrowseError, NoSuchFile, Unsupported, VolumeInfo, join
+from engines.backup.files.tree import Tree
+from engines.backup.repository.byte_source import PointBytes, open_point
 from engines.job.contract import Cancel
 from engines.job.errors import Stopped
 from tests.engines.backup import lab

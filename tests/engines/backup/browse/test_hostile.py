@@ -12,15 +12,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engines.backup.browse.disk_map import survey
-from engines.backup.browse.ext import superblock
-from engines.backup.browse.ext.folder import entries
-from engines.backup.browse.ext.inode import Inodes
-from engines.backup.browse.model import BrowseError, NoSuchFile, Volume, parsed, shown
-from engines.backup.browse.opening import open_tree
-from engines.backup.browse.quick import open_quick
-from engines.backup.browse.window import Window
 from engines.backup.errors import Damaged
+from engines.backup.files.model import BrowseError, NoSuchFile, Volume, parsed, shown
+from engines.backup.files.opening import open_tree
+from engines.backup.files.volumes.disk_map import survey
+from engines.backup.files.volumes.ext import superblock
+from engines.backup.files.volumes.ext.folder import entries
+from engines.backup.files.volumes.ext.inode import Inodes
+from engines.backup.files.volumes.quick import open_quick
+from engines.backup.files.volumes.window import Window
 from engines.job.errors import Failed
 from tests.engines.backup.browse.images import MIB, Image, ext, mounted, quick, run, table
 from tests.engines.backup.browse.test_replay import Bytes

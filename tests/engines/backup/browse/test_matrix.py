@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from engines.backup.browse.model import shown
+from engines.backup.files.model import shown
 from tests.cli.crashcart import ARGV, ROOT
 from tests.engines.backup import lab
 from tests.engines.backup.browse.judging import mounted, run, seen

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from engines import tasks
-from engines.backup.browse import mounts
+from engines.backup.files.mounting import mounts
 from engines.job.contract import Cancel
 from engines.job.errors import Refused
 from engines.job.params import convert

@@ -21,10 +21,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engines.backup.byte_source import open_point
 from engines.backup.nbd import wire
 from engines.backup.nbd.server import MOST_CLIENTS, NbdServer, serving
 from engines.backup.nbd.sparse import Sparse
+from engines.backup.repository.byte_source import open_point
 from engines.job.errors import Refused
 from tests.engines.backup import lab
 from tests.engines.backup.lab import MIB

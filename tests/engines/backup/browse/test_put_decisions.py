@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 
-from engines.backup.browse import opening
-from engines.backup.browse.model import Node, VolumeInfo
-from engines.backup.browse.tree import Tree
-from engines.backup.byte_source import open_point
+from engines.backup.files import opening
+from engines.backup.files.model import Node, VolumeInfo
+from engines.backup.files.tree import Tree
 from engines.backup.put.operation import Operation, chosen
 from engines.backup.put.perform import Evidence, write
 from engines.backup.put.placing import Wish
-from engines.backup.repository import Repository
+from engines.backup.repository.byte_source import open_point
+from engines.backup.repository.repository import Repository
 from engines.guest.appliance import Appliance
 from engines.guest.surgery import Surgery
 from engines.job.contract import (

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from engines.backup.browse.model import BrowseError, Node, NoSuchFile, Volume, join
+from engines.backup.files.model import BrowseError, Node, NoSuchFile, Volume, join
 from tests.engines.backup.browse.images import MIB, ext, mounted, quick, run
 
 NAMES = [b"new\nline", b"esc\x1b[31mred", b"\xff\xfe", "ünï".encode(), b"back\\slash", b"x" * 255]

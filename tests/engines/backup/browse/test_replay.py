@@ -13,15 +13,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engines.backup.browse.disk_map import survey
-from engines.backup.browse.ext.crc32c import crc32c, crc32c_blocks
-from engines.backup.browse.ext.journal import MAGIC
-from engines.backup.browse.model import BrowseError, Unsupported, Volume
-from engines.backup.browse.opening import open_tree
-from engines.backup.browse.quick import REPLAYED, open_quick
-from engines.backup.browse.replay import Replayed, replay
-from engines.backup.browse.signatures import NOT_REPLAYED
-from engines.backup.browse.window import Window
+from engines.backup.files.model import NOT_REPLAYED, BrowseError, Unsupported, Volume
+from engines.backup.files.opening import open_tree
+from engines.backup.files.volumes.disk_map import survey
+from engines.backup.files.volumes.ext.crc32c import crc32c, crc32c_blocks
+from engines.backup.files.volumes.ext.journal import MAGIC
+from engines.backup.files.volumes.quick import REPLAYED, open_quick
+from engines.backup.files.volumes.replay import Replayed, replay
+from engines.backup.files.volumes.window import Window
 from tests.engines.backup.browse.images import MIB, Image, ext, mounted, run
 
 SETS = {
@@ -134,8 +133,8 @@ def differing(one: bytes, other: bytes, size: int = 1024) -> set[int]:
 def bookkeeping(raw: bytes) -> set[int]:
     """The KiB that tell whether a replay is due: the superblock, and the journal's own."""
     view = Window(Bytes(raw), 0, len(raw))
-    from engines.backup.browse.ext import superblock
-    from engines.backup.browse.ext.inode import Inodes
+    from engines.backup.files.volumes.ext import superblock
+    from engines.backup.files.volumes.ext.inode import Inodes
 
     found = superblock.load(view)
     inodes = Inodes(view, found)

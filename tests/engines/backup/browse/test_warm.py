@@ -15,16 +15,17 @@ from typing import NamedTuple
 
 import pytest
 
-from engines.backup import names, sessions
-from engines.backup.browse import warm, warm_places
-from engines.backup.browse.keeper import QUIET
-from engines.backup.browse.model import BrowseError, NoSuchFile, shown
-from engines.backup.browse.opening import open_tree
-from engines.backup.browse.warm import WarmDisk
-from engines.backup.byte_source import PointBytes, open_point
-from engines.backup.keys import Unlock
+from engines.backup import names
+from engines.backup.files.appliance import warm, warm_places
+from engines.backup.files.appliance.keeper import QUIET
+from engines.backup.files.appliance.warm import WarmDisk
+from engines.backup.files.model import BrowseError, NoSuchFile, shown
+from engines.backup.files.opening import open_tree
 from engines.backup.names import PointName
-from engines.backup.repository import RepoParams, Repository
+from engines.backup.repository import sessions
+from engines.backup.repository.byte_source import PointBytes, open_point
+from engines.backup.repository.keys import Unlock
+from engines.backup.repository.repository import RepoParams, Repository
 from engines.job.errors import Refused
 from engines.job.params import Secret
 from tests.cli.crashcart import ARGV

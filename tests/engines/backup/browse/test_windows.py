@@ -13,15 +13,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engines.backup.browse.disk_map import survey
-from engines.backup.browse.model import BrowseError, NoSuchFile, Unsupported, Volume, VolumeInfo, join
-from engines.backup.browse.ntfs import links
-from engines.backup.browse.ntfs.lznt1 import decompress
-from engines.backup.browse.ntfs.record import LIST
-from engines.backup.browse.ntfs.volume import NtfsVolume
-from engines.backup.browse.opening import open_tree
-from engines.backup.browse.quick import open_quick
-from engines.backup.browse.signatures import NOT_REPLAYED
+from engines.backup.files.model import NOT_REPLAYED, BrowseError, NoSuchFile, Unsupported, Volume, VolumeInfo, join
+from engines.backup.files.opening import open_tree
+from engines.backup.files.volumes.disk_map import survey
+from engines.backup.files.volumes.ntfs import links
+from engines.backup.files.volumes.ntfs.lznt1 import decompress
+from engines.backup.files.volumes.ntfs.record import LIST
+from engines.backup.files.volumes.ntfs.volume import NtfsVolume
+from engines.backup.files.volumes.quick import open_quick
 from tests.engines.backup.browse.images import MIB, blank, ntfs_mounted, quick, run
 from tests.engines.backup.browse.test_hostile import visited
 from tests.engines.backup.browse.test_replay import Bytes

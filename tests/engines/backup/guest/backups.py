@@ -110,8 +110,8 @@ def killed() -> dict[str, Any]:
 
     Then the other is killed, too, and the next backup clears up after it by itself.
     """
-    from engines.backup.lvm.source import opened
-    from engines.backup.wish import Wish
+    from engines.backup.sources.lvm.source import opened
+    from engines.backup.sources.wish import Wish
 
     _repository()
     before = scenes.names()

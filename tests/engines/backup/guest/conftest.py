@@ -13,9 +13,9 @@ SCENES = "tests.engines.backup.guest"
 WARM = (
     *LIBRARIES,
     "engines.backup.engine",
-    "engines.backup.speed",
-    "engines.backup.throttle_kernel",
-    "engines.backup.throttle_groups",
+    "engines.backup.limits.speed",
+    "engines.backup.limits.kernel",
+    "engines.backup.limits.groups",
     *(f"{SCENES}.{name}" for name in ("snapshots", "moments", "limits", "backups", "hints")),
 )
 MIB, GIB = 1 << 20, 1 << 30

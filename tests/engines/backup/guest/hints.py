@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from engines.backup.lvm import delta, keep, kernel, report, snapshot
-from engines.backup.lvm.delta import Pool
-from engines.backup.wish import NoHint
+from engines.backup.sources.lvm import delta, keep, kernel, report, snapshot
+from engines.backup.sources.lvm.delta import Pool
+from engines.backup.sources.wish import NoHint
 from engines.job.lock import folder
 from tests.engines.backup import lab
 from tests.engines.backup.guest import scenes

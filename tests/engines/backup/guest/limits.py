@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from engines.backup import cgroup, device
-from engines.backup.speed import Speed
-from engines.backup.throttle import Limit
-from engines.backup.throttling import throttled
+from engines.backup.limits import cgroup
+from engines.backup.limits.speed import Speed
+from engines.backup.limits.throttle import Limit
+from engines.backup.limits.throttling import throttled
+from engines.host import device
 from engines.job.contract import Cancel
 from tests.engines.backup.guest import scenes
 from tests.engines.backup.guest.scenes import MIB
@@ -64,7 +65,7 @@ def of_a_vm() -> dict[str, Any]:
     import subprocess
     from pathlib import Path
 
-    from engines.backup import speed
+    from engines.backup.limits import speed
 
     own = device.of(scenes.B)
     group = Path("/sys/fs/cgroup/vm.scope")

@@ -12,11 +12,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from engines.backup.lvm import agent, sweep
-from engines.backup.lvm.moment import Moment
-from engines.backup.lvm.source import opened
-from engines.backup.wish import Wish
-from engines.job.holder import Holder, boot_id, start_time
+from engines.backup.sources.lvm import agent, sweep
+from engines.backup.sources.lvm.moment import Moment
+from engines.backup.sources.lvm.source import opened
+from engines.backup.sources.wish import Wish
+from engines.host.holder import Holder, boot_id, start_time
 from tests.engines.backup.guest import scenes
 
 SOCKET = Path("/run/agent")

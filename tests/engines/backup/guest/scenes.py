@@ -48,7 +48,7 @@ def tell(device: tuple[int, int], message: str) -> None:
     """Send a mapped device a message by its ioctl: a process of dmsetup for each would take minutes here."""
     import fcntl
 
-    from engines.backup.lvm import kernel
+    from engines.backup.sources.lvm import kernel
 
     buffer = bytearray(kernel.ROOM)
     numbers = os.makedev(*device)

@@ -7,11 +7,11 @@ import os
 from pathlib import Path
 from typing import Any
 
-from engines.backup.lvm import report, snapshot, tag, together
-from engines.backup.lvm.kernel import pool_fill, status
-from engines.backup.lvm.source import SnapshotSource, opened
-from engines.backup.lvm.watch import Watch
-from engines.backup.wish import Wish
+from engines.backup.sources.lvm import report, snapshot, tag, together
+from engines.backup.sources.lvm.kernel import pool_fill, status
+from engines.backup.sources.lvm.source import SnapshotSource, opened
+from engines.backup.sources.lvm.watch import Watch
+from engines.backup.sources.wish import Wish
 from engines.job.errors import CrashcartError, Failed
 from tests.engines.backup.guest import scenes
 from tests.engines.backup.guest.scenes import MIB

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from engines.backup.hints import LEAST
+from engines.backup.capture.hints import LEAST
 from tests.engines.backup.guest.machine import Guest
 
 HINTS = "tests.engines.backup.guest.hints"

@@ -1,0 +1,1 @@
+"""One disk is read once against the point before it, and what changed is stored."""

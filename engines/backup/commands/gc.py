@@ -1,0 +1,113 @@
+"""backup gc: free what no point needs, beside whatever else goes on."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, ClassVar
+
+from engines.backup.errors import no_room
+from engines.backup.repository.repository import RepoParams, Repository, where
+from engines.backup.repository.sessions import Presence
+from engines.backup.repository.unlocking import opened
+from engines.job import units
+from engines.job.contract import (
+    Cancel,
+    Context,
+    Events,
+    Finished,
+    Log,
+    Plan,
+    Progress,
+    Step,
+    StepEnded,
+    StepStarted,
+)
+from engines.job.errors import Refused
+from engines.job.params import plain
+
+if TYPE_CHECKING:
+    from engines.backup.upkeep.collecting import Collection
+
+STEPS = (
+    Step(id="mark", title="Mark what points need, and name the packs that shall go"),
+    Step(id="copy", title="Copy what is needed out of them"),
+    Step(id="delete", title="Delete them", no_stop="the index no longer names them"),
+)
+
+
+class Gc:
+    """See Engine."""
+
+    name: ClassVar[str] = "backup-gc"
+    verb: ClassVar[str] = "gc"
+    title: ClassVar[str] = "free what no point needs"
+    kind: ClassVar[str] = "work"
+    params = RepoParams
+
+    def target(self, params: RepoParams) -> str:
+        """See Engine."""
+        return f"backup gc {hashlib.sha256(where(params).encode()).hexdigest()}"
+
+    def plan(self, params: RepoParams, cancel: Cancel) -> Plan:  # noqa: ARG002  nothing here takes long
+        """See Engine."""
+        glance = Repository.glance(where(params))
+        pruned = glance.names("pruned")
+        return Plan(
+            task=self.name,
+            target=glance.store.where,
+            params={**plain(params), "repo": glance.store.where},
+            steps=STEPS,
+            facts=(("points", str(len(glance.names()))), ("pruned points that go for good", str(len(pruned)))),
+            undo="it cannot be: pruned points are gone for good",
+            state={"repository": glance.config.id, "pruned": [str(name) for name in pruned]},
+        ).sealed()
+
+    def execute(self, plan: Plan, context: Context) -> Events:
+        """See Engine."""
+        from engines.backup.upkeep.collecting import Collection  # brings numpy, 0.1 s that no other verb shall pay
+
+        yield StepStarted(step="mark")
+        repository = yield from opened(plan.params, context)
+        store = repository.store
+        with Presence(store, "gc", f"gc of {store.where}") as presence:
+            collection = Collection(repository, presence)
+            collection.alone()
+            try:
+                yield from _steps(collection)
+            except OSError as error:
+                raise no_room(store.where, error) from None
+            done = collection.done
+        yield Finished(
+            summary=f"{units.size(done.freed - done.copied)} freed, {done.packs} packs and {done.points} points gone",
+            result={"freed": done.freed - done.copied, "packs": done.packs, "points": done.points, "waits": done.waits},
+            then=("what waits goes with the next gc",) if done.waits else (),
+        )
+
+    def resume(self, plan: Plan, context: Context) -> Events:
+        """See Engine."""
+        yield from self.execute(plan, context)
+
+    def undo(self, plan: Plan, context: Context) -> Events:  # noqa: ARG002  it refuses whatever is given
+        """See Engine."""
+        raise Refused("what gc deleted is gone", "nothing that a point needs was deleted")
+
+
+def _steps(collection: Collection) -> Iterator[StepStarted | StepEnded | Progress | Log]:
+    collection.let_go()
+    yield from _told(collection.mark(), "points")
+    yield StepEnded(step="mark")
+    yield StepStarted(step="copy")
+    yield from _told(collection.sweepable(), "points")
+    yield from _told(collection.copy(), "packs")
+    yield StepEnded(step="copy")
+    yield StepStarted(step="delete")
+    collection.delete()
+    for text in collection.done.waits:
+        yield Log(text=f"left to the next gc: {text}")
+    yield StepEnded(step="delete")
+
+
+def _told(work: Iterator[tuple[int, int]], unit: str) -> Iterator[Progress]:
+    for done, total in work:
+        yield Progress(done=done, total=total, unit=unit)

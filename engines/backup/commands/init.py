@@ -1,0 +1,135 @@
+"""backup init: a new repository, open or locked."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal
+
+from engines.backup.repository import config
+from engines.backup.repository.keys import Unlock
+from engines.backup.store.opening import open_store
+from engines.job.contract import (
+    Asked,
+    BytesChange,
+    Cancel,
+    Context,
+    Events,
+    Finished,
+    Plan,
+    Step,
+    StepEnded,
+    StepStarted,
+)
+from engines.job.errors import BadParam, Failed, Refused
+from engines.job.lock import name_identity
+from engines.job.params import Params, Secret, param, plain
+
+FOLDERS = ("packs", "index", "points", "pruned", "positions", "sessions", "condemned", "quarantine", "verified")
+
+
+class InitParams(Params, frozen=True, kw_only=True):
+    """A new repository."""
+
+    repo: Annotated[
+        str, param("Repository", "an empty or new folder that will hold backups", kind="output", positional=True)
+    ]
+    cipher: Annotated[
+        Literal["none", "aes-256-gcm", "chacha20-poly1305"],
+        param("Encryption", "none where the folder itself is safe; chacha20 where the CPU has no AES"),
+    ] = "none"
+    key_file: Annotated[str, param("Key file", "32 random bytes or more; keep a copy elsewhere", kind="file")] = ""
+    passphrase: Annotated[Secret | None, param("Passphrase", "opens the repository; nobody can without it")] = None
+
+
+class Init:
+    """See Engine."""
+
+    name: ClassVar[str] = "backup-init"
+    verb: ClassVar[str] = "init"
+    title: ClassVar[str] = "make a backup repository"
+    kind: ClassVar[str] = "work"
+    params = InitParams
+
+    def target(self, params: InitParams) -> str:
+        """See Engine."""
+        return params.repo if "://" in params.repo else name_identity(Path(params.repo))
+
+    def plan(self, params: InitParams, cancel: Cancel) -> Plan:  # noqa: ARG002  nothing here takes long
+        """See Engine."""
+        store = open_store(params.repo)
+        if any(True for folder in (*FOLDERS, "") for _ in store.names(folder or ".")):
+            raise Refused(f"{params.repo} is not empty", "name a new folder; a repository is only made once")
+        if params.cipher == "none" and (params.key_file or params.passphrase):
+            raise BadParam("cipher", "none", "aes-256-gcm or chacha20-poly1305 with a key", "give --cipher aes-256-gcm")
+        if "://" not in params.repo and not Path(params.repo).parent.is_dir():
+            raise Refused(f"{Path(params.repo).parent} does not exist", "make it first, or name another place")
+        locked = "nothing" if params.cipher == "none" else f"{params.cipher}, {_lock(params)}"
+        return Plan(
+            task=self.name,
+            target=params.repo,
+            params=plain(params),
+            steps=(Step(id="make", title="Make the folders and write config.json", no_stop="it takes a moment"),),
+            changes=(BytesChange(target=params.repo, summary="a new, empty repository"),),
+            facts=(("format", str(config.FORMAT)), ("block", "1 MiB"), ("locked by", locked)),
+            undo="config.json and the empty folders are removed, as long as no backup is in it",
+            state={"empty": True},
+        ).sealed()
+
+    def execute(self, plan: Plan, context: Context) -> Events:
+        """See Engine."""
+        store = open_store(plan.params["repo"])
+        unlock = Unlock()
+        if plan.params["cipher"] != "none":
+            passphrase = context.secrets.get("passphrase")
+            if not plan.params["key_file"] and passphrase is None:
+                passphrase = Secret((yield Asked(question="passphrase of the new repository", secret=True)) or "")
+            unlock = Unlock(plan.params["key_file"], passphrase)
+        yield StepStarted(step="make")  # it cannot be stopped; waiting for an answer can
+        try:
+            store.begin(FOLDERS)
+            made = config.create(store, cipher=plan.params["cipher"], unlock=unlock)
+        except FileExistsError:
+            raise Refused(f"{store.where} was made meanwhile", "see it: crashcart backup list") from None
+        except OSError as error:
+            raise Failed(f"{store.where}: {error.strerror}", "name a folder that can be written") from None
+        yield StepEnded(step="make")
+        yield Finished(
+            summary=f"repository {store.where} is ready",
+            result={"repo": store.where, "id": made.id, "cipher": made.cipher},
+            then=_then(plan),
+        )
+
+    def resume(self, plan: Plan, context: Context) -> Events:
+        """See Engine."""
+        try:
+            made = config.load(open_store(plan.params["repo"]))
+        except Refused:
+            yield from self.execute(plan, context)
+            return
+        yield StepStarted(step="make")
+        yield StepEnded(step="make")
+        yield Finished(summary=f"repository {plan.params['repo']} is ready", result={"id": made.id}, then=_then(plan))
+
+    def undo(self, plan: Plan, context: Context) -> Events:  # noqa: ARG002  the plan says it all
+        """See Engine."""
+        store = open_store(plan.params["repo"])
+        yield StepStarted(step="make")
+        if any(True for folder in FOLDERS for _ in store.names(folder)):
+            raise Refused(f"{store.where} holds backups", "prune them first, or remove the folder yourself")
+        with contextlib.suppress(FileNotFoundError):
+            store.delete(config.NAME)
+        store.end(FOLDERS)
+        yield StepEnded(step="make")
+        yield Finished(summary=f"{store.where} is no repository any more")
+
+
+def _lock(params: InitParams) -> str:
+    return f"key file {params.key_file}" if params.key_file else "a passphrase"
+
+
+def _then(plan: Plan) -> tuple[str, ...]:
+    keep: tuple[str, ...] = ()
+    if plan.params["key_file"]:
+        keep = (f"keep a copy of {plan.params['key_file']} elsewhere: without it nothing can be restored",)
+    return (*keep, f"back up: crashcart backup run SOURCE --repo {plan.params['repo']} --vm NAME")

@@ -1,0 +1,216 @@
+"""backup put: files of a point into a stopped guest's image, on an overlay, with undo log, commit and undo."""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack
+from typing import Any, ClassVar
+
+from engines.backup import names
+from engines.backup.files import reach
+from engines.backup.files.contents import weight
+from engines.backup.files.model import BrowseError, shown
+from engines.backup.files.opening import open_tree, states
+from engines.backup.put import perform, trial
+from engines.backup.put.operation import Operation, Target, chosen, folder_of
+from engines.backup.put.params import PutParams
+from engines.backup.put.placing import Placed, Wish
+from engines.backup.repository.byte_source import open_point
+from engines.backup.repository.repository import Repository
+from engines.backup.repository.unlocking import opened
+from engines.guest import takeback
+from engines.guest.appliance import GuestError
+from engines.guest.committing import COMMIT, SAVE, commit, save, told
+from engines.guest.kept import Kept
+from engines.guest.surgery import Surgery
+from engines.job import units
+from engines.job.contract import BytesChange, Cancel, Context, Events, Finished, Plan, StepEnded, StepStarted
+from engines.job.errors import Failed, Refused
+from engines.job.lock import content_identity
+from engines.job.params import convert, plain
+from engines.job.runs import Run
+
+kept: Kept[Operation] = Kept()
+INSTEAD = "take the files out of the guest by hand (the report of run {} names each), or restore an older point"
+
+
+class Put:
+    """See Engine."""
+
+    name: ClassVar[str] = "backup-put"
+    verb: ClassVar[str] = "put"
+    title: ClassVar[str] = "put files of a point back into a stopped guest"
+    kind: ClassVar[str] = "change"
+    holds: ClassVar[bool] = True
+    params: type[PutParams] = PutParams
+
+    def target(self, params: PutParams) -> str:
+        """The image's own identity."""
+        return content_identity(params.image)
+
+    def plan(self, params: PutParams, cancel: Cancel) -> Plan:
+        """Look into point and guest; both stay open for `execute`."""
+        return self._planned(params, Repository.of(params), cancel)
+
+    def _planned(self, params: PutParams, repository: Repository, cancel: Cancel) -> Plan:
+        kept.close_all()
+        try:
+            operation, point = _begin(params, repository, cancel)
+        except (GuestError, BrowseError) as error:
+            raise Refused(f"it cannot be read: {error}", "nothing was touched") from None
+        plan = _plan(params, repository, point, operation)
+        kept.keep(plan.digest, operation)
+        return plan
+
+    def execute(self, plan: Plan, context: Context) -> Events:
+        """In the plan's own appliance where it is still open, else after planning again to the same plan."""
+        yield StepStarted(step=perform.WRITE.id)
+        operation = kept.take(plan.digest)
+        if operation is None:
+            repository = yield from opened(plan.params, context)
+            params = convert(PutParams, plan.params)
+            operation = kept.again(self._planned(params, repository, context.cancel), plan)
+        yield from _carried_out(operation, plan, context)
+
+    def resume(self, plan: Plan, context: Context) -> Events:
+        """Finish a commit that was killed; before it nothing was touched, and it is done anew."""
+        return takeback.resume(self, plan, context, _instead)
+
+    def undo(self, plan: Plan, context: Context) -> Events:
+        """Put the image's original bytes back."""
+        return takeback.undo(plan, context, _instead)
+
+
+def _instead(run: Run) -> str:
+    return INSTEAD.format(run.id)
+
+
+def _begin(params: PutParams, repository: Repository, cancel: Cancel) -> tuple[Operation, names.PointName]:
+    point, paths = reach.chosen(repository, params.paths)
+    stack = ExitStack()
+    try:
+        source = stack.enter_context(open_point(repository, point, f"put into {params.image.name}"))
+        tree = open_tree(source, params.driver, purpose="take", cancel=cancel)
+        stack.callback(tree.close)
+        sources = chosen(tree, paths)
+        surgery = Surgery.begin(params.image, cancel, wanted=params.format or "", powered_off=params.powered_off)
+        stack.callback(surgery.close)
+        operation = Operation(tree, surgery, stack)
+        wish = Wish(params.conflict, params.special, params.setuid, f".from-{point.time}".encode(), _time(point))
+        operation.place(sources, folder_of(params.at), params.volume, wish)
+        return operation, point
+    except BaseException:
+        stack.close()
+        raise
+
+
+def _time(point: names.PointName) -> int:
+    return int(time.mktime(time.strptime(point.time, "%Y%m%dT%H%M%SZ")) - time.timezone) * 10**9
+
+
+def _plan(params: PutParams, repository: Repository, point: names.PointName, operation: Operation) -> Plan:
+    target = operation.surgery.target
+    written = [each for one in operation.targets for each in one.placing.placed if each.written]
+    return Plan(
+        task=Put.name,
+        target=params.into,
+        params={**plain(params), "repo": repository.store.where, "into": str(params.image)},
+        steps=(perform.WRITE, *((trial.BOOT,) if params.boot_test else ()), SAVE, COMMIT),
+        changes=tuple(_change(one, each) for one in operation.targets for each in perform.told(one)),
+        facts=(
+            ("point", str(point)),
+            ("image", f"{params.image.name}: {target.kind}, disk of {units.size(target.disk)}"),
+            *((f"into {one.volume.name}", _into(one)) for one in operation.targets),
+            ("files", f"{len(written)}, {units.size(sum(weight(each.node) for each in written if not each.hard))}"),
+        ),
+        warnings=tuple(_warnings(params, operation)),
+        undo="crashcart undo puts every original byte back, until the guest has run",
+        confirm=params.image.name,
+        state={"point": str(point), "disk": target.disk, "files": dict(_states(operation))},
+    ).sealed()
+
+
+def _change(target: Target, placed: Placed) -> BytesChange:
+    node, before = placed.node, placed.before
+    new = f"{units.size(node.size)} of {_date(node.mtime)}" if node.is_file else "folder" if node.is_folder else "link"
+    texts = {
+        "create": f"new, {new}",
+        "replace": f"{units.size(before.size)} of {_date(before.mtime)} becomes {new}" if before else "",
+        "keep": "kept as it is",
+        "leave": "left out",
+    }
+    note = f", {placed.note}" if placed.note else ""
+    note += f", another name of {shown(placed.hard)}" if placed.hard else ""
+    return BytesChange(
+        target=f"{target.volume.name}:{shown(placed.place)}",
+        summary=texts[placed.action] + note,
+        before_size=before.size if before else None,
+        after_size=node.size if placed.written else before.size if before else None,
+    )
+
+
+def _date(nanoseconds: int) -> str:
+    try:
+        return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(nanoseconds // 10**9))
+    except (OverflowError, ValueError, OSError):
+        return "an impossible time"
+
+
+def _into(target: Target) -> str:
+    need, _ = target.placing.need(target.room)
+    volume = target.volume
+    return f"{volume.format} {volume.label or volume.uuid}: {units.size(need)} of {units.size(target.room.free)} free"
+
+
+def _warnings(params: PutParams, operation: Operation) -> list[str]:
+    found = [*operation.lost, *(f"{name} of the point: {state}" for name, state in states(operation.tree).items())]
+    for target in operation.targets:
+        volume = target.volume
+        if volume.dirty:
+            found.append(f"{volume.name} in the guest was not shut down in order: its journal is replayed, too")
+        if volume.foreign:
+            found.append(f"{volume.name} is {volume.format}, which keeps neither owners nor modes nor attributes")
+        for info in target.infos:
+            if info.uuid and info.uuid.casefold() != volume.uuid.casefold():
+                found.append(f"{volume.name} in the image is not the file system that was backed up (another id)")
+    if params.powered_off:
+        found.append("no lock proves that the guest is off: it rests on the technician's word")
+    return found
+
+
+def _states(operation: Operation) -> Any:
+    for target in operation.targets:
+        for each in target.placing.placed:
+            before = each.before
+            key = f"{target.volume.name}:{shown(each.place)}"
+            node = [each.action, each.node.mode, each.node.size, each.node.mtime]
+            yield key, [*node, *((before.mode, before.size, before.mtime) if before else ())]
+
+
+def _carried_out(operation: Operation, plan: Plan, context: Context) -> Events:
+    """From the first step's start on."""
+    evidence = perform.Evidence()
+    surgery = operation.surgery
+    surgery.appliance.cancel = context.cancel
+    try:
+        yield from perform.write(operation, context, bool(plan.params["setuid"]), evidence)
+        yield StepEnded(step=perform.WRITE.id)
+        if plan.params["boot_test"]:
+            yield from told(trial.BOOT, trial.boot(operation, context, evidence))
+        else:
+            surgery.end_appliance()
+        yield from told(SAVE, save(surgery, context.folder, evidence.result))
+        yield from told(COMMIT, commit(surgery))
+        result = evidence.result
+        yield Finished(
+            summary=f"{plan.confirm} has {result['created']} files more, {result['replaced']} replaced",
+            result=result,
+            sections=tuple(evidence.sections),
+            then=("Start the guest.", f"Take it back: crashcart undo {context.folder.name}"),
+        )
+    except GuestError as error:
+        raise Failed(
+            f"the guest does not take it: {error}", "the image is untouched; read the log of this run"
+        ) from None
+    finally:
+        operation.close()

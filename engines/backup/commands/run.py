@@ -1,0 +1,270 @@
+"""backup run: the disks of one VM, once, into new restore points."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import msgspec
+
+from engines.backup import names
+from engines.backup.capture.one_disk import OneDisk
+from engines.backup.commands.run_params import RunParams, disks
+from engines.backup.limits import throttle
+from engines.backup.repository import catalogue, healing
+from engines.backup.repository.point import Point
+from engines.backup.repository.repository import Repository, where
+from engines.backup.repository.sessions import Presence
+from engines.backup.repository.unlocking import opened
+from engines.backup.repository.writer import Writer
+from engines.backup.sources.opening import look_at, open_together
+from engines.backup.sources.source import Source
+from engines.backup.sources.wish import Binding, wished
+from engines.job import units
+from engines.job.contract import (
+    AnyEvent,
+    Cancel,
+    Context,
+    Events,
+    Finished,
+    Log,
+    Plan,
+    Progress,
+    Step,
+    StepEnded,
+    StepStarted,
+    Warned,
+)
+from engines.job.errors import Failed, Refused
+from engines.job.lock import content_identity
+from engines.job.params import plain
+
+Working = Generator[AnyEvent, str | None, Finished]
+
+
+class Run:
+    """See Engine."""
+
+    name: ClassVar[str] = "backup"
+    verb: ClassVar[str] = "run"
+    title: ClassVar[str] = "back up one disk, or several of one VM in one moment"
+    kind: ClassVar[str] = "work"
+    params = RunParams
+
+    def target(self, params: RunParams) -> str:
+        """See Engine."""
+        place = where(params)
+        identity = place if "://" in place else content_identity(Path(place))
+        return f"backup {identity} {params.vm}/{' '.join(disks(params))}"
+
+    def plan(self, params: RunParams, cancel: Cancel) -> Plan:  # noqa: ARG002  nothing here takes long
+        """See Engine."""
+        throttle.parse(params.limit)
+        repository = Repository.glance(where(params))
+        called = disks(params)
+        with look_at([params.source, *params.more], params.format, wished(plain(params))) as sources:
+            size = units.size(sum(source.size for source in sources))
+            facts = [
+                fact for source, disk in zip(sources, called, strict=True) for fact in _about(source, _of(disk, called))
+            ]
+            known = {disk: repository.disks(params.vm, disk) for disk in called}
+            new = "nothing: the first backup of this disk"
+            compared = tuple(
+                (f"compared with{_of(disk, called)}", str(known[disk][-1]) if known[disk] else new) for disk in called
+            )
+            return Plan(
+                task=self.name,
+                target=f"{params.vm}/{', '.join(called)} in {repository.store.where}",
+                params={**plain(params), "repo": repository.store.where, "disk": list(called)},
+                steps=(
+                    Step(id="read", title=f"Read {size} and store what changed"),
+                    Step(
+                        id="commit",
+                        title=f"Make the restore {'point' if len(called) == 1 else 'points'}",
+                        no_stop="the point is being written",
+                    ),
+                ),
+                facts=(
+                    *facts,
+                    ("repository", repository.store.where),
+                    *compared,
+                    ("limit", params.limit),
+                ),
+                warnings=_once(sources),
+                undo="the restore point is taken out; what only it needs goes with the next gc",
+                state={"source": [source.identity for source in sources], "repository": repository.config.id},
+            ).sealed()
+
+    def execute(self, plan: Plan, context: Context) -> Events:
+        """See Engine."""
+        yield StepStarted(step="read")
+        repository = yield from opened(plan.params, context)
+        params = plan.params
+        wheres = [params["source"], *params["more"]]
+        called = [f"{params['vm']}/{disk}" for disk in params["disk"]]
+        presence = Presence(repository.store, "write", f"backup of {', '.join(called)}", disk=" ".join(called))
+        wish = wished(params, context.folder.name, Binding(repository.config.id, presence.session.id))
+        with presence, open_together(wheres, params["format"], wish) as sources:
+            for source in sources[:1]:
+                for text in source.notes:
+                    yield Log(text=text)
+            for text in _once(sources):
+                yield Warned(text=text)
+            finished = yield from _Backup(repository, presence, sources, params, context).work()
+        for text in dict.fromkeys(text for source in sources for text in source.left_behind):
+            yield Warned(text=text)
+        yield finished
+
+    def resume(self, plan: Plan, context: Context) -> Events:
+        """See Engine."""
+        yield from self.execute(plan, context)
+
+    def undo(self, plan: Plan, context: Context) -> Events:
+        """See Engine."""
+        yield StepStarted(step="undo")
+        repository = yield from opened(plan.params, context)
+        made = context.earlier / "point.json" if context.earlier else None
+        if made is None or not made.exists():
+            yield StepEnded(step="undo")
+            yield Finished(summary="it made no point; what it stored serves the next backup, or goes with gc")
+            return
+        gone = []
+        for text in msgspec.json.decode(made.read_bytes(), type=dict[str, list[str]])["points"]:
+            name = names.parse(text)
+            try:
+                repository.store.rename(name.path(), name.path("pruned"))
+            except FileNotFoundError:
+                raise Refused(f"{name} is not there any more", "see what is: crashcart backup list") from None
+            gone.append(text)
+        yield StepEnded(step="undo")
+        are = "are" if len(gone) > 1 else "is"
+        yield Finished(summary=f"{', '.join(gone)} {are} taken out", then=("free the space: crashcart backup gc",))
+
+
+def _of(disk: str, called: Sequence[str]) -> str:
+    """Which disk a line is about, where there are several."""
+    return f" of {disk}" if len(called) > 1 else ""
+
+
+def _about(source: Source, of: str) -> list[tuple[str, str]]:
+    """What the review shows of a disk."""
+    kept = [(f"kept{of}", source.keeps)] if source.keeps else []
+    return [(f"source{of}", source.words), (f"size{of}", units.size(source.size)), *kept]
+
+
+def _once(sources: Sequence[Source]) -> tuple[str, ...]:
+    """The warnings of all, each once: those of one moment have theirs in common."""
+    return tuple(dict.fromkeys(text for source in sources for text in source.warnings))
+
+
+@dataclass
+class _Backup:
+    """A backup at work: every disk is read before the first point is made."""
+
+    repository: Repository
+    presence: Presence
+    sources: Sequence[Source]
+    params: dict[str, Any]
+    context: Context
+
+    def work(self) -> Working:
+        """From the first byte to the points."""
+        self.began = time.time()
+        self.writer = Writer(self.repository, self.presence)
+        catalogue.look(self.repository, self.presence)
+        for damaged in self.repository.index.faults:
+            yield Warned(text=f"{damaged.why}; it is left out and made anew")
+        with ExitStack() as stack:
+            every = list(self._disks(stack))
+            failed = yield from self._read(every)
+            read = [disk for disk in every if disk.name not in failed]
+            if not read:
+                raise next(iter(failed.values()))
+            yield StepEnded(step="read")
+            yield StepStarted(step="commit")
+            points = self._commit(read, whole=not failed)
+            for disk, point in zip(read, points, strict=True):
+                made = Binding(self.repository.config.id, self.presence.session.id, str(point.name))
+                for text in disk.source.committed(made):
+                    yield Warned(text=text)
+            yield StepEnded(step="commit")
+            for name, error in failed.items():
+                raise _partly(name, error, points)
+            return self._finished(read, points)
+
+    def _disks(self, stack: ExitStack) -> Generator[OneDisk, None, None]:
+        wheres = [self.params["source"], *self.params["more"]]
+        vm, called = self.params["vm"], self.params["disk"]
+        parents = catalogue.parents_of(self.repository, vm, called, self.presence)
+        for source, where_, disk, parent in zip(self.sources, wheres, called, parents, strict=True):
+            one = OneDisk(self.repository, self.presence, self.writer, source, Path(where_), disk, self.params, parent)
+            stack.callback(one.close)
+            yield one
+
+    def _read(self, every: Sequence[OneDisk]) -> Generator[AnyEvent, str | None, dict[str, Failed]]:
+        """Read all; those that failed, and why. With a single disk there is nothing else to save."""
+        total = sum(disk.source.size for disk in every)
+        failed: dict[str, Failed] = {}
+        before = 0
+        for disk in every:
+            try:
+                with closing(disk.read(self.context)) as reading:  # a stop must reach it, and not when it is collected
+                    for event in reading:
+                        if event is None:
+                            yield Progress(done=before + disk.done, total=total)
+                        else:
+                            yield _named(disk.name, event) if len(every) > 1 else event
+            except Failed as error:
+                if len(every) == 1:
+                    raise
+                failed[disk.name] = error
+                yield Warned(text=f"{disk.name}: {error.why}")
+            before += disk.source.size
+        yield Progress(done=total, total=total)
+        return failed
+
+    def _commit(self, read: Sequence[OneDisk], *, whole: bool) -> list[Point]:
+        """Make the points. They claim to be of one moment only where every disk of the run has one."""
+        stamp = max(catalogue.next_time(self.began, disk.parent) for disk in read)
+        one_moment = whole and len(read) > 1 and all(disk.source.one_moment for disk in read)
+        together = tuple(f"{disk.name}@{stamp}" for disk in read) if one_moment else ()
+        for disk in read:
+            disk.settle()
+        points = catalogue.commit(self.repository, self.writer, [disk.point(stamp, together) for disk in read])
+        made = {"points": [str(point.name) for point in points]}
+        self.context.folder.joinpath("point.json").write_bytes(msgspec.json.encode(made))
+        if self.repository.index.lost:
+            healing.forget_lost(self.repository)
+        healing.forget_killed(self.repository, {disk.name for disk in read})
+        return points
+
+    def _finished(self, read: Sequence[OneDisk], points: Sequence[Point]) -> Finished:
+        rows = [disk.result(point) for disk, point in zip(read, points, strict=True)]
+        changed = sum(point.head.figures.changed for point in points)
+        stored = self.writer.written
+        result = rows[0] | {"stored": stored}
+        if len(rows) > 1:
+            together = bool(points[0].head.together)
+            result = {"points": rows, "together": together, "changed": changed, "stored": stored}
+        called = ", ".join(str(point.name) for point in points)
+        return Finished(
+            summary=f"{called}: {units.size(changed)} changed, {units.size(stored)} stored",
+            result=result,
+            then=(f"prove it: crashcart backup verify --repo {self.repository.store.where}",),
+        )
+
+
+def _named(disk: str, event: AnyEvent) -> AnyEvent:
+    """The event with the disk that it is about."""
+    if isinstance(event, Log | Warned):
+        return msgspec.structs.replace(event, text=f"{disk}: {event.text}")
+    return event
+
+
+def _partly(name: str, error: Failed, points: Sequence[Point]) -> Failed:
+    made = tuple(f"{point.name}, made all the same, of a moment of its own" for point in points)
+    return Failed(f"{name}: {error.why}", error.what_helps, (*error.left_behind, *made))

@@ -1,0 +1,84 @@
+"""What a backup is told: which disks of which VM, and in what manner."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from engines.backup import names
+from engines.backup.repository.repository import RepoParams
+from engines.backup.sources.source import Format
+from engines.backup.sources.wish import Hints
+from engines.job.errors import BadParam
+from engines.job.params import param
+
+
+class RunParams(RepoParams, frozen=True, kw_only=True):
+    """One disk to back up, or several of one VM."""
+
+    source: Annotated[
+        str,
+        param(
+            "Disk",
+            "an image file or a block device; it is only ever read",
+            kind="file",
+            metavar="SOURCE",
+            positional=True,
+        ),
+    ]
+    more: Annotated[
+        tuple[str, ...],
+        param("More disks", "of the same VM, in the same moment", kind="file", metavar="SOURCE", positional=True),
+    ] = ()
+    vm: Annotated[str, param("VM", "whose disk it is", pattern=names.NAME, allowed="letters, digits, . _ and -")]
+    disk: Annotated[
+        tuple[str, ...],
+        param(
+            "Disk name",
+            "which of the VM's disks; one name a disk, in their order",
+            allowed="letters, digits, . _ and -",
+        ),
+    ] = ("disk0",)
+    limit: Annotated[
+        str, param("Limit", "share of the disk's speed (60%), bytes a second (40M), or none", metavar="LIMIT")
+    ] = "60%"
+    format: Annotated[Format, param("Image format", "raw or qcow2; auto goes by the name")] = "auto"
+    strict: Annotated[bool, param("Strict", "compare every block by BLAKE3 instead of the faster position hash")] = (
+        False
+    )
+    agent: Annotated[
+        str, param("Guest agent", "its socket: it has the VM write its files out before the snapshot", kind="file")
+    ] = ""
+    snapshot_size: Annotated[
+        str, param("Snapshot size", "room for what the VM writes meanwhile, like 20G; empty for a fifth of the volume")
+    ] = ""
+    hints: Annotated[
+        Hints,
+        param(
+            "Hints",
+            "read only what is known to have changed, by thin (the last snapshot of a thin volume is kept) or by bitmap"
+            " (one is kept in the qcow2 image)",
+        ),
+    ] = "none"
+    sample: Annotated[
+        int, param("Sample", "percent of what hints call unchanged that is read all the same", ge=1, le=100)
+    ] = 1
+    tag: Annotated[tuple[str, ...], param("Tag", "a word for this point; prune can keep what has it")] = ()
+
+
+def disks(params: RunParams) -> tuple[str, ...]:
+    """The names of the disks, one for each source. Raises BadParam."""
+    sources = (params.source, *params.more)
+    called = params.disk
+    if len(sources) > 1 and called == ("disk0",):
+        called = tuple(f"disk{number}" for number in range(len(sources)))
+    for what, name in (("vm", params.vm), *(("disk", name) for name in called)):
+        if not names.good(name):
+            raise BadParam(what, name, f"letters, digits, . _ and -, up to {names.LONGEST} of them")
+    if len(called) != len(sources):
+        raise BadParam(
+            "disk", ", ".join(called), f"one name for each of the {len(sources)} disks", "give --disk NAME for each"
+        )
+    for what, each in (("source", sources), ("disk", called)):
+        if twice := [one for one in each if each.count(one) > 1]:
+            raise BadParam(what, twice[0], "each disk once", "name it once")
+    return called

@@ -1,0 +1,209 @@
+"""backup verify: prove the repository, name what is hit, and take it out of use until a backup heals it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Annotated, Any, ClassVar
+
+from engines.backup import names
+from engines.backup.errors import no_room
+from engines.backup.pages.crew import Crew
+from engines.backup.repository import verified
+from engines.backup.repository.repository import RepoParams, Repository, where
+from engines.backup.repository.sessions import Presence
+from engines.backup.repository.unlocking import opened
+from engines.backup.restoring.against import Against
+from engines.backup.sources.opening import open_source
+from engines.backup.sources.source import Format
+from engines.backup.upkeep.verifying import Verifying, rebuild
+from engines.job import units
+from engines.job.contract import (
+    Cancel,
+    Context,
+    Events,
+    Finished,
+    Log,
+    Plan,
+    Progress,
+    Step,
+    StepEnded,
+    StepStarted,
+    Warned,
+)
+from engines.job.errors import BadParam, Failed, Refused, Stopped
+from engines.job.params import param, plain
+
+TICK = 0.1  # s between looks at the threads
+TOLD = 20  # damaged records that are told one by one
+
+
+class VerifyParams(RepoParams, frozen=True, kw_only=True):
+    """How much."""
+
+    percent: Annotated[
+        int, param("Percent", "share of the records to read; points are always checked", ge=1, le=100)
+    ] = 100
+    against: Annotated[str, param("Against", "a disk to compare the point with", kind="file")] = ""
+    point: Annotated[
+        str, param("Point", "which point to compare", pattern=names.POINT, allowed="VM/DISK@TIME or @latest")
+    ] = ""
+    format: Annotated[Format, param("Image format", "of the disk to compare with")] = "auto"
+    rebuild: Annotated[bool, param("Rebuild", "make the index anew and bring back lost points, from the packs")] = False
+
+
+class Verify:
+    """See Engine."""
+
+    name: ClassVar[str] = "backup-verify"
+    verb: ClassVar[str] = "verify"
+    title: ClassVar[str] = "prove that the repository is whole"
+    kind: ClassVar[str] = "work"
+    params = VerifyParams
+
+    def target(self, params: VerifyParams) -> str:
+        """See Engine."""
+        return f"backup verify {where(params)} {params.point}"
+
+    def plan(self, params: VerifyParams, cancel: Cancel) -> Plan:  # noqa: ARG002  nothing here takes long
+        """See Engine."""
+        glance = Repository.glance(where(params))
+        state: dict[str, Any] = {"repository": glance.config.id}
+        if bool(params.against) != bool(params.point):
+            raise BadParam("point", params.point, "a point, together with --against DISK", "give both")
+        steps = [Step(id="records", title=f"Read {params.percent} % of the records")]
+        steps += [Step(id="points", title="Check that every point finds what it needs")]
+        point = ""
+        if params.against:
+            point = str(glance.resolve(params.point))
+            with open_source(params.against, params.format) as source:
+                state["source"] = source.identity
+            steps = [Step(id="against", title=f"Compare {point} with {params.against}")]
+        elif params.rebuild:
+            steps = [Step(id="rebuild", title="Make index and points anew from the packs"), *steps]
+        return Plan(
+            task=self.name,
+            target=f"{glance.store.where} {point}".rstrip(),
+            params={**plain(params), "repo": glance.store.where, "point": point},
+            steps=tuple(steps),
+            facts=(("repository", glance.store.where), ("points", str(len(glance.names())))),
+            undo="nothing to take back: it only reads, and names what is damaged",
+            state=state,
+        ).sealed()
+
+    def execute(self, plan: Plan, context: Context) -> Events:
+        """See Engine."""
+        yield StepStarted(step=plan.steps[0].id)
+        repository = yield from opened(plan.params, context)
+        pins = (names.parse(plan.params["point"]).path(),) if plan.params["point"] else ()
+        with Presence(repository.store, "read", f"verify of {repository.store.where}", pins=pins) as presence:
+            repository.load()
+            try:
+                work = _compared if plan.params["against"] else _proven
+                finished = yield from work(repository, plan, presence)
+            except OSError as error:
+                raise no_room(repository.store.where, error) from None
+        yield finished
+
+    def resume(self, plan: Plan, context: Context) -> Events:
+        """See Engine."""
+        yield from self.execute(plan, context)
+
+    def undo(self, plan: Plan, context: Context) -> Events:  # noqa: ARG002  it refuses whatever is given
+        """See Engine."""
+        raise Refused("verify changed nothing that can be taken back", "back up again: that heals what is damaged")
+
+
+def _compared(repository: Repository, plan: Plan, presence: Presence) -> Any:
+    name = names.parse(plan.params["point"])
+    try:
+        point = repository.point(name)
+    except FileNotFoundError:
+        raise Refused(f"{name} is not there any more", "see what is: crashcart backup list") from None
+    with open_source(plan.params["against"], plan.params["format"]) as source:
+        against = Against(repository, point, source)
+        yield from _through(against.comparing(), against, presence)
+    yield StepEnded(step="against")
+    if against.differ:
+        raise Failed(
+            f"{len(against.differ)} blocks differ, first at byte {min(against.differ) * point.head.block}",
+            "that is right where the disk was written to since; else verify, and back up again",
+        )
+    return Finished(summary=f"{name} is what {plan.params['against']} holds", result={"differ": 0})
+
+
+def _proven(repository: Repository, plan: Plan, presence: Presence) -> Any:
+    began = time.time()
+    if plan.params["rebuild"]:
+        for name in rebuild(repository):
+            yield Log(text=f"{name} is back")
+        yield StepEnded(step="rebuild")
+        yield StepStarted(step="records")
+    percent = plan.params["percent"]
+    verifying = Verifying(repository, percent)
+    verifying.index()
+    verifying.positions()
+    yield from _through(verifying.records(), verifying, presence)
+    yield StepEnded(step="records")
+    yield StepStarted(step="points")
+    verifying.quarantine()
+    repository.load()
+    count = len(repository.names())
+    for done in verifying.points():
+        presence.touch()
+        yield Progress(done=min(done, count), total=count, unit="points")
+    verifying.quarantine()
+    yield StepEnded(step="points")
+    found = verifying.found
+    for fault in found.faults:
+        yield Warned(text=fault)
+    for _, why in found.bad[:TOLD]:
+        yield Warned(text=why)
+    for text in found.mended:
+        yield Log(text=f"{text} was in quarantine and reads right again: it is used again")
+    for point, why in found.hit.items():
+        yield Warned(text=f"{point} is damaged: {why}")
+    if percent == 100:
+        try:
+            verified.put(repository.store, began, tuple(found.whole))
+        except OSError as error:
+            yield Warned(text=f"that they were verified cannot be noted in the repository: {error.strerror}")
+    return _verdict(verifying)
+
+
+def _verdict(verifying: Verifying) -> Finished:
+    found = verifying.found
+    wrong = len(found.bad) + len(found.faults)
+    result = {
+        "read": verifying.read,
+        "bad": len(found.bad),
+        "faults": list(found.faults),
+        "hit": sorted(found.hit),
+        "whole": len(found.whole),
+    }
+    if not wrong and not found.hit:
+        return Finished(summary=f"{units.size(verifying.read)} read, {len(found.whole)} points whole", result=result)
+    heal = (
+        ("back the disks up again: blocks that are still the same are stored anew",) if found.hit or found.bad else ()
+    )
+    frames = ("write broken packs anew: crashcart backup gc",) if found.faults else ()
+    return Finished(
+        summary=f"DAMAGED: {len(found.bad)} records, {len(found.faults)} files; {len(found.hit)} points are hit",
+        result=result,
+        then=(*heal, *frames),
+    )
+
+
+def _through(crew: Crew[Any], work: Verifying | Against, presence: Presence) -> Iterator[Progress]:
+    crew.start()
+    try:
+        while not crew.wait(TICK):
+            presence.touch()
+            yield Progress(done=min(work.passed, work.total), total=work.total)
+    except (Stopped, GeneratorExit):
+        crew.stop()
+        raise Stopped() from None
+    except BaseException:
+        crew.stop()
+        raise
+    yield Progress(done=work.total, total=work.total)

@@ -1,0 +1,40 @@
+"""Mounts a guest's file system within the appliance: on the throwaway overlay, so that its journal is replayed."""
+
+from __future__ import annotations
+
+from engines.backup.files.appliance.calls import Calls
+from engines.backup.files.model import NOT_REPLAYED, BrowseError, VolumeInfo
+
+REPLAYED = "journal replayed"
+SAFE = "nodev,nosuid"  # a guest's device node would be one of the appliance's
+# Ways to mount, the best first; the second value is what is left undone by it.
+WAYS: dict[str, tuple[tuple[str, str], ...]] = {
+    "ext2": (("noatime", ""), ("ro", "")),
+    "ext3": (("noatime", ""), ("ro,noload", NOT_REPLAYED)),
+    "ext4": (("noatime", ""), ("ro,noload", NOT_REPLAYED)),
+    "xfs": (("noatime,nouuid", ""), ("ro,norecovery,nouuid", NOT_REPLAYED)),
+    "btrfs": (("noatime", ""), ("noatime,degraded", ""), ("ro,degraded,rescue=nologreplay", NOT_REPLAYED)),
+    "vfat": (("noatime,utf8", ""), ("ro,utf8", "")),
+    "ntfs": (("noatime", ""), ("ro", NOT_REPLAYED)),
+}
+OTHER = (("noatime", ""), ("ro", ""))
+# What the kernel says once it has brought ext3, ext4, XFS or btrfs up to date.
+COUNT = b"dmesg | grep -cE 'recovery complete|Ending recovery|start tree-log replay'"
+
+
+def mounted(disk: Calls, device: str, info: VolumeInfo) -> str:
+    """Mount at /NAME and say what was done about the journal; see Volume.state. Raises BrowseError, Damaged."""
+    point = f"/{info.name}"
+    before = disk.replays
+    disk.call("mkmountpoint", point)
+    troubles = []
+    for options, lacking in WAYS.get(info.format, OTHER):
+        try:
+            disk.call("mount_options", f"{SAFE},{options}", device, point)
+        except BrowseError as error:
+            troubles.append(str(error))
+            continue
+        disk.replays = int(disk.shell(COUNT + b" || true").strip() or b"0")
+        return lacking or (REPLAYED if disk.replays > before else info.dirty if info.format == "ntfs" else "")
+    disk.call("rmmountpoint", point)
+    raise BrowseError(f"{info.name}: its {info.format} does not mount: {troubles[0]}")

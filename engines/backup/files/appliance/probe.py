@@ -1,0 +1,106 @@
+"""What file systems an appliance sees on its disk, and which of them have a journal to replay.
+
+Two scripts ask it all: under emulation each libguestfs call about a device takes tenths of a second.
+"""
+
+from __future__ import annotations
+
+import re
+
+import msgspec
+
+from engines.backup.files.appliance.calls import Shell
+from engines.backup.files.model import NOT_REPLAYED, VolumeInfo
+
+SECTOR = 512
+NAMES = {"crypto_LUKS": "luks", "LVM2_member": "lvm2", "swsuspend": "swap"}
+NOT_SERVED = ("", "luks", "swap")
+LOGICAL = re.compile(r"LDM-.*|LVM-\w{64}")  # device mapper uuids; an LVM volume's inner parts have a suffix
+# The disk itself, its partitions, arrays and volumes, as /sys lists them, then what blkid knows of each. The kernel
+# finds the appliance's own root and the guest's disk in any order; libguestfs's calls say sda to the latter always.
+LIST = b"""cd /sys/class/block; root=$(mountpoint -d /); for d in sd?; do
+read dev < $d/dev; [ $dev = $root ] || disk=$d; done
+echo $disk; for d in $disk $disk[0-9]* md[0-9]* dm-[0-9]*; do
+[ -e $d ] || continue
+size=; start=; part=; name=; uuid=
+read size < $d/size; read start < $d/start; read part < $d/partition; read name < $d/dm/name; read uuid < $d/dm/uuid
+echo "$d|$size|$start|$part|$name|$uuid"; all="$all /dev/$d"
+done 2>/dev/null; echo; blkid -p -o export $all || true"""
+# ext: s_feature_incompat at 1024+96, bit 4 (fs/ext4/ext4.h); btrfs: log_root at 64 KiB+96 (fs/btrfs/ctree.h).
+ASK = {
+    "ext3": "[ $(( $(od -An -tu4 -j1120 -N4 %s) & 4 )) = 0 ] || echo dirty",
+    "ext4": "[ $(( $(od -An -tu4 -j1120 -N4 %s) & 4 )) = 0 ] || echo dirty",
+    "btrfs": "[ $(od -An -td8 -j65632 -N8 %s) = 0 ] || echo dirty",
+    "xfs": "xfs_logprint -t %s 2>&1 | grep -qaF '<DIRTY>' && echo dirty",
+}
+
+
+def probed(disk: Shell) -> tuple[tuple[VolumeInfo, ...], dict[str, str]]:
+    """The volumes, and the appliance's device of each by name. Raises BrowseError, Damaged."""
+    listed, _, told = disk.shell(LIST).decode("utf-8", "replace").partition("\n\n")
+    own, *lines = listed.splitlines()
+    known = _told(told)
+    infos: list[VolumeInfo] = []
+    places: dict[str, str] = {}
+    real: dict[str, str] = {}
+    for line in lines:
+        device, size, start, part, name, uuid = line.split("|")
+        found = known.get(f"/dev/{device}", {})
+        if _is_container(device, int(size), uuid, found):
+            continue
+        volume = _name(device.replace(own, "sda"), part, name, places)
+        real[volume] = f"/dev/mapper/{name}" if name else f"/dev/{device}"
+        places[volume] = real[volume].replace(f"/dev/{own}", "/dev/sda")
+        infos.append(_info(volume, int(size) * SECTOR, int(start or 0) * SECTOR, found))
+    dirty = _dirty(disk, {info.name: (real[info.name], info.format) for info in infos})
+    return tuple(_marked(info, dirty) for info in infos), places
+
+
+def _told(said: str) -> dict[str, dict[str, str]]:
+    """blkid's export format: KEY=value lines, the value escaped for a shell, a blank line between devices."""
+    found = {}
+    for block in said.split("\n\n"):
+        pairs = (line.partition("=") for line in block.splitlines())
+        facts = {key: re.sub(r"\\(.)", r"\1", value) for key, _, value in pairs}
+        found[facts.get("DEVNAME", "")] = facts
+    return found
+
+
+def _is_container(device: str, size: int, uuid: str, found: dict[str, str]) -> bool:
+    """Whether what is in it is listed by itself: a partitioned disk, a member, an extended partition."""
+    format_ = found.get("TYPE", "")
+    if format_.endswith("_member") or ("PTTYPE" in found and not format_):
+        return True
+    if device.startswith("dm-"):
+        return not LOGICAL.fullmatch(uuid)
+    return size <= 2
+
+
+def _name(device: str, part: str, name: str, taken: dict[str, str]) -> str:
+    """p1, vg0-root, md127, or disk; the device mapper's own name where the short one is taken."""
+    short = name.replace("--", "-") or (f"p{part}" if part else "disk" if device == "sda" else device)
+    return short if short not in taken else name or device
+
+
+def _info(name: str, size: int, offset: int, found: dict[str, str]) -> VolumeInfo:
+    format_ = NAMES.get(found.get("TYPE", ""), found.get("TYPE", ""))
+    return VolumeInfo(
+        name=name,
+        format=format_,
+        offset=offset,
+        size=size,
+        label=found.get("LABEL", ""),
+        uuid=found.get("UUID", ""),
+        drivers=() if format_ in NOT_SERVED else ("libguestfs",),
+    )
+
+
+def _dirty(disk: Shell, asked: dict[str, tuple[str, str]]) -> set[str]:
+    """Names of the volumes whose journal holds what their files lack."""
+    lines = [f"echo '{name}' $({ASK[form] % device})" for name, (device, form) in asked.items() if form in ASK]
+    said = disk.shell("\n".join(lines).encode()) if lines else b""
+    return {line.split()[0] for line in said.decode().splitlines() if line.endswith(" dirty")}
+
+
+def _marked(info: VolumeInfo, dirty: set[str]) -> VolumeInfo:
+    return msgspec.structs.replace(info, dirty=NOT_REPLAYED) if info.name in dirty else info

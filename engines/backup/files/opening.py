@@ -1,0 +1,170 @@
+"""A restore point's tree, each volume served by the driver that tells the truth about it soonest."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, Protocol
+
+from engines.backup.files.model import BrowseError, Source, Volume, VolumeInfo
+from engines.backup.files.tree import Tree
+from engines.backup.files.volumes import disk_map
+from engines.backup.files.volumes.quick import open_quick
+from engines.job.contract import Cancel
+from engines.job.errors import Refused
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from engines.backup.files.appliance.driver import GuestfsDisk
+
+Driver = Literal["auto", "quick", "libguestfs"]
+Purpose = Literal["look", "take"]
+LOCKED = "luks"
+HIDDEN = ("swap", "empty", LOCKED, "")  # nothing to open in these
+BEHIND = ("lvm2", "md")  # a volume that holds others, which only libguestfs shows
+
+
+class Appliance(Protocol):
+    """What the libguestfs driver gives: a started appliance with the disk in it."""
+
+    def infos(self) -> tuple[VolumeInfo, ...]:
+        """The file systems that it found."""
+        ...
+
+    def open(self, info: VolumeInfo) -> Volume:
+        """One of them."""
+        ...
+
+
+class BrowseTree(Tree):
+    """A Tree that also knows the disk.
+
+    map: None where only libguestfs looked at it. notes: what is left out, and why.
+    """
+
+    def __init__(
+        self,
+        opener: Opener,
+        infos: tuple[VolumeInfo, ...],
+        map_: disk_map.DiskMap | None,
+        notes: tuple[str, ...] = (),
+    ) -> None:
+        super().__init__(infos, opener.open)
+        self._opener = opener
+        self.map = map_
+        self.notes = notes
+
+    def close(self) -> None:
+        """Let go of every volume, and of the appliance where it was started for this tree."""
+        super().close()
+        self._opener.close()
+
+    def __enter__(self) -> BrowseTree:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class Opener:
+    """Opens volumes for one disk; starts the appliance when the first volume needs it."""
+
+    def __init__(
+        self, source: Source, driver: Driver, purpose: Purpose, cancel: Cancel, appliance: Appliance | None
+    ) -> None:
+        self._source = source
+        self._driver = driver
+        self._purpose = purpose
+        self._cancel = cancel
+        self._lent = appliance
+        self._started: GuestfsDisk | None = None
+
+    def appliance(self) -> Appliance:
+        """The one that was lent, or one of our own. Raises Refused."""
+        if self._lent is None:
+            from engines.backup.files.appliance.driver import open_libguestfs
+
+            self._lent = self._started = open_libguestfs(self._source, self._cancel)
+        return self._lent
+
+    def open(self, info: VolumeInfo) -> Volume:
+        """The volume, by the driver that the rules give. Raises Refused, BrowseError."""
+        by_appliance = self._driver != "quick" and "libguestfs" in info.drivers
+        if self._driver == "quick" or (self._driver == "auto" and "quick" in info.drivers):
+            try:
+                return open_quick(self._source, info, truth=by_appliance and self._purpose == "take")
+            except BrowseError:
+                if not by_appliance:
+                    raise
+        if not by_appliance:
+            raise BrowseError(f"{info.name}: no driver reads {info.format or 'what is on it'}")
+        appliance = self.appliance()
+        return appliance.open(_same(appliance, info))
+
+    def close(self) -> None:
+        """End the appliance, where it is ours."""
+        if self._started is not None:
+            self._started.close()
+            self._started = self._lent = None
+
+
+def _same(appliance: Appliance, info: VolumeInfo) -> VolumeInfo:
+    """The appliance's own info of a volume that the disk map named."""
+    found = [each for each in appliance.infos() if each.name == info.name]
+    found = found or [each for each in appliance.infos() if each.uuid and each.uuid == info.uuid]
+    return found[0] if found else info
+
+
+def open_tree(
+    source: Source,
+    driver: Driver = "auto",
+    purpose: Purpose = "look",
+    cancel: Cancel | None = None,
+    appliance: Appliance | None = None,
+) -> BrowseTree:
+    """The files on a disk; close it, or use it as a context.
+
+    A journal that waits is replayed in memory where the quick driver can. Where it cannot: to "look", the file system
+    is served as it lies, and its `state` says so; to "take", libguestfs replays it on a throwaway overlay.
+    appliance: one that is kept warm, never closed here. Raises Refused, BrowseError.
+    """
+    opener = Opener(source, driver, purpose, cancel or Cancel(), appliance)
+    try:
+        if driver == "libguestfs":
+            return BrowseTree(opener, opener.appliance().infos(), None)
+        found = disk_map.survey(source)
+        infos = [info for info in found.volumes if info.format not in HIDDEN and info.format not in BEHIND]
+        hidden = [info for info in found.volumes if info.format in BEHIND]
+        notes = list(found.trouble)
+        notes += [f"{info.name}: encrypted by the guest" for info in found.volumes if info.format == LOCKED]
+        if hidden and driver == "auto":
+            known = {info.name for info in found.volumes}
+            try:
+                infos += [info for info in opener.appliance().infos() if info.name not in known]
+            except Refused as refused:
+                if not infos:
+                    raise
+                notes.append(f"{', '.join(info.name for info in hidden)} not shown: {refused}")
+        elif hidden:
+            notes.append(f"{', '.join(info.name for info in hidden)}: the quick driver does not look inside")
+        if not infos:
+            raise _nothing(found, driver)
+        return BrowseTree(opener, tuple(infos), found, tuple(notes))
+    except BaseException:
+        opener.close()
+        raise
+
+
+def _nothing(found: disk_map.DiskMap, driver: Driver) -> BrowseError:
+    words = ", ".join(f"{info.name} {info.format or info.dirty or 'unknown'}" for info in found.volumes)
+    formats = {info.format for info in found.volumes}
+    helps = "without --driver quick, libguestfs looks inside" if formats & set(BEHIND) and driver == "quick" else ""
+    if LOCKED in formats and not helps:
+        helps = "luks is encrypted by the guest: restore the disk and open it there with its own key"
+    return BrowseError(f"no file system on this disk can be opened; it has {words}", helps)
+
+
+def states(tree: BrowseTree) -> dict[str, str]:
+    """By volume, what is not the whole truth about what is shown of it; only of volumes that are open."""
+    return {name: volume.state for name, volume in tree.opened.items() if volume.state}

@@ -1,0 +1,154 @@
+"""Which files of a tree are taken, and under which name each goes into the destination."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from engines.backup.errors import Damaged, Missing
+from engines.backup.files.model import BrowseError, Node, Volume, join, proper, shown
+from engines.backup.files.tree import Tree
+from engines.job.errors import Refused
+
+DEEPEST = 2000  # folders within one another; a path of that many is no real one, and loops end
+Complain = Callable[[bytes, str], None]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One file on its way. source: its path in the tree; place: its path below the destination.
+
+    volume is None for the list of volumes itself; inner: its path in the volume.
+    """
+
+    source: bytes
+    place: bytes
+    node: Node
+    volume: Volume | None
+    inner: bytes
+
+
+Moment = Literal["enter", "leave"]
+
+
+def _silent(_path: bytes, _what: str) -> None:
+    """Who only counts has nobody to tell."""
+
+
+def places(paths: Sequence[bytes], *, parents: bool) -> dict[bytes, bytes]:
+    """By path in the tree: its name below the destination. Raises Refused where two would be one.
+
+    What lies within another chosen folder is left to that. The root goes into the destination itself.
+    """
+    found: dict[bytes, bytes] = {}
+    for path in sorted(set(paths)):
+        if any(path == known or path.startswith(known.rstrip(b"/") + b"/") for known in found):
+            continue
+        place = path[1:] if parents else posixpath.basename(path)
+        twin = next((known for known, there in found.items() if there == place), None)
+        if twin is not None:
+            raise Refused(
+                f"{shown(twin)} and {shown(path)} would both be {shown(place)}",
+                "give --parents, which keeps the folders above them, or get them one by one",
+            )
+        found[path] = place
+    return found
+
+
+class Walk:
+    """Goes over the chosen files, folders first; what cannot be read is told to `complain` and left out."""
+
+    def __init__(self, tree: Tree, chosen: dict[bytes, bytes], complain: Complain = _silent) -> None:
+        self._tree = tree
+        self.chosen = chosen
+        self._complain = complain
+        self._visited: set[tuple[int, int]] = set()
+
+    def entries(self) -> Iterator[Entry]:
+        """Each file once."""
+        return (entry for moment, entry in self.moments() if moment == "enter")
+
+    def moments(self, prune: set[bytes] | None = None) -> Iterator[tuple[Moment, Entry]]:
+        """Each file as `enter`, a folder also as `leave` after all that is in it. `prune`: places not to go into."""
+        for source, place in self.chosen.items():
+            yield from self._below(self._top(source, place), prune if prune is not None else set())
+
+    def _top(self, source: bytes, place: bytes) -> Entry:
+        """Raises NoSuchFile, BrowseError."""
+        if self._tree.is_top(source):
+            return Entry(source, place, self._tree.stat(source), None, b"/")
+        above, name = posixpath.split(source)
+        real = join(self._tree.resolve(above), name) if name else source
+        volume, inner = self._tree.volume(real)
+        return Entry(source, place, volume.stat(inner), volume, inner)
+
+    def _below(self, top: Entry, prune: set[bytes]) -> Iterator[tuple[Moment, Entry]]:
+        yield "enter", top
+        if not top.node.is_folder or top.place in prune or not self._fresh(top, 0):
+            return
+        open_folders = [(top, self._folders(top))]
+        while open_folders:
+            folder, rest = open_folders[-1]
+            moment = next(rest, None)
+            if moment is None:
+                open_folders.pop()
+                yield "leave", folder
+                continue
+            yield "enter", moment
+            if moment.node.is_folder and moment.place not in prune and self._fresh(moment, len(open_folders)):
+                open_folders.append((moment, self._folders(moment)))
+
+    def _folders(self, folder: Entry) -> Iterator[Entry]:
+        """Its entries, the folders last."""
+        below: list[Entry] = []
+        for entry in self._listed(folder):
+            if entry.node.is_folder:
+                below.append(entry)
+            else:
+                yield entry
+        yield from below
+
+    def _listed(self, folder: Entry) -> Iterator[Entry]:
+        listing = folder.volume.list(folder.inner) if folder.volume else self._tree.list(folder.source)
+        while True:
+            try:
+                node = next(listing, None)
+            except (BrowseError, Damaged, Missing) as error:
+                self._complain(folder.source, f"cannot be listed to its end: {error.why}")
+                return
+            if node is None:
+                return
+            if not proper(node.name):
+                self._complain(folder.source, f"holds a name that no file can have: {shown(node.name)!r}")
+                continue
+            entry = self._entry(folder, node)
+            if entry:
+                yield entry
+
+    def _entry(self, folder: Entry, node: Node) -> Entry | None:
+        source = join(folder.source, node.name)
+        place = folder.place + b"/" + node.name if folder.place else node.name
+        if folder.volume:
+            return Entry(source, place, node, folder.volume, join(folder.inner, node.name))
+        try:
+            volume, inner = self._tree.volume(source)
+            return Entry(source, place, volume.stat(inner), volume, inner)
+        except (BrowseError, Damaged, Missing) as error:
+            self._complain(source, f"cannot be opened: {error.why}")
+            return None
+
+    def _fresh(self, entry: Entry, depth: int) -> bool:
+        """Whether a folder is no loop. The kernel behind libguestfs sees to that itself, and has several inodes 256."""
+        if depth >= DEEPEST:
+            self._complain(entry.source, "lies too deep to be real and is not gone into")
+            return False
+        if entry.volume is None or entry.volume.driver == "libguestfs" or not entry.node.inode:
+            return True
+        known = (id(entry.volume), entry.node.inode)
+        if known in self._visited:
+            self._complain(entry.source, "is a folder that was met before: a loop, and is not gone into")
+            return False
+        self._visited.add(known)
+        return True

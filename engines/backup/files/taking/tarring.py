@@ -1,0 +1,250 @@
+"""The run of `backup get --tar`: one archive, to a file that appears whole, or to stdout."""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from engines.backup.errors import Damaged, Missing
+from engines.backup.files import contents
+from engines.backup.files.contents import weight
+from engines.backup.files.model import BrowseError, parsed
+from engines.backup.files.reach import reached, unlocked
+from engines.backup.files.selection import Entry, Walk, places
+from engines.backup.files.taking import carrying
+from engines.backup.files.taking.archive import Archive, holds
+from engines.backup.files.taking.carrying import Wish
+from engines.backup.files.taking.counting import counted
+from engines.backup.files.taking.destination import Destination
+from engines.backup.files.taking.getting import home
+from engines.backup.files.taking.notes import Notes
+from engines.backup.names import parse
+from engines.backup.repository import sessions
+from engines.backup.repository.repository import Repository
+from engines.job import units
+from engines.job.contract import (
+    Cancel,
+    Context,
+    Events,
+    Finished,
+    Plan,
+    Progress,
+    Section,
+    StepEnded,
+    StepStarted,
+    Warned,
+)
+from engines.job.errors import Failed, Refused, Stopped
+
+STDOUT = "-"
+OWN = "archive.inode"  # in the run's folder
+BUFFER = 1024 * 1024  # bytes
+
+
+def looked_at(dest: Path) -> dict[str, Any]:
+    """What is there now. Raises Refused."""
+    if str(dest) == STDOUT:
+        if sys.stdout is not None and sys.stdout.isatty():
+            raise Refused("stdout is a terminal, an archive is no text", "name a file, or pipe it into another command")
+        return {"folder": False, "file": False, "room": None}
+    if dest.is_dir():
+        raise Refused(f"{dest} is a folder", "name the archive's file; for a folder leave --tar")
+    if not dest.parent.is_dir():
+        raise Refused(f"{dest.parent} does not exist", "make it first, or name another file")
+    found = os.statvfs(dest.parent)
+    return {"folder": False, "file": dest.exists(), "room": found.f_bavail * found.f_frsize}
+
+
+def performed(plan: Plan, context: Context) -> Events:
+    """Write the archive. Raises Failed, Stopped."""
+    params, name = plan.params, parse(plan.params["paths"][0].partition(":")[0])
+    yield StepStarted(step="look")
+    repository = yield from unlocked(params, context)
+    notes = Notes(context.folder / "notes.txt")
+    with reached(repository, name, params["driver"], f"get from {name}", context.cancel) as tree:
+        there = places([parsed(text.partition(":")[2]) for text in params["paths"]], parents=params["parents"])
+        total = plan.detail["weight"]
+        if not plan.detail["counted"]:
+            total = counted(Walk(tree, there), None, context.cancel).weight
+        yield StepEnded(step="look")
+        yield StepStarted(step="write")
+        with _output(Path(plan.target), context, replace=bool(plan.confirm)) as stream:
+            packing = Packing(
+                Archive(stream), Wish(owner=True, special=params["special"]), notes, total, context.cancel
+            )
+            yield from packing.run(Walk(tree, there, notes))
+            yield StepEnded(step="write")
+            yield StepStarted(step="flush")
+        yield StepEnded(step="flush")
+    if notes.rest():
+        yield Warned(text=notes.rest())
+    sections = (Section(title="What did not come along", text=notes.text()),) if notes.total else ()
+    result = {"files": packing.files, "bytes": packing.bytes, "notes": notes.lines}
+    yield Finished(
+        summary=f"{packing.files} files, {units.size(packing.bytes)} are in {plan.target}",
+        result=result,
+        sections=sections,
+    )
+
+
+@contextmanager
+def _output(path: Path, context: Context, *, replace: bool) -> Iterator[BinaryIO]:
+    """Where the archive goes; a file appears under its name once it is whole and on the disk."""
+    try:
+        if str(path) == STDOUT:
+            with _stdout(context) as stream:
+                yield stream
+            return
+        partial = _partial(path)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+        with os.fdopen(os.open(partial, flags, 0o600), "wb", BUFFER) as stream:
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+        replace = replace or _is_ours(path, context)  # put there by the run that is taken up
+        _sign(path, context)
+        _put(path, replace=replace)
+    except (Stopped, GeneratorExit):
+        _drop(path)
+        raise Stopped() from None
+    except BrokenPipeError:
+        raise Failed("whoever read the archive has gone", "start it again") from None
+    except OSError as error:
+        _drop(path)
+        raise Failed(f"{path} cannot be written: {error.strerror}", "make room there, or name another file") from None
+    except Failed:
+        _drop(path)
+        raise
+
+
+def _partial(path: Path) -> Path:
+    return path.with_name(f".{path.name}.getting")
+
+
+def _sign(path: Path, context: Context) -> None:
+    """Note which file is this run's own, before it appears; a full state disk costs the undo, not the archive."""
+    with suppress(OSError):
+        (home(context) / OWN).write_text(f"{_partial(path).stat().st_ino}\n")
+
+
+def _is_ours(path: Path, context: Context) -> bool:
+    """Whether the archive that is there is what this run put there."""
+    try:
+        return (home(context) / OWN).read_text() == f"{path.stat().st_ino}\n"
+    except OSError:
+        return False
+
+
+def _drop(path: Path) -> None:
+    with suppress(OSError):
+        _partial(path).unlink()
+
+
+def _put(path: Path, *, replace: bool) -> None:
+    folder = Destination(path.parent)
+    try:
+        folder.place(os.fsencode(_partial(path).name), os.fsencode(path.name), replace=replace)
+        folder.flush()
+    finally:
+        folder.close()
+
+
+@contextmanager
+def _stdout(context: Context) -> Iterator[BinaryIO]:
+    """Stdout for the archive alone: what else is told there goes to stderr from now on."""
+    if Path("/proc/self/fd/1").resolve().parent == context.folder.resolve():
+        raise Refused("a run in a session of its own has no stdout", "name a file, or leave --detach")
+    sys.stdout.flush()
+    with os.fdopen(os.dup(1), "wb", BUFFER) as stream:
+        os.dup2(2, 1)
+        yield stream
+
+
+class Packing:
+    """Goes over the files and writes each."""
+
+    def __init__(self, archive: Archive, wish: Wish, notes: Notes, total: int, cancel: Cancel) -> None:
+        self.files = 0
+        self.bytes = 0
+        self._archive = archive
+        self._wish = wish
+        self._notes = notes
+        self._total = total
+        self._cancel = cancel
+        self._done = 0
+        self._twins: dict[tuple[int, int, int, int, int, int], bytes] = {}
+
+    def run(self, walk: Walk) -> Events:
+        """All of them, and the end mark."""
+        for entry in walk.entries():
+            self._cancel.check()
+            end = self._done + weight(entry.node)
+            try:
+                yield from self._one(entry, end)
+            except (BrowseError, Damaged, Missing) as error:
+                self._notes(entry.source, f"is not whole in the archive: {error.why}")
+            for line in self._notes.fresh():
+                yield Warned(text=line)
+            yield from self._told(end)
+        self._archive.end()
+
+    def _told(self, done: int) -> Events:
+        before, self._done = self._done, min(done, self._total)
+        if self._done > before:
+            yield Progress(done=self._done, total=self._total)
+
+    def _one(self, entry: Entry, end: int) -> Events:
+        node = entry.node
+        if not stat.S_IFMT(node.mode):
+            self._notes(entry.source, "is not taken: its inode is damaged")
+            return
+        plain = node.is_folder or node.is_file or node.is_link
+        if not holds(node) or (not plain and not self._wish.special):
+            self._notes(entry.source, "is a special file, and is left out (--special takes all but sockets)")
+            return
+        if node.is_link and not node.link and entry.volume:
+            node = entry.volume.stat(entry.inner)
+        name, mode = entry.place or b".", carrying.mode_of(entry, self._wish, self._notes)
+        key = (id(entry.volume), node.inode, node.size, node.mtime, node.ctime, node.links)
+        twin = self._twins.get(key, b"") if node.links > 1 and not node.is_folder else b""
+        self.files += not node.is_folder
+        if twin or not node.is_file:
+            self._archive.head(name, node, mode, {} if twin else self._attributes(entry), twin=twin)
+        else:
+            yield from self._content(entry, name, mode, end)
+        self._twins.setdefault(key, name)
+
+    def _attributes(self, entry: Entry) -> dict[bytes, bytes]:
+        found = carrying.attributes_of(entry, self._notes)
+        return {name: value for name, value in found.items() if not carrying.withheld(name, self._wish)}
+
+    def _content(self, entry: Entry, name: bytes, mode: int, end: int) -> Events:
+        assert entry.volume is not None
+        node, volume = entry.node, entry.volume
+        spans = contents.data(volume, entry.inner, node.size, allocated=node.allocated)
+        pieces = contents.pieces(volume, entry.inner, spans, self._cancel)
+        for count in self._archive.file(name, node, mode, self._attributes(entry), spans, pieces):
+            self.bytes += count
+            yield from self._told(min(self._done + count, end))
+
+
+def taken_back(plan: Plan, context: Context) -> Events:
+    """Remove the archive. Raises Refused."""
+    path = Path(plan.target)
+    if plan.target == STDOUT:
+        raise Refused("what went to stdout cannot be taken back", "see what read it")
+    yield StepStarted(step="undo")
+    _drop(path)
+    sessions.sweep(Repository.glance(plan.params["repo"]).store)
+    ours = _is_ours(path, context)
+    if ours and plan.confirm:
+        raise Failed(f"the file that {path} replaced does not come back", f"remove the archive by hand: rm {path}")
+    if ours:
+        path.unlink()
+    yield StepEnded(step="undo")
+    yield Finished(summary=f"{path} is removed" if ours else f"{path} was not written yet, and stays as it is")

@@ -1,0 +1,188 @@
+"""Which file system a piece of disk holds, by its own signature, and whether it was left clean.
+
+Sources: the on-disk format documents of each; libblkid names the formats the same way.
+"""
+
+from __future__ import annotations
+
+import itertools
+import struct
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from engines.backup.files.model import NOT_REPLAYED
+from engines.backup.files.volumes import ntfs_state
+from engines.backup.files.volumes.ext import superblock as ext
+from engines.backup.files.volumes.window import Window
+from engines.job.errors import Failed
+
+UNCLEAN = "not unmounted cleanly"
+BOTH = ("quick", "libguestfs")
+APPLIANCE = ("libguestfs",)
+MIB = 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Signature:
+    """What was found; see VolumeInfo."""
+
+    format: str
+    label: str = ""
+    uuid: str = ""
+    dirty: str = ""
+    drivers: tuple[str, ...] = ()
+
+
+def detect(part: Window) -> Signature:
+    """What `part` holds; format "" for unknown and "empty" where it begins with 1 MiB of zeros."""
+    for probe in PROBES:
+        try:
+            found = probe(part)
+        except Failed as error:
+            return Signature("", dirty=error.why)
+        if found:
+            return found
+    return Signature("")
+
+
+def _luks(part: Window) -> Signature | None:
+    raw = part.read(0, 512)
+    if raw[:6] != b"LUKS\xba\xbe":
+        return None
+    label = _text(raw[24:72]) if raw[6:8] == b"\0\2" else ""
+    return Signature("luks", label, _text(raw[168:208]))
+
+
+def _lvm(part: Window) -> Signature | None:
+    for sector in range(4):
+        raw = part.read(sector * 512, 512)
+        if raw[:8] == b"LABELONE" and raw[24:32] == b"LVM2 001":
+            plain = _text(raw[32:64])
+            cuts = (0, 6, 10, 14, 18, 22, 26, 32)
+            dashed = "-".join(plain[start:end] for start, end in itertools.pairwise(cuts))
+            return Signature("lvm2", "", dashed, drivers=APPLIANCE)
+    return None
+
+
+def _md(part: Window) -> Signature | None:
+    last = (part.size // 512 - 16) & ~7
+    for place in (0, 4096, last * 512):
+        raw = part.read(place, 256) if place >= 0 else b""
+        if raw[:8] == b"\xfc\x4e\x2b\xa9\x01\0\0\0":
+            return Signature("md", _text(raw[32:64]), str(uuid.UUID(bytes=raw[16:32])), drivers=APPLIANCE)
+    old = (part.size & ~0xFFFF) - 0x10000
+    if old >= 0 and part.read(old, 8) in (b"\xfc\x4e\x2b\xa9\0\0\0\0", b"\xa9\x2b\x4e\xfc\0\0\0\0"):
+        return Signature("md", drivers=APPLIANCE)
+    return None
+
+
+def _xfs(part: Window) -> Signature | None:
+    raw = part.read(0, 512)
+    if raw[:4] != b"XFSB":
+        return None
+    dirty = "its log may hold what is not yet in place"  # whether it does is known only by reading the whole log
+    return Signature("xfs", _text(raw[108:120]), str(uuid.UUID(bytes=raw[32:48])), dirty, APPLIANCE)
+
+
+def _btrfs(part: Window) -> Signature | None:
+    raw = part.read(0x10000, 4096)
+    if raw[0x40:0x48] != b"_BHRfS_M":
+        return None
+    log = struct.unpack_from("<Q", raw, 0x60)[0]
+    dirty = NOT_REPLAYED if log else ""
+    return Signature("btrfs", _text(raw[0x12B:0x22B]), str(uuid.UUID(bytes=raw[0x20:0x30])), dirty, APPLIANCE)
+
+
+def _ext(part: Window) -> Signature | None:
+    found = ext.parse(part.read(ext.START, ext.SIZE))
+    if found is None:
+        return None
+    if found.incompat & ext.JOURNAL_DEVICE:
+        return Signature("jbd", found.label, found.uuid)
+    dirty = "" if found.state & ext.CLEAN else UNCLEAN
+    dirty = NOT_REPLAYED if found.needs_recovery else dirty
+    return Signature(found.format, found.label, found.uuid, dirty, BOTH)
+
+
+def _ntfs(part: Window) -> Signature | None:
+    raw = part.read(0, 512)
+    if raw[3:11] != b"NTFS    ":
+        return None
+    label, dirty = ntfs_state.read(part)
+    return Signature("ntfs", label, f"{struct.unpack_from('<Q', raw, 72)[0]:016X}", dirty, BOTH)
+
+
+def _exfat(part: Window) -> Signature | None:
+    raw = part.read(0, 512)
+    if raw[3:11] != b"EXFAT   ":
+        return None
+    dirty = UNCLEAN if raw[106] & 2 else ""
+    return Signature("exfat", "", _serial(raw[100:104]), dirty, BOTH)
+
+
+def _fat(part: Window) -> Signature | None:
+    """FAT12, FAT16 and FAT32; dirty by the boot sector's byte (Linux) or the second FAT entry's bit (Windows)."""
+    raw = part.read(0, 512)
+    if len(raw) < 512 or raw[510:512] != b"\x55\xaa" or raw[21] < 0xF0:
+        return None
+    sector, cluster, reserved, fats = struct.unpack_from("<HBHB", raw, 11)
+    if sector not in (512, 1024, 2048, 4096) or cluster & (cluster - 1) or not cluster or not reserved:
+        return None
+    if fats not in (1, 2) or not (raw[54:57] == b"FAT" or raw[82:87] == b"FAT32"):
+        return None
+    wide = raw[82:87] == b"FAT32"
+    at = 64 if wide else 36
+    entry = part.read(reserved * sector, 8).ljust(8, b"\xff")
+    clean = bool(entry[7] & 0x08) if wide else raw[54:59] != b"FAT16" or bool(entry[3] & 0x80)
+    dirty = UNCLEAN if raw[at + 1] & 1 or not clean else ""
+    label = _text(raw[at + 7 : at + 18]).rstrip()
+    return Signature("vfat", "" if label == "NO NAME" else label, _serial(raw[at + 3 : at + 7]), dirty, BOTH)
+
+
+def _iso(part: Window) -> Signature | None:
+    raw = part.read(32768, 2048)
+    if raw[1:6] != b"CD001":
+        return None
+    return Signature("iso9660", _text(raw[40:72]).rstrip(), drivers=APPLIANCE)
+
+
+def _swap(part: Window) -> Signature | None:
+    raw = part.read(0, 4096)
+    if raw[4086:4096] not in (b"SWAPSPACE2", b"SWAP-SPACE"):
+        return None
+    return Signature("swap", _text(raw[0x41C:0x42C]), str(uuid.UUID(bytes=raw[0x40C:0x41C])))
+
+
+def _blank(part: Window) -> Signature | None:
+    return None if part.read(0, MIB).strip(b"\0") else Signature("empty")
+
+
+PROBES: tuple[Callable[[Window], Signature | None], ...] = (
+    _luks,
+    _lvm,
+    _md,
+    _xfs,
+    _btrfs,
+    _ext,
+    _ntfs,
+    _exfat,
+    _fat,
+    _iso,
+    _swap,
+    _blank,
+)
+
+
+def boots(part: Window) -> bool:
+    """Whether the disk begins with the boot sector of a file system that has no partition table before it."""
+    return any(probe(part) for probe in (_ntfs, _exfat, _fat))
+
+
+def _text(raw: bytes) -> str:
+    return raw.split(b"\0")[0].decode("utf-8", "replace")
+
+
+def _serial(raw: bytes) -> str:
+    number = struct.unpack("<I", raw)[0]
+    return f"{number >> 16:04X}-{number & 0xFFFF:04X}"

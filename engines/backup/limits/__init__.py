@@ -1,0 +1,1 @@
+"""How fast a disk may be read is found out, and held by the kernel where it can."""

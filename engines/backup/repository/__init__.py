@@ -1,0 +1,1 @@
+"""What FORMAT.md describes: records, packs, index, points, sessions and keys, read and written."""

@@ -1,0 +1,121 @@
+"""A restore point as bytes: random access for browsers, mounts and servers, every block proven when it is read."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import lru_cache
+
+from engines.backup.names import PointName
+from engines.backup.pages.memory import keep_buffers
+from engines.backup.repository import record
+from engines.backup.repository.keys import ZERO
+from engines.backup.repository.point import MAP, Point, map_length
+from engines.backup.repository.repository import Repository
+from engines.backup.repository.sessions import Presence
+from engines.job.errors import Refused
+
+CACHE = 64  # blocks
+AHEAD = 4  # blocks read before they are asked for, once reads follow one another
+
+
+@contextmanager
+def open_point(repository: Repository, name: PointName, does: str = "reading") -> Iterator[PointBytes]:
+    """A point's bytes; within the `with` neither prune nor gc takes anything of it. Raises Refused, Damaged."""
+    with Presence(repository.store, "read", f"{does} of {name}", pins=(name.path(),)) as presence:
+        repository.load()
+        try:
+            point = repository.point(name)
+        except FileNotFoundError:
+            raise Refused(f"{name} is not there any more", "see what is: crashcart backup list") from None
+        found = PointBytes(repository, point, presence)
+        try:
+            yield found
+        finally:
+            found.close()
+
+
+class PointBytes:
+    """`size` bytes, read by any number of threads."""
+
+    def __init__(self, repository: Repository, point: Point, presence: Presence | None = None) -> None:
+        keep_buffers()
+        self.point = point
+        self.size = point.head.size
+        self.block = point.head.block
+        self._repository = repository
+        self._presence = presence
+        self._lock = threading.Lock()
+        self._cache: OrderedDict[bytes, memoryview] = OrderedDict()
+        self._next = -1
+        self._ahead = ThreadPoolExecutor(1, thread_name_prefix="read-ahead")
+        self._map = lru_cache(maxsize=64)(lambda number: repository.map(point, number))
+
+    def close(self) -> None:
+        """End reading ahead."""
+        self._ahead.shutdown(cancel_futures=True)
+
+    def read(self, offset: int, length: int) -> bytes:
+        """`length` bytes from `offset`, fewer only at the end. Raises Missing, Damaged."""
+        end = min(offset + length, self.size)
+        if offset >= end:
+            return b""
+        if self._presence:
+            self._presence.touch()
+        first, last = offset // self.block, (end - 1) // self.block
+        parts = []
+        for number in range(first, last + 1):
+            start = number * self.block
+            view = self._block(number)
+            parts.append(view[max(offset - start, 0) : end - start])
+        self._look_ahead(offset, end, last)
+        return bytes(parts[0]) if len(parts) == 1 else b"".join(parts)
+
+    def _look_ahead(self, offset: int, end: int, last: int) -> None:
+        follows, self._next = offset == self._next, end
+        if not follows or end % self.block > self.block // 2:
+            return
+        for number in range(last + 1, min(last + 1 + AHEAD, self.point.blocks)):
+            if self.ids(number, 1)[0] not in self._cache:
+                self._ahead.submit(self._block, number)
+
+    def _block(self, number: int) -> memoryview:
+        name = self.ids(number, 1)[0]
+        if name == ZERO:
+            return memoryview(bytes(min(self.block, self.size - number * self.block)))
+        with self._lock:
+            if name in self._cache:
+                self._cache.move_to_end(name)
+                return self._cache[name]
+        content = memoryview(self._repository.fetch(name, record.BLOCK))
+        with self._lock:
+            self._cache[name] = content
+            while len(self._cache) > CACHE:
+                self._cache.popitem(last=False)
+        return content
+
+    def ids(self, first: int, count: int) -> list[bytes]:
+        """The ids of neighbouring blocks, 32 bytes each, zeros for a block of zeros: equal ids, equal bytes."""
+        found = []
+        for number in range(first, min(first + count, self.point.blocks)):
+            at = number % MAP * 32
+            found.append(self._map(number // MAP)[at : at + 32])
+        return found
+
+    def extents(self) -> Iterator[tuple[int, int]]:
+        """What is not zero, ascending, as (start, end) in bytes."""
+        start: int | None = None
+        for map_ in range(len(self.point.maps)):
+            for at in range(map_length(self.point.blocks, map_)):
+                number = map_ * MAP + at
+                zero = self.point.maps[map_] == ZERO or self._map(map_)[at * 32 : at * 32 + 32] == ZERO
+                if not zero and start is None:
+                    start = number * self.block
+                if zero and start is not None:
+                    yield start, number * self.block
+                    start = None
+        if start is not None:
+            yield start, self.size

@@ -1,0 +1,151 @@
+"""Where every record lies: mapped index files, and the footers of packs that none of them names yet."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Collection, Iterator
+
+from engines.backup.errors import Damaged
+from engines.backup.names import HEX32
+from engines.backup.repository import pack, segment
+from engines.backup.repository.pack import Place
+from engines.backup.repository.segment import Segment
+from engines.backup.store.store import Store
+
+TAIL = 32768  # places held in memory before they go to an index file; about 12 MiB
+UNINDEXED = 16  # packs whose footers may be read anew by every run; above, an index file is written
+
+
+class Index:
+    """Finds records by id. Thread-safe.
+
+    `lost` are packs that an index file names and that are not there, `faults` what was wrong with files
+    that were left out, `bad` the places in quarantine, `condemned` packs that gc is about to delete.
+    """
+
+    def __init__(self, store: Store, repository: bytes) -> None:
+        self._store = store
+        self._repository = repository
+        self._lock = threading.Lock()
+        self._segments: list[Segment] = []
+        self._tail: dict[bytes, Place] = {}
+        self._tail_packs: set[bytes] = set()
+        self._others: list[Place] = []
+        self.present: set[bytes] = set()
+        self.lost: set[bytes] = set()
+        self.faults: list[Damaged] = []
+        self.bad: frozenset[tuple[bytes, int]] = frozenset()
+        self.condemned: frozenset[bytes] = frozenset()
+
+    def load(self) -> None:
+        """Read what is there now; what was known stays known while its pack exists."""
+        with self._lock:
+            self._load_segments()
+            self.present = self._listed()
+            named = {known for found in self._segments for known in found.packs}
+            self.lost = named - self.present
+            for gone in self._tail_packs - self.present:
+                self._tail_packs.discard(gone)
+            for new in self.present - named - self._tail_packs:
+                self._read_pack(new)
+
+    def _load_segments(self) -> None:
+        known = {found.name: found for found in self._segments}
+        self.faults = []
+        segments = []
+        for name in sorted(self._store.names("index")):
+            if not (HEX32.match(name[6:-4]) and name.endswith(".idx")):
+                continue
+            try:
+                segments.append(known.get(name) or Segment(self._store, name, self._repository))
+            except FileNotFoundError:
+                continue
+            except Damaged as damaged:
+                self.faults.append(damaged)
+        self._segments = segments
+
+    def _listed(self) -> set[bytes]:
+        names = (name[6:-5] for name in self._store.names("packs") if name.endswith(".pack"))
+        return {bytes.fromhex(name) for name in names if HEX32.match(name)}
+
+    def _read_pack(self, found: bytes) -> None:
+        try:
+            size = self._store.size(pack.name(found))
+            places, _ = pack.read_footer(self._store, found, size)
+        except FileNotFoundError:
+            self.present.discard(found)
+            return
+        except Damaged as damaged:
+            self.faults.append(damaged)
+            places = [place for place, _ in pack.walk(self._store, pack.name(found), found, size)]
+        self._take(found, places)
+
+    def _take(self, found: bytes, places: list[Place]) -> None:
+        self.present.add(found)
+        self._tail_packs.add(found)
+        for place in places:
+            if self._tail.setdefault(place.id, place) is not place:
+                self._others.append(place)
+
+    def add(self, found: bytes, places: list[Place]) -> None:
+        """A pack was sealed."""
+        with self._lock:
+            self._take(found, places)
+            if len(self._tail) > TAIL:
+                self._flush()
+
+    def flush(self, *, always: bool = False) -> None:
+        """Write an index file where reading footers every time would cost more."""
+        with self._lock:
+            if self._tail_packs and (always or len(self._tail_packs) > UNINDEXED or len(self._tail) > TAIL // 8):
+                self._flush()
+
+    def _flush(self) -> None:
+        packs = sorted(self._tail_packs)
+        live = [place for place in [*self._tail.values(), *self._others] if place.pack in self._tail_packs]
+        places = [place for place in live if place.kind != 3]
+        name = segment.write(self._store, self._repository, places, packs)
+        self._segments.append(Segment(self._store, name, self._repository))
+        self._tail, self._tail_packs, self._others = {}, set(), []
+
+    def find(self, name: bytes) -> Iterator[Place]:
+        """Every place from which the record may be read."""
+        place = self._tail.get(name)
+        if place and self._usable(place):
+            yield place
+        for other in self._others:
+            if other.id == name and self._usable(other):
+                yield other
+        for found in self._segments:
+            for place in found.find(name):
+                if self._usable(place):
+                    yield place
+
+    def _usable(self, place: Place) -> bool:
+        return place.pack in self.present and (place.pack, place.offset) not in self.bad
+
+    def holds(self, name: bytes) -> bool:
+        """Whether a record need not be stored: it lies in a pack that stays."""
+        return any(place.pack not in self.condemned for place in self.find(name))
+
+    def length(self) -> int:
+        """Entries, those of duplicates counted too."""
+        return len(self._tail) + len(self._others) + sum(int(found.count) for found in self._segments)
+
+    @property
+    def segments(self) -> list[Segment]:
+        """The index files in use."""
+        return self._segments
+
+    def tail(self) -> list[Place]:
+        """Places that no index file names."""
+        with self._lock:
+            return [*self._tail.values(), *self._others]
+
+    def forget(self, packs: Collection[bytes]) -> None:
+        """Packs were deleted."""
+        with self._lock:
+            self.present -= set(packs)
+            self._tail_packs -= set(packs)
+            self._tail = {name: place for name, place in self._tail.items() if place.pack in self._tail_packs}
+            self._others = [place for place in self._others if place.pack in self._tail_packs]

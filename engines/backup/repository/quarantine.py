@@ -1,0 +1,69 @@
+"""Records that were found damaged: never used again, and stored anew by the next backup that sees their content."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import time
+from collections.abc import Iterator
+
+import msgspec
+
+from engines.backup.repository.pack import Place
+from engines.backup.store.store import Store
+
+FILE = re.compile(r"^quarantine/([0-9a-f]{32})-([0-9]{1,10})\.json$")
+
+
+class Bad(msgspec.Struct, frozen=True, kw_only=True):
+    """One damaged record. `points` are those that need it."""
+
+    id: str
+    kind: int
+    pack: str
+    offset: int
+    why: str
+    found: str
+    points: tuple[str, ...] = ()
+
+    @property
+    def path(self) -> str:
+        """Its file."""
+        return f"quarantine/{self.pack}-{self.offset}.json"
+
+
+def put(store: Store, place: Place, why: str, points: tuple[str, ...] = ()) -> Bad:
+    """Take a place out of use."""
+    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    bad = Bad(
+        id=place.id.hex(),
+        kind=place.kind,
+        pack=place.pack.hex(),
+        offset=place.offset,
+        why=why,
+        found=now,
+        points=points,
+    )
+    store.put(bad.path, msgspec.json.encode(bad))
+    return bad
+
+
+def end(store: Store, place: Place) -> None:
+    """Take a place back into use."""
+    with contextlib.suppress(FileNotFoundError):
+        store.delete(f"quarantine/{place.pack.hex()}-{place.offset}.json")
+
+
+def places(store: Store) -> frozenset[tuple[bytes, int]]:
+    """(pack, offset) of every record that is out of use; the file names alone say it."""
+    found = (FILE.match(name) for name in store.names("quarantine"))
+    return frozenset((bytes.fromhex(match[1]), int(match[2])) for match in found if match)
+
+
+def every(store: Store) -> Iterator[Bad]:
+    """All of them; a file that cannot be read still takes its place out of use, but tells nothing."""
+    for name in store.names("quarantine"):
+        try:
+            yield msgspec.json.decode(store.read(name, 0, 1 << 20), type=Bad)
+        except (FileNotFoundError, msgspec.DecodeError, UnicodeDecodeError):
+            continue

@@ -1,0 +1,200 @@
+"""An opened repository: its store, keys, index and points."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+from engines.backup import names
+from engines.backup.errors import Damaged, Missing
+from engines.backup.names import PointName
+from engines.backup.repository import config, pack, quarantine, record
+from engines.backup.repository import point as points
+from engines.backup.repository.config import Config
+from engines.backup.repository.index import Index
+from engines.backup.repository.keys import ZERO, Keys, Unlock
+from engines.backup.repository.point import Point
+from engines.backup.repository.record import Codec
+from engines.backup.store.opening import open_store
+from engines.backup.store.store import Store
+from engines.job.errors import BadParam, Refused
+from engines.job.params import Params, Secret, param
+
+
+class RepoParams(Params, frozen=True, kw_only=True):
+    """Which repository, and what opens it."""
+
+    repo: Annotated[str, param("Repository", "where backups lie; without it $CRASHCART_REPO", kind="folder")] = ""
+    key_file: Annotated[str, param("Key file", "opens a repository that was locked with it", kind="file")] = ""
+    passphrase: Annotated[Secret | None, param("Passphrase", "opens a repository that was locked with it")] = None
+
+
+WHICH_POINT = param(
+    "Point",
+    "VM/DISK@TIME or VM/DISK@latest",
+    pattern=names.POINT,
+    allowed="VM/DISK@TIME or @latest",
+    positional=True,
+)
+
+
+def where(params: RepoParams) -> str:
+    """The repository's place. Raises BadParam."""
+    found = params.repo or os.environ.get("CRASHCART_REPO", "")
+    if not found:
+        raise BadParam("repo", found, "a repository's folder", "give --repo FOLDER or set CRASHCART_REPO")
+    return found if "://" in found else str(Path(found).absolute())
+
+
+class Glance:
+    """What can be seen of a repository without its key: names."""
+
+    def __init__(self, store: Store, config_: Config) -> None:
+        self.store = store
+        self.config = config_
+
+    def names(self, folder: str = "points") -> list[PointName]:
+        """All points, oldest first within each disk."""
+        found = (names.of_path(name) for name in self.store.names(folder))
+        return sorted(name for name in found if name)
+
+    def disks(self, vm: str, disk: str) -> list[PointName]:
+        """The points of one disk, oldest first."""
+        folder = f"points/{vm}/{disk}"
+        return sorted(name for path in self.store.names(folder) if (name := names.of_path(path)))
+
+    def resolve(self, text: str) -> PointName:
+        """The point that VM/DISK@TIME or VM/DISK@latest means. Raises Refused."""
+        wanted = names.parse(text)
+        known = self.disks(wanted.vm, wanted.disk)
+        if wanted.time == "latest" and known:
+            return known[-1]
+        if wanted in known:
+            return wanted
+        near = ", ".join(str(name) for name in known[-3:]) or "none of that disk"
+        raise Refused(f"there is no point {text}", f"there are {near}; see all: crashcart backup list")
+
+
+class Repository(Glance):
+    """Reads records and points by name."""
+
+    def __init__(self, store: Store, config_: Config, keys: Keys) -> None:
+        super().__init__(store, config_)
+        self.keys = keys
+        self.id = bytes.fromhex(config_.id)
+        self.codec = Codec(keys)
+        self.index = Index(store, self.id)
+
+    @staticmethod
+    def glance(place: str) -> Glance:
+        """It without its key. Raises Refused, Damaged."""
+        store = open_store(place)
+        return Glance(store, config.load(store))
+
+    @classmethod
+    def open(cls, place: str, unlock: Unlock | None = None) -> Repository:
+        """Raises Refused, Damaged."""
+        store = open_store(place)
+        found = config.load(store)
+        return cls(store, found, config.unlocked(found, unlock or Unlock()))
+
+    @classmethod
+    def of(cls, params: RepoParams, passphrase: Secret | None = None) -> Repository:
+        """The one that `params` name; `passphrase` where it came another way."""
+        return cls.open(where(params), Unlock(params.key_file, passphrase or params.passphrase))
+
+    def load(self) -> None:
+        """Read the index as it is now."""
+        self.index.bad = quarantine.places(self.store)
+        self.index.load()
+
+    # ── records ─────────────────────────────────────────────────────────────────────────────────────
+
+    def fetch(self, name: bytes, kind: int, into: memoryview | None = None) -> bytes | memoryview:
+        """A record's content, checked against its id; see `read`. Raises Missing, Damaged."""
+        trouble: Damaged | None = None
+        for attempt in range(2):
+            gone = False
+            for place in self.index.find(name):
+                try:
+                    return self.read(place, kind, into, checked=False)
+                except FileNotFoundError:
+                    gone = True
+                except Damaged as damaged:
+                    trouble = damaged
+            if trouble and not gone:
+                raise trouble
+            if attempt == 0:
+                self.load()  # gc may have moved it since the index was read
+        raise trouble or Missing(f"{record.KINDS[kind].decode()} {name.hex()[:16]}")
+
+    def read(
+        self, place: pack.Place, kind: int, into: memoryview | None = None, *, checked: bool = True
+    ) -> bytes | memoryview:
+        """The content of the record at `place`. Raises Damaged, FileNotFoundError.
+
+        into: where the content goes, of its own length; then the pack leaves no trace in the page cache.
+        checked: see `Codec.decode`.
+        """
+        file = f"{pack.name(place.pack)}"
+        where_ = f"{file} at {place.offset}"
+        head, payload = self._parts(file, place, into)
+        header = record.parse(head)
+        if header is None or header.id != place.id or header.kind != kind:
+            raise Damaged(where_, "there is no such record")
+        return self.codec.decode(header, payload, where_, into, checked=checked)
+
+    def _parts(
+        self, file: str, place: pack.Place, into: memoryview | None
+    ) -> tuple[bytes | memoryview, bytes | memoryview]:
+        """Header and payload; a payload that is the content itself comes to its place at once where that can be."""
+        if into is not None and place.codec == record.RAW and not place.cipher and place.stored == len(into):
+            head = memoryview(bytearray(record.SIZE))
+            if self.store.read_parts(file, place.offset, (head, into)):
+                return head, into
+        read = self.store.read if into is None else self.store.read_once
+        raw = memoryview(read(file, place.offset, place.size))
+        return raw[: record.SIZE], raw[record.SIZE :]
+
+    def map(self, point: Point, number: int) -> bytes:
+        """The ids of the blocks that the point's map with that number names, 32 bytes each. Raises Missing, Damaged."""
+        blocks = points.map_length(point.blocks, number)
+        if point.maps[number] == ZERO:
+            return points.zero_map(blocks)
+        content = bytearray(blocks * 32)
+        self.fetch(point.maps[number], record.MAP, memoryview(content))
+        return bytes(content)
+
+    # ── points ──────────────────────────────────────────────────────────────────────────────────────
+
+    def point(self, name: PointName, folder: str = "points") -> Point:
+        """Read a point. Raises Damaged, FileNotFoundError."""
+        path = name.path(folder)
+        longest = record.SIZE + record.LONGEST[record.POINT] + record.OVERHEAD
+        raw = memoryview(self.store.read(path, 0, longest))
+        header = record.parse(raw[: record.SIZE])
+        if header is None or header.kind != record.POINT:
+            raise Damaged(path, "it is no point", "bring it back from the packs: crashcart backup verify --rebuild")
+        found = points.decode(self.codec.decode(header, raw[record.SIZE :], path), path)
+        if found.name != name:
+            raise Damaged(path, f"it holds {found.name}")
+        return found
+
+    def point_id(self, name: PointName, folder: str = "points") -> bytes:
+        """The id of the point's record. Raises Damaged, FileNotFoundError."""
+        header = record.parse(self.store.read(name.path(folder), 0, record.SIZE))
+        if header is None:
+            raise Damaged(name.path(folder), "it is no point")
+        return header.id
+
+    def every(self, folder: str = "points") -> Iterator[tuple[PointName, Point | Damaged]]:
+        """Every point, or what is wrong with it."""
+        for name in self.names(folder):
+            try:
+                yield name, self.point(name, folder)
+            except FileNotFoundError:
+                continue
+            except Damaged as damaged:
+                yield name, damaged

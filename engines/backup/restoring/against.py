@@ -1,0 +1,65 @@
+"""Compares a point with the disk that it was made of."""
+
+from __future__ import annotations
+
+import threading
+
+from engines.backup.pages.crew import Crew
+from engines.backup.repository import record
+from engines.backup.repository.keys import ZERO
+from engines.backup.repository.point import Point
+from engines.backup.repository.repository import Repository
+from engines.backup.restoring.restoring import PIECE, Run, runs
+from engines.backup.sources.source import Source
+from engines.job.errors import Refused
+
+
+class Against:
+    """One comparison; numbers of blocks that differ go to `differ`, `passed` of `total` bytes are read."""
+
+    def __init__(self, repository: Repository, point: Point, source: Source) -> None:
+        if source.size != point.head.size:
+            raise Refused(
+                f"{source.words} has {source.size} bytes, {point.name} has {point.head.size}", "name the disk it is of"
+            )
+        self._repository = repository
+        self._point = point
+        self._source = source
+        self._block = point.head.block
+        self._lock = threading.Lock()
+        self._local = threading.local()
+        self.differ: set[int] = set()
+        self.passed = 0
+        self.total = point.head.size
+
+    def comparing(self) -> Crew[Run]:
+        """Threads that compare."""
+        return Crew(runs(self._repository, self._point), self._compare)
+
+    def _compare(self, run: Run) -> None:
+        start = run.first * self._block
+        length = min(run.count * self._block, self.total - start)
+        for low, high in self._source.extents(start, start + length) if not run.ids else ((start, start + length),):
+            at = low // self._block * self._block
+            while at < high:
+                self._piece(at, min(at + PIECE * self._block, start + length), run)
+                at += PIECE * self._block
+        with self._lock:
+            self.passed += length
+
+    def _piece(self, start: int, end: int, run: Run) -> None:
+        if not hasattr(self._local, "buffer"):
+            self._local.buffer = memoryview(bytearray(PIECE * self._block))
+        view: memoryview = self._local.buffer[: end - start]
+        self._source.read_into(start, view)
+        for low in range(0, len(view), self._block):
+            number = (start + low) // self._block
+            wanted = run.ids[number - run.first] if run.ids else ZERO
+            block = view[low : low + self._block]
+            same = record.is_zero(block) if wanted == ZERO else self._id(block) == wanted
+            if not same:
+                with self._lock:
+                    self.differ.add(number)
+
+    def _id(self, block: memoryview) -> bytes:
+        return self._repository.codec.id(record.BLOCK, block)

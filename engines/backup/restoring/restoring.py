@@ -1,0 +1,141 @@
+"""Writes a point to a target: every block is proven before it is written."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from engines.backup.pages.crew import Crew, hands
+from engines.backup.pages.memory import room
+from engines.backup.repository import record
+from engines.backup.repository.keys import ZERO
+from engines.backup.repository.point import MAP, Point
+from engines.backup.repository.repository import Repository
+from engines.backup.restoring.target import Target
+
+PIECE = 4  # blocks that one thread handles at a time
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Neighbouring blocks from `first` on with their ids; all zero where `ids` is empty."""
+
+    first: int
+    count: int
+    ids: tuple[bytes, ...] = ()
+
+
+def runs(repository: Repository, point: Point) -> Iterator[Run]:
+    """A point as runs, ascending: pieces of data, and stretches of zeros within each map. Raises Missing, Damaged."""
+    for number in range(len(point.maps)):
+        ids = repository.map(point, number)
+        first = number * MAP
+        names = [ids[at : at + 32] for at in range(0, len(ids), 32)]
+        at = 0
+        while at < len(names):
+            zero = names[at] == ZERO
+            end = at + 1
+            while end < len(names) and (names[end] == ZERO) == zero and (zero or end - at < PIECE):
+                end += 1
+            yield Run(first + at, end - at, () if zero else tuple(names[at:end]))
+            at = end
+
+
+class Restoring:
+    """One restore at work. `passed`, `written` and `same` count bytes."""
+
+    def __init__(self, repository: Repository, point: Point, target: Target, *, delta: bool) -> None:
+        self._repository = repository
+        self._point = point
+        self._target = target
+        self._delta = delta and not target.blank
+        self._block = point.head.block
+        self._lock = threading.Lock()
+        self._local = threading.local()
+        self.passed = 0
+        self.written = 0
+        self.same = 0
+        self.wrong: list[int] = []
+
+    def writing(self) -> Crew[Run]:
+        """Threads that restore; each waits for the disk itself, and another has the processor meanwhile."""
+        return Crew(runs(self._repository, self._point), self._write, threads=2 * hands())
+
+    def push(self) -> None:
+        """Begin to make durable what was written."""
+        self._target.push()
+
+    def checking(self) -> Crew[Run]:
+        """Threads that read the target back; block numbers that differ go to `wrong`."""
+        self.passed = 0
+        return Crew(runs(self._repository, self._point), self._check)
+
+    def _length(self, run: Run) -> int:
+        start = run.first * self._block
+        return min(run.count * self._block, self._point.head.size - start)
+
+    def _write(self, run: Run) -> None:
+        offset, length = run.first * self._block, self._length(run)
+        if not run.ids:
+            self._target.zero(offset, length)
+        else:
+            self._write_data(run, offset, length)
+        with self._lock:
+            self.passed += length
+
+    def _write_data(self, run: Run, offset: int, length: int) -> None:
+        known = self._known(run, offset, length) if self._delta else frozenset[int]()
+        view = self._buffer[:length]
+        start = 0
+        for at, name in enumerate([*run.ids, b""]):
+            if name and at not in known:
+                self._repository.fetch(name, record.BLOCK, view[at * self._block : (at + 1) * self._block])
+                continue
+            if at > start:
+                self._target.write(offset + start * self._block, view[start * self._block : at * self._block])
+            start = at + 1
+        done = length - sum(min(self._block, length - at * self._block) for at in known)
+        with self._lock:
+            self.written += done
+            self.same += length - done
+
+    def _known(self, run: Run, offset: int, length: int) -> frozenset[int]:
+        """Which of the run's blocks the target has already."""
+        view = self._read(offset, length)
+        same = set()
+        for at, name in enumerate(run.ids):
+            block = view[at * self._block : (at + 1) * self._block]
+            if self._repository.codec.id(record.BLOCK, block) == name:
+                same.add(at)
+        return frozenset(same)
+
+    @property
+    def _buffer(self) -> memoryview:
+        """The thread's own, whole pages as O_DIRECT wants them."""
+        if not hasattr(self._local, "buffer"):
+            self._local.buffer = room(PIECE * self._block)
+        buffer: memoryview = self._local.buffer
+        return buffer
+
+    def _read(self, offset: int, length: int) -> memoryview:
+        view = self._buffer[:length]
+        self._target.read_into(offset, view)
+        return view
+
+    def _check(self, run: Run) -> None:
+        start = run.first * self._block
+        for at in range(0, self._length(run), PIECE * self._block):
+            length = min(PIECE * self._block, self._length(run) - at)
+            view = self._read(start + at, length)
+            for number, low in enumerate(range(0, length, self._block), run.first + at // self._block):
+                block = view[low : low + self._block]
+                wanted = run.ids[number - run.first] if run.ids else ZERO
+                if not self._is(block, wanted):
+                    with self._lock:
+                        self.wrong.append(number)
+            with self._lock:
+                self.passed += length
+
+    def _is(self, block: memoryview, wanted: bytes) -> bool:
+        return record.is_zero(block) if wanted == ZERO else self._repository.codec.id(record.BLOCK, block) == wanted

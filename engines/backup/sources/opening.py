@@ -1,0 +1,100 @@
+"""A disk is opened by the kind that knows it; several of one VM, of one moment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from pathlib import Path
+
+from engines.backup.sources.source import Format, Opener, Source
+from engines.backup.sources.wish import Wish
+from engines.job.errors import Refused
+
+
+def openers(wish: Wish, *, volumes: bool = True) -> tuple[Opener, ...]:
+    """The kinds, the most particular first; without that of volumes where it cannot be one."""
+    from engines.backup.sources.plain import Plain
+    from engines.backup.sources.qcow2 import Qcow2
+
+    if not volumes:
+        return (Qcow2(wish), Plain())
+    from engines.backup.sources.lvm.source import Lvm
+
+    return (Lvm(wish), Qcow2(wish), Plain())
+
+
+def open_source(where: str, form: Format = "auto", wish: Wish | None = None) -> AbstractContextManager[Source]:
+    """The source that `where` names, alive within the `with`. Raises Refused."""
+    return _opener(where, form, wish or Wish()).open(Path(where), form)
+
+
+@contextmanager
+def look_at(wheres: Sequence[str], form: Format, wish: Wish) -> Iterator[tuple[Source, ...]]:
+    """The sources, with nothing made for them. Raises Refused."""
+    if _volumes(wheres, form, wish):
+        from engines.backup.sources.lvm import source as lvm
+
+        with lvm.looked([Path(where) for where in wheres], wish) as found:
+            yield found
+        return
+    with ExitStack() as stack:
+        yield tuple(stack.enter_context(_opener(where, form, wish).look(Path(where), form)) for where in wheres)
+
+
+@contextmanager
+def open_together(wheres: Sequence[str], form: Format, wish: Wish) -> Iterator[tuple[Source, ...]]:
+    """The sources, alive within the `with`, volumes all of one moment. Raises Refused."""
+    if _volumes(wheres, form, wish):
+        from engines.backup.sources.lvm import source as lvm
+
+        with lvm.opened([Path(where) for where in wheres], wish) as found:
+            yield found
+        return
+    with ExitStack() as stack:
+        yield tuple(stack.enter_context(_opener(where, form, wish).open(Path(where), form)) for where in wheres)
+
+
+def _volumes(wheres: Sequence[str], form: Format, wish: Wish) -> bool:
+    """Whether all of them are LVM volumes. Raises Refused where only some are."""
+    if not any(Path(where).is_block_device() for where in wheres):
+        return False
+    from engines.backup.sources.lvm.source import Lvm
+
+    others = [where for where in wheres if not isinstance(_opener(where, form, wish), Lvm)]
+    if others and len(others) < len(wheres):
+        raise Refused(
+            f"{others[0]} is no LVM volume, as others of these disks are: they cannot be of one moment",
+            "back it up in a run of its own",
+        )
+    return not others
+
+
+def _opener(where: str, form: Format, wish: Wish) -> Opener:
+    path = Path(where)
+    if not path.exists():
+        raise Refused(f"{where} does not exist", "name an image file or a block device; an LVM volume must be active")
+    for opener in openers(wish, volumes=path.is_block_device()):
+        if opener.knows(path, form):
+            _suits(where, opener, wish)
+            return opener
+    raise Refused(f"{where} is neither a file nor a block device", "name an image file or a block device")
+
+
+def _suits(where: str, opener: Opener, wish: Wish) -> None:
+    """Raise Refused where what is wished means nothing for this kind of source: it would be ignored in silence."""
+    if wish.hints == "none" and not wish.agent and not wish.size:
+        return
+    from engines.backup.sources.lvm.source import Lvm
+    from engines.backup.sources.qcow2 import Qcow2
+
+    if wish.hints == "thin" and not isinstance(opener, Lvm):
+        raise Refused(f"{where} is no thin LVM volume, which --hints thin is for", "leave --hints away")
+    if wish.hints == "bitmap" and not isinstance(opener, Qcow2):
+        raise Refused(f"{where} is no qcow2 image, which --hints bitmap is for", "leave --hints away")
+    if wish.agent and not isinstance(opener, Lvm):
+        raise Refused(
+            f"{where} is no LVM volume: no snapshot is made of it, and a VM cannot stand still for a whole backup",
+            "leave --agent away, or back it up while its VM is off",
+        )
+    if wish.size and not isinstance(opener, Lvm):
+        raise Refused(f"{where} is no LVM volume: no snapshot is made of it", "leave --snapshot-size away")

@@ -1,0 +1,50 @@
+"""How a source shall be opened: what its snapshot needs, and what is remembered of it for the next backup."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from engines.job.errors import BadParam
+from engines.job.units import SIZE, SUFFIX
+
+Hints = Literal["none", "thin", "bitmap"]
+
+
+class NoHint(Exception):
+    """Nobody can tell what changed since the point before, so all is read; the words say why."""
+
+
+@dataclass(frozen=True)
+class Binding:
+    """What a hint counts from: the point that one session made in one repository; 32 hex digits, and VM/DISK@TIME."""
+
+    repo: str
+    session: str
+    point: str = ""
+
+
+@dataclass(frozen=True)
+class Wish:
+    """run: the id of the run. agent: socket of the QEMU guest agent. size: bytes of a thick snapshot, 0 for a share.
+
+    hints: what shall keep record of changes. made: the point to be; None where nothing may be kept for the next one.
+    """
+
+    run: str = ""
+    agent: Path | None = None
+    size: int = 0
+    hints: Hints = "none"
+    made: Binding | None = None
+
+
+def wished(params: dict[str, Any], run: str = "", made: Binding | None = None) -> Wish:
+    """From the parameters `agent`, `snapshot_size` and `hints`. Raises BadParam."""
+    text = params["snapshot_size"]
+    found = SIZE.fullmatch(text)
+    if text and not found:
+        raise BadParam("snapshot_size", text, "bytes like 512M or 20G")
+    size = int(found[1]) * SUFFIX[found[2]] if found else 0
+    agent = Path(params["agent"]) if params["agent"] else None
+    return Wish(run, agent, size, params.get("hints", "none"), made)

@@ -1,0 +1,1 @@
+"""A repository's files are kept, here or far away, whole or not at all."""

@@ -1,0 +1,21 @@
+"""The store that an address names is opened."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from engines.backup.store.store import Store
+from engines.job.errors import Refused
+
+
+def open_store(where: str) -> Store:
+    """The store that `where` names: an absolute folder, or sftp://USER@HOST:PORT/FOLDER. Raises Refused."""
+    from engines.backup.store.local import LocalStore
+
+    if where.startswith("sftp://"):
+        from engines.backup.store.sftp.store import open_sftp
+
+        return open_sftp(where)
+    if "://" in where:
+        raise Refused(f"repository {where!r} is of no kind that is known here", "name a folder, or sftp://USER@HOST/…")
+    return LocalStore(Path(where))

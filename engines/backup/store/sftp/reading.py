@@ -1,0 +1,92 @@
+"""Reading far files, with the packs in use kept open: a record is then one question, not three."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Any
+
+from engines.backup.store.sftp.files import SFTP_READ, FarFiles
+from engines.backup.store.sftp.line import Broken
+
+if TYPE_CHECKING:
+    import asyncssh
+
+OPEN = 64  # packs kept open; far more than threads, so that none is closed while it is read
+FOREVER = ".pack"  # the ending of files that never change under their name
+
+
+class FarReading:
+    """Reads parts of files; safe from several threads."""
+
+    def __init__(self, files: FarFiles) -> None:
+        self._files = files
+        self._line = files.line
+        self._lock = threading.Lock()
+        self._open: OrderedDict[str, tuple[int, Any]] = OrderedDict()
+
+    def read(self, name: str, offset: int = 0, length: int = -1) -> bytes:
+        """See Store.read."""
+        while True:
+            age = self._line.age
+            try:
+                return self._read(name, offset, length)
+            except Broken:
+                self._line.again(age)
+
+    def _read(self, name: str, offset: int, length: int) -> bytes:
+        file, kept = self._handle(name)
+        size = length
+
+        async def work(_: asyncssh.SFTPClient) -> bytes:
+            wanted = size
+            if wanted < 0:
+                wanted = max(int((await file.stat()).size or 0) - offset, 0)
+            found = bytearray()
+            while len(found) < wanted:
+                part = await file.read(wanted - len(found), offset + len(found))
+                if not part:
+                    break
+                found += part
+            return bytes(found)
+
+        try:
+            return self._line.once(work)
+        finally:
+            if not kept:
+                with contextlib.suppress(OSError):  # the line broke, and the handle with it
+                    self._line.once(lambda _: file.close())
+
+    def _handle(self, name: str) -> tuple[Any, bool]:
+        """An open file, and whether it stays open."""
+        path = self._files.path(name)
+        if not name.endswith(FOREVER):
+            return self._line.once(lambda client: client.open(path, SFTP_READ, encoding=None)), False
+        with self._lock:
+            age, file = self._open.pop(name, (-1, None))
+            if file is None or age != self._line.age:
+                age = self._line.age
+                file = self._line.once(lambda client: client.open(path, SFTP_READ, encoding=None))
+            self._open[name] = (age, file)
+            while len(self._open) > OPEN:
+                self._shut(self._open.popitem(last=False)[1])
+        return file, True
+
+    def _shut(self, one: tuple[int, Any]) -> None:
+        age, file = one
+        if age == self._line.age:
+            with contextlib.suppress(OSError):  # a handle that is lost is closed
+                self._line.once(lambda _: file.close())
+
+    def forget(self, name: str) -> None:
+        """Close it: it goes, or becomes another."""
+        with self._lock:
+            if one := self._open.pop(name, None):
+                self._shut(one)
+
+    def release(self) -> None:
+        """Close all that is kept open."""
+        with self._lock:
+            while self._open:
+                self._shut(self._open.popitem()[1])

@@ -1,0 +1,236 @@
+"""A repository in a folder of a far machine; what is mapped is kept in a cache here."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+import stat
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from engines.backup.store.sftp.access import Access, Address
+from engines.backup.store.sftp.appender import SftpAppender
+from engines.backup.store.sftp.files import BLOCK, FarFiles
+from engines.backup.store.sftp.line import Line
+from engines.backup.store.sftp.reading import FarReading
+from engines.backup.store.store import TEMPORARY, Bytes
+
+TEMPORARY_KEPT = 86400.0  # s
+
+
+class SftpStore:
+    """Files below a far folder; see Store. Raises Refused where the line cannot be made."""
+
+    def __init__(self, address: Address, access: Access) -> None:
+        self.where = str(address)
+        self._line = Line(address, access)
+        self._line.open()
+        self._files = FarFiles(self._line, address.path)
+        self._reading = FarReading(self._files)
+        self._cache = _cache(self.where)
+        self._behind: float | None = None  # s that our clock is ahead of the far one
+
+    def close(self) -> None:
+        """Hang up."""
+        self._line.close()
+
+    def begin(self, folders: Sequence[str]) -> None:
+        """See Store."""
+        for folder in folders:
+            self._files.make_folder(f"{folder}/x")
+
+    def end(self, folders: Sequence[str]) -> None:
+        """See Store."""
+        for folder in (*folders, ""):
+            with contextlib.suppress(OSError):  # not empty, or not there
+                self._files.remove_folder(folder)
+
+    # ── reading ─────────────────────────────────────────────────────────────────────────────────────
+
+    def read(self, name: str, offset: int = 0, length: int = -1) -> bytes:
+        """See Store."""
+        return self._reading.read(name, offset, length)
+
+    def read_once(self, name: str, offset: int, length: int) -> bytes:
+        """See Store."""
+        return self.read(name, offset, length)
+
+    def read_parts(self, name: str, offset: int, parts: Sequence[memoryview]) -> bool:  # noqa: ARG002  it comes as bytes
+        """See Store."""
+        return False
+
+    def release(self) -> None:
+        """See Store."""
+        self._reading.release()
+
+    def size(self, name: str) -> int:
+        """See Store."""
+        return int(self._files.stat(name).size or 0)
+
+    def names(self, folder: str) -> Iterator[str]:
+        """See Store."""
+        base = "" if folder in ("", ".") else folder
+        try:
+            entries = self._files.listed(base)
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        except OSError as error:
+            if error.errno == errno.EIO and not self._files.is_folder(base):
+                return
+            raise
+        for name, known in entries:
+            full, mode = f"{base}/{name}" if base else name, int(known.permissions or 0)
+            if stat.S_ISDIR(mode):
+                yield from self.names(full)
+            elif stat.S_ISREG(mode) and not name.startswith(TEMPORARY):
+                yield full
+
+    # ── the far clock ───────────────────────────────────────────────────────────────────────────────
+
+    def age(self, name: str) -> float:
+        """See Store. The clock is the far one, to a second or two."""
+        return max(self._now() - float(self._files.stat(name).mtime or 0), 0.0)
+
+    def touch(self, name: str) -> None:
+        """See Store."""
+        path, now = self._files.path(name), int(self._now())
+        self._line.call(lambda client: client.utime(path, (now, now)))
+
+    def _now(self) -> float:
+        """The far side's time: what it stamps on a new file, learned once."""
+        if self._behind is None:
+            name = self._temporary("clock")
+            try:
+                self._files.write(name, b"")
+                self._behind = time.time() - float(self._files.stat(name).mtime or 0)
+            except OSError:
+                self._behind = 0.0  # a folder that cannot be written: ages are by our clock then
+            else:
+                self._files.remove(name)
+        return time.time() - self._behind
+
+    # ── writing ─────────────────────────────────────────────────────────────────────────────────────
+
+    def put(self, name: str, content: Bytes, *, new: bool = False, durable: bool = True) -> None:
+        """See Store."""
+        partial = self._temporary(name)
+        try:
+            self._placed(partial, bytes(content), durable=durable)
+            if new:
+                self._files.link(partial, name, bytes(content))
+            else:
+                self._files.move(partial, name)
+        finally:
+            with contextlib.suppress(OSError):  # gone by the rename, or swept by a later run
+                self._files.remove(partial)
+        if durable:
+            self._files.sync_folder(name)
+
+    def _placed(self, partial: str, content: bytes, *, durable: bool) -> None:
+        """Write it, though its folder may go with another's last file at the same time."""
+        for _ in range(8):
+            self._files.make_folder(partial)
+            try:
+                self._files.write(partial, content, durable=durable)
+                return
+            except FileNotFoundError:
+                continue
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), partial)
+
+    def _temporary(self, name: str) -> str:
+        folder, _, _ = name.rpartition("/")
+        return f"{folder}/{TEMPORARY}{os.urandom(8).hex()}" if folder else f"{TEMPORARY}{os.urandom(8).hex()}"
+
+    def append(self, name: str, keep: int = 0) -> SftpAppender:
+        """See Store."""
+        self._files.make_folder(name)
+        return SftpAppender(self._files, self.rename, name, keep)
+
+    def rename(self, name: str, to: str) -> None:
+        """See Store."""
+        self._reading.forget(name)
+        self._reading.forget(to)
+        self._files.make_folder(to)
+        self._files.move(name, to)
+        self._files.sync_folder(to)
+        self._files.drop_empty(name)
+
+    def delete(self, name: str) -> None:
+        """See Store."""
+        self._reading.forget(name)
+        self._files.remove(name)
+        self._cached(name).unlink(missing_ok=True)
+        self._files.drop_empty(name)
+
+    def sweep(self, older: float = TEMPORARY_KEPT) -> None:
+        """See Store. `older`: seconds."""
+        self._sweep("", older)
+
+    def _sweep(self, folder: str, older: float) -> None:
+        for name, known in self._files.listed(folder):
+            full = f"{folder}/{name}" if folder else name
+            if stat.S_ISDIR(int(known.permissions or 0)):
+                self._sweep(full, older)
+            elif name.startswith(TEMPORARY) and self._now() - float(known.mtime or 0) > older:
+                with contextlib.suppress(OSError):  # somebody else was first
+                    self._files.remove(full)
+
+    # ── what is mapped ──────────────────────────────────────────────────────────────────────────────
+
+    def _cached(self, name: str) -> Path:
+        return self._cache / name
+
+    def local(self, name: str) -> Path:
+        """See Store."""
+        path, size = self._cached(name), self.size(name)
+        if path.is_file() and path.stat().st_size == size:
+            return path
+        partial = self.scratch(name)
+        try:
+            with partial.open("xb") as stream:
+                for at in range(0, size, 4 * BLOCK):
+                    stream.write(self.read(name, at, min(4 * BLOCK, size - at)))
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+        return path
+
+    def scratch(self, name: str) -> Path:
+        """See Store."""
+        path = self._cached(name)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return path.with_name(f"{TEMPORARY}{os.urandom(8).hex()}")
+
+    def adopt(self, path: Path, name: str) -> None:
+        """See Store."""
+        partial = self._temporary(name)
+        self._files.make_folder(name)
+        appender = self.append(partial)
+        with path.open("rb") as stream:
+            while part := stream.read(BLOCK):
+                appender.write([part])
+        appender.seal(name)
+        path.replace(self._cached(name))
+
+
+def _cache(where: str) -> Path:
+    root = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    home = root if root.is_absolute() else Path.home() / ".cache"
+    return home / "crashcart" / "far" / hashlib.sha256(where.encode()).hexdigest()[:16]
+
+
+def open_sftp(where: str) -> SftpStore:
+    """The store at sftp://USER@HOST:PORT/FOLDER. Raises Refused."""
+    from engines.backup.store.sftp import access
+
+    try:
+        import asyncssh  # noqa: F401  a missing one is said before anything is tried
+    except ImportError:
+        from engines.job.errors import Refused
+
+        raise Refused("asyncssh is not installed", "pip install asyncssh") from None
+    address = access.parse(where)
+    return SftpStore(address, access.load(address))

@@ -1,0 +1,117 @@
+"""Where a repository's files lie: the few calls that a local folder and a far server both can do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Protocol
+
+TEMPORARY = ".tmp-"
+
+Bytes = bytes | bytearray | memoryview
+
+
+class Appender(Protocol):
+    """A file that grows under a name of its own until it is sealed under another."""
+
+    offset: int
+
+    def write(self, parts: Sequence[Bytes]) -> None:
+        """Append all parts. Raises OSError; what was appended then is undefined behind `offset`."""
+        ...
+
+    def push(self) -> None:
+        """Begin to make durable what was appended; for a thread that has time, so that `seal` is short."""
+        ...
+
+    def seal(self, name: str) -> None:
+        """Make it durable, then known as `name` and no longer as what it was."""
+        ...
+
+    def abandon(self) -> None:
+        """Let go of it; what was written stays under the first name."""
+        ...
+
+
+class Store(Protocol):
+    """Files by name; a name is `folder/…/file`. Missing files raise FileNotFoundError, all else OSError.
+
+    `put` and `seal` are durable when they return, and show the file whole or not at all.
+    """
+
+    where: str
+
+    def begin(self, folders: Sequence[str]) -> None:
+        """Make the folders of a new repository."""
+        ...
+
+    def end(self, folders: Sequence[str]) -> None:
+        """Remove them as far as they are empty, and the repository's own with them."""
+        ...
+
+    def read(self, name: str, offset: int = 0, length: int = -1) -> bytes:
+        """`length` bytes from `offset`, fewer only at the file's end; to the end where `length` is -1."""
+        ...
+
+    def read_once(self, name: str, offset: int, length: int) -> Bytes:
+        """The same, of what nobody is likely to read again soon; valid until this thread's next call."""
+        ...
+
+    def read_parts(self, name: str, offset: int, parts: Sequence[memoryview]) -> bool:
+        """Fill the parts, one behind the other, where that saves a copy; False where nothing was read."""
+        ...
+
+    def size(self, name: str) -> int:
+        """Bytes."""
+        ...
+
+    def age(self, name: str) -> float:
+        """Seconds since it was last written or touched, by one and the same clock."""
+        ...
+
+    def touch(self, name: str) -> None:
+        """Make its age 0."""
+        ...
+
+    def names(self, folder: str) -> Iterator[str]:
+        """Every file below `folder`, as full names, temporary files left out; nothing where there is no such folder."""
+        ...
+
+    def put(self, name: str, content: Bytes, *, new: bool = False, durable: bool = True) -> None:
+        """Write a small file whole. With `new`, raises FileExistsError where the name is taken, atomically.
+
+        Not `durable`: it need not outlive a power cut.
+        """
+        ...
+
+    def append(self, name: str, keep: int = 0) -> Appender:
+        """Begin a file, or go on with the first `keep` bytes of one that exists."""
+        ...
+
+    def rename(self, name: str, to: str) -> None:
+        """Durable rename; replaces `to`."""
+        ...
+
+    def delete(self, name: str) -> None:
+        """Remove a file; the folder goes with its last file."""
+        ...
+
+    def sweep(self) -> None:
+        """Remove temporary files that killed processes left here over a day ago."""
+        ...
+
+    def release(self) -> None:
+        """Close what is kept open for speed; it opens again when it is needed."""
+        ...
+
+    def local(self, name: str) -> Path:
+        """A local path with this file's content, to be mapped: for files that never change (index, positions)."""
+        ...
+
+    def scratch(self, name: str) -> Path:
+        """A local path on which a file that becomes `name` by `adopt` can be built."""
+        ...
+
+    def adopt(self, path: Path, name: str) -> None:
+        """Durably move what was built at `scratch(name)` to `name`."""
+        ...

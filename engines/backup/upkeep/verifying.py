@@ -1,0 +1,222 @@
+"""Proves that a repository still holds what it promised: every record, every frame, every point."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from engines.backup.errors import Damaged, Missing
+from engines.backup.names import PointName
+from engines.backup.pages.crew import Crew
+from engines.backup.repository import pack, quarantine, record
+from engines.backup.repository.keys import ZERO
+from engines.backup.repository.pack import Place
+from engines.backup.repository.point import Point, decode, map_length
+from engines.backup.repository.positions import sound
+from engines.backup.repository.repository import Repository
+
+
+@dataclass
+class Found:
+    """What is wrong. faults: files with a broken frame. bad: records. hit: damaged points, and why.
+
+    mended: records that are in quarantine and read right again.
+    """
+
+    faults: dict[str, None] = field(default_factory=dict)
+    bad: list[tuple[Place, str]] = field(default_factory=list)
+    hit: dict[str, str] = field(default_factory=dict)
+    whole: list[str] = field(default_factory=list)
+    mended: dict[str, Place] = field(default_factory=dict)
+
+
+class Verifying:
+    """One verify at work; `passed` of `total` bytes of packs, of which `percent` of the records are read."""
+
+    def __init__(self, repository: Repository, percent: int) -> None:
+        self._repository = repository
+        self._percent = percent
+        self._lock = threading.Lock()
+        self._local = threading.local()
+        self._random = random.SystemRandom()
+        self.found = Found()
+        self.passed = 0
+        self.read = 0
+        store = repository.store
+        self._packs = [(owner, store.size(pack.name(owner))) for owner in sorted(repository.index.present)]
+        self.total = sum(size for _, size in self._packs)
+
+    # ── packs ───────────────────────────────────────────────────────────────────────────────────────
+
+    def records(self) -> Crew[tuple[Place, int]]:
+        """Threads that read records."""
+        return Crew(self._places(), self._check)
+
+    def _places(self) -> Iterator[tuple[Place, int]]:
+        for owner, size in self._packs:
+            try:
+                places = self._frame(owner, size)
+            except FileNotFoundError:
+                continue  # gc was here
+            rest = size - sum(place.size for place in places)
+            for at, place in enumerate(places):
+                yield place, place.size + (rest if at == 0 else 0)
+
+    def _frame(self, owner: bytes, size: int) -> list[Place]:
+        """The pack's records; a broken frame is noted, and gc will write the pack anew."""
+        name, store = pack.name(owner), self._repository.store
+        try:
+            known, _ = pack.parse_front(bytes(store.read_once(name, 0, pack.FRONT_SIZE)), name, self._repository.id)
+            if known != owner:
+                raise Damaged(name, "it is another pack than its name says")
+        except Damaged as damaged:
+            self._fault(damaged)
+        try:
+            places, _ = pack.read_footer(store, owner, size)
+        except Damaged as damaged:
+            self._fault(damaged)
+            known_places = [place for segment in self._repository.index.segments for place in segment.of(owner)]
+            places = known_places or [place for place, _ in pack.walk(store, name, owner, size)]
+        return places
+
+    def _fault(self, damaged: Damaged) -> None:
+        with self._lock:
+            self.found.faults[damaged.why] = None
+
+    def _check(self, item: tuple[Place, int]) -> None:
+        place, size = item
+        quarantined = (place.pack, place.offset) in self._repository.index.bad
+        if quarantined or self._random.randrange(100) < self._percent:
+            try:
+                self._repository.read(place, place.kind, self._room(place.length))
+                if quarantined:
+                    with self._lock:
+                        self.found.mended[f"{pack.name(place.pack)} at {place.offset}"] = place
+            except FileNotFoundError:
+                return
+            except Damaged as damaged:
+                if not quarantined:
+                    with self._lock:
+                        self.found.bad.append((place, damaged.why))
+            with self._lock:
+                self.read += place.size
+        with self._lock:
+            self.passed += size
+
+    def _room(self, length: int) -> memoryview | None:
+        """The thread's own buffer, so that what is read leaves no trace in the page cache; none for a vast point."""
+        if length > record.LONGEST[record.BLOCK]:
+            return None
+        if not hasattr(self._local, "buffer"):
+            self._local.buffer = memoryview(bytearray(record.LONGEST[record.BLOCK]))
+        buffer: memoryview = self._local.buffer
+        return buffer[:length]
+
+    # ── index, positions, points ────────────────────────────────────────────────────────────────────
+
+    def index(self) -> None:
+        """Check index files as a whole; a damaged one is removed, for its packs tell the same."""
+        repository = self._repository
+        for damaged in repository.index.faults:
+            self._fault(damaged)
+            if damaged.name.startswith("index/"):
+                repository.store.delete(damaged.name)
+        for segment in repository.index.segments:
+            if not segment.whole():
+                self._fault(Damaged(segment.name, "its body does not fit its check"))
+                repository.store.delete(segment.name)
+
+    def positions(self) -> None:
+        """Check position arrays; a damaged one is removed, which costs the next backup a full hash."""
+        for name in list(self._repository.store.names("positions")):
+            if not sound(self._repository.store, name):
+                self._fault(Damaged(name, "it does not fit its check"))
+                self._repository.store.delete(name)
+
+    def points(self) -> Iterator[int]:
+        """Check that every point finds all that it needs; yields how many are done."""
+        lost: dict[tuple[bytes, int], int] = {}
+        for done, (name, found) in enumerate(self._repository.every(), 1):
+            why = found.why if isinstance(found, Damaged) else self._lacks(found, lost)
+            if why:
+                self.found.hit[str(name)] = why
+            else:
+                self.found.whole.append(str(name))
+            yield done
+
+    def _lacks(self, point: Point, lost: dict[tuple[bytes, int], int]) -> str:
+        """What a point misses, in words.
+
+        `lost` remembers by a map and the blocks it names how many of its ids are in no pack, -1 for all.
+        """
+        maps = blocks = 0
+        for number, name in enumerate(point.maps):
+            map_ = name, map_length(point.blocks, number)
+            if map_ not in lost:
+                lost[map_] = self._lost(point, number)
+            maps += lost[map_] < 0
+            blocks += max(lost[map_], 0)
+        words = [f"{blocks} blocks are lost"] if blocks else []
+        return ", ".join(words + ([f"{maps} maps are lost"] if maps else []))
+
+    def _lost(self, point: Point, number: int) -> int:
+        try:
+            ids = self._repository.map(point, number)
+        except (Damaged, Missing):
+            return -1
+        names = {ids[at : at + 32] for at in range(0, len(ids), 32)} - {ZERO}
+        return sum(not any(True for _ in self._repository.index.find(name)) for name in names)
+
+    def quarantine(self) -> None:
+        """Take the damaged records out of use, noting which points they hit; and those back that are not any more."""
+        hit = tuple(sorted(self.found.hit))
+        for place, why in self.found.bad:
+            quarantine.put(self._repository.store, place, why, hit if place.kind != record.POINT else ())
+        for place in self.found.mended.values():
+            quarantine.end(self._repository.store, place)
+
+
+def rebuild(repository: Repository) -> list[PointName]:
+    """Make index files anew, and bring back points whose files are gone, from the packs; the points."""
+    for name in list(repository.store.names("index")):
+        repository.store.delete(name)
+    repository.index.forget(set(repository.index.present))
+    repository.load()
+    known = set(repository.store.names("points")) | set(repository.store.names("pruned"))
+    back = []
+    for owner in sorted(repository.index.present):
+        for point in _points_in(repository, owner, known):
+            known.add(point.path())
+            back.append(point)
+    repository.index.flush(always=True)
+    return back
+
+
+def _points_in(repository: Repository, owner: bytes, known: set[str]) -> Iterator[PointName]:
+    """Bring back the points of one pack that are nowhere else, or whose file is broken."""
+    store, file = repository.store, pack.name(owner)
+    try:
+        places, _ = pack.read_footer(store, owner, store.size(file))
+    except Damaged:
+        places = [place for place, _ in pack.walk(store, file, owner, store.size(file))]
+    for place in places:
+        if place.kind != record.POINT or (place.pack, place.offset) in repository.index.bad:
+            continue
+        try:
+            found = decode(repository.read(place, record.POINT), file)
+        except Damaged:
+            continue
+        if found.name.path("pruned") in known or (found.name.path() in known and _readable(repository, found.name)):
+            continue
+        store.put(found.name.path(), store.read(file, place.offset, place.size))
+        yield found.name
+
+
+def _readable(repository: Repository, name: PointName) -> bool:
+    try:
+        repository.point(name)
+    except (Damaged, FileNotFoundError):
+        return False
+    return True

@@ -1,0 +1,1 @@
+"""A disc is put into a BMC's virtual drive, and taken out again."""

@@ -1,0 +1,79 @@
+"""Puts a finished disc into a BMC's virtual CD for one start, and takes it out again; the host is never reset."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import msgspec
+
+from engines.biosiso.bmc.insert_plan import InsertParams, disc, door, facts, requests, seek, steps, warnings
+from engines.biosiso.bmc.insert_run import InsertRun, Past
+from engines.biosiso.bmc.redfish import Client, shown
+from engines.biosiso.bmc.serve import split
+from engines.biosiso.bmc.slot import ROOT, Root
+from engines.job.contract import Cancel, Context, Events, Finished, Plan, RunFailed, RunStopped
+from engines.job.errors import Failed, Refused
+from engines.job.params import plain
+
+
+class Insert:
+    """A finished ISO into a BMC by Redfish virtual media."""
+
+    name: ClassVar[str] = "biosiso-insert"
+    verb: ClassVar[str] = "insert"
+    title: ClassVar[str] = "Put a disc into a BMC by Redfish virtual media"
+    kind: ClassVar[str] = "change"
+    params: type[InsertParams] = InsertParams
+
+    def target(self, params: InsertParams) -> str:
+        """The BMC: one run at a time on it, whichever of its hosts."""
+        where = door(params)
+        return f"bmc {where.host.lower()}:{where.port}"
+
+    def plan(self, params: InsertParams, cancel: Cancel) -> Plan:
+        """Look at disc and BMC by GETs only; without a password no further than the front page."""
+        try:
+            offer = disc(params, cancel)
+            client = Client(door(params), params.user, params.password)
+            root = client.get(ROOT, Root)
+            cancel.check()
+            found = seek(client, params, offer.url) if params.password else None
+        except Failed as failed:
+            raise Refused(failed.why, failed.what_helps) from None
+        service = f"{root.vendor or ''} {root.product or ''} Redfish {root.redfish_version or '(version not told)'}"
+        order = found.order if found else None
+        return Plan(
+            task=self.name,
+            target=f"BMC {params.bmc}",
+            params=plain(params),
+            steps=steps(params, order),
+            changes=requests(client, order) if order else (),
+            facts=(
+                ("BMC", f"{client.door}, {shown(service.strip())}"),
+                *facts(offer, params),
+                *(found.facts if found else ()),
+            ),
+            warnings=(*warnings(params), *(found.warnings if found else ())),
+            undo="ejects the disc if it is still in and brings the boot override back; a disc that was ejected to "
+            "make room is not put in again",
+            confirm=split(params.bmc, "bmc", 443)[0],
+            detail={"offer": msgspec.to_builtins(offer), "order": msgspec.to_builtins(order)},
+            state={"disc": offer.sha256, "order": msgspec.to_builtins(order)},
+        ).sealed()
+
+    def execute(self, plan: Plan, context: Context) -> Events:
+        """Insert, set the one-time boot, serve until told, eject, bring the override back."""
+        return InsertRun(plan, context).run()
+
+    def resume(self, plan: Plan, context: Context) -> Events:
+        """Go on from what the BMC shows; a run that has taken everything back starts over."""
+        past = Past.of(context)
+        if isinstance(past.last, Finished):
+            raise Refused("that run is finished and its disc is out", "start a new run")
+        if isinstance(past.last, RunStopped | RunFailed):
+            past = Past()
+        return InsertRun(plan, context, past).run()
+
+    def undo(self, plan: Plan, context: Context) -> Events:
+        """Eject what the run put in, bring the override back; what others did since is left alone."""
+        return InsertRun(plan, context, Past.of(context)).undo()

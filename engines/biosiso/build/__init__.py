@@ -1,0 +1,1 @@
+"""A disc is planned, made, tried and put in place."""

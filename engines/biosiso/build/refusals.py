@@ -1,0 +1,85 @@
+"""What a build refuses before anything is written."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from engines.biosiso.build import place
+from engines.biosiso.build.order import BuildParams
+from engines.biosiso.media import layout
+from engines.biosiso.media.making import Detail
+from engines.biosiso.vendor import firmware
+from engines.job.errors import BadParam, Refused
+
+HELPS = {
+    "flash.bat": "build the stick form instead: --form stick",
+    "flash.nsh": "flash from DOS with --form stick, or unzip it onto a FAT32 stick for the UEFI shell",
+}
+
+
+def output(params: BuildParams) -> Path:
+    """The output, resolved. Raises Refused where nothing can be written there."""
+    output = Path(params.output).resolve()
+    folder = output.parent
+    if not folder.is_dir():
+        raise Refused(f"folder {folder} of the output does not exist", "make it, or name another output")
+    if output.is_dir():
+        raise Refused(f"output {output} is a folder", "name a file in it, such as bios.iso")
+    if output.exists() and not output.is_file():
+        raise Refused(f"output {output} is no plain file", "write an ISO file first, then dd it onto the device")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise Refused(f"folder {folder} of the output cannot be written", "name an output in a folder of your own")
+    if len(os.fsencode(output.name)) > place.LONGEST_NAME:
+        raise BadParam("output", output.name, f"a name of at most {place.LONGEST_NAME} bytes")
+    for given in (params.firmware, params.dos, *params.add):
+        source = Path(given).resolve()
+        if output == source or (source.is_dir() and output.is_relative_to(source)):
+            raise Refused(f"output {output} is or lies in the input {given}", "name an output somewhere else")
+    return output
+
+
+def generation(kit: firmware.Kit) -> None:
+    """Raises Refused for a package that no DOS disc can flash."""
+    if kit.flasher:
+        return
+    if kit.script("ami.bat") or kit.script("flash.bat"):
+        raise Refused(
+            f"{kit.path} has a batch file and no AFUDOSU.SMC", "fetch the zip again: the flasher is missing from it"
+        )
+    if kit.kind == "uefi-only":
+        raise Refused(
+            f"{kit.path} has flash.nsh and neither AFUDOSU.SMC nor AMI.bat: this disc is not for this board generation",
+            "unzip it onto a FAT32 stick, and run flash.nsh in the board's built-in UEFI shell",
+        )
+    raise Refused(
+        f"{kit.path} has neither AFUDOSU.SMC nor AMI.bat: this disc is not for this board generation",
+        "look for a DOS package on the vendor's page, or use the update in the BMC's web page or SUM",
+    )
+
+
+def writers(kit: firmware.Kit, form: layout.Form) -> None:
+    """FLASH.BAT (and on a dual disc flash.nsh) that leaves itself a note on the medium and reboots."""
+    if form == "stick":
+        return
+    for name in ("flash.bat", *(("flash.nsh",) if form == "dual" else ())):
+        script = kit.script(name)
+        if script and script.writes:
+            first = script.writes[0]
+            raise Refused(
+                f"{script.file} line {first.line} {first.what} ({first.text}), which a CD does not let it",
+                HELPS[name],
+            )
+
+
+def room(output: Path, params: BuildParams, detail: Detail) -> None:
+    """Raises Refused for an output that is an input by another name, and for a disk without room."""
+    for given in (params.firmware, params.dos, *params.add):
+        if output.exists() and Path(given).exists() and output.samefile(given):
+            raise Refused(f"output {output} is the input {given}", "name an output somewhere else")
+    room = os.statvfs(output.parent)
+    free, needed = room.f_bavail * room.f_frsize, detail.needed()
+    if free < needed:
+        raise Refused(
+            f"{output.parent} has {free} bytes free, the disc needs {needed}", "make room, or name another output"
+        )

@@ -1,0 +1,1 @@
+"""Bootable media are made byte for byte, and read back."""

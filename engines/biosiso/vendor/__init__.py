@@ -1,0 +1,1 @@
+"""What a vendor's package is, is read from its bytes."""

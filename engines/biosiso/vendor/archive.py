@@ -1,0 +1,124 @@
+"""The files of a vendor's zip or folder, refused where the archive is hostile, damaged or absurd."""
+
+from __future__ import annotations
+
+import calendar
+import datetime
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from zipfile import BadZipFile, ZipFile, ZipInfo
+
+import msgspec
+
+from engines.biosiso.vendor.sources import Source, nothing, walk
+from engines.job.errors import Failed, Refused
+
+MOST_FILES = 2000
+MOST_BYTES = 512 * 1024 * 1024  # unpacked; the largest vendor zips are near 40 MB
+AGAIN = "fetch the zip again from the vendor"
+ENCRYPTED = 0x1  # general purpose flag bit 0, PKWARE APPNOTE 4.4.4
+
+
+class Member(msgspec.Struct, frozen=True, kw_only=True):
+    """One file. `name`: with / between folders; size in bytes; SHA-256 hex; `dated`: Unix s, 0 unknown."""
+
+    name: str
+    size: int
+    sha256: str
+    source: Source
+    dated: float = 0.0
+
+    @property
+    def base(self) -> str:
+        """The name without its folders."""
+        return self.name.rpartition("/")[2]
+
+    @property
+    def folder(self) -> str:
+        """Its folder, empty for the top."""
+        return self.name.rpartition("/")[0]
+
+
+def members(path: Path, check: Callable[[], None] = nothing) -> tuple[Member, ...]:
+    """Every file, hashed, a single top folder taken off. Raises Refused."""
+    if path.is_dir():
+        files = [(name, Source(kind="file", path=str(file)), 0.0) for name, file in walk(path, MOST_FILES)]
+    elif path.is_file():
+        files = _of_zip(path)
+    else:
+        raise Refused(f"firmware {path} does not exist", "name the vendor's zip or the folder it was unpacked into")
+    if not files:
+        raise Refused(f"firmware {path} holds no files", AGAIN)
+    bare = _without_top([name for name, _, _ in files])
+    return tuple(_hashed(name, source, dated, check) for name, (_, source, dated) in zip(bare, files, strict=True))
+
+
+def _hashed(name: str, source: Source, dated: float, check: Callable[[], None]) -> Member:
+    try:
+        size, sha256 = source.digest(check)
+    except Failed as failed:
+        raise Refused(failed.why, failed.what_helps) from None
+    return Member(name=name, size=size, sha256=sha256, source=source, dated=dated)
+
+
+def _of_zip(path: Path) -> list[tuple[str, Source, float]]:
+    if path.stat().st_size > MOST_BYTES:
+        raise Refused(f"{path} has {path.stat().st_size} bytes, allowed are {MOST_BYTES}", "name the BIOS zip")
+    try:
+        with ZipFile(path) as archive:
+            infos = [info for info in archive.infolist() if not info.is_dir()]
+    except BadZipFile as error:
+        raise Refused(f"{path} is no zip that can be read ({error})", AGAIN) from None
+    except (OSError, NotImplementedError, ValueError) as error:
+        raise Refused(f"{path} cannot be read ({error})", AGAIN) from None
+    if len(infos) > MOST_FILES:
+        raise Refused(f"{path} holds {len(infos)} files, allowed are {MOST_FILES}", AGAIN)
+    total = sum(info.file_size for info in infos)
+    if total > MOST_BYTES:
+        raise Refused(f"{path} unpacks to {total} bytes, allowed are {MOST_BYTES}", AGAIN)
+    seen: set[str] = set()
+    for info in infos:
+        _refuse_hostile(path, info, seen)
+        seen.add(info.filename)
+    return [
+        (info.filename.replace("\\", "/"), Source(kind="member", path=str(path), member=info.filename), _dated(info))
+        for info in sorted(infos, key=lambda info: info.filename)
+    ]
+
+
+def _refuse_hostile(path: Path, info: ZipInfo, seen: set[str]) -> None:
+    name = info.filename.replace("\\", "/")
+    parts = name.split("/")
+    shown = ascii(info.filename)
+    if name.startswith("/") or ".." in parts or "" in parts or ":" in parts[0]:
+        raise Refused(f"{path} holds {shown}, which leads out of its folder", "do not use this zip; " + AGAIN)
+    if any(ord(char) < 32 or ord(char) == 127 for char in name) or len(name) > 240:
+        raise Refused(f"{path} holds the name {shown[:80]}", "do not use this zip; " + AGAIN)
+    if info.flag_bits & ENCRYPTED:
+        raise Refused(
+            f"{shown} in {path} is encrypted", "unpack it with its password into a folder, and name that folder"
+        )
+    if info.filename in seen:
+        raise Refused(f"{path} holds {shown} twice", AGAIN)
+    mode = info.external_attr >> 16
+    if stat.S_IFMT(mode) not in (0, stat.S_IFREG):
+        raise Refused(f"{shown} in {path} is a link or special file", "do not use this zip; " + AGAIN)
+
+
+def _dated(info: ZipInfo) -> float:
+    year, month, day = info.date_time[:3]
+    try:
+        datetime.date(year, month, day)
+    except ValueError:
+        return 0.0
+    return float(calendar.timegm((*info.date_time, 0, 0, 0)))
+
+
+def _without_top(names: list[str]) -> list[str]:
+    """Names with the one folder that holds all of them taken off, as often as there is one."""
+    tops = {name.partition("/")[0] for name in names}
+    while len(tops) == 1 and all("/" in name for name in names):
+        names = [name.partition("/")[2] for name in names]
+        tops = {name.partition("/")[0] for name in names}
+    return names

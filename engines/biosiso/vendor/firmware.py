@@ -1,0 +1,159 @@
+"""A vendor's BIOS package as it is: what kind, which ROM, which flasher, and what its scripts would do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from engines.biosiso.vendor import batch, rom
+from engines.biosiso.vendor.archive import Member, members
+from engines.biosiso.vendor.sources import Source, nothing
+from engines.job.errors import Refused
+from engines.job.params import Params, param
+
+FLASHERS = ("afudosu.smc", "afudosu.exe", "afudos.smc", "afudos.exe")
+TOOLS = (".smc", ".exe", ".efi", ".com")
+SCRIPTS = (".bat", ".nsh")
+KINDS = {
+    "ami-dos": "DOS: AMI.bat renames the flasher and runs it",
+    "flash-bat": "DOS: FLASH.BAT compares the flash descriptor first",
+    "dos-flasher": "DOS: a flasher without a batch file",
+    "uefi-only": "UEFI shell: flash.nsh, nothing for DOS",
+    "unknown": "not recognised",
+}
+
+
+class Kit(msgspec.Struct, frozen=True, kw_only=True):
+    """A vendor package. `home`: the folder in it that holds the flasher; `sha256`: of a zip, empty for a folder."""
+
+    path: str
+    sha256: str
+    kind: Literal["ami-dos", "flash-bat", "dos-flasher", "uefi-only", "unknown"]
+    members: tuple[Member, ...]
+    roms: tuple[rom.Rom, ...]
+    scripts: tuple[batch.Script, ...]
+    flasher: str = ""
+    home: str = ""
+    tools: tuple[str, ...] = ()
+    readmes: tuple[str, ...] = ()
+
+    def member(self, name: str) -> Member:
+        """The file of that exact name."""
+        return next(file for file in self.members if file.name == name)
+
+    def script(self, name: str) -> batch.Script | None:
+        """The script of that base name in any case, or none."""
+        found = [script for script in self.scripts if script.file.rpartition("/")[2].lower() == name]
+        return found[0] if found else None
+
+    def vendor_line(self) -> batch.FlashLine | None:
+        """The last flasher call of the package's own DOS batch."""
+        for name in ("ami.bat", "flash.bat"):
+            script = self.script(name)
+            if script and script.flash_lines:
+                return script.flash_lines[-1]
+        return None
+
+    def writers(self, ending: str) -> tuple[batch.Write, ...]:
+        """What scripts with that ending write to the medium."""
+        return tuple(
+            write for script in self.scripts if script.file.lower().endswith(ending) for write in script.writes
+        )
+
+
+def read(path: Path, check: Callable[[], None] = nothing) -> Kit:
+    """Read a package and hash every file in it. Raises Refused."""
+    path = path.resolve()
+    files = members(path, check)
+    flasher = _flasher(files, path)
+    scripts = tuple(batch.read(file.name, _content(file)) for file in files if file.base.lower().endswith(SCRIPTS))
+    sha256 = Source(kind="file", path=str(path)).digest(check)[1] if path.is_file() else ""
+    return Kit(
+        path=str(path),
+        sha256=sha256,
+        kind=_kind({file.base.lower() for file in files}, bool(flasher)),
+        members=files,
+        roms=rom.candidates(files),
+        scripts=scripts,
+        flasher=flasher,
+        home=flasher.rpartition("/")[0],
+        tools=tuple(file.name for file in files if file.base.lower().endswith(TOOLS) and file.name != flasher),
+        readmes=tuple(file.name for file in files if "readme" in file.base.lower()),
+    )
+
+
+def _content(file: Member) -> bytes:
+    with file.source.open() as stream:
+        return stream.read(batch.LONGEST)
+
+
+def _flasher(files: tuple[Member, ...], path: Path) -> str:
+    """The DOS flasher. Raises Refused where two that differ leave open which is meant."""
+    found = [file for name in FLASHERS for file in files if file.base.lower() == name]
+    if len({file.sha256 for file in found}) > 1:
+        names = " and ".join(file.name for file in found)
+        raise Refused(f"{path} holds flashers that differ: {names}", "keep the one that came with this ROM")
+    return found[0].name if found else ""
+
+
+def _kind(bases: set[str], flasher: bool) -> Literal["ami-dos", "flash-bat", "dos-flasher", "uefi-only", "unknown"]:
+    if flasher and "flash.bat" in bases:
+        return "flash-bat"
+    if flasher and "ami.bat" in bases:
+        return "ami-dos"
+    if flasher:
+        return "dos-flasher"
+    return "uefi-only" if "flash.nsh" in bases else "unknown"
+
+
+# ── the look ────────────────────────────────────────────────────────────────────────────────────────
+
+
+class InspectParams(Params, frozen=True, kw_only=True):
+    """Parameters of `inspect`."""
+
+    firmware: Annotated[
+        str,
+        param("Firmware", "The vendor's zip, or the folder it was unpacked into.", kind="file", positional=True),
+    ]
+
+
+def inspect(params: InspectParams) -> dict[str, Any]:
+    """What the package is, as plain data; every file with size in bytes and SHA-256."""
+    kit = read(Path(params.firmware))
+    line = kit.vendor_line()
+    return {
+        "firmware": kit.path,
+        "sha256": kit.sha256,
+        "kind": kit.kind,
+        "roms": [msgspec.to_builtins(found) for found in kit.roms],
+        "flasher": kit.flasher,
+        "vendor_line": line.text if line else "",
+        "vendor_switches": line.switches if line else "",
+        "writes": [msgspec.to_builtins(write) for script in kit.scripts for write in script.writes],
+        "lf_only": [script.file for script in kit.scripts if script.lf_only],
+        "tools": list(kit.tools),
+        "readmes": list(kit.readmes),
+        "files": [{"name": file.name, "size": file.size, "sha256": file.sha256} for file in kit.members],
+    }
+
+
+def table(found: dict[str, Any]) -> str:
+    """`inspect` in lines for people."""
+    lines = [f"{found['firmware']}", f"  kind      {found['kind']}: {KINDS[found['kind']]}"]
+    lines += [f"  sha256    {found['sha256']}"] if found["sha256"] else []
+    for each in found["roms"]:
+        date = each["date"] or each["date_note"]
+        lines += [f"  ROM       {each['name']}  {each['size']} bytes  board {each['stem'].upper()}  {date}"]
+    lines += [] if found["roms"] else ["  ROM       none found"]
+    lines += [f"  flasher   {found['flasher'] or 'none found'}"]
+    lines += [f"  vendor's  {found['vendor_line'] or 'no flash line found'}"]
+    lines += [
+        f"  writes    {each['file']} line {each['line']}: {each['what']}: {each['text']}" for each in found["writes"]
+    ]
+    lines += [f"  LF only   {name}: DOS cannot run it; a disc gets it with CRLF" for name in found["lf_only"]]
+    lines += ["  files"] + [f"    {each['sha256']}  {each['size']:>10}  {each['name']}" for each in found["files"]]
+    return "".join("".join(char if char.isprintable() else ascii(char)[1:-1] for char in line) + "\n" for line in lines)

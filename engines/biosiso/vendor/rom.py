@@ -1,0 +1,92 @@
+"""What a ROM file's name, size and age say about the board it is for."""
+
+from __future__ import annotations
+
+import calendar
+import re
+import time
+from collections.abc import Iterable
+
+import msgspec
+
+from engines.biosiso.vendor.archive import Member
+from engines.job.errors import Refused
+
+SMALLEST, LARGEST = 256 * 1024, 64 * 1024 * 1024  # bytes of a BIOS flash chip
+DATED = re.compile(r"(?P<board>[A-Za-z][\w+-]*?)(?P<year>\d)\.(?P<month>[1-9A-Ca-c])(?P<day>[0-3]\d)")
+IMAGE = re.compile(r".+\.(rom|bin|cap)", re.IGNORECASE)
+DAY = 86400.0  # s
+
+
+class Rom(msgspec.Struct, frozen=True, kw_only=True):
+    """A ROM image. `stem` is its name without the date; `date` ISO, empty where the name does not settle it."""
+
+    name: str
+    size: int
+    sha256: str
+    stem: str
+    date: str = ""
+    date_note: str = ""
+
+
+def candidates(files: Iterable[Member]) -> tuple[Rom, ...]:
+    """The files that are named as ROMs are; one named <board><y>.<m><dd> counts whatever its size."""
+    return tuple(
+        read(file)
+        for file in files
+        if DATED.fullmatch(file.base) or (IMAGE.fullmatch(file.base) and file.size >= SMALLEST)
+    )
+
+
+def read(file: Member) -> Rom:
+    """A file taken as a ROM."""
+    found = DATED.fullmatch(file.base)
+    stem = found["board"] if found else file.base.rpartition(".")[0]
+    date, note = _date(found, file.dated) if found else ("", "its name holds no date")
+    return Rom(name=file.name, size=file.size, sha256=file.sha256, stem=stem, date=date, date_note=note)
+
+
+def _date(found: re.Match[str], packed: float) -> tuple[str, str]:
+    """The name's last digit of the year, month 1-9 and day; the decade from when the zip was packed, if it fits."""
+    digit, month, day = found["year"], found["month"], int(found["day"])
+    if not month.isdigit():
+        return "", f"year ends in {digit}; month code {month} (October to December) is not vouched for"
+    spoken = f"year ends in {digit}, {int(month):02}-{day:02}"
+    if not 1 <= day <= calendar.monthrange(2000, int(month))[1]:
+        return "", f"{found['day']} is no day of month {month}"
+    for year in range(2000 + int(digit), 2100, 10):
+        released = calendar.timegm((year, int(month), day, 12, 0, 0))
+        if packed and -2 * DAY <= packed - released <= 400 * DAY:
+            return f"{year}-{int(month):02}-{day:02}", f"from its name; packed {_day(packed)}"
+    return "", f"{spoken}; the decade is open"
+
+
+def _day(at: float) -> str:
+    return time.strftime("%Y-%m-%d", time.gmtime(at))
+
+
+def pick(roms: tuple[Rom, ...], wanted: str, where: str) -> Rom:
+    """The one ROM for the disc: the wanted one, or the only one. Raises Refused."""
+    names = ", ".join(rom.name for rom in roms) or "none"
+    chosen = [rom for rom in roms if wanted.lower() in (rom.name.lower(), rom.name.rpartition("/")[2].lower())]
+    if wanted and len(chosen) != 1:
+        raise Refused(f"ROM {wanted!r} is not in {where}", f"it holds: {names}")
+    if not wanted and not roms:
+        raise Refused(
+            f"{where} holds no ROM (a file named like x9scm2.608)", "name the vendor's BIOS zip for this board"
+        )
+    if not wanted and len(roms) > 1:
+        raise Refused(f"{where} holds {len(roms)} ROMs: {names}", "pick one by its name: --rom NAME")
+    rom = chosen[0] if wanted else roms[0]
+    _refuse_size(rom)
+    return rom
+
+
+def _refuse_size(rom: Rom) -> None:
+    if rom.size == 0:
+        raise Refused(f"ROM {rom.name} has length zero", "fetch the zip again; an empty ROM would erase the board")
+    if rom.size & (rom.size - 1) or not SMALLEST <= rom.size <= LARGEST:
+        raise Refused(
+            f"ROM {rom.name} has {rom.size} bytes, no power of two from 256 KiB to 64 MiB",
+            "it is cut short or no BIOS; fetch the zip again from the vendor",
+        )

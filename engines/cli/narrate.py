@@ -1,0 +1,191 @@
+"""What a terminal is told of plans and runs: narration on stderr, data on stdout, a dead line never in the way."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import TextIO
+
+from engines.host.files import write_whole
+from engines.job import answers, runs
+from engines.job.contract import (
+    Answered,
+    AnyEvent,
+    Asked,
+    BytesChange,
+    Change,
+    CommandChange,
+    Finished,
+    Log,
+    Plan,
+    Progress,
+    RunFailed,
+    RunStopped,
+    Started,
+    StepStarted,
+    TextChange,
+    Warned,
+)
+from engines.job.diff import unified
+from engines.job.errors import Failed, Refused
+from engines.job.journal import Entry, encode
+from engines.job.units import one_line
+
+
+def put(text: str, stream: TextIO) -> None:
+    """Write a line; a reader that went away does not matter to the run."""
+    try:
+        stream.write(text + "\n")
+        stream.flush()
+    except (OSError, ValueError):
+        return
+
+
+def say(text: str) -> None:
+    """A line of narration."""
+    put(text, sys.stderr)
+
+
+def refuse(error: Refused | Failed) -> None:
+    """Why not, and what helps."""
+    say(f"crashcart: {one_line(error.why)}")
+    if error.what_helps:
+        say(f"  what helps: {one_line(error.what_helps)}")
+
+
+def crashed(error: Exception) -> None:
+    """A fault of our own, in one line; its traceback goes to a file."""
+    import traceback
+
+    say(f"crashcart: unexpected: {one_line(f'{type(error).__name__}: {error}')}")
+    where = runs.home().parent / "crash.txt"
+    try:
+        where.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_whole(where, "".join(traceback.format_exception(error)).encode())
+    except OSError:
+        say("  what helps: this is a fault of crashcart; send this line and the command")
+    else:
+        say(f"  what helps: this is a fault of crashcart; send {where}")
+
+
+def plan_text(plan: Plan) -> str:
+    """A plan in full, as lines for people."""
+    lines = [f"{plan.task}: {one_line(plan.target)}"]
+    lines += [f"  {name}: {one_line(value)}" for name, value in plan.facts]
+    for choice in plan.choices:
+        lines.append(f"  {choice.question}")
+        lines += [
+            f"    {'(x)' if o.value == choice.chosen else '( )'} {o.label}  {o.why}".rstrip() for o in choice.options
+        ]
+    for at, step in enumerate(plan.steps, 1):
+        lines.append(f"  {at}. {step.title}" + (f"  (cannot be stopped: {step.no_stop})" if step.no_stop else ""))
+    lines += [line for change in plan.changes for line in _change(change)]
+    lines += [f"! {one_line(warning)}" for warning in plan.warnings]
+    lines += [f"taken back: {plan.undo}"] if plan.undo else []
+    return "\n".join(lines)
+
+
+def _change(change: Change) -> list[str]:
+    match change:
+        case TextChange():
+            return ["  " + one_line(line) for line in unified(change).splitlines()]
+        case BytesChange():
+            return [f"  {one_line(change.target)}: {one_line(change.summary)}"]
+        case CommandChange():
+            expects = f"   (expects: {change.expects})" if change.expects else ""
+            return [f"  at {change.where}: {one_line(change.command)}{expects}"]
+
+
+class Narrator:
+    """Tells a run's events as they come: JSON lines on stdout, or words on stderr."""
+
+    def __init__(self, *, as_json: bool, folder: Path, ask: bool) -> None:
+        self._json = as_json
+        self._folder = folder
+        self._ask = ask and not as_json and sys.stdin.isatty()
+        self._titles: dict[str, str] = {}
+        self._bar = sys.stderr.isatty()
+        self._last_bar = 0.0
+        self.warned = False
+
+    def __call__(self, entry: Entry) -> None:
+        """Tell one event."""
+        self.warned = self.warned or isinstance(entry.event, Warned)
+        if self._json:
+            put(encode(entry).decode().rstrip("\n"), sys.stdout)
+        else:
+            self._tell(entry.event)
+        if self._ask and isinstance(entry.event, Asked):
+            threading.Thread(target=self._answer, args=(entry.event,), daemon=True).start()
+
+    def _tell(self, event: AnyEvent) -> None:
+        match event:
+            case Started():
+                self._titles = {
+                    step.id: f"[{at}/{len(event.steps)}] {step.title}" for at, step in enumerate(event.steps, 1)
+                }
+            case StepStarted():
+                say(self._titles.get(event.step, event.step))
+            case Progress():
+                self._progress(event)
+            case Log():
+                say(f"      {one_line(event.text)}")
+            case Warned():
+                say(f"    ! {one_line(event.text)}")
+            case Asked():
+                say(f"    ? {one_line(event.question)} {'/'.join(event.choices)}".rstrip())
+                if not self._ask:
+                    say(f"      no terminal to ask on; answer from another: crashcart answer {self._folder.name}")
+            case Answered():
+                say(f"      answered: {one_line(event.text) or '(not shown)'}")
+            case Finished() | RunStopped() | RunFailed():
+                say(last_words(event))
+
+    def _progress(self, event: Progress) -> None:
+        if not self._bar or (event.done < event.total and time.monotonic() - self._last_bar < 0.5):
+            return
+        self._last_bar = time.monotonic()
+        share = 100 * event.done // event.total if event.total else 100
+        end = "\n" if event.done >= event.total else "\r"
+        try:
+            sys.stderr.write(
+                f"      {share:3d}%  {amount(event.done, event.unit)} of {amount(event.total, event.unit)}   {end}"
+            )
+            sys.stderr.flush()
+        except (OSError, ValueError):
+            self._bar = False
+
+    def _answer(self, question: Asked) -> None:
+        import getpass
+
+        try:
+            text = getpass.getpass("    > ") if question.secret else input("    > ")
+            answers.send(self._folder, text)
+        except (EOFError, OSError):
+            return
+        except Refused as refused:
+            refuse(refused)
+            self._answer(question)
+
+
+def amount(number: int, unit: str) -> str:
+    """A count with its unit; bytes in MiB."""
+    return f"{number / 1048576:.1f} MiB" if unit == "bytes" else f"{number} {unit}"
+
+
+def last_words(event: AnyEvent) -> str:
+    """The outcome in lines for people."""
+    match event:
+        case Finished():
+            lines = [event.summary, *(f"  {at}. {one_line(then)}" for at, then in enumerate(event.then, 1))]
+        case RunFailed():
+            lines = [("refused, nothing was touched: " if event.refused else "FAILED: ") + one_line(event.why)]
+            lines += [f"  what helps: {one_line(event.what_helps)}"] if event.what_helps else []
+            lines += [f"  left behind: {one_line(item)}" for item in event.left_behind]
+        case RunStopped():
+            lines = ["stopped", *(f"  left behind: {one_line(item)}" for item in event.left_behind)]
+        case _:
+            lines = [type(event).__name__]
+    return "\n".join(lines)

@@ -1,0 +1,189 @@
+"""What DNS says of a site: every resolver and every authoritative server by itself, all at once."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from engines.failover.asking.dnswire import Answer, read
+from engines.failover.asking.site import Server
+
+if TYPE_CHECKING:
+    import dns.message
+
+ASKS = (
+    6  # questions to one server; an order that rotates stays the same through 6 of them with 1 in 32 for two addresses
+)
+KINDS = ("A", "AAAA", "HTTPS")
+NAMESERVERS = 8  # authoritative servers asked at most
+
+
+class View(msgspec.Struct, frozen=True, kw_only=True):
+    """What one server says. `order` is fixed, rotating or single, empty where it gives no address."""
+
+    server: str
+    role: str
+    order: str
+    answers: tuple[Answer, ...]
+
+    def addresses(self) -> tuple[str, ...]:
+        """A, then AAAA, as they came."""
+        return tuple(one for answer in self.answers if answer.kind in ("A", "AAAA") for one in answer.order)
+
+    def answer(self, kind: str) -> Answer:
+        """The answer of one kind."""
+        return next(answer for answer in self.answers if answer.kind == kind)
+
+
+class Records(msgspec.Struct, frozen=True, kw_only=True):
+    """All views together. `state` is ok, or why there is no address; `order` is what the first resolver shows."""
+
+    name: str
+    state: str
+    addresses: tuple[str, ...]
+    order: str
+    ttl: int | None
+    views: tuple[View, ...]
+    notes: tuple[str, ...] = ()
+
+
+async def ask(server: Server, name: str, kind: str, timeout: float, *, recurse: bool = True) -> Answer:
+    """One question; whatever goes wrong becomes the answer's state within `timeout` seconds."""
+    import dns.exception
+
+    try:
+        async with asyncio.timeout(timeout):
+            message, over_tcp = await _exchange(server, name, kind, timeout, recurse=recurse)
+            return read(message, name, kind, over_tcp=over_tcp)
+    except (TimeoutError, dns.exception.Timeout):
+        return Answer(kind=kind, state="timeout", why=f"no answer within {timeout:.0f} s")
+    except (dns.exception.DNSException, ValueError, EOFError) as error:
+        return Answer(kind=kind, state="malformed", why=type(error).__name__)
+    except OSError as error:
+        return Answer(kind=kind, state="unreachable", why=error.strerror or type(error).__name__)
+
+
+async def _exchange(
+    server: Server, name: str, kind: str, timeout: float, *, recurse: bool
+) -> tuple[dns.message.Message, bool]:
+    import dns.asyncquery
+    import dns.flags
+    import dns.message
+
+    query = dns.message.make_query(name, kind, want_dnssec=True)
+    if not recurse:
+        query.flags &= ~dns.flags.RD
+    return await dns.asyncquery.udp_with_fallback(query, server.address, timeout, server.port)
+
+
+async def view(server: Server, name: str, timeout: float, role: str) -> View:
+    """Everything one server says, the A records asked for often enough to see whether their order turns."""
+    recurse = role == "resolver"
+    kinds = [*["A"] * ASKS, *KINDS[1:]]
+    answers = await asyncio.gather(*(ask(server, name, kind, timeout, recurse=recurse) for kind in kinds))
+    firsts, others = answers[:ASKS], answers[ASKS:]
+    best = next((answer for answer in firsts if answer.state == "ok"), firsts[0])
+    seen = tuple(dict.fromkeys(address for answer in firsts for address in answer.order))
+    best = msgspec.structs.replace(best, order=seen)  # some servers give a part of their records at a time
+    return View(server=str(server), role=role, order=_order(firsts), answers=(best, *others))
+
+
+def _order(answers: Sequence[Answer]) -> str:
+    orders = {answer.order for answer in answers if answer.state == "ok"}
+    if not orders:
+        return ""
+    if all(len(order) == 1 for order in orders):
+        return "single" if len(orders) == 1 else "rotating"
+    return "fixed" if len(orders) == 1 else "rotating"
+
+
+async def authoritative(resolver: Server, name: str, timeout: float) -> tuple[list[View], str]:
+    """The views of the zone's own servers, found through `resolver`; and a note where they were not."""
+    deadline = time.monotonic() + timeout
+    try:
+        async with asyncio.timeout(timeout):
+            found = await _nameservers(resolver, name, timeout)
+    except TimeoutError:
+        return [], f"the authoritative servers were not found within {timeout:.0f} s"
+    if not found:
+        return [], f"{resolver} names no authoritative servers for {name}: they were not asked"
+    left = max(1.0, deadline - time.monotonic())
+    views = await asyncio.gather(*(view(server, name, left, "authoritative") for server in found[:NAMESERVERS]))
+    return list(views), ""
+
+
+async def _nameservers(resolver: Server, name: str, timeout: float) -> list[Server]:
+    """SOA gives the zone, NS its servers, A and AAAA their addresses."""
+    import dns.exception
+    import dns.rdatatype
+
+    try:
+        message, _ = await _exchange(resolver, name, "SOA", timeout, recurse=True)
+        zone = next(
+            (rrset.name for rrset in [*message.answer, *message.authority] if rrset.rdtype == dns.rdatatype.SOA), None
+        )
+        if zone is None:
+            return []
+        listed = await ask(resolver, zone.to_text(), "NS", timeout)
+    except (dns.exception.DNSException, ValueError, EOFError, OSError):
+        return []
+    hosts = [host.removesuffix(".") for host in listed.order[:NAMESERVERS]]
+    asked = [ask(resolver, host, kind, timeout) for host in hosts for kind in ("A", "AAAA")]
+    answers = await asyncio.gather(*asked, return_exceptions=False)
+    known = [address for kind in ("A", "AAAA") for one in answers if one.kind == kind for address in one.order]
+    return [Server(address) for address in dict.fromkeys(known)]
+
+
+def gather(name: str, views: Sequence[View], notes: Sequence[str] = ()) -> Records:
+    """The views put together: every address anybody gave, and where they disagree."""
+    resolvers = [one for one in views if one.role == "resolver"]
+    giving = next((one for one in resolvers if one.addresses()), None) or next(
+        (one for one in views if one.addresses()), None
+    )
+    state = "ok" if giving else _why_none(resolvers or views)
+    addresses = tuple(dict.fromkeys(address for one in views for address in one.addresses()))
+    said = [*notes, *_disagreements(views), *_odd(views)]
+    first = giving.answer("A") if giving else None
+    if first is not None and first.ttl is None and giving is not None:
+        first = giving.answer("AAAA")
+    return Records(
+        name=name,
+        state=state,
+        addresses=addresses,
+        order=giving.order if giving else "",
+        ttl=first.ttl if first else None,
+        views=tuple(views),
+        notes=tuple(dict.fromkeys(said)),
+    )
+
+
+def _why_none(views: Sequence[View]) -> str:
+    """The worst of what was said of A: an error says more than `no record`."""
+    states = [one.answer("A").state for one in views]
+    return next((state for state in states if state not in ("no record", "ok")), "no A record")
+
+
+def _disagreements(views: Sequence[View]) -> list[str]:
+    sets = {one.server: frozenset(one.answer("A").order) for one in views if one.answer("A").state == "ok"}
+    if len(set(sets.values())) < 2:
+        return []
+    return [
+        "servers disagree: " + "; ".join(f"{name} gives {', '.join(sorted(found))}" for name, found in sets.items())
+    ]
+
+
+def _odd(views: Sequence[View]) -> list[str]:
+    notes = []
+    for one in views:
+        first = one.answer("A")
+        if first.ttl == 0:
+            notes.append(f"{one.server}: TTL 0, every visit asks again")
+        if first.over_tcp:
+            notes.append(f"{one.server}: the answer is too long for UDP and came over TCP")
+        if first.state not in ("ok", "no record"):
+            notes.append(f"{one.server}: {first.state}" + (f" ({first.why})" if first.why else ""))
+    return notes

@@ -1,0 +1,1 @@
+"""Real clients make one visit each and say when they were served."""

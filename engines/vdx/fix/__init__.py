@@ -1,0 +1,1 @@
+"""A port is brought up by the plan, step by step, across a reboot."""

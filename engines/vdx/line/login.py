@@ -1,0 +1,221 @@
+"""Log in to a switch by /usr/bin/ssh, or over a console line, as a careful person would."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from engines.job.contract import Cancel
+from engines.job.errors import BadParam, Refused
+from engines.job.params import Secret
+from engines.vdx.line.address import Address, Remembered
+from engines.vdx.line.patterns import Patterns, fits
+from engines.vdx.line.session import ANY_PROMPT, Session, SessionLost
+from engines.vdx.line.terminal import Ended, Silent, Terminal
+from engines.vdx.line.transcript import Transcript
+from engines.vdx.line.trouble import Trouble, kind_of
+
+ALLOWED = {
+    "KexAlgorithms": "legacy_kex",
+    "HostKeyAlgorithms": "legacy_hostkey",
+    "Ciphers": "legacy_cipher",
+    "MACs": "legacy_mac",
+}
+SSH = "/usr/bin/ssh"
+CONNECT = 15  # s for TCP and ssh's greeting
+LOGIN = 60.0  # s from the password to the prompt: AAA servers are slow when they are down
+
+
+@dataclass(frozen=True)
+class Access:
+    """How one switch is reached. `name` is what the technician calls it: the switch, or the mate."""
+
+    name: str
+    where: Address
+    user: str
+    password: Secret
+    console: str = ""
+
+
+@dataclass(frozen=True)
+class Lender:
+    """What logins share: wordings, the stop request, and a transcript for each (None for no record)."""
+
+    patterns: Patterns
+    cancel: Cancel
+    transcript: Callable[[Access], Transcript | None]
+
+
+def ssh_argv(access: Access, kept: Remembered) -> list[str]:
+    """The whole command; every option here answers a failure that scripts have had."""
+    options = {
+        "EscapeChar": "none",  # "~." in a config line would end the session
+        "LogLevel": "INFO",  # ERROR hides "Unable to negotiate"
+        "NumberOfPasswordPrompts": "1",
+        "PreferredAuthentications": "keyboard-interactive,password",
+        "PubkeyAuthentication": "no",
+        "ConnectTimeout": str(CONNECT),
+        "ServerAliveInterval": "10",
+        "ServerAliveCountMax": "3",
+        "UserKnownHostsFile": str(kept.known_hosts).replace("%", "%%"),
+        "GlobalKnownHostsFile": "/dev/null",
+        "StrictHostKeyChecking": "accept-new",
+        "UpdateHostKeys": "no",
+        "HashKnownHosts": "no",
+        "ControlMaster": "no",
+        "ControlPath": "none",
+        "ForwardAgent": "no",
+        "ForwardX11": "no",
+    }
+    argv = [SSH, "-F", "/dev/null", "-tt", "-p", str(access.where.port), "-l", access.user]
+    for name, value in options.items():
+        argv += ["-o", f'{name}="{value}"' if " " in value else f"{name}={value}"]
+    for name, names in kept.legacy().items():
+        argv += ["-o", f"{name}=+{','.join(names)}"]
+    return [*argv, "--", access.where.host]
+
+
+def open_ssh(access: Access, lender: Lender) -> Session:
+    """A session by ssh. Raises Trouble; weak algorithms are not agreed to here."""
+    if not Path(SSH).exists():
+        raise Refused(f"{SSH} is not there", "install it: apt install openssh-client")
+    kept = Remembered(access.where)
+    kept.prepare()
+    transcript = lender.transcript(access)
+    if transcript:
+        transcript.hide(access.password)
+        transcript.mark(f"ssh to {access.where} as {access.user}")
+    terminal = Terminal(ssh_argv(access, kept), transcript, lender.patterns, lender.cancel, echo=True)
+    session = Session(terminal, transcript, lender.patterns, "ssh")
+    try:
+        _pass_ssh(terminal, access)
+        session.learn()
+    except Ended as ended:
+        session.close()
+        raise Trouble(str(access.where), kind_of(ended.said), ended.said) from None
+    except (Silent, SessionLost) as error:
+        session.close()
+        raise Trouble(str(access.where), "silent", error.said) from None
+    except BaseException:
+        session.close()
+        raise
+    session.weak = tuple(name for names in kept.legacy().values() for name in names)
+    return session
+
+
+def _pass_ssh(terminal: Terminal, access: Access) -> None:
+    """Answer ssh's own password prompt once; a banner that says "password:" is not one."""
+    who = f"{re.escape(access.user)}@{re.escape(access.where.host)}"
+    asks = re.compile(rf"\({who}\) .*|{who}'s password: ?", re.IGNORECASE)
+
+    def asked(text: str) -> str | None:
+        last = text.rsplit("\n", 1)[-1]
+        return "password" if asks.fullmatch(last) else ("prompt" if ANY_PROMPT.fullmatch(last) else None)
+
+    if terminal.until(asked, CONNECT + 15.0) == "prompt":
+        return
+    if not terminal.echo_is_off(5.0):
+        raise Trouble(
+            str(access.where), "closed", "something that looks like ssh's password prompt does not turn echo off"
+        )
+    terminal.send_secret(access.password, after=0.01)
+    if terminal.until(asked, LOGIN) == "password":
+        raise Trouble(str(access.where), "auth", "Permission denied: the password was not accepted")
+
+
+def open_console(access: Access, lender: Lender, seconds: float = 20.0) -> Session:
+    """A session over the console command. Raises Trouble."""
+    transcript = lender.transcript(access)
+    if transcript:
+        transcript.hide(access.password)
+        transcript.mark(f"console: {access.console}")
+    terminal = Terminal(console_argv(access.console), transcript, lender.patterns, lender.cancel, echo=False)
+    session = Session(terminal, transcript, lender.patterns, "console")
+    try:
+        _pass_console(terminal, access, lender.patterns, seconds)
+        session.learn()
+        if session.context:
+            session.run("end")
+    except Ended as ended:
+        session.close()
+        raise Trouble("the console", "console", ended.said) from None
+    except (Silent, SessionLost) as error:
+        session.close()
+        raise Trouble("the console", "silent", error.said) from None
+    except BaseException:
+        session.close()
+        raise
+    return session
+
+
+def console_argv(command: str) -> list[str]:
+    """The console command as an argument list. Raises BadParam."""
+    try:
+        argv = shlex.split(command)
+    except ValueError as error:
+        raise BadParam("console", command, f"a command with its arguments ({error})") from None
+    found = shutil.which(argv[0]) if argv else None
+    if found is None:
+        raise BadParam("console", command, "a command that is installed here, such as telnet, console or cu")
+    return [found, *argv[1:]]
+
+
+def _pass_console(terminal: Terminal, access: Access, patterns: Patterns, seconds: float) -> None:
+    def asked(text: str) -> str | None:
+        last = text.rsplit("\n", 1)[-1]
+        if fits(patterns.console_denied, text):
+            return "denied"
+        if fits(patterns.console_login, last):
+            return "login"
+        if fits(patterns.console_password, last):
+            return "password"
+        return "prompt" if ANY_PROMPT.fullmatch(last) else None
+
+    said, tries, given = "", max(1, int(seconds / 2)), False
+    for _ in range(tries):
+        terminal.send("\r")
+        try:
+            said = terminal.until(asked, 2.0, settle=0.1)
+            break
+        except Silent:
+            continue
+    if said == "password":
+        terminal.send("\r")
+        said = terminal.until(asked, 10.0, settle=0.1)
+    while said in ("login", "password", "denied"):
+        if said == "denied" or (said == "login" and given):
+            raise Trouble("the console", "auth", "the console did not accept the user or the password")
+        if said == "login":
+            terminal.send(access.user + "\r")
+        else:
+            terminal.send_secret(access.password)
+            given = True
+        said = terminal.until(asked, LOGIN, settle=0.1)
+    if not said:
+        raise Silent("", seconds)
+
+
+def widen(access: Access, trouble: Trouble, patterns: Patterns) -> tuple[str, tuple[str, ...]]:
+    """The option and the algorithms that would let this switch in; no names where none of its offer is allowed."""
+    option, offered = trouble.offer
+    allowed = getattr(patterns, ALLOWED[option]) if option else ()
+    known = Remembered(access.where).legacy().get(option, ())
+    return option, tuple(name for name in offered if name in allowed and name not in known)
+
+
+def fingerprint(known_hosts: Path) -> str:
+    """The SHA256 fingerprint of the host key in a file; empty where there is none."""
+    ran = subprocess.run(
+        ["ssh-keygen", "-l", "-f", str(known_hosts)],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    words = ran.stdout.split()
+    return words[1] if len(words) > 1 else ""

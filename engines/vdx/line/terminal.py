@@ -1,0 +1,143 @@
+"""A program on a pseudo-terminal: read until something is recognised, by a deadline, and end with its parent."""
+
+from __future__ import annotations
+
+import os
+import time
+import tty
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, TypeVar
+
+from engines.host.child import die_with_parent
+from engines.job.contract import Cancel
+from engines.job.params import Secret
+from engines.vdx.line.patterns import Patterns
+from engines.vdx.line.screen import cut_more, plain
+from engines.vdx.line.transcript import Transcript
+
+T = TypeVar("T")
+Judge = Callable[[str], T | None]
+
+TICK = 0.02  # s between looks at the stop request
+WIDE = (24, 511)  # rows, columns: ConfD wraps and redraws at the right edge
+
+
+class Ended(Exception):
+    """The line is gone; `said` is what was read since the last recognised thing."""
+
+    def __init__(self, said: str) -> None:
+        super().__init__("the line ended")
+        self.said = said
+
+
+class Silent(Exception):
+    """Nothing recognisable came in time; `said` is what did."""
+
+    def __init__(self, said: str, seconds: float) -> None:
+        super().__init__(f"no known prompt within {seconds:.0f} s")
+        self.said = said
+
+
+class Terminal:
+    """One program. `echo` is whether the pseudo-terminal itself echoes, which ssh must find as at a real one."""
+
+    def __init__(
+        self, argv: list[str], transcript: Transcript | None, patterns: Patterns, cancel: Cancel, *, echo: bool
+    ) -> None:
+        import pexpect
+
+        self._gone: tuple[type[Exception], ...] = (pexpect.EOF, OSError)
+        self._quiet: type[Exception] = pexpect.TIMEOUT
+        self._patterns = patterns
+        self._cancel = cancel
+        self._raw = ""
+        self._child: Any = pexpect.spawn(
+            argv[0],
+            argv[1:],
+            env=_environment(),
+            dimensions=WIDE,
+            encoding="utf-8",
+            codec_errors="replace",
+            echo=echo,
+            preexec_fn=die_with_parent,
+        )
+        if not echo:
+            tty.setraw(
+                self._child.child_fd
+            )  # a console command such as nc leaves the line cooked: keys would wait for Enter
+        self._child.logfile_read = transcript
+        self._child.delaybeforesend = None
+        self._child.ptyproc.delayafterclose = 0.005
+        self._child.ptyproc.delayafterterminate = 0.005
+
+    def until(self, judge: Judge[T], seconds: float, *, settle: float = 0.0) -> T:
+        """Read until `judge` of the text so far gives something, and `settle` seconds of quiet do not take it back.
+
+        The judged text is used up. Raises Ended, Silent, Stopped.
+        """
+        deadline = time.monotonic() + seconds
+        while True:
+            more = cut_more(self._raw, self._patterns)
+            if more is not None:
+                self._raw = more
+                self.send(" ")
+            found = judge(plain(self._raw))
+            if found is not None and (settle == 0.0 or not self._read(settle)):
+                self._raw = ""
+                return found
+            left = deadline - time.monotonic()
+            if found is None:
+                self._read(min(TICK, max(left, 0.0)))
+                self._cancel.check()
+            if left <= 0:
+                raise Silent(self._used(), seconds)
+
+    def _read(self, seconds: float) -> bool:
+        """Whether something came within that time."""
+        try:
+            self._raw += self._child.read_nonblocking(65536, max(seconds, 0.001))
+        except self._quiet:
+            return False
+        except self._gone:
+            raise Ended(self._used()) from None
+        return True
+
+    def _used(self) -> str:
+        said, self._raw = plain(self._raw), ""
+        return said
+
+    def drop(self) -> None:
+        """Forget what has been read."""
+        self._raw = ""
+
+    def send(self, text: str) -> None:
+        """Type it. Raises Ended."""
+        try:
+            self._child.send(text)
+        except self._gone:
+            raise Ended(self._used()) from None
+
+    def send_secret(self, secret: Secret, after: float = 0.05) -> None:
+        """Type a secret and Enter, `after` seconds late: an echo that cannot be watched needs time to go off."""
+        time.sleep(after)
+        self.send(secret.reveal() + "\r")
+
+    def echo_is_off(self, seconds: float) -> bool:
+        """Whether the program turns the terminal's echo off within that time."""
+        try:
+            return bool(self._child.waitnoecho(seconds))
+        except self._gone:
+            raise Ended(self._used()) from None
+
+    def close(self) -> None:
+        """End the program and reap it."""
+        import pexpect
+
+        with suppress(pexpect.ExceptionPexpect, OSError):
+            self._child.close(force=True)
+
+
+def _environment() -> dict[str, str]:
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "USER", "LOGNAME") if name in os.environ}
+    return {**kept, "TERM": "dumb", "LC_ALL": "C"}

@@ -1,0 +1,1 @@
+"""A switch's words become facts: configuration, interfaces, fabric."""

@@ -1,0 +1,189 @@
+"""A running-config as blocks of lines: whether a copy is whole, what a change lost, and in which order it goes back."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator
+
+from engines.vdx.line.patterns import Patterns, fits
+from engines.vdx.switch.parse import interface_name
+
+Path = tuple[str, ...]
+Blocks = dict[Path, list[str]]
+Entry = tuple[Path, str]
+"""A line under its headers; an empty line stands for the block itself."""
+
+STAMP = re.compile(r"^!(Command|Time)\b.*$\n?", re.MULTILINE)
+UNTYPABLE = re.compile(r"[?\x00-\x1f\x7f]")  # `?` calls the help, control keys edit the line
+PORT_WORD = r"((?:Gigabit|TenGigabit|FortyGigabit|HundredGigabit)Ethernet|Management|[tT]e|[fF]o|[gG]i)"
+
+
+def digest(text: str) -> str:
+    """SHA-256 hex."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def tidy(answer: str) -> str:
+    """The config in an answer: no time stamps, no blank ends, one newline at the end."""
+    lines = [line.rstrip() for line in STAMP.sub("", answer).strip("\n").splitlines()]
+    return "\n".join(lines) + "\n" if lines else ""
+
+
+def blocks(text: str) -> Blocks:
+    """Lines by the headers they stand under; a header is followed by a deeper line or by its own `!`."""
+    lines = list(_logical(text))
+    found: Blocks = {(): []}
+    path: list[tuple[int, str]] = []
+    for at, line in enumerate(lines):
+        depth = len(line) - len(line.lstrip(" "))
+        words = line.strip()
+        while path and path[-1][0] >= depth:
+            path.pop()
+        if not words or words.startswith("!"):
+            continue
+        headers = tuple(header for _, header in path)
+        if _opens(lines, at, depth):
+            path.append((depth, words))
+            found.setdefault((*headers, words), [])
+        else:
+            found.setdefault(headers, []).append(words)
+    return found
+
+
+def _opens(lines: list[str], at: int, depth: int) -> bool:
+    if at + 1 >= len(lines):
+        return False
+    after = lines[at + 1]
+    deeper = len(after) - len(after.lstrip(" "))
+    return deeper > depth or (after.strip() == "!" and deeper == depth)
+
+
+def _logical(text: str) -> Iterator[str]:
+    """Lines, one with an open quote joined to what follows it."""
+    held = ""
+    for line in text.splitlines():
+        held = f"{held}\n{line}" if held else line
+        if len(re.findall(r'(?<!\\)"', held)) % 2 == 0:
+            yield held
+            held = ""
+    if held:
+        yield held
+
+
+def unfinished(text: str, ports: list[str]) -> str:
+    """Why a copy of a config cannot be whole; empty where nothing speaks against it."""
+    lines = text.splitlines()
+    if len(lines) < 3:
+        return f"it has {len(lines)} lines"
+    if lines[-1].startswith(" "):
+        return f"it ends inside a block ({lines[-1].strip()!r})"
+    known = {interface_name(path[0].removeprefix("interface ")) for path in blocks(text) if len(path) == 1}
+    missing = [port for port in ports if port not in known]
+    if missing:
+        return f"{len(missing)} ports have no block in it ({', '.join(missing[:3])})"
+    return ""
+
+
+def lost(before: Blocks, now: Blocks, patterns: Patterns) -> list[Entry]:
+    """What `before` has and `now` has not, in the order it goes back."""
+    found: list[Entry] = []
+    for path, lines in before.items():
+        if path and fits(patterns.never_restored, path[0]):
+            continue
+        have = now.get(path)
+        if have is None and not lines:
+            found.append((path, ""))
+        found += [
+            (path, line) for line in lines if line not in (have or ()) and not fits(patterns.never_restored, line)
+        ]
+    return sorted(found, key=_rank)
+
+
+def added(before: Blocks, now: Blocks, patterns: Patterns) -> list[Entry]:
+    """The commands that take away what `now` has more than `before`, within the blocks that both have."""
+    found = []
+    for path, lines in now.items():
+        if path in before and not (path and fits(patterns.never_removed, path[0])):
+            more = [line for line in lines if line not in before[path] and not fits(patterns.never_removed, line)]
+            found += [(path, opposite(line)) for line in more]
+    return sorted(found, key=_rank)
+
+
+def added_blocks(before: Blocks, now: Blocks) -> list[str]:
+    """Headers that only `now` has; never taken away."""
+    return [" / ".join(path) for path in now if path not in before]
+
+
+def differences(before: Blocks, now: Blocks) -> list[str]:
+    """Every line that one has and the other has not, as a diff shows it."""
+    found = []
+    for path in dict.fromkeys((*before, *now)):
+        old, new = before.get(path, []), now.get(path, [])
+        head = " / ".join(path) + ": " if path else ""
+        found += [f"-{head}{line}" for line in old if line not in new]
+        found += [f"+{head}{line}" for line in new if line not in old]
+        if path and (path in before) != (path in now) and not old and not new:
+            found.append(("-" if path in before else "+") + " / ".join(path))
+    return found
+
+
+def opposite(line: str) -> str:
+    """The command that undoes a config line."""
+    return line.removeprefix("no ") if line.startswith("no ") else f"no {line}"
+
+
+def _rank(entry: Entry) -> tuple[int, int]:
+    """Management address first, ports last but for the users; else as it was (sort is stable)."""
+    path, line = entry
+    top = path[0] if path else line
+    if top.startswith("interface Management"):
+        group = 0
+    elif line.startswith("username "):
+        group = 9
+    else:
+        group = 1 if not path else 2
+    return (group, 0) if group != 2 else (group, 1 if path[0].startswith("interface ") else 0)
+
+
+def ordered(entries: list[Entry]) -> list[Entry]:
+    """Entries with each block's shutdown state behind its other lines."""
+    found: list[Entry] = []
+    for path in dict.fromkeys(path for path, _ in entries):
+        mine = [entry for entry in entries if entry[0] == path]
+        found += [entry for entry in mine if entry[1].removeprefix("no ") != "shutdown"]
+        found += [entry for entry in mine if entry[1].removeprefix("no ") == "shutdown"]
+    users = [entry for entry in found if entry[1].startswith("username ")]
+    return [entry for entry in found if entry not in users] + users
+
+
+def typable(entry: Entry) -> bool:
+    """Whether it can be typed at a command line as it stands."""
+    return not any(UNTYPABLE.search(part) for part in (*entry[0], entry[1]))
+
+
+def renumbered(text: str, old: int, new: int) -> str:
+    """A config of rbridge `old` as it reads on rbridge `new`."""
+    text = re.sub(rf"(?m)^rbridge-id {old}$", f"rbridge-id {new}", text)
+    return re.sub(rf"\b{PORT_WORD} {old}/(?=\d)", rf"\g<1> {new}/", text)
+
+
+def port_lines(text: str, name: str) -> list[str]:
+    """The lines of one port, found by its name in any spelling."""
+    for path, lines in blocks(text).items():
+        if len(path) == 1 and path[0].lower().startswith("interface") and interface_name(path[0][9:]) == name:
+            return lines
+    return []
+
+
+def typed(entries: list[Entry]) -> list[str]:
+    """What is typed in config mode: headers and exits around the lines."""
+    out: list[str] = []
+    at: Path = ()
+    for path, line in entries:
+        shared = 0
+        while shared < min(len(at), len(path)) and at[shared] == path[shared]:
+            shared += 1
+        out += ["exit"] * (len(at) - shared) + list(path[shared:]) + ([line] if line else [])
+        at = path
+    return out + ["exit"] * len(at)

@@ -1,0 +1,107 @@
+"""Everything a diagnosis needs of one end of a link, by reading commands only."""
+
+from __future__ import annotations
+
+import msgspec
+
+from engines.vdx.line.patterns import fits, value
+from engines.vdx.line.session import Session, refused
+from engines.vdx.switch import config, parse
+from engines.vdx.switch.parse import IslPort, Member, Neighbour, Port
+
+
+class End(msgspec.Struct, frozen=True, kw_only=True):
+    """One switch and, where its name is known, the port of the link.
+
+    `raw` holds the switch's own lines by the command that gave them.
+    """
+
+    address: str
+    hostname: str
+    version: str
+    mode: str
+    mode_words: str
+    vcsid: int | None
+    rbridge: int | None
+    members: list[Member]
+    interface: str
+    port: Port | None
+    config: list[str]
+    isl: str
+    trunk: str
+    neighbours: list[Neighbour]
+    islport: IslPort | None
+    isl_peers: list[str]
+    weak: tuple[str, ...]
+    raw: dict[str, str]
+
+    @property
+    def wwn(self) -> str:
+        """The switch's own WWN; empty where it was not said."""
+        return next((member.wwn for member in self.members if member.here), "")
+
+    @property
+    def principal(self) -> bool:
+        """Whether it is the fabric's principal."""
+        return any(member.here and member.principal for member in self.members)
+
+    @property
+    def neighbour(self) -> Neighbour | None:
+        """What LLDP sees at the port."""
+        return next((seen for seen in self.neighbours if seen.local == self.interface), None)
+
+    @property
+    def line(self) -> str:
+        """The port's own first line, as the switch said it."""
+        return self.port.raw if self.port else self.raw.get(f"show interface {self.interface}", "").strip()
+
+
+def read(session: Session, address: str, interface: str) -> End:
+    """Look at one end; `interface` may be empty where the far port's name is not known. Raises SessionLost."""
+    raw: dict[str, str] = {}
+
+    def ask(command: str) -> str:
+        raw[command] = session.run(command).text
+        return raw[command]
+
+    patterns = session.patterns
+    vcs = ask("show vcs")
+    version = value(patterns.nos_version, ask("show version"))
+    here = parse.members(vcs)
+    neighbours = parse.neighbours(ask("show lldp neighbors detail"))
+    islports = ask("show fabric islports")
+    peers = parse.isl_peers(ask("show fabric isl"))
+    found, lines = None, []
+    if interface:
+        found = next(iter(parse.ports(ask(f"show interface {interface}"))), None)
+        answer = ask(f"show running-config {'interface ' + interface}")
+        lines = [] if refused(answer, patterns) else config.port_lines(config.tidy(answer), interface)
+    words = parse.mode(vcs, patterns)
+    return End(
+        address=address,
+        hostname=session.hostname,
+        version=version,
+        mode=words[0],
+        mode_words=words[1],
+        vcsid=parse.number(patterns.vcs_id, vcs),
+        rbridge=next((member.rbridge for member in here if member.here), None),
+        members=here,
+        interface=interface,
+        port=found,
+        config=lines,
+        isl=parse.switched(lines, "isl"),
+        trunk=parse.switched(lines, "trunk"),
+        neighbours=neighbours,
+        islport=next((row for row in parse.islports(islports) if row.name == interface), None),
+        isl_peers=peers,
+        weak=session.weak,
+        raw=raw,
+    )
+
+
+def ready(session: Session) -> tuple[bool, str]:
+    """Whether the fabric answers, and what it said."""
+    answer = session.run("show vcs").text
+    if fits(session.patterns.initialising, answer):
+        return False, answer.strip()
+    return parse.number(session.patterns.vcs_id, answer) is not None, answer.strip()

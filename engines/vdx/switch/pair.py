@@ -1,0 +1,127 @@
+"""Look at both ends of a link at once, each over a session of its own."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import msgspec
+
+from engines.job.contract import Cancel
+from engines.job.errors import BadParam, Refused
+from engines.vdx.line import patterns
+from engines.vdx.line.address import Remembered
+from engines.vdx.line.login import Access, Lender
+from engines.vdx.line.reach import reach
+from engines.vdx.line.session import SURE, Session, SessionLost, Unexpected
+from engines.vdx.line.transcript import Transcript
+from engines.vdx.switch import config, look, parse, running_config
+from engines.vdx.switch.look import End
+from engines.vdx.switch.params import Ends
+
+
+class Depth(msgspec.Struct, frozen=True, kw_only=True):
+    """What only a plan needs: whole configs, port channels, who is logged in, seconds up, the per-port way."""
+
+    running: str
+    startup: str
+    ports: list[str]
+    port_channels: list[str]
+    sessions: list[str]
+    uptime: int | None
+    knows_edge: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Pair:
+    """Both ends; `b` is None where the mate is not given or, as `trouble` says, not to be seen."""
+
+    a: End
+    b: End | None
+    trouble: str
+    a_depth: Depth | None
+    b_depth: Depth | None
+
+
+def accesses(params: Ends, consoles: tuple[str, str] = ("", "")) -> tuple[Access, Access | None]:
+    """How the switch and the mate are reached. Raises BadParam where there is no password."""
+    if params.password is None:
+        raise BadParam("password", None, "a file with it (--password-file) or a descriptor (--password-fd)")
+    a = Access("switch", params.where(), params.user, params.password, consoles[0])
+    if not params.mate:
+        return a, None
+    secret = params.mate_password or params.password
+    return a, Access("mate", params.mate_where(), params.mate_user or params.user, secret, consoles[1])
+
+
+def look_at(params: Ends, cancel: Cancel, *, deeply: bool, consoles: tuple[str, str] = ("", "")) -> Pair:
+    """Both ends as they are now. Raises Refused where the switch itself cannot be looked at."""
+    a, b = accesses(params, consoles)
+    lender = Lender(patterns.load(), cancel, _last_look)
+    interface = parse.interface_name(params.interface)
+    with ThreadPoolExecutor(2) as pool:
+        far: Future[str] = Future()
+        mine = pool.submit(_first, lambda: _one(params, a, lender, lambda: interface, deeply, far), far)
+        other = pool.submit(_one, params, b, lender, lambda: _far(params, far), deeply, None) if b else None
+        seen = mine.result()
+        try:
+            mate = other.result() if other else None
+        except Refused as refused:
+            return Pair(seen[0], None, f"{refused.why}; {refused.what_helps}", seen[1], None)
+    return Pair(seen[0], mate[0] if mate else None, "", seen[1], mate[1] if mate else None)
+
+
+Seen = tuple[End, Depth | None]
+
+
+def _first(work: Callable[[], Seen], far: Future[str]) -> Seen:
+    """The switch's look; the mate's, which waits for the far port's name, must not wait for ever."""
+    try:
+        return work()
+    finally:
+        if not far.done():
+            far.set_result("")
+
+
+def _far(params: Ends, far: Future[str]) -> str:
+    return parse.interface_name(params.mate_interface) if params.mate_interface else far.result()
+
+
+def _one(
+    params: Ends, access: Access, lender: Lender, interface: Callable[[], str], deeply: bool, far: Future[str] | None
+) -> Seen:
+    session = reach(access, lender, legacy=params.legacy_crypto, new_key=params.new_host_key)
+    try:
+        session.run("terminal length 0")
+        end = look.read(session, str(access.where), interface())
+        if far is not None:
+            far.set_result(end.neighbour.remote if end.neighbour else "")
+        if end.vcsid is not None:
+            Remembered(access.where).saw(end.hostname, end.vcsid)
+        return end, _depth(session, end) if deeply else None
+    except SessionLost as lost:
+        raise Refused(f"{access.where}: {lost}", "nothing was touched; try again") from None
+    except Unexpected as asked:
+        raise Refused(f"{access.where} asks: {asked}", "it was answered no; nothing was touched") from None
+    finally:
+        session.close()
+
+
+def _depth(session: Session, end: End) -> Depth:
+    names = [port.name for port in parse.ports(session.run("show interface").text)]
+    return Depth(
+        running=running_config.proven(session, names),
+        startup=config.tidy(session.run("show startup-config", settle=SURE, seconds=120.0).text),
+        ports=names,
+        port_channels=parse.spanning_port_channels(session.run("show port-channel").text, end.rbridge),
+        sessions=parse.other_sessions(session.run("show users").text),
+        uptime=parse.uptime(session.run("show system").text, session.patterns),
+        knows_edge=bool(end.interface) and running_config.knows_edge(session, end.interface),
+    )
+
+
+def _last_look(access: Access) -> Transcript:
+    kept = Remembered(access.where)
+    kept.prepare()
+    return Transcript(kept.folder / "last-look.log", fresh=True)
