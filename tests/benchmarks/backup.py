@@ -173,7 +173,7 @@ def report(pairs: list[tuple[Took, Took]], name: str) -> None:
 
 def huge(bench: Bench, filled: list[int]) -> None:
     """A disk of 10 TB, sparse, in a repository whose index names ten million blocks that are not there."""
-    from tests.engines.backup.simulated import simulate
+    from tests.engines.backup.repository.simulated import simulate
 
     print("10 TB")
     folder = bench.folder / "huge"

@@ -1,0 +1,266 @@
+"""A mounted point is the guest's tree, for its owner alone, read-only, and nothing of it stays behind."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engines import tasks
+from engines.backup.files.mounting import mounts
+from engines.job.contract import Cancel
+from engines.job.errors import Refused
+from engines.job.params import convert
+from tests.engines.backup import lab
+from tests.engines.backup.files import guest_tree
+from tests.engines.backup.lab import MIB
+
+PATIENCE = 60.0  # s
+CRASHCART = (sys.executable, "-m", "engines.cli")
+
+
+class Guest:
+    def __init__(self, folder: Path) -> None:
+        self.image = guest_tree.ext4(folder / "image", self.fill)
+        self.repo = lab.init(folder / "repo")
+        self.point = lab.backup(self.repo, self.image)
+
+    def fill(self, root: Path) -> None:
+        guest_tree.everything(root)
+        for at in range(4):
+            (root / f"big{at}").write_bytes(b"".join(lab.block(at * 100 + block) for block in range(4)))
+
+
+@pytest.fixture(scope="module")
+def guest(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guest]:
+    folder = tmp_path_factory.mktemp("guest")
+    before = os.environ.get("XDG_STATE_HOME")
+    os.environ["XDG_STATE_HOME"] = str(folder / "state")
+    try:
+        yield Guest(folder)
+    finally:
+        if before is None:
+            del os.environ["XDG_STATE_HOME"]
+        else:
+            os.environ["XDG_STATE_HOME"] = before
+
+
+class Mounted:
+    """A `crashcart backup mount` in the foreground."""
+
+    def __init__(self, guest: Guest, folder: Path, *more: str) -> None:
+        self.folder = folder
+        folder.mkdir()
+        words = [*CRASHCART, "backup", "mount", "--repo", guest.repo, guest.point, str(folder), *more]
+        self.process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        self.wait(lambda: bool(self.records()) and mounts.is_mounted(self.records()[0]))
+        self.server = self.records()[0].server.pid
+
+    def records(self) -> list[mounts.Mount]:
+        return [mount for _, mount in mounts.every() if mount.folder == str(self.folder)]
+
+    def wait(self, until: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + PATIENCE
+        while not until():
+            assert time.monotonic() < deadline, self.process.stderr
+            if self.process.poll() is not None:
+                raise AssertionError(self.process.communicate())
+            time.sleep(0.05)
+
+    def stop(self) -> tuple[int, str]:
+        self.process.send_signal(signal.SIGTERM)
+        _, said = self.process.communicate(timeout=PATIENCE)
+        return self.process.returncode, said.decode()
+
+
+@contextmanager
+def mounted(guest: Guest, folder: Path, *more: str) -> Iterator[Mounted]:
+    found = Mounted(guest, folder, *more)
+    try:
+        yield found
+    finally:
+        if found.process.poll() is None:
+            found.stop()
+        subprocess.run(["umount", "-l", str(folder)], check=False, capture_output=True)
+
+
+@pytest.fixture(scope="module")
+def shown(guest: Guest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mounted]:
+    """One mount for all who only look."""
+    with mounted(guest, tmp_path_factory.mktemp("shown") / "m") as found:
+        yield found
+
+
+def gone(folder: Path) -> bool:
+    return str(folder).encode() not in Path("/proc/self/mountinfo").read_bytes()
+
+
+def test_a_mounted_tree_is_what_the_kernel_finds_on_the_disk(guest: Guest, tmp_path: Path) -> None:
+    with guest_tree.mounted(guest.image) as root:
+        wanted = guest_tree.told(root, holes=False)
+    with mounted(guest, tmp_path / "m") as found:
+        assert guest_tree.told(found.folder, holes=False) == wanted
+        inodes = {path: path.lstat().st_ino for path in found.folder.rglob("*")}
+        code, said = found.stop()
+    assert (code, gone(found.folder)) == (0, True)
+    assert "is unmounted" in said
+    assert found.records() == []
+    with mounted(guest, tmp_path / "again", "--driver", "quick") as again:
+        others = {path: path.lstat().st_ino for path in again.folder.rglob("*")}
+    assert sorted(inodes.values()) == sorted(others.values())
+    assert all(inodes.values())
+
+
+def sums(folder: Path) -> str:
+    total = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and not path.is_symlink():
+            total.update(hashlib.sha256(path.read_bytes()).digest())
+    return total.hexdigest()
+
+
+def test_eight_processes_read_at_once_and_all_get_the_same(guest: Guest, shown: Mounted) -> None:
+    with guest_tree.mounted(guest.image) as root:
+        wanted = sums(root)
+    children = []
+    for _ in range(8):
+        child = os.fork()
+        if not child:
+            os._exit(0 if sums(shown.folder) == wanted else 1)
+        children.append(child)
+    assert [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children] == [0] * 8
+
+
+def test_the_disk_itself_is_one_file(guest: Guest, tmp_path: Path) -> None:
+    with mounted(guest, tmp_path / "m", "--image") as found:
+        (file,) = found.folder.iterdir()
+        assert file.name == "web1-disk0.img"
+        assert file.stat().st_size == guest.image.stat().st_size
+        assert hashlib.sha256(file.read_bytes()).digest() == hashlib.sha256(guest.image.read_bytes()).digest()
+        assert subprocess.run(["e2fsck", "-fn", str(file)], check=False, capture_output=True).returncode == 0
+        found.process.send_signal(signal.SIGHUP)
+        time.sleep(0.3)
+        assert file.exists()  # a lost line ends nothing
+
+
+def test_only_the_owner_looks_and_nobody_writes(shown: Mounted) -> None:
+    line = next(line for line in Path("/proc/self/mountinfo").read_text().splitlines() if str(shown.folder) in line)
+    assert {"ro", "nosuid", "nodev"} <= set(line.split()[5].split(","))
+    assert "allow_other" not in line
+    there = os.open(shown.folder.parent, os.O_PATH)  # nobody may not pass the folders above
+    asked = subprocess.run(
+        ["ls", "m/"], user=65534, group=65534, capture_output=True, check=False, cwd=f"/proc/self/fd/{there}"
+    )
+    os.close(there)
+    assert b"Permission denied" in asked.stderr
+    with pytest.raises(OSError) as refused:
+        (shown.folder / "new").write_text("x")
+    assert refused.value.errno == errno.EROFS
+
+
+def cpu(pid: int) -> float:
+    """Seconds of CPU so far."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def test_a_mount_that_nobody_reads_costs_no_cpu(shown: Mounted) -> None:
+    sums(shown.folder)
+    time.sleep(2.0)  # s; the counts of those reads are told once more
+    before = cpu(shown.process.pid) + cpu(shown.server)
+    time.sleep(4.0)
+    assert cpu(shown.process.pid) + cpu(shown.server) - before <= 0.05
+
+
+def test_a_killed_run_takes_its_mount_along(guest: Guest, tmp_path: Path) -> None:
+    with mounted(guest, tmp_path / "m") as found:
+        found.process.kill()
+        found.process.wait()
+        deadline = time.monotonic() + PATIENCE
+        while not gone(found.folder) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert gone(found.folder)
+
+
+def test_what_a_killed_server_left_is_unmounted_by_the_next_command_and_nothing_else(
+    guest: Guest, tmp_path: Path
+) -> None:
+    with mounted(guest, tmp_path / "m") as killed, mounted(guest, tmp_path / "other") as alive:
+        server = killed.server
+        os.kill(killed.process.pid, signal.SIGSTOP)  # it must not tidy up
+        os.kill(server, signal.SIGKILL)
+        killed.process.kill()
+        killed.process.wait()
+        with pytest.raises(OSError) as stale:
+            list(killed.folder.iterdir())
+        assert stale.value.errno in (errno.ENOTCONN, errno.ECONNABORTED)
+        subprocess.run([*CRASHCART, "backup", "list", "--repo", guest.repo], check=True, capture_output=True)
+        assert gone(killed.folder)
+        assert list(killed.folder.iterdir()) == []
+        assert (alive.folder / "etc/hosts").read_text() == "127.0.0.1 localhost\n"
+
+
+def test_a_server_that_dies_is_told_and_unmounted(guest: Guest, tmp_path: Path) -> None:
+    with mounted(guest, tmp_path / "m") as found:
+        os.kill(found.server, signal.SIGKILL)
+        _, said = found.process.communicate(timeout=PATIENCE)
+        assert found.process.returncode == 1
+        assert b"ended early" in said
+        assert gone(found.folder)
+
+
+def test_unmounting_it_by_hand_ends_the_run(guest: Guest, tmp_path: Path) -> None:
+    with mounted(guest, tmp_path / "m") as found:
+        (found.folder / "etc/hosts").read_text()
+        subprocess.run(["umount", str(found.folder)], check=True)
+        _, said = found.process.communicate(timeout=PATIENCE)
+        assert found.process.returncode == 0
+        assert b"is unmounted: " in said
+
+
+def test_a_damaged_block_is_an_error_and_is_told(guest: Guest, tmp_path: Path) -> None:
+    image = guest_tree.ext4(tmp_path / "image", lambda root: (root / "file").write_bytes(os.urandom(8 * MIB)))
+    repo = lab.init(tmp_path / "repo")
+    sick = Guest.__new__(Guest)
+    sick.image, sick.repo, sick.point = image, repo, lab.backup(repo, image)
+    pack = max(Path(repo, "packs").glob("*.pack"), key=lambda path: path.stat().st_size)
+    raw = bytearray(pack.read_bytes())
+    raw[len(raw) * 3 // 4] ^= 1
+    pack.write_bytes(raw)
+    with mounted(sick, tmp_path / "m", "--json") as found:
+        with pytest.raises(OSError) as broken:
+            (found.folder / "file").read_bytes()
+        assert broken.value.errno == errno.EIO
+        time.sleep(2.0)
+        found.process.send_signal(signal.SIGTERM)
+        out, _ = found.process.communicate(timeout=PATIENCE)
+    told: list[dict[str, Any]] = [json.loads(line) for line in out.splitlines()]
+    assert any(each["event"] == "Warned" and "a read failed" in each["text"] for each in told), told
+    assert told[-1]["result"]["errors"] >= 1
+
+
+def test_a_folder_that_cannot_be_used_is_refused(guest: Guest, tmp_path: Path) -> None:
+    engine = tasks.engine("backup-mount")
+    full = tmp_path / "full"
+    full.mkdir()
+    (full / "file").touch()
+    inside = Path(guest.repo) / "inside"
+    inside.mkdir(exist_ok=True)
+    for folder in (tmp_path / "none", full, full / "file", inside):
+        with pytest.raises(Refused) as refused:
+            engine.plan(
+                convert(engine.params, {"repo": guest.repo, "point": guest.point, "folder": str(folder)}), Cancel()
+            )
+        assert refused.value.what_helps
+    inside.rmdir()

@@ -1,0 +1,1 @@
+"""What runs inside the test VM: called by name from the tests beside it."""

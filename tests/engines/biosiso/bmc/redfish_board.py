@@ -1,0 +1,211 @@
+"""A scriptable board for what the emulator never does, and runs driven against either."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+from engines.biosiso.bmc.insert import Insert
+from engines.job import answers, journal, runs
+from engines.job.contract import AnyEvent, Asked
+from engines.job.jobfile import Job
+from engines.job.journal import Entry
+from engines.job.params import Secret
+from engines.job.perform import Stop, perform
+from tests.engines.biosiso.bmc.redfish_emulator import PASSWORD, secrets_pair
+from tests.ports import free_port
+
+SYSTEM, SLOT = "/redfish/v1/Systems/1", "/redfish/v1/Managers/1/VirtualMedia/CD1"
+
+
+class Board:
+    """A board of SuperMicro's ways: slots at the manager, only Image taken, leftovers refuse, ETags demanded, lag.
+
+    `script` replaces the answer to a path: bytes are sent raw, a tuple is (status, JSON). `lag` is how many
+    looks at the slot still show the old state after an insert.
+    """
+
+    def __init__(self, tls: tuple[Path, Path] | None = None) -> None:
+        self.asked: list[tuple[str, str]] = []
+        self.logins: set[str] = set()
+        self.script: dict[str, Any] = {}
+        self.lag, self.deaf, self.alive = 0, False, True
+        self.boot = {"Enabled": "Disabled", "Target": "None", "Mode": "UEFI"}
+        self.slot: dict[str, Any] = {"Inserted": False, "Image": None, "ConnectedVia": "NotConnected"}
+        self.waiting: tuple[int, dict[str, Any]] | None = None
+        self.server = _Quiet(("127.0.0.1", 0), type("Handler", (_BoardHandler,), {"board": self}))
+        self.server.daemon_threads = True
+        if tls:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(*map(str, tls))
+            self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
+        self.port = self.server.server_address[1]
+
+    def __enter__(self) -> Board:
+        threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.die()
+
+    def die(self) -> None:
+        """Answer no more."""
+        if self.alive:  # a second shutdown would wait for ever
+            self.alive = False
+            self.server.shutdown()
+            self.server.server_close()
+
+    def changes(self) -> list[tuple[str, str]]:
+        return [(method, path) for method, path in self.asked if method != "GET"]
+
+    def tree(self, path: str) -> Any:
+        """The resource at `path`."""
+        if self.waiting and path == SLOT:
+            left, coming = self.waiting
+            self.waiting = (left - 1, coming) if left > 1 else None
+            if left <= 1:
+                self.slot = coming
+        if path == SYSTEM:
+            boot: dict[str, Any] = {f"BootSourceOverride{key}": value for key, value in self.boot.items()}
+            boot["BootSourceOverrideTarget@Redfish.AllowableValues"] = ["None", "Pxe", "Cd", "UsbCd"]
+            links = {"ManagedBy": [{"@odata.id": "/redfish/v1/Managers/1"}]}
+            return {"Id": "1", "Manufacturer": "Supermicro", "PowerState": "On", "Boot": boot, "Links": links}
+        if path == SLOT:
+            acts = {
+                f"#VirtualMedia.{act}": {"target": f"{SLOT}/Actions/{act}"} for act in ("InsertMedia", "EjectMedia")
+            }
+            return {"MediaTypes": ["CD"], "Actions": acts, **self.slot}
+        return {
+            "/redfish/v1/": {"RedfishVersion": "1.8.0", "Systems": {"@odata.id": "/redfish/v1/Systems"}},
+            "/redfish/v1/Systems": {"Members": [{"@odata.id": SYSTEM}]},
+            "/redfish/v1/Managers/1": {"VirtualMedia": {"@odata.id": "/redfish/v1/Managers/1/VirtualMedia"}},
+            "/redfish/v1/Managers/1/VirtualMedia": {"Members": [{"@odata.id": SLOT}]},
+        }.get(path)
+
+    def change(self, method: str, path: str, body: dict[str, Any], etag: str) -> tuple[int, Any]:
+        """Do what is asked: status and body."""
+        if path == SYSTEM and method == "PATCH":
+            if etag != self.etag():
+                return 428, said("the request did not provide the required precondition")
+            if not self.deaf:
+                self.boot |= {key.removeprefix("BootSourceOverride"): text for key, text in body["Boot"].items()}
+            return 200, {}
+        if path == f"{SLOT}/Actions/InsertMedia":
+            if set(body) != {"Image"}:
+                return 400, said("The property Inserted is not in the list of valid properties for the resource.")
+            if self.slot["Image"]:
+                return 400, said("an image is set already")
+            coming = {"Inserted": True, "Image": body["Image"], "ConnectedVia": "URI"}
+            if not self.deaf:
+                self.waiting = (self.lag + 1, coming)
+            return 202, {}
+        if path == f"{SLOT}/Actions/EjectMedia":
+            self.waiting, self.slot = None, {"Inserted": False, "Image": None, "ConnectedVia": "NotConnected"}
+            return 204, None
+        return 404, said("no such resource")
+
+    def etag(self) -> str:
+        return hashlib.sha256(json.dumps(self.boot).encode()).hexdigest()[:8]
+
+
+def said(text: str) -> dict[str, Any]:
+    return {"error": {"code": "Base.1.0.GeneralError", "@Message.ExtendedInfo": [{"Message": text}]}}
+
+
+class _Quiet(ThreadingHTTPServer):
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Clients that hang up are what half of the tests are about."""
+
+
+class _BoardHandler(BaseHTTPRequestHandler):
+    board: Board
+
+    def do_GET(self) -> None:
+        self.answer({})
+
+    def do_POST(self) -> None:
+        self.answer(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+
+    do_PATCH = do_POST
+
+    def answer(self, body: dict[str, Any]) -> None:
+        board = self.board
+        board.asked.append((self.command, self.path))
+        login = self.headers.get("Authorization", "")
+        board.logins |= {login} if login else set()
+        wanted = board.script.get(self.path)
+        if callable(wanted):
+            wanted = wanted(self)
+            if wanted is None:
+                return
+        if isinstance(wanted, bytes):
+            self.wfile.write(wanted)
+        elif wanted:
+            self.tell(*wanted)
+        elif self.path != "/redfish/v1/" and login != secrets_pair():
+            self.tell(401, said("who are you"))
+        elif self.command == "GET":
+            tree = board.tree(self.path)
+            self.tell(404 if tree is None else 200, tree)
+        else:
+            self.tell(*board.change(self.command, self.path, body, self.headers.get("If-Match", "")))
+
+    def tell(self, status: int, tree: Any) -> None:
+        text = b"" if tree is None else json.dumps(tree).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(text)))
+        self.send_header("Content-Type", "application/json")
+        self.send_header("ETag", self.board.etag())
+        self.end_headers()
+        self.wfile.write(text)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Quiet."""
+
+
+def job(iso: Path, port: int, /, **more: Any) -> Job:
+    """A job against a BMC on loopback."""
+    listen = f"127.0.0.1:{free_port()}"
+    given = {"bmc": f"127.0.0.1:{port}", "iso": str(iso), "listen": listen, "timeout": 5.0, "insecure_http": True}
+    return Job(task="biosiso-insert", params={**given, **more})
+
+
+def drive(
+    what: Job,
+    *,
+    password: str | None = PASSWORD,
+    replies: tuple[str, ...] = (),
+    on: Callable[[Entry, runs.Run, Stop], None] = lambda entry, run, stop: None,
+    **info: str,
+) -> tuple[runs.Run, AnyEvent]:
+    """Perform a run to its last word; questions get `replies` in turn, then their first choice."""
+    run, stop, left = runs.create(what, "bmc", **info), Stop(), list(replies)
+
+    def listen(entry: Entry) -> None:
+        on(entry, run, stop)
+        if isinstance(entry.event, Asked) and not stop.wanted:
+            reply = left.pop(0) if left else entry.event.choices[0]
+            threading.Thread(target=answers.send, args=(run.folder, reply), daemon=True).start()
+
+    given = {"password": Secret(password)} if password is not None else {}
+    return run, perform(run, Insert(), stop=stop, secrets=given, listen=listen, answer_within=20.0)
+
+
+def events(run: runs.Run) -> list[AnyEvent]:
+    return [entry.event for entry in journal.entries(run.journal)]
+
+
+@contextmanager
+def within(seconds: float) -> Iterator[None]:
+    """What stands inside ends in time."""
+    began = time.monotonic()
+    yield
+    assert time.monotonic() - began < seconds

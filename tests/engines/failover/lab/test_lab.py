@@ -1,0 +1,307 @@
+"""The lab with real clients on a ladder of 3 s, and with real browsers once."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engines.failover import tables
+from engines.failover.faults import FAULTS
+from engines.failover.lab import results
+from engines.failover.lab.cell import Seen
+from engines.failover.lab.lab import Lab
+from engines.failover.lab.orders import LabParams
+from engines.failover.lab.registry import folder
+from engines.failover.visitors.clients import GROUPS, catalogue
+from engines.job import journal, runs
+from engines.job.contract import AnyEvent, Cancel, Finished, Measured
+from engines.job.errors import BadParam
+from engines.job.jobfile import Job
+from engines.job.params import convert, fields
+from engines.job.perform import perform
+from tests.nobody import seen_in
+
+ROOT = Path(__file__).resolve().parents[4]
+
+
+class Ran:
+    """A lab that has run: its last word, its events, its rows."""
+
+    def __init__(self, run: runs.Run, last: AnyEvent) -> None:
+        assert isinstance(last, Finished), last
+        self.run = run
+        self.last = last
+        self.labs = folder()
+        self.events = [entry.event for entry in journal.entries(run.journal)]
+        self.table = tables.read(run.folder / "table.yaml")
+        self.rows = {(cell.client, cell.fault): cell for cell in self.table.cells}
+        self.seen = results_of(run.folder)
+
+
+def results_of(run: Path) -> list[Seen]:
+    import msgspec
+
+    return [msgspec.json.decode(line, type=Seen) for line in (run / "results.jsonl").read_bytes().splitlines()]
+
+
+def measured(**params: Any) -> Ran:
+    run = runs.create(Job(task="failover", params=params), "lab on this machine")
+    return Ran(run, perform(run, Lab()))
+
+
+@pytest.fixture(scope="module")
+def at_home(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A state folder that a whole module's runs share."""
+    patch = pytest.MonkeyPatch()
+    patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+    yield
+    patch.undo()
+
+
+@pytest.fixture(scope="module")
+def short(at_home: None) -> Ran:
+    """Programs on a ladder of 3 s."""
+    return measured(
+        clients=["curl,python"],
+        faults=["drop,rst,icmp,503,mid-session"],
+        ladder="short",
+        runs=1,
+        cap=20,
+        idle=["1"],
+    )
+
+
+@pytest.fixture(scope="module")
+def browsers(at_home: None) -> Ran:
+    """Browsers and programs on this machine's own ladder, with a low cap."""
+    return measured(clients=["chromium,firefox,curl,python"], faults=["drop,rst,mid-session-rst"], runs=1, cap=12)
+
+
+def test_a_blocking_client_moves_when_its_kernel_gives_up(short: Ran) -> None:
+    for client in ("curl", "python"):
+        row = short.rows[client, "drop"]
+        assert row.outcome == "moved"
+        assert row.gap is not None
+        assert 3.0 <= row.gap < 6.0  # the ladder, and a timer that fires late
+
+
+def test_a_reset_moves_a_client_at_once(short: Ran) -> None:
+    for client in ("curl", "python"):
+        row = short.rows[client, "rst"]
+        assert row.outcome == "moved"
+        assert row.gap is not None
+        assert row.gap < 0.5
+
+
+def test_nothing_moves_on_a_503(short: Ran) -> None:
+    assert short.rows["curl", "503"].outcome == "stayed"
+    assert short.rows["python", "503"].outcome == "error"
+
+
+def test_a_client_that_opens_a_new_connection_each_time_says_so_mid_session(short: Ran) -> None:
+    assert short.rows["curl", "mid-session"].outcome == "oneshot"
+
+
+def test_a_client_that_is_not_installed_is_a_row_that_says_how_to_install_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("unshare", "sh", "mount", "ip", "nft", "curl"):
+        found = shutil.which(name)
+        assert found, name
+        (tmp_path / name).symlink_to(found)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    ran = measured(clients=["curl", "wget", "chromium"], faults=["rst"], ladder="short", runs=1, cap=20)
+    wanted = {"wget": "not installed: apt-get install wget", "chromium": "not installed: apt-get install chromium"}
+    assert ran.last.result["missing"] == wanted
+    text = next(section.text for section in ran.last.sections if section.title == "Table")
+    for name, why in wanted.items():
+        assert any(line.split(maxsplit=1) == [name, why] for line in text.splitlines())
+    assert list(ran.rows) == [("curl", "rst")]
+
+
+def test_a_client_that_returns_after_a_while_meets_the_turned_order(short: Ran) -> None:
+    back = {seen.client: seen for seen in short.seen if not seen.fault}
+    assert back["curl"].first == "A"
+    assert (back["curl"].letter, back["curl"].asked_again) == ("B", True)
+
+
+def test_every_syn_is_told_live_before_the_result(short: Ran) -> None:
+    live = [event.data for event in short.events if isinstance(event, Measured)]
+    curl = [one for one in live if one["client"] == "curl" and one["fault"] == "drop"]
+    assert [one["to"] for one in curl if "to" in one] == ["A", "A", "B"]
+    assert "timeline" in curl[-1]
+
+
+@pytest.mark.parametrize("which", ["short", "browsers"])
+def test_our_timeline_agrees_with_tcpdumps(which: str, request: pytest.FixtureRequest) -> None:
+    ran: Ran = request.getfixturevalue(which)
+    pairs = [(seen.gap, seen.gap_tcpdump) for seen in ran.seen if seen.gap is not None]
+    assert pairs
+    for ours, theirs in pairs:
+        assert theirs is not None
+        assert abs(ours - theirs) < 0.3
+    assert results.disagreement(ran.seen)[0] == len(pairs)
+
+
+@pytest.mark.parametrize("which", ["short", "browsers"])
+def test_a_lab_leaves_nothing_behind(which: str, request: pytest.FixtureRequest) -> None:
+    ran: Ran = request.getfixturevalue(which)
+    assert list(ran.labs.iterdir()) == []
+    names = {made["net"] for made in made_by(ran.run.folder)}
+    assert names
+    left = {str(link.readlink()) for link in links()}
+    assert not names & left - {str(Path("/proc/self/ns/net").readlink())}
+
+
+def made_by(run: Path) -> list[dict[str, Any]]:
+    import json
+
+    return [json.loads(line) for line in (run / "namespaces.jsonl").read_text().splitlines()]
+
+
+def links() -> list[Path]:
+    return [link for link in Path("/proc").glob("[0-9]*/ns/net") if readable(link)]
+
+
+def readable(link: Path) -> bool:
+    try:
+        link.readlink()
+    except OSError:
+        return False
+    return True
+
+
+def test_browsers_show_what_they_do(browsers: Ran) -> None:
+    chromium, firefox = browsers.rows["chromium", "drop"], browsers.rows["firefox", "drop"]
+    assert chromium.outcome == "moved"
+    assert chromium.gap is not None
+    assert chromium.gap < 2.0
+    assert chromium.seconds is not None
+    assert chromium.seconds > chromium.gap
+    assert firefox.outcome == "waiting"
+    for client in ("chromium", "firefox"):
+        assert browsers.rows[client, "rst"].outcome == "moved"
+        assert browsers.rows[client, "mid-session-rst"].outcome == "moved"
+    for client in ("curl", "python"):
+        assert browsers.rows[client, "drop"].outcome == "waiting"
+        assert browsers.rows[client, "drop"].seconds == 12
+
+
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [
+        ({"clients": ["mosaic"]}, "clients"),
+        ({"faults": ["fire"]}, "faults"),
+        ({"idle": ["soon"]}, "idle"),
+        ({"idle": ["-1"]}, "idle"),
+        ({"output": "/etc/hostname"}, "output"),
+    ],
+)
+def test_bad_parameters_are_refused_by_name(given: dict[str, Any], name: str) -> None:
+    with pytest.raises(BadParam) as refused:
+        Lab().plan(convert(LabParams, given), Cancel())
+    assert refused.value.name == name
+
+
+def test_a_resumed_lab_measures_only_what_is_left(short: Ran, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(short.labs.parents[1]))
+    job = short.run.job()
+    again = runs.create(job, "lab on this machine", mode="resume", earlier=short.run.id)
+    last = perform(again, Lab())
+    assert isinstance(last, Finished), last
+    assert not (again.folder / "namespaces.jsonl").exists()
+    assert len(results_of(again.folder)) == len(short.seen)
+
+
+@pytest.mark.soak
+def test_the_windows_ladder_gives_firefox_its_old_twenty_seconds(at_home: None) -> None:
+    ran = measured(clients=["firefox", "python"], faults=["drop"], ladder="windows", runs=3, cap=60)
+    for client in ("firefox", "python"):
+        row = ran.rows[client, "drop"]
+        assert row.outcome == "moved"
+        assert row.gap is not None
+        assert 20.0 <= row.gap <= 24.0
+
+
+@pytest.mark.soak
+def test_three_addresses_two_dead_make_chromium_wait_long(at_home: None) -> None:
+    ran = measured(clients=["chromium"], faults=["drop"], addresses=3, runs=1, cap=150)
+    row = ran.rows["chromium", "drop"]
+    assert row.outcome == "moved"
+    assert row.gap is not None
+    assert row.gap > 100.0
+
+
+@pytest.mark.soak
+def test_the_seeds_table_within_three_minutes(at_home: None) -> None:
+    import time
+
+    began = time.monotonic()
+    ran = measured(clients=["chromium,firefox,curl,python"], faults=["drop,rst"], cap=30)
+    assert time.monotonic() - began < 180
+    assert len(ran.rows) == 8
+
+
+def test_without_root_a_user_namespace_does() -> None:
+    """The same lab as user nobody."""
+    place = Path(tempfile.mkdtemp(prefix="crashcart-nobody-"))
+    try:
+        (place / "state").mkdir()
+        shutil.chown(place / "state", "nobody")
+        place.chmod(0o755)
+        before, python = seen_in(place)
+        argv = [
+            python,
+            "-m",
+            "engines.cli",
+            "failover",
+            "lab",
+            "--clients",
+            "curl,python",
+            "--faults",
+            "drop,rst",
+        ]
+        ran = subprocess.run(
+            [
+                *before,
+                "setpriv",
+                "--reuid=nobody",
+                "--clear-groups",
+                *argv,
+                "--ladder",
+                "short",
+                "--runs",
+                "1",
+                "--cap",
+                "20",
+                "--json",
+            ],
+            env={"PATH": os.environ["PATH"], "XDG_STATE_HOME": str(place / "state"), "HOME": str(place / "state")},
+            capture_output=True,
+            text=True,
+            timeout=180,
+            check=False,
+        )
+        assert ran.returncode == 0, ran.stderr
+        last = json.loads(ran.stdout.splitlines()[-1])
+        assert {(row["client"], row["fault"], row["outcome"]) for row in last["result"]["table"]["cells"]} == {
+            (client, fault, "moved") for client in ("curl", "python") for fault in ("drop", "rst")
+        }
+    finally:
+        shutil.rmtree(place)
+
+
+def test_the_words_under_the_fields_name_every_client_and_fault() -> None:
+    known = {field.name: field.why for field in fields(LabParams)}
+    for name in [*catalogue(), *GROUPS]:
+        assert re.search(rf"\b{name}\b", known["clients"]), name
+    for name in FAULTS:
+        assert re.search(rf"\b{name}\b", known["faults"]), name
