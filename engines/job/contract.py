@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Protocol, TypeVar
 
 import msgspec
 
-from engines.job.errors import Stopped
+from engines.job.errors import Refused, Stopped
 from engines.job.params import Params, Secret
 
 # ── the plan ────────────────────────────────────────────────────────────────────────────────────────
@@ -74,7 +74,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """Everything a run will do, decided before it touches anything.
 
     facts: (name, value) pairs shown side by side on the review page; the first two are what must fit together.
-    undo: how the run is taken back, or why it cannot be.
+    undo: how the run is taken back, or why it cannot be; `undoable` says which.
     confirm: the word to type first; empty where nothing existing is overwritten, deleted or rebooted.
     detail: what `execute` needs, as plain JSON values; never a secret.
     digest: SHA-256 over params and `state`, the before-states the steps depend on.
@@ -89,6 +89,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     choices: tuple[Choice, ...] = ()
     warnings: tuple[str, ...] = ()
     undo: str = ""
+    undoable: bool = True
     confirm: str = ""
     detail: dict[str, Any] = {}
     state: dict[str, Any] = {}
@@ -274,12 +275,15 @@ class Engine(Protocol[P]):
     earlier run's folder (`context.earlier`), never a new plan.
     An engine that keeps hold of its target from plan to execute says so with a class attribute `holds = True`;
     for any other the run plans anew under the target's lock and compares digests.
+    irreversible: why no run of it can be taken back; empty where `undo` can.
     """
 
     name: ClassVar[str]
     verb: ClassVar[str]
     title: ClassVar[str]
     kind: ClassVar[str]
+    holds: ClassVar[bool] = False
+    irreversible: ClassVar[str] = ""
     params: type[P]
 
     def target(self, params: P) -> str:
@@ -295,12 +299,22 @@ class Engine(Protocol[P]):
         ...
 
     def resume(self, plan: Plan, context: Context) -> Events:
-        """Take up a killed or stopped run. Raises Refused where that cannot be done."""
-        ...
+        """Take up a killed or stopped run: by default the stored plan once more. Raises Refused where it cannot be."""
+        yield from self.execute(plan, context)
 
     def undo(self, plan: Plan, context: Context) -> Events:
-        """Take a run back. Raises Refused where that cannot be done."""
-        ...
+        """Take a run back. Raises Refused where that cannot be done; by default it is an `irreversible` one."""
+        del context
+        raise Refused(f"run on {plan.target} cannot be taken back", self.irreversible)
+        yield  # a generator, as `Events` says
+
+
+def planned(engine: Engine[P], params: P, cancel: Cancel) -> Plan:
+    """The engine's plan; one that can never be taken back says so beforehand. Raises Refused."""
+    plan = engine.plan(params, cancel)
+    if not engine.irreversible:
+        return plan
+    return msgspec.structs.replace(plan, undoable=False, undo=plan.undo or engine.irreversible)
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,7 @@ from engines.job.contract import (
     Step,
     StepEnded,
     StepStarted,
+    planned,
 )
 from engines.job.errors import CrashcartError, Failed, Refused, Stopped
 from engines.job.jobfile import open_secrets
@@ -144,9 +145,9 @@ def _settled(info: Info, engine: Engine[Any], params: Params, shown: Plan | None
         if stored is None:
             raise Refused(f"run {info.earlier} never got as far as a plan", "nothing was touched; start it anew")
         return stored
-    if shown is not None and getattr(engine, "holds", False):
+    if shown is not None and engine.holds:
         return shown
-    plan = engine.plan(params, cancel)
+    plan = planned(engine, params, cancel)
     reviewed = shown.digest if shown is not None else info.reviewed
     if reviewed and plan.digest != reviewed:
         raise Refused("the world has changed since the review", "review again: the plan is no longer the same")

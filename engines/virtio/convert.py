@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from typing import ClassVar
 
+from typing_extensions import override
+
 from engines.guest.surgery import Surgery
-from engines.job.contract import Cancel, Change, Choice, CommandChange, Context, Events, Option, Plan
+from engines.job.contract import Cancel, Change, Choice, CommandChange, Context, Engine, Events, Option, Plan
 from engines.job.errors import Refused
 from engines.job.lock import content_identity
 from engines.job.params import convert, plain
@@ -23,7 +25,7 @@ from engines.virtio.perform import carry_out, steps
 KUDZU = re.compile(r"/etc/(?:rc\.d/)?rc[2-5]\.d/S\d\dkudzu")
 
 
-class Convert:
+class Convert(Engine[ConvertParams]):
     """`crashcart virtio convert`."""
 
     name: ClassVar[str] = "virtio"
@@ -33,10 +35,12 @@ class Convert:
     holds: ClassVar[bool] = True
     params: type[ConvertParams] = ConvertParams
 
+    @override
     def target(self, params: ConvertParams) -> str:
         """The image's own identity."""
         return content_identity(params.path)
 
+    @override
     def plan(self, params: ConvertParams, cancel: Cancel) -> Plan:
         """Look at the guest in an appliance, which stays open for `execute`."""
         operation.refuse_boot_test(params)
@@ -47,6 +51,7 @@ class Convert:
         operation.kept.keep(plan.digest, decided)
         return plan
 
+    @override
     def execute(self, plan: Plan, context: Context) -> Events:
         """In the plan's own appliance where it is still open, else after planning again to the same plan."""
         params = convert(ConvertParams, plan.params)
@@ -58,10 +63,12 @@ class Convert:
         done = f"{params.path.name} {proof}"
         return carry_out(decided, context, params.to_disk, then, params.boot_test, done)
 
+    @override
     def resume(self, plan: Plan, context: Context) -> Events:
         """Finish a commit that was killed; before it nothing was touched, and it is done anew."""
         return takeback.resume(self, plan, context)
 
+    @override
     def undo(self, plan: Plan, context: Context) -> Events:
         """Put the image's original bytes back."""
         return takeback.undo(plan, context)

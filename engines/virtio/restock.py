@@ -8,9 +8,10 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import msgspec
+from typing_extensions import override
 
 from engines.guest.surgery import Surgery
-from engines.job.contract import BytesChange, Cancel, Change, CommandChange, Context, Events, Plan
+from engines.job.contract import BytesChange, Cancel, Change, CommandChange, Context, Engine, Events, Plan
 from engines.job.errors import Refused
 from engines.job.lock import content_identity
 from engines.job.params import convert, plain
@@ -27,7 +28,7 @@ from engines.virtio.patient import Patient, is_custom
 from engines.virtio.perform import carry_out, steps
 
 
-class Restock:
+class Restock(Engine[RestockParams]):
     """`crashcart virtio restock`."""
 
     name: ClassVar[str] = "virtio-restock"
@@ -37,10 +38,12 @@ class Restock:
     holds: ClassVar[bool] = True
     params: type[RestockParams] = RestockParams
 
+    @override
     def target(self, params: RestockParams) -> str:
         """The image's own identity."""
         return content_identity(params.path)
 
+    @override
     def plan(self, params: RestockParams, cancel: Cancel) -> Plan:
         """Look at a converted guest."""
         operation.refuse_boot_test(params)
@@ -53,6 +56,7 @@ class Restock:
         operation.kept.keep(plan.digest, decided)
         return plan
 
+    @override
     def execute(self, plan: Plan, context: Context) -> Events:
         """In the plan's own appliance where it is still open."""
         params = convert(RestockParams, plan.params)
@@ -62,10 +66,12 @@ class Restock:
         done = f"the stock boot entry of {plan.target} is the one that boots from virtio"
         return carry_out(decided, context, params.to_disk, ("Start the guest.",), params.boot_test, done)
 
+    @override
     def resume(self, plan: Plan, context: Context) -> Events:
         """Finish a commit that was killed, or begin anew."""
         return takeback.resume(self, plan, context)
 
+    @override
     def undo(self, plan: Plan, context: Context) -> Events:
         """Put the image's original bytes back."""
         return takeback.undo(plan, context)
@@ -142,7 +148,7 @@ def _sealed(name: str, params: Any, decided: Operation, boot_test: bool) -> Plan
     ).sealed()
 
 
-class PutBack:
+class PutBack(Engine[PutBackParams]):
     """`crashcart virtio putback`: the edited files as they were, inside a guest that has run since."""
 
     name: ClassVar[str] = "virtio-putback"
@@ -152,10 +158,12 @@ class PutBack:
     holds: ClassVar[bool] = True
     params: type[PutBackParams] = PutBackParams
 
+    @override
     def target(self, params: PutBackParams) -> str:
         """The image's own identity."""
         return content_identity(params.path)
 
+    @override
     def plan(self, params: PutBackParams, cancel: Cancel) -> Plan:
         """Compare what the conversion saved with what the guest holds now."""
         run = find(params.run)
@@ -171,6 +179,7 @@ class PutBack:
         operation.kept.keep(plan.digest, decided)
         return plan
 
+    @override
     def execute(self, plan: Plan, context: Context) -> Events:
         """In the plan's own appliance where it is still open."""
         params = convert(PutBackParams, plan.params)
@@ -181,10 +190,12 @@ class PutBack:
         done = f"{plan.target} has its files of before run {params.run} back"
         return carry_out(decided, context, "", then, boot_test=False, done=done)
 
+    @override
     def resume(self, plan: Plan, context: Context) -> Events:
         """Finish a commit that was killed, or begin anew."""
         return takeback.resume(self, plan, context)
 
+    @override
     def undo(self, plan: Plan, context: Context) -> Events:
         """Put the image's original bytes back."""
         return takeback.undo(plan, context)

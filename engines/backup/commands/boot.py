@@ -6,6 +6,8 @@ import re
 from functools import partial
 from typing import Annotated, ClassVar, Literal
 
+from typing_extensions import override
+
 from engines.backup import names
 from engines.backup.nbd import overlay
 from engines.backup.nbd.server import NbdServer, serving
@@ -18,6 +20,7 @@ from engines.boot.watch import Seen
 from engines.job.contract import (
     Cancel,
     Context,
+    Engine,
     Events,
     Finished,
     Plan,
@@ -27,7 +30,7 @@ from engines.job.contract import (
     StepStarted,
     Warned,
 )
-from engines.job.errors import BadParam, Refused
+from engines.job.errors import BadParam
 from engines.job.params import param, plain
 
 STEP = Step(id="boot", title="Boot the point and watch its screen")
@@ -53,21 +56,22 @@ class BootParams(RepoParams, frozen=True, kw_only=True):
     ] = "auto"
 
 
-class Boot:
-    """See Engine."""
+class Boot(Engine[BootParams]):
+    """`crashcart backup boot`."""
 
     name: ClassVar[str] = "backup-boot"
     verb: ClassVar[str] = "boot"
     title: ClassVar[str] = "start a restore point as a virtual machine and see whether it comes up"
     kind: ClassVar[str] = "work"
+    irreversible: ClassVar[str] = "a trial boot changes nothing that could be taken back; the point is as it was"
     params = BootParams
 
+    @override
     def target(self, params: BootParams) -> str:
-        """See Engine."""
         return f"backup boot {where(params)} {params.point}"
 
-    def plan(self, params: BootParams, cancel: Cancel) -> Plan:  # noqa: ARG002  nothing here takes long
-        """See Engine."""
+    @override
+    def plan(self, params: BootParams, cancel: Cancel) -> Plan:
         _pattern(params.expect)
         glance = Repository.glance(where(params))
         point = glance.resolve(params.point)
@@ -86,8 +90,8 @@ class Boot:
             state={"repository": glance.config.id, "point": str(point)},
         ).sealed()
 
+    @override
     def execute(self, plan: Plan, context: Context) -> Events:
-        """See Engine."""
         yield StepStarted(step=STEP.id)
         repository = yield from opened(plan.params, context)
         name = names.parse(plan.params["point"])
@@ -112,14 +116,6 @@ class Boot:
                 yield Warned(text=f"{name} on {bus}: {seen.why}")
             yield StepEnded(step=STEP.id)
             yield _finished(name, bus, seen, trials, server)
-
-    def resume(self, plan: Plan, context: Context) -> Events:
-        """See Engine."""
-        yield from self.execute(plan, context)
-
-    def undo(self, plan: Plan, context: Context) -> Events:  # noqa: ARG002  it refuses whatever is given
-        """See Engine."""
-        raise Refused("a trial boot changed nothing that can be taken back", "the point is as it was")
 
 
 def _pattern(expect: str) -> re.Pattern[str] | None:

@@ -6,6 +6,8 @@ import hashlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, ClassVar
 
+from typing_extensions import override
+
 from engines.backup.errors import no_room
 from engines.backup.repository.repository import RepoParams, Repository, where
 from engines.backup.repository.sessions import Presence
@@ -14,6 +16,7 @@ from engines.job import units
 from engines.job.contract import (
     Cancel,
     Context,
+    Engine,
     Events,
     Finished,
     Log,
@@ -23,7 +26,6 @@ from engines.job.contract import (
     StepEnded,
     StepStarted,
 )
-from engines.job.errors import Refused
 from engines.job.params import plain
 
 if TYPE_CHECKING:
@@ -36,21 +38,22 @@ STEPS = (
 )
 
 
-class Gc:
-    """See Engine."""
+class Gc(Engine[RepoParams]):
+    """`crashcart backup gc`."""
 
     name: ClassVar[str] = "backup-gc"
     verb: ClassVar[str] = "gc"
     title: ClassVar[str] = "free what no point needs"
     kind: ClassVar[str] = "work"
+    irreversible: ClassVar[str] = "what gc deletes is gone; nothing that a point needs is deleted"
     params = RepoParams
 
+    @override
     def target(self, params: RepoParams) -> str:
-        """See Engine."""
         return f"backup gc {hashlib.sha256(where(params).encode()).hexdigest()}"
 
-    def plan(self, params: RepoParams, cancel: Cancel) -> Plan:  # noqa: ARG002  nothing here takes long
-        """See Engine."""
+    @override
+    def plan(self, params: RepoParams, cancel: Cancel) -> Plan:
         glance = Repository.glance(where(params))
         pruned = glance.names("pruned")
         return Plan(
@@ -63,8 +66,8 @@ class Gc:
             state={"repository": glance.config.id, "pruned": [str(name) for name in pruned]},
         ).sealed()
 
+    @override
     def execute(self, plan: Plan, context: Context) -> Events:
-        """See Engine."""
         from engines.backup.upkeep.collecting import Collection  # brings numpy, 0.1 s that no other verb shall pay
 
         yield StepStarted(step="mark")
@@ -83,14 +86,6 @@ class Gc:
             result={"freed": done.freed - done.copied, "packs": done.packs, "points": done.points, "waits": done.waits},
             then=("what waits goes with the next gc",) if done.waits else (),
         )
-
-    def resume(self, plan: Plan, context: Context) -> Events:
-        """See Engine."""
-        yield from self.execute(plan, context)
-
-    def undo(self, plan: Plan, context: Context) -> Events:  # noqa: ARG002  it refuses whatever is given
-        """See Engine."""
-        raise Refused("what gc deleted is gone", "nothing that a point needs was deleted")
 
 
 def _steps(collection: Collection) -> Iterator[StepStarted | StepEnded | Progress | Log]:

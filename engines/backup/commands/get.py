@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
+from typing_extensions import override
+
 from engines.backup.files.model import shown
 from engines.backup.files.opening import Driver
 from engines.backup.files.reach import chosen, glimpse, is_locked
@@ -14,7 +16,7 @@ from engines.backup.files.taking.conflicts import Policy
 from engines.backup.files.taking.counting import Counted, counted
 from engines.backup.repository.repository import RepoParams, Repository, where
 from engines.job import units
-from engines.job.contract import BytesChange, Cancel, Choice, Context, Events, Option, Plan, Step
+from engines.job.contract import BytesChange, Cancel, Choice, Context, Engine, Events, Option, Plan, Step
 from engines.job.errors import BadParam, Refused
 from engines.job.lock import name_identity
 from engines.job.params import param, plain
@@ -51,8 +53,8 @@ class GetParams(RepoParams, frozen=True, kw_only=True):
     ] = "auto"
 
 
-class Get:
-    """See Engine."""
+class Get(Engine[GetParams]):
+    """`crashcart backup get`."""
 
     name: ClassVar[str] = "backup-get"
     verb: ClassVar[str] = "get"
@@ -61,12 +63,12 @@ class Get:
     holds: ClassVar[bool] = True  # a point never changes, and conflicts are looked at again file by file
     params = GetParams
 
+    @override
     def target(self, params: GetParams) -> str:
-        """See Engine."""
         return "stdout" if params.dest == STDOUT else name_identity(Path(params.dest))
 
+    @override
     def plan(self, params: GetParams, cancel: Cancel) -> Plan:
-        """See Engine."""
         glance = Repository.glance(where(params))
         name, paths = chosen(glance, params.paths)
         there = places(paths, parents=params.parents)
@@ -103,16 +105,17 @@ class Get:
             state={"point": str(name), "before": {**before, "room": 0}, "there": found.named if found else []},
         ).sealed()
 
+    @override
     def execute(self, plan: Plan, context: Context) -> Events:
-        """See Engine."""
         yield from (tarring if plan.params["tar"] else getting).performed(plan, context)
 
+    @override
     def resume(self, plan: Plan, context: Context) -> Events:
-        """See Engine. Files that are whole are not taken again; an archive begins anew."""
+        """Files that are whole are not taken again; an archive begins anew."""
         yield from self.execute(plan, context)
 
+    @override
     def undo(self, plan: Plan, context: Context) -> Events:
-        """See Engine."""
         yield from (tarring if plan.params["tar"] else getting).taken_back(plan, context)
 
 

@@ -6,6 +6,8 @@ import contextlib
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
+from typing_extensions import override
+
 from engines.backup.repository import config
 from engines.backup.repository.keys import Unlock
 from engines.backup.store.opening import open_store
@@ -14,6 +16,7 @@ from engines.job.contract import (
     BytesChange,
     Cancel,
     Context,
+    Engine,
     Events,
     Finished,
     Plan,
@@ -42,8 +45,8 @@ class InitParams(Params, frozen=True, kw_only=True):
     passphrase: Annotated[Secret | None, param("Passphrase", "opens the repository; nobody can without it")] = None
 
 
-class Init:
-    """See Engine."""
+class Init(Engine[InitParams]):
+    """`crashcart backup init`."""
 
     name: ClassVar[str] = "backup-init"
     verb: ClassVar[str] = "init"
@@ -51,12 +54,12 @@ class Init:
     kind: ClassVar[str] = "work"
     params = InitParams
 
+    @override
     def target(self, params: InitParams) -> str:
-        """See Engine."""
         return params.repo if "://" in params.repo else name_identity(Path(params.repo))
 
-    def plan(self, params: InitParams, cancel: Cancel) -> Plan:  # noqa: ARG002  nothing here takes long
-        """See Engine."""
+    @override
+    def plan(self, params: InitParams, cancel: Cancel) -> Plan:
         store = open_store(params.repo)
         if any(True for folder in (*FOLDERS, "") for _ in store.names(folder or ".")):
             raise Refused(f"{params.repo} is not empty", "name a new folder; a repository is only made once")
@@ -76,8 +79,8 @@ class Init:
             state={"empty": True},
         ).sealed()
 
+    @override
     def execute(self, plan: Plan, context: Context) -> Events:
-        """See Engine."""
         store = open_store(plan.params["repo"])
         unlock = Unlock()
         if plan.params["cipher"] != "none":
@@ -100,8 +103,8 @@ class Init:
             then=_then(plan),
         )
 
+    @override
     def resume(self, plan: Plan, context: Context) -> Events:
-        """See Engine."""
         try:
             made = config.load(open_store(plan.params["repo"]))
         except Refused:
@@ -111,8 +114,8 @@ class Init:
         yield StepEnded(step="make")
         yield Finished(summary=f"repository {plan.params['repo']} is ready", result={"id": made.id}, then=_then(plan))
 
-    def undo(self, plan: Plan, context: Context) -> Events:  # noqa: ARG002  the plan says it all
-        """See Engine."""
+    @override
+    def undo(self, plan: Plan, context: Context) -> Events:
         store = open_store(plan.params["repo"])
         yield StepStarted(step="make")
         if any(True for folder in FOLDERS for _ in store.names(folder)):

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 import msgspec
+from typing_extensions import override
 
 from engines.backup.files.mounting import mounts
 from engines.backup.files.mounting.mount_server import Said, Wanted
@@ -25,6 +26,7 @@ from engines.job import units
 from engines.job.contract import (
     Cancel,
     Context,
+    Engine,
     Events,
     Finished,
     Log,
@@ -55,8 +57,8 @@ class MountParams(RepoParams, frozen=True, kw_only=True):
     ] = "auto"
 
 
-class MountPoint:
-    """See Engine."""
+class MountPoint(Engine[MountParams]):
+    """`crashcart backup mount`."""
 
     name: ClassVar[str] = "backup-mount"
     verb: ClassVar[str] = "mount"
@@ -64,12 +66,12 @@ class MountPoint:
     kind: ClassVar[str] = "work"
     params = MountParams
 
+    @override
     def target(self, params: MountParams) -> str:
-        """See Engine."""
         return content_identity(Path(params.folder))
 
-    def plan(self, params: MountParams, cancel: Cancel) -> Plan:  # noqa: ARG002  nothing here takes long
-        """See Engine."""
+    @override
+    def plan(self, params: MountParams, cancel: Cancel) -> Plan:
         glance = Repository.glance(where(params))
         name = glance.resolve(params.point)
         folder = Path(params.folder).resolve()
@@ -93,8 +95,8 @@ class MountPoint:
             state={"point": str(name)},
         ).sealed()
 
+    @override
     def execute(self, plan: Plan, context: Context) -> Events:
-        """See Engine."""
         yield StepStarted(step="open")
         passphrase = yield from passphrase_of(plan.params, context)
         server = Server(plan, context, passphrase)
@@ -103,14 +105,14 @@ class MountPoint:
         finally:
             server.end()
 
+    @override
     def resume(self, plan: Plan, context: Context) -> Events:
-        """See Engine."""
         mounts.sweep()
         _possible(Path(plan.target), plan.params["repo"])
         yield from self.execute(plan, context)
 
-    def undo(self, plan: Plan, context: Context) -> Events:  # noqa: ARG002  the record of mounts tells all
-        """See Engine."""
+    @override
+    def undo(self, plan: Plan, context: Context) -> Events:
         yield StepStarted(step="undo")
         swept = mounts.sweep()
         yield StepEnded(step="undo")

@@ -7,6 +7,7 @@ from itertools import groupby
 from typing import Annotated, ClassVar
 
 import msgspec
+from typing_extensions import override
 
 from engines.backup import names
 from engines.backup.errors import Damaged, no_room_at_all
@@ -22,6 +23,7 @@ from engines.job.contract import (
     BytesChange,
     Cancel,
     Context,
+    Engine,
     Events,
     Finished,
     Plan,
@@ -49,8 +51,8 @@ class PruneParams(RepoParams, frozen=True, kw_only=True):
     drop: Annotated[tuple[str, ...], param("Drop", "this point goes, whatever the rules say")] = ()
 
 
-class Prune:
-    """See Engine."""
+class Prune(Engine[PruneParams]):
+    """`crashcart backup prune`."""
 
     name: ClassVar[str] = "backup-prune"
     verb: ClassVar[str] = "prune"
@@ -58,12 +60,12 @@ class Prune:
     kind: ClassVar[str] = "change"
     params = PruneParams
 
+    @override
     def target(self, params: PruneParams) -> str:
-        """See Engine."""
         return f"backup prune {hashlib.sha256(where(params).encode()).hexdigest()}"
 
-    def plan(self, params: PruneParams, cancel: Cancel) -> Plan:  # noqa: ARG002  nothing here takes long
-        """See Engine."""
+    @override
+    def plan(self, params: PruneParams, cancel: Cancel) -> Plan:
         glance = Repository.glance(where(params))
         stay, go = _chosen(glance, params)
         return Plan(
@@ -84,8 +86,8 @@ class Prune:
             state={"go": [str(name) for name in go]},
         ).sealed()
 
-    def execute(self, plan: Plan, context: Context) -> Events:  # noqa: ARG002  its folder is not needed
-        """See Engine."""
+    @override
+    def execute(self, plan: Plan, context: Context) -> Events:
         store = open_store(plan.params["repo"])
         yield StepStarted(step="prune")
         gone: list[str] = []
@@ -108,12 +110,8 @@ class Prune:
             then=(f"free the space: crashcart backup gc --repo {store.where}",),
         )
 
-    def resume(self, plan: Plan, context: Context) -> Events:
-        """See Engine."""
-        yield from self.execute(plan, context)
-
-    def undo(self, plan: Plan, context: Context) -> Events:  # noqa: ARG002  the plan says it all
-        """See Engine."""
+    @override
+    def undo(self, plan: Plan, context: Context) -> Events:
         store = open_store(plan.params["repo"])
         yield StepStarted(step="prune")
         sessions.sweep(store)

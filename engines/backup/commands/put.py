@@ -6,6 +6,8 @@ import time
 from contextlib import ExitStack
 from typing import Any, ClassVar
 
+from typing_extensions import override
+
 from engines.backup import names
 from engines.backup.files import reach
 from engines.backup.files.contents import weight
@@ -24,7 +26,7 @@ from engines.guest.committing import COMMIT, SAVE, commit, save, told
 from engines.guest.kept import Kept
 from engines.guest.surgery import Surgery
 from engines.job import units
-from engines.job.contract import BytesChange, Cancel, Context, Events, Finished, Plan, StepEnded, StepStarted
+from engines.job.contract import BytesChange, Cancel, Context, Engine, Events, Finished, Plan, StepEnded, StepStarted
 from engines.job.errors import Failed, Refused
 from engines.job.lock import content_identity
 from engines.job.params import convert, plain
@@ -34,8 +36,8 @@ kept: Kept[Operation] = Kept()
 INSTEAD = "take the files out of the guest by hand (the report of run {} names each), or restore an older point"
 
 
-class Put:
-    """See Engine."""
+class Put(Engine[PutParams]):
+    """`crashcart backup put`."""
 
     name: ClassVar[str] = "backup-put"
     verb: ClassVar[str] = "put"
@@ -44,10 +46,12 @@ class Put:
     holds: ClassVar[bool] = True
     params: type[PutParams] = PutParams
 
+    @override
     def target(self, params: PutParams) -> str:
         """The image's own identity."""
         return content_identity(params.image)
 
+    @override
     def plan(self, params: PutParams, cancel: Cancel) -> Plan:
         """Look into point and guest; both stay open for `execute`."""
         return self._planned(params, Repository.of(params), cancel)
@@ -62,6 +66,7 @@ class Put:
         kept.keep(plan.digest, operation)
         return plan
 
+    @override
     def execute(self, plan: Plan, context: Context) -> Events:
         """In the plan's own appliance where it is still open, else after planning again to the same plan."""
         yield StepStarted(step=perform.WRITE.id)
@@ -72,10 +77,12 @@ class Put:
             operation = kept.again(self._planned(params, repository, context.cancel), plan)
         yield from _carried_out(operation, plan, context)
 
+    @override
     def resume(self, plan: Plan, context: Context) -> Events:
         """Finish a commit that was killed; before it nothing was touched, and it is done anew."""
         return takeback.resume(self, plan, context, _instead)
 
+    @override
     def undo(self, plan: Plan, context: Context) -> Events:
         """Put the image's original bytes back."""
         return takeback.undo(plan, context, _instead)

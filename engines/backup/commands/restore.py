@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
+from typing_extensions import override
+
 from engines.backup import names
 from engines.backup.errors import Damaged
 from engines.backup.pages.crew import Crew
@@ -26,6 +28,7 @@ from engines.job.contract import (
     BytesChange,
     Cancel,
     Context,
+    Engine,
     Events,
     Finished,
     Plan,
@@ -56,8 +59,8 @@ class RestoreParams(RepoParams, frozen=True, kw_only=True):
     ] = False
 
 
-class Restore:
-    """See Engine."""
+class Restore(Engine[RestoreParams]):
+    """`crashcart backup restore`."""
 
     name: ClassVar[str] = "backup-restore"
     verb: ClassVar[str] = "restore"
@@ -65,13 +68,13 @@ class Restore:
     kind: ClassVar[str] = "change"
     params = RestoreParams
 
+    @override
     def target(self, params: RestoreParams) -> str:
-        """See Engine."""
         path = Path(params.target)
         return content_identity(path) if path.is_block_device() else name_identity(path)
 
-    def plan(self, params: RestoreParams, cancel: Cancel) -> Plan:  # noqa: ARG002  nothing here takes long
-        """See Engine."""
+    @override
+    def plan(self, params: RestoreParams, cancel: Cancel) -> Plan:
         glance = Repository.glance(where(params))
         name = glance.resolve(params.point)
         path = Path(params.target).resolve()
@@ -105,8 +108,8 @@ class Restore:
             state={"point": str(name), "target": before},
         ).sealed()
 
+    @override
     def execute(self, plan: Plan, context: Context) -> Events:
-        """See Engine."""
         yield StepStarted(step="write")
         repository = yield from opened(plan.params, context)
         name = names.parse(plan.params["point"])
@@ -120,13 +123,14 @@ class Restore:
             finished = yield from _restored(repository, point, plan, presence)
         yield finished
 
+    @override
     def resume(self, plan: Plan, context: Context) -> Events:
-        """See Engine. A device that is half written is gone on with: what is right already is not written again."""
+        """A device that is half written is gone on with: what is right already is not written again."""
         again = {**plan.params, "delta": plan.params["delta"] or plan.detail["device"]}
         yield from self.execute(_with(plan, again), context)
 
-    def undo(self, plan: Plan, context: Context) -> Events:  # noqa: ARG002  there is nothing to go by
-        """See Engine."""
+    @override
+    def undo(self, plan: Plan, context: Context) -> Events:
         path = Path(plan.target)
         sessions.sweep(Repository.glance(plan.params["repo"]).store)
         if plan.detail["existed"]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import msgspec
+from typing_extensions import override
 
 from engines.backup import names
 from engines.backup.capture.one_disk import OneDisk
@@ -29,6 +30,7 @@ from engines.job.contract import (
     AnyEvent,
     Cancel,
     Context,
+    Engine,
     Events,
     Finished,
     Log,
@@ -46,8 +48,8 @@ from engines.job.params import plain
 Working = Generator[AnyEvent, str | None, Finished]
 
 
-class Run:
-    """See Engine."""
+class Run(Engine[RunParams]):
+    """`crashcart backup run`."""
 
     name: ClassVar[str] = "backup"
     verb: ClassVar[str] = "run"
@@ -55,14 +57,14 @@ class Run:
     kind: ClassVar[str] = "work"
     params = RunParams
 
+    @override
     def target(self, params: RunParams) -> str:
-        """See Engine."""
         place = where(params)
         identity = place if "://" in place else content_identity(Path(place))
         return f"backup {identity} {params.vm}/{' '.join(disks(params))}"
 
-    def plan(self, params: RunParams, cancel: Cancel) -> Plan:  # noqa: ARG002  nothing here takes long
-        """See Engine."""
+    @override
+    def plan(self, params: RunParams, cancel: Cancel) -> Plan:
         throttle.parse(params.limit)
         repository = Repository.glance(where(params))
         called = disks(params)
@@ -99,8 +101,8 @@ class Run:
                 state={"source": [source.identity for source in sources], "repository": repository.config.id},
             ).sealed()
 
+    @override
     def execute(self, plan: Plan, context: Context) -> Events:
-        """See Engine."""
         yield StepStarted(step="read")
         repository = yield from opened(plan.params, context)
         params = plan.params
@@ -119,12 +121,8 @@ class Run:
             yield Warned(text=text)
         yield finished
 
-    def resume(self, plan: Plan, context: Context) -> Events:
-        """See Engine."""
-        yield from self.execute(plan, context)
-
+    @override
     def undo(self, plan: Plan, context: Context) -> Events:
-        """See Engine."""
         yield StepStarted(step="undo")
         repository = yield from opened(plan.params, context)
         made = context.earlier / "point.json" if context.earlier else None

@@ -8,6 +8,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, ClassVar
 
+from typing_extensions import override
+
 from engines.backup import names
 from engines.backup.nbd.server import NbdServer, refuse_unfit
 from engines.backup.repository.byte_source import open_point
@@ -17,6 +19,7 @@ from engines.job import units
 from engines.job.contract import (
     Cancel,
     Context,
+    Engine,
     Events,
     Finished,
     Log,
@@ -27,7 +30,7 @@ from engines.job.contract import (
     StepStarted,
     Warned,
 )
-from engines.job.errors import BadParam, Refused, Stopped
+from engines.job.errors import BadParam, Stopped
 from engines.job.params import param, plain
 
 TICK = 2.0  # s between looks at the clients
@@ -45,21 +48,22 @@ class ServeParams(RepoParams, frozen=True, kw_only=True):
     ] = 0
 
 
-class Serve:
-    """See Engine."""
+class Serve(Engine[ServeParams]):
+    """`crashcart backup serve`."""
 
     name: ClassVar[str] = "backup-serve"
     verb: ClassVar[str] = "serve"
     title: ClassVar[str] = "serve a restore point as a read-only disk, over NBD"
     kind: ClassVar[str] = "work"
+    irreversible: ClassVar[str] = "serving changes nothing that could be taken back; the socket goes with the run"
     params = ServeParams
 
+    @override
     def target(self, params: ServeParams) -> str:
-        """See Engine."""
         return f"backup serve {params.nbd}"
 
-    def plan(self, params: ServeParams, cancel: Cancel) -> Plan:  # noqa: ARG002  nothing here takes long
-        """See Engine."""
+    @override
+    def plan(self, params: ServeParams, cancel: Cancel) -> Plan:
         if not params.nbd:
             raise BadParam("nbd", params.nbd, "a path for a unix socket", "give --nbd /run/point.sock")
         glance = Repository.glance(where(params))
@@ -75,8 +79,8 @@ class Serve:
             state={"repository": glance.config.id, "point": str(point)},
         ).sealed()
 
+    @override
     def execute(self, plan: Plan, context: Context) -> Events:
-        """See Engine."""
         yield StepStarted(step=SERVE.id)
         repository = yield from opened(plan.params, context)
         name = names.parse(plan.params["point"])
@@ -89,14 +93,6 @@ class Serve:
         with suppress(Stopped):  # a stop is told once more, to whoever has not heard of it
             yield StepEnded(step=SERVE.id)
         yield _finished(server, name, repository.store.where)
-
-    def resume(self, plan: Plan, context: Context) -> Events:
-        """See Engine."""
-        yield from self.execute(plan, context)
-
-    def undo(self, plan: Plan, context: Context) -> Events:  # noqa: ARG002  it refuses whatever is given
-        """See Engine."""
-        raise Refused("serving changed nothing that can be taken back", "the socket has gone with the run")
 
 
 def uri(path: str) -> str:

@@ -6,6 +6,8 @@ import os
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
+from typing_extensions import override
+
 from engines.backup.repository.repository import Glance, Repository
 from engines.backup.sources.lvm import keep, moment, sweep
 from engines.backup.sources.lvm.keep import Kept
@@ -15,6 +17,7 @@ from engines.job.contract import (
     Cancel,
     CommandChange,
     Context,
+    Engine,
     Events,
     Finished,
     Log,
@@ -24,7 +27,6 @@ from engines.job.contract import (
     StepStarted,
     Warned,
 )
-from engines.job.errors import Refused
 from engines.job.params import Params, param, plain
 
 
@@ -42,21 +44,22 @@ class SweepParams(Params, frozen=True, kw_only=True):
     ] = ""
 
 
-class Sweep:
+class Sweep(Engine[SweepParams]):
     """See Engine. No word is asked for: what goes was made by a backup for itself, and serves it no more."""
 
     name: ClassVar[str] = "backup-snapshots"
     verb: ClassVar[str] = "snapshots"
     title: ClassVar[str] = "remove LVM snapshots that killed backups left behind"
     kind: ClassVar[str] = "work"
+    irreversible: ClassVar[str] = "a removed snapshot is gone; it held nothing that a restore point needs"
     params = SweepParams
 
-    def target(self, params: SweepParams) -> str:  # noqa: ARG002  there is but one LVM
-        """See Engine."""
+    @override
+    def target(self, params: SweepParams) -> str:
         return "backup snapshots"
 
-    def plan(self, params: SweepParams, cancel: Cancel) -> Plan:  # noqa: ARG002  nothing here takes long
-        """See Engine."""
+    @override
+    def plan(self, params: SweepParams, cancel: Cancel) -> Plan:
         known = volumes()
         repo = _repository(params)
         found = sweep.left(known)
@@ -86,8 +89,8 @@ class Sweep:
             },
         ).sealed()
 
-    def execute(self, plan: Plan, context: Context) -> Events:  # noqa: ARG002  see no_stop
-        """See Engine."""
+    @override
+    def execute(self, plan: Plan, context: Context) -> Events:
         yield StepStarted(step="sweep")
         woken = sweep.wake()
         if woken:
@@ -106,14 +109,6 @@ class Sweep:
             summary=f"{len(removed)} snapshots removed" + (f", {len(left)} left" if left else ""),
             result={"removed": removed, "left": left, "woken": woken},
         )
-
-    def resume(self, plan: Plan, context: Context) -> Events:
-        """See Engine."""
-        yield from self.execute(plan, context)
-
-    def undo(self, plan: Plan, context: Context) -> Events:  # noqa: ARG002  it refuses whatever is given
-        """See Engine."""
-        raise Refused("a removed snapshot is gone", "it held nothing that a restore point needs")
 
 
 def _planned(plan: Plan) -> list[Left | Kept]:

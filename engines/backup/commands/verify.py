@@ -6,6 +6,8 @@ import time
 from collections.abc import Iterator
 from typing import Annotated, Any, ClassVar
 
+from typing_extensions import override
+
 from engines.backup import names
 from engines.backup.errors import no_room
 from engines.backup.pages.crew import Crew
@@ -21,6 +23,7 @@ from engines.job import units
 from engines.job.contract import (
     Cancel,
     Context,
+    Engine,
     Events,
     Finished,
     Log,
@@ -52,21 +55,22 @@ class VerifyParams(RepoParams, frozen=True, kw_only=True):
     rebuild: Annotated[bool, param("Rebuild", "make the index anew and bring back lost points, from the packs")] = False
 
 
-class Verify:
-    """See Engine."""
+class Verify(Engine[VerifyParams]):
+    """`crashcart backup verify`."""
 
     name: ClassVar[str] = "backup-verify"
     verb: ClassVar[str] = "verify"
     title: ClassVar[str] = "prove that the repository is whole"
     kind: ClassVar[str] = "work"
+    irreversible: ClassVar[str] = "verify changes nothing that could be taken back; a new backup heals what is damaged"
     params = VerifyParams
 
+    @override
     def target(self, params: VerifyParams) -> str:
-        """See Engine."""
         return f"backup verify {where(params)} {params.point}"
 
-    def plan(self, params: VerifyParams, cancel: Cancel) -> Plan:  # noqa: ARG002  nothing here takes long
-        """See Engine."""
+    @override
+    def plan(self, params: VerifyParams, cancel: Cancel) -> Plan:
         glance = Repository.glance(where(params))
         state: dict[str, Any] = {"repository": glance.config.id}
         if bool(params.against) != bool(params.point):
@@ -91,8 +95,8 @@ class Verify:
             state=state,
         ).sealed()
 
+    @override
     def execute(self, plan: Plan, context: Context) -> Events:
-        """See Engine."""
         yield StepStarted(step=plan.steps[0].id)
         repository = yield from opened(plan.params, context)
         pins = (names.parse(plan.params["point"]).path(),) if plan.params["point"] else ()
@@ -104,14 +108,6 @@ class Verify:
             except OSError as error:
                 raise no_room(repository.store.where, error) from None
         yield finished
-
-    def resume(self, plan: Plan, context: Context) -> Events:
-        """See Engine."""
-        yield from self.execute(plan, context)
-
-    def undo(self, plan: Plan, context: Context) -> Events:  # noqa: ARG002  it refuses whatever is given
-        """See Engine."""
-        raise Refused("verify changed nothing that can be taken back", "back up again: that heals what is damaged")
 
 
 def _compared(repository: Repository, plan: Plan, presence: Presence) -> Any:

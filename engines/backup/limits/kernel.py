@@ -6,8 +6,10 @@ import threading
 import time
 from pathlib import Path
 
+from typing_extensions import override
+
 from engines.backup.limits.groups import Group
-from engines.backup.limits.throttle import TokenBucket
+from engines.backup.limits.throttle import Throttle, TokenBucket
 from engines.job.contract import Cancel
 
 LOOKS = 1.0  # s between looks
@@ -27,7 +29,7 @@ def fetched(reader: int = 0) -> int | None:
     return next((int(line.split()[1]) for line in lines if line.startswith("read_bytes:")), None)
 
 
-class KernelThrottle:
+class KernelThrottle(Throttle):
     """See Throttle."""
 
     def __init__(self, group: Group, rate: int, origin: str, cancel: Cancel, reader: int = 0) -> None:
@@ -45,15 +47,15 @@ class KernelThrottle:
         self._before = self._fetched()
         self._cancel = cancel
 
+    @override
     def enter(self) -> None:
-        """See Throttle."""
         try:
             self._group.enter()
         except OSError:
             self.failed = True
 
+    @override
     def take(self, count: int) -> None:
-        """See Throttle."""
         self._cancel.check()
         self._look(count)
         if self.failed:
@@ -75,8 +77,8 @@ class KernelThrottle:
     def _fetched(self) -> int:
         return fetched(self._reader) or 0
 
+    @override
     def report(self, count: int, seconds: float) -> str:
-        """See Throttle."""
         read = self._fetched() - self._before
         reached = read / max(seconds, 1e-9)
         allowed = f"{self.rate / 1e6:.0f} MB/s allowed"
@@ -89,8 +91,8 @@ class KernelThrottle:
         verdict = "kept" if self.kept(count, seconds) else "NOT kept"
         return f"read {reached / 1e6:.1f} MB/s from the disk, {allowed}, {verdict} by {self.by}{cached}"
 
-    def kept(self, count: int, seconds: float) -> bool:  # noqa: ARG002  what came from memory is no load on the disk
-        """See Throttle."""
+    @override
+    def kept(self, count: int, seconds: float) -> bool:
         read = self._fetched() - self._before
         return not self.failed and read <= self.rate * seconds * 1.1 + START
 

@@ -8,6 +8,8 @@ import time
 from dataclasses import dataclass
 from typing import Protocol
 
+from typing_extensions import override
+
 from engines.job.contract import Cancel
 from engines.job.errors import BadParam
 from engines.job.units import SIZE, SUFFIX
@@ -58,27 +60,29 @@ class Throttle(Protocol):
         ...
 
 
-class Unlimited:
+class Unlimited(Throttle):
     """No limit; see Throttle."""
 
     words = "no limit"
 
+    @override
     def enter(self) -> None:
-        """See Throttle."""
+        return
 
+    @override
     def take(self, count: int) -> None:
-        """See Throttle."""
+        return
 
+    @override
     def report(self, count: int, seconds: float) -> str:
-        """See Throttle."""
         return f"read at {count / max(seconds, 1e-9) / 1e6:.0f} MB/s, not limited"
 
-    def kept(self, count: int, seconds: float) -> bool:  # noqa: ARG002  there is none
-        """See Throttle."""
+    @override
+    def kept(self, count: int, seconds: float) -> bool:
         return True
 
 
-class TokenBucket:
+class TokenBucket(Throttle):
     """A rate kept by waiting, which needs no rights; see Throttle. Debt follows the clock, so oversleep evens out."""
 
     def __init__(self, rate: float, origin: str, cancel: Cancel) -> None:
@@ -88,11 +92,12 @@ class TokenBucket:
         self._lock = threading.Lock()
         self._free_at = time.monotonic()
 
+    @override
     def enter(self) -> None:
-        """See Throttle."""
+        return
 
+    @override
     def take(self, count: int) -> None:
-        """See Throttle."""
         with self._lock:
             now = time.monotonic()
             self._free_at = max(self._free_at, now - BURST / self.rate) + count / self.rate
@@ -100,12 +105,12 @@ class TokenBucket:
         if wait > 0:
             self._cancel.sleep(wait)
 
+    @override
     def report(self, count: int, seconds: float) -> str:
-        """See Throttle."""
         reached = count / max(seconds, 1e-9)
         verdict = "kept" if self.kept(count, seconds) else "NOT kept"
         return f"read at {reached / 1e6:.0f} MB/s of {self.rate / 1e6:.0f} MB/s allowed, {verdict} by waiting"
 
+    @override
     def kept(self, count: int, seconds: float) -> bool:
-        """See Throttle."""
         return count <= self.rate * seconds * 1.1 + BURST

@@ -13,10 +13,12 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import msgspec
+from typing_extensions import override
 
 from engines.backup.sources import bitmap
 from engines.backup.sources.bitmap import Record
 from engines.backup.sources.server import asked, serving
+from engines.backup.sources.source import Source
 from engines.backup.sources.stillness import Claims, Stillness
 from engines.backup.sources.wire import OPTION, REQUEST, exactly, fill, hello
 from engines.backup.sources.wish import Binding, NoHint
@@ -58,7 +60,7 @@ def served(where: Path, record: Record | None, keeps: str) -> Iterator[NbdSource
             yield source
 
 
-class NbdSource(Claims):
+class NbdSource(Claims, Source):
     """A disk behind an NBD server at a socket; every thread has a connection of its own. See Source."""
 
     def __init__(self, where: Path, path: Path, extents: list[Extent], server: int, still: Stillness) -> None:
@@ -92,8 +94,8 @@ class NbdSource(Claims):
                 peer.sendall(struct.pack(">IHHQQI", REQUEST, 0, DISCONNECT, 0, 0, 0))
             peer.close()
 
+    @override
     def read_into(self, offset: int, buffer: memoryview) -> None:
-        """See Source."""
         peer, _ = self._connection()
         try:
             peer.sendall(struct.pack(">IHHQQI", REQUEST, 0, READ, offset, offset, len(buffer)))
@@ -106,47 +108,49 @@ class NbdSource(Claims):
             why = trouble.strerror or str(trouble)
         raise Failed(f"{self._where} cannot be read at byte {offset}: {why}", "no point was made; see qemu-img check")
 
+    @override
     def extents(self, start: int, end: int) -> Iterator[tuple[int, int]]:
-        """See Source."""
         for extent in self._extents:
             low, high = max(start, extent.start), min(end, extent.start + extent.length)
             if low < high:
                 yield low, high
 
+    @override
     def changed(self, since: Binding) -> Iterable[tuple[int, int]]:
-        """See Source."""
         if self.record is None:
             raise NoHint("nobody keeps record of changes to it")
         return bitmap.dirty(self._where, since, self.size)
 
-    def committed(self, made: Binding) -> tuple[str, ...]:  # noqa: ARG002  the record bears its session's name
-        """See Source."""
+    @override
+    def committed(self, made: Binding) -> tuple[str, ...]:
         if self.record is not None:
             self.record.done = True
         return ()
 
     @property
+    @override
     def left_behind(self) -> tuple[str, ...]:
-        """See Source."""
         return tuple(self.record.trouble) if self.record else ()
 
+    @override
     def ahead(self, offset: int) -> None:
-        """See Source: the pages are qemu's."""
+        """The pages are qemu's."""
 
-    def at_hand(self, offset: int) -> bool:  # noqa: ARG002  every read is a question to qemu
-        """See Source."""
+    @override
+    def at_hand(self, offset: int) -> bool:
         return False
 
-    def lend(self, offset: int, length: int) -> memoryview | None:  # noqa: ARG002  it is in qemu's hands
-        """See Source."""
+    @override
+    def lend(self, offset: int, length: int) -> memoryview | None:
         return None
 
-    def take_back(self, offset: int, length: int) -> bool:  # noqa: ARG002  nothing is lent
-        """See Source."""
+    @override
+    def take_back(self, offset: int, length: int) -> bool:
         return True
 
+    @override
     def behind(self, offset: int) -> None:
-        """See Source: the pages are qemu's."""
+        """The pages are qemu's."""
 
 
 def _connect(path: Path) -> tuple[socket.socket, int]:

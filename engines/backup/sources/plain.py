@@ -9,9 +9,11 @@ from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 
+from typing_extensions import override
+
 from engines.backup.pages.page_cache import PageCache
 from engines.backup.sources.lending import Lending
-from engines.backup.sources.source import Format, Source
+from engines.backup.sources.source import Format, Opener, Source
 from engines.backup.sources.stillness import Claims, Stillness
 from engines.backup.sources.wish import Binding, NoHint
 from engines.host import device
@@ -21,21 +23,21 @@ from engines.job.errors import Failed, Refused
 QCOW2 = b"QFI\xfb"
 
 
-class Plain:
+class Plain(Opener):
     """Opens regular files and block devices; see Opener."""
 
+    @override
     def knows(self, where: Path, form: Format) -> bool:
-        """See Opener."""
         mode = where.stat().st_mode
         return form != "qcow2" and (stat.S_ISREG(mode) or stat.S_ISBLK(mode))
 
+    @override
     def look(self, where: Path, form: Format) -> AbstractContextManager[Source]:
-        """See Opener."""
         return self.open(where, form)
 
     @contextmanager
+    @override
     def open(self, where: Path, form: Format) -> Iterator[Source]:
-        """See Opener."""
         try:
             descriptor = os.open(where, os.O_RDONLY | os.O_CLOEXEC)
         except OSError as error:
@@ -52,7 +54,7 @@ class Plain:
             os.close(descriptor)
 
 
-class PlainSource(Claims):
+class PlainSource(Claims, Source):
     """An open file or device; see Source."""
 
     def __init__(self, descriptor: int, where: Path) -> None:
@@ -77,12 +79,12 @@ class PlainSource(Claims):
         self._lending.close()
 
     @property
+    @override
     def left_behind(self) -> tuple[str, ...]:
-        """See Source."""
         return ()
 
+    @override
     def read_into(self, offset: int, buffer: memoryview) -> None:
-        """See Source."""
         done = 0
         while done < len(buffer):
             try:
@@ -99,8 +101,9 @@ class PlainSource(Claims):
                 )
             done += count
 
+    @override
     def extents(self, start: int, end: int) -> Iterator[tuple[int, int]]:
-        """See Source. Devices have no SEEK_DATA (EINVAL): all of it may be data."""
+        """Devices have no SEEK_DATA (EINVAL): all of it may be data."""
         if self._device:
             yield start, end
             return
@@ -128,37 +131,37 @@ class PlainSource(Claims):
                 "no point was made; back it up again when nobody resizes it",
             )
 
-    def changed(self, since: Binding) -> Iterable[tuple[int, int]]:  # noqa: ARG002  nobody kept record
-        """See Source."""
+    @override
+    def changed(self, since: Binding) -> Iterable[tuple[int, int]]:
         raise NoHint("nobody keeps record of changes to it")
 
-    def committed(self, made: Binding) -> tuple[str, ...]:  # noqa: ARG002  nobody keeps record
-        """See Source."""
+    @override
+    def committed(self, made: Binding) -> tuple[str, ...]:
         return ()
 
+    @override
     def ahead(self, offset: int) -> None:
-        """See Source."""
         self._cache.ahead(offset)
 
+    @override
     def at_hand(self, offset: int) -> bool:
-        """See Source."""
         return self._cache.was_there(offset)
 
+    @override
     def lend(self, offset: int, length: int) -> memoryview | None:
-        """See Source."""
         return self._lending.lend(offset, length)
 
+    @override
     def take_back(self, offset: int, length: int) -> bool:
-        """See Source."""
         return self._lending.take_back(offset, length)
 
+    @override
     def behind(self, offset: int) -> None:
-        """See Source."""
         self._lending.forget(offset)
         self._cache.behind(offset)
 
+    @override
     def check(self) -> tuple[str, ...]:
-        """See Source."""
         if not self._device:
             self._still_as_long()
         return super().check()

@@ -6,22 +6,24 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
-from engines.backup.sources.source import Format, Source
+from typing_extensions import override
+
+from engines.backup.sources.source import Format, Opener, Source
 from engines.backup.sources.wish import Wish
 
 
-class Qcow2:
+class Qcow2(Opener):
     """See Opener."""
 
     def __init__(self, wish: Wish) -> None:
         self._wish = wish
 
+    @override
     def knows(self, where: Path, form: Format) -> bool:
-        """See Opener."""
         return form == "qcow2" or (form == "auto" and where.suffix.lower() == ".qcow2" and where.is_file())
 
-    def look(self, where: Path, form: Format) -> AbstractContextManager[Source]:  # noqa: ARG002  it is qcow2
-        """See Opener."""
+    @override
+    def look(self, where: Path, form: Format) -> AbstractContextManager[Source]:
         from engines.backup.sources import bitmap, nbd
 
         if self._wish.hints == "bitmap":
@@ -29,8 +31,8 @@ class Qcow2:
         return nbd.served(where, None, self._keeps())
 
     @contextmanager
-    def open(self, where: Path, form: Format) -> Iterator[Source]:  # noqa: ARG002  it is qcow2
-        """See Opener."""
+    @override
+    def open(self, where: Path, form: Format) -> Iterator[Source]:
         from engines.backup.sources import bitmap, nbd
 
         with bitmap.recording(where, self._wish) as record, nbd.served(where, record, self._keeps()) as source:

@@ -8,6 +8,9 @@ from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
+from typing_extensions import override
+
+from engines.backup.sources.source import Source
 from engines.host import writers
 
 SECTORS_WRITTEN = 6  # word of /sys/dev/block/*/stat, see Documentation/block/stat.rst
@@ -50,30 +53,31 @@ class Stillness:
             return [f"it cannot be looked at any more: {error.strerror}"]
 
 
-class Claims:
+class Claims(Source):
     """What a source says of itself by whether its disk stays as it is; see Source."""
 
     _where: Path
     _still: Stillness
 
     @property
+    @override
     def consistency(self) -> str:
-        """See Source."""
         return "in use while read" if self._still.writers else "not known" if self._still.blind else "at rest"
 
     @property
+    @override
     def alone(self) -> str:
-        """See Source."""
         return self.consistency
 
     @property
+    @override
     def one_moment(self) -> bool:
-        """See Source: what nobody writes to is of every moment."""
+        """What nobody writes to is of every moment."""
         return self.consistency == "at rest" and not self._still.moved()
 
     @property
+    @override
     def warnings(self) -> tuple[str, ...]:
-        """See Source."""
         where = self._where
         if self._still.writers:
             words = self._still.writers[0]
@@ -84,8 +88,8 @@ class Claims:
             return (f"whether somebody writes to {where} is not shown to this user: run as root, or as its owner",)
         return ()
 
+    @override
     def check(self) -> tuple[str, ...]:
-        """See Source."""
         return self.warnings if self._still.look_again() else ()
 
 

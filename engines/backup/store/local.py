@@ -10,10 +10,12 @@ from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from typing_extensions import override
+
 from engines.backup.pages import direct
 from engines.backup.pages.page_cache import resident
 from engines.backup.pages.write_behind import WriteBehind
-from engines.backup.store.store import TEMPORARY, Bytes
+from engines.backup.store.store import TEMPORARY, Appender, Bytes, Store
 from engines.host.files import sync_folder
 
 OPEN = 16  # packs kept open
@@ -36,7 +38,7 @@ class _Open:
             os.close(descriptor)
 
 
-class LocalStore:
+class LocalStore(Store):
     """Files below `root`; see Store."""
 
     def __init__(self, root: Path) -> None:
@@ -57,19 +59,19 @@ class LocalStore:
             path.parent.mkdir(mode=0o700)
         sync_folder(path.parent.parent)
 
+    @override
     def begin(self, folders: Sequence[str]) -> None:
-        """See Store."""
         for folder in folders:
             self._folder(self.root / folder / "x")
 
+    @override
     def end(self, folders: Sequence[str]) -> None:
-        """See Store."""
         for path in (*(self.root / folder for folder in folders), self.root):
             with contextlib.suppress(OSError):  # not empty, or not there
                 path.rmdir()
 
+    @override
     def read(self, name: str, offset: int = 0, length: int = -1) -> bytes:
-        """See Store."""
         opened = self._opened(name) if name.endswith(".pack") else _Open(self._path(name))
         if length < 0:
             length = max(os.fstat(opened.descriptor).st_size - offset, 0)
@@ -78,8 +80,9 @@ class LocalStore:
             found += more
         return found
 
+    @override
     def read_once(self, name: str, offset: int, length: int) -> Bytes:
-        """See Store. What is wholly in the page cache comes from there, all else past it."""
+        """What is wholly in the page cache comes from there, all else past it."""
         opened = self._opened(name)
         if resident(opened.descriptor, offset, length) >= length:
             return self.read(name, offset, length)
@@ -88,8 +91,9 @@ class LocalStore:
         found = direct.read(opened.direct, offset, length)
         return self.read(name, offset, length) if found is None else found
 
+    @override
     def read_parts(self, name: str, offset: int, parts: Sequence[memoryview]) -> bool:
-        """See Store. Only what is wholly in the page cache comes so."""
+        """Only what is wholly in the page cache comes so."""
         opened = self._opened(name)
         total = sum(map(len, parts))
         if resident(opened.descriptor, offset, total) < total:
@@ -106,20 +110,20 @@ class LocalStore:
                 self._open.popitem(last=False)
         return opened
 
+    @override
     def size(self, name: str) -> int:
-        """See Store."""
         return self._path(name).stat().st_size
 
+    @override
     def age(self, name: str) -> float:
-        """See Store."""
         return max(time.time() - self._path(name).stat().st_mtime, 0.0)
 
+    @override
     def touch(self, name: str) -> None:
-        """See Store."""
         os.utime(self._path(name))
 
+    @override
     def names(self, folder: str) -> Iterator[str]:
-        """See Store."""
         try:
             entries = list(os.scandir(self._path(folder)))
         except (FileNotFoundError, NotADirectoryError):
@@ -132,8 +136,8 @@ class LocalStore:
             elif entry.is_file(follow_symlinks=False):
                 yield f"{folder}/{entry.name}"
 
+    @override
     def put(self, name: str, content: Bytes, *, new: bool = False, durable: bool = True) -> None:
-        """See Store."""
         path = self._path(name)
         partial, descriptor = self._open_partial(name)
         try:
@@ -162,13 +166,13 @@ class LocalStore:
                     raise
         raise AssertionError("the last attempt returns or raises")
 
+    @override
     def append(self, name: str, keep: int = 0) -> LocalAppender:
-        """See Store."""
         self._folder(self._path(name))
         return LocalAppender(self, name, keep)
 
+    @override
     def rename(self, name: str, to: str) -> None:
-        """See Store."""
         path, target = self._path(name), self._path(to)
         self._folder(target)
         path.rename(target)
@@ -177,8 +181,8 @@ class LocalStore:
             sync_folder(path.parent)
             self._drop_empty(path.parent)
 
+    @override
     def delete(self, name: str) -> None:
-        """See Store."""
         path = self._path(name)
         with self._lock:
             self._open.pop(name, None)
@@ -191,23 +195,23 @@ class LocalStore:
                 folder.rmdir()
                 folder = folder.parent
 
+    @override
     def release(self) -> None:
-        """See Store."""
         with self._lock:
             self._open.clear()
 
+    @override
     def local(self, name: str) -> Path:
-        """See Store."""
         return self._path(name)
 
+    @override
     def scratch(self, name: str) -> Path:
-        """See Store."""
         path = self._path(name)
         self._folder(path)
         return path.with_name(f"{TEMPORARY}{os.urandom(8).hex()}")
 
+    @override
     def adopt(self, path: Path, name: str) -> None:
-        """See Store."""
         descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         try:
             os.fsync(descriptor)
@@ -218,8 +222,8 @@ class LocalStore:
         path.replace(target)
         sync_folder(target.parent)
 
+    @override
     def sweep(self) -> None:
-        """See Store."""
         for folder, _, names in os.walk(self.root):
             for name in names:
                 path = Path(folder) / name
@@ -228,7 +232,7 @@ class LocalStore:
                         path.unlink()
 
 
-class LocalAppender:
+class LocalAppender(Appender):
     """A growing file whose pages go to the disk as it grows, by whoever calls `push`; see Appender."""
 
     def __init__(self, store: LocalStore, name: str, keep: int) -> None:
@@ -241,8 +245,8 @@ class LocalAppender:
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         os.ftruncate(self._fd, keep)
 
+    @override
     def write(self, parts: Sequence[Bytes]) -> None:
-        """See Appender."""
         total = sum(len(part) for part in parts)
         try:
             written = os.pwritev(self._fd, parts, self.offset)
@@ -255,22 +259,22 @@ class LocalAppender:
             raise
         self.offset += total
 
+    @override
     def push(self) -> None:
-        """See Appender."""
         with self._closing:
             if self._fd < 0:
                 return
             self._flush.push(self._fd, self.offset)
 
+    @override
     def seal(self, name: str) -> None:
-        """See Appender."""
         os.fsync(self._fd)
         os.posix_fadvise(self._fd, 0, 0, os.POSIX_FADV_DONTNEED)
         self.abandon()
         self._store.rename(self._name, name)
 
+    @override
     def abandon(self) -> None:
-        """See Appender."""
         with self._closing:
             if self._fd >= 0:
                 os.close(self._fd)

@@ -5,18 +5,19 @@ from __future__ import annotations
 from typing import ClassVar
 
 import msgspec
+from typing_extensions import override
 
 from engines.biosiso.bmc.insert_plan import InsertParams, disc, door, facts, requests, seek, steps, warnings
 from engines.biosiso.bmc.insert_run import InsertRun, Past
 from engines.biosiso.bmc.redfish import Client, shown
 from engines.biosiso.bmc.serve import split
 from engines.biosiso.bmc.slot import ROOT, Root
-from engines.job.contract import Cancel, Context, Events, Finished, Plan, RunFailed, RunStopped
+from engines.job.contract import Cancel, Context, Engine, Events, Finished, Plan, RunFailed, RunStopped
 from engines.job.errors import Failed, Refused
 from engines.job.params import plain
 
 
-class Insert:
+class Insert(Engine[InsertParams]):
     """A finished ISO into a BMC by Redfish virtual media."""
 
     name: ClassVar[str] = "biosiso-insert"
@@ -25,11 +26,13 @@ class Insert:
     kind: ClassVar[str] = "change"
     params: type[InsertParams] = InsertParams
 
+    @override
     def target(self, params: InsertParams) -> str:
         """The BMC: one run at a time on it, whichever of its hosts."""
         where = door(params)
         return f"bmc {where.host.lower()}:{where.port}"
 
+    @override
     def plan(self, params: InsertParams, cancel: Cancel) -> Plan:
         """Look at disc and BMC by GETs only; without a password no further than the front page."""
         try:
@@ -61,10 +64,12 @@ class Insert:
             state={"disc": offer.sha256, "order": msgspec.to_builtins(order)},
         ).sealed()
 
+    @override
     def execute(self, plan: Plan, context: Context) -> Events:
         """Insert, set the one-time boot, serve until told, eject, bring the override back."""
         return InsertRun(plan, context).run()
 
+    @override
     def resume(self, plan: Plan, context: Context) -> Events:
         """Go on from what the BMC shows; a run that has taken everything back starts over."""
         past = Past.of(context)
@@ -74,6 +79,7 @@ class Insert:
             past = Past()
         return InsertRun(plan, context, past).run()
 
+    @override
     def undo(self, plan: Plan, context: Context) -> Events:
         """Eject what the run put in, bring the override back; what others did since is left alone."""
         return InsertRun(plan, context, Past.of(context)).undo()

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import msgspec
+from typing_extensions import override
 
 from engines.biosiso.build import boottest, place, review
 from engines.biosiso.build.order import BuildParams
@@ -16,6 +17,7 @@ from engines.biosiso.media.making import Detail
 from engines.job.contract import (
     Cancel,
     Context,
+    Engine,
     Events,
     Finished,
     Log,
@@ -37,7 +39,7 @@ THEN = (
 REHEARSED = ("name a FreeDOS as DOS and build it again: this disc cannot flash", *THEN)
 
 
-class Build:
+class Build(Engine[BuildParams]):
     """`biosiso build`."""
 
     name: ClassVar[str] = "biosiso"
@@ -46,14 +48,17 @@ class Build:
     kind: ClassVar[str] = "change"
     params = BuildParams
 
+    @override
     def target(self, params: BuildParams) -> str:
         """The output's name in its folder."""
         return name_identity(Path(params.output))
 
+    @override
     def plan(self, params: BuildParams, cancel: Cancel) -> Plan:
         """Look at firmware, DOS, board and output. Raises Refused."""
         return review.plan(params, cancel.check)
 
+    @override
     def execute(self, plan: Plan, context: Context) -> Events:
         """Write, verify, boot, place; until the last step nothing is at the output that was not there."""
         detail = msgspec.convert(plan.detail, Detail)
@@ -90,6 +95,7 @@ class Build:
             partial.unlink(missing_ok=True)
             making.image_beside(partial).unlink(missing_ok=True)
 
+    @override
     def resume(self, plan: Plan, context: Context) -> Events:
         """Do the stored plan anew, unless the killed run had put its disc in place already."""
         placed = place.recorded(context.earlier)
@@ -104,6 +110,7 @@ class Build:
             return
         yield from self.execute(plan, context)
 
+    @override
     def undo(self, plan: Plan, context: Context) -> Events:
         """Put back what was at the output. Raises Refused where it changed since."""
         detail = msgspec.convert(plan.detail, Detail)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar
 
 import msgspec
+from typing_extensions import override
 
 from engines.failover import advice
 from engines.failover.advice import WARNING
@@ -23,6 +24,7 @@ from engines.job.contract import (
     AnyEvent,
     Cancel,
     Context,
+    Engine,
     Events,
     Finished,
     Log,
@@ -145,19 +147,22 @@ class Watching:
         }
 
 
-class Watch:
+class Watch(Engine[WatchParams]):
     """Looks until it is stopped; being stopped is its normal end."""
 
     name: ClassVar[str] = "failover-watch"
     verb: ClassVar[str] = "watch"
     title: ClassVar[str] = "watch a site's addresses during maintenance"
     kind: ClassVar[str] = "work"
+    irreversible: ClassVar[str] = "watching changes nothing that could be taken back"
     params = WatchParams
 
+    @override
     def target(self, params: WatchParams) -> str:
         """Two watches of one site need not wait for each other, but one run holds one lock: by site and port."""
         return f"failover watch {host_name(params.name)}:{web_port(params)}"
 
+    @override
     def plan(self, params: WatchParams, cancel: Cancel) -> Plan:
         """Ask DNS once, so that a name without addresses is refused before the maintenance begins."""
         name, asked = host_name(params.name), servers(params.resolver)
@@ -179,6 +184,7 @@ class Watch:
             state={"name": name},
         ).sealed()
 
+    @override
     def execute(self, plan: Plan, context: Context) -> Events:
         """Look, tell changes, sum up."""
         params = msgspec.convert(plan.params, WatchParams)
@@ -200,13 +206,10 @@ class Watch:
             ),
         )
 
+    @override
     def resume(self, plan: Plan, context: Context) -> Events:
         """Watch on, with a new count."""
         return self.execute(plan, context)
-
-    def undo(self, plan: Plan, context: Context) -> Events:  # noqa: ARG002  the contract's form
-        """There is nothing to take back."""
-        raise Refused(f"watching {plan.target} changed nothing", "nothing needs to be taken back")
 
 
 def _rounds(name: str, params: WatchParams, watching: Watching, run: Context) -> Iterator[AnyEvent]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import msgspec
+from typing_extensions import override
 
 from engines.failover import tables
 from engines.failover.advice import WARNING, lines, take_down
@@ -25,6 +26,7 @@ from engines.job.contract import (
     AnyEvent,
     Cancel,
     Context,
+    Engine,
     Events,
     Finished,
     Log,
@@ -43,7 +45,7 @@ from engines.job.params import plain
 EXAMPLE = take_down(NAME, ADDRESSES["A"])
 
 
-class Lab:
+class Lab(Engine[LabParams]):
     """Measures; changes nothing that existed."""
 
     name: ClassVar[str] = "failover"
@@ -52,10 +54,12 @@ class Lab:
     kind: ClassVar[str] = "work"
     params = LabParams
 
-    def target(self, params: LabParams) -> str:  # noqa: ARG002  whatever it measures, it wants the machine to itself
+    @override
+    def target(self, params: LabParams) -> str:
         """One lab at a time: two would spoil each other's figures."""
         return f"failover lab in {registry.folder()}"
 
+    @override
     def plan(self, params: LabParams, cancel: Cancel) -> Plan:
         """Find the clients and the namespaces; start nothing that stays."""
         cancel.check()
@@ -90,15 +94,18 @@ class Lab:
             state={"versions": versions, "missing": missing, "ladder": ladder.settings},
         ).sealed()
 
+    @override
     def execute(self, plan: Plan, context: Context) -> Events:
         """Measure everything."""
         return self._run(plan, context, [])
 
+    @override
     def resume(self, plan: Plan, context: Context) -> Events:
         """Measure what the earlier run did not."""
         registry.sweep()
         return self._run(plan, context, kept(context.earlier))
 
+    @override
     def undo(self, plan: Plan, context: Context) -> Events:
         """Clear away what a killed lab left, and take back the table that it wrote."""
         context.cancel.check()

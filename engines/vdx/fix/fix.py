@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from engines.job.contract import Cancel, Context, Events, Plan
+from typing_extensions import override
+
+from engines.job.contract import Cancel, Context, Engine, Events, Plan
 from engines.job.errors import Refused
 from engines.vdx.fix.by_edge import ByEdge
 from engines.vdx.fix.by_vcsid import ByVcsid
@@ -13,7 +15,7 @@ from engines.vdx.judging import planning
 from engines.vdx.switch.params import FixParams
 
 
-class Fix:
+class Fix(Engine[FixParams]):
     """The fix: a vcsid of its own for one switch, or no neighbour discovery on both ports."""
 
     name: ClassVar[str] = "vdx"
@@ -25,21 +27,25 @@ class Fix:
     # anyway; planning anew would cost two more logins at each switch.
     holds: ClassVar[bool] = True
 
+    @override
     def target(self, params: FixParams) -> str:
         """The switch named first, or the one chosen to change; the run locks the other end as well."""
         where = params.mate_where() if params.change == "mate" and params.mate else params.where()
         return where.identity
 
+    @override
     def plan(self, params: FixParams, cancel: Cancel) -> Plan:
         """Log in to both and look. Raises Refused."""
         return planning.plan(params, cancel)
 
+    @override
     def execute(self, plan: Plan, context: Context) -> Events:
         """Do exactly the plan."""
         ground = Ground(plan, context)
         way = _way(ground)
         return ground.guarded(way.execute(), way.left)
 
+    @override
     def resume(self, plan: Plan, context: Context) -> Events:
         """Go on where the earlier run was cut; the switch itself says how far it came."""
         ground = Ground(plan, context)
@@ -48,6 +54,7 @@ class Fix:
             raise Refused("no earlier run is named", "name it: crashcart resume RUN")
         return ground.guarded(way.resume(context.earlier), way.left)
 
+    @override
     def undo(self, plan: Plan, context: Context) -> Events:
         """The old vcsid again (another reboot), or neighbour discovery on again."""
         ground = Ground(plan, context)

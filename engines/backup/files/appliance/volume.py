@@ -7,10 +7,12 @@ import stat
 from collections.abc import Iterator
 from typing import Any
 
+from typing_extensions import override
+
 from engines.backup.files.appliance import extents
 from engines.backup.files.appliance.calls import Calls
 from engines.backup.files.appliance.tar import Writes, through_pipe
-from engines.backup.files.model import BrowseError, Node, Unsupported, VolumeInfo, shown
+from engines.backup.files.model import BrowseError, Node, Unsupported, Volume, VolumeInfo, shown
 
 PIECE = 2 << 20  # bytes of one pread; a message holds 4 MiB
 XFS_ACL = "trusted.SGI_ACL_"  # how XFS stores, and shows once more, what system.posix_acl_* is
@@ -18,7 +20,7 @@ FIRST, BATCH = 100, 1000  # names asked about at once: few for a first screen, t
 RUN = 4096  # bytes; the finest hole that is found by reading
 
 
-class GuestfsVolume:
+class GuestfsVolume(Volume):
     """See Volume. `tar_out` besides gives a whole tree at once."""
 
     driver = "libguestfs"
@@ -57,13 +59,14 @@ class GuestfsVolume:
             device=(os.major(rdev), os.minor(rdev)) if stat.S_ISBLK(mode) or stat.S_ISCHR(mode) else (0, 0),
         )
 
+    @override
     def stat(self, path: bytes) -> Node:
-        """See Volume."""
         row = self._disk.bytewise(path, "node", self._within(path))
         return self._node(row, path.rpartition(b"/")[2])
 
+    @override
     def list(self, path: bytes) -> Iterator[Node]:
-        """See Volume: names at once, the rest in batches as it is asked for."""
+        """Names at once, the rest in batches as it is asked for."""
         folder = self._within(path)
         names = [each.encode("latin-1") for each in self._disk.bytewise(path, "names", folder)]
         at, count = 0, FIRST
@@ -72,8 +75,8 @@ class GuestfsVolume:
             yield from (self._node(row, row[0].encode("latin-1")) for row in rows)
             at, count = at + count, BATCH
 
+    @override
     def read(self, path: bytes, offset: int, length: int) -> bytes:
-        """See Volume."""
         node = self._file(path)
         end = min(offset + length, node.size)
         parts = []
@@ -100,8 +103,9 @@ class GuestfsVolume:
             count = self._disk.bytewise(path, "read", self._within(path), length, offset, self._into.encode())
             return os.pread(self._memory, count, 0)
 
+    @override
     def extents(self, path: bytes) -> Iterator[tuple[int, int]]:
-        """See Volume. Exact to the block where the file system maps its files (ext, XFS, btrfs, FAT), and all of a
+        """Exact to the block where the file system maps its files (ext, XFS, btrfs, FAT), and all of a
         file that is stored whole; elsewhere what reads as 4 KiB of zeros counts as a hole.
         """
         node = self._file(path)
@@ -130,8 +134,8 @@ class GuestfsVolume:
         if start is not None:
             yield start, size
 
+    @override
     def attributes(self, path: bytes) -> dict[str, bytes]:
-        """See Volume."""
         try:
             found = self._disk.bytewise(path, "attributes", self._within(path))
         except Unsupported:
@@ -151,8 +155,9 @@ class GuestfsVolume:
             stream,
         )
 
+    @override
     def close(self) -> None:
-        """See Volume: it stays mounted until the disk is closed, and is quick to open again."""
+        """It stays mounted until the disk is closed, and is quick to open again."""
 
     def forget(self) -> None:
         """The disk is closed."""

@@ -16,6 +16,7 @@ from contextlib import suppress
 from typing import TypeVar
 
 import msgspec
+from typing_extensions import override
 
 from engines.backup.files.appliance import warm_places, warm_wire
 from engines.backup.files.appliance.driver import GuestfsDisk, open_libguestfs
@@ -238,7 +239,7 @@ class WarmDisk:
             self._cancel.sleep(0.05)
 
 
-class WarmVolume:
+class WarmVolume(Volume):
     """See Volume; `tar_out` besides, as GuestfsVolume's."""
 
     driver = "libguestfs"
@@ -250,26 +251,26 @@ class WarmVolume:
     def _ask(self, call: str, path: bytes, offset: int = 0, length: int = 0) -> Ask:
         return msgspec.convert((call, self.info.name, path, offset, length), Ask)
 
+    @override
     def stat(self, path: bytes) -> Node:
-        """See Volume."""
         return self._disk.one(self._ask("stat", path), Node)
 
+    @override
     def list(self, path: bytes) -> Iterator[Node]:
-        """See Volume."""
         for batch in self._disk.each(self._ask("list", path), tuple[Node, ...]):
             yield from batch
 
+    @override
     def read(self, path: bytes, offset: int, length: int) -> bytes:
-        """See Volume."""
         return b"".join(self._disk.each(self._ask("read", path, offset, length), bytes))
 
+    @override
     def extents(self, path: bytes) -> Iterator[tuple[int, int]]:
-        """See Volume."""
         for batch in self._disk.each(self._ask("extents", path), tuple[tuple[int, int], ...]):
             yield from batch
 
+    @override
     def attributes(self, path: bytes) -> dict[str, bytes]:
-        """See Volume."""
         return self._disk.one(self._ask("attributes", path), dict[str, bytes])
 
     def tar_out(self, path: bytes, stream: Writes) -> None:
@@ -277,5 +278,6 @@ class WarmVolume:
         for part in self._disk.each(self._ask("tar_out", path), bytes):
             stream.write(part)
 
+    @override
     def close(self) -> None:
-        """See Volume: it stays mounted where it is kept."""
+        """It stays mounted where it is kept."""

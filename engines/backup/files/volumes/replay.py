@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from bisect import bisect_left
 
-from engines.backup.files.model import Unsupported
+from typing_extensions import override
+
+from engines.backup.files.model import Source, Unsupported
 from engines.backup.files.volumes.ext import superblock
 from engines.backup.files.volumes.ext.inode import Inodes
 from engines.backup.files.volumes.ext.journal import MAGIC, Journal, Logged
 from engines.backup.files.volumes.window import Window
 
 
-class Replayed:
+class Replayed(Source):
     """`window` with the journal's blocks in their places; a Source."""
 
     def __init__(self, window: Window, block: int, logged: dict[int, Logged]) -> None:
@@ -21,8 +23,8 @@ class Replayed:
         self._block = block
         self._sorted = sorted(logged)
 
+    @override
     def read(self, offset: int, length: int) -> bytes:
-        """See Source."""
         length = max(0, min(length, self.size - offset))
         if not length:
             return b""

@@ -10,7 +10,9 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
-from engines.backup.files.model import BrowseError, Node, NoSuchFile, Source, VolumeInfo, shown
+from typing_extensions import override
+
+from engines.backup.files.model import BrowseError, Node, NoSuchFile, Source, Volume, VolumeInfo, shown
 from engines.backup.files.ranges import joined
 from engines.backup.files.volumes.dentries import Dentries
 from engines.backup.files.volumes.window import Window
@@ -27,7 +29,7 @@ NON_RESIDENT, COMPRESSED = 0x02, 0x20  # attribute flags
 FILLER, SPARSE = 0x01, 0x02  # run flags
 
 
-class TskVolume:
+class TskVolume(Volume):
     """See Volume. `source` is the file system's own bytes, from its first."""
 
     driver = "quick"
@@ -120,13 +122,13 @@ class TskVolume:
         except OSError as error:
             raise self._said(error, f"{shown(path)} cannot be listed") from None
 
+    @override
     def stat(self, path: bytes) -> Node:
-        """See Volume."""
         with self._lock:
             return _node(path.rsplit(b"/", 1)[-1], self._open(path).info.meta)
 
+    @override
     def list(self, path: bytes) -> Iterator[Node]:
-        """See Volume."""
         with self._lock:
             found = self._open(path)
             if int(found.info.meta.type) != 2:
@@ -144,8 +146,8 @@ class TskVolume:
             raise BrowseError(f"{shown(path)} is no regular file")
         return found
 
+    @override
     def read(self, path: bytes, offset: int, length: int) -> bytes:
-        """See Volume."""
         with self._lock:
             found = self._regular(path)
             end = min(offset + length, int(found.info.meta.size))
@@ -161,8 +163,8 @@ class TskVolume:
                 offset += len(part)
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
+    @override
     def extents(self, path: bytes) -> Iterator[tuple[int, int]]:
-        """See Volume."""
         with self._lock:
             found = self._regular(path)
             size = int(found.info.meta.size)
@@ -187,13 +189,14 @@ class TskVolume:
             return tuple(joined(sorted((start, start + length) for start, length in runs)))
         return None
 
+    @override
     def attributes(self, path: bytes) -> dict[str, bytes]:
-        """See Volume: these file systems carry none that Linux knows."""
+        """These file systems carry none that Linux knows."""
         self.stat(path)
         return {}
 
+    @override
     def close(self) -> None:
-        """See Volume."""
         with self._lock:
             self._fs = None
 

@@ -8,38 +8,40 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from typing_extensions import override
+
 from engines.backup.sources.lvm import delta, keep
 from engines.backup.sources.lvm.report import is_volume, volumes
 from engines.backup.sources.lvm.snapshot import Room, Snapshot
 from engines.backup.sources.lvm.together import APART, CRASH, Taken, rooms, taken
 from engines.backup.sources.lvm.watch import Watch
 from engines.backup.sources.plain import PlainSource
-from engines.backup.sources.source import Format, Source
+from engines.backup.sources.source import Format, Opener, Source
 from engines.backup.sources.wish import Binding, NoHint, Wish
 from engines.job.errors import Failed, Refused
 
 KEEPS = "its snapshot, until the next backup: pool {pool} also keeps whatever the VM overwrites until then"
 
 
-class Lvm:
+class Lvm(Opener):
     """Opens LVM volumes; see Opener."""
 
     def __init__(self, wish: Wish) -> None:
         self._wish = wish
 
+    @override
     def knows(self, where: Path, form: Format) -> bool:
-        """See Opener."""
         return form != "qcow2" and is_volume(where)
 
     @contextmanager
-    def look(self, where: Path, form: Format) -> Iterator[Source]:  # noqa: ARG002  it is raw
-        """See Opener."""
+    @override
+    def look(self, where: Path, form: Format) -> Iterator[Source]:
         with looked([where], self._wish) as (source,):
             yield source
 
     @contextmanager
-    def open(self, where: Path, form: Format) -> Iterator[Source]:  # noqa: ARG002  it is raw
-        """See Opener."""
+    @override
+    def open(self, where: Path, form: Format) -> Iterator[Source]:
         with opened([where], self._wish) as (source,):
             yield source
 
@@ -98,7 +100,7 @@ def _source(snapshot: Snapshot, found: Taken, watch: Watch, left: list[str], wis
         os.close(descriptor)
 
 
-class Origin(PlainSource):
+class Origin(PlainSource, Source):
     """A volume of which a snapshot could be made; see Source. For a plan's words: nobody reads it."""
 
     def __init__(self, descriptor: int, where: Path, room: Room, wish: Wish) -> None:
@@ -108,13 +110,13 @@ class Origin(PlainSource):
         self.identity = f"{room.volume.id} {self.size}"
 
     @property
+    @override
     def consistency(self) -> str:
-        """See Source."""
         return CRASH
 
     @property
+    @override
     def warnings(self) -> tuple[str, ...]:
-        """See Source."""
         return ()
 
 
@@ -122,7 +124,7 @@ def _words(room: Room) -> str:
     return f"{'thin' if room.volume.thin else 'thick'} LVM volume {room.volume}"
 
 
-class SnapshotSource(PlainSource):
+class SnapshotSource(PlainSource, Source):
     """An open snapshot; see Source. `left_behind` fills when the `with` block ends."""
 
     def __init__(
@@ -140,23 +142,23 @@ class SnapshotSource(PlainSource):
         self._left = left
 
     @property
+    @override
     def consistency(self) -> str:
-        """See Source."""
         return self._found.consistency
 
     @property
+    @override
     def alone(self) -> str:
-        """See Source."""
         return self._found.alone
 
     @property
+    @override
     def one_moment(self) -> bool:
-        """See Source."""
         return self._found.consistency != APART
 
     @property
+    @override
     def warnings(self) -> tuple[str, ...]:
-        """See Source."""
         return self._found.warnings
 
     @property
@@ -164,16 +166,17 @@ class SnapshotSource(PlainSource):
         """What could not be removed, with the command that removes it."""
         return tuple(self._left)
 
+    @override
     def changed(self, since: Binding) -> Iterable[tuple[int, int]]:
-        """See Source."""
         if self._wish.hints != "thin":
             raise NoHint("nobody keeps record of changes to it")
         known = self._found.known
         before = keep.of(since, self.snapshot.of, known).volume
         return delta.changed(keep.pool(self.snapshot, known), int(before.thin_id), keep.thin_id(self.snapshot))
 
+    @override
     def committed(self, made: Binding) -> tuple[str, ...]:
-        """See Source. Without --hints nothing is kept, and what an earlier one kept goes, too."""
+        """Without --hints nothing is kept, and what an earlier one kept goes, too."""
         trouble = []
         if self._wish.hints == "thin":
             said = keep.keep(self.snapshot, self._found.owner, made)
@@ -183,8 +186,8 @@ class SnapshotSource(PlainSource):
         trouble += [keep.remove(one) for one in keep.outdated(made, self._found.known)]
         return tuple(filter(None, trouble))
 
+    @override
     def read_into(self, offset: int, buffer: memoryview) -> None:
-        """See Source."""
         if self._watch.troubled():
             self._watch.check()
         try:
@@ -193,7 +196,8 @@ class SnapshotSource(PlainSource):
             self._watch.check()  # a snapshot that overflowed answers with an I/O error: name the cause
             raise
 
+    @override
     def check(self) -> tuple[str, ...]:
-        """See Source: an overflow stays, so a snapshot that is whole now was whole at every read before."""
+        """An overflow stays, so a snapshot that is whole now was whole at every read before."""
         self._watch.check()
         return ()

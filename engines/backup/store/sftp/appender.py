@@ -9,9 +9,11 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from typing_extensions import override
+
 from engines.backup.store.sftp.files import SFTP_CREATE, SFTP_READ, SFTP_WRITE, FarFiles
 from engines.backup.store.sftp.line import Broken
-from engines.backup.store.store import Bytes
+from engines.backup.store.store import Appender, Bytes
 
 if TYPE_CHECKING:
     import asyncssh
@@ -31,7 +33,7 @@ class Part:
     done: Future[int]
 
 
-class SftpAppender:
+class SftpAppender(Appender):
     """See Appender. After a broken line, what was not yet on the far disk for certain is read back and compared."""
 
     def __init__(self, files: FarFiles, rename: Callable[[str, str], None], name: str, keep: int) -> None:
@@ -47,8 +49,8 @@ class SftpAppender:
         self._file: asyncssh.SFTPClientFile = self._opened()
         self._age = line.age
 
+    @override
     def write(self, parts: Sequence[Bytes]) -> None:
-        """See Appender."""
         content = b"".join(parts)
         waiting = self.offset - self._answered
         while self._under_way and waiting + len(content) > WINDOW:
@@ -59,17 +61,18 @@ class SftpAppender:
         if self._answered - self._synced >= SYNC:
             self._sync()
 
+    @override
     def push(self) -> None:
-        """See Appender: what is written is under way at once, and every 64 MiB are asked for."""
+        """What is written is under way at once, and every 64 MiB are asked for."""
 
+    @override
     def seal(self, name: str) -> None:
-        """See Appender."""
         self._sync()
         self.abandon()
         self._rename(self._name, name)
 
+    @override
     def abandon(self) -> None:
-        """See Appender."""
         file = self._file
         try:
             while self._under_way:  # a close would overtake them

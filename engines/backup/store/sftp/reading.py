@@ -27,7 +27,7 @@ class FarReading:
         self._open: OrderedDict[str, tuple[int, Any]] = OrderedDict()
 
     def read(self, name: str, offset: int = 0, length: int = -1) -> bytes:
-        """See Store.read."""
+        """As in Store."""
         while True:
             age = self._line.age
             try:

@@ -11,17 +11,19 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from typing_extensions import override
+
 from engines.backup.store.sftp.access import Access, Address
 from engines.backup.store.sftp.appender import SftpAppender
 from engines.backup.store.sftp.files import BLOCK, FarFiles
 from engines.backup.store.sftp.line import Line
 from engines.backup.store.sftp.reading import FarReading
-from engines.backup.store.store import TEMPORARY, Bytes
+from engines.backup.store.store import TEMPORARY, Bytes, Store
 
 TEMPORARY_KEPT = 86400.0  # s
 
 
-class SftpStore:
+class SftpStore(Store):
     """Files below a far folder; see Store. Raises Refused where the line cannot be made."""
 
     def __init__(self, address: Address, access: Access) -> None:
@@ -37,41 +39,41 @@ class SftpStore:
         """Hang up."""
         self._line.close()
 
+    @override
     def begin(self, folders: Sequence[str]) -> None:
-        """See Store."""
         for folder in folders:
             self._files.make_folder(f"{folder}/x")
 
+    @override
     def end(self, folders: Sequence[str]) -> None:
-        """See Store."""
         for folder in (*folders, ""):
             with contextlib.suppress(OSError):  # not empty, or not there
                 self._files.remove_folder(folder)
 
     # ── reading ─────────────────────────────────────────────────────────────────────────────────────
 
+    @override
     def read(self, name: str, offset: int = 0, length: int = -1) -> bytes:
-        """See Store."""
         return self._reading.read(name, offset, length)
 
+    @override
     def read_once(self, name: str, offset: int, length: int) -> bytes:
-        """See Store."""
         return self.read(name, offset, length)
 
-    def read_parts(self, name: str, offset: int, parts: Sequence[memoryview]) -> bool:  # noqa: ARG002  it comes as bytes
-        """See Store."""
+    @override
+    def read_parts(self, name: str, offset: int, parts: Sequence[memoryview]) -> bool:
         return False
 
+    @override
     def release(self) -> None:
-        """See Store."""
         self._reading.release()
 
+    @override
     def size(self, name: str) -> int:
-        """See Store."""
         return int(self._files.stat(name).size or 0)
 
+    @override
     def names(self, folder: str) -> Iterator[str]:
-        """See Store."""
         base = "" if folder in ("", ".") else folder
         try:
             entries = self._files.listed(base)
@@ -90,12 +92,13 @@ class SftpStore:
 
     # ── the far clock ───────────────────────────────────────────────────────────────────────────────
 
+    @override
     def age(self, name: str) -> float:
-        """See Store. The clock is the far one, to a second or two."""
+        """The clock is the far one, to a second or two."""
         return max(self._now() - float(self._files.stat(name).mtime or 0), 0.0)
 
+    @override
     def touch(self, name: str) -> None:
-        """See Store."""
         path, now = self._files.path(name), int(self._now())
         self._line.call(lambda client: client.utime(path, (now, now)))
 
@@ -114,8 +117,8 @@ class SftpStore:
 
     # ── writing ─────────────────────────────────────────────────────────────────────────────────────
 
+    @override
     def put(self, name: str, content: Bytes, *, new: bool = False, durable: bool = True) -> None:
-        """See Store."""
         partial = self._temporary(name)
         try:
             self._placed(partial, bytes(content), durable=durable)
@@ -144,13 +147,13 @@ class SftpStore:
         folder, _, _ = name.rpartition("/")
         return f"{folder}/{TEMPORARY}{os.urandom(8).hex()}" if folder else f"{TEMPORARY}{os.urandom(8).hex()}"
 
+    @override
     def append(self, name: str, keep: int = 0) -> SftpAppender:
-        """See Store."""
         self._files.make_folder(name)
         return SftpAppender(self._files, self.rename, name, keep)
 
+    @override
     def rename(self, name: str, to: str) -> None:
-        """See Store."""
         self._reading.forget(name)
         self._reading.forget(to)
         self._files.make_folder(to)
@@ -158,15 +161,16 @@ class SftpStore:
         self._files.sync_folder(to)
         self._files.drop_empty(name)
 
+    @override
     def delete(self, name: str) -> None:
-        """See Store."""
         self._reading.forget(name)
         self._files.remove(name)
         self._cached(name).unlink(missing_ok=True)
         self._files.drop_empty(name)
 
+    @override
     def sweep(self, older: float = TEMPORARY_KEPT) -> None:
-        """See Store. `older`: seconds."""
+        """`older`: seconds."""
         self._sweep("", older)
 
     def _sweep(self, folder: str, older: float) -> None:
@@ -183,8 +187,8 @@ class SftpStore:
     def _cached(self, name: str) -> Path:
         return self._cache / name
 
+    @override
     def local(self, name: str) -> Path:
-        """See Store."""
         path, size = self._cached(name), self.size(name)
         if path.is_file() and path.stat().st_size == size:
             return path
@@ -198,14 +202,14 @@ class SftpStore:
             partial.unlink(missing_ok=True)
         return path
 
+    @override
     def scratch(self, name: str) -> Path:
-        """See Store."""
         path = self._cached(name)
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         return path.with_name(f"{TEMPORARY}{os.urandom(8).hex()}")
 
+    @override
     def adopt(self, path: Path, name: str) -> None:
-        """See Store."""
         partial = self._temporary(name)
         self._files.make_folder(name)
         appender = self.append(partial)

@@ -7,7 +7,9 @@ import stat
 import struct
 from collections.abc import Iterator
 
-from engines.backup.files.model import BrowseError, Node, NoSuchFile, Source, Unsupported, VolumeInfo, shown
+from typing_extensions import override
+
+from engines.backup.files.model import BrowseError, Node, NoSuchFile, Source, Unsupported, Volume, VolumeInfo, shown
 from engines.backup.files.ranges import joined
 from engines.backup.files.volumes.dentries import Dentries
 from engines.backup.files.volumes.ext import attributes, superblock
@@ -20,7 +22,7 @@ ROOT = 2  # its inode
 LONGEST_LINK = 65536
 
 
-class ExtVolume:
+class ExtVolume(Volume):
     """See Volume. `source` is the file system's own bytes, from its first."""
 
     driver = "quick"
@@ -74,12 +76,13 @@ class ExtVolume:
 
     # ── Volume ──────────────────────────────────────────────────────────────────────────────────────
 
+    @override
     def stat(self, path: bytes) -> Node:
-        """See Volume."""
         return self._node(path.rsplit(b"/", 1)[-1], self._find(path))
 
+    @override
     def list(self, path: bytes) -> Iterator[Node]:
-        """See Volume. An entry whose inode is damaged has mode 0."""
+        """An entry whose inode is damaged has mode 0."""
         inode = self._find(path)
         if not stat.S_ISDIR(inode.mode):
             raise BrowseError(f"{shown(path)} is no folder")
@@ -127,8 +130,8 @@ class ExtVolume:
             raise BrowseError(f"the symbolic link of inode {inode.number} is {inode.size} bytes long")
         return self._content(inode, 0, inode.size).rstrip(b"\0")
 
+    @override
     def read(self, path: bytes, offset: int, length: int) -> bytes:
-        """See Volume."""
         inode = self._regular(path)
         return self._content(inode, offset, length)
 
@@ -158,8 +161,8 @@ class ExtVolume:
         parts.append(bytes(end - at))
         return parts[1] if len(parts) == 3 and not parts[0] and not parts[2] else b"".join(parts)
 
+    @override
     def extents(self, path: bytes) -> Iterator[tuple[int, int]]:
-        """See Volume."""
         inode = self._regular(path)
         if inode.flags & INLINE:
             if inode.size:
@@ -172,8 +175,8 @@ class ExtVolume:
             if run.place is not None
         )
 
+    @override
     def attributes(self, path: bytes) -> dict[str, bytes]:
-        """See Volume."""
         found = self._attributes(self._find(path))
         found.pop(attributes.INLINE_DATA, None)
         return {os.fsdecode(name): value for name, value in found.items()}
@@ -194,8 +197,8 @@ class ExtVolume:
     def _inline_rest(self, inode: Inode) -> bytes:
         return dict(attributes.in_inode(inode, self._value)).get(attributes.INLINE_DATA, b"")
 
+    @override
     def close(self) -> None:
-        """See Volume."""
         self._dentries.clear()
 
 

@@ -6,7 +6,9 @@ import stat
 import struct
 from collections.abc import Iterator
 
-from engines.backup.files.model import BrowseError, Node, NoSuchFile, Source, Unsupported, VolumeInfo, shown
+from typing_extensions import override
+
+from engines.backup.files.model import BrowseError, Node, NoSuchFile, Source, Unsupported, Volume, VolumeInfo, shown
 from engines.backup.files.volumes.dentries import Dentries
 from engines.backup.files.volumes.ntfs import index, links
 from engines.backup.files.volumes.ntfs.record import (
@@ -39,7 +41,7 @@ READ_ONLY, SYSTEM = 0x1, 0x4  # file attributes
 EPOCH = 116_444_736_000_000_000  # 1970 in 100 ns since 1601
 
 
-class NtfsVolume:
+class NtfsVolume(Volume):
     """See Volume. `source` is the file system's own bytes, from its first. Named streams are attributes `user.NAME`."""
 
     driver = "quick"
@@ -158,12 +160,13 @@ class NtfsVolume:
 
     # ── Volume ──────────────────────────────────────────────────────────────────────────────────────
 
+    @override
     def stat(self, path: bytes) -> Node:
-        """See Volume."""
         return self._node(path.rsplit(b"/", 1)[-1], self._find(path))
 
+    @override
     def list(self, path: bytes) -> Iterator[Node]:
-        """See Volume. An entry whose record is damaged has mode 0."""
+        """An entry whose record is damaged has mode 0."""
         record = self._find(path)
         if not record.flags & FOLDER:
             raise BrowseError(f"{shown(path)} is no folder")
@@ -225,16 +228,17 @@ class NtfsVolume:
             raise Unsupported(f"{shown(path)}: {words}", "restore the disk and let its Windows copy the file")
         return Stream(self._window, self._cluster, self._data(record), shown(path))
 
+    @override
     def read(self, path: bytes, offset: int, length: int) -> bytes:
-        """See Volume."""
         return self._regular(path).read(offset, length)
 
+    @override
     def extents(self, path: bytes) -> Iterator[tuple[int, int]]:
-        """See Volume."""
         yield from self._regular(path).extents()
 
+    @override
     def attributes(self, path: bytes) -> dict[str, bytes]:
-        """See Volume: the named streams, as ntfs-3g shows them; one of more than 64 KiB is left out."""
+        """The named streams, as ntfs-3g shows them; one of more than 64 KiB is left out."""
         record = self._find(path)
         return {
             f"user.{each.name}": self._stream(record.number, each).read(0, STREAM_LONGEST)
@@ -242,8 +246,8 @@ class NtfsVolume:
             if each.type == DATA and each.name and each.size <= STREAM_LONGEST
         }
 
+    @override
     def close(self) -> None:
-        """See Volume."""
         self._dentries.clear()
 
 
