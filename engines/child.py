@@ -9,14 +9,12 @@ import msgspec
 
 from engines import tasks
 from engines.host.child import die_with_parent
-from engines.job.contract import Cancel
 from engines.job.detach import Handed, Planned
 from engines.job.errors import BadParam, Refused
-from engines.job.jobfile import open_secrets
-from engines.job.params import Secret, convert
+from engines.job.params import Secret
 from engines.job.perform import Stop, outliving, perform
-from engines.job.report import write_reports
 from engines.job.runs import Run
+from engines.job.work import Work
 
 
 def main(argv: list[str]) -> int:
@@ -31,17 +29,13 @@ def main(argv: list[str]) -> int:
     tasks.sweep(run.info().task)
     stop = Stop()
     with outliving(stop):
-        perform(run, tasks.engine(run.info().task), stop=stop, secrets=secrets)
-        write_reports(run)
+        perform(run, tasks.engine(run.info().task), stop=stop, secrets=secrets, confirm=handed.confirm)
     return 0
 
 
 def _plan(handed: Handed, secrets: dict[str, Secret]) -> Planned:
     try:
-        engine = tasks.engine(handed.job.task)
-        given = open_secrets(engine.params, handed.job.params)
-        params = convert(engine.params, {**given, **secrets}, task=engine.name)
-        return Planned(plan=engine.plan(params, Cancel()))
+        return Planned(plan=Work.of(tasks.engine(handed.job.task), handed.job.params, secrets).plan())
     except BadParam as bad:
         return Planned(why=bad.why, what_helps=bad.what_helps, param=bad.name)
     except Refused as refused:

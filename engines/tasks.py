@@ -66,10 +66,20 @@ def engine(name: str) -> Engine[Any]:
     """The engine that a job file's `task: NAME` means. Raises Refused."""
     task = TASKS.get(name.split("-")[0])
     for known in task.engines() if task else ():
-        if known.name == name:
+        if name in (known.name, f"{name.split('-')[0]}-{known.verb}"):
             return known
     names = [known.name for every in TASKS.values() for known in every.engines()]
     raise Refused(f"task {name!r} is unknown", "allowed are " + ", ".join(names))
+
+
+def look(name: str, verb: str) -> Look:
+    """The question `verb` of a task. Raises Refused."""
+    if name not in TASKS:
+        raise Refused(f"task {name!r} is unknown", "allowed are " + ", ".join(TASKS))
+    known = {look.verb: look for look in TASKS[name].looks()}
+    if verb not in known:
+        raise Refused(f"{name} has no question {verb!r}", "allowed are " + ", ".join(known))
+    return known[verb]
 
 
 def sweep(name: str) -> None:

@@ -6,7 +6,6 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import ClassVar
 
 from textual import on, work
@@ -19,6 +18,7 @@ from engines.job import detach, report, runs
 from engines.job.contract import Plan
 from engines.job.errors import CrashcartError, Refused
 from engines.job.units import one_line
+from engines.job.work import follow_up, what_follows
 from engines.rehearsal.stage import Staged
 from tui import console, themes
 from tui.ascii import AsciiFilter
@@ -235,16 +235,18 @@ class Suite(Typist[str]):
     @work
     async def follow_up(self, run: runs.Run, mode: str) -> None:
         """Ask for the word, then take the run up or back in a run of its own."""
-        while run.info().mode != "do":  # what is taken up or back is always the run that had the plan
-            run = runs.find(run.info().earlier)
-        info, plan = run.info(), run.plan()
-        words = one_line(f"{info.task} {info.target}") + (
-            f"\n\n{one_line(plan.undo)}" if plan and mode == "undo" else ""
-        )
         title = "Take this run back" if mode == "undo" else "Resume this run"
-        word = Path(info.target).name if mode == "undo" else plan.confirm if plan else ""
+        try:
+            run, plan = what_follows(run, mode)
+        except Refused as refused:
+            why = f"! {one_line(refused.why)}\n{one_line(refused.what_helps)}"
+            self.push_screen(Text(title, lambda: why))
+            return
+        words = one_line(f"{plan.task} {plan.target}") + (f"\n\n{one_line(plan.undo)}" if mode == "undo" else "")
         asked = (
-            TypedWord(title, words, word) if word else Choosing(title, words, [Row("Not now", "-"), Row(title, mode)])
+            TypedWord(title, words, plan.confirm)
+            if plan.confirm
+            else Choosing(title, words, [Row("Not now", "-"), Row(title, mode)])
         )
         if await self.push_screen_wait(asked) in ("", "-"):
             return
@@ -259,9 +261,8 @@ class Suite(Typist[str]):
 
     @work(thread=True, group="begin", exit_on_error=False)
     def _begin(self, run: runs.Run, mode: str) -> runs.Run:
-        info = run.info()
-        begun = runs.create(run.job(), info.target, mode=mode, earlier=run.id)
-        detach.start(begun)
+        begun, plan = follow_up(run, mode)
+        detach.start(begun, confirm=plan.confirm)
         return begun
 
     # ── keys that work everywhere ───────────────────────────────────────────────────────────────────

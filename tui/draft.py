@@ -12,7 +12,7 @@ import msgspec
 from engines.job.contract import Engine, Plan
 from engines.job.errors import BadParam
 from engines.job.jobfile import Job
-from engines.job.params import Field, Params, Secret, convert_one, fields
+from engines.job.params import Field, Params, Secret, absolute, convert_one, fields
 from engines.job.runs import Run
 
 Raw = str | bool
@@ -35,13 +35,13 @@ class Draft:
         return fields(params)
 
     def job(self) -> Job:
-        """The job as typed, without secrets and without what is at its default. Raises BadParam."""
+        """The job as typed, paths absolute, without secrets and what is at its default. Raises BadParam."""
         params: dict[str, Any] = {}
         for declared in self.fields():
             value = None if declared.shape == "secret" else self.value(declared)
             if value is not None and value != declared.default:
                 params[declared.name] = msgspec.to_builtins(value)
-        return Job(task=self.engine.name, params=params)
+        return Job(task=self.engine.name, params=absolute(self.engine.params, params))
 
     def value(self, declared: Field) -> Any:
         """One parameter in its type, None where it was left to its default. Raises BadParam."""

@@ -13,7 +13,6 @@ from engines.tasks import TASKS
 
 if TYPE_CHECKING:
     from engines.job.contract import Engine, Note, Plan
-    from engines.job.params import Secret
     from engines.job.runs import Run
 
 Call = Callable[[argparse.Namespace], int]
@@ -144,8 +143,8 @@ def _look(parsed: argparse.Namespace) -> int:
     from engines.job.params import absolute, convert
 
     look = parsed.look
-    given = open_secrets(look.params, options.given(parsed, look.params))
-    params = convert(look.params, absolute(look.params, given), task=look.verb)
+    given = open_secrets(look.params, absolute(look.params, options.given(parsed, look.params)))
+    params = convert(look.params, given, task=look.verb)
     if parsed.json:
         sys.stdout.write(msgspec.json.encode(look.answer(params)).decode() + "\n")
     elif look.stream:
@@ -189,22 +188,15 @@ def _job(parsed: argparse.Namespace) -> int:
 def _launch(parsed: argparse.Namespace, engine: Engine[Any], given: dict[str, Any]) -> int:
     """Plan, show, have it confirmed, run."""
     from engines.cli import launch
-    from engines.job.jobfile import Job, open_secrets
-    from engines.job.params import Secret, absolute, convert
+    from engines.job.work import Work
 
-    given = absolute(engine.params, given)
-    opened = open_secrets(engine.params, given)
-    params = convert(engine.params, opened, task=engine.name)
-    secrets: dict[str, Secret] = {name: value for name, value in opened.items() if isinstance(value, Secret)}
-    written = {name: value for name, value in given.items() if not isinstance(value, Secret)}
-    plan = launch.planned(engine, params)
+    work = Work.of(engine, given)
+    plan = launch.planned(work)
     if parsed.dry_run:
         return _show(plan, parsed.json)
     if not launch.confirmed(plan, parsed.confirm, as_json=parsed.json):
         return USAGE
-    return launch.begin(
-        engine, Job(task=engine.name, params=written), plan, secrets, as_json=parsed.json, detach=parsed.detach
-    )
+    return launch.perform(work.begin(plan), engine, plan, work.secrets, as_json=parsed.json, apart=parsed.detach)
 
 
 def _show(plan: Plan, as_json: bool) -> int:

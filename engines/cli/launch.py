@@ -10,25 +10,31 @@ from typing import Any
 from engines import tasks
 from engines.cli.narrate import Narrator, plan_text, put, say
 from engines.job import answers, detach, runs
+from engines.job import perform as performing
 from engines.job.contract import Engine, LastWord, Plan
-from engines.job.errors import Refused
-from engines.job.jobfile import Job
-from engines.job.params import Params, Secret
-from engines.job.perform import Stop, exit_code, outliving, perform
-from engines.job.report import write_reports
+from engines.job.params import Secret
+from engines.job.perform import Stop, exit_code, outliving
 from engines.job.runs import Run
+from engines.job.work import Work, follow_up, what_follows
 
 USAGE = 2
 
 
-def planned(engine: Engine[Any], params: Params) -> Plan:
+def planned(work: Work[Any]) -> Plan:
     """The plan, with Ctrl-C as a stop that the engine sees. Raises Refused."""
     stop = Stop()
     with outliving(stop):
-        plan = engine.plan(params, stop.cancel)
+        plan = work.plan(stop.cancel)
     for run in runs.interrupted(plan.target):
-        say(f"! run {run.id} on this target was killed: crashcart resume {run.id}, or crashcart undo {run.id}")
+        say(f"! run {run.id} on this target was killed: {taken_up(run)}")
     return plan
+
+
+def taken_up(run: Run) -> str:
+    """The commands that follow up a killed run, as far as it can be."""
+    plan = run.plan()
+    undo = f", or crashcart undo {run.id}" if plan is None or plan.undoable else ""
+    return f"crashcart resume {run.id}{undo}"
 
 
 def confirmed(plan: Plan, word: str | None, *, as_json: bool) -> bool:
@@ -51,27 +57,21 @@ def confirmed(plan: Plan, word: str | None, *, as_json: bool) -> bool:
     return False
 
 
-def begin(
-    engine: Engine[Any], job: Job, plan: Plan, secrets: Mapping[str, Secret], *, as_json: bool, detach: bool
+def perform(
+    run: Run, engine: Engine[Any], plan: Plan, secrets: Mapping[str, Secret], *, as_json: bool, apart: bool
 ) -> int:
-    """Run what was just shown, here or in a session of its own."""
-    run = runs.create(job, plan.target, reviewed=plan.digest)
-    return _perform(run, engine, plan, secrets, as_json=as_json, apart=detach)
-
-
-def _perform(
-    run: Run, engine: Engine[Any], plan: Plan | None, secrets: Mapping[str, Secret], *, as_json: bool, apart: bool
-) -> int:
+    """Perform a run whose plan was shown and its word given, here or in a session of its own; the exit code."""
     if apart:
-        detach.start(run, secrets)
+        detach.start(run, secrets, plan.confirm)
         say(f"follow it: crashcart attach {run.id}")
         put(run.id, sys.stdout)
         return 0
-    narrator = Narrator(as_json=as_json, folder=run.folder, ask=True)
+    narrator = Narrator(as_json=as_json, ask=True)
     stop = Stop()
     with outliving(stop):
-        last = perform(run, engine, plan=plan, stop=stop, secrets=secrets, listen=narrator)
-        write_reports(run)
+        last = performing.perform(
+            run, engine, plan=plan, stop=stop, secrets=secrets, listen=narrator, confirm=plan.confirm
+        )
     _where(run, as_json)
     return exit_code(last, narrator.warned)
 
@@ -85,7 +85,7 @@ def _where(run: Run, as_json: bool) -> None:
 
 def attach(run: Run, *, as_json: bool) -> int:
     """Follow a run to its end; Ctrl-C lets go of it and the run goes on."""
-    narrator = Narrator(as_json=as_json, folder=run.folder, ask=True)
+    narrator = Narrator(as_json=as_json, ask=True)
     last = None
     try:
         for entry in detach.follow(run):
@@ -97,7 +97,7 @@ def attach(run: Run, *, as_json: bool) -> int:
     _where(run, as_json)
     if isinstance(last, LastWord):
         return exit_code(last, narrator.warned)
-    say(f"crashcart: run {run.id} was killed: crashcart resume {run.id}, or crashcart undo {run.id}")
+    say(f"crashcart: run {run.id} was killed: {taken_up(run)}")
     return 1
 
 
@@ -113,22 +113,14 @@ def answer(run: Run, text: str | None) -> int:
 
 def again(run: Run, mode: str, parsed: argparse.Namespace) -> int:
     """Resume or undo a run with its stored plan."""
-    info, plan, status = run.info(), run.plan(), run.status()
-    if info.mode != "do":
-        return again(runs.find(info.earlier), mode, parsed)
-    if plan is None:
-        raise Refused(f"run {run.id} never got as far as a plan", "nothing was touched; start it anew")
-    if status in ("running", "asking", "starting"):
-        raise Refused(f"run {run.id} is still {status}", f"follow it: crashcart attach {run.id}")
-    if mode == "resume" and status in ("done", "warned"):
-        raise Refused(f"run {run.id} is done", f"see its report: crashcart report {run.id}")
-    engine = tasks.engine(info.task)
+    origin, plan = what_follows(run, mode)
+    engine = tasks.engine(plan.task)
     if mode == "undo":
-        say(f"undo of {run.id}: {plan.undo}")
+        say(f"undo of {origin.id}: {plan.undo}")
     if parsed.dry_run:
         put(plan_text(plan), sys.stdout)
         return 0
-    if mode == "resume" and not confirmed(plan, parsed.confirm, as_json=parsed.json):
+    if not confirmed(plan, parsed.confirm, as_json=parsed.json):
         return USAGE
-    taken_up = runs.create(run.job(), plan.target, mode=mode, earlier=run.id)
-    return _perform(taken_up, engine, None, {}, as_json=parsed.json, apart=parsed.detach)
+    begun, _ = follow_up(origin, mode)
+    return perform(begun, engine, plan, {}, as_json=parsed.json, apart=parsed.detach)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from pathlib import Path
 from typing import TextIO
 
 from engines.host.files import write_whole
@@ -101,9 +100,9 @@ def _change(change: Change) -> list[str]:
 class Narrator:
     """Tells a run's events as they come: JSON lines on stdout, or words on stderr."""
 
-    def __init__(self, *, as_json: bool, folder: Path, ask: bool) -> None:
+    def __init__(self, *, as_json: bool, ask: bool) -> None:
         self._json = as_json
-        self._folder = folder
+        self._run = ""
         self._ask = ask and not as_json and sys.stdin.isatty()
         self._titles: dict[str, str] = {}
         self._bar = sys.stderr.isatty()
@@ -113,6 +112,8 @@ class Narrator:
     def __call__(self, entry: Entry) -> None:
         """Tell one event."""
         self.warned = self.warned or isinstance(entry.event, Warned)
+        if isinstance(entry.event, Started):
+            self._run = entry.event.run
         if self._json:
             put(encode(entry).decode().rstrip("\n"), sys.stdout)
         else:
@@ -137,7 +138,7 @@ class Narrator:
             case Asked():
                 say(f"    ? {one_line(event.question)} {'/'.join(event.choices)}".rstrip())
                 if not self._ask:
-                    say(f"      no terminal to ask on; answer from another: crashcart answer {self._folder.name}")
+                    say(f"      no terminal to ask on; answer from another: crashcart answer {self._run}")
             case Answered():
                 say(f"      answered: {one_line(event.text) or '(not shown)'}")
             case Finished() | RunStopped() | RunFailed():
@@ -162,7 +163,7 @@ class Narrator:
 
         try:
             text = getpass.getpass("    > ") if question.secret else input("    > ")
-            answers.send(self._folder, text)
+            answers.send(runs.home() / self._run, text)
         except (EOFError, OSError):
             return
         except Refused as refused:

@@ -9,15 +9,9 @@ from pathlib import Path
 
 import msgspec
 
-from engines import tasks
-from engines.cli.narrate import Narrator, last_words, say
-from engines.job import runs
-from engines.job.contract import Finished
+from engines import api
+from engines.cli.narrate import Narrator, say
 from engines.job.errors import Refused
-from engines.job.jobfile import open_secrets
-from engines.job.params import convert
-from engines.job.perform import Stop, exit_code, outliving, perform
-from engines.job.report import write_reports
 from engines.rehearsal.stage import STAGES, Staged, stage
 
 
@@ -46,19 +40,11 @@ def one(task: str, *, as_json: bool) -> Rehearsed:
 
 
 def _run(task: str, target: Staged, began: float, as_json: bool) -> Rehearsed:
-    engine = tasks.engine(target.job.task)
-    given = open_secrets(engine.params, target.job.params) | dict(target.secrets)
-    stop = Stop()
-    with outliving(stop):
-        plan = engine.plan(convert(engine.params, given, task=engine.name), stop.cancel)
-        run = runs.create(target.job, plan.target, reviewed=plan.digest)
-        narrator = Narrator(as_json=False, folder=run.folder, ask=False)
-        quiet = None if as_json else narrator
-        last = perform(run, engine, plan=plan, stop=stop, secrets=target.secrets, listen=quiet)
-        write_reports(run)
-    summary = last.summary if isinstance(last, Finished) else last_words(last).splitlines()[0]
-    code = exit_code(last, run.status() == "warned")
-    return Rehearsed(task, run.status(), time.monotonic() - began, summary, str(run.report), code)
+    narrator = None if as_json else Narrator(as_json=False, ask=False)
+    ended = api.run(
+        target.job.task, confirm=lambda plan: plan.confirm, secrets=target.secrets, listen=narrator, **target.job.params
+    )
+    return Rehearsed(task, ended.status, time.monotonic() - began, ended.summary, ended.report, ended.code)
 
 
 def main(names: list[str], *, as_json: bool) -> int:

@@ -74,6 +74,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """Everything a run will do, decided before it touches anything.
 
     facts: (name, value) pairs shown side by side on the review page; the first two are what must fit together.
+    params: plain values, secrets left out; what `execute`, `resume` and `undo` are given has them in their types again.
     undo: how the run is taken back, or why it cannot be; `undoable` says which.
     confirm: the word to type first; empty where nothing existing is overwritten, deleted or rebooted.
     detail: what `execute` needs, as plain JSON values; never a secret.
@@ -82,7 +83,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
     task: str
     target: str
-    params: dict[str, Any]
+    params: Any
     steps: tuple[Step, ...]
     changes: tuple[Change, ...] = ()
     facts: tuple[tuple[str, str], ...] = ()
@@ -116,6 +117,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag=Tr
 class Started(Event, frozen=True, kw_only=True, tag="Started"):
     """First event of every journal. `mode` is do, resume or undo; `earlier` the run it continues or takes back."""
 
+    run: str = ""
     task: str
     target: str
     steps: tuple[Step, ...] = ()

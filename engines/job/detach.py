@@ -28,6 +28,7 @@ class Handed(msgspec.Struct):
 
     job: Job
     secrets: dict[str, str] = {}
+    confirm: str = ""
 
 
 class Planned(msgspec.Struct):
@@ -39,12 +40,15 @@ class Planned(msgspec.Struct):
     param: str = ""
 
 
-def _handed(job: Job, secrets: Mapping[str, Secret]) -> bytes:
-    return msgspec.json.encode(Handed(job, {name: secret.reveal() for name, secret in secrets.items()}))
+def _handed(job: Job, secrets: Mapping[str, Secret], confirm: str = "") -> bytes:
+    return msgspec.json.encode(Handed(job, {name: secret.reveal() for name, secret in secrets.items()}, confirm))
 
 
-def start(run: Run, secrets: Mapping[str, Secret] | None = None) -> None:
-    """Perform `run` in a session, and where systemd runs a scope, of its own. Raises Refused where it cannot begin."""
+def start(run: Run, secrets: Mapping[str, Secret] | None = None, confirm: str = "") -> None:
+    """Perform `run` in a session, and where systemd runs a scope, of its own. Raises Refused where it cannot begin.
+
+    confirm: the word that its plan asks for.
+    """
     argv = module("engines.child", "perform", str(run.folder))
     with (run.folder / "child.log").open("wb") as log:
         child = subprocess.Popen(
@@ -58,7 +62,7 @@ def start(run: Run, secrets: Mapping[str, Secret] | None = None) -> None:
         )
     assert child.stdin is not None
     try:
-        child.stdin.write(_handed(run.job(), secrets or {}))
+        child.stdin.write(_handed(run.job(), secrets or {}, confirm))
         child.stdin.close()
     except BrokenPipeError:
         raise Refused(f"run {run.id} did not start", f"see {run.folder / 'child.log'}") from None

@@ -189,6 +189,7 @@ def convert_one(field: Field, value: Any) -> Any:
 def absolute(cls: type[Params], given: Mapping[str, Any]) -> dict[str, Any]:
     """`given` with every path made absolute against the current folder: a run stands in a folder of its own."""
     paths = {field.name for field in fields(cls) if field.kind in ("file", "folder", "output")}
+    paths |= {f"{field.name}_file" for field in fields(cls) if field.shape == "secret"}
     return {name: _absolute(value) if name in paths else value for name, value in given.items()}
 
 

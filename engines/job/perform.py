@@ -33,17 +33,20 @@ from engines.job.contract import (
     planned,
 )
 from engines.job.errors import CrashcartError, Failed, Refused, Stopped
-from engines.job.jobfile import open_secrets
 from engines.job.journal import Entry, Journal
 from engines.job.pace import Pace
-from engines.job.params import Params, Secret, convert
+from engines.job.params import Params, Secret
 from engines.job.params import secrets as secrets_of
+from engines.job.report import write_reports
 from engines.job.runs import Info, Run, find
 from engines.job.stopping import Stop, outliving
+from engines.job.work import Work, typed
 
 __all__ = ["Stop", "exit_code", "outliving", "perform"]
 
 Listen = Callable[[Entry], None]
+Agree = str | Callable[[Plan], str]
+"""The word that a plan asks for, or what is shown the plan and gives the word."""
 
 WORK_IS_DONE = "the work is done and only its report is left"
 
@@ -56,12 +59,16 @@ def perform(
     stop: Stop | None = None,
     secrets: Mapping[str, Secret] | None = None,
     listen: Listen | None = None,
+    confirm: Agree = "",
     answer_within: float = 1800.0,
 ) -> AnyEvent:
     """Perform `run` to its last word, which is returned; every event goes to the journal and then to `listen`.
 
+    The report stands in the run's folder when this returns, unless the disk has no room for it.
+
     plan: the one just shown. It is made anew under the target's lock, and the run refuses where the digests
     differ, unless the engine holds the target from plan to execute (`holds`).
+    confirm: the word that the plan asks for (`Plan.confirm`); without it nothing is touched, taken up or taken back.
     answer_within: seconds that a question waits for an answer before the run ends Stopped, resumable.
     """
     stop = stop or Stop()
@@ -73,12 +80,13 @@ def perform(
     try:
         record = _Record(journal, listen)
         with Listener(run.folder / "answer.sock", answer_within) as listener:
-            last = _last_word(record, run, engine, plan, stop, secrets or {}, listener)
+            last = _last_word(record, run, engine, plan, stop, secrets or {}, confirm, listener)
         record.write(last)
         unfinished.clear(run.folder.parent, run.id)
-        return last
     finally:
         journal.close()
+    write_reports(run)
+    return last
 
 
 @dataclass
@@ -102,21 +110,24 @@ def _last_word(
     plan: Plan | None,
     stop: Stop,
     given: Mapping[str, Secret],
+    confirm: Agree,
     listener: Listener,
 ) -> AnyEvent:
     try:
         info = run.info()
-        opened = open_secrets(engine.params, run.job().params) | dict(given)
-        params = convert(engine.params, opened, task=engine.name)
+        params = Work.of(engine, run.job().params, given).params
         with lock.hold(engine.target(params), run.id):
             plan = _settled(info, engine, params, plan, stop.cancel)
             _keep(run, "plan.json", plan)
             earlier = find(info.earlier).folder if info.earlier else None
+            _agreed(plan, confirm, info.mode)
             context = Context(cancel=stop.cancel, folder=run.folder, earlier=earlier, secrets=secrets_of(params))
-            work = {"do": engine.execute, "resume": engine.resume, "undo": engine.undo}[info.mode](plan, context)
+            act = {"do": engine.execute, "resume": engine.resume, "undo": engine.undo}[info.mode]
+            work = act(typed(engine, plan, context.secrets), context)
             steps = plan.steps if info.mode != "undo" else ()
             record.write(
                 Started(
+                    run=run.id,
                     task=engine.name,
                     target=plan.target,
                     steps=steps,
@@ -152,6 +163,15 @@ def _settled(info: Info, engine: Engine[Any], params: Params, shown: Plan | None
     if reviewed and plan.digest != reviewed:
         raise Refused("the world has changed since the review", "review again: the plan is no longer the same")
     return plan
+
+
+def _agreed(plan: Plan, confirm: Agree, mode: str) -> None:
+    """Raise Refused unless the word is the one that the plan asks for."""
+    word = confirm if isinstance(confirm, str) else confirm(plan)
+    if word != plan.confirm and plan.confirm:
+        told = f"{word!r} is not" if word else "nobody gave"
+        does = {"do": "go on", "resume": "take it up", "undo": "take it back"}[mode]
+        raise Refused(f"{told} the word that this plan asks for", f"to {does}, give the word {plan.confirm}")
 
 
 def _keep(run: Run, name: str, what: Any) -> None:

@@ -125,11 +125,10 @@ def _run(task: str, params: dict[str, Any], folder: Path) -> None:
     """An engine, to its end, without a run of its own in the history."""
     from engines import tasks
     from engines.job.contract import Cancel, Context
-    from engines.job.params import convert
+    from engines.job.work import Work, typed
 
-    engine = tasks.engine(task)
-    plan = engine.plan(convert(engine.params, params), Cancel())
-    for _ in engine.execute(plan, Context(cancel=Cancel(), folder=folder)):
+    work = Work.of(tasks.engine(task), params)
+    for _ in work.engine.execute(typed(work.engine, work.plan()), Context(cancel=Cancel(), folder=folder)):
         continue
 
 

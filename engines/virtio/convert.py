@@ -11,7 +11,7 @@ from engines.guest.surgery import Surgery
 from engines.job.contract import Cancel, Change, Choice, CommandChange, Context, Engine, Events, Option, Plan
 from engines.job.errors import Refused
 from engines.job.lock import content_identity
-from engines.job.params import convert, plain
+from engines.job.params import plain
 from engines.virtio import advice, edits, initrd, operation, takeback, volumes
 from engines.virtio.edits import FileEdit, custom_name
 from engines.virtio.lines import modprobe
@@ -54,7 +54,7 @@ class Convert(Engine[ConvertParams]):
     @override
     def execute(self, plan: Plan, context: Context) -> Events:
         """In the plan's own appliance where it is still open, else after planning again to the same plan."""
-        params = convert(ConvertParams, plan.params)
+        params: ConvertParams = plan.params
         decided = operation.kept.take(plan.digest)
         if decided is None:
             decided = operation.kept.again(self.plan(params, context.cancel), plan)

@@ -14,7 +14,7 @@ from engines.guest.surgery import Surgery
 from engines.job.contract import BytesChange, Cancel, Change, CommandChange, Context, Engine, Events, Plan
 from engines.job.errors import Refused
 from engines.job.lock import content_identity
-from engines.job.params import convert, plain
+from engines.job.params import plain
 from engines.job.runs import find
 from engines.virtio import initrd, operation, takeback
 from engines.virtio.edits import FileEdit
@@ -59,7 +59,7 @@ class Restock(Engine[RestockParams]):
     @override
     def execute(self, plan: Plan, context: Context) -> Events:
         """In the plan's own appliance where it is still open."""
-        params = convert(RestockParams, plan.params)
+        params: RestockParams = plan.params
         decided = operation.kept.take(plan.digest)
         if decided is None:
             decided = operation.kept.again(self.plan(params, context.cancel), plan)
@@ -182,7 +182,7 @@ class PutBack(Engine[PutBackParams]):
     @override
     def execute(self, plan: Plan, context: Context) -> Events:
         """In the plan's own appliance where it is still open."""
-        params = convert(PutBackParams, plan.params)
+        params: PutBackParams = plan.params
         decided = operation.kept.take(plan.digest)
         if decided is None:
             decided = operation.kept.again(self.plan(params, context.cancel), plan)

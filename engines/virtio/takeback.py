@@ -20,7 +20,7 @@ def undo(plan: Plan, context: Context) -> Events:
 
 def _putback(plan: Plan) -> Instead:
     def instead(run: Run) -> str:
-        command = f"crashcart virtio putback {plan.params['image']} --run {run.id}"
+        command = f"crashcart virtio putback {plan.params.image} --run {run.id}"
         return f"bring the edited files back inside it: {command}"
 
     return instead

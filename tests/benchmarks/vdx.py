@@ -26,6 +26,7 @@ from engines.job.contract import Cancel, Finished
 from engines.job.jobfile import Job
 from engines.job.params import Secret, convert
 from engines.job.perform import perform
+from tests.agreed import AGREED
 
 REBOOT = {"linger": 0.1, "down": 4.0, "silent": 1.0, "init": 1.0}  # s; a real one takes minutes
 STABLE = 3  # s
@@ -122,7 +123,7 @@ def fix(pair: Switches) -> tuple[float, int]:
     plan = Fix().plan(convert(Fix.params, {**job.params, "password": pair.secret}), Cancel())
     run = runs.create(job, plan.target, reviewed=plan.digest)
     began = time.monotonic()
-    last = perform(run, Fix(), plan=plan, secrets={"password": pair.secret})
+    last = perform(run, Fix(), plan=plan, secrets={"password": pair.secret}, confirm=AGREED)
     took = time.monotonic() - began
     assert isinstance(last, Finished), last
     assert pair.state()["config"] == before
@@ -132,7 +133,7 @@ def fix(pair: Switches) -> tuple[float, int]:
 
 def apart(pair: Switches) -> None:
     run = runs.create(pair.job(), pair.params["switch"])
-    detach.start(run, {"password": pair.secret})
+    detach.start(run, {"password": pair.secret}, pair.a.name)
     last = [entry.event for entry in detach.follow(run)][-1]
     assert isinstance(last, Finished), last
 

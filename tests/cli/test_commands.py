@@ -72,7 +72,8 @@ def test_a_file_that_would_be_overwritten_needs_its_word(params: dict[str, str])
         assert "--confirm bios.iso" in refused.stderr
         assert Path(params["output"]).read_text() == "precious"
     assert crashcart(*words(params, "--confirm", "bios.iso")).returncode == DONE
-    assert crashcart("undo", "last").returncode == DONE
+    assert crashcart("undo", "last").returncode == USAGE
+    assert crashcart("undo", "last", "--confirm", "bios.iso").returncode == DONE
     assert Path(params["output"]).read_text() == "precious"
 
 

@@ -9,6 +9,7 @@ from engines.job.contract import (
     Asked,
     Cancel,
     Context,
+    Engine,
     Events,
     Finished,
     Log,
@@ -35,7 +36,7 @@ class CopyParams(Params, frozen=True, kw_only=True):
     password: Annotated[Secret | None, param("Password", "unlocks nothing")] = None
 
 
-class Copier:
+class Copier(Engine[CopyParams]):
     name: ClassVar[str] = "copier"
     verb: ClassVar[str] = "copy"
     title: ClassVar[str] = "copy a text"
@@ -68,7 +69,7 @@ class Copier:
         ).sealed()  # fmt: skip
 
     def execute(self, plan: Plan, context: Context) -> Events:
-        output = Path(plan.params["output"])
+        output = Path(plan.params.output)
         partial = output.with_name(f".{output.name}.partial")
         text = plan.detail["after"]
         try:
@@ -78,13 +79,13 @@ class Copier:
                     stream.write(char)
                     yield Progress(done=at, total=len(text), unit="characters")
             yield StepEnded(step="write")
-            if plan.params["warn"]:
+            if plan.params.warn:
                 yield Warned(text="this is only a copy")
-            if plan.params["trouble"] == "failed":
+            if plan.params.trouble == "failed":
                 raise Failed("the pen broke", "sharpen it")
-            if plan.params["trouble"] == "crash":
+            if plan.params.trouble == "crash":
                 raise ZeroDivisionError("surprise")
-            if plan.params["ask"]:
+            if plan.params.ask:
                 answer = yield Asked(question="really", choices=("yes", "no"))
                 yield Log(text=f"heard {answer}")
             yield StepStarted(step="place")
@@ -98,7 +99,7 @@ class Copier:
         return self.execute(plan, context)
 
     def undo(self, plan: Plan, context: Context) -> Events:
-        output = Path(plan.params["output"])
+        output = Path(plan.params.output)
         yield StepStarted(step="undo")
         output.with_name(f".{output.name}.partial").unlink(missing_ok=True)
         if plan.detail["before"] is None:

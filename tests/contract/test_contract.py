@@ -27,6 +27,7 @@ from engines.job.jobfile import Job
 from engines.job.journal import Entry
 from engines.job.params import convert
 from engines.job.perform import Stop, perform
+from tests.agreed import AGREED
 from tests.contract.cases import CASES, Case, contents, snapshot
 
 each = pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
@@ -36,7 +37,7 @@ def performed(
     case: Case, job: Job, listen: Callable[[Entry], None] | None = None, *, stop: Stop | None = None, **info: str
 ) -> tuple[runs.Run, AnyEvent]:
     run = runs.create(job, case.engine().plan(case.params(job), Cancel()).target, **info)
-    return run, perform(run, case.engine(), stop=stop, listen=listen)
+    return run, perform(run, case.engine(), stop=stop, listen=listen, confirm=AGREED)
 
 
 def events_of(run: runs.Run) -> list[AnyEvent]:
@@ -107,7 +108,7 @@ def killed_at(moment: AnyEvent, case: Case, job: Job) -> runs.Run:
             if entry.event == moment or (isinstance(entry.event, Progress) and isinstance(moment, Progress)):
                 os.kill(os.getpid(), signal.SIGKILL)
 
-        perform(run, case.engine(), listen=listen)
+        perform(run, case.engine(), listen=listen, confirm=AGREED)
         os._exit(7)
     assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL
     return run
@@ -129,7 +130,7 @@ def test_a_run_killed_at_any_step_is_found_and_then_finished_or_taken_back(
         assert run.status() == "interrupted"
         assert run.id in [found.id for found in runs.interrupted(run.info().target)]
         taken_up = runs.create(job, run.info().target, mode=mode, earlier=run.id)
-        last = perform(taken_up, case.engine())
+        last = perform(taken_up, case.engine(), confirm=AGREED)
         if mode == "resume":
             assert isinstance(last, Finished), (moment, last)
         else:
@@ -147,7 +148,7 @@ def test_a_finished_run_is_undone_to_the_byte(case: Case, tmp_path: Path) -> Non
     assert isinstance(last, Finished)
     assert contents(stage) != before
     undone = runs.create(job, run.info().target, mode="undo", earlier=run.id)
-    assert isinstance(perform(undone, case.engine()), Finished)
+    assert isinstance(perform(undone, case.engine(), confirm=AGREED), Finished)
     assert contents(stage) == before
 
 

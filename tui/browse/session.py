@@ -103,14 +103,11 @@ def opening(access: Access, point: str) -> Opening:
 
     @contextmanager
     def opened(purpose: Purpose, cancel: Cancel) -> Iterator[Tree]:
-        from engines.backup.files.appliance import warm
-        from engines.backup.files.opening import open_tree
+        from engines.backup.files import reach
 
-        name = names.parse(point)
         with (
-            open_point(access.unlocked(), name, "browsing") as source,
-            warm.disk(access.task(), name, source, cancel) as appliance,
-            open_tree(source, "auto", purpose, cancel, appliance) as tree,
+            access.unlocked() as repository,
+            reach.opened(repository, names.parse(point), purpose=purpose, cancel=cancel) as tree,
         ):
             yield tree
 
@@ -123,7 +120,7 @@ def warmed(access: Access, point: str) -> tuple[str, bool]:
     from engines.backup.files.volumes.disk_map import survey
 
     name = names.parse(point)
-    with open_point(access.unlocked(), name, "looking at the disk") as source:
+    with access.unlocked() as repository, open_point(repository, name, "looking at the disk") as source:
         infos = survey(source).volumes
     if needed := any(map(needs_appliance, infos)):
         warm.begin(access.task(), name)

@@ -200,7 +200,7 @@ class ReviewPage(Page):
     @work(thread=True, exclusive=True, group="start", exit_on_error=False)
     def _start(self, job: Job, plan: Plan, secrets: dict[str, Secret]) -> runs.Run:
         run = runs.create(job, plan.target, reviewed=plan.digest)
-        detach.start(run, secrets)
+        detach.start(run, secrets, plan.confirm)
         return run
 
     def _begun(self, event: Worker.StateChanged) -> None:

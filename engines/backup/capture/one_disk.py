@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ from engines.backup.repository.repository import Repository
 from engines.backup.repository.sessions import Presence
 from engines.backup.repository.writer import Writer
 from engines.backup.sources.source import Source
-from engines.backup.sources.wish import Binding, NoHint
+from engines.backup.sources.wish import Binding, Hints, NoHint
 from engines.job import units
 from engines.job.contract import AnyEvent, Context, Log, Warned
 from engines.job.errors import Stopped
@@ -29,6 +30,18 @@ if TYPE_CHECKING:
     from engines.backup.limits.speed import Speed
 
 TICK = 0.1  # s between looks at the readers
+
+
+@dataclass(frozen=True)
+class Manner:
+    """How the disks of `vm` are read: see the run's parameters of the same names; `sample` in percent."""
+
+    vm: str
+    limit: str = "none"
+    strict: bool = False
+    hints: Hints = "none"
+    sample: int = 1
+    tags: tuple[str, ...] = ()
 
 
 class OneDisk:
@@ -42,10 +55,10 @@ class OneDisk:
         source: Source,
         where: Path,
         disk: str,
-        params: dict[str, Any],
+        manner: Manner,
         parent: Point | None,
     ) -> None:
-        self.name = f"{params['vm']}/{disk}"
+        self.name = f"{manner.vm}/{disk}"
         self.parent = parent
         self.source = source
         self.done = 0
@@ -58,7 +71,7 @@ class OneDisk:
         self._repository = repository
         self._presence = presence
         self._writer = writer
-        self._params = params
+        self._manner = manner
         self._maps: tuple[bytes, ...] = ()
         self._took = 0.0
         self._stored = 0
@@ -68,7 +81,7 @@ class OneDisk:
         repository = self._repository
         blocks = block_count(self.source.size, repository.config.block)
         self._positions = Positions(
-            repository.store, repository.id, self._params["vm"], self._disk, repository.keys, blocks
+            repository.store, repository.id, self._manner.vm, self._disk, repository.keys, blocks
         )
         self._known = self.parent is not None and self._positions.load(self.parent.root(repository.keys))
 
@@ -83,13 +96,13 @@ class OneDisk:
         heals = healing.needed(self._repository)
         if heals:
             yield Log(text="every block is looked up, since the repository misses some")
-        limit = throttle.parse(self._params["limit"])
+        limit = throttle.parse(self._manner.limit)
         source = self.source
         before, began = self._writer.written, time.monotonic()
         try:
             with throttled(limit, source.reads_from, self._speed, context.cancel, source.reader) as held:
                 yield Log(text=f"{held.words}; {self._compared()}")
-                yield from self._hinted_first(held, thorough=not self._known or heals or self._params["strict"])
+                yield from self._hinted_first(held, thorough=not self._known or heals or self._manner.strict)
                 self._took = time.monotonic() - began
                 self._stored = self._writer.written - before
                 self.held = held.report(self.counts.read, self._took)
@@ -121,7 +134,7 @@ class OneDisk:
 
     def _hint(self, thorough: bool) -> tuple[Hint | None, str]:
         """What is believed to have changed, and the words for it; both empty where nobody asked."""
-        if self._params.get("hints", "none") == "none":
+        if self._manner.hints == "none":
             return None, ""
         block = self._repository.config.block
         try:
@@ -135,9 +148,9 @@ class OneDisk:
             hint = Hint(self.source.changed(since), block, block_count(self.source.size, block))
         except NoHint as no:
             return None, f"everything is read: {no}"
-        hint.sample(self.source.extents(0, self.source.size), self._params["sample"])
+        hint.sample(self.source.extents(0, self.source.size), self._manner.sample)
         return hint, (
-            f"{self._params['hints']} names {units.size(hint.named * block)} as changed since {since.point};"
+            f"{self._manner.hints} names {units.size(hint.named * block)} as changed since {since.point};"
             f" {hint.sampled} blocks of the rest are read all the same"
         )
 
@@ -146,7 +159,7 @@ class OneDisk:
     ) -> Generator[AnyEvent | None, None, None]:
         reading = Reading(
             self._repository, self.source, self.parent, self._positions, self._writer, held,
-            seed=self._repository.keys.disk_seed(self._params["vm"], self._disk), thorough=thorough, hint=hint,
+            seed=self._repository.keys.disk_seed(self._manner.vm, self._disk), thorough=thorough, hint=hint,
         )  # fmt: skip
         read = self.counts.read
         self.counts = reading.counts
@@ -193,9 +206,9 @@ class OneDisk:
 
     def point(self, stamp: str, together: tuple[str, ...]) -> Point:
         """The point to be. together: the names of all points of its moment; empty where it claims none."""
-        repository, params = self._repository, self._params
+        repository, manner = self._repository, self._manner
         head = Head(
-            vm=params["vm"],
+            vm=manner.vm,
             disk=self._disk,
             time=stamp,
             size=self.source.size,
@@ -206,8 +219,8 @@ class OneDisk:
             together=together,
             source=self.source.words,
             host=sessions.host(),
-            strict=params["strict"],
-            tags=tuple(params["tag"]),
+            strict=manner.strict,
+            tags=manner.tags,
             figures=Figures(
                 read=self.counts.read,
                 changed=self.counts.changed * repository.config.block,

@@ -94,20 +94,20 @@ class Boot(Engine[BootParams]):
     def execute(self, plan: Plan, context: Context) -> Events:
         yield StepStarted(step=STEP.id)
         repository = yield from opened(plan.params, context)
-        name = names.parse(plan.params["point"])
+        name = names.parse(plan.params.point)
         with open_point(repository, name, "booting") as source, serving(source) as server, Scratch() as scratch:
             params = plan.params
-            wanted: Bus | Literal["auto"] = params["bus"]
+            wanted: Bus | Literal["auto"] = params.bus
             trials = Trials(
                 lay=partial(overlay.lay, server.path),
                 scratch=scratch.path,
                 shots=context.folder,
                 cancel=context.cancel,
-                firmware=firmware(source.read(0, BOOT_CODE), params["firmware"]),
+                firmware=firmware(source.read(0, BOOT_CODE), params.firmware),
                 buses=AUTO if wanted == "auto" else (wanted,),
-                memory=params["memory"],
-                expect=_pattern(params["expect"]),
-                deadline=params["deadline"],
+                memory=params.memory,
+                expect=_pattern(params.expect),
+                deadline=params.deadline,
             )
             bus, seen = yield from trials.run()
             for fault in server.faults[:TOLD]:

@@ -18,7 +18,7 @@ from engines.backup.files.reach import tree_of
 from engines.backup.repository.byte_source import PointBytes, open_point
 from engines.backup.repository.repository import RepoParams, Repository
 from engines.job import units
-from engines.job.contract import Cancel, Note
+from engines.job.contract import Note
 from engines.job.params import param
 
 
@@ -60,12 +60,13 @@ class Diff(msgspec.Struct, frozen=True, kw_only=True):
 class _Both:
     """Two points opened."""
 
-    def __init__(self, params: DiffParams, old: PointBytes, new: PointBytes) -> None:
+    def __init__(self, repository: Repository, driver: Driver, old: PointBytes, new: PointBytes) -> None:
         self.names = (str(old.point.name), str(new.point.name))
         self.spans: Spans = differing(old, new)
         self.notes: list[str] = []
         self.read = 0
-        self._params = params
+        self._repository = repository
+        self._driver: Driver = driver
         self._sides = (old, new)
 
     @property
@@ -94,7 +95,7 @@ class _Both:
                 self.notes += [f"{side}: {note}" for note in (*tree.notes, *states(tree).values())]
 
     def _tree(self, side: PointBytes) -> AbstractContextManager[BrowseTree]:
-        return tree_of(self._params, side.point.name, side, self._params.driver, Cancel())
+        return tree_of(self._repository, side, self._driver, "take", None)
 
     def _told(self, path: bytes, what: str) -> None:
         self.notes.append(f"{shown(path)} {what}")
@@ -110,10 +111,10 @@ class _Both:
 
 @contextmanager
 def _opened(params: DiffParams) -> Iterator[_Both]:
-    repository = Repository.of(params)
-    old, new = (repository.resolve(text) for text in (params.old, params.new))
-    with open_point(repository, old, "diff") as before, open_point(repository, new, "diff") as after:
-        yield _Both(params, before, after)
+    with Repository.of(params) as repository:
+        old, new = (repository.resolve(text) for text in (params.old, params.new))
+        with open_point(repository, old, "diff") as before, open_point(repository, new, "diff") as after:
+            yield _Both(repository, params.driver, before, after)
 
 
 def answer(params: DiffParams) -> Diff:

@@ -9,7 +9,7 @@ from typing_extensions import override
 
 from engines.backup.files.model import shown
 from engines.backup.files.opening import Driver
-from engines.backup.files.reach import chosen, glimpse, is_locked
+from engines.backup.files.reach import chosen, is_locked, opened
 from engines.backup.files.selection import Walk, places
 from engines.backup.files.taking import getting, tarring
 from engines.backup.files.taking.conflicts import Policy
@@ -78,7 +78,10 @@ class Get(Engine[GetParams]):
         found: Counted | None = None
         notes: tuple[str, ...] = ()
         if not is_locked(params):
-            with glimpse(params, name, params.driver, cancel) as tree:
+            with (
+                Repository.of(params) as repository,
+                opened(repository, name, params.driver, pinned=False, cancel=cancel) as tree,
+            ):
                 found = counted(Walk(tree, there), None if params.tar else dest, cancel)
                 notes = tree.notes
         taken = bool(before["file"]) if params.tar else bool(found and found.conflicts)
@@ -107,7 +110,7 @@ class Get(Engine[GetParams]):
 
     @override
     def execute(self, plan: Plan, context: Context) -> Events:
-        yield from (tarring if plan.params["tar"] else getting).performed(plan, context)
+        yield from (tarring if plan.params.tar else getting).performed(plan, context)
 
     @override
     def resume(self, plan: Plan, context: Context) -> Events:
@@ -116,7 +119,7 @@ class Get(Engine[GetParams]):
 
     @override
     def undo(self, plan: Plan, context: Context) -> Events:
-        yield from (tarring if plan.params["tar"] else getting).taken_back(plan, context)
+        yield from (tarring if plan.params.tar else getting).taken_back(plan, context)
 
 
 def _possible(params: GetParams) -> None:

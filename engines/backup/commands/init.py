@@ -81,17 +81,17 @@ class Init(Engine[InitParams]):
 
     @override
     def execute(self, plan: Plan, context: Context) -> Events:
-        store = open_store(plan.params["repo"])
+        store = open_store(plan.params.repo)
         unlock = Unlock()
-        if plan.params["cipher"] != "none":
+        if plan.params.cipher != "none":
             passphrase = context.secrets.get("passphrase")
-            if not plan.params["key_file"] and passphrase is None:
+            if not plan.params.key_file and passphrase is None:
                 passphrase = Secret((yield Asked(question="passphrase of the new repository", secret=True)) or "")
-            unlock = Unlock(plan.params["key_file"], passphrase)
+            unlock = Unlock(plan.params.key_file, passphrase)
         yield StepStarted(step="make")  # it cannot be stopped; waiting for an answer can
         try:
             store.begin(FOLDERS)
-            made = config.create(store, cipher=plan.params["cipher"], unlock=unlock)
+            made = config.create(store, cipher=plan.params.cipher, unlock=unlock)
         except FileExistsError:
             raise Refused(f"{store.where} was made meanwhile", "see it: crashcart backup list") from None
         except OSError as error:
@@ -106,17 +106,17 @@ class Init(Engine[InitParams]):
     @override
     def resume(self, plan: Plan, context: Context) -> Events:
         try:
-            made = config.load(open_store(plan.params["repo"]))
+            made = config.load(open_store(plan.params.repo))
         except Refused:
             yield from self.execute(plan, context)
             return
         yield StepStarted(step="make")
         yield StepEnded(step="make")
-        yield Finished(summary=f"repository {plan.params['repo']} is ready", result={"id": made.id}, then=_then(plan))
+        yield Finished(summary=f"repository {plan.params.repo} is ready", result={"id": made.id}, then=_then(plan))
 
     @override
     def undo(self, plan: Plan, context: Context) -> Events:
-        store = open_store(plan.params["repo"])
+        store = open_store(plan.params.repo)
         yield StepStarted(step="make")
         if any(True for folder in FOLDERS for _ in store.names(folder)):
             raise Refused(f"{store.where} holds backups", "prune them first, or remove the folder yourself")
@@ -133,6 +133,6 @@ def _lock(params: InitParams) -> str:
 
 def _then(plan: Plan) -> tuple[str, ...]:
     keep: tuple[str, ...] = ()
-    if plan.params["key_file"]:
-        keep = (f"keep a copy of {plan.params['key_file']} elsewhere: without it nothing can be restored",)
-    return (*keep, f"back up: crashcart backup run SOURCE --repo {plan.params['repo']} --vm NAME")
+    if plan.params.key_file:
+        keep = (f"keep a copy of {plan.params.key_file} elsewhere: without it nothing can be restored",)
+    return (*keep, f"back up: crashcart backup run SOURCE --repo {plan.params.repo} --vm NAME")

@@ -108,7 +108,7 @@ class MountPoint(Engine[MountParams]):
     @override
     def resume(self, plan: Plan, context: Context) -> Events:
         mounts.sweep()
-        _possible(Path(plan.target), plan.params["repo"])
+        _possible(Path(plan.target), plan.params.repo)
         yield from self.execute(plan, context)
 
     @override
@@ -148,14 +148,14 @@ class Server:
         self._token = f"crashcart:{context.folder.name}"
         self._lines = b""
         wanted = Wanted(
-            repo=params["repo"],
-            point=params["point"],
+            repo=params.repo,
+            point=params.point,
             folder=plan.target,
             token=self._token,
             parent=os.getpid(),
-            image=params["image"],
-            driver=params["driver"],
-            key_file=params["key_file"],
+            image=params.image,
+            driver=params.driver,
+            key_file=params.key_file,
             passphrase=passphrase.reveal() if passphrase else "",
         )
         self.log = context.folder / "server.log"
@@ -229,7 +229,7 @@ def _served(server: Server, plan: Plan, cancel: Cancel) -> Events:
                 shown = True
                 yield StepEnded(step="open")
                 yield StepStarted(step="serve")
-                yield Log(text=f"{plan.params['point']} is shown in {plan.target}; end it with Ctrl-C or umount")
+                yield Log(text=f"{plan.params.point} is shown in {plan.target}; end it with Ctrl-C or umount")
             else:
                 if said.errors > told.errors:
                     yield Warned(text=f"a read failed: {said.last_error}")

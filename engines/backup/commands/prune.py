@@ -88,7 +88,7 @@ class Prune(Engine[PruneParams]):
 
     @override
     def execute(self, plan: Plan, context: Context) -> Events:
-        store = open_store(plan.params["repo"])
+        store = open_store(plan.params.repo)
         yield StepStarted(step="prune")
         gone: list[str] = []
         with Presence(store, "prune", f"prune of {store.where}"):
@@ -112,7 +112,7 @@ class Prune(Engine[PruneParams]):
 
     @override
     def undo(self, plan: Plan, context: Context) -> Events:
-        store = open_store(plan.params["repo"])
+        store = open_store(plan.params.repo)
         yield StepStarted(step="prune")
         sessions.sweep(store)
         lost = []

@@ -29,7 +29,7 @@ from engines.job import units
 from engines.job.contract import BytesChange, Cancel, Context, Engine, Events, Finished, Plan, StepEnded, StepStarted
 from engines.job.errors import Failed, Refused
 from engines.job.lock import content_identity
-from engines.job.params import convert, plain
+from engines.job.params import plain
 from engines.job.runs import Run
 
 kept: Kept[Operation] = Kept()
@@ -73,8 +73,7 @@ class Put(Engine[PutParams]):
         operation = kept.take(plan.digest)
         if operation is None:
             repository = yield from opened(plan.params, context)
-            params = convert(PutParams, plan.params)
-            operation = kept.again(self._planned(params, repository, context.cancel), plan)
+            operation = kept.again(self._planned(plan.params, repository, context.cancel), plan)
         yield from _carried_out(operation, plan, context)
 
     @override
@@ -200,9 +199,9 @@ def _carried_out(operation: Operation, plan: Plan, context: Context) -> Events:
     surgery = operation.surgery
     surgery.appliance.cancel = context.cancel
     try:
-        yield from perform.write(operation, context, bool(plan.params["setuid"]), evidence)
+        yield from perform.write(operation, context, bool(plan.params.setuid), evidence)
         yield StepEnded(step=perform.WRITE.id)
-        if plan.params["boot_test"]:
+        if plan.params.boot_test:
             yield from told(trial.BOOT, trial.boot(operation, context, evidence))
         else:
             surgery.end_appliance()

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
+import msgspec
 from typing_extensions import override
 
 from engines.backup import names
@@ -103,6 +104,7 @@ class Restore(Engine[RestoreParams]):
             ),
             facts=(("point", str(name)), ("target", _words(path, before)), ("repository", glance.store.where)),
             undo="it cannot be: what was on the target is overwritten" if before else "the new file is removed",
+            undoable=not before,
             confirm=str(path) if before else "",
             detail={"existed": bool(before), "device": bool(before.get("device"))},
             state={"point": str(name), "target": before},
@@ -112,27 +114,24 @@ class Restore(Engine[RestoreParams]):
     def execute(self, plan: Plan, context: Context) -> Events:
         yield StepStarted(step="write")
         repository = yield from opened(plan.params, context)
-        name = names.parse(plan.params["point"])
+        name = names.parse(plan.params.point)
         does = f"restore of {name} to {plan.target}"
         with Presence(repository.store, "read", does, pins=(name.path(),)) as presence:
             repository.load()
-            try:
-                point = repository.point(name)
-            except FileNotFoundError:
-                raise Refused(f"{name} is not there any more", "see what is: crashcart backup list") from None
+            point = repository.present(name)
             finished = yield from _restored(repository, point, plan, presence)
         yield finished
 
     @override
     def resume(self, plan: Plan, context: Context) -> Events:
         """A device that is half written is gone on with: what is right already is not written again."""
-        again = {**plan.params, "delta": plan.params["delta"] or plan.detail["device"]}
-        yield from self.execute(_with(plan, again), context)
+        again = msgspec.structs.replace(plan.params, delta=plan.params.delta or plan.detail["device"])
+        yield from self.execute(msgspec.structs.replace(plan, params=again), context)
 
     @override
     def undo(self, plan: Plan, context: Context) -> Events:
         path = Path(plan.target)
-        sessions.sweep(Repository.glance(plan.params["repo"]).store)
+        sessions.sweep(Repository.glance(plan.params.repo).store)
         if plan.detail["existed"]:
             raise Refused(f"what was on {path} is overwritten", "restore another point onto it")
         yield StepStarted(step="undo")
@@ -140,12 +139,6 @@ class Restore(Engine[RestoreParams]):
         path.with_name(f".{path.name}.restoring").unlink(missing_ok=True)
         yield StepEnded(step="undo")
         yield Finished(summary=f"{path} is removed")
-
-
-def _with(plan: Plan, params: dict[str, Any]) -> Plan:
-    import msgspec
-
-    return msgspec.structs.replace(plan, params=params)
 
 
 def _looked_at(path: Path, powered_off: bool) -> dict[str, Any]:
@@ -196,8 +189,8 @@ def _restored(repository: Repository, point: Point, plan: Plan, presence: Presen
     """Write, flush, check; comes back with the last word."""
     path = Path(plan.target)
     _fits(path, point, plan.detail["device"])
-    delta = plan.params["delta"]
-    hold = inuse.hold(path, powered_off=plan.params["powered_off"]) if plan.detail["existed"] else None
+    delta = plan.params.delta
+    hold = inuse.hold(path, powered_off=plan.params.powered_off) if plan.detail["existed"] else None
     try:
         if hold:
             hold.begin_writing()
@@ -215,7 +208,7 @@ def _restored(repository: Repository, point: Point, plan: Plan, presence: Presen
         yield StepStarted(step="flush")
         opened_target.finish()
         yield StepEnded(step="flush")
-        if plan.params["verify"]:
+        if plan.params.verify:
             yield StepStarted(step="verify")
             opened_target.cool()
             yield from _through(work.checking(), work, point, presence, plan)
@@ -257,7 +250,7 @@ def _through(crew: Crew[Run], work: Restoring, point: Point, presence: Presence,
 
 
 def _left(plan: Plan) -> tuple[str, ...]:
-    if plan.detail["device"] or (plan.params["delta"] and plan.detail["existed"]):
+    if plan.detail["device"] or (plan.params.delta and plan.detail["existed"]):
         return (f"{plan.target} is half written: go on with crashcart resume, or restore anew",)
     return ()
 

@@ -7,13 +7,13 @@ from collections.abc import Generator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import msgspec
 from typing_extensions import override
 
 from engines.backup import names
-from engines.backup.capture.one_disk import OneDisk
+from engines.backup.capture.one_disk import Manner, OneDisk
 from engines.backup.commands.run_params import RunParams, disks
 from engines.backup.limits import throttle
 from engines.backup.repository import catalogue, healing
@@ -24,7 +24,7 @@ from engines.backup.repository.unlocking import opened
 from engines.backup.repository.writer import Writer
 from engines.backup.sources.opening import look_at, open_together
 from engines.backup.sources.source import Source
-from engines.backup.sources.wish import Binding, wished
+from engines.backup.sources.wish import Binding, Wish, wished
 from engines.job import units
 from engines.job.contract import (
     AnyEvent,
@@ -68,7 +68,7 @@ class Run(Engine[RunParams]):
         throttle.parse(params.limit)
         repository = Repository.glance(where(params))
         called = disks(params)
-        with look_at([params.source, *params.more], params.format, wished(plain(params))) as sources:
+        with look_at([params.source, *params.more], params.format, _wished(params)) as sources:
             size = units.size(sum(source.size for source in sources))
             facts = [
                 fact for source, disk in zip(sources, called, strict=True) for fact in _about(source, _of(disk, called))
@@ -106,11 +106,11 @@ class Run(Engine[RunParams]):
         yield StepStarted(step="read")
         repository = yield from opened(plan.params, context)
         params = plan.params
-        wheres = [params["source"], *params["more"]]
-        called = [f"{params['vm']}/{disk}" for disk in params["disk"]]
+        wheres = [params.source, *params.more]
+        called = [f"{params.vm}/{disk}" for disk in params.disk]
         presence = Presence(repository.store, "write", f"backup of {', '.join(called)}", disk=" ".join(called))
-        wish = wished(params, context.folder.name, Binding(repository.config.id, presence.session.id))
-        with presence, open_together(wheres, params["format"], wish) as sources:
+        wish = _wished(params, context.folder.name, Binding(repository.config.id, presence.session.id))
+        with presence, open_together(wheres, params.format, wish) as sources:
             for source in sources[:1]:
                 for text in source.notes:
                     yield Log(text=text)
@@ -143,6 +143,10 @@ class Run(Engine[RunParams]):
         yield Finished(summary=f"{', '.join(gone)} {are} taken out", then=("free the space: crashcart backup gc",))
 
 
+def _wished(params: RunParams, run: str = "", made: Binding | None = None) -> Wish:
+    return wished(params.agent, params.snapshot_size, params.hints, run, made)
+
+
 def _of(disk: str, called: Sequence[str]) -> str:
     """Which disk a line is about, where there are several."""
     return f" of {disk}" if len(called) > 1 else ""
@@ -166,7 +170,7 @@ class _Backup:
     repository: Repository
     presence: Presence
     sources: Sequence[Source]
-    params: dict[str, Any]
+    params: RunParams
     context: Context
 
     def work(self) -> Working:
@@ -195,11 +199,14 @@ class _Backup:
             return self._finished(read, points)
 
     def _disks(self, stack: ExitStack) -> Generator[OneDisk, None, None]:
-        wheres = [self.params["source"], *self.params["more"]]
-        vm, called = self.params["vm"], self.params["disk"]
+        wheres = [self.params.source, *self.params.more]
+        vm, called = self.params.vm, self.params.disk
         parents = catalogue.parents_of(self.repository, vm, called, self.presence)
+        manner = Manner(
+            vm, self.params.limit, self.params.strict, self.params.hints, self.params.sample, self.params.tag
+        )
         for source, where_, disk, parent in zip(self.sources, wheres, called, parents, strict=True):
-            one = OneDisk(self.repository, self.presence, self.writer, source, Path(where_), disk, self.params, parent)
+            one = OneDisk(self.repository, self.presence, self.writer, source, Path(where_), disk, manner, parent)
             stack.callback(one.close)
             yield one
 

@@ -83,13 +83,13 @@ class Serve(Engine[ServeParams]):
     def execute(self, plan: Plan, context: Context) -> Events:
         yield StepStarted(step=SERVE.id)
         repository = yield from opened(plan.params, context)
-        name = names.parse(plan.params["point"])
+        name = names.parse(plan.params.point)
         with open_point(repository, name, "serving") as source:
-            server = NbdServer(source, Path(plan.params["nbd"]), name=str(name), description=f"{name}, read-only")
+            server = NbdServer(source, Path(plan.params.nbd), name=str(name), description=f"{name}, read-only")
             with server:
-                yield Log(text=f"{name}, {units.size(source.size)}, read-only at {uri(plan.params['nbd'])}")
+                yield Log(text=f"{name}, {units.size(source.size)}, read-only at {uri(plan.params.nbd)}")
                 with suppress(Stopped):  # that is how serving ends
-                    yield from _until_idle(server, plan.params["idle"], context.cancel)
+                    yield from _until_idle(server, plan.params.idle, context.cancel)
         with suppress(Stopped):  # a stop is told once more, to whoever has not heard of it
             yield StepEnded(step=SERVE.id)
         yield _finished(server, name, repository.store.where)

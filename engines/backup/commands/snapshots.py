@@ -116,7 +116,7 @@ def _planned(plan: Plan) -> list[Left | Kept]:
     known = volumes()
     return [
         *(one for one in sweep.orphans(known) if one.volume.id in plan.state["dead"]),
-        *(one for one in _useless(plan.params["repo"], known) if one.volume.id in plan.state["useless"]),
+        *(one for one in _useless(plan.params.repo, known) if one.volume.id in plan.state["useless"]),
     ]
 
 

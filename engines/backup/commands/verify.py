@@ -34,7 +34,7 @@ from engines.job.contract import (
     StepStarted,
     Warned,
 )
-from engines.job.errors import BadParam, Failed, Refused, Stopped
+from engines.job.errors import BadParam, Failed, Stopped
 from engines.job.params import param, plain
 
 TICK = 0.1  # s between looks at the threads
@@ -99,11 +99,11 @@ class Verify(Engine[VerifyParams]):
     def execute(self, plan: Plan, context: Context) -> Events:
         yield StepStarted(step=plan.steps[0].id)
         repository = yield from opened(plan.params, context)
-        pins = (names.parse(plan.params["point"]).path(),) if plan.params["point"] else ()
+        pins = (names.parse(plan.params.point).path(),) if plan.params.point else ()
         with Presence(repository.store, "read", f"verify of {repository.store.where}", pins=pins) as presence:
             repository.load()
             try:
-                work = _compared if plan.params["against"] else _proven
+                work = _compared if plan.params.against else _proven
                 finished = yield from work(repository, plan, presence)
             except OSError as error:
                 raise no_room(repository.store.where, error) from None
@@ -111,12 +111,9 @@ class Verify(Engine[VerifyParams]):
 
 
 def _compared(repository: Repository, plan: Plan, presence: Presence) -> Any:
-    name = names.parse(plan.params["point"])
-    try:
-        point = repository.point(name)
-    except FileNotFoundError:
-        raise Refused(f"{name} is not there any more", "see what is: crashcart backup list") from None
-    with open_source(plan.params["against"], plan.params["format"]) as source:
+    name = names.parse(plan.params.point)
+    point = repository.present(name)
+    with open_source(plan.params.against, plan.params.format) as source:
         against = Against(repository, point, source)
         yield from _through(against.comparing(), against, presence)
     yield StepEnded(step="against")
@@ -125,17 +122,17 @@ def _compared(repository: Repository, plan: Plan, presence: Presence) -> Any:
             f"{len(against.differ)} blocks differ, first at byte {min(against.differ) * point.head.block}",
             "that is right where the disk was written to since; else verify, and back up again",
         )
-    return Finished(summary=f"{name} is what {plan.params['against']} holds", result={"differ": 0})
+    return Finished(summary=f"{name} is what {plan.params.against} holds", result={"differ": 0})
 
 
 def _proven(repository: Repository, plan: Plan, presence: Presence) -> Any:
     began = time.time()
-    if plan.params["rebuild"]:
+    if plan.params.rebuild:
         for name in rebuild(repository):
             yield Log(text=f"{name} is back")
         yield StepEnded(step="rebuild")
         yield StepStarted(step="records")
-    percent = plan.params["percent"]
+    percent = plan.params.percent
     verifying = Verifying(repository, percent)
     verifying.index()
     verifying.positions()

@@ -13,9 +13,9 @@ from engines.backup.commands.lines import Entry, entry
 from engines.backup.errors import Damaged, Missing
 from engines.backup.files.contents import CHUNK, weight
 from engines.backup.files.model import BrowseError, Node, NoSuchFile, parsed, shown
-from engines.backup.files.opening import BrowseTree, Driver, open_tree, states
+from engines.backup.files.opening import BrowseTree, Driver, states
+from engines.backup.files.reach import opened
 from engines.backup.names import PointName
-from engines.backup.repository.byte_source import open_point
 from engines.backup.repository.repository import RepoParams, Repository
 from engines.job.contract import Note
 from engines.job.errors import BadParam, Refused
@@ -99,7 +99,7 @@ def _one(
 ) -> tuple[Version, Node | None]:
     point = str(name)
     try:
-        with open_point(repository, name, "versions") as source, open_tree(source, driver, "take") as tree:
+        with opened(repository, name, driver, does="versions", keep_warm=False) as tree:
             real = tree.resolve(path)
             node = tree.stat(real)
             if node.is_file and node.size - weight(node) > HOLES:

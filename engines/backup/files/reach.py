@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
 from engines.backup import names
 from engines.backup.files.appliance import warm
@@ -13,11 +13,10 @@ from engines.backup.files.model import parsed
 from engines.backup.files.opening import BrowseTree, Driver, Purpose, open_tree
 from engines.backup.names import PointName
 from engines.backup.repository import config
-from engines.backup.repository.byte_source import PointBytes, open_point
+from engines.backup.repository.byte_source import PointBytes, open_point, unpinned
 from engines.backup.repository.repository import Glance, RepoParams, Repository, where
-from engines.backup.repository.unlocking import passphrase_of
 from engines.backup.store.opening import open_store
-from engines.job.contract import AnyEvent, Cancel, Context
+from engines.job.contract import Cancel
 from engines.job.errors import BadParam, Refused
 from engines.job.params import param
 
@@ -48,47 +47,42 @@ def is_locked(params: RepoParams) -> bool:
 
 
 @contextmanager
-def glimpse(params: RepoParams, name: PointName, driver: Driver, cancel: Cancel) -> Iterator[BrowseTree]:
-    """A point's tree for a look that leaves no trace in the repository. Raises Refused, Damaged, BrowseError."""
-    repository = Repository.of(params)
-    repository.load()
-    try:
-        source = PointBytes(repository, repository.point(name))
-    except FileNotFoundError:
-        raise Refused(f"{name} is not there any more", "see what is: crashcart backup list") from None
-    try:
-        with tree_of(params, name, source, driver, cancel) as tree:
-            yield tree
-    finally:
-        source.close()
+def opened(
+    repository: Repository,
+    name: PointName,
+    driver: Driver = "auto",
+    *,
+    does: str = "browsing",
+    purpose: Purpose = "take",
+    pinned: bool = True,
+    keep_warm: bool = True,
+    cancel: Cancel | None = None,
+) -> Iterator[BrowseTree]:
+    """A point's files while the `with` lasts. Raises Refused, Damaged, BrowseError.
 
-
-@contextmanager
-def reached(params: RepoParams, name: PointName, driver: Driver, does: str, cancel: Cancel) -> Iterator[BrowseTree]:
-    """A point's tree, its point pinned meanwhile. Raises Refused, Damaged, BrowseError."""
-    with (
-        open_point(Repository.of(params), name, does) as source,
-        tree_of(params, name, source, driver, cancel) as tree,
-    ):
-        yield tree
+    pinned: neither prune nor gc takes anything of the point meanwhile; not so for a plan, which leaves no trace.
+    keep_warm: an appliance that an earlier look had started serves again, and stays for the next; not where many
+    points are opened in turn, since each appliance takes its memory.
+    """
+    with ExitStack() as stack:
+        pin = open_point(repository, name, does) if pinned else unpinned(repository, name)
+        source = stack.enter_context(pin)
+        if keep_warm:
+            yield stack.enter_context(tree_of(repository, source, driver, purpose, cancel))
+        else:
+            yield stack.enter_context(open_tree(source, driver, purpose, cancel))
 
 
 @contextmanager
 def tree_of(
-    params: RepoParams, name: PointName, source: PointBytes, driver: Driver, cancel: Cancel
+    repository: Repository, source: PointBytes, driver: Driver, purpose: Purpose, cancel: Cancel | None
 ) -> Iterator[BrowseTree]:
-    """The files of an opened point; an appliance that an earlier look or plan had started serves again."""
+    """The files of a point that is open already."""
     with (
-        warm.disk(params, name, source, cancel) as appliance,
-        open_tree(source, driver, "take", cancel, appliance) as tree,
+        warm.disk(repository.params, source.point.name, source, cancel) as appliance,
+        open_tree(source, driver, purpose, cancel, appliance) as tree,
     ):
         yield tree
-
-
-def unlocked(params: dict[str, Any], context: Context) -> Generator[AnyEvent, str | None, RepoParams]:
-    """The repository of a plan's parameters, with the passphrase that was given or asked for. Raises Refused."""
-    passphrase = yield from passphrase_of(params, context)
-    return RepoParams(repo=params["repo"], key_file=params["key_file"], passphrase=passphrase)
 
 
 @dataclass(frozen=True)
@@ -126,12 +120,7 @@ def open_place(
 ) -> Iterator[tuple[BrowseTree, Place]]:
     """The tree of the point that `params` name, held while the `with` lasts. Raises Refused, Damaged, BrowseError."""
     wanted = parse(params.point)
-    repository = Repository.of(params)
-    name = repository.resolve(str(wanted.point))
-    place = Place(name, wanted.path, wanted.given)
-    with (
-        open_point(repository, name, "browsing") as disk,
-        warm.disk(params, name, disk, cancel) as appliance,
-        open_tree(disk, params.driver, purpose, cancel, appliance) as tree,
-    ):
-        yield tree, place
+    with Repository.of(params) as repository:
+        name = repository.resolve(str(wanted.point))
+        with opened(repository, name, params.driver, purpose=purpose, cancel=cancel) as tree:
+            yield tree, Place(name, wanted.path, wanted.given)

@@ -16,7 +16,6 @@ from engines.backup.repository.keys import ZERO
 from engines.backup.repository.point import MAP, Point, map_length
 from engines.backup.repository.repository import Repository
 from engines.backup.repository.sessions import Presence
-from engines.job.errors import Refused
 
 CACHE = 64  # blocks
 AHEAD = 4  # blocks read before they are asked for, once reads follow one another
@@ -25,17 +24,22 @@ AHEAD = 4  # blocks read before they are asked for, once reads follow one anothe
 @contextmanager
 def open_point(repository: Repository, name: PointName, does: str = "reading") -> Iterator[PointBytes]:
     """A point's bytes; within the `with` neither prune nor gc takes anything of it. Raises Refused, Damaged."""
-    with Presence(repository.store, "read", f"{does} of {name}", pins=(name.path(),)) as presence:
-        repository.load()
-        try:
-            point = repository.point(name)
-        except FileNotFoundError:
-            raise Refused(f"{name} is not there any more", "see what is: crashcart backup list") from None
-        found = PointBytes(repository, point, presence)
-        try:
-            yield found
-        finally:
-            found.close()
+    with (
+        Presence(repository.store, "read", f"{does} of {name}", pins=(name.path(),)) as presence,
+        unpinned(repository, name, presence) as found,
+    ):
+        yield found
+
+
+@contextmanager
+def unpinned(repository: Repository, name: PointName, presence: Presence | None = None) -> Iterator[PointBytes]:
+    """The same with no trace in the repository: for looks that are over before anything could be taken away."""
+    repository.load()
+    found = PointBytes(repository, repository.present(name), presence)
+    try:
+        yield found
+    finally:
+        found.close()
 
 
 class PointBytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
 from engines.backup import names
 from engines.backup.errors import Damaged, Missing
@@ -49,11 +49,21 @@ def where(params: RepoParams) -> str:
 
 
 class Glance:
-    """What can be seen of a repository without its key: names."""
+    """What can be seen of a repository without its key: names. Closing it, or leaving its `with`, closes its store."""
 
     def __init__(self, store: Store, config_: Config) -> None:
         self.store = store
         self.config = config_
+
+    def close(self) -> None:
+        """Hang up; nothing is asked of it afterwards."""
+        self.store.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def names(self, folder: str = "points") -> list[PointName]:
         """All points, oldest first within each disk."""
@@ -78,11 +88,12 @@ class Glance:
 
 
 class Repository(Glance):
-    """Reads records and points by name."""
+    """Reads records and points by name. unlock: what opened it, for processes that open it again."""
 
-    def __init__(self, store: Store, config_: Config, keys: Keys) -> None:
+    def __init__(self, store: Store, config_: Config, keys: Keys, unlock: Unlock | None = None) -> None:
         super().__init__(store, config_)
         self.keys = keys
+        self.unlock = unlock or Unlock()
         self.id = bytes.fromhex(config_.id)
         self.codec = Codec(keys)
         self.index = Index(store, self.id)
@@ -98,12 +109,17 @@ class Repository(Glance):
         """Raises Refused, Damaged."""
         store = open_store(place)
         found = config.load(store)
-        return cls(store, found, config.unlocked(found, unlock or Unlock()))
+        return cls(store, found, config.unlocked(found, unlock or Unlock()), unlock)
 
     @classmethod
     def of(cls, params: RepoParams, passphrase: Secret | None = None) -> Repository:
         """The one that `params` name; `passphrase` where it came another way."""
         return cls.open(where(params), Unlock(params.key_file, passphrase or params.passphrase))
+
+    @property
+    def params(self) -> RepoParams:
+        """As a command takes it: for processes that open it again."""
+        return RepoParams(repo=self.store.where, key_file=self.unlock.key_file, passphrase=self.unlock.passphrase)
 
     def load(self) -> None:
         """Read the index as it is now."""
@@ -181,6 +197,13 @@ class Repository(Glance):
         if found.name != name:
             raise Damaged(path, f"it holds {found.name}")
         return found
+
+    def present(self, name: PointName) -> Point:
+        """A point that was seen before. Raises Refused where it has gone since, Damaged."""
+        try:
+            return self.point(name)
+        except FileNotFoundError:
+            raise Refused(f"{name} is not there any more", "see what is: crashcart backup list") from None
 
     def point_id(self, name: PointName, folder: str = "points") -> bytes:
         """The id of the point's record. Raises Damaged, FileNotFoundError."""

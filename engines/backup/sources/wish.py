@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from engines.job.errors import BadParam
 from engines.job.units import SIZE, SUFFIX
@@ -39,12 +39,10 @@ class Wish:
     made: Binding | None = None
 
 
-def wished(params: dict[str, Any], run: str = "", made: Binding | None = None) -> Wish:
-    """From the parameters `agent`, `snapshot_size` and `hints`. Raises BadParam."""
-    text = params["snapshot_size"]
-    found = SIZE.fullmatch(text)
-    if text and not found:
-        raise BadParam("snapshot_size", text, "bytes like 512M or 20G")
+def wished(agent: str, snapshot_size: str, hints: Hints, run: str = "", made: Binding | None = None) -> Wish:
+    """From parameters of those names. Raises BadParam."""
+    found = SIZE.fullmatch(snapshot_size)
+    if snapshot_size and not found:
+        raise BadParam("snapshot_size", snapshot_size, "bytes like 512M or 20G")
     size = int(found[1]) * SUFFIX[found[2]] if found else 0
-    agent = Path(params["agent"]) if params["agent"] else None
-    return Wish(run, agent, size, params.get("hints", "none"), made)
+    return Wish(run, Path(agent) if agent else None, size, hints, made)

@@ -196,6 +196,10 @@ class LocalStore(Store):
                 folder = folder.parent
 
     @override
+    def close(self) -> None:
+        self.release()
+
+    @override
     def release(self) -> None:
         with self._lock:
             self._open.clear()

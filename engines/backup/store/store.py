@@ -104,6 +104,10 @@ class Store(Protocol):
         """Close what is kept open for speed; it opens again when it is needed."""
         ...
 
+    def close(self) -> None:
+        """Let go of all, a line to a far server among it; nothing is asked of this store afterwards."""
+        ...
+
     def local(self, name: str) -> Path:
         """A local path with this file's content, to be mapped: for files that never change (index, positions)."""
         ...

@@ -29,7 +29,7 @@ from engines.job.contract import (
     Warned,
 )
 from engines.job.errors import Failed, Refused, Stopped
-from engines.job.params import Secret, convert
+from engines.job.params import Secret
 
 T = TypeVar("T")
 Asking = Generator[AnyEvent, str | None, T]
@@ -68,7 +68,7 @@ class InsertRun:
 
     def __init__(self, plan: Plan, context: Context, past: Past | None = None) -> None:
         self.plan, self.context, self.past = plan, context, past or Past()
-        self.params = convert(InsertParams, plan.params)
+        self.params: InsertParams = plan.params
         self.offer = msgspec.convert(plan.detail["offer"], Offer)
         self.sleep = context.cancel.sleep
         self.server: DiscServer | None = None

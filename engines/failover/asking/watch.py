@@ -10,7 +10,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar
 
-import msgspec
 from typing_extensions import override
 
 from engines.failover import advice
@@ -187,7 +186,7 @@ class Watch(Engine[WatchParams]):
     @override
     def execute(self, plan: Plan, context: Context) -> Events:
         """Look, tell changes, sum up."""
-        params = msgspec.convert(plan.params, WatchParams)
+        params: WatchParams = plan.params
         name = host_name(params.name)
         watching = Watching(time.time())
         yield StepStarted(step="watch")

@@ -111,12 +111,12 @@ class Lab(Engine[LabParams]):
         context.cancel.check()
         yield StepStarted(step="clear")
         swept = registry.sweep()
-        gone = _take_back(str(plan.params["output"]), context.earlier)
+        gone = _take_back(str(plan.params.output), context.earlier)
         yield StepEnded(step="clear")
         yield Finished(summary=f"{clean.words(swept)}{gone}", result=msgspec.to_builtins(swept))
 
     def _run(self, plan: Plan, context: Context, found: list[Seen]) -> Events:
-        params = msgspec.convert(plan.params, LabParams)
+        params: LabParams = plan.params
         ladder, missing = ladders.choose(params.ladder), plan.detail["missing"]
         swept = registry.sweep()
         with registry.recorded(context.folder) as record:  # before the first step: on disk before anything is made

@@ -13,7 +13,7 @@ from engines.host.files import write_whole
 from engines.job import lock, runs
 from engines.job.contract import AnyEvent, Asked, Context, Events, Log, Plan, StepEnded, StepStarted
 from engines.job.errors import Failed, Refused, Stopped
-from engines.job.params import Secret, convert
+from engines.job.params import Secret
 from engines.vdx.fix.progress import Progress, backup_file, keep
 from engines.vdx.fix.verify import End, up_and_stable
 from engines.vdx.judging.planning import SAVE, Detail, Side
@@ -39,7 +39,7 @@ class Ground:
     def __init__(self, plan: Plan, context: Context) -> None:
         self.plan = plan
         self.context = context
-        self.params = convert(FixParams, plan.params, task=plan.task)
+        self.params: FixParams = plan.params
         self.detail = msgspec.convert(plan.detail, Detail)
         self.patterns = patterns.load()
         self.lender = Lender(self.patterns, context.cancel, self._transcript)

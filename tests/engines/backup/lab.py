@@ -17,6 +17,7 @@ from engines.job.jobfile import Job, open_secrets
 from engines.job.journal import Entry
 from engines.job.params import Secret, convert
 from engines.job.perform import Stop, perform
+from tests.agreed import AGREED
 
 MIB = 1024 * 1024
 
@@ -77,7 +78,7 @@ def perform_job(
     if mode == "do":
         target = engine.plan(convert(engine.params, opened), Cancel()).target
     run = runs.create(Job(task=task, params=params), target, mode=mode, earlier=earlier)
-    return run, perform(run, engine, stop=stop, listen=listen, secrets=secrets or {}, answer_within=1.0)
+    return run, perform(run, engine, stop=stop, listen=listen, secrets=secrets or {}, answer_within=1.0, confirm=AGREED)
 
 
 def done(task: str, **params: Any) -> dict[str, Any]:

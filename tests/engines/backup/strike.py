@@ -19,13 +19,14 @@ import msgspec
 from engines import tasks
 from engines.job.contract import AnyEvent, Cancel, Context, Finished, StepStarted
 from engines.job.params import convert
+from engines.job.work import typed
 
 
 def driven(task: str, folder: Path, heard: Callable[[AnyEvent], None] | None = None, **params: object) -> Finished:
     """Run an engine to its end without the lock that keeps two runs of one target apart."""
     engine = tasks.engine(task)
     plan = engine.plan(convert(engine.params, params), Cancel())
-    for last in engine.execute(plan, Context(cancel=Cancel(), folder=folder)):
+    for last in engine.execute(typed(engine, plan), Context(cancel=Cancel(), folder=folder)):
         if heard:
             heard(last)
     assert isinstance(last, Finished)

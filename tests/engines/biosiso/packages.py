@@ -16,6 +16,7 @@ from engines.job.jobfile import Job
 from engines.job.params import convert
 from engines.job.perform import Stop, perform
 from engines.rehearsal.firmware import AMI_BAT, PACKED, noise
+from tests.agreed import AGREED
 
 HERE = Path(__file__).parent
 ROM_SIZE = 256 * 1024
@@ -98,13 +99,13 @@ def planned(given: dict[str, Any]) -> Plan:
 def built(given: dict[str, Any], stop: Stop | None = None, listen: Any = None) -> tuple[runs.Run, AnyEvent]:
     """A build, performed as the driver does."""
     run = runs.create(Job(task="biosiso", params=given), given["output"])
-    return run, perform(run, Build(), stop=stop, **({"listen": listen} if listen else {}))
+    return run, perform(run, Build(), stop=stop, **({"listen": listen} if listen else {}), confirm=AGREED)
 
 
 def taken_up(run: runs.Run, mode: str) -> tuple[runs.Run, AnyEvent]:
     """`run`, resumed or undone."""
     again = runs.create(run.job(), run.info().target, mode=mode, earlier=run.id)
-    return again, perform(again, Build())
+    return again, perform(again, Build(), confirm=AGREED)
 
 
 def events(run: runs.Run) -> list[AnyEvent]:

@@ -28,6 +28,7 @@ from engines.job.journal import Entry
 from engines.job.perform import Stop, exit_code, perform
 from engines.job.report import gather, markdown
 from engines.job.web import page
+from tests.agreed import AGREED
 from tests.contract.copier import Copier
 
 
@@ -47,7 +48,7 @@ def run_of(job: Job, **info: str) -> runs.Run:
 
 def test_a_journal_begins_with_started_and_ends_in_one_last_word(job: Job) -> None:
     run = run_of(job)
-    last = perform(run, Copier())
+    last = perform(run, Copier(), confirm=AGREED)
     events = [entry.event for entry in journal.entries(run.journal)]
     assert isinstance(events[0], Started)
     assert events[-1] == last
@@ -63,7 +64,7 @@ def test_an_engine_that_raises_leaves_a_last_word_and_no_traceback(
     job: Job, trouble: str, status: str, words: str
 ) -> None:
     run = run_of(with_params(job, trouble=trouble))
-    last = perform(run, Copier())
+    last = perform(run, Copier(), confirm=AGREED)
     assert isinstance(last, RunFailed)
     assert words in last.why
     assert run.status() == status
@@ -75,7 +76,7 @@ def test_an_engine_that_raises_leaves_a_last_word_and_no_traceback(
 def test_a_changed_world_is_refused_before_anything_is_touched(job: Job) -> None:
     plan = Copier().plan(Copier.params(**job.params), Stop().cancel)
     Path(job.params["output"]).write_text("somebody was here")
-    last = perform(run_of(job, reviewed=plan.digest), Copier())
+    last = perform(run_of(job, reviewed=plan.digest), Copier(), confirm=AGREED)
     assert isinstance(last, RunFailed)
     assert last.refused
     assert exit_code(last, warned=False) == 3
@@ -83,7 +84,7 @@ def test_a_changed_world_is_refused_before_anything_is_touched(job: Job) -> None
 
 
 def test_an_unknown_parameter_is_refused_by_name(job: Job) -> None:
-    last = perform(run_of(with_params(job, colour="red")), Copier())
+    last = perform(run_of(with_params(job, colour="red")), Copier(), confirm=AGREED)
     assert isinstance(last, RunFailed)
     assert "colour" in last.why
     assert last.refused
@@ -110,7 +111,7 @@ class AnswersWhenAsked:
 def test_a_question_waits_for_an_allowed_answer(job: Job) -> None:
     run = run_of(with_params(job, ask=True))
     asker = AnswersWhenAsked(run, "maybe", "yes")
-    last = perform(run, Copier(), listen=asker)
+    last = perform(run, Copier(), listen=asker, confirm=AGREED)
     assert isinstance(last, Finished)
     assert Answered(text="yes") in [entry.event for entry in journal.entries(run.journal)]
     assert len(asker.refused) == 1
@@ -119,7 +120,7 @@ def test_a_question_waits_for_an_allowed_answer(job: Job) -> None:
 
 def test_a_question_that_nobody_answers_ends_stopped(job: Job) -> None:
     run = run_of(with_params(job, ask=True))
-    last = perform(run, Copier(), answer_within=0.2)
+    last = perform(run, Copier(), answer_within=0.2, confirm=AGREED)
     assert isinstance(last, RunStopped)
     assert "nobody answered" in last.left_behind[0]
     assert list(Path(job.params["output"]).parent.glob("*out*")) == []
@@ -146,7 +147,7 @@ def test_what_an_engine_tells_while_it_puts_things_back_is_recorded(job: Job) ->
         if isinstance(entry.event, Asked):
             threading.Timer(0.3, stop.ask).start()
 
-    last = perform(run, PutsBackAloud(), stop=stop, listen=listen, answer_within=0.1)
+    last = perform(run, PutsBackAloud(), stop=stop, listen=listen, answer_within=0.1, confirm=AGREED)
     assert last == RunStopped(left_behind=("an ink stain",))
     told = [entry.event.text for entry in journal.entries(run.journal) if isinstance(entry.event, Log)]
     assert told == ["putting the pen back", "closing the book"]
@@ -157,7 +158,7 @@ def test_the_answer_socket_works_in_a_folder_deeper_than_a_socket_name(
 ) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / ("deep" * 20) / ("deeper" * 20)))
     run = run_of(with_params(job, ask=True))
-    assert isinstance(perform(run, Copier(), listen=AnswersWhenAsked(run, "no")), Finished)
+    assert isinstance(perform(run, Copier(), listen=AnswersWhenAsked(run, "no"), confirm=AGREED), Finished)
 
 
 def test_a_stop_inside_a_step_that_cannot_be_stopped_waits_for_its_end(job: Job) -> None:
@@ -169,7 +170,7 @@ def test_a_stop_inside_a_step_that_cannot_be_stopped_waits_for_its_end(job: Job)
             stop.ask()
             assert not stop.cancel
 
-    last: AnyEvent = perform(run_of(job), Copier(), stop=stop, listen=listen)
+    last: AnyEvent = perform(run_of(job), Copier(), stop=stop, listen=listen, confirm=AGREED)
     assert isinstance(last, Finished)
     assert Path(job.params["output"]).read_text() == "cold console"
 
@@ -180,12 +181,12 @@ def test_two_runs_cannot_hold_one_target(job: Job) -> None:
 
     def listen(entry: Entry) -> None:
         if isinstance(entry.event, Asked):
-            second = perform(run_of(job), Copier())
+            second = perform(run_of(job), Copier(), confirm=AGREED)
             assert isinstance(second, RunFailed)
             seen.append(second)
             threading.Thread(target=answers.send, args=(first.folder, "yes"), daemon=True).start()
 
-    assert isinstance(perform(first, Copier(), listen=listen), Finished)
+    assert isinstance(perform(first, Copier(), listen=listen, confirm=AGREED), Finished)
     assert first.id in seen[0].why
     assert str(os.getpid()) in seen[0].why
     assert seen[0].refused
@@ -194,7 +195,7 @@ def test_two_runs_cannot_hold_one_target(job: Job) -> None:
 def test_the_report_shows_the_diff_and_what_to_do_next(job: Job) -> None:
     Path(job.params["output"]).write_text("old\n")
     run = run_of(with_params(job, warn=True))
-    perform(run, Copier())
+    perform(run, Copier(), confirm=AGREED)
     text = markdown(gather(run))
     assert "-old" in text
     assert "+cold console" in text
@@ -207,7 +208,7 @@ def test_a_hostile_name_breaks_neither_markdown_nor_html(job: Job, tmp_path: Pat
     source = tmp_path / "source"
     source.write_text("```\n\x1b[31m<script>alert(1)</script>\n")
     run = run_of(job)
-    perform(run, Copier())
+    perform(run, Copier(), confirm=AGREED)
     text, html = markdown(gather(run)), page(gather(run), run.folder)
     assert "\x1b" not in text
     assert "\x1b" not in html

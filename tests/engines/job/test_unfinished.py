@@ -14,6 +14,7 @@ from engines.job.contract import StepStarted
 from engines.job.jobfile import Job
 from engines.job.journal import Entry
 from engines.job.perform import perform
+from tests.agreed import AGREED
 from tests.contract.copier import Copier
 
 
@@ -32,7 +33,7 @@ def begun(job: Job, *, kill: bool = False) -> runs.Run:
             if kill and isinstance(entry.event, StepStarted):
                 os.kill(os.getpid(), signal.SIGKILL)
 
-        perform(run, Copier(), listen=listen)
+        perform(run, Copier(), listen=listen, confirm=AGREED)
         os._exit(0)
     os.waitpid(child, 0)
     return run

@@ -16,11 +16,11 @@ from engines.job.jobfile import Job
 from engines.job.journal import Entry
 from engines.job.params import Secret, convert
 from engines.job.perform import perform
-from engines.job.report import write_reports
 from engines.rehearsal.switches import Knobs, Rehearsal
 from engines.vdx.fix.fix import Fix
 from engines.vdx.judging import diagnose
 from engines.vdx.switch.params import Ends, FixParams
+from tests.agreed import AGREED
 
 QUICK: dict[str, Any] = {"out_of_band": True, "stable_for": 0, "reboot_timeout": 40}
 
@@ -94,8 +94,7 @@ class Lab:
 
         self.run = run
         secrets = {"password": self.secret} if secrets is None else secrets
-        last = perform(run, Fix(), plan=plan, secrets=secrets, listen=listen, answer_within=20.0)
-        write_reports(run)
+        last = perform(run, Fix(), plan=plan, secrets=secrets, listen=listen, answer_within=20.0, confirm=AGREED)
         assert not left, f"nobody asked for: {left}"
         return last
 

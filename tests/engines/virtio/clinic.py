@@ -20,10 +20,10 @@ from engines.job.jobfile import Job
 from engines.job.journal import Entry
 from engines.job.params import convert, plain
 from engines.job.perform import Stop, perform
-from engines.job.report import write_reports
 from engines.rehearsal.guest.build import build
 from engines.rehearsal.guest.shape import Shape
 from engines.virtio import operation
+from tests.agreed import AGREED
 
 BOOTED = r"FIXTURE-BOOTED root=\[(\S*)\] boot=(\S*) swap=(\S*) eth0=(\S*) fail=\[(.*?)\]"
 LOST = re.compile(r"Kernel panic.*|Error \d\d.*|No bootable device")
@@ -99,8 +99,7 @@ class Clinic:
         with self.state():
             plan = engine.plan(given, Cancel())
             run = runs.create(Job(task=task, params=plain(given)), plan.target)
-            last = perform(run, engine, plan=plan, listen=listen, stop=stop)
-            write_reports(run)
+            last = perform(run, engine, plan=plan, listen=listen, stop=stop, confirm=AGREED)
         return run, last
 
     def after(self, run: runs.Run, mode: str) -> AnyEvent:
@@ -108,7 +107,7 @@ class Clinic:
         with self.state():
             job = run.job()
             follower = runs.create(job, run.info().target, mode=mode, earlier=run.id)
-            return perform(follower, tasks.engine(job.task))
+            return perform(follower, tasks.engine(job.task), confirm=AGREED)
 
 
 def boot(image: Path, bus: str, *, form: str = "raw", keep: bool = False) -> Booted:

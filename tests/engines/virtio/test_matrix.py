@@ -17,6 +17,7 @@ from engines.job.journal import Entry
 from engines.job.perform import perform
 from engines.rehearsal.guest.shape import DEFAULT, SHAPES
 from engines.virtio.convert import Convert
+from tests.agreed import AGREED
 from tests.engines.guest.images import clean, loop, same_disk, sha256
 from tests.engines.virtio.clinic import Clinic, boot, qcow2_of
 
@@ -106,7 +107,7 @@ def test_a_run_killed_at_a_step_is_finished_or_taken_back(step: str, mode: str, 
                 if begun or ended:
                     os.kill(os.getpid(), signal.SIGKILL)
 
-            perform(run, Convert(), listen=listen)
+            perform(run, Convert(), listen=listen, confirm=AGREED)
             os._exit(7)
         assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL
         assert run.status() == "interrupted"

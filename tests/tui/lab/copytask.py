@@ -107,17 +107,17 @@ class Copy:
 
     def execute(self, plan: Plan, context: Context) -> Events:
         yield StepStarted(step="read")
-        for note in plan.params["notes"]:
+        for note in plan.params.notes:
             yield Log(text=note)
         yield StepEnded(step="read")
         yield from self._wait(plan, context)
-        if plan.params["ask"]:
+        if plan.params.ask:
             said = yield Asked(question="Write it?", choices=("no", "yes"))
             if said == "no":
                 raise Refused("the answer was no", "start it again when ready")
             yield Asked(question="Password of the printer", secret=True)
         yield StepStarted(step="write")
-        time.sleep(plan.params["hold"] / 1000)
+        time.sleep(plan.params.hold / 1000)
         Path(plan.target).write_text(plan.detail["after"])
         yield StepEnded(step="write")
         if plan.detail["before"] is not None:
@@ -130,9 +130,9 @@ class Copy:
 
     def _wait(self, plan: Plan, context: Context) -> Events:
         yield StepStarted(step="wait")
-        total = plan.params["count"]
+        total = plan.params.count
         for done in range(total):
-            context.cancel.sleep(plan.params["pause"] / 1000)
+            context.cancel.sleep(plan.params.pause / 1000)
             yield Measured(kind="line", data={"done": done + 1})
             yield Progress(done=done + 1, total=total, unit="lines")
         yield StepEnded(step="wait")

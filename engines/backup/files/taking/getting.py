@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from engines.backup.files.model import parsed, shown
-from engines.backup.files.reach import reached, unlocked
+from engines.backup.files.reach import opened
 from engines.backup.files.selection import Walk, places
 from engines.backup.files.taking import record
 from engines.backup.files.taking.carrying import Wish
@@ -20,7 +20,7 @@ from engines.backup.files.taking.notes import Notes
 from engines.backup.files.taking.staging import FULL, PREFIX, Staging
 from engines.backup.files.taking.taking import Taking
 from engines.backup.names import parse
-from engines.backup.repository import sessions
+from engines.backup.repository import sessions, unlocking
 from engines.backup.repository.repository import Repository
 from engines.job import units
 from engines.job.contract import Context, Events, Finished, Plan, Section, StepEnded, StepStarted, Warned
@@ -50,12 +50,12 @@ def _room(folder: Path) -> int:
 
 def performed(plan: Plan, context: Context) -> Events:
     """Take the files. Raises Failed, Stopped, which say what is there."""
-    params, name = plan.params, parse(plan.params["paths"][0].partition(":")[0])
+    params, name = plan.params, parse(plan.params.paths[0].partition(":")[0])
     yield StepStarted(step="look")
-    repository = yield from unlocked(params, context)
+    repository = yield from unlocking.opened(params, context)
     notes = Notes(context.folder / "notes.txt")
-    with reached(repository, name, params["driver"], f"get from {name}", context.cancel) as tree:
-        there = places([parsed(text.partition(":")[2]) for text in params["paths"]], parents=params["parents"])
+    with opened(repository, name, params.driver, does=f"get from {name}", cancel=context.cancel) as tree:
+        there = places([parsed(text.partition(":")[2]) for text in params.paths], parents=params.parents)
         weight = plan.detail["weight"]
         if not plan.detail["counted"]:
             weight = counted(Walk(tree, there), Path(plan.target), context.cancel).weight
@@ -65,8 +65,8 @@ def performed(plan: Plan, context: Context) -> Events:
                 Walk(tree, there, notes),
                 destination,
                 staging,
-                Conflicts(params["conflict"], f".from-{name.time}"),
-                Wish(owner=params["owner"], special=params["special"]),
+                Conflicts(params.conflict, f".from-{name.time}"),
+                Wish(owner=params.owner, special=params.special),
                 notes,
                 total=weight,
                 cancel=context.cancel,
@@ -197,7 +197,7 @@ def taken_back(plan: Plan, context: Context) -> Events:
     """Remove what was taken, as far as nobody changed it since. Raises Refused."""
     yield StepStarted(step="undo")
     path = Path(plan.target)
-    sessions.sweep(Repository.glance(plan.params["repo"]).store)
+    sessions.sweep(Repository.glance(plan.params.repo).store)
     assert context.earlier is not None
     removed = 0
     try:

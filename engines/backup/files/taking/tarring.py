@@ -14,7 +14,7 @@ from engines.backup.errors import Damaged, Missing
 from engines.backup.files import contents
 from engines.backup.files.contents import weight
 from engines.backup.files.model import BrowseError, parsed
-from engines.backup.files.reach import reached, unlocked
+from engines.backup.files.reach import opened
 from engines.backup.files.selection import Entry, Walk, places
 from engines.backup.files.taking import carrying
 from engines.backup.files.taking.archive import Archive, holds
@@ -24,7 +24,7 @@ from engines.backup.files.taking.destination import Destination
 from engines.backup.files.taking.getting import home
 from engines.backup.files.taking.notes import Notes
 from engines.backup.names import parse
-from engines.backup.repository import sessions
+from engines.backup.repository import sessions, unlocking
 from engines.backup.repository.repository import Repository
 from engines.job import units
 from engines.job.contract import (
@@ -62,21 +62,19 @@ def looked_at(dest: Path) -> dict[str, Any]:
 
 def performed(plan: Plan, context: Context) -> Events:
     """Write the archive. Raises Failed, Stopped."""
-    params, name = plan.params, parse(plan.params["paths"][0].partition(":")[0])
+    params, name = plan.params, parse(plan.params.paths[0].partition(":")[0])
     yield StepStarted(step="look")
-    repository = yield from unlocked(params, context)
+    repository = yield from unlocking.opened(params, context)
     notes = Notes(context.folder / "notes.txt")
-    with reached(repository, name, params["driver"], f"get from {name}", context.cancel) as tree:
-        there = places([parsed(text.partition(":")[2]) for text in params["paths"]], parents=params["parents"])
+    with opened(repository, name, params.driver, does=f"get from {name}", cancel=context.cancel) as tree:
+        there = places([parsed(text.partition(":")[2]) for text in params.paths], parents=params.parents)
         total = plan.detail["weight"]
         if not plan.detail["counted"]:
             total = counted(Walk(tree, there), None, context.cancel).weight
         yield StepEnded(step="look")
         yield StepStarted(step="write")
         with _output(Path(plan.target), context, replace=bool(plan.confirm)) as stream:
-            packing = Packing(
-                Archive(stream), Wish(owner=True, special=params["special"]), notes, total, context.cancel
-            )
+            packing = Packing(Archive(stream), Wish(owner=True, special=params.special), notes, total, context.cancel)
             yield from packing.run(Walk(tree, there, notes))
             yield StepEnded(step="write")
             yield StepStarted(step="flush")
@@ -240,7 +238,7 @@ def taken_back(plan: Plan, context: Context) -> Events:
         raise Refused("what went to stdout cannot be taken back", "see what read it")
     yield StepStarted(step="undo")
     _drop(path)
-    sessions.sweep(Repository.glance(plan.params["repo"]).store)
+    sessions.sweep(Repository.glance(plan.params.repo).store)
     ours = _is_ours(path, context)
     if ours and plan.confirm:
         raise Failed(f"the file that {path} replaced does not come back", f"remove the archive by hand: rm {path}")

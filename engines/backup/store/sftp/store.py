@@ -35,6 +35,7 @@ class SftpStore(Store):
         self._cache = _cache(self.where)
         self._behind: float | None = None  # s that our clock is ahead of the far one
 
+    @override
     def close(self) -> None:
         """Hang up."""
         self._line.close()

@@ -22,7 +22,7 @@ from engines.job.jobfile import Job
 from engines.job.journal import Entry
 from engines.job.params import convert, plain
 from engines.job.perform import perform
-from engines.job.report import write_reports
+from tests.agreed import AGREED
 from tests.engines.backup.files.judging import MIB, mounted, run, seen
 
 START, SIZE = 18 * MIB, 44 * MIB  # the second partition: the root
@@ -74,9 +74,7 @@ def told(plan: Plan) -> dict[str, str]:
 
 def after(earlier: runs.Run, mode: str) -> AnyEvent:
     taken_up = runs.create(earlier.job(), earlier.info().target, mode=mode, earlier=earlier.id)
-    last = perform(taken_up, tasks.engine("backup-put"))
-    write_reports(taken_up)
-    return last
+    return perform(taken_up, tasks.engine("backup-put"), confirm=AGREED)
 
 
 def killed(params: dict[str, Any], moment: type[AnyEvent], step: str) -> tuple[runs.Run, Plan]:
@@ -94,7 +92,7 @@ def killed(params: dict[str, Any], moment: type[AnyEvent], step: str) -> tuple[r
             if now == step and isinstance(entry.event, moment):
                 os.kill(os.getpid(), signal.SIGKILL)
 
-        perform(run_, engine, plan=engine.plan(given, Cancel()), listen=listen)
+        perform(run_, engine, plan=engine.plan(given, Cancel()), listen=listen, confirm=AGREED)
         os._exit(7)
     assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL
     plan = run_.plan()

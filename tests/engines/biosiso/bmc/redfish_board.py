@@ -20,6 +20,7 @@ from engines.job.jobfile import Job
 from engines.job.journal import Entry
 from engines.job.params import Secret
 from engines.job.perform import Stop, perform
+from tests.agreed import AGREED
 from tests.engines.biosiso.bmc.redfish_emulator import PASSWORD, secrets_pair
 from tests.ports import free_port
 
@@ -196,7 +197,7 @@ def drive(
             threading.Thread(target=answers.send, args=(run.folder, reply), daemon=True).start()
 
     given = {"password": Secret(password)} if password is not None else {}
-    return run, perform(run, Insert(), stop=stop, secrets=given, listen=listen, answer_within=20.0)
+    return run, perform(run, Insert(), stop=stop, secrets=given, listen=listen, answer_within=20.0, confirm=AGREED)
 
 
 def events(run: runs.Run) -> list[AnyEvent]:

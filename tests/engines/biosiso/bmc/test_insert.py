@@ -29,7 +29,6 @@ from engines.job.jobfile import Job
 from engines.job.journal import Entry
 from engines.job.params import Secret, convert
 from engines.job.perform import Stop
-from engines.job.report import write_reports
 from tests.engines.biosiso.bmc.redfish_board import SLOT, SYSTEM, Board, drive, events, job
 from tests.engines.biosiso.bmc.redfish_emulator import HOST, PASSWORD, SECOND, Emulator, make_disc
 from tests.ports import free_port
@@ -195,7 +194,6 @@ def test_a_url_of_the_technicians_is_inserted_as_it_stands(bmc: Emulator, disc: 
 def test_no_file_of_a_run_holds_the_password(bmc: Emulator, disc: Path, tmp_path: Path, asked: bool) -> None:
     what = at(bmc, disc)
     run, last = drive(what, password=None if asked else PASSWORD, replies=(PASSWORD,) if asked else ())
-    write_reports(run)
     assert isinstance(last, Finished), last
     token = base64.b64encode(f"ADMIN:{PASSWORD}".encode())
     found = [path for path in tmp_path.rglob("*") if path.is_file()]

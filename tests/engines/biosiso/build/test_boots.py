@@ -19,6 +19,7 @@ from engines.job.journal import Entry
 from engines.job.perform import Stop, perform
 from engines.job.report import gather, markdown
 from engines.rehearsal import firmware
+from tests.agreed import AGREED
 from tests.engines.biosiso.packages import HERE, KIT, built, floppy, freedos_like, params
 
 pytestmark = pytest.mark.boot
@@ -32,7 +33,7 @@ def rehearsed(tmp_path_factory: pytest.TempPathFactory) -> tuple[runs.Run, Finis
     os.environ["XDG_STATE_HOME"] = str(folder / "state")
     given = firmware.make(folder) | {"form": "dual"}
     run = runs.create(Job(task="biosiso", params=given), given["output"])
-    last = perform(run, Build())
+    last = perform(run, Build(), confirm=AGREED)
     assert isinstance(last, Finished), last
     return run, last
 

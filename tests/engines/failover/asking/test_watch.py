@@ -18,6 +18,7 @@ from engines.job.jobfile import Job
 from engines.job.journal import Entry
 from engines.job.params import convert
 from engines.job.perform import Stop, perform
+from tests.agreed import AGREED
 from tests.engines.failover.stage import Stage
 
 NAME = "shop.test"
@@ -92,7 +93,7 @@ def test_a_watch_tells_each_change_and_ends_well_when_it_is_stopped(stage: Stage
 
     acting = threading.Thread(target=scene)
     acting.start()
-    last = perform(run, Watch(), stop=stop, listen=listen)
+    last = perform(run, Watch(), stop=stop, listen=listen, confirm=AGREED)
     acting.join()
     assert isinstance(last, Finished), last
     first = last.result["addresses"][0]

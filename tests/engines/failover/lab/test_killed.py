@@ -22,6 +22,7 @@ from engines.job.contract import Finished, Measured, RunStopped
 from engines.job.jobfile import Job
 from engines.job.journal import Entry
 from engines.job.perform import Stop, perform
+from tests.agreed import AGREED
 
 ROOT = Path(__file__).resolve().parents[4]
 PARAMS = {"clients": ["curl"], "faults": ["drop"], "runs": 2, "cap": 60}
@@ -103,7 +104,7 @@ def test_the_next_lab_clears_a_killed_one_away() -> None:
     record, _ = killed()
     params = {"clients": ["curl"], "faults": ["rst"], "runs": 1, "ladder": "short", "cap": 10}
     run = runs.create(Job(task="failover", params=params), "lab on this machine")
-    last = perform(run, Lab())
+    last = perform(run, Lab(), confirm=AGREED)
     assert isinstance(last, Finished), last
     assert_nothing_left(record)
 
@@ -145,7 +146,7 @@ def test_a_lab_that_is_stopped_in_mid_measurement_leaves_nothing() -> None:
             records.extend(registry.folder().glob("*.json"))
             stop.ask()
 
-    last = perform(run, Lab(), stop=stop, listen=listen)
+    last = perform(run, Lab(), stop=stop, listen=listen, confirm=AGREED)
     assert isinstance(last, RunStopped), last
     assert last.left_behind == ()
     assert records

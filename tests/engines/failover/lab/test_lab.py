@@ -27,6 +27,7 @@ from engines.job.errors import BadParam
 from engines.job.jobfile import Job
 from engines.job.params import convert, fields
 from engines.job.perform import perform
+from tests.agreed import AGREED
 from tests.nobody import seen_in
 
 ROOT = Path(__file__).resolve().parents[4]
@@ -54,7 +55,7 @@ def results_of(run: Path) -> list[Seen]:
 
 def measured(**params: Any) -> Ran:
     run = runs.create(Job(task="failover", params=params), "lab on this machine")
-    return Ran(run, perform(run, Lab()))
+    return Ran(run, perform(run, Lab(), confirm=AGREED))
 
 
 @pytest.fixture(scope="module")
@@ -215,7 +216,7 @@ def test_a_resumed_lab_measures_only_what_is_left(short: Ran, monkeypatch: pytes
     monkeypatch.setenv("XDG_STATE_HOME", str(short.labs.parents[1]))
     job = short.run.job()
     again = runs.create(job, "lab on this machine", mode="resume", earlier=short.run.id)
-    last = perform(again, Lab())
+    last = perform(again, Lab(), confirm=AGREED)
     assert isinstance(last, Finished), last
     assert not (again.folder / "namespaces.jsonl").exists()
     assert len(results_of(again.folder)) == len(short.seen)

@@ -19,6 +19,7 @@ from engines.job.perform import Stop, perform
 from engines.rehearsal.switches import Rehearsal
 from engines.vdx.fix import progress
 from engines.vdx.fix.fix import Fix
+from tests.agreed import AGREED
 from tests.engines.vdx.conftest import QUICK, Lab, everything_below, failed, finished, knobs, mended
 
 Labs = Callable[..., Lab]
@@ -29,7 +30,7 @@ def killed_at(switches: Rehearsal, step: str, after: float, **changed: object) -
     """A run in a process of its own, killed `after` seconds into a step."""
     job = Job(task="vdx", params={**switches.params(), **QUICK, **changed})
     run = runs.create(job, switches.address(switches.a))
-    detach.start(run, {"password": Secret(switches.password)})
+    detach.start(run, {"password": Secret(switches.password)}, switches.a.name)
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         events = [entry.event for entry in journal.entries(run.journal)]
@@ -48,7 +49,7 @@ def killed_at(switches: Rehearsal, step: str, after: float, **changed: object) -
 
 def taken_up(switches: Rehearsal, earlier: runs.Run) -> tuple[runs.Run, object]:
     run = runs.create(earlier.job(), earlier.info().target, mode="resume", earlier=earlier.id)
-    return run, perform(run, Fix(), secrets={"password": Secret(switches.password)})
+    return run, perform(run, Fix(), secrets={"password": Secret(switches.password)}, confirm=AGREED)
 
 
 def one_kill(step: str, after: float) -> None:
@@ -108,7 +109,7 @@ def test_a_stop_leaves_the_switch_as_it_was_or_names_what_is_not_put_back(lab: L
         if isinstance(entry.event, StepStarted) and entry.event.step == step:
             stop.ask()
 
-    last = perform(run, Fix(), stop=stop, secrets={"password": here.secret}, listen=listen)
+    last = perform(run, Fix(), stop=stop, secrets={"password": here.secret}, listen=listen, confirm=AGREED)
     assert isinstance(last, RunStopped), last
     if step == "backup":
         assert here.a.shown() == before and here.a.reboots == 0 and last.left_behind == ()
@@ -127,7 +128,7 @@ def test_a_stop_during_the_change_waits_for_its_end(lab: Labs) -> None:
         if isinstance(entry.event, Log) and "# vcs vcsid" in entry.event.text:
             stop.ask()
 
-    last = perform(run, Fix(), stop=stop, secrets={"password": here.secret}, listen=listen)
+    last = perform(run, Fix(), stop=stop, secrets={"password": here.secret}, listen=listen, confirm=AGREED)
     assert isinstance(last, RunStopped) and "told to reboot" in last.left_behind[0]
 
 
@@ -137,7 +138,7 @@ def test_eight_pairs_are_mended_at_once(tmp_path: Path) -> None:
             before = switches.a.shown()
             job = Job(task="vdx", params={**switches.params(), **QUICK})
             run = runs.create(job, switches.address(switches.a))
-            detach.start(run, {"password": Secret(switches.password)})
+            detach.start(run, {"password": Secret(switches.password)}, switches.a.name)
             last = [entry.event for entry in detach.follow(run)][-1]
             return before, switches.a.shown(), last
 

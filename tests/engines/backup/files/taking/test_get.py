@@ -16,6 +16,7 @@ from engines.job.jobfile import Job
 from engines.job.journal import Entry
 from engines.job.params import convert
 from engines.job.perform import perform
+from tests.agreed import AGREED
 from tests.engines.backup import lab
 from tests.engines.backup.files import guest_tree
 from tests.engines.backup.files.get_lab import Staged, finished, same
@@ -168,7 +169,7 @@ def test_each_conflict_is_asked_about_and_all_answers_for_all(guest: Staged, tmp
     params = guest.params(dest, conflict="ask")
     run = runs.create(Job(task="backup-get", params=params), str(dest))
     entry_folder = [run.folder]
-    last = perform(run, engine, listen=listen, answer_within=60.0)
+    last = perform(run, engine, listen=listen, answer_within=60.0, confirm=AGREED)
     for child in children:
         os.waitpid(child, 0)
     assert isinstance(last, Finished), last

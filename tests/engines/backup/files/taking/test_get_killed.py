@@ -20,6 +20,7 @@ from engines.job.contract import Finished, RunFailed, RunStopped
 from engines.job.jobfile import Job
 from engines.job.journal import Entry
 from engines.job.perform import Stop, perform
+from tests.agreed import AGREED
 from tests.engines.backup import lab
 from tests.engines.backup.files.get_lab import Staged, same, whole
 
@@ -30,7 +31,7 @@ def killed_while_writing(run: runs.Run, dest: Path, seconds: float) -> bool:
     """Whether the run was killed before its end, that long after it began to write."""
     child = os.fork()
     if not child:
-        perform(run, tasks.engine("backup-get"))
+        perform(run, tasks.engine("backup-get"), confirm=AGREED)
         os._exit(0)
     while not list(dest.glob(os.fsdecode(PREFIX) + "*")) and os.waitid(os.P_PID, child, LOOK) is None:
         time.sleep(0.005)
@@ -57,7 +58,7 @@ def campaign(crowd: Staged, dest: Path, kills: int) -> None:
         count, before = whole(crowd, dest), count
         assert count >= before
         run = runs.create(Job(task="backup-get", params=params), str(dest), mode="resume", earlier=first.id)
-    last = perform(run, tasks.engine("backup-get"))
+    last = perform(run, tasks.engine("backup-get"), confirm=AGREED)
     assert isinstance(last, Finished), last
     same(crowd, dest)
 
@@ -89,7 +90,7 @@ def test_a_stop_says_what_is_there_and_undo_removes_it(crowd: Staged, tmp_path: 
     assert last.left_behind[0].startswith(f"{count} files are in")
     assert (run.folder / getting.KEPT_AS).read_bytes().count(b"\n") >= count
     undone = runs.create(run.job(), str(dest), mode="undo", earlier=run.id)
-    assert isinstance(perform(undone, tasks.engine("backup-get")), Finished)
+    assert isinstance(perform(undone, tasks.engine("backup-get"), confirm=AGREED), Finished)
     assert [path.name for path in dest.iterdir()] == ["mine"]
 
 
@@ -98,7 +99,7 @@ def test_undo_leaves_what_was_changed_since(guest: Staged, tmp_path: Path) -> No
     assert isinstance(last, Finished)
     (tmp_path / "out/etc/hosts").write_text("edited")
     undone = runs.create(run.job(), "", mode="undo", earlier=run.id)
-    assert isinstance(perform(undone, tasks.engine("backup-get")), Finished)
+    assert isinstance(perform(undone, tasks.engine("backup-get"), confirm=AGREED), Finished)
     assert sorted(path.name for path in (tmp_path / "out").rglob("*")) == ["etc", "hosts"]
 
 
@@ -116,7 +117,7 @@ def test_a_full_disk_names_what_was_taken_and_resume_goes_on(crowd: Staged, tmp_
         assert listed.read_bytes().count(b"file\t") == whole(crowd, place / "out") > 0
         subprocess.run(["mount", "-o", "remount,size=64m", str(place)], check=True)
         resumed = runs.create(run.job(), "", mode="resume", earlier=run.id)
-        assert isinstance(perform(resumed, tasks.engine("backup-get")), Finished)
+        assert isinstance(perform(resumed, tasks.engine("backup-get"), confirm=AGREED), Finished)
         same(crowd, place / "out")
     finally:
         subprocess.run(["umount", str(place)], check=True)
