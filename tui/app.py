@@ -22,17 +22,17 @@ from engines.job.work import follow_up, what_follows
 from engines.rehearsal.stage import Staged
 from tui import console, themes
 from tui.ascii import AsciiFilter
-from tui.browse.taking import Begin
+from tui.browse.taking import OpenTask
 from tui.console import Terminal
 from tui.draft import Draft
 from tui.frame import Frame, attach, walk
-from tui.keyboard import Typist
+from tui.keyboard import KeyQueue
 from tui.pages.page import Page
 from tui.pages.result import report_line
 from tui.pages.run import RunPage
 from tui.screens.history import History
 from tui.screens.home import Home
-from tui.screens.section import Within, listed
+from tui.screens.section import SectionScreen, listed
 from tui.screens.text import Text
 from tui.stage import Stages
 from tui.widgets.asking import Choosing, TypedWord
@@ -67,7 +67,7 @@ screen does not touch it. crashcart attach RUN shows it again.
 """
 
 
-class Suite(Typist[str]):
+class Suite(KeyQueue[str]):
     """The crash cart. Exits with the words to leave on the terminal."""
 
     TITLE = "crashcart"
@@ -129,7 +129,7 @@ class Suite(Typist[str]):
             case "task":
                 self.open_task(name)
             case "section":
-                self.push_screen(Within(self.section(name), tuple(self.wizards.values())))
+                self.push_screen(SectionScreen(self.section(name), tuple(self.wizards.values())))
             case "door":
                 section, _, door = name.partition("/")
                 self.push_screen(next(one for one in self.section(section).doors if one.name == door).open(self.stages))
@@ -217,8 +217,8 @@ class Suite(Typist[str]):
     def _attach_run(self, event: History.Attach) -> None:
         self.show_run(runs.find(event.id))
 
-    @on(Begin)
-    def _begin_task(self, event: Begin) -> None:
+    @on(OpenTask)
+    def _begin_task(self, event: OpenTask) -> None:
         self.open_task(event.task, event.params, event.secrets)
 
     @on(Page.Again)

@@ -20,13 +20,13 @@ from tui.pages.result import ResultPage
 from tui.pages.review import ReviewPage
 from tui.pages.run import RunPage
 from tui.widgets.asking import Choosing
-from tui.widgets.calm import Calm
+from tui.widgets.calm import LeanScreen
 from tui.widgets.keys import Keys
 from tui.widgets.menu import Row
 from tui.wizard import Wizard
 
 
-class Frame(Calm[None]):
+class Frame(LeanScreen[None]):
     """Pages in a row; going back keeps what they hold."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

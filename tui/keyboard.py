@@ -16,7 +16,7 @@ T = TypeVar("T")
 PATIENCE = 0.2  # s for one widget to come to rest; a stuck one must not hold the keyboard
 
 
-class Typist(App[T], Generic[T]):
+class KeyQueue(App[T], Generic[T]):
     """An app that can be typed ahead of."""
 
     typing = False

@@ -44,7 +44,7 @@ class Stage:
 
 
 @dataclass
-class Story:
+class RunView:
     """Everything the entries told so far."""
 
     stages: list[Stage] = field(default_factory=list)

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from engines.guest import attempts, strays
+from engines.guest import attempts, leftover_sockets
 from engines.host.child import bind_to_parent
 from engines.job.contract import Cancel
 from engines.job.errors import CrashcartError, Refused, Stopped
@@ -66,7 +66,7 @@ class Appliance:
 
     def start(self) -> None:
         """Launch; under emulation where KVM is known, or now found, not to work. Raises Refused, GuestError."""
-        strays.sweep()
+        leftover_sockets.sweep()
         started = time.monotonic()
         known = attempts.known(self.cancel)
         for attempt in known:
@@ -123,7 +123,7 @@ class Appliance:
         child.wait()
         _wait_for_group(child.pid)
         if self._sockets:
-            strays.forget(self._sockets)
+            leftover_sockets.forget(self._sockets)
             self._sockets = ""
         for stream in (child.stdin, child.stdout, child.stderr):
             if stream is not None:
@@ -192,7 +192,7 @@ class Appliance:
                     return self._value(name, message)
                 self._check_stop(name, end, within)
                 if name == "launch" and not self._sockets:
-                    self._sockets = strays.note(child.pid)
+                    self._sockets = leftover_sockets.note(child.pid)
                 for key, _ in watched.select(TICK):
                     self._receive(key.fileobj, watched)
 

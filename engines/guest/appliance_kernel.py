@@ -14,7 +14,7 @@ import struct
 import zlib
 from pathlib import Path
 
-from engines.guest import strays
+from engines.guest import leftover_sockets
 
 PVH = tuple(struct.pack("<III", 4, size, 18) + b"Xen\0" for size in (4, 8))  # ELF note XEN_ELFNOTE_PHYS32_ENTRY
 DPKG = Path("/var/lib/dpkg/status")  # supermin builds its appliance anew when this is newer
@@ -35,7 +35,7 @@ def fixed(appliance: Path | None = None) -> Path | None:
         if os.environ.get("LIBGUESTFS_PATH") or not _current(source):
             return None
         packed = (source / "kernel").read_bytes()
-        folder = strays.cache() / f"appliance-{hashlib.sha256(packed).hexdigest()[:16]}"
+        folder = leftover_sockets.cache() / f"appliance-{hashlib.sha256(packed).hexdigest()[:16]}"
         if not (folder / "README.fixed").exists():
             _make(source, folder, packed)
     except (OSError, ValueError, struct.error):

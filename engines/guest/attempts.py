@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engines.boot.accel import tried
-from engines.guest import appliance_kernel, strays
+from engines.guest import appliance_kernel, leftover_sockets
 from engines.host.holder import boot_id
 from engines.job.contract import Cancel
 
@@ -44,4 +44,4 @@ def _distrusted() -> bool:
 
 
 def _verdict() -> Path:
-    return strays.cache() / "appliance-without-kvm"
+    return leftover_sockets.cache() / "appliance-without-kvm"

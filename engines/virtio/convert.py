@@ -14,12 +14,12 @@ from engines.job.lock import content_identity
 from engines.job.params import plain
 from engines.virtio import advice, edits, initrd, operation, takeback, volumes
 from engines.virtio.edits import FileEdit, custom_name
+from engines.virtio.inventory import Choice as Kernels
+from engines.virtio.inventory import GuestInventory, choose
 from engines.virtio.lines import modprobe
 from engines.virtio.lines.disks import Disks
 from engines.virtio.operation import Operation, Rebuild
 from engines.virtio.params import ConvertParams
-from engines.virtio.patient import Choice as Kernels
-from engines.virtio.patient import Patient, choose
 from engines.virtio.perform import carry_out, steps
 
 KUDZU = re.compile(r"/etc/(?:rc\.d/)?rc[2-5]\.d/S\d\dkudzu")
@@ -58,7 +58,7 @@ class Convert(Engine[ConvertParams]):
         decided = operation.kept.take(plan.digest)
         if decided is None:
             decided = operation.kept.again(self.plan(params, context.cancel), plan)
-        then = advice.after_convert(params, decided.surgery.target, decided.patient.tool.kind)
+        then = advice.after_convert(params, decided.surgery.target, decided.inventory.tool.kind)
         proof = f"boots from virtio as {params.to_disk}" if params.boot_test else "is converted; no boot proves it"
         done = f"{params.path.name} {proof}"
         return carry_out(decided, context, params.to_disk, then, params.boot_test, done)
@@ -74,7 +74,7 @@ class Convert(Engine[ConvertParams]):
         return takeback.undo(plan, context)
 
 
-def _plan(params: ConvertParams, surgery: Surgery, patient: Patient) -> tuple[Plan, Operation]:
+def _plan(params: ConvertParams, surgery: Surgery, patient: GuestInventory) -> tuple[Plan, Operation]:
     disks = Disks(params.from_disk, params.to_disk)
     kernels = choose(patient, params.kernel)
     volumes.refuse_blind(patient.system)
@@ -88,7 +88,7 @@ def _plan(params: ConvertParams, surgery: Surgery, patient: Patient) -> tuple[Pl
     kept = [each for each in found if each.path not in params.keep]
     decided = Operation(
         surgery=surgery,
-        patient=patient,
+        inventory=patient,
         edits=kept,
         commands=["chkconfig kudzu off"] if any(KUDZU.fullmatch(path) for path in patient.system.links) else [],
         rebuilds=[_rebuild(patient, kernels, version) for version in (each.version for each in kernels.rebuilt)],
@@ -112,7 +112,7 @@ def _plan(params: ConvertParams, surgery: Surgery, patient: Patient) -> tuple[Pl
     return plan.sealed(), decided
 
 
-def _rebuild(patient: Patient, kernels: Kernels, version: str) -> Rebuild:
+def _rebuild(patient: GuestInventory, kernels: Kernels, version: str) -> Rebuild:
     kernel = next(each for each in kernels.rebuilt if each.version == version)
     entry = patient.offered(kernel)
     assert entry is not None
@@ -123,7 +123,7 @@ def _rebuild(patient: Patient, kernels: Kernels, version: str) -> Rebuild:
     return Rebuild(version, image, stock, command, initrd.must_hold(patient.system, kernel))
 
 
-def _refuse_other_disk(patient: Patient, found: list[FileEdit], disks: Disks) -> None:
+def _refuse_other_disk(patient: GuestInventory, found: list[FileEdit], disks: Disks) -> None:
     """A wrong --from-disk would change nothing that matters: say what the guest really names."""
     if any(disks.named_in(each.before.decode("latin-1")) for each in found):
         return
@@ -166,7 +166,7 @@ def _switch(edit: FileEdit, keep: tuple[str, ...]) -> Choice:
 def _facts(
     params: ConvertParams, decided: Operation, kernels: Kernels, mentioned: list[str]
 ) -> tuple[tuple[str, str], ...]:
-    patient, target = decided.patient, decided.surgery.target
+    patient, target = decided.inventory, decided.surgery.target
     system = patient.system
     rows = [
         ("image", f"{params.path.name}: {target.kind}, disk of {target.disk >> 20} MiB"),
@@ -188,11 +188,11 @@ def _facts(
 
 
 def _warnings(params: ConvertParams, decided: Operation, found: list[FileEdit]) -> list[str]:
-    warnings = advice.before(decided.patient.tool.kind)
+    warnings = advice.before(decided.inventory.tool.kind)
     left = [each.path for each in found if each.path in params.keep]
     if left:
         warnings.append(f"left alone on request: {', '.join(left)}; the guest may not boot from virtio without them")
-    selinux = decided.patient.system.etc.get("/etc/selinux/config", b"")
+    selinux = decided.inventory.system.etc.get("/etc/selinux/config", b"")
     if re.search(rb"^SELINUX=(enforcing|permissive)", selinux, re.MULTILINE):
         warnings.append("SELinux is on: after the first boot run restorecon -R /boot /etc/rc.d in the guest")
     if params.powered_off:

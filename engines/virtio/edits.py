@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from engines.guest.system import System
 from engines.job.contract import TextChange
 from engines.virtio import initrd
+from engines.virtio.inventory import Choice, GuestInventory
 from engines.virtio.kernels import DISK_MODULES
 from engines.virtio.lines import grub1, grub2, lvmconf, modprobe, tables
 from engines.virtio.lines.disks import Disks, Edit, comment, split
-from engines.virtio.patient import Choice, Patient
 
 EDITS: dict[str, Edit] = {
     "/etc/fstab": tables.fstab,
@@ -52,7 +52,7 @@ def _shown(content: bytes) -> str:
         return content.decode("latin-1")
 
 
-def all_edits(patient: Patient, choice: Choice, disks: Disks) -> list[FileEdit]:
+def all_edits(patient: GuestInventory, choice: Choice, disks: Disks) -> list[FileEdit]:
     """Every file that would change."""
     system = patient.system
     found = [_edited(system, path, edit, disks) for path, edit in _wanted(patient)]
@@ -69,7 +69,7 @@ def all_edits(patient: Patient, choice: Choice, disks: Disks) -> list[FileEdit]:
     return list(unique.values())
 
 
-def _wanted(patient: Patient) -> Iterator[tuple[str, Edit]]:
+def _wanted(patient: GuestInventory) -> Iterator[tuple[str, Edit]]:
     """A device map beside a menu is GRUB's; files of modprobe.d hold aliases too."""
     folder = patient.loader.path.rsplit("/", 1)[0]
     for path, edit in EDITS.items():
@@ -100,7 +100,7 @@ def _made(path: str, before: bytes, after: bytes) -> FileEdit | None:
     return FileEdit(path, before, after) if after != before else None
 
 
-def menu(patient: Patient, choice: Choice, disks: Disks) -> str:
+def menu(patient: GuestInventory, choice: Choice, disks: Disks) -> str:
     """The boot menu with one more entry a kernel; the chosen one's is the default."""
     loader = patient.loader
     text = loader.text

@@ -9,9 +9,9 @@ from engines.guest import system
 from engines.guest.surgery import Surgery
 from engines.job.contract import Cancel
 from engines.job.errors import Refused
-from engines.virtio import patient, volumes
+from engines.virtio import inventory, volumes
+from engines.virtio.inventory import GuestInventory, choose
 from engines.virtio.params import InspectParams
-from engines.virtio.patient import Patient, choose
 
 DISKS = re.compile(r"/dev/((?:hd|sd|xvd|vd)[a-z])\d*\b")
 
@@ -20,13 +20,13 @@ def answer(params: InspectParams) -> dict[str, Any]:
     """Plain data; `convertible` is false with `why` where a conversion would refuse. Raises Refused."""
     surgery = Surgery.begin(params.path, Cancel(), wanted=params.format or "", powered_off=True)
     try:
-        found = patient.examine(system.find(surgery.appliance, surgery.scratch.path))
+        found = inventory.examine(system.find(surgery.appliance, surgery.scratch.path))
         return _described(surgery, found)
     finally:
         surgery.close()
 
 
-def _described(surgery: Surgery, found: Patient) -> dict[str, Any]:
+def _described(surgery: Surgery, found: GuestInventory) -> dict[str, Any]:
     try:
         kernels = choose(found, "")
         volumes.refuse_blind(found.system)

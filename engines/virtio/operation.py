@@ -13,14 +13,14 @@ import msgspec
 
 from engines.guest import system
 from engines.guest.appliance import GuestError
-from engines.guest.kept import Kept
+from engines.guest.open_plans import OpenPlans
 from engines.guest.surgery import Surgery
 from engines.job.contract import Cancel
 from engines.job.errors import Refused
-from engines.virtio import patient
+from engines.virtio import inventory
 from engines.virtio.edits import FileEdit
+from engines.virtio.inventory import GuestInventory
 from engines.virtio.params import ImageParams, TrialParams
-from engines.virtio.patient import Patient
 
 MIB = 1 << 20
 
@@ -56,7 +56,7 @@ class Operation:
     """An open surgery and what it will do, in order: edits, commands, initrds, removals."""
 
     surgery: Surgery
-    patient: Patient
+    inventory: GuestInventory
     edits: list[FileEdit] = field(default_factory=list)
     commands: list[str] = field(default_factory=list)
     rebuilds: list[Rebuild] = field(default_factory=list)
@@ -74,9 +74,9 @@ class Operation:
     @property
     def menu(self) -> str:
         """The boot menu's text as it will be."""
-        path = self.patient.loader.path
+        path = self.inventory.loader.path
         edited = next((edit.after for edit in self.edits if edit.path == path), None)
-        return edited.decode("latin-1") if edited is not None else self.patient.loader.text
+        return edited.decode("latin-1") if edited is not None else self.inventory.loader.text
 
     def saved(self) -> SavedFiles:
         """What files.json keeps."""
@@ -87,23 +87,23 @@ class Operation:
 
     def state(self) -> dict[str, Any]:
         """The before-states that the steps depend on, for the plan's digest."""
-        system = self.patient.system
+        system = self.inventory.system
         return {
             "disk": self.surgery.target.disk,
-            "first sector": self.patient.sector,
+            "first sector": self.inventory.sector,
             "root": system.root,
-            "tool": self.patient.tool.path,
+            "tool": self.inventory.tool.path,
             "files": {each.path: _digest(each.before) for each in self.edits},
-            "initrds": {each.stock: self.patient.size(f"/boot/{each.stock}") for each in self.rebuilds},
+            "initrds": {each.stock: self.inventory.size(f"/boot/{each.stock}") for each in self.rebuilds},
         }
 
     def refuse_full_boot(self) -> None:
         """Refuse where /boot lacks room: a new initrd is built beside the old one, and may be twice its size."""
-        needed = sum(2 * self.patient.size(f"/boot/{each.stock}") + MIB for each in self.rebuilds)
-        needed -= sum(self.patient.size(f"/boot/{each.image}") for each in self.rebuilds)
-        if needed > self.patient.room:
+        needed = sum(2 * self.inventory.size(f"/boot/{each.stock}") + MIB for each in self.rebuilds)
+        needed -= sum(self.inventory.size(f"/boot/{each.image}") for each in self.rebuilds)
+        if needed > self.inventory.room:
             raise Refused(
-                f"/boot has {self.patient.room // 1024} KiB free, {needed // 1024} KiB are needed for new initrds",
+                f"/boot has {self.inventory.room // 1024} KiB free, {needed // 1024} KiB are needed for new initrds",
                 "remove an old kernel in the guest first",
             )
 
@@ -112,18 +112,18 @@ def _digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def begin(params: ImageParams, cancel: Cancel) -> tuple[Surgery, Patient]:
+def begin(params: ImageParams, cancel: Cancel) -> tuple[Surgery, GuestInventory]:
     """Hold the image, launch, read the guest. Ends everything again where the guest is refused."""
     vouched = bool(getattr(params, "powered_off", False))
     with _told_plainly():
         surgery = Surgery.begin(params.path, cancel, wanted=params.format or "", powered_off=vouched)
         with closing_on_error(surgery):
-            return surgery, patient.examine(system.find(surgery.appliance, surgery.scratch.path))
+            return surgery, inventory.examine(system.find(surgery.appliance, surgery.scratch.path))
 
 
 # ── the one operation that a plan leaves open for its execution ─────────────────────────────────────
 
-kept: Kept[Operation] = Kept()
+kept: OpenPlans[Operation] = OpenPlans()
 
 
 @contextmanager

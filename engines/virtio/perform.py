@@ -75,7 +75,7 @@ def carry_out(
 
 
 def _edit(operation: Operation) -> Work:
-    system = operation.patient.system
+    system = operation.inventory.system
     system.mount_again(writable=True)
     for edit in operation.edits:
         if edit.after is None:
@@ -94,11 +94,11 @@ def _edit(operation: Operation) -> Work:
 def _initrds(operation: Operation, disk: str, evidence: Evidence) -> Work:
     total = len(operation.rebuilds)
     if total:
-        operation.patient.system.name_disk(disk)
+        operation.inventory.system.name_disk(disk)
     for number, rebuild in enumerate(operation.rebuilds):
         yield Progress(done=number, total=total, unit="initrds")
         yield Log(text=f"in the guest: {rebuild.command}")
-        status, said = operation.patient.system.run(rebuild.command)
+        status, said = operation.inventory.system.run(rebuild.command)
         evidence.sections.append(
             Section(title=f"In the guest: {rebuild.command}", text=f"{said.strip()}\n(status {status})")
         )
@@ -109,7 +109,7 @@ def _initrds(operation: Operation, disk: str, evidence: Evidence) -> Work:
         evidence.sections.append(Section(title=f"Contents of /boot/{rebuild.image}", text="\n".join(listed)))
         yield Log(text=f"/boot/{rebuild.image} holds {', '.join(rebuild.wanted)}")
     for path in operation.removed:
-        operation.patient.system.call("rm_f", path)
+        operation.inventory.system.call("rm_f", path)
         yield Log(text=f"removed {path}")
     evidence.result["initrds"] = {each.version: f"/boot/{each.image}" for each in operation.rebuilds}
     yield Progress(done=total, total=total, unit="initrds")
@@ -117,7 +117,7 @@ def _initrds(operation: Operation, disk: str, evidence: Evidence) -> Work:
 
 def _verified(operation: Operation, rebuild: Rebuild) -> list[str]:
     """An initrd tool may end with status 0 and leave a driver out: only the contents count."""
-    listed = initrd.contents(operation.patient.system, f"/boot/{rebuild.image}")
+    listed = initrd.contents(operation.inventory.system, f"/boot/{rebuild.image}")
     if lacking := initrd.missing(listed, rebuild.wanted):
         raise Failed(
             f"/boot/{rebuild.image} lacks {', '.join(lacking)} although its tool reported success",
@@ -128,17 +128,17 @@ def _verified(operation: Operation, rebuild: Rebuild) -> list[str]:
 
 def _leave(operation: Operation) -> None:
     """Everything unmounted and on the overlay."""
-    operation.patient.system.call("umount_all")
-    operation.patient.system.call("sync")
+    operation.inventory.system.call("umount_all")
+    operation.inventory.system.call("sync")
 
 
 def _boot(operation: Operation, context: Context, disk: str, evidence: Evidence) -> Work:
     """What is committed is put aside first: the console that the test needs is in the throwaway layer only."""
     throwaway = operation.surgery.set_aside()
-    loader = operation.patient.loader
+    loader = operation.inventory.loader
     spoken: Callable[[str], str] = grub1.for_serial if loader.generation == 1 else grub2.for_serial
-    operation.patient.system.mount_again(writable=True)
-    operation.patient.system.call("write", loader.path, spoken(operation.menu).encode("latin-1"))
+    operation.inventory.system.mount_again(writable=True)
+    operation.inventory.system.call("write", loader.path, spoken(operation.menu).encode("latin-1"))
     _leave(operation)
     operation.surgery.end_appliance()
     yield Log(text="booting with the disk on virtio; what the guest writes is thrown away")

@@ -19,12 +19,12 @@ from engines.job.runs import find
 from engines.virtio import initrd, operation, takeback
 from engines.virtio.edits import FileEdit
 from engines.virtio.inspect import DISKS
+from engines.virtio.inventory import GuestInventory, is_custom
 from engines.virtio.lines import grub1, grub2
 from engines.virtio.lines.disks import Disks
 from engines.virtio.lines.grub1 import Entry
 from engines.virtio.operation import Operation, Rebuild, SavedFiles
 from engines.virtio.params import PutBackParams, RestockParams
-from engines.virtio.patient import Patient, is_custom
 from engines.virtio.perform import carry_out, steps
 
 
@@ -77,7 +77,7 @@ class Restock(Engine[RestockParams]):
         return takeback.undo(plan, context)
 
 
-def _restocking(params: RestockParams, surgery: Surgery, patient: Patient) -> Operation:
+def _restocking(params: RestockParams, surgery: Surgery, patient: GuestInventory) -> Operation:
     disks = Disks(params.from_disk, params.to_disk)
     text, rebuilds, removed = patient.loader.text, [], []
     default = patient.loader.entry
@@ -110,7 +110,7 @@ def _refuse_other_disk(stanza: str, disks: Disks) -> None:
         raise Refused(f"the stock entry names {named[0]}, not {disks.old}", f"give --from-disk {named[0]}")
 
 
-def _menu(patient: Patient, text: str, stock: Entry, gone: str, disks: Disks, *, is_default: bool) -> str:
+def _menu(patient: GuestInventory, text: str, stock: Entry, gone: str, disks: Disks, *, is_default: bool) -> str:
     """The stock entry with the new disk's name, and the default again if the custom one was; the custom one goes."""
     if patient.loader.generation == 2:
         text = grub2.without_entry(grub2.renamed(text, stock.version, disks), gone)
@@ -140,7 +140,7 @@ def _sealed(name: str, params: Any, decided: Operation, boot_test: bool) -> Plan
         changes=(*(each.change for each in decided.edits), *built, *gone),
         facts=(
             ("image", f"{params.path.name}: {target.kind}, disk of {target.disk >> 20} MiB"),
-            ("guest", f"{decided.patient.hostname}: {decided.patient.release}"),
+            ("guest", f"{decided.inventory.hostname}: {decided.inventory.release}"),
         ),
         undo="crashcart undo puts every original byte back, until the guest has run",
         confirm=params.path.name,
@@ -201,7 +201,7 @@ class PutBack(Engine[PutBackParams]):
         return takeback.undo(plan, context)
 
 
-def _putting_back(surgery: Surgery, patient: Patient, saved: SavedFiles) -> Operation:
+def _putting_back(surgery: Surgery, patient: GuestInventory, saved: SavedFiles) -> Operation:
     found = []
     for each in saved.files:
         now = patient.system.read(each.path)

@@ -72,7 +72,7 @@ def child(given: str, out: str) -> None:
     import msgspec
 
     from engines.biosiso.build.build import Build
-    from engines.biosiso.build.order import BuildParams
+    from engines.biosiso.build.params import BuildParams
     from engines.biosiso.media import iso, verify
     from engines.biosiso.media.making import Detail
     from engines.job.contract import Cancel

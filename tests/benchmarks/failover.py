@@ -11,11 +11,11 @@ import tracemalloc
 from pathlib import Path
 
 from engines.failover.asking import probe
-from engines.failover.asking.address import Light
+from engines.failover.asking.address import AddressCheck
 from engines.failover.asking.site import SiteParams
 from engines.failover.asking.watch import Watching
-from engines.failover.lab.cell import Order
 from engines.failover.lab.matrix import Matrix
+from engines.failover.lab.measurement import Order
 from engines.failover.lab.registry import recorded
 from engines.job.contract import Cancel
 from engines.job.params import convert
@@ -85,7 +85,7 @@ def watch() -> bool:
 
     def look(numbers: range) -> None:
         for at in numbers:
-            for line in watching.take([Light(address="a", state="ok" if at % 2 else "drop")], 2.0 * at):
+            for line in watching.take([AddressCheck(address="a", state="ok" if at % 2 else "drop")], 2.0 * at):
                 watching.changes.append(line)
 
     look(range(2000))

@@ -20,7 +20,7 @@ from tests.tui.conftest import ROOT
 from tui.ascii import ascii_only
 from tui.console import Terminal, prepare, remember, remembered
 from tui.draft import Draft, shown, typed
-from tui.story import Story, amount, spell
+from tui.story import RunView, amount, spell
 from tui.widgets.diff import folded
 from tui.widgets.line import complete
 
@@ -143,7 +143,7 @@ def test_a_choice_of_looks_is_kept_by_terminal() -> None:
 
 
 def test_a_story_knows_where_a_run_stands() -> None:
-    story = Story()
+    story = RunView()
     steps = (Step(id="a", title="First"), Step(id="b", title="Second", no_stop="it renames"))
     told = [
         Started(task="copy", target="x", steps=steps),

@@ -15,19 +15,19 @@ from textual.widgets import Static
 from engines.backup.commands.listing import Row as Point
 from engines.job.units import one_line
 from tui.browse.access import Access
-from tui.browse.aside import Aside, Told
+from tui.browse.background import Background, Told
 from tui.browse.calendar import Disk, disk_rows, point_rows
 from tui.browse.files import Files
 from tui.browse.session import Session, opening, warmed
-from tui.browse.taking import Begin
-from tui.widgets.calm import Calm
+from tui.browse.taking import OpenTask
+from tui.widgets.calm import LeanScreen
 from tui.widgets.keys import Keys
 from tui.widgets.menu import Menu, Row
 
 REST = 1.0  # s that the cursor rests on a point before it is looked into
 
 
-class Disks(Calm[None]):
+class Disks(LeanScreen[None]):
     """The disks of a repository."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,ctrl+o", "dismiss(None)", "Back")]
@@ -55,7 +55,7 @@ class Disks(Calm[None]):
         self.app.push_screen(Points(self.access, self.found[event.id]))
 
 
-class Points(Calm[None]):
+class Points(LeanScreen[None]):
     """The restore points of one disk."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -69,7 +69,7 @@ class Points(Calm[None]):
         self.access = access
         self.disk = disk
         self.found: Mapping[str, Point] = {point.point: point for point in disk.points}
-        self.aside = Aside(self)
+        self.aside = Background(self)
         self.holds: dict[str, str] = {}
         self.resting: Timer | None = None
 
@@ -123,4 +123,4 @@ class Points(Calm[None]):
         """Open a task's wizard with the point filled in."""
         if row := self.query_one(Menu).row:
             params = {**self.access.params(), "point": row.id}
-            self.post_message(Begin(task, params, self.access.secrets()))
+            self.post_message(OpenTask(task, params, self.access.secrets()))

@@ -10,7 +10,7 @@ from textual.binding import Binding, BindingType
 from textual.widgets import Input
 
 from engines.backup.files.model import Node, join, parsed
-from tui.browse.aside import Told
+from tui.browse.background import Told
 from tui.browse.finding import Finding, Found
 from tui.browse.folders import Folders, Narrow
 from tui.browse.taking import begin, choose

@@ -17,10 +17,10 @@ from textual.widgets import Static
 
 from engines.backup.files.model import Node, shown
 from tui.browse import words
-from tui.browse.aside import Aside, Task, Told
+from tui.browse.background import Background, Task, Told
 from tui.browse.marks import Marks
 from tui.browse.reader import Reader
-from tui.widgets.calm import Calm
+from tui.widgets.calm import LeanScreen
 from tui.widgets.keys import Keys
 from tui.widgets.listing import Listing
 
@@ -50,7 +50,7 @@ def matcher(wanted: str) -> Callable[[bytes], bool]:
     return lambda name: needle in name.lower()
 
 
-class Finding(Calm[Found | None]):
+class Finding(LeanScreen[Found | None]):
     """Enter goes to what was found, ^x stops the search."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -64,7 +64,7 @@ class Finding(Calm[Found | None]):
         self.reader = reader
         self.wanted = wanted
         self.marks = marks
-        self.aside = Aside(self)
+        self.aside = Background(self)
         self.found: list[Found] = []
         self.looked = 0
 

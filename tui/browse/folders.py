@@ -15,12 +15,12 @@ from textual.widgets import Static
 
 from engines.backup.files.model import Node, VolumeInfo, join, shown
 from tui.browse import words
-from tui.browse.aside import Aside, Task, Told
+from tui.browse.background import Background, Task, Told
 from tui.browse.folder import Folder, narrowed
 from tui.browse.marks import Marks
 from tui.browse.preview import Preview
 from tui.browse.session import Session
-from tui.widgets.calm import Calm
+from tui.widgets.calm import LeanScreen
 from tui.widgets.keys import Keys
 from tui.widgets.line import Line
 from tui.widgets.listing import Listing
@@ -44,7 +44,7 @@ class Narrow(Line):
     BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "submit", "Keep")]
 
 
-class Folders(Calm[None]):
+class Folders(LeanScreen[None]):
     """Enter goes in, Escape goes out; nothing here writes."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -55,7 +55,7 @@ class Folders(Calm[None]):
     def __init__(self, session: Session) -> None:
         super().__init__()
         self.session = session
-        self.aside = Aside(self)
+        self.aside = Background(self)
         self.marks = Marks()
         self.path = b"/"
         self.nodes: list[Node] = []

@@ -12,9 +12,9 @@ from textual.widgets import Static
 
 from engines.backup.files.model import Node, shown
 from tui.browse import words
-from tui.browse.aside import Aside, Told
+from tui.browse.background import Background, Told
 from tui.browse.reader import PREVIEW, Reader
-from tui.widgets.calm import Calm
+from tui.widgets.calm import LeanScreen
 from tui.widgets.keys import Keys
 from tui.widgets.lines import Lines
 
@@ -44,7 +44,7 @@ def looks_like_text(raw: bytes) -> bool:
     return b"\0" not in raw and odd * 20 <= len(raw[:4096])
 
 
-class Preview(Calm[None]):
+class Preview(LeanScreen[None]):
     """The first 64 KiB."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -59,7 +59,7 @@ class Preview(Calm[None]):
         self.node = node
         self.raw = b""
         self.as_bytes = False
-        self.aside = Aside(self)
+        self.aside = Background(self)
 
     def compose(self) -> ComposeResult:
         yield Static(Content(f"crashcart | {words.tail(shown(self.path), 66)}"), id="title")

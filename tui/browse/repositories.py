@@ -13,12 +13,12 @@ from textual.widgets import Static
 from engines.backup.commands.listing import Row as Point
 from engines.job.params import Secret
 from tui.browse.access import Access, known
-from tui.browse.aside import Aside, Told
+from tui.browse.background import Background, Told
 from tui.browse.calendar import disks
 from tui.browse.disks import Disks, Points
 from tui.stage import Stages
 from tui.widgets.asking import Typing
-from tui.widgets.calm import Calm
+from tui.widgets.calm import LeanScreen
 from tui.widgets.keys import Keys
 from tui.widgets.menu import Menu, Row
 
@@ -28,7 +28,7 @@ TRIAL = Row(
 )
 
 
-class Repositories(Calm[None]):
+class Repositories(LeanScreen[None]):
     """Opens a repository, asking for what unlocks it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,ctrl+o", "back", "Back")]
@@ -36,7 +36,7 @@ class Repositories(Calm[None]):
     def __init__(self, stages: Stages) -> None:
         super().__init__()
         self.stages = stages
-        self.aside = Aside(self)
+        self.aside = Background(self)
         self.access = Access("")
 
     def compose(self) -> ComposeResult:

@@ -15,7 +15,7 @@ from engines.backup.repository.byte_source import open_point
 from engines.job.contract import Cancel
 from engines.job.errors import CrashcartError, Stopped
 from tui.browse.access import Access
-from tui.browse.aside import Task
+from tui.browse.background import Task
 from tui.browse.reader import Reader
 
 Purpose = Literal["look", "take"]
@@ -116,14 +116,14 @@ def opening(access: Access, point: str) -> Opening:
 
 def warmed(access: Access, point: str) -> tuple[str, bool]:
     """What is in a point, in words; an appliance is begun where one will be needed. Raises Refused, BrowseError."""
-    from engines.backup.files.appliance import warm
+    from engines.backup.files.appliance import client
     from engines.backup.files.volumes.disk_map import survey
 
     name = names.parse(point)
     with access.unlocked() as repository, open_point(repository, name, "looking at the disk") as source:
         infos = survey(source).volumes
     if needed := any(map(needs_appliance, infos)):
-        warm.begin(access.task(), name)
+        client.begin(access.task(), name)
     return ", ".join(f"{info.name} {info.format or 'unknown'}" for info in infos), needed
 
 

@@ -17,7 +17,7 @@ from tui.widgets.menu import Row
 
 
 @dataclass
-class Begin(Message):
+class OpenTask(Message):
     """Open a task's wizard with these parameters; the next pages show what will happen."""
 
     task: str
@@ -35,15 +35,15 @@ def choose(marks: Marks) -> Choosing:
     return Choosing("Restore", f"{marks.words()}\n\nYou see every change before anything is written.", rows)
 
 
-def begin(where: str, point: str, access: Access, paths: Sequence[bytes]) -> Begin:
+def begin(where: str, point: str, access: Access, paths: Sequence[bytes]) -> OpenTask:
     """The wizard for what was chosen."""
     params: dict[str, object] = {**access.params(), "paths": [f"{point}:{spelled(path)}" for path in paths]}
     if where == "guest":
-        return Begin("backup-put", params, access.secrets())
+        return OpenTask("backup-put", params, access.secrets())
     folders = {path.rpartition(b"/")[0] for path in paths}
     dest = Path.home() / re.sub(r"[/@]", "-", point)
     params |= {"dest": f"{dest}.tar" if where == "tar" else str(dest), "tar": where == "tar"}
-    return Begin("backup-get", {**params, "parents": len(folders) > 1}, access.secrets())
+    return OpenTask("backup-get", {**params, "parents": len(folders) > 1}, access.secrets())
 
 
 def spelled(path: bytes) -> str:

@@ -22,7 +22,7 @@ from engines.job.runs import Run
 from engines.job.units import one_line
 from tui.draft import Draft
 from tui.pages.page import Page
-from tui.story import Story
+from tui.story import RunView
 from tui.widgets.asking import Choosing, Typing
 from tui.widgets.menu import Row
 
@@ -48,7 +48,7 @@ class RunPage(Page):
         super().__init__("Run", GOES_ON)
         self.draft = draft
         self.attached = run
-        self.story = Story()
+        self.story = RunView()
         self.waiting: deque[Entry] = deque()
         self.following: Worker[None] | None = None
         self.asking: Asked | None = None
@@ -73,7 +73,7 @@ class RunPage(Page):
         super().arrive()
         self.query_one(Tail).focus()
         self.query_one("#name", Static).update(Content(self.run.id))
-        self.story, self.ended = Story(), False
+        self.story, self.ended = RunView(), False
         self.waiting.clear()
         self.following = self._follow(self.run)
         self.refresh_bindings()

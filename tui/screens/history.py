@@ -18,12 +18,12 @@ from engines.job.errors import Refused
 from tui.pages.page import Page
 from tui.pages.result import RESUMABLE, UNDOABLE
 from tui.screens.runs import ALIVE, HEADING, line
-from tui.widgets.calm import Calm
+from tui.widgets.calm import LeanScreen
 from tui.widgets.keys import Keys
 from tui.widgets.menu import Menu, Row
 
 
-class History(Calm[None]):
+class History(LeanScreen[None]):
     """Attach, report, resume, undo and again, each by its key."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

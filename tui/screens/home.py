@@ -16,14 +16,14 @@ from textual.worker import Worker
 
 from engines.job import history
 from tui.screens.runs import line, urgent
-from tui.widgets.calm import Calm
+from tui.widgets.calm import LeanScreen
 from tui.widgets.keys import Keys
 from tui.widgets.menu import Menu, Row
 
 PACE = 3.0  # s between looks at the runs
 
 
-class Home(Calm[None]):
+class Home(LeanScreen[None]):
     """Runs that need someone stand at the top; below them the tasks."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("h", "pick('history')", "History")]

@@ -12,7 +12,7 @@ from textual.content import Content
 from textual.widgets import Static
 
 from tui.screens.home import Home
-from tui.widgets.calm import Calm
+from tui.widgets.calm import LeanScreen
 from tui.widgets.keys import Keys
 from tui.widgets.menu import Menu, Row
 from tui.wizard import Section, Wizard
@@ -40,7 +40,7 @@ def _row(name: str, title: str, id: str, why: str) -> Row:
     return Row(f"{name:<15} {title}", id, why)
 
 
-class Within(Calm[None]):
+class SectionScreen(LeanScreen[None]):
     """A section opened."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,ctrl+o", "dismiss(None)", "Back")]

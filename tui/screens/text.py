@@ -16,7 +16,7 @@ from textual.message import Message
 from textual.widgets import Static
 
 from engines.job.errors import CrashcartError
-from tui.widgets.calm import Calm
+from tui.widgets.calm import LeanScreen
 from tui.widgets.keys import Keys
 
 
@@ -26,7 +26,7 @@ class Sheet(VerticalScroll, can_focus=True):
     BINDINGS: ClassVar[list[BindingType]] = [Binding("space", "page_down", "Next screenful")]
 
 
-class Text(Calm[None]):
+class Text(LeanScreen[None]):
     """Shows what `source` returns; it may take its time."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,ctrl+o,enter,q", "dismiss(None)", "Back")]

@@ -11,7 +11,7 @@ from textual.widget import Widget
 T = TypeVar("T")
 
 
-class Calm(Screen[T]):
+class LeanScreen(Screen[T]):
     """The focus moves without drawing the whole screen, and a screen that is covered draws nothing."""
 
     DEFAULT_CSS = """

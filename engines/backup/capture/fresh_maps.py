@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from engines.backup.capture.order import MapWork
+from engines.backup.capture.read_order import MapWork
 from engines.backup.errors import Damaged, Missing
 from engines.backup.repository import record
 from engines.backup.repository.keys import ZERO

@@ -11,7 +11,7 @@ REST, DATA, SAMPLED, CHANGED = range(4)
 RUNS = re.compile(b"[\x01]+")
 
 
-class Lied(Exception):
+class WrongHint(Exception):
     """A block that a hint does not name has changed; the hint is worth nothing."""
 
     def __init__(self, block: int) -> None:

@@ -6,8 +6,8 @@ import time
 
 import xxhash
 
-from engines.backup.capture.quicker import Trial
-from engines.backup.repository.positions import Positions
+from engines.backup.capture.quicker import FasterWay
+from engines.backup.repository.block_hashes import BlockHashes
 from engines.backup.sources.source import Source
 
 MOST = 32  # blocks looked at together, which the source has looked ahead to: each look costs as much as a block
@@ -16,13 +16,13 @@ MOST = 32  # blocks looked at together, which the source has looked ahead to: ea
 class InPlace:
     """Compares what a source lends with the point before; for several threads. `compares`: there is such a point."""
 
-    def __init__(self, source: Source, positions: Positions, size: int, seed: int, *, compares: bool) -> None:
+    def __init__(self, source: Source, positions: BlockHashes, size: int, seed: int, *, compares: bool) -> None:
         self._source = source
         self._positions = positions
         self._size = size
         self._seed = seed
         self._compares = compares
-        self.trial = Trial()
+        self.trial = FasterWay()
 
     def most(self, start: int) -> int:
         """How many blocks from byte `start` on are best looked at together; 0 where one does not look."""

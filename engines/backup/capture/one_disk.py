@@ -8,20 +8,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engines.backup.capture.hints import Hint, Lied
+from engines.backup.capture.hints import Hint, WrongHint
 from engines.backup.capture.reading import Counts, Reading
 from engines.backup.errors import no_room
 from engines.backup.limits import throttle
 from engines.backup.limits.throttle import Throttle
 from engines.backup.limits.throttling import throttled
-from engines.backup.repository import healing, sessions
+from engines.backup.repository import lost_records, sessions
+from engines.backup.repository.block_hashes import BlockHashes
 from engines.backup.repository.point import Figures, Head, Point, block_count, root
-from engines.backup.repository.positions import Positions
 from engines.backup.repository.repository import Repository
 from engines.backup.repository.sessions import Presence
 from engines.backup.repository.writer import Writer
+from engines.backup.sources.options import Hints, NoHint, PointRef
 from engines.backup.sources.source import Source
-from engines.backup.sources.wish import Binding, Hints, NoHint
 from engines.job import units
 from engines.job.contract import AnyEvent, Context, Log, Warned
 from engines.job.errors import Stopped
@@ -80,7 +80,7 @@ class OneDisk:
     def _open_positions(self) -> None:
         repository = self._repository
         blocks = block_count(self.source.size, repository.config.block)
-        self._positions = Positions(
+        self._positions = BlockHashes(
             repository.store, repository.id, self._manner.vm, self._disk, repository.keys, blocks
         )
         self._known = self.parent is not None and self._positions.load(self.parent.root(repository.keys))
@@ -93,7 +93,7 @@ class OneDisk:
 
     def read(self, context: Context) -> Generator[AnyEvent | None, None, None]:
         """From the first byte to the last; None is a tick, for progress. Raises Failed, Stopped."""
-        heals = healing.needed(self._repository)
+        heals = lost_records.needed(self._repository)
         if heals:
             yield Log(text="every block is looked up, since the repository misses some")
         limit = throttle.parse(self._manner.limit)
@@ -121,7 +121,7 @@ class OneDisk:
             try:
                 yield from self._pass(held, thorough=False, hint=hint)
                 return
-            except Lied as lied:
+            except WrongHint as lied:
                 self.lied = True
                 self.hinted = f"the hint was wrong about block {lied.block}: all was read"
                 yield Warned(
@@ -144,7 +144,7 @@ class OneDisk:
                 raise NoHint(f"{self.parent.name} is of another size")
             if thorough:
                 raise NoHint("every block is looked up")
-            since = Binding(self._repository.config.id, self.parent.head.session, str(self.parent.name))
+            since = PointRef(self._repository.config.id, self.parent.head.session, str(self.parent.name))
             hint = Hint(self.source.changed(since), block, block_count(self.source.size, block))
         except NoHint as no:
             return None, f"everything is read: {no}"
@@ -176,7 +176,7 @@ class OneDisk:
                 yield Warned(text=text)
         except BaseException as error:
             reading.stop()
-            if not isinstance(error, Lied):
+            if not isinstance(error, WrongHint):
                 self._writer.leave()
             if isinstance(error, Stopped | GeneratorExit) and self._writer.written:
                 kept = units.size(self._writer.written)

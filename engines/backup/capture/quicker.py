@@ -7,7 +7,7 @@ import time
 PIECES = 8  # tried each way
 
 
-class Trial:
+class FasterWay:
     """Two ways in turns until both are known, then the one that took less processor time; for several threads.
 
     Which it is depends on the page cache: folios of 2 MiB (ext4 from Linux 6.16, XFS) are cheap to look at in place,

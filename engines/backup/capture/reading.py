@@ -10,17 +10,17 @@ from dataclasses import dataclass
 import xxhash
 
 from engines.backup.capture.fresh_maps import FreshMaps
-from engines.backup.capture.hints import Hint, Lied
+from engines.backup.capture.hints import Hint, WrongHint
 from engines.backup.capture.in_place import InPlace
-from engines.backup.capture.order import PIECE, Hole, MapWork, Order, Piece
+from engines.backup.capture.read_order import PIECE, Hole, MapWork, Order, Piece
 from engines.backup.errors import no_room
 from engines.backup.limits.throttle import Throttle
-from engines.backup.pages.crew import hands
 from engines.backup.pages.memory import keep_buffers, room
+from engines.backup.pages.workers import worker_count
 from engines.backup.repository import record
+from engines.backup.repository.block_hashes import BlockHashes
 from engines.backup.repository.keys import ZERO
 from engines.backup.repository.point import MAP, Point, block_count
-from engines.backup.repository.positions import Positions
 from engines.backup.repository.repository import Repository
 from engines.backup.repository.writer import Writer
 from engines.backup.sources.source import Source
@@ -47,7 +47,7 @@ class Reading:
         repository: Repository,
         source: Source,
         parent: Point | None,
-        positions: Positions,
+        positions: BlockHashes,
         writer: Writer,
         throttle: Throttle,
         *,
@@ -85,7 +85,7 @@ class Reading:
     def start(self) -> None:
         """Begin reading in threads of its own."""
         keep_buffers()
-        self._live = hands()
+        self._live = worker_count()
         for thread in [threading.Thread(target=self._work, daemon=True) for _ in range(self._live)]:
             thread.start()
             self._threads.append(thread)  # where the next one finds no room, this one is waited for
@@ -251,7 +251,7 @@ class Reading:
     def _believe(self, number: int) -> None:
         """A block has changed: a hint that did not say so is a lie. Raises Lied."""
         if self._hint is not None and not self._hint.names(number):
-            raise Lied(number)
+            raise WrongHint(number)
 
     def _zero_digest(self, number: int) -> bytes:
         length = min(self._size, self._source.size - number * self._size)

@@ -13,7 +13,7 @@ from engines.backup import names
 from engines.backup.errors import Damaged, no_room_at_all
 from engines.backup.names import PointName
 from engines.backup.repository import sessions
-from engines.backup.repository.repository import Glance, RepoParams, Repository, where
+from engines.backup.repository.repository import NamesOnly, RepoParams, Repository, where
 from engines.backup.repository.sessions import Presence
 from engines.backup.store.opening import open_store
 from engines.backup.store.store import Store
@@ -137,7 +137,7 @@ def _take_out(store: Store, name: PointName) -> list[str]:
     return [str(name)]
 
 
-def _chosen(glance: Glance, params: PruneParams) -> tuple[dict[PointName, str], list[PointName]]:
+def _chosen(glance: NamesOnly, params: PruneParams) -> tuple[dict[PointName, str], list[PointName]]:
     """(what stays and why, what goes). Raises Refused, BadParam."""
     rules = Rules(
         params.keep_last,

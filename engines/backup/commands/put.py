@@ -16,14 +16,14 @@ from engines.backup.files.opening import open_tree, states
 from engines.backup.put import perform, trial
 from engines.backup.put.operation import Operation, Target, chosen, folder_of
 from engines.backup.put.params import PutParams
-from engines.backup.put.placing import Placed, Wish
+from engines.backup.put.placing import Placed, PutOptions
 from engines.backup.repository.byte_source import open_point
 from engines.backup.repository.repository import Repository
 from engines.backup.repository.unlocking import opened
 from engines.guest import takeback
 from engines.guest.appliance import GuestError
 from engines.guest.committing import COMMIT, SAVE, commit, save, told
-from engines.guest.kept import Kept
+from engines.guest.open_plans import OpenPlans
 from engines.guest.surgery import Surgery
 from engines.job import units
 from engines.job.contract import BytesChange, Cancel, Context, Engine, Events, Finished, Plan, StepEnded, StepStarted
@@ -32,7 +32,7 @@ from engines.job.lock import content_identity
 from engines.job.params import plain
 from engines.job.runs import Run
 
-kept: Kept[Operation] = Kept()
+kept: OpenPlans[Operation] = OpenPlans()
 INSTEAD = "take the files out of the guest by hand (the report of run {} names each), or restore an older point"
 
 
@@ -102,7 +102,7 @@ def _begin(params: PutParams, repository: Repository, cancel: Cancel) -> tuple[O
         surgery = Surgery.begin(params.image, cancel, wanted=params.format or "", powered_off=params.powered_off)
         stack.callback(surgery.close)
         operation = Operation(tree, surgery, stack)
-        wish = Wish(params.conflict, params.special, params.setuid, f".from-{point.time}".encode(), _time(point))
+        wish = PutOptions(params.conflict, params.special, params.setuid, f".from-{point.time}".encode(), _time(point))
         operation.place(sources, folder_of(params.at), params.volume, wish)
         return operation, point
     except BaseException:

@@ -14,10 +14,10 @@ from typing_extensions import override
 
 from engines.backup import names
 from engines.backup.errors import Damaged
-from engines.backup.pages.crew import Crew
+from engines.backup.pages.workers import Workers
 from engines.backup.repository import sessions
 from engines.backup.repository.point import Point
-from engines.backup.repository.repository import WHICH_POINT, Glance, RepoParams, Repository, where
+from engines.backup.repository.repository import WHICH_POINT, NamesOnly, RepoParams, Repository, where
 from engines.backup.repository.sessions import Presence
 from engines.backup.repository.unlocking import opened
 from engines.backup.restoring import target
@@ -169,7 +169,7 @@ def _summary(name: str, before: dict[str, Any], delta: bool) -> str:
     return f"{'changed in place to' if delta else 'replaced by'} the disk of {name}"
 
 
-def _readable(glance: Glance, name: names.PointName, params: RestoreParams) -> Point | None:
+def _readable(glance: NamesOnly, name: names.PointName, params: RestoreParams) -> Point | None:
     """The point; None where its repository is locked and the key will be asked for later."""
     if glance.config.cipher != "none" and not (params.key_file or params.passphrase):
         return None
@@ -233,7 +233,7 @@ def _restored(repository: Repository, point: Point, plan: Plan, presence: Presen
     )
 
 
-def _through(crew: Crew[Run], work: Restoring, point: Point, presence: Presence, plan: Plan) -> Iterator[Progress]:
+def _through(crew: Workers[Run], work: Restoring, point: Point, presence: Presence, plan: Plan) -> Iterator[Progress]:
     crew.start()
     try:
         while not crew.wait(TICK):

@@ -16,15 +16,15 @@ from engines.backup import names
 from engines.backup.capture.one_disk import Manner, OneDisk
 from engines.backup.commands.run_params import RunParams, disks
 from engines.backup.limits import throttle
-from engines.backup.repository import catalogue, healing
+from engines.backup.repository import catalogue, lost_records
 from engines.backup.repository.point import Point
 from engines.backup.repository.repository import Repository, where
 from engines.backup.repository.sessions import Presence
 from engines.backup.repository.unlocking import opened
 from engines.backup.repository.writer import Writer
 from engines.backup.sources.opening import look_at, open_together
+from engines.backup.sources.options import PointRef, SourceOptions, source_options
 from engines.backup.sources.source import Source
-from engines.backup.sources.wish import Binding, Wish, wished
 from engines.job import units
 from engines.job.contract import (
     AnyEvent,
@@ -109,7 +109,7 @@ class Run(Engine[RunParams]):
         wheres = [params.source, *params.more]
         called = [f"{params.vm}/{disk}" for disk in params.disk]
         presence = Presence(repository.store, "write", f"backup of {', '.join(called)}", disk=" ".join(called))
-        wish = _wished(params, context.folder.name, Binding(repository.config.id, presence.session.id))
+        wish = _wished(params, context.folder.name, PointRef(repository.config.id, presence.session.id))
         with presence, open_together(wheres, params.format, wish) as sources:
             for source in sources[:1]:
                 for text in source.notes:
@@ -143,8 +143,8 @@ class Run(Engine[RunParams]):
         yield Finished(summary=f"{', '.join(gone)} {are} taken out", then=("free the space: crashcart backup gc",))
 
 
-def _wished(params: RunParams, run: str = "", made: Binding | None = None) -> Wish:
-    return wished(params.agent, params.snapshot_size, params.hints, run, made)
+def _wished(params: RunParams, run: str = "", made: PointRef | None = None) -> SourceOptions:
+    return source_options(params.agent, params.snapshot_size, params.hints, run, made)
 
 
 def _of(disk: str, called: Sequence[str]) -> str:
@@ -190,7 +190,7 @@ class _Backup:
             yield StepStarted(step="commit")
             points = self._commit(read, whole=not failed)
             for disk, point in zip(read, points, strict=True):
-                made = Binding(self.repository.config.id, self.presence.session.id, str(point.name))
+                made = PointRef(self.repository.config.id, self.presence.session.id, str(point.name))
                 for text in disk.source.committed(made):
                     yield Warned(text=text)
             yield StepEnded(step="commit")
@@ -243,8 +243,8 @@ class _Backup:
         made = {"points": [str(point.name) for point in points]}
         self.context.folder.joinpath("point.json").write_bytes(msgspec.json.encode(made))
         if self.repository.index.lost:
-            healing.forget_lost(self.repository)
-        healing.forget_killed(self.repository, {disk.name for disk in read})
+            lost_records.forget_lost(self.repository)
+        lost_records.forget_killed(self.repository, {disk.name for disk in read})
         return points
 
     def _finished(self, read: Sequence[OneDisk], points: Sequence[Point]) -> Finished:

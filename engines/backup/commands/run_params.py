@@ -6,8 +6,8 @@ from typing import Annotated
 
 from engines.backup import names
 from engines.backup.repository.repository import RepoParams
+from engines.backup.sources.options import Hints
 from engines.backup.sources.source import Format
-from engines.backup.sources.wish import Hints
 from engines.job.errors import BadParam
 from engines.job.params import param
 

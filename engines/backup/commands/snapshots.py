@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar, Literal
 
 from typing_extensions import override
 
-from engines.backup.repository.repository import Glance, Repository
+from engines.backup.repository.repository import NamesOnly, Repository
 from engines.backup.sources.lvm import keep, moment, sweep
 from engines.backup.sources.lvm.keep import Kept
 from engines.backup.sources.lvm.report import Volume, volumes
@@ -137,7 +137,7 @@ def _why(one: Kept, repo: str) -> str:
     return f"{one.words}: name the repository to see whether that point is still there (--repo)"
 
 
-def useless(known: list[Volume], repository: Glance) -> list[Kept]:
+def useless(known: list[Volume], repository: NamesOnly) -> list[Kept]:
     """Those of a repository in which their point is not there any more, or not the newest of its disk."""
     return [
         one

@@ -10,7 +10,7 @@ from typing_extensions import override
 
 from engines.backup import names
 from engines.backup.errors import no_room
-from engines.backup.pages.crew import Crew
+from engines.backup.pages.workers import Workers
 from engines.backup.repository import verified
 from engines.backup.repository.repository import RepoParams, Repository, where
 from engines.backup.repository.sessions import Presence
@@ -187,7 +187,7 @@ def _verdict(verifying: Verifying) -> Finished:
     )
 
 
-def _through(crew: Crew[Any], work: Verifying | Against, presence: Presence) -> Iterator[Progress]:
+def _through(crew: Workers[Any], work: Verifying | Against, presence: Presence) -> Iterator[Progress]:
     crew.start()
     try:
         while not crew.wait(TICK):

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from engines.backup import names
-from engines.backup.files.appliance import warm
+from engines.backup.files.appliance import client
 from engines.backup.files.model import parsed
 from engines.backup.files.opening import BrowseTree, Driver, Purpose, open_tree
 from engines.backup.names import PointName
 from engines.backup.repository import config
 from engines.backup.repository.byte_source import PointBytes, open_point, unpinned
-from engines.backup.repository.repository import Glance, RepoParams, Repository, where
+from engines.backup.repository.repository import NamesOnly, RepoParams, Repository, where
 from engines.backup.store.opening import open_store
 from engines.job.contract import Cancel
 from engines.job.errors import BadParam, Refused
@@ -23,7 +23,7 @@ from engines.job.params import param
 SHAPE = "VM/DISK@TIME:/path; TIME may be latest"
 
 
-def chosen(glance: Glance, texts: Sequence[str]) -> tuple[PointName, list[bytes]]:
+def chosen(glance: NamesOnly, texts: Sequence[str]) -> tuple[PointName, list[bytes]]:
     """The point and the paths of `VM/DISK@TIME:/path` and of `/path` for more of the same. Raises Refused."""
     point, paths = None, []
     for text in texts:
@@ -79,7 +79,7 @@ def tree_of(
 ) -> Iterator[BrowseTree]:
     """The files of a point that is open already."""
     with (
-        warm.disk(repository.params, source.point.name, source, cancel) as appliance,
+        client.disk(repository.params, source.point.name, source, cancel) as appliance,
         open_tree(source, driver, purpose, cancel, appliance) as tree,
     ):
         yield tree

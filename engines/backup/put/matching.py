@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from engines.backup.files.model import VolumeInfo
-from engines.backup.put.ground import GuestVolume
+from engines.backup.put.guest_view import GuestVolume
 from engines.job.errors import Refused
 
 

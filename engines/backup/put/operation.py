@@ -12,9 +12,9 @@ from pathlib import Path
 from engines.backup.files.model import Node, VolumeInfo, join, parsed, shown
 from engines.backup.files.opening import BrowseTree
 from engines.backup.files.selection import Walk
-from engines.backup.put.ground import Ground, GuestVolume, Room, volumes
+from engines.backup.put.guest_view import GuestView, GuestVolume, Room, volumes
 from engines.backup.put.matching import matched
-from engines.backup.put.placing import Placing, Wish, refuse_taken
+from engines.backup.put.placing import Placing, PutOptions, refuse_taken
 from engines.guest.appliance import GuestError
 from engines.guest.surgery import ROOM, Surgery
 from engines.job import runs
@@ -59,7 +59,7 @@ class Operation:
         """End it; nothing was committed."""
         self.stack.close()
 
-    def place(self, sources: list[Source], at: bytes | None, volume: str, wish: Wish) -> None:
+    def place(self, sources: list[Source], at: bytes | None, volume: str, wish: PutOptions) -> None:
         """Decide about every file. Raises Refused."""
         there = volumes(self.surgery.appliance)
         ways: dict[str, tuple[GuestVolume, list[Source]]] = {}
@@ -74,8 +74,8 @@ class Operation:
             target.placing.refuse_full(target.room)
         self._refuse_small_host()
 
-    def _onto(self, volume: GuestVolume, group: list[Source], at: bytes | None, wish: Wish) -> None:
-        ground = Ground(self.surgery.appliance)
+    def _onto(self, volume: GuestVolume, group: list[Source], at: bytes | None, wish: PutOptions) -> None:
+        ground = GuestView(self.surgery.appliance)
         placing = Placing(ground, volume, wish)
         for source in group:
             folder = at if at is not None else posixpath.dirname(source.inner)

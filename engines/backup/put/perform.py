@@ -13,7 +13,7 @@ from engines.backup.files import contents
 from engines.backup.files.model import Unsupported, shown
 from engines.backup.put import archive
 from engines.backup.put.archive import Member
-from engines.backup.put.ground import Ground
+from engines.backup.put.guest_view import GuestView
 from engines.backup.put.operation import Operation, Target
 from engines.backup.put.placing import Placed
 from engines.backup.put.pouring import Pouring
@@ -53,7 +53,7 @@ def write(operation: Operation, context: Context, setuid: bool, evidence: Eviden
                         done += len(piece)
                         yield Progress(done=min(done, total), total=total)
             out.write(archive.end())
-        yield from _looked_again(target, Ground(appliance), evidence)
+        yield from _looked_again(target, GuestView(appliance), evidence)
         appliance.call("umount_all")
         appliance.call("sync")
     yield Progress(done=total, total=total)
@@ -103,7 +103,7 @@ def _bytes(member: Member, placed: Placed, context: Context) -> Iterator[bytes]:
         raise Failed(f"{shown(entry.source)} cannot be read: {error.why}", "the image is untouched") from None
 
 
-def _looked_again(target: Target, ground: Ground, evidence: Evidence) -> Work:
+def _looked_again(target: Target, ground: GuestView, evidence: Evidence) -> Work:
     """Whether everything is there as planned: tar only warns where a file system cannot hold something."""
     folders: dict[bytes, list[Placed]] = {}
     for placed in target.placing.placed:

@@ -13,7 +13,7 @@ import msgspec
 from engines.backup.files.contents import weight
 from engines.backup.files.model import Node, join, shown
 from engines.backup.files.selection import Entry
-from engines.backup.put.ground import MARGIN, Before, Ground, GuestVolume, Room
+from engines.backup.put.guest_view import MARGIN, Before, GuestView, GuestVolume, Room
 from engines.job.errors import Refused
 
 Conflict = Literal["refuse", "overwrite", "rename", "skip"]
@@ -25,7 +25,7 @@ RAISED = stat.S_ISUID | stat.S_ISGID
 
 
 @dataclass(frozen=True)
-class Wish:
+class PutOptions:
     """stamp: what a renamed file's name ends with. made: the time of folders that the point does not have, ns."""
 
     conflict: Conflict = "refuse"
@@ -69,9 +69,9 @@ class Spot:
 class Placing:
     """The decisions for one volume of the guest, folders before what is in them."""
 
-    ground: Ground
+    ground: GuestView
     volume: GuestVolume
-    wish: Wish
+    wish: PutOptions
     placed: list[Placed] = field(default_factory=list)
     taken: list[str] = field(default_factory=list)
     blocked: list[str] = field(default_factory=list)

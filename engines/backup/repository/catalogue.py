@@ -9,7 +9,7 @@ import msgspec
 
 from engines.backup import names
 from engines.backup.errors import Damaged
-from engines.backup.repository import condemned, pack, record, sessions
+from engines.backup.repository import pack, packs_to_delete, record, sessions
 from engines.backup.repository.point import Point, encode
 from engines.backup.repository.repository import Repository
 from engines.backup.repository.sessions import Presence
@@ -41,7 +41,7 @@ def _newest(repository: Repository, vm: str, disk: str, presence: Presence, pins
 
 def look(repository: Repository, presence: Presence) -> None:
     """Read the index as a writer must: what gc is about to delete is known before anything is taken for stored."""
-    seen = condemned.every(repository.store)
+    seen = packs_to_delete.every(repository.store)
     presence.update(sees=tuple(sorted(seen)))
     repository.index.condemned = frozenset(doomed for packs in seen.values() for doomed in packs)
     repository.load()

@@ -48,7 +48,7 @@ def where(params: RepoParams) -> str:
     return found if "://" in found else str(Path(found).absolute())
 
 
-class Glance:
+class NamesOnly:
     """What can be seen of a repository without its key: names. Closing it, or leaving its `with`, closes its store."""
 
     def __init__(self, store: Store, config_: Config) -> None:
@@ -87,7 +87,7 @@ class Glance:
         raise Refused(f"there is no point {text}", f"there are {near}; see all: crashcart backup list")
 
 
-class Repository(Glance):
+class Repository(NamesOnly):
     """Reads records and points by name. unlock: what opened it, for processes that open it again."""
 
     def __init__(self, store: Store, config_: Config, keys: Keys, unlock: Unlock | None = None) -> None:
@@ -99,10 +99,10 @@ class Repository(Glance):
         self.index = Index(store, self.id)
 
     @staticmethod
-    def glance(place: str) -> Glance:
+    def glance(place: str) -> NamesOnly:
         """It without its key. Raises Refused, Damaged."""
         store = open_store(place)
-        return Glance(store, config.load(store))
+        return NamesOnly(store, config.load(store))
 
     @classmethod
     def open(cls, place: str, unlock: Unlock | None = None) -> Repository:

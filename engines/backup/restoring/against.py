@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from engines.backup.pages.crew import Crew
+from engines.backup.pages.workers import Workers
 from engines.backup.repository import record
 from engines.backup.repository.keys import ZERO
 from engines.backup.repository.point import Point
@@ -32,9 +32,9 @@ class Against:
         self.passed = 0
         self.total = point.head.size
 
-    def comparing(self) -> Crew[Run]:
+    def comparing(self) -> Workers[Run]:
         """Threads that compare."""
-        return Crew(runs(self._repository, self._point), self._compare)
+        return Workers(runs(self._repository, self._point), self._compare)
 
     def _compare(self, run: Run) -> None:
         start = run.first * self._block

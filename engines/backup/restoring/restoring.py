@@ -6,8 +6,8 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from engines.backup.pages.crew import Crew, hands
 from engines.backup.pages.memory import room
+from engines.backup.pages.workers import Workers, worker_count
 from engines.backup.repository import record
 from engines.backup.repository.keys import ZERO
 from engines.backup.repository.point import MAP, Point
@@ -58,18 +58,18 @@ class Restoring:
         self.same = 0
         self.wrong: list[int] = []
 
-    def writing(self) -> Crew[Run]:
+    def writing(self) -> Workers[Run]:
         """Threads that restore; each waits for the disk itself, and another has the processor meanwhile."""
-        return Crew(runs(self._repository, self._point), self._write, threads=2 * hands())
+        return Workers(runs(self._repository, self._point), self._write, threads=2 * worker_count())
 
     def push(self) -> None:
         """Begin to make durable what was written."""
         self._target.push()
 
-    def checking(self) -> Crew[Run]:
+    def checking(self) -> Workers[Run]:
         """Threads that read the target back; block numbers that differ go to `wrong`."""
         self.passed = 0
-        return Crew(runs(self._repository, self._point), self._check)
+        return Workers(runs(self._repository, self._point), self._check)
 
     def _length(self, run: Run) -> int:
         start = run.first * self._block

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import msgspec
 
+from engines.backup.sources.options import NoHint, PointRef, SourceOptions
 from engines.backup.sources.server import asked, serving
 from engines.backup.sources.status import NoStatus, marked
-from engines.backup.sources.wish import Binding, NoHint, Wish
 from engines.job.errors import CrashcartError, Refused
 
 PREFIX = "crashcart-"
@@ -46,7 +46,7 @@ class _Info(msgspec.Struct):
 class Record:
     """The bitmap of this run; `done` once its point is there. trouble: what could not be put in order, in words."""
 
-    def __init__(self, where: Path, made: Binding) -> None:
+    def __init__(self, where: Path, made: PointRef) -> None:
         self.where = where
         self.own = name(made)
         self.done = False
@@ -64,7 +64,7 @@ class Record:
             self.trouble.append(f"an old dirty bitmap stays in {self.where} until the next backup: {error}")
 
 
-def name(made: Binding) -> str:
+def name(made: PointRef) -> str:
     """The name of the bitmap that counts from that point on."""
     return f"{PREFIX}{made.repo[:8]}-{made.session}"
 
@@ -81,7 +81,7 @@ def fit(where: Path) -> None:
 
 
 @contextmanager
-def recording(where: Path, wish: Wish) -> Iterator[Record | None]:
+def recording(where: Path, wish: SourceOptions) -> Iterator[Record | None]:
     """A bitmap that records from now on, in order when the `with` ends. Raises Refused."""
     if wish.hints != "bitmap" or wish.made is None:
         yield None
@@ -95,7 +95,7 @@ def recording(where: Path, wish: Wish) -> Iterator[Record | None]:
         record.close()
 
 
-def dirty(where: Path, since: Binding, size: int) -> Iterator[tuple[int, int]]:
+def dirty(where: Path, since: PointRef, size: int) -> Iterator[tuple[int, int]]:
     """Ranges written since that point. Raises NoHint."""
     wanted = name(since)
     found = next((bitmap for bitmap in _info(where).bitmaps if bitmap.name == wanted), None)

@@ -17,11 +17,11 @@ from typing_extensions import override
 
 from engines.backup.sources import bitmap
 from engines.backup.sources.bitmap import Record
+from engines.backup.sources.options import NoHint, PointRef
 from engines.backup.sources.server import asked, serving
 from engines.backup.sources.source import Source
 from engines.backup.sources.stillness import Claims, Stillness
 from engines.backup.sources.wire import OPTION, REQUEST, exactly, fill, hello
-from engines.backup.sources.wish import Binding, NoHint
 from engines.host import device
 from engines.host.device import Device
 from engines.job.errors import Failed
@@ -116,13 +116,13 @@ class NbdSource(Claims, Source):
                 yield low, high
 
     @override
-    def changed(self, since: Binding) -> Iterable[tuple[int, int]]:
+    def changed(self, since: PointRef) -> Iterable[tuple[int, int]]:
         if self.record is None:
             raise NoHint("nobody keeps record of changes to it")
         return bitmap.dirty(self._where, since, self.size)
 
     @override
-    def committed(self, made: Binding) -> tuple[str, ...]:
+    def committed(self, made: PointRef) -> tuple[str, ...]:
         if self.record is not None:
             self.record.done = True
         return ()

@@ -6,12 +6,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
+from engines.backup.sources.options import SourceOptions
 from engines.backup.sources.source import Format, Opener, Source
-from engines.backup.sources.wish import Wish
 from engines.job.errors import Refused
 
 
-def openers(wish: Wish, *, volumes: bool = True) -> tuple[Opener, ...]:
+def openers(wish: SourceOptions, *, volumes: bool = True) -> tuple[Opener, ...]:
     """The kinds, the most particular first; without that of volumes where it cannot be one."""
     from engines.backup.sources.plain import Plain
     from engines.backup.sources.qcow2 import Qcow2
@@ -23,13 +23,13 @@ def openers(wish: Wish, *, volumes: bool = True) -> tuple[Opener, ...]:
     return (Lvm(wish), Qcow2(wish), Plain())
 
 
-def open_source(where: str, form: Format = "auto", wish: Wish | None = None) -> AbstractContextManager[Source]:
+def open_source(where: str, form: Format = "auto", wish: SourceOptions | None = None) -> AbstractContextManager[Source]:
     """The source that `where` names, alive within the `with`. Raises Refused."""
-    return _opener(where, form, wish or Wish()).open(Path(where), form)
+    return _opener(where, form, wish or SourceOptions()).open(Path(where), form)
 
 
 @contextmanager
-def look_at(wheres: Sequence[str], form: Format, wish: Wish) -> Iterator[tuple[Source, ...]]:
+def look_at(wheres: Sequence[str], form: Format, wish: SourceOptions) -> Iterator[tuple[Source, ...]]:
     """The sources, with nothing made for them. Raises Refused."""
     if _volumes(wheres, form, wish):
         from engines.backup.sources.lvm import source as lvm
@@ -42,7 +42,7 @@ def look_at(wheres: Sequence[str], form: Format, wish: Wish) -> Iterator[tuple[S
 
 
 @contextmanager
-def open_together(wheres: Sequence[str], form: Format, wish: Wish) -> Iterator[tuple[Source, ...]]:
+def open_together(wheres: Sequence[str], form: Format, wish: SourceOptions) -> Iterator[tuple[Source, ...]]:
     """The sources, alive within the `with`, volumes all of one moment. Raises Refused."""
     if _volumes(wheres, form, wish):
         from engines.backup.sources.lvm import source as lvm
@@ -54,7 +54,7 @@ def open_together(wheres: Sequence[str], form: Format, wish: Wish) -> Iterator[t
         yield tuple(stack.enter_context(_opener(where, form, wish).open(Path(where), form)) for where in wheres)
 
 
-def _volumes(wheres: Sequence[str], form: Format, wish: Wish) -> bool:
+def _volumes(wheres: Sequence[str], form: Format, wish: SourceOptions) -> bool:
     """Whether all of them are LVM volumes. Raises Refused where only some are."""
     if not any(Path(where).is_block_device() for where in wheres):
         return False
@@ -69,7 +69,7 @@ def _volumes(wheres: Sequence[str], form: Format, wish: Wish) -> bool:
     return not others
 
 
-def _opener(where: str, form: Format, wish: Wish) -> Opener:
+def _opener(where: str, form: Format, wish: SourceOptions) -> Opener:
     path = Path(where)
     if not path.exists():
         raise Refused(f"{where} does not exist", "name an image file or a block device; an LVM volume must be active")
@@ -80,7 +80,7 @@ def _opener(where: str, form: Format, wish: Wish) -> Opener:
     raise Refused(f"{where} is neither a file nor a block device", "name an image file or a block device")
 
 
-def _suits(where: str, opener: Opener, wish: Wish) -> None:
+def _suits(where: str, opener: Opener, wish: SourceOptions) -> None:
     """Raise Refused where what is wished means nothing for this kind of source: it would be ignored in silence."""
     if wish.hints == "none" and not wish.agent and not wish.size:
         return

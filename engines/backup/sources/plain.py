@@ -13,9 +13,9 @@ from typing_extensions import override
 
 from engines.backup.pages.page_cache import PageCache
 from engines.backup.sources.lending import Lending
+from engines.backup.sources.options import NoHint, PointRef
 from engines.backup.sources.source import Format, Opener, Source
 from engines.backup.sources.stillness import Claims, Stillness
-from engines.backup.sources.wish import Binding, NoHint
 from engines.host import device
 from engines.host.device import device_size
 from engines.job.errors import Failed, Refused
@@ -132,11 +132,11 @@ class PlainSource(Claims, Source):
             )
 
     @override
-    def changed(self, since: Binding) -> Iterable[tuple[int, int]]:
+    def changed(self, since: PointRef) -> Iterable[tuple[int, int]]:
         raise NoHint("nobody keeps record of changes to it")
 
     @override
-    def committed(self, made: Binding) -> tuple[str, ...]:
+    def committed(self, made: PointRef) -> tuple[str, ...]:
         return ()
 
     @override

@@ -8,14 +8,14 @@ from pathlib import Path
 
 from typing_extensions import override
 
+from engines.backup.sources.options import SourceOptions
 from engines.backup.sources.source import Format, Opener, Source
-from engines.backup.sources.wish import Wish
 
 
 class Qcow2(Opener):
     """See Opener."""
 
-    def __init__(self, wish: Wish) -> None:
+    def __init__(self, wish: SourceOptions) -> None:
         self._wish = wish
 
     @override

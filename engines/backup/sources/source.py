@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Literal, Protocol
 
-from engines.backup.sources.wish import Binding
+from engines.backup.sources.options import PointRef
 from engines.host.device import Device
 
 Format = Literal["auto", "raw", "qcow2"]
@@ -58,11 +58,11 @@ class Source(Protocol):
         """What may hold data within [start, end), ascending, as (start, end); the rest is zeros."""
         ...
 
-    def changed(self, since: Binding) -> Iterable[tuple[int, int]]:
+    def changed(self, since: PointRef) -> Iterable[tuple[int, int]]:
         """What may differ from the point `since`, as (start, end) in bytes. Raises NoHint."""
         ...
 
-    def committed(self, made: Binding) -> tuple[str, ...]:
+    def committed(self, made: PointRef) -> tuple[str, ...]:
         """The point is there: keep record of changes from here on where that was wished; what went wrong, in words."""
         ...
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from engines.backup.errors import Damaged
-from engines.backup.repository import catalogue, condemned, merge, pack, quarantine, record, sessions
+from engines.backup.repository import catalogue, merge, pack, packs_to_delete, quarantine, record, sessions
 from engines.backup.repository.pack import Place
 from engines.backup.repository.repository import Repository
 from engines.backup.repository.sessions import KEPT, Presence, Session
@@ -63,10 +63,10 @@ class Collection:
         yield from self._marked()
         self._condemned = self._candidates()
         if self._condemned:
-            condemned.put(self._store, self._presence.session.id, self._condemned)
+            packs_to_delete.put(self._store, self._presence.session.id, self._condemned)
 
     def _marked(self) -> Iterator[tuple[int, int]]:
-        lists = condemned.every(self._store)
+        lists = packs_to_delete.every(self._store)
         doomed = {found for packs in lists.values() for found in packs}
         self._writing = [s for s in sessions.living(self._store) if s.kind == "write"]
         self._roots = roots(self._repository)
@@ -132,7 +132,7 @@ class Collection:
 
     def sweepable(self) -> Iterator[tuple[int, int]]:
         """Find out which condemned packs may go now, marking again where the world moved on."""
-        lists = condemned.every(self._store)
+        lists = packs_to_delete.every(self._store)
         before = {session.id for session in self._writing}
         writing = [session for session in sessions.living(self._store) if session.kind == "write"]
         self._lists = {
@@ -187,7 +187,7 @@ class Collection:
             self.done.freed += size
         index.forget(self._ripe)
         for name in self._lists:
-            condemned.drop(self._store, name)
+            packs_to_delete.drop(self._store, name)
         for session in sessions.killed(self._store):
             if session.kind != "write" or self._age(session) >= KEPT:
                 self._store.delete(session.path)

@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 
 from engines.backup.errors import Damaged, Missing
 from engines.backup.names import PointName
-from engines.backup.pages.crew import Crew
+from engines.backup.pages.workers import Workers
 from engines.backup.repository import pack, quarantine, record
+from engines.backup.repository.block_hashes import sound
 from engines.backup.repository.keys import ZERO
 from engines.backup.repository.pack import Place
 from engines.backup.repository.point import Point, decode, map_length
-from engines.backup.repository.positions import sound
 from engines.backup.repository.repository import Repository
 
 
@@ -50,9 +50,9 @@ class Verifying:
 
     # ── packs ───────────────────────────────────────────────────────────────────────────────────────
 
-    def records(self) -> Crew[tuple[Place, int]]:
+    def records(self) -> Workers[tuple[Place, int]]:
         """Threads that read records."""
-        return Crew(self._places(), self._check)
+        return Workers(self._places(), self._check)
 
     def _places(self) -> Iterator[tuple[Place, int]]:
         for owner, size in self._packs:

@@ -11,7 +11,7 @@ import msgspec
 from typing_extensions import override
 
 from engines.biosiso.build import boottest, place, review
-from engines.biosiso.build.order import BuildParams
+from engines.biosiso.build.params import BuildParams
 from engines.biosiso.media import iso, making, verify
 from engines.biosiso.media.making import Detail
 from engines.job.contract import (

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from engines.biosiso.build import place
-from engines.biosiso.build.order import BuildParams
+from engines.biosiso.build.params import BuildParams
 from engines.biosiso.media import layout
 from engines.biosiso.media.making import Detail
 from engines.biosiso.vendor import firmware

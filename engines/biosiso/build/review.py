@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from engines.biosiso.build import boottest, facts, place, refusals
-from engines.biosiso.build.order import BuildParams
+from engines.biosiso.build.params import BuildParams
 from engines.biosiso.media import iso, layout, stick, texts, uefi
 from engines.biosiso.media.layout import Entry
 from engines.biosiso.media.making import Detail

@@ -36,7 +36,7 @@ WORDS = {
 }
 
 
-class Light(msgspec.Struct, frozen=True, kw_only=True):
+class AddressCheck(msgspec.Struct, frozen=True, kw_only=True):
     """One address. `state` is a key of WORDS; times in milliseconds from the start of each part.
 
     any_host: it gives the same page for a name that does not exist, so it may lack this site (a hint only).
@@ -62,7 +62,7 @@ class Light(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @dataclass(frozen=True)
-class Way:
+class HttpRequest:
     """How to ask: the name for SNI and Host, and what is expected."""
 
     name: str
@@ -81,7 +81,7 @@ class Way:
 class _Asking:
     """One request to one address; `phase` names what it waits for, so that a time-out has a name too."""
 
-    def __init__(self, address: str, way: Way, host: str, context: ssl.SSLContext | None) -> None:
+    def __init__(self, address: str, way: HttpRequest, host: str, context: ssl.SSLContext | None) -> None:
         self.address, self.way, self.host, self.context = address, way, host, context
         self.phase = "drop"
         self.connect: float | None = None
@@ -164,7 +164,7 @@ def _ms(since: float) -> float:
     return round((time.monotonic() - since) * 1000, 1)
 
 
-async def probe(address: str, way: Way, context: ssl.SSLContext | None, *, hint: bool = True) -> Light:
+async def probe(address: str, way: HttpRequest, context: ssl.SSLContext | None, *, hint: bool = True) -> AddressCheck:
     """The light of one address, within the time-out; with `hint`, a second request asks for a name nobody has."""
     asking = _Asking(address, way, way.host, context)
     other = asyncio.create_task(_any(address, way, context)) if hint else None
@@ -178,7 +178,7 @@ async def probe(address: str, way: Way, context: ssl.SSLContext | None, *, hint:
     sha = hashlib.sha256(reply.body).hexdigest() if reply else ""
     same = await other if other else None
     headers = reply.head.headers if reply else {}
-    return Light(
+    return AddressCheck(
         address=address,
         state=state,
         why=why,
@@ -195,7 +195,7 @@ async def probe(address: str, way: Way, context: ssl.SSLContext | None, *, hint:
     )
 
 
-def _judged(reply: http1.Reply, way: Way) -> tuple[str, str]:
+def _judged(reply: http1.Reply, way: HttpRequest) -> tuple[str, str]:
     if reply.head.status >= 500:
         return "5xx", str(reply.head.status)
     if way.expect and way.expect not in reply.text():
@@ -204,7 +204,7 @@ def _judged(reply: http1.Reply, way: Way) -> tuple[str, str]:
     return "ok", ""
 
 
-async def _any(address: str, way: Way, context: ssl.SSLContext | None) -> tuple[int, str] | None:
+async def _any(address: str, way: HttpRequest, context: ssl.SSLContext | None) -> tuple[int, str] | None:
     with suppress(http1.Wrong):
         reply = await _Asking(address, way, BOGUS, context).reply()
         return reply.head.status, hashlib.sha256(reply.body).hexdigest()

@@ -12,7 +12,7 @@ import msgspec
 from engines.failover import advice
 from engines.failover.advice import Advice
 from engines.failover.asking import records
-from engines.failover.asking.address import Light, Way, probe, trust
+from engines.failover.asking.address import AddressCheck, HttpRequest, probe, trust
 from engines.failover.asking.records import Records, View
 from engines.failover.asking.site import Server, SiteParams, host_name, servers, web_port
 from engines.job.units import one_line
@@ -28,7 +28,7 @@ class Probed(msgspec.Struct, frozen=True, kw_only=True):
     verdict: str
     reasons: tuple[str, ...]
     records: Records
-    lights: tuple[Light, ...]
+    lights: tuple[AddressCheck, ...]
     notes: tuple[str, ...]
     advice: Advice | None
     seconds: float
@@ -37,7 +37,7 @@ class Probed(msgspec.Struct, frozen=True, kw_only=True):
 def answer(params: SiteParams) -> Probed:
     """Ask DNS and every address, all at once. Raises BadParam and Refused for what cannot be asked at all."""
     name, asked = host_name(params.name), servers(params.resolver)
-    way = Way(
+    way = HttpRequest(
         name=name,
         port=web_port(params),
         https=params.scheme == "https",
@@ -48,11 +48,11 @@ def answer(params: SiteParams) -> Probed:
     return asyncio.run(_probed(name, asked, way))
 
 
-async def look(name: str, asked: Sequence[Server], way: Way) -> tuple[Records, tuple[Light, ...]]:
+async def look(name: str, asked: Sequence[Server], way: HttpRequest) -> tuple[Records, tuple[AddressCheck, ...]]:
     """Records and lights. Addresses are asked as soon as the first resolver has named them."""
     context = trust(way.https)
     zone = asyncio.create_task(records.authoritative(asked[0], name, way.timeout))
-    lights: dict[str, asyncio.Task[Light]] = {}
+    lights: dict[str, asyncio.Task[AddressCheck]] = {}
 
     def begin(view: View) -> View:
         for address in view.addresses():
@@ -70,7 +70,7 @@ async def look(name: str, asked: Sequence[Server], way: Way) -> tuple[Records, t
     return records.gather(name, views, [note] if note else []), tuple(found)
 
 
-async def _probed(name: str, asked: Sequence[Server], way: Way) -> Probed:
+async def _probed(name: str, asked: Sequence[Server], way: HttpRequest) -> Probed:
     began = time.monotonic()
     found, lights = await look(name, asked, way)
     survives, verdict, reasons = judge(found, lights)
@@ -88,7 +88,7 @@ async def _probed(name: str, asked: Sequence[Server], way: Way) -> Probed:
     )
 
 
-def judge(found: Records, lights: Sequence[Light]) -> tuple[bool | None, str, list[str]]:
+def judge(found: Records, lights: Sequence[AddressCheck]) -> tuple[bool | None, str, list[str]]:
     """The answer first: yes, no, or not to be told from here; with a line of reason for each address that fails it."""
     if found.state != "ok":
         return False, f"no: DNS gives no address for {found.name} ({found.state})", []
@@ -117,7 +117,7 @@ def judge(found: Records, lights: Sequence[Light]) -> tuple[bool | None, str, li
     return False, f"no: if {gone} goes away, no other address of its family carries the site", reasons
 
 
-def _alone(family: int, lacking: Sequence[Light], all_of_it: Sequence[Light]) -> str:
+def _alone(family: int, lacking: Sequence[AddressCheck], all_of_it: Sequence[AddressCheck]) -> str:
     if len(all_of_it) == 1:
         return f"visitors with IPv{family} only have one address, {all_of_it[0].address}"
     return f"of the {len(all_of_it)} IPv{family} addresses, {some([one.address for one in lacking])} stands alone"
@@ -129,11 +129,11 @@ def some(addresses: Sequence[str]) -> str:
     return ", ".join(addresses[:4]) + more
 
 
-def _family(light: Light) -> int:
+def _family(light: AddressCheck) -> int:
     return ipaddress.ip_address(light.address).version
 
 
-def differences(lights: Sequence[Light]) -> list[str]:
+def differences(lights: Sequence[AddressCheck]) -> list[str]:
     """Notes where copies that answer do not answer alike, or only look as if they had the site."""
     good = [light for light in lights if light.state == "ok"]
     notes = []
@@ -150,12 +150,12 @@ def differences(lights: Sequence[Light]) -> list[str]:
     return notes
 
 
-def _unasked(found: Records, lights: Sequence[Light]) -> list[str]:
+def _unasked(found: Records, lights: Sequence[AddressCheck]) -> list[str]:
     left = len(found.addresses) - len(lights)
     return [f"{left} more addresses were not asked: {MOST} at most"] if left > 0 else []
 
 
-def _any_host(good: Sequence[Light]) -> list[str]:
+def _any_host(good: Sequence[AddressCheck]) -> list[str]:
     hinted = [light.address for light in good if light.any_host]
     if hinted and len(hinted) == len(good):
         return ["every copy gives the same page for a name that does not exist: usual for a server with one site"]
@@ -181,7 +181,7 @@ def table(probed: Probed) -> str:
     return "\n".join(map(one_line, lines))
 
 
-def _page(light: Light) -> str:
+def _page(light: AddressCheck) -> str:
     if light.status is None:
         return light.said()
     parts = [light.said(), f"status {light.status}"]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from engines.failover.asking.dnswire import Answer, read
+from engines.failover.asking.dns_answer import Answer, read
 from engines.failover.asking.site import Server
 
 if TYPE_CHECKING:

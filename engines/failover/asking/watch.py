@@ -15,7 +15,7 @@ from typing_extensions import override
 from engines.failover import advice
 from engines.failover.advice import WARNING
 from engines.failover.asking import records
-from engines.failover.asking.address import WORDS, Light, Way, probe, trust
+from engines.failover.asking.address import WORDS, AddressCheck, HttpRequest, probe, trust
 from engines.failover.asking.probe import MOST, judge
 from engines.failover.asking.records import Records
 from engines.failover.asking.site import Server, SiteParams, host_name, servers, web_port
@@ -94,7 +94,7 @@ class Watching:
     dark: float = 0.0
     dark_since: float = 0.0
 
-    def take(self, lights: Sequence[Light], now: float) -> Iterator[str]:
+    def take(self, lights: Sequence[AddressCheck], now: float) -> Iterator[str]:
         """One look at every address; a line for each change."""
         self.looks += 1
         for light in lights:
@@ -212,7 +212,9 @@ class Watch(Engine[WatchParams]):
 
 
 def _rounds(name: str, params: WatchParams, watching: Watching, run: Context) -> Iterator[AnyEvent]:
-    way = Way(name, web_port(params), params.scheme == "https", params.path, params.expect, float(params.timeout))
+    way = HttpRequest(
+        name, web_port(params), params.scheme == "https", params.path, params.expect, float(params.timeout)
+    )
     asked, context = servers(params.resolver), trust(way.https)
     addresses: tuple[str, ...] = ()
     until = watching.began + params.minutes * 60 if params.minutes else float("inf")
@@ -249,7 +251,7 @@ async def _resolve(name: str, asked: Sequence[Server], timeout: float) -> Record
     return records.gather(name, views)
 
 
-async def _lights(addresses: Sequence[str], way: Way, context: Any) -> list[Light]:
+async def _lights(addresses: Sequence[str], way: HttpRequest, context: Any) -> list[AddressCheck]:
     return list(await asyncio.gather(*(probe(address, way, context, hint=False) for address in addresses[:MOST])))
 
 

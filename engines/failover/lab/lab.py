@@ -16,10 +16,10 @@ from engines.failover import tables
 from engines.failover.advice import WARNING, lines, take_down
 from engines.failover.lab import clean, namespaces, registry, results
 from engines.failover.lab import ladder as ladders
-from engines.failover.lab.cell import NAME, Order, Seen
+from engines.failover.lab.lab_params import LabParams, faults_of, idle_of, kept, key, orders_of, words
 from engines.failover.lab.matrix import Matrix, Told
-from engines.failover.lab.orders import LabParams, faults_of, idle_of, kept, key, orders_of, words
-from engines.failover.lab.street import ADDRESSES
+from engines.failover.lab.measurement import NAME, Order, Seen
+from engines.failover.lab.testbed import ADDRESSES
 from engines.failover.visitors.clients import chosen
 from engines.host.files import write_whole
 from engines.job.contract import (

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from engines.failover.lab import namespaces, registry
-from engines.failover.lab.cell import FIRST, Order, Seen
+from engines.failover.lab.measurement import FIRST, Order, Seen
 from engines.failover.visitors.clients import catalogue
 from engines.host import child
 from engines.job.contract import Cancel
@@ -113,7 +113,7 @@ class Matrix:
             if self._closed:
                 return None
             process = subprocess.Popen(
-                [*namespaces.command(), *child.module("engines.failover.lab.cell")],
+                [*namespaces.command(), *child.module("engines.failover.lab.measurement")],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=complaints,

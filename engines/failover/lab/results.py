@@ -12,8 +12,8 @@ from typing import Any, Literal, cast
 import msgspec
 
 from engines.failover.faults import FAULTS
-from engines.failover.lab.cell import Seen
 from engines.failover.lab.ladder import Ladder
+from engines.failover.lab.measurement import Seen
 from engines.failover.tables import Cell, Table, rows, said
 from engines.failover.visitors.clients import catalogue
 

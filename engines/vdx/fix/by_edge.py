@@ -7,7 +7,7 @@ from pathlib import Path
 
 from engines.job.contract import Events, Finished, Log
 from engines.job.errors import Failed, Refused
-from engines.vdx.fix.ground import Ground
+from engines.vdx.fix.fix_run import FixRun
 from engines.vdx.fix.progress import furthest, load
 from engines.vdx.judging import planning
 from engines.vdx.judging.planning import Side
@@ -19,7 +19,7 @@ ADVICE = "Give every fabric a vcsid of its own when it is commissioned; then no 
 class ByEdge:
     """One run of it; `on` is False where a run is taken back."""
 
-    def __init__(self, ground: Ground, *, on: bool = True) -> None:
+    def __init__(self, ground: FixRun, *, on: bool = True) -> None:
         self.ground = ground
         self.on = on
         assert ground.detail.other is not None

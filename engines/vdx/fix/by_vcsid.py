@@ -8,8 +8,8 @@ import msgspec
 
 from engines.job.contract import Events, Log, Warned
 from engines.job.errors import Failed, Refused
-from engines.vdx.fix import outcome, verify
-from engines.vdx.fix.ground import Ground
+from engines.vdx.fix import link_up, outcome
+from engines.vdx.fix.fix_run import FixRun
 from engines.vdx.fix.progress import backup_file, furthest, load
 from engines.vdx.fix.reboot import Expected, waiting
 from engines.vdx.fix.restore import Restored, Restorer
@@ -21,7 +21,7 @@ from engines.vdx.switch import config, parse
 class ByVcsid:
     """One run of it. `wanted` is the vcsid to set: the new one, or the old one where a run is taken back."""
 
-    def __init__(self, ground: Ground, wanted: int, *, undoing: bool = False) -> None:
+    def __init__(self, ground: FixRun, wanted: int, *, undoing: bool = False) -> None:
         self.ground = ground
         self.side = ground.detail.changed
         self.wanted = wanted
@@ -253,15 +253,15 @@ class ByVcsid:
     def _verify(self) -> Events:
         ground = self.ground
         ends = [(yield from ground.end(self.side))]
-        verify.ids(ends[0], self.wanted)
+        link_up.ids(ends[0], self.wanted)
         if not self.undoing:
             if ground.detail.other is not None:
                 ends.append((yield from ground.end(ground.detail.other)))
-            verify.no_isl(ends)
+            link_up.no_isl(ends)
             yield from self._watch(ends)
         ground.reach_phase("verified")
 
-    def _watch(self, ends: list[verify.End]) -> Events:
+    def _watch(self, ends: list[link_up.End]) -> Events:
         price = (
             f"The way back is crashcart undo: vcsid {self.side.vcsid} again, another reboot of {self.side.hostname} "
             "and another restore"

@@ -10,7 +10,7 @@ from engines.job.contract import Cancel, Context, Engine, Events, Plan
 from engines.job.errors import Refused
 from engines.vdx.fix.by_edge import ByEdge
 from engines.vdx.fix.by_vcsid import ByVcsid
-from engines.vdx.fix.ground import Ground
+from engines.vdx.fix.fix_run import FixRun
 from engines.vdx.judging import planning
 from engines.vdx.switch.params import FixParams
 
@@ -41,14 +41,14 @@ class Fix(Engine[FixParams]):
     @override
     def execute(self, plan: Plan, context: Context) -> Events:
         """Do exactly the plan."""
-        ground = Ground(plan, context)
+        ground = FixRun(plan, context)
         way = _way(ground)
         return ground.guarded(way.execute(), way.left)
 
     @override
     def resume(self, plan: Plan, context: Context) -> Events:
         """Go on where the earlier run was cut; the switch itself says how far it came."""
-        ground = Ground(plan, context)
+        ground = FixRun(plan, context)
         way = _way(ground)
         if context.earlier is None:
             raise Refused("no earlier run is named", "name it: crashcart resume RUN")
@@ -57,7 +57,7 @@ class Fix(Engine[FixParams]):
     @override
     def undo(self, plan: Plan, context: Context) -> Events:
         """The old vcsid again (another reboot), or neighbour discovery on again."""
-        ground = Ground(plan, context)
+        ground = FixRun(plan, context)
         if context.earlier is None:
             raise Refused("no earlier run is named", "name it: crashcart undo RUN")
         old = ground.detail.changed.vcsid
@@ -65,7 +65,7 @@ class Fix(Engine[FixParams]):
         return ground.guarded(way.undo(context.earlier), way.left)
 
 
-def _way(ground: Ground, undo_to: int = 0) -> ByVcsid | ByEdge:
+def _way(ground: FixRun, undo_to: int = 0) -> ByVcsid | ByEdge:
     if ground.detail.method == "edge-port":
         return ByEdge(ground, on=not undo_to)
     return ByVcsid(ground, undo_to or ground.detail.new, undoing=bool(undo_to))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from engines.job.contract import Finished, Section
-from engines.vdx.fix.ground import Ground
+from engines.vdx.fix.fix_run import FixRun
 from engines.vdx.fix.restore import Restored
 from engines.vdx.judging.planning import Side
 from engines.vdx.line.transcript import redacted
@@ -12,7 +12,7 @@ from engines.vdx.switch import config
 ADVICE = "Give every fabric a vcsid of its own when it is commissioned: two with the factory's 1 meet like this again."
 
 
-def last_word(ground: Ground, side: Side, wanted: int, before: str, restored: Restored, *, undoing: bool) -> Finished:
+def last_word(ground: FixRun, side: Side, wanted: int, before: str, restored: Restored, *, undoing: bool) -> Finished:
     """Finished, once everything is verified."""
     differ = config.differences(config.blocks(before), config.blocks(restored.running))
     equal = before == restored.running

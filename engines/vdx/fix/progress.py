@@ -13,7 +13,7 @@ PHASES = ("begun", "backed-up", "asked", "back", "restored", "saved", "verified"
 """asked: yes was typed, or was about to be; the switch may reboot at any moment."""
 
 
-class Progress(msgspec.Struct, kw_only=True):
+class FixProgress(msgspec.Struct, kw_only=True):
     """A run's own record. `user` is who could log in last; `left_out` the config lines left out, redacted."""
 
     phase: str = "begun"
@@ -29,15 +29,15 @@ class Progress(msgspec.Struct, kw_only=True):
         return PHASES.index(self.phase) >= PHASES.index(phase)
 
 
-def keep(folder: Path, progress: Progress) -> None:
+def keep(folder: Path, progress: FixProgress) -> None:
     """Write it, whole or not at all. Raises OSError."""
     write_whole(folder / "progress.json", msgspec.json.encode(progress))
 
 
-def load(folder: Path) -> Progress | None:
+def load(folder: Path) -> FixProgress | None:
     """The record in a run's folder; None where there is none."""
     try:
-        return msgspec.json.decode((folder / "progress.json").read_bytes(), type=Progress)
+        return msgspec.json.decode((folder / "progress.json").read_bytes(), type=FixProgress)
     except (OSError, msgspec.DecodeError):
         return None
 

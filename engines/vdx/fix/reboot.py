@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from engines.job.contract import AnyEvent, Log, Measured, Progress
 from engines.job.errors import Failed
 from engines.vdx.line.address import Address
-from engines.vdx.line.login import Access, Lender, open_console
+from engines.vdx.line.login import Access, SessionOpener, open_console
 from engines.vdx.line.reach import ask_login, reaching
 from engines.vdx.line.session import Session, SessionLost
 from engines.vdx.line.trouble import Trouble
@@ -102,7 +102,7 @@ SAYS = {
 }
 
 
-def waiting(access: Access, lender: Lender, expected: Expected) -> Waiting:
+def waiting(access: Access, lender: SessionOpener, expected: Expected) -> Waiting:
     """Until the switch is back and its fabric answers. Raises Failed where the time is up or a login is declined."""
     stages = _Stages(expected.seconds)
     again = min(LOOK_AGAIN, expected.seconds / 10)
@@ -134,7 +134,7 @@ def waiting(access: Access, lender: Lender, expected: Expected) -> Waiting:
     )
 
 
-def _login(access: Access, lender: Lender) -> Generator[AnyEvent, str | None, tuple[Session | None, Access]]:
+def _login(access: Access, lender: SessionOpener) -> Generator[AnyEvent, str | None, tuple[Session | None, Access]]:
     bare = Access(access.name, access.where, access.user, access.password)
     try:
         session, found = yield from reaching(bare, lender, reset=True)
@@ -145,7 +145,9 @@ def _login(access: Access, lender: Lender) -> Generator[AnyEvent, str | None, tu
     return session, Access(access.name, access.where, found.user, found.password, access.console)
 
 
-def _by_console(access: Access, lender: Lender) -> Generator[AnyEvent, str | None, tuple[Session | None, Access]]:
+def _by_console(
+    access: Access, lender: SessionOpener
+) -> Generator[AnyEvent, str | None, tuple[Session | None, Access]]:
     try:
         return open_console(access, lender, seconds=4.0), access
     except Trouble as trouble:

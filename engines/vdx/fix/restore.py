@@ -10,7 +10,7 @@ from engines.job.errors import Failed
 from engines.vdx.line.session import Session, refused
 from engines.vdx.line.transcript import redacted
 from engines.vdx.switch import config, running_config
-from engines.vdx.switch.config import Blocks, Entry, Path
+from engines.vdx.switch.config import BlockPath, Blocks, Entry
 
 ROUNDS = 8  # readings of the configuration; two are enough where every line takes effect
 
@@ -75,7 +75,7 @@ class Restorer:
         yield Log(text=f"{self.name}: {len(todo)} lines to put back")
         self.session.also = self.name
         self.session.run("configure terminal")
-        at: Path = ()
+        at: BlockPath = ()
         for number, entry in enumerate(todo, 1):
             at = yield from self._enter(at, entry)
             if entry in self._skipped:
@@ -90,7 +90,7 @@ class Restorer:
         self._first_round_done = True
         self.session.run("end")
 
-    def _enter(self, at: Path, entry: Entry) -> Generator[AnyEvent, str | None, Path]:
+    def _enter(self, at: BlockPath, entry: Entry) -> Generator[AnyEvent, str | None, BlockPath]:
         """Leave the block we are in and enter the entry's."""
         path = entry[0]
         shared = 0

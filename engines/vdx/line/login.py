@@ -43,7 +43,7 @@ class Access:
 
 
 @dataclass(frozen=True)
-class Lender:
+class SessionOpener:
     """What logins share: wordings, the stop request, and a transcript for each (None for no record)."""
 
     patterns: Patterns
@@ -80,7 +80,7 @@ def ssh_argv(access: Access, kept: Remembered) -> list[str]:
     return [*argv, "--", access.where.host]
 
 
-def open_ssh(access: Access, lender: Lender) -> Session:
+def open_ssh(access: Access, lender: SessionOpener) -> Session:
     """A session by ssh. Raises Trouble; weak algorithms are not agreed to here."""
     if not Path(SSH).exists():
         raise Refused(f"{SSH} is not there", "install it: apt install openssh-client")
@@ -128,7 +128,7 @@ def _pass_ssh(terminal: Terminal, access: Access) -> None:
         raise Trouble(str(access.where), "auth", "Permission denied: the password was not accepted")
 
 
-def open_console(access: Access, lender: Lender, seconds: float = 20.0) -> Session:
+def open_console(access: Access, lender: SessionOpener, seconds: float = 20.0) -> Session:
     """A session over the console command. Raises Trouble."""
     transcript = lender.transcript(access)
     if transcript:

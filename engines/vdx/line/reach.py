@@ -10,7 +10,7 @@ from engines.job.contract import AnyEvent, Asked, Log, Warned
 from engines.job.errors import Failed, Refused
 from engines.job.params import Secret
 from engines.vdx.line.address import Remembered
-from engines.vdx.line.login import Access, Lender, fingerprint, open_console, open_ssh, widen
+from engines.vdx.line.login import Access, SessionOpener, fingerprint, open_console, open_ssh, widen
 from engines.vdx.line.session import Session
 from engines.vdx.line.trouble import Trouble
 
@@ -19,7 +19,7 @@ BY_CONSOLE = ("unresolved", "refused", "timeout", "unreachable", "closed", "sile
 Reaching = Generator[AnyEvent, str | None, tuple[Session, Access]]
 
 
-def reach(access: Access, lender: Lender, *, legacy: bool, new_key: str) -> Session:
+def reach(access: Access, lender: SessionOpener, *, legacy: bool, new_key: str) -> Session:
     """A session for looking; nobody can be asked. Raises Refused."""
     try:
         return _agreed(access, lender, legacy=legacy, new_key=new_key)
@@ -32,7 +32,7 @@ def reach(access: Access, lender: Lender, *, legacy: bool, new_key: str) -> Sess
         raise trouble.refused() from None
 
 
-def _agreed(access: Access, lender: Lender, *, legacy: bool, new_key: str) -> Session:
+def _agreed(access: Access, lender: SessionOpener, *, legacy: bool, new_key: str) -> Session:
     while True:
         try:
             return open_ssh(access, lender)
@@ -48,7 +48,7 @@ def _agreed(access: Access, lender: Lender, *, legacy: bool, new_key: str) -> Se
             raise
 
 
-def _allowed(access: Access, lender: Lender, trouble: Trouble) -> tuple[str, ...]:
+def _allowed(access: Access, lender: SessionOpener, trouble: Trouble) -> tuple[str, ...]:
     option, names = widen(access, trouble, lender.patterns)
     if not names:
         raise Refused(
@@ -58,7 +58,7 @@ def _allowed(access: Access, lender: Lender, trouble: Trouble) -> tuple[str, ...
     return names
 
 
-def with_new_key(access: Access, lender: Lender, wanted: str) -> Session:
+def with_new_key(access: Access, lender: SessionOpener, wanted: str) -> Session:
     """Log in with the host key of that fingerprint in place of the known one. Raises Refused where another shows up."""
     kept = Remembered(access.where)
     old = kept.known_hosts.read_bytes()
@@ -79,7 +79,7 @@ def with_new_key(access: Access, lender: Lender, wanted: str) -> Session:
     return session
 
 
-def reaching(access: Access, lender: Lender, *, reset: bool) -> Reaching:
+def reaching(access: Access, lender: SessionOpener, *, reset: bool) -> Reaching:
     """A session for a run, and the login it took; asks about old algorithms, a new host key, a refused password.
 
     reset: whether the switch may be at factory values.
@@ -103,7 +103,7 @@ def reaching(access: Access, lender: Lender, *, reset: bool) -> Reaching:
             access = yield from ask_login(access, lender, trouble.where)
 
 
-def _ask_for_crypto_and_key(access: Access, lender: Lender) -> Generator[AnyEvent, str | None, Session]:
+def _ask_for_crypto_and_key(access: Access, lender: SessionOpener) -> Generator[AnyEvent, str | None, Session]:
     while True:
         try:
             return open_ssh(access, lender)
@@ -131,7 +131,7 @@ def _agree(question: str) -> Generator[AnyEvent, str | None, None]:
         raise Failed("declined: " + question, "go on later: crashcart resume, by --console if need be")
 
 
-def ask_login(access: Access, lender: Lender, where: str) -> Generator[AnyEvent, str | None, Access]:
+def ask_login(access: Access, lender: SessionOpener, where: str) -> Generator[AnyEvent, str | None, Access]:
     """Another user or password, typed by the technician; never a try of our own."""
     factory = [name for name in lender.patterns.factory_user if name != access.user]
     answer = yield Asked(

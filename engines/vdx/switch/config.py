@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from engines.vdx.line.patterns import Patterns, fits
 from engines.vdx.switch.parse import interface_name
 
-Path = tuple[str, ...]
-Blocks = dict[Path, list[str]]
-Entry = tuple[Path, str]
+BlockPath = tuple[str, ...]
+Blocks = dict[BlockPath, list[str]]
+Entry = tuple[BlockPath, str]
 """A line under its headers; an empty line stands for the block itself."""
 
 STAMP = re.compile(r"^!(Command|Time)\b.*$\n?", re.MULTILINE)
@@ -179,7 +179,7 @@ def port_lines(text: str, name: str) -> list[str]:
 def typed(entries: list[Entry]) -> list[str]:
     """What is typed in config mode: headers and exits around the lines."""
     out: list[str] = []
-    at: Path = ()
+    at: BlockPath = ()
     for path, line in entries:
         shared = 0
         while shared < min(len(at), len(path)) and at[shared] == path[shared]:

@@ -12,7 +12,7 @@ from engines.job.contract import Cancel
 from engines.job.errors import BadParam, Refused
 from engines.vdx.line import patterns
 from engines.vdx.line.address import Remembered
-from engines.vdx.line.login import Access, Lender
+from engines.vdx.line.login import Access, SessionOpener
 from engines.vdx.line.reach import reach
 from engines.vdx.line.session import SURE, Session, SessionLost, Unexpected
 from engines.vdx.line.transcript import Transcript
@@ -58,7 +58,7 @@ def accesses(params: Ends, consoles: tuple[str, str] = ("", "")) -> tuple[Access
 def look_at(params: Ends, cancel: Cancel, *, deeply: bool, consoles: tuple[str, str] = ("", "")) -> Pair:
     """Both ends as they are now. Raises Refused where the switch itself cannot be looked at."""
     a, b = accesses(params, consoles)
-    lender = Lender(patterns.load(), cancel, _last_look)
+    lender = SessionOpener(patterns.load(), cancel, _last_look)
     interface = parse.interface_name(params.interface)
     with ThreadPoolExecutor(2) as pool:
         far: Future[str] = Future()
@@ -89,7 +89,12 @@ def _far(params: Ends, far: Future[str]) -> str:
 
 
 def _one(
-    params: Ends, access: Access, lender: Lender, interface: Callable[[], str], deeply: bool, far: Future[str] | None
+    params: Ends,
+    access: Access,
+    lender: SessionOpener,
+    interface: Callable[[], str],
+    deeply: bool,
+    far: Future[str] | None,
 ) -> Seen:
     session = reach(access, lender, legacy=params.legacy_crypto, new_key=params.new_host_key)
     try:

@@ -9,7 +9,7 @@ from typing import Any
 from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
 from engines.biosiso.build.build import Build
-from engines.biosiso.build.order import BuildParams
+from engines.biosiso.build.params import BuildParams
 from engines.job import journal, runs
 from engines.job.contract import AnyEvent, Cancel, Finished, Plan
 from engines.job.jobfile import Job

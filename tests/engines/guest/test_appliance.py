@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from engines.boot import accel
-from engines.guest import appliance_kernel, attempts, strays
+from engines.guest import appliance_kernel, attempts, leftover_sockets
 from engines.guest.appliance import Appliance, GuestError
 from engines.job.contract import Cancel
 from engines.job.errors import Stopped
@@ -105,7 +105,7 @@ def test_a_killed_runs_folder_is_swept_and_nobody_elses(
         os.kill(os.getpid(), signal.SIGKILL)
     os.waitpid(child, 0)
     (noted,) = (tmp_path / "cache" / "crashcart" / "appliances").iterdir()
-    assert strays.sweep() == [Path("/tmp") / noted.name]
+    assert leftover_sockets.sweep() == [Path("/tmp") / noted.name]
     assert not (Path("/tmp") / noted.name).exists()
     assert others.exists()
     others.rmdir()

@@ -20,7 +20,7 @@ CAPABILITY = b"security.capability"
 
 
 @dataclass(frozen=True)
-class Wish:
+class CarryOptions:
     """What is to be carried. owner: owners, and the ACLs and security attributes that are about owners.
 
     special: device nodes, pipes, sockets; setuid and setgid where `owner` too.
@@ -35,7 +35,7 @@ class Wish:
         return self.owner and self.special
 
 
-def mode_of(entry: Entry, wish: Wish, complain: Complain) -> int:
+def mode_of(entry: Entry, wish: CarryOptions, complain: Complain) -> int:
     """The permission bits it gets."""
     mode = stat.S_IMODE(entry.node.mode)
     raised = mode & (stat.S_ISUID | stat.S_ISGID)
@@ -45,7 +45,7 @@ def mode_of(entry: Entry, wish: Wish, complain: Complain) -> int:
     return mode
 
 
-def onto(descriptor: int, entry: Entry, wish: Wish, complain: Complain) -> None:
+def onto(descriptor: int, entry: Entry, wish: CarryOptions, complain: Complain) -> None:
     """Owner, mode, attributes, times of a file or folder."""
     if wish.owner:
         _owner(descriptor, entry, complain)
@@ -68,7 +68,7 @@ def _owner(descriptor: int, entry: Entry, complain: Complain) -> None:
         complain(entry.source, f"has another owner here: {error.strerror}")
 
 
-def onto_name(folder: int, name: bytes, entry: Entry, wish: Wish, complain: Complain) -> None:
+def onto_name(folder: int, name: bytes, entry: Entry, wish: CarryOptions, complain: Complain) -> None:
     """Owner and times of a link, and of a special file its mode; in a folder that nobody else can enter."""
     node = entry.node
     if wish.owner and node.uid < IDS - 1 and node.gid < IDS - 1:
@@ -112,7 +112,7 @@ def attributes_of(entry: Entry, complain: Complain) -> dict[bytes, bytes]:
     return {name.encode("utf-8", "surrogateescape"): value for name, value in found.items()}
 
 
-def _attributes(where: int | bytes, entry: Entry, wish: Wish, complain: Complain) -> None:
+def _attributes(where: int | bytes, entry: Entry, wish: CarryOptions, complain: Complain) -> None:
     for name, value in attributes_of(entry, complain).items():
         lacking = withheld(name, wish)
         if lacking:
@@ -125,7 +125,7 @@ def _attributes(where: int | bytes, entry: Entry, wish: Wish, complain: Complain
             complain(entry.source, f"goes without {shown(name)}: {why}")
 
 
-def withheld(name: bytes, wish: Wish) -> str:
+def withheld(name: bytes, wish: CarryOptions) -> str:
     """The option that an attribute waits for; empty where it goes along."""
     if name == CAPABILITY:
         return "" if wish.privileged else "--special --owner"

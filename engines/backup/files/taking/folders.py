@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from engines.backup.files.selection import Entry
 from engines.backup.files.taking import carrying
-from engines.backup.files.taking.carrying import Wish
+from engines.backup.files.taking.carrying import CarryOptions
 from engines.backup.files.taking.conflicts import Conflicts
 from engines.backup.files.taking.destination import Destination, split
 from engines.backup.files.taking.notes import Notes
@@ -36,7 +36,7 @@ class Folders:
         destination: Destination,
         staging: Staging,
         conflicts: Conflicts,
-        wish: Wish,
+        wish: CarryOptions,
         notes: Notes,
         before: dict[bytes, Taken],
         *,

@@ -12,7 +12,7 @@ from engines.backup.files.model import parsed, shown
 from engines.backup.files.reach import opened
 from engines.backup.files.selection import Walk, places
 from engines.backup.files.taking import record
-from engines.backup.files.taking.carrying import Wish
+from engines.backup.files.taking.carrying import CarryOptions
 from engines.backup.files.taking.conflicts import Conflicts
 from engines.backup.files.taking.counting import counted
 from engines.backup.files.taking.destination import Destination
@@ -66,7 +66,7 @@ def performed(plan: Plan, context: Context) -> Events:
                 destination,
                 staging,
                 Conflicts(params.conflict, f".from-{name.time}"),
-                Wish(owner=params.owner, special=params.special),
+                CarryOptions(owner=params.owner, special=params.special),
                 notes,
                 total=weight,
                 cancel=context.cancel,

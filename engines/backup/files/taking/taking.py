@@ -13,7 +13,7 @@ from engines.backup.files import contents
 from engines.backup.files.model import BrowseError
 from engines.backup.files.selection import Entry, Walk
 from engines.backup.files.taking import carrying
-from engines.backup.files.taking.carrying import Wish
+from engines.backup.files.taking.carrying import CarryOptions
 from engines.backup.files.taking.conflicts import Conflicts
 from engines.backup.files.taking.destination import Destination, split
 from engines.backup.files.taking.folders import SAME_NAME, Folders
@@ -49,7 +49,7 @@ class Taking:
         destination: Destination,
         staging: Staging,
         conflicts: Conflicts,
-        wish: Wish,
+        wish: CarryOptions,
         notes: Notes,
         *,
         total: int,

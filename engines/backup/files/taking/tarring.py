@@ -18,7 +18,7 @@ from engines.backup.files.reach import opened
 from engines.backup.files.selection import Entry, Walk, places
 from engines.backup.files.taking import carrying
 from engines.backup.files.taking.archive import Archive, holds
-from engines.backup.files.taking.carrying import Wish
+from engines.backup.files.taking.carrying import CarryOptions
 from engines.backup.files.taking.counting import counted
 from engines.backup.files.taking.destination import Destination
 from engines.backup.files.taking.getting import home
@@ -74,7 +74,9 @@ def performed(plan: Plan, context: Context) -> Events:
         yield StepEnded(step="look")
         yield StepStarted(step="write")
         with _output(Path(plan.target), context, replace=bool(plan.confirm)) as stream:
-            packing = Packing(Archive(stream), Wish(owner=True, special=params.special), notes, total, context.cancel)
+            packing = Packing(
+                Archive(stream), CarryOptions(owner=True, special=params.special), notes, total, context.cancel
+            )
             yield from packing.run(Walk(tree, there, notes))
             yield StepEnded(step="write")
             yield StepStarted(step="flush")
@@ -166,7 +168,7 @@ def _stdout(context: Context) -> Iterator[BinaryIO]:
 class Packing:
     """Goes over the files and writes each."""
 
-    def __init__(self, archive: Archive, wish: Wish, notes: Notes, total: int, cancel: Cancel) -> None:
+    def __init__(self, archive: Archive, wish: CarryOptions, notes: Notes, total: int, cancel: Cancel) -> None:
         self.files = 0
         self.bytes = 0
         self._archive = archive

@@ -25,7 +25,7 @@ def open_quick(disk: Source, info: VolumeInfo, *, truth: bool = False) -> Volume
         from engines.backup.files.volumes.ntfs.volume import NtfsVolume
 
         return NtfsVolume(part, info, info.dirty)
-    from engines.backup.files.volumes.tsk import TskVolume
+    from engines.backup.files.volumes.fat import TskVolume
 
     return TskVolume(part, info, info.dirty)
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from engines.backup.sources.lvm import kernel
 from engines.backup.sources.lvm.command import change, last_word
-from engines.backup.sources.wish import NoHint
+from engines.backup.sources.options import NoHint
 from engines.host.child import bind_to_parent
 from engines.host.device import Device
 from engines.job.errors import CrashcartError

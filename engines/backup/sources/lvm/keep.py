@@ -12,7 +12,7 @@ from engines.backup.sources.lvm.delta import Pool
 from engines.backup.sources.lvm.report import Volume
 from engines.backup.sources.lvm.snapshot import NAME, Room, Snapshot, remove_named
 from engines.backup.sources.lvm.tag import MARK, Owner
-from engines.backup.sources.wish import Binding, NoHint
+from engines.backup.sources.options import NoHint, PointRef
 from engines.job.errors import CrashcartError, Refused
 
 TAG = re.compile(
@@ -36,7 +36,7 @@ class Kept:
         return f"{self.volume} of {self.volume.vg_name}/{self.volume.origin}, kept since {self.point}"
 
 
-def tag(made: Binding) -> str:
+def tag(made: PointRef) -> str:
     """What says of which point a snapshot is; of characters that LVM allows."""
     return f"{MARK}/keep/repo={made.repo}/session={made.session}/point={made.point.replace('@', '/')}"
 
@@ -53,7 +53,7 @@ def kept(known: list[Volume]) -> list[Kept]:
     return found
 
 
-def of(since: Binding, room: Room, known: list[Volume]) -> Kept:
+def of(since: PointRef, room: Room, known: list[Volume]) -> Kept:
     """The snapshot that the point `since` was made of, in the same pool. Raises NoHint."""
     for one in kept(known):
         if (one.repo, one.session, str(one.point)) == (since.repo, since.session, since.point):
@@ -82,7 +82,7 @@ def thin_id(snapshot: Snapshot) -> int:
     return found
 
 
-def keep(snapshot: Snapshot, owner: Owner, made: Binding) -> str:
+def keep(snapshot: Snapshot, owner: Owner, made: PointRef) -> str:
     """Have it stay, in one change of its tags; empty, or why it does not."""
     try:
         change(["lvchange", "--addtag", tag(made), "--deltag", owner.tag(), str(snapshot)])
@@ -91,7 +91,7 @@ def keep(snapshot: Snapshot, owner: Owner, made: Binding) -> str:
     return ""
 
 
-def outdated(made: Binding, known: list[Volume]) -> list[Kept]:
+def outdated(made: PointRef, known: list[Volume]) -> list[Kept]:
     """Those of the same disk and repository that the point `made` makes useless."""
     return [one for one in kept(known) if one.repo == made.repo and str(one.point).startswith(_disk(made.point))]
 

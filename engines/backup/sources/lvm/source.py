@@ -15,9 +15,9 @@ from engines.backup.sources.lvm.report import is_volume, volumes
 from engines.backup.sources.lvm.snapshot import Room, Snapshot
 from engines.backup.sources.lvm.together import APART, CRASH, Taken, rooms, taken
 from engines.backup.sources.lvm.watch import Watch
+from engines.backup.sources.options import NoHint, PointRef, SourceOptions
 from engines.backup.sources.plain import PlainSource
 from engines.backup.sources.source import Format, Opener, Source
-from engines.backup.sources.wish import Binding, NoHint, Wish
 from engines.job.errors import Failed, Refused
 
 KEEPS = "its snapshot, until the next backup: pool {pool} also keeps whatever the VM overwrites until then"
@@ -26,7 +26,7 @@ KEEPS = "its snapshot, until the next backup: pool {pool} also keeps whatever th
 class Lvm(Opener):
     """Opens LVM volumes; see Opener."""
 
-    def __init__(self, wish: Wish) -> None:
+    def __init__(self, wish: SourceOptions) -> None:
         self._wish = wish
 
     @override
@@ -47,7 +47,7 @@ class Lvm(Opener):
 
 
 @contextmanager
-def looked(paths: Sequence[Path], wish: Wish) -> Iterator[tuple[Source, ...]]:
+def looked(paths: Sequence[Path], wish: SourceOptions) -> Iterator[tuple[Source, ...]]:
     """The volumes; what snapshots of them would need is looked for, and refused where it is not there."""
     found = rooms(paths, volumes(), wish.size)
     _hintable(found, wish)
@@ -56,7 +56,7 @@ def looked(paths: Sequence[Path], wish: Wish) -> Iterator[tuple[Source, ...]]:
 
 
 @contextmanager
-def _origin(where: Path, room: Room, wish: Wish) -> Iterator[Source]:
+def _origin(where: Path, room: Room, wish: SourceOptions) -> Iterator[Source]:
     descriptor = os.open(where, os.O_RDONLY | os.O_CLOEXEC)
     try:
         yield Origin(descriptor, where, room, wish)
@@ -64,7 +64,7 @@ def _origin(where: Path, room: Room, wish: Wish) -> Iterator[Source]:
         os.close(descriptor)
 
 
-def _hintable(found: Sequence[Room], wish: Wish) -> None:
+def _hintable(found: Sequence[Room], wish: SourceOptions) -> None:
     """Raise Refused where thin_delta cannot serve."""
     if wish.hints != "thin":
         return
@@ -76,7 +76,7 @@ def _hintable(found: Sequence[Room], wish: Wish) -> None:
 
 
 @contextmanager
-def opened(paths: Sequence[Path], wish: Wish) -> Iterator[tuple[SnapshotSource, ...]]:
+def opened(paths: Sequence[Path], wish: SourceOptions) -> Iterator[tuple[SnapshotSource, ...]]:
     """All disks of a VM in one moment, in the order of `paths`. Raises Refused, Failed."""
     left: list[str] = []
     with (
@@ -89,7 +89,9 @@ def opened(paths: Sequence[Path], wish: Wish) -> Iterator[tuple[SnapshotSource, 
 
 
 @contextmanager
-def _source(snapshot: Snapshot, found: Taken, watch: Watch, left: list[str], wish: Wish) -> Iterator[SnapshotSource]:
+def _source(
+    snapshot: Snapshot, found: Taken, watch: Watch, left: list[str], wish: SourceOptions
+) -> Iterator[SnapshotSource]:
     descriptor = os.open(snapshot.path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         device = os.fstat(descriptor).st_rdev
@@ -103,7 +105,7 @@ def _source(snapshot: Snapshot, found: Taken, watch: Watch, left: list[str], wis
 class Origin(PlainSource, Source):
     """A volume of which a snapshot could be made; see Source. For a plan's words: nobody reads it."""
 
-    def __init__(self, descriptor: int, where: Path, room: Room, wish: Wish) -> None:
+    def __init__(self, descriptor: int, where: Path, room: Room, wish: SourceOptions) -> None:
         super().__init__(descriptor, where)
         self.keeps = KEEPS.format(pool=room.pool) if wish.hints == "thin" else ""
         self.words = f"{_words(room)}, read from a {room.words}"
@@ -128,11 +130,17 @@ class SnapshotSource(PlainSource, Source):
     """An open snapshot; see Source. `left_behind` fills when the `with` block ends."""
 
     def __init__(
-        self, descriptor: int, snapshot: Snapshot, found: Taken, watch: Watch, left: list[str], wish: Wish | None = None
+        self,
+        descriptor: int,
+        snapshot: Snapshot,
+        found: Taken,
+        watch: Watch,
+        left: list[str],
+        wish: SourceOptions | None = None,
     ) -> None:
         super().__init__(descriptor, snapshot.path)
         volume = snapshot.of.volume
-        self._wish = wish or Wish()
+        self._wish = wish or SourceOptions()
         self.snapshot = snapshot
         self.words = _words(snapshot.of)
         self.identity = f"{volume.id} {self.size}"
@@ -167,7 +175,7 @@ class SnapshotSource(PlainSource, Source):
         return tuple(self._left)
 
     @override
-    def changed(self, since: Binding) -> Iterable[tuple[int, int]]:
+    def changed(self, since: PointRef) -> Iterable[tuple[int, int]]:
         if self._wish.hints != "thin":
             raise NoHint("nobody keeps record of changes to it")
         known = self._found.known
@@ -175,7 +183,7 @@ class SnapshotSource(PlainSource, Source):
         return delta.changed(keep.pool(self.snapshot, known), int(before.thin_id), keep.thin_id(self.snapshot))
 
     @override
-    def committed(self, made: Binding) -> tuple[str, ...]:
+    def committed(self, made: PointRef) -> tuple[str, ...]:
         """Without --hints nothing is kept, and what an earlier one kept goes, too."""
         trouble = []
         if self._wish.hints == "thin":

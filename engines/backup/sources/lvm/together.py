@@ -12,7 +12,7 @@ from engines.backup.sources.lvm.moment import Moment
 from engines.backup.sources.lvm.report import Volume, find, volumes
 from engines.backup.sources.lvm.snapshot import MIB, Room, Snapshot, make, remove, room
 from engines.backup.sources.lvm.tag import Owner, mine
-from engines.backup.sources.wish import Wish
+from engines.backup.sources.options import SourceOptions
 from engines.job.errors import CrashcartError, Failed, Refused, Stopped
 
 CRASH = "crash-consistent"
@@ -61,7 +61,7 @@ def rooms(paths: Sequence[Path], known: list[Volume], size: int = 0) -> tuple[Ro
 
 
 @contextmanager
-def taken(paths: Sequence[Path], wish: Wish, left_behind: Callable[[str], None]) -> Iterator[Taken]:
+def taken(paths: Sequence[Path], wish: SourceOptions, left_behind: Callable[[str], None]) -> Iterator[Taken]:
     """The snapshots, there within the `with`; what could not be removed is told. Raises Refused, Failed."""
     known, notes = _swept()
     wanted = rooms(paths, known, wish.size)
@@ -107,7 +107,7 @@ class _Worth:
     alone: str = CRASH
 
 
-def _make(wanted: tuple[Room, ...], wish: Wish, owner: Owner, made: list[Snapshot]) -> _Worth:
+def _make(wanted: tuple[Room, ...], wish: SourceOptions, owner: Owner, made: list[Snapshot]) -> _Worth:
     """Fill `made`; the words for its consistency, and warnings."""
     disks = [Path(one.volume.lv_path) for one in wanted]
     together = len(wanted) > 1

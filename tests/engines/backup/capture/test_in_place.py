@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from engines.backup.capture import in_place
-from engines.backup.capture.quicker import Trial
+from engines.backup.capture.quicker import FasterWay
 from engines.backup.limits.throttle import Unlimited
 from engines.backup.sources.lending import Lending
 from engines.backup.sources.plain import PlainSource
@@ -51,7 +51,7 @@ def test_a_backup_reads_what_is_lent_without_copying_and_sees_every_change(image
     assert lab.content(repo, point) == image.read_bytes(), "what differs is read, to be stored"
 
 
-class Decided(Trial):
+class Decided(FasterWay):
     """Which of the two is quicker is a matter of the machine; here it is to look in place, from the first piece on."""
 
     def __init__(self) -> None:

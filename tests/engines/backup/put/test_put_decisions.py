@@ -16,7 +16,7 @@ from engines.backup.files.model import Node, VolumeInfo
 from engines.backup.files.tree import Tree
 from engines.backup.put.operation import Operation, chosen
 from engines.backup.put.perform import Evidence, write
-from engines.backup.put.placing import Wish
+from engines.backup.put.placing import PutOptions
 from engines.backup.repository.byte_source import open_point
 from engines.backup.repository.repository import Repository
 from engines.guest.appliance import Appliance
@@ -44,7 +44,7 @@ class Theatre:
 
     def placed(self, *paths: bytes, at: bytes | None = None, volume: str = "", **wish: Any) -> Operation:
         operation = self.operation()
-        operation.place(chosen(self.tree, list(paths)), at, volume, Wish(stamp=b".from-x", **wish))
+        operation.place(chosen(self.tree, list(paths)), at, volume, PutOptions(stamp=b".from-x", **wish))
         return operation
 
 
@@ -153,7 +153,7 @@ def test_a_hostile_point_writes_nothing_outside_its_folder_and_raises_nobodys_ri
     before = everything(appliance, tmp_path)
     tree = Tree((Hostile.info,), lambda _: Hostile())
     operation = Operation(tree, theatre.surgery, ExitStack())
-    operation.place(chosen(tree, [b"/"]), b"/in/here", "p2", Wish(stamp=b".from-x"))
+    operation.place(chosen(tree, [b"/"]), b"/in/here", "p2", PutOptions(stamp=b".from-x"))
     evidence = Evidence()
     list(write(operation, Context(cancel=Cancel(), folder=tmp_path), False, evidence))
     after_ = everything(appliance, tmp_path)

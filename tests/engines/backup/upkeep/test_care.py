@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from engines.backup.names import PointName
-from engines.backup.repository import condemned, sessions
+from engines.backup.repository import packs_to_delete, sessions
 from engines.backup.repository.sessions import Presence
 from engines.backup.upkeep.retention import Rules, kept
 from engines.job.contract import Cancel, Finished, RunFailed
@@ -199,11 +199,11 @@ def test_gc_leaves_alone_what_a_living_backup_may_count_on(repo: str, tmp_path: 
         found = lab.done("backup-gc", repo=repo)
         assert found["waits"]
         assert lab.packs(repo) == before
-        assert condemned.every(store)
+        assert packs_to_delete.every(store)
         again = lab.backup(repo, tmp_path / "disk")
         assert lab.content(repo, again) == made[-1][1], "it took nothing that is condemned for stored"
     lab.done("backup-gc", repo=repo)
-    assert not condemned.every(store)
+    assert not packs_to_delete.every(store)
     assert not set(before) & set(lab.packs(repo))
     assert lab.content(repo, again) == made[-1][1]
 

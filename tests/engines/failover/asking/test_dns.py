@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engines.failover.asking import probe
-from engines.failover.asking.dnswire import decode
+from engines.failover.asking.dns_answer import decode
 from engines.failover.asking.probe import Probed
 from engines.failover.asking.site import SiteParams, host_name
 from engines.failover.lab.nameserver import answer, question

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from engines.failover.asking.address import Light
+from engines.failover.asking.address import AddressCheck
 from engines.failover.asking.watch import TAIL, Watch, Watching, WatchParams, span
 from engines.job import journal, runs
 from engines.job.contract import Cancel, Finished, Log, Measured
@@ -24,8 +24,8 @@ from tests.engines.failover.stage import Stage
 NAME = "shop.test"
 
 
-def light(address: str, state: str) -> Light:
-    return Light(address=address, state=state)
+def light(address: str, state: str) -> AddressCheck:
+    return AddressCheck(address=address, state=state)
 
 
 def test_a_change_is_told_with_how_long_the_state_before_lasted() -> None:

@@ -16,9 +16,9 @@ import pytest
 from engines.failover import tables
 from engines.failover.faults import FAULTS
 from engines.failover.lab import results
-from engines.failover.lab.cell import Seen
 from engines.failover.lab.lab import Lab
-from engines.failover.lab.orders import LabParams
+from engines.failover.lab.lab_params import LabParams
+from engines.failover.lab.measurement import Seen
 from engines.failover.lab.registry import folder
 from engines.failover.visitors.clients import GROUPS, catalogue
 from engines.job import journal, runs

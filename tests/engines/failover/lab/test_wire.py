@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engines.failover.asking import http1
-from engines.failover.lab import ladder, wire
+from engines.failover.lab import ladder, syn_capture
 from engines.job.errors import BadParam, Refused
 
 
@@ -20,29 +20,34 @@ def packet(flags: int, destination: bytes = bytes([203, 0, 113, 20]), port: int 
 
 
 def test_a_syn_is_told_from_every_other_segment() -> None:
-    assert wire.parse(packet(0x02), 7.0) == wire.Syn(7.0, "203.0.113.20", 80)
-    assert wire.parse(packet(0xC2), 7.0) == wire.Syn(7.0, "203.0.113.20", 80)  # with ECN
+    assert syn_capture.parse(packet(0x02), 7.0) == syn_capture.Syn(7.0, "203.0.113.20", 80)
+    assert syn_capture.parse(packet(0xC2), 7.0) == syn_capture.Syn(7.0, "203.0.113.20", 80)  # with ECN
     for flags in (0x12, 0x10, 0x04, 0x11, 0x18):
-        assert wire.parse(packet(flags), 7.0) is None
+        assert syn_capture.parse(packet(flags), 7.0) is None
 
 
 @given(st.binary(max_size=80))
 def test_no_packet_raises(raw: bytes) -> None:
-    found = wire.parse(raw, 0.0)
+    found = syn_capture.parse(raw, 0.0)
     assert found is None or 0 <= found.port < 65536
 
 
 def test_a_line_of_tcpdump_is_read() -> None:
     line = "1795340872.342 IP 10.199.0.1.41234 > 198.51.100.10.80: Flags [S], seq 1, win 64240, length 0"
-    assert wire.read_tcpdump(line) == wire.Syn(1795340872.342, "198.51.100.10", 80)
-    assert wire.read_tcpdump("tcpdump: listening on near") is None
+    assert syn_capture.read_tcpdump(line) == syn_capture.Syn(1795340872.342, "198.51.100.10", 80)
+    assert syn_capture.read_tcpdump("tcpdump: listening on near") is None
 
 
 def test_the_gap_counts_from_first_syn_to_first_syn_since_the_load() -> None:
-    syns = [wire.Syn(1.0, "a", 80), wire.Syn(5.0, "a", 80), wire.Syn(5.2, "a", 80), wire.Syn(5.3, "b", 80)]
-    assert wire.gap(syns, "a", "b") == 4.3
-    assert wire.gap(syns, "a", "b", since=4.0) == 0.3
-    assert wire.gap(syns[:3], "a", "b") is None
+    syns = [
+        syn_capture.Syn(1.0, "a", 80),
+        syn_capture.Syn(5.0, "a", 80),
+        syn_capture.Syn(5.2, "a", 80),
+        syn_capture.Syn(5.3, "b", 80),
+    ]
+    assert syn_capture.gap(syns, "a", "b") == 4.3
+    assert syn_capture.gap(syns, "a", "b", since=4.0) == 0.3
+    assert syn_capture.gap(syns[:3], "a", "b") is None
 
 
 def test_the_ladders_have_the_lengths_that_their_systems_are_known_by() -> None:

@@ -16,9 +16,9 @@ from typing import NamedTuple
 import pytest
 
 from engines.backup import names
-from engines.backup.files.appliance import warm, warm_places
-from engines.backup.files.appliance.keeper import QUIET
-from engines.backup.files.appliance.warm import WarmDisk
+from engines.backup.files.appliance import client, registry
+from engines.backup.files.appliance.client import WarmDisk
+from engines.backup.files.appliance.server import QUIET
 from engines.backup.files.model import BrowseError, NoSuchFile, shown
 from engines.backup.files.opening import open_tree
 from engines.backup.names import PointName
@@ -59,7 +59,7 @@ def setting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(autouse=True)
 def kept_warm(setting: Path, own_folders: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(warm.SETTING, str(KEPT))
+    monkeypatch.setenv(client.SETTING, str(KEPT))
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +80,7 @@ def kept(setting: Path) -> Iterator[Kept]:
     command = ["backup", "ls", str(point), "--repo", repo, "--passphrase-file", str(setting / "words")]
     said = subprocess.run(
         [*ARGV, *command, "--driver", "libguestfs"],
-        env={**os.environ, warm.SETTING: str(KEPT)},
+        env={**os.environ, client.SETTING: str(KEPT)},
         capture_output=True,
         text=True,
         check=False,
@@ -89,11 +89,11 @@ def kept(setting: Path) -> Iterator[Kept]:
         try:
             yield Kept(setting, source, params, point, source_bytes, said)
         finally:
-            warm.end(params, point)
+            client.end(params, point)
 
 
 def keeper() -> int:
-    (note,) = warm_places.living().values()
+    (note,) = registry.living().values()
     return note.holder.pid
 
 
@@ -105,7 +105,7 @@ def until(done: Callable[[], bool], within: float = 60.0) -> None:
 
 
 def disk(kept: Kept) -> WarmDisk:
-    return warm.disk(kept.params, kept.point, kept.bytes)
+    return client.disk(kept.params, kept.point, kept.bytes)
 
 
 def test_a_command_leaves_an_appliance_that_the_next_one_finds(kept: Kept) -> None:
@@ -122,10 +122,10 @@ def test_a_command_leaves_an_appliance_that_the_next_one_finds(kept: Kept) -> No
 def test_the_passphrase_is_in_no_argument_and_no_environment(kept: Kept) -> None:
     for name in ("cmdline", "environ"):
         assert WORDS.encode() not in Path(f"/proc/{keeper()}/{name}").read_bytes()
-    files = [path for path in warm_places.folder().iterdir() if path.is_file()]
+    files = [path for path in registry.folder().iterdir() if path.is_file()]
     assert files
     assert all(WORDS not in path.read_text() for path in files)
-    assert warm_places.folder().stat().st_mode & 0o777 == 0o700
+    assert registry.folder().stat().st_mode & 0o777 == 0o700
 
 
 def test_what_it_gives_is_what_the_disk_has(kept: Kept) -> None:
@@ -147,7 +147,7 @@ def test_what_it_gives_is_what_the_disk_has(kept: Kept) -> None:
             volume.stat(b"/nothing")
         with pytest.raises(BrowseError, match="no regular file"):
             volume.read(b"/pipe", 0, 1)
-        assert isinstance(volume, warm.WarmVolume)
+        assert isinstance(volume, client.WarmVolume)
         stream = io.BytesIO()
         volume.tar_out(b"/etc", stream)
         stream.seek(0)
@@ -202,17 +202,17 @@ def other(kept: Kept, vm: str = "web2") -> PointName:
 
 def test_a_killed_keeper_takes_its_appliance_along_and_its_traces_are_swept(kept: Kept) -> None:
     point = other(kept)
-    name = warm_places.key(kept.params.repo, str(point))
-    warm.begin(kept.params, point)
-    until(lambda: name in warm_places.living())
-    pid = warm_places.living()[name].holder.pid
+    name = registry.key(kept.params.repo, str(point))
+    client.begin(kept.params, point)
+    until(lambda: name in registry.living())
+    pid = registry.living()[name].holder.pid
     until(lambda: bool(workers(pid)))
     below = workers(pid)
     os.kill(pid, signal.SIGKILL)
     until(lambda: not any(group(each) for each in below))
-    until(lambda: name not in warm_places.living())
-    assert not warm_places.socket_of(name).exists()
-    assert len(warm_places.living()) == 1
+    until(lambda: name not in registry.living())
+    assert not registry.socket_of(name).exists()
+    assert len(registry.living()) == 1
 
 
 def workers(pid: int) -> list[int]:
@@ -225,35 +225,35 @@ def workers(pid: int) -> list[int]:
 def test_a_keeper_ends_in_order_when_it_is_asked_to_while_it_starts(kept: Kept) -> None:
     point = PointName("web2", "disk0", "latest")
     point = Repository.glance(kept.params.repo).resolve(str(point))
-    name = warm_places.key(kept.params.repo, str(point))
-    warm.begin(kept.params, point)
-    until(lambda: name in warm_places.living() and warm_places.socket_of(name).exists())
-    below = workers(warm_places.living()[name].holder.pid)
-    warm.end(kept.params, point)
+    name = registry.key(kept.params.repo, str(point))
+    client.begin(kept.params, point)
+    until(lambda: name in registry.living() and registry.socket_of(name).exists())
+    below = workers(registry.living()[name].holder.pid)
+    client.end(kept.params, point)
     until(lambda: not any(group(each) for each in below))
-    assert not warm_places.note_of(name).exists()
+    assert not registry.note_of(name).exists()
     repository = Repository.open(kept.params.repo, Unlock(passphrase=Secret(WORDS)))
     assert [session.does for session in sessions.living(repository.store) if "web2" in session.does] == []
 
 
 def test_a_point_that_is_not_there_is_told_and_not_kept(kept: Kept) -> None:
     gone = PointName("web9", "disk0", "20200101T000000Z")
-    with warm.disk(kept.params, gone, kept.bytes) as appliance, pytest.raises(Refused, match="not there"):
+    with client.disk(kept.params, gone, kept.bytes) as appliance, pytest.raises(Refused, match="not there"):
         appliance.infos()
-    until(lambda: len(warm_places.living()) == 1)
+    until(lambda: len(registry.living()) == 1)
 
 
 def test_no_more_than_two_are_kept_and_the_one_used_last_stays(kept: Kept) -> None:
     second, third = other(kept), other(kept, "web3")
-    warm.begin(kept.params, second)
-    until(lambda: len(warm_places.living()) == 2)
+    client.begin(kept.params, second)
+    until(lambda: len(registry.living()) == 2)
     time.sleep(QUIET + 0.5)
     with disk(kept) as appliance:
         appliance.infos()
-    warm.begin(kept.params, third)
+    client.begin(kept.params, third)
     wanted = {str(kept.point), str(third)}
-    until(lambda: {note.point for note in warm_places.living().values()} == wanted)
-    warm.end(kept.params, third)
+    until(lambda: {note.point for note in registry.living().values()} == wanted)
+    client.end(kept.params, third)
 
 
 def test_a_keeper_ends_when_its_point_is_taken_out(kept: Kept) -> None:
@@ -263,5 +263,5 @@ def test_a_keeper_ends_when_its_point_is_taken_out(kept: Kept) -> None:
     for path in Path(kept.params.repo, "points", kept.point.vm).rglob("*.point"):
         path.unlink()
     until(lambda: not Path(f"/proc/{pid}").exists(), within=KEPT)
-    assert warm_places.living() == {}
+    assert registry.living() == {}
     until(lambda: not any(group(each) for each in number))

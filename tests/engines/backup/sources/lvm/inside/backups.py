@@ -111,7 +111,7 @@ def killed() -> dict[str, Any]:
     Then the other is killed, too, and the next backup clears up after it by itself.
     """
     from engines.backup.sources.lvm.source import opened
-    from engines.backup.sources.wish import Wish
+    from engines.backup.sources.options import SourceOptions
 
     _repository()
     before = scenes.names()
@@ -129,7 +129,7 @@ def killed() -> dict[str, Any]:
     run, last = lab.perform_job("backup-snapshots")
     swept = sorted(set(scenes.names()) - set(before))
     _kill(worker)
-    with opened([scenes.TWO], Wish()) as (source,):
+    with opened([scenes.TWO], SourceOptions()) as (source,):
         notes = source.notes
     after = sorted(set(scenes.names()) - set(before))
     events: list[AnyEvent] = [entry.event for entry in journal.entries(run.journal)]

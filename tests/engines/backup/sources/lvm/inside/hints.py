@@ -7,7 +7,7 @@ from typing import Any
 
 from engines.backup.sources.lvm import delta, keep, kernel, report, snapshot
 from engines.backup.sources.lvm.delta import Pool
-from engines.backup.sources.wish import NoHint
+from engines.backup.sources.options import NoHint
 from engines.job.lock import folder
 from tests.engines.backup import lab
 from tests.engines.backup.sources.lvm.inside import scenes

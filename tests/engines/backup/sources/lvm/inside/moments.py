@@ -15,7 +15,7 @@ from typing import Any
 from engines.backup.sources.lvm import agent, sweep
 from engines.backup.sources.lvm.moment import Moment
 from engines.backup.sources.lvm.source import opened
-from engines.backup.sources.wish import Wish
+from engines.backup.sources.options import SourceOptions
 from engines.host.holder import Holder, boot_id, start_time
 from tests.engines.backup.sources.lvm.inside import scenes
 
@@ -51,7 +51,7 @@ def two_disks(kind: str) -> dict[str, Any]:
     first, second = {"thick": (scenes.A, scenes.B), "thin": (scenes.ONE, scenes.TWO)}[kind]
     before = scenes.names()
     with vm(first, second) as writer:
-        with opened([first, second], Wish()) as sources:
+        with opened([first, second], SourceOptions()) as sources:
             numbers = [int.from_bytes(scenes.read(source, 4096)[:8], "little") for source in sources]
             consistency, warnings = sources[0].consistency, sources[0].warnings
             for source in sources:
@@ -83,7 +83,7 @@ def mounted() -> dict[str, Any]:
     scenes.run("mke2fs", "-q", "-F", str(scenes.A))
     scenes.run("mount", str(scenes.A), "/mnt")
     try:
-        with opened([scenes.A, scenes.B], Wish()) as sources:
+        with opened([scenes.A, scenes.B], SourceOptions()) as sources:
             return {"consistency": sources[0].consistency, "warnings": sources[0].warnings}
     finally:
         scenes.run("umount", "/mnt")
@@ -118,7 +118,7 @@ def quiesced() -> dict[str, Any]:
     try:
         Path("/mnt/note").write_text("not yet on the disk")
         with guest_agent():
-            with opened([scenes.A], Wish(agent=SOCKET)) as (source,):
+            with opened([scenes.A], SourceOptions(agent=SOCKET)) as (source,):
                 seen |= {"consistency": source.consistency, "warnings": source.warnings}
                 seen["clean"] = scenes.run("dumpe2fs", "-h", str(source.snapshot.path)).count("needs_recovery") == 0
                 with subprocess.Popen(
@@ -132,7 +132,7 @@ def quiesced() -> dict[str, Any]:
     finally:
         scenes.run("umount", "/mnt")
         scenes.run("losetup", "--detach", loop)
-    with opened([scenes.A], Wish(agent=Path("/run/nobody"))) as (source,):
+    with opened([scenes.A], SourceOptions(agent=Path("/run/nobody"))) as (source,):
         seen |= {"without": source.consistency, "without_warnings": source.warnings}
     return seen
 

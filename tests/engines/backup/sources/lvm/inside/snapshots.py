@@ -11,7 +11,7 @@ from engines.backup.sources.lvm import report, snapshot, tag, together
 from engines.backup.sources.lvm.kernel import pool_fill, status
 from engines.backup.sources.lvm.source import SnapshotSource, opened
 from engines.backup.sources.lvm.watch import Watch
-from engines.backup.sources.wish import Wish
+from engines.backup.sources.options import SourceOptions
 from engines.job.errors import CrashcartError, Failed
 from tests.engines.backup.sources.lvm.inside import scenes
 from tests.engines.backup.sources.lvm.inside.scenes import MIB
@@ -21,7 +21,7 @@ def still(kind: str) -> dict[str, Any]:
     """A volume is written to while its snapshot is read."""
     path = {"thick": scenes.A, "thin": scenes.ONE}[kind]
     before = scenes.write(path, 8)
-    with opened([path], Wish(run="20261122-night")) as (source,):
+    with opened([path], SourceOptions(run="20261122-night")) as (source,):
         scenes.write(path, 8, seed=2)
         content = scenes.read(source, 9 * MIB)
         source.check()
@@ -52,7 +52,7 @@ def overflow() -> dict[str, Any]:
     seen: dict[str, Any] = {"before": scenes.names()}
     with contextlib.suppress(StopIteration):
         try:
-            with opened([scenes.A], Wish(size=16 * MIB)) as (source,):
+            with opened([scenes.A], SourceOptions(size=16 * MIB)) as (source,):
                 for at in range(48):
                     scenes.write(scenes.A, 1, at=at, seed=3)
                     seen["written"] = at + 1
@@ -93,7 +93,7 @@ def pool() -> dict[str, Any]:
     scenes.write(one, 30)
     seen: dict[str, Any] = {"before": scenes.names()}
     try:
-        with opened([one], Wish()) as (source,):
+        with opened([one], SourceOptions()) as (source,):
             for at in range(34):
                 scenes.write(two, 1, at=at)
                 source.check()
@@ -107,7 +107,7 @@ def pool() -> dict[str, Any]:
 
 def _attempt(path: Path, size: int = 0) -> str:
     try:
-        with opened([path], Wish(size=size)):
+        with opened([path], SourceOptions(size=size)):
             return "made"
     except CrashcartError as error:
         return str(error)

@@ -14,11 +14,11 @@ from engines.job import lock, runs
 from engines.job.contract import AnyEvent, Asked, Context, Events, Log, Plan, StepEnded, StepStarted
 from engines.job.errors import Failed, Refused, Stopped
 from engines.job.params import Secret
-from engines.vdx.fix.progress import Progress, backup_file, keep
-from engines.vdx.fix.verify import End, up_and_stable
+from engines.vdx.fix.link_up import End, up_and_stable
+from engines.vdx.fix.progress import FixProgress, backup_file, keep
 from engines.vdx.judging.planning import SAVE, Detail, Side
 from engines.vdx.line import patterns
-from engines.vdx.line.login import Access, Lender
+from engines.vdx.line.login import Access, SessionOpener
 from engines.vdx.line.patterns import Wordings, own_file
 from engines.vdx.line.reach import reaching
 from engines.vdx.line.session import Armed, Session, SessionLost, Unexpected, refused
@@ -33,7 +33,7 @@ T = TypeVar("T")
 Doing = Generator[AnyEvent, str | None, T]
 
 
-class Ground:
+class FixRun:
     """One run. `progress` is its record; `reset` whether a switch may be at factory values when it is reached."""
 
     def __init__(self, plan: Plan, context: Context) -> None:
@@ -42,8 +42,8 @@ class Ground:
         self.params: FixParams = plan.params
         self.detail = msgspec.convert(plan.detail, Detail)
         self.patterns = patterns.load()
-        self.lender = Lender(self.patterns, context.cancel, self._transcript)
-        self.progress = Progress()
+        self.lender = SessionOpener(self.patterns, context.cancel, self._transcript)
+        self.progress = FixProgress()
         self.reset = False
         self.weak: set[str] = set()
         self._access: dict[str, Access] = {}

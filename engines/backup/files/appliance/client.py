@@ -18,10 +18,10 @@ from typing import TypeVar
 import msgspec
 from typing_extensions import override
 
-from engines.backup.files.appliance import warm_places, warm_wire
+from engines.backup.files.appliance import protocol, registry
 from engines.backup.files.appliance.driver import GuestfsDisk, open_libguestfs
+from engines.backup.files.appliance.protocol import Answer, Ask, Trouble, Wanted
 from engines.backup.files.appliance.tar import Writes
-from engines.backup.files.appliance.warm_wire import Answer, Ask, Trouble, Wanted
 from engines.backup.files.model import BrowseError, Node, Source, Volume, VolumeInfo
 from engines.backup.names import PointName
 from engines.backup.repository.repository import RepoParams, where
@@ -65,8 +65,8 @@ def disk(
 
 def end(params: RepoParams, point: PointName) -> None:
     """Have a point's keeper end, and wait for it."""
-    name = warm_places.key(where(params), str(point))
-    note = warm_places.living().get(name)
+    name = registry.key(where(params), str(point))
+    note = registry.living().get(name)
     if note is not None:
         with suppress(ProcessLookupError):
             os.kill(note.holder.pid, 15)
@@ -87,16 +87,16 @@ def _wanted(params: RepoParams, point: PointName, passphrase: Secret | None) -> 
 
 def _start(wanted: Wanted) -> None:
     """A keeper, unless there is one; the others make room. Raises Refused."""
-    name = warm_places.key(wanted.repo, wanted.point)
-    others = warm_places.living()
+    name = registry.key(wanted.repo, wanted.point)
+    others = registry.living()
     if name in others:
         return
     for other in list(others)[: max(0, len(others) - MOST + 1)]:
         with suppress(OSError), _connected(other) as peer:
-            warm_wire.send(peer, Ask("leave"))
-    with (warm_places.folder() / f"{name}.log").open("wb") as log:
+            protocol.send(peer, Ask("leave"))
+    with (registry.folder() / f"{name}.log").open("wb") as log:
         child = subprocess.Popen(
-            module("engines.backup.files.appliance.keeper"),
+            module("engines.backup.files.appliance.server"),
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=log,
@@ -116,7 +116,7 @@ def _connected(name: str) -> socket.socket:
     peer = socket.socket(socket.AF_UNIX)
     try:
         peer.settimeout(TICK)
-        peer.connect(str(warm_places.socket_of(name)))
+        peer.connect(str(registry.socket_of(name)))
     except BaseException:
         peer.close()
         raise
@@ -128,7 +128,7 @@ class WarmDisk:
 
     def __init__(self, wanted: Wanted, source: Source, cancel: Cancel) -> None:
         self._wanted, self._source, self._cancel = wanted, source, cancel
-        self._name = warm_places.key(wanted.repo, wanted.point)
+        self._name = registry.key(wanted.repo, wanted.point)
         self._lock = threading.Lock()
         self._free: list[socket.socket] = []
         self._own: GuestfsDisk | None = None
@@ -202,7 +202,7 @@ class WarmDisk:
         for last in (False, True):
             peer = self._line()
             try:
-                warm_wire.send(peer, ask)
+                protocol.send(peer, ask)
                 return peer, self._heard(peer)
             except OSError:
                 peer.close()
@@ -216,7 +216,7 @@ class WarmDisk:
     def _heard(self, peer: socket.socket) -> Answer:
         while True:
             try:
-                return warm_wire.take(peer, Answer)
+                return protocol.take(peer, Answer)
             except TimeoutError:
                 self._cancel.check()
 
@@ -232,7 +232,7 @@ class WarmDisk:
             with suppress(OSError):
                 return _connected(self._name)
             if time.monotonic() > deadline:
-                raise Refused("no appliance can be kept warm", f"see {warm_places.folder() / self._name}.log")
+                raise Refused("no appliance can be kept warm", f"see {registry.folder() / self._name}.log")
             if time.monotonic() - begun > 5.0:  # a first one, or the last one was ending
                 begun = time.monotonic()
                 _start(self._wanted)

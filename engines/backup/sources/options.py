@@ -17,7 +17,7 @@ class NoHint(Exception):
 
 
 @dataclass(frozen=True)
-class Binding:
+class PointRef:
     """What a hint counts from: the point that one session made in one repository; 32 hex digits, and VM/DISK@TIME."""
 
     repo: str
@@ -26,7 +26,7 @@ class Binding:
 
 
 @dataclass(frozen=True)
-class Wish:
+class SourceOptions:
     """run: the id of the run. agent: socket of the QEMU guest agent. size: bytes of a thick snapshot, 0 for a share.
 
     hints: what shall keep record of changes. made: the point to be; None where nothing may be kept for the next one.
@@ -36,13 +36,15 @@ class Wish:
     agent: Path | None = None
     size: int = 0
     hints: Hints = "none"
-    made: Binding | None = None
+    made: PointRef | None = None
 
 
-def wished(agent: str, snapshot_size: str, hints: Hints, run: str = "", made: Binding | None = None) -> Wish:
+def source_options(
+    agent: str, snapshot_size: str, hints: Hints, run: str = "", made: PointRef | None = None
+) -> SourceOptions:
     """From parameters of those names. Raises BadParam."""
     found = SIZE.fullmatch(snapshot_size)
     if snapshot_size and not found:
         raise BadParam("snapshot_size", snapshot_size, "bytes like 512M or 20G")
     size = int(found[1]) * SUFFIX[found[2]] if found else 0
-    return Wish(run, Path(agent) if agent else None, size, hints, made)
+    return SourceOptions(run, Path(agent) if agent else None, size, hints, made)

@@ -26,7 +26,7 @@ class Told(Message):
 class Task:
     """One piece of work; `unwanted` once nobody waits for it any more."""
 
-    def __init__(self, aside: Aside, job: str) -> None:
+    def __init__(self, aside: Background, job: str) -> None:
         self._aside = aside
         self.job = job
 
@@ -40,7 +40,7 @@ class Task:
         self._aside.widget.post_message(Told(self, part))
 
 
-class Aside:
+class Background:
     """Starts work for one widget; work begun under a name makes unwanted what ran under that name before."""
 
     def __init__(self, widget: Widget) -> None:

@@ -12,8 +12,8 @@ from typing import Any
 import msgspec
 
 from engines.failover.faults import FAULTS, Fault
-from engines.failover.lab import namespaces, street
-from engines.failover.lab.wire import Syn, Tap, Tcpdump, gap
+from engines.failover.lab import namespaces, testbed
+from engines.failover.lab.syn_capture import Syn, Tap, Tcpdump, gap
 from engines.failover.visitors.clients import catalogue
 from engines.failover.visitors.visit import Setting, Visit, Visitor
 
@@ -79,20 +79,20 @@ class Cell:
 
     def __init__(self, order: Order) -> None:
         self.order = order
-        self.letters = {street.ADDRESSES[letter]: letter for letter in order.letters}
+        self.letters = {testbed.ADDRESSES[letter]: letter for letter in order.letters}
         self.syns: list[Syn] = []
         self.began = 0.0
 
     def measure(self) -> Seen:
         """Build the world, send the client, say what was seen."""
         order = self.order
-        namespaces.furnish(Path(order.scratch), street.ROUTER)
-        self.control, _ = street.build(street.Site(NAME, order.letters), namespaces.new_network)
+        namespaces.furnish(Path(order.scratch), testbed.ROUTER)
+        self.control, _ = testbed.build(testbed.Site(NAME, order.letters), namespaces.new_network)
         threading.Thread(target=_end_with_parent, daemon=True).start()  # not before the fork
         namespaces.set_sysctls(order.sysctls)
-        tap = Tap("near", street.PORT, self._hear)
+        tap = Tap("near", testbed.PORT, self._hear)
         tap.start()
-        dump = Tcpdump("near", street.PORT) if order.witness else None
+        dump = Tcpdump("near", testbed.PORT) if order.witness else None
         visitor = catalogue()[order.client].visitor(Setting(Path(order.scratch), URL, self._mark))
         try:
             visitor.open()
@@ -183,7 +183,7 @@ class Cell:
 
     def _with_timeline(self, seen: Seen, dumped: list[Syn] | None) -> Seen:
         begun = self.began - 0.01  # s; the client's own clock reading may come a moment after its first packet
-        first, last = (street.ADDRESSES[self.order.letters[at]] for at in (0, -1))
+        first, last = (testbed.ADDRESSES[self.order.letters[at]] for at in (0, -1))
         syns = tuple((round(s.at - self.began, 3), self.letters[s.address]) for s in self.syns if s.at >= begun)
         other = gap(dumped, first, last, begun) if dumped is not None else None
         return msgspec.structs.replace(seen, syns=syns, gap=gap(self.syns, first, last, begun), gap_tcpdump=other)

@@ -22,9 +22,9 @@ from typing import Any
 import msgspec
 
 from engines.backup import names
-from engines.backup.files.appliance import warm_places, warm_wire
+from engines.backup.files.appliance import protocol, registry
 from engines.backup.files.appliance.driver import GuestfsDisk, open_libguestfs
-from engines.backup.files.appliance.warm_wire import Ask, Trouble, Wanted
+from engines.backup.files.appliance.protocol import Ask, Trouble, Wanted
 from engines.backup.files.model import NoSuchFile
 from engines.backup.nbd.server import listening
 from engines.backup.repository.byte_source import open_point
@@ -65,7 +65,7 @@ class Keeper:
 
     def run(self) -> None:
         """Until it ends."""
-        path = warm_places.socket_of(self._name)
+        path = registry.socket_of(self._name)
         listener = listening(path)
         inode = path.stat().st_ino
         threading.Thread(target=self._open, name="open", daemon=True).start()
@@ -80,7 +80,7 @@ class Keeper:
             self._cancel.set()
             with suppress(OSError):  # gone already, or a folder that is
                 if path.stat().st_ino == inode:
-                    warm_places.forget(self._name)
+                    registry.forget(self._name)
             self._ready.wait(30.0)
             if self._disk is not None:
                 self._disk.close()
@@ -154,7 +154,7 @@ class Keeper:
     def _serve(self, peer: socket.socket) -> None:
         with peer, suppress(OSError):  # it hung up
             while True:
-                ask = warm_wire.take(peer, Ask)
+                ask = protocol.take(peer, Ask)
                 if ask.call == "leave":  # nobody waits for an answer to that
                     self._leave()
                     continue
@@ -171,7 +171,7 @@ class Keeper:
         if self._used - self._noted > NOTED:
             self._noted = self._used
             with suppress(OSError):
-                os.utime(warm_places.note_of(self._name))
+                os.utime(registry.note_of(self._name))
 
     def _leave(self) -> None:
         if not self._busy and time.monotonic() - self._used > QUIET:
@@ -185,14 +185,14 @@ class Keeper:
             assert self._disk is not None
             if self._ended.is_set():
                 raise Stopped()
-            for part in parts(self._disk, ask, lambda data: warm_wire.answer(peer, "part", data)):
-                warm_wire.answer(peer, "part", part)
+            for part in parts(self._disk, ask, lambda data: protocol.answer(peer, "part", data)):
+                protocol.answer(peer, "part", part)
         except OSError:
             raise
         except Exception as error:  # noqa: BLE001  told to the one who asked
-            warm_wire.answer(peer, "trouble", Trouble.of(error))
+            protocol.answer(peer, "trouble", Trouble.of(error))
         else:
-            warm_wire.answer(peer, "end")
+            protocol.answer(peer, "end")
 
 
 class Stream:
@@ -244,8 +244,8 @@ def main() -> int:
     """Keep what stdin names; end at once where another process keeps it already."""
     wanted = msgspec.json.decode(sys.stdin.buffer.read(), type=Wanted)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    name = warm_places.key(wanted.repo, wanted.point)
-    lock = os.open(warm_places.folder() / f"{name}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    name = registry.key(wanted.repo, wanted.point)
+    lock = os.open(registry.folder() / f"{name}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -253,8 +253,8 @@ def main() -> int:
     keeper = Keeper(wanted, name)
     signal.signal(signal.SIGTERM, keeper.end)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    note = warm_places.Note(me(), wanted.point, wanted.repo)
-    warm_places.note_of(name).write_bytes(msgspec.json.encode(note))
+    note = registry.Note(me(), wanted.point, wanted.repo)
+    registry.note_of(name).write_bytes(msgspec.json.encode(note))
     keeper.run()
     return 0
 

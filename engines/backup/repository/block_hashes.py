@@ -24,7 +24,7 @@ def mark(seed: int) -> int:
     return xxhash.xxh3_64_intdigest(b"mark", seed=seed)
 
 
-class Positions:
+class BlockHashes:
     """The array of one disk: read from the point before, written for the next; threads write at blocks of their own."""
 
     def __init__(self, store: Store, repository: bytes, vm: str, disk: str, keys: Keys, blocks: int) -> None:

@@ -93,7 +93,7 @@ class Script:
         return said.encode("latin-1")
 
 
-class Ground:
+class GuestView:
     """The volume that is mounted in the appliance."""
 
     def __init__(self, appliance: Appliance) -> None:

@@ -9,8 +9,8 @@ from typing import Annotated, Literal
 import msgspec
 
 from engines.failover.faults import FAULTS
-from engines.failover.lab.cell import Order, Seen
 from engines.failover.lab.ladder import Ladder
+from engines.failover.lab.measurement import Order, Seen
 from engines.failover.visitors.clients import Client
 from engines.job.errors import BadParam
 from engines.job.params import Params, param

@@ -25,7 +25,7 @@ class Operation(Protocol):
 T = TypeVar("T", bound=Operation)
 
 
-class Kept(Generic[T]):
+class OpenPlans(Generic[T]):
     """Open operations by their plan's digest."""
 
     def __init__(self) -> None:

@@ -36,7 +36,7 @@ class Loader:
 
 
 @dataclass(frozen=True)
-class Patient:
+class GuestInventory:
     """Everything a plan is made from. sector: SHA-256 of the disk's first sector. room: bytes free in /boot."""
 
     system: System
@@ -69,12 +69,12 @@ def is_custom(initrd_path: str) -> bool:
     return initrd_path.endswith(("-custom.img", "-custom"))
 
 
-def examine(system: System) -> Patient:
+def examine(system: System) -> GuestInventory:
     """Read the guest. Raises Refused for what cannot be converted whatever the parameters."""
     sector = system.call("pread_device", "/dev/sda", 512, 0)
     loader = _loader(system, sector)
     free = system.call("statvfs", "/boot")
-    return Patient(
+    return GuestInventory(
         system=system,
         loader=loader,
         kernels=sorted(kernels.installed(system), key=lambda each: kernels.order(each.version), reverse=True),
@@ -154,7 +154,7 @@ class Choice:
     skipped: dict[str, str]
 
 
-def choose(patient: Patient, wanted: str) -> Choice:
+def choose(patient: GuestInventory, wanted: str) -> Choice:
     """Decide by the boot menu and the modules. Raises Refused with the one reason that holds for all."""
     skipped = {kernel.version: why for kernel in patient.kernels if (why := _unfit(patient, kernel))}
     fit = [kernel for kernel in patient.kernels if kernel.version not in skipped]
@@ -171,7 +171,7 @@ def choose(patient: Patient, wanted: str) -> Choice:
     return Choice(chosen, [chosen, *(kernel for kernel in fit if kernel is not chosen)], skipped)
 
 
-def _unfit(patient: Patient, kernel: Kernel) -> str:
+def _unfit(patient: GuestInventory, kernel: Kernel) -> str:
     if kernel.xen:
         return "it runs under Xen only"
     if kernel.too_old:
@@ -181,7 +181,7 @@ def _unfit(patient: Patient, kernel: Kernel) -> str:
     return "" if patient.offered(kernel) else "the boot menu does not offer it with an initrd"
 
 
-def _none_fit(patient: Patient, skipped: dict[str, str]) -> Refused:
+def _none_fit(patient: GuestInventory, skipped: dict[str, str]) -> Refused:
     helps = "install a newer kernel in the guest first; where its mirrors are dead, use the distribution's archive"
     if not patient.kernels:
         return Refused("no kernel with modules is in /lib/modules", "install a kernel package in the guest first")

@@ -13,12 +13,12 @@ T = TypeVar("T")
 THREADS = 4  # more than these only wait for the disk
 
 
-def hands() -> int:
+def worker_count() -> int:
     """How many threads are worth it here."""
     return max(2, min(os.cpu_count() or 2, THREADS))
 
 
-class Crew(Generic[T]):
+class Workers(Generic[T]):
     """Calls `work` with every item; `finished` is set when all threads have ended. `threads`: 0 for `hands()`."""
 
     def __init__(self, items: Iterator[T], work: Callable[[T], None], threads: int = 0) -> None:
@@ -26,7 +26,7 @@ class Crew(Generic[T]):
         self._work = work
         self._lock = threading.Lock()
         self._stop = False
-        self._live = threads or hands()
+        self._live = threads or worker_count()
         self.error: BaseException | None = None
         self.finished = threading.Event()
         self._threads = [threading.Thread(target=self._run, daemon=True) for _ in range(self._live)]
