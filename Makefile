@@ -19,7 +19,7 @@ BENCH := virt-v2v nbdkit rpm restic borgbackup
 
 # A rehearsal that needs more than the core is refused (3) and says what to install: no fault of the others.
 run: .setup-core
-	@if [ -t 0 ] && [ -t 1 ]; then $(PYTHON) -m tui; else $(PYTHON) -m engines.cli rehearse || [ $$? = 3 ]; fi
+	@if [ -t 0 ] && [ -t 1 ]; then $(PYTHON) -P -m tui; else $(PYTHON) -P -m engines.cli rehearse || [ $$? = 3 ]; fi
 
 setup: .setup-core
 

@@ -26,7 +26,9 @@ def main(argv: list[str] | None = None) -> int:
     """Run one command; the exit code is 0, 1, 2, 3, 4 or 130 as README.md says."""
     words = sys.argv[1:] if argv is None else argv
     if not words:
-        os.execv(sys.executable, [sys.executable, "-m", "tui"])  # noqa: S606  our own interpreter, fixed words
+        from engines.host.child import become
+
+        become("tui")
     try:
         parsed = _parser(*words[:2]).parse_args(words)
         if words[0] in TASKS:

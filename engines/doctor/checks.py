@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from engines.host import child
 from engines.job import runs
 from engines.job.errors import Refused
 
@@ -54,6 +54,8 @@ def _try(argv: list[str], seconds: float = 20.0) -> tuple[bool, str]:
             argv,
             stdin=subprocess.DEVNULL,
             capture_output=True,
+            cwd=child.ROOT,
+            env=child.environment(),
             timeout=seconds,
             check=False,
             text=True,
@@ -104,19 +106,20 @@ def outlives_login() -> Outcome:
 
 def _python() -> str:
     """The interpreter that Debian's python3-guestfs belongs to."""
-    return "/usr/bin/python3" if Path("/usr/bin/python3").exists() else sys.executable
+    return "/usr/bin/python3" if Path("/usr/bin/python3").exists() else child.INTERPRETER
 
 
 def guestfs_binding() -> Outcome:
     """The python binding loads."""
-    works, says = _try([_python(), "-c", "import guestfs; print('loads with', __import__('sys').version.split()[0])"])
+    loads = "import guestfs, sys; print('loads with', sys.version.split()[0])"
+    works, says = _try([_python(), "-I", "-c", loads])
     return Outcome(works, says)
 
 
 def guestfs_appliance() -> Outcome:
     """The appliance boots: with KVM where that truly works, else emulated."""
     how = "kvm" if kvm().works else "tcg"
-    works, says = _try([_python(), "-c", APPLIANCE, how], seconds=180.0)
+    works, says = _try([_python(), "-I", "-c", APPLIANCE, how], seconds=180.0)
     return Outcome(works, f"boots with {how}, {says}" if works else says)
 
 
@@ -178,7 +181,7 @@ def fuse() -> Outcome:
         works, says = _try(["fusermount3", "--version"])
         return Outcome(works and os.access("/dev/fuse", os.R_OK | os.W_OK), says)
     with tempfile.TemporaryDirectory(prefix="crashcart-doctor-") as folder:
-        works, says = _try([sys.executable, "-c", MOUNT, folder])
+        works, says = _try(child.code(MOUNT, folder))
     return Outcome(works, "mounts" if works else says)
 
 
@@ -234,7 +237,7 @@ def nftables() -> Outcome:
 
 def asyncssh() -> Outcome:
     """The library of the rehearsal switches loads."""
-    works, says = _try([sys.executable, "-W", "ignore", "-c", "import asyncssh; print('loads,', asyncssh.__version__)"])
+    works, says = _try(child.code("import asyncssh; print('loads,', asyncssh.__version__)"))
     return Outcome(works, says)
 
 

@@ -152,6 +152,7 @@ class Appliance:
                 stderr=subprocess.PIPE,
                 start_new_session=True,
                 preexec_fn=bind_to_parent(),
+                cwd="/",
                 env={**os.environ, "LC_ALL": "C.UTF-8"},
             )
         except FileNotFoundError:

@@ -1,32 +1,67 @@
-"""Children: started from this checkout wherever they stand, and ended with whoever started them."""
+"""Children: Python of this checkout and of no folder that somebody stands in, ended with whoever started them."""
 
 from __future__ import annotations
 
 import ctypes
 import os
 import signal
+import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import IO, Any, NoReturn
 
 import engines
 
+INTERPRETER = sys.executable
+ROOT = "/"  # where children stand: no user can put a module there
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 # Looked up before any fork: a child between fork and exec must not import or take a lock.
 _prctl = ctypes.CDLL(None, use_errno=True).prctl
 
 
 def module(name: str, *words: str) -> list[str]:
-    """The command that runs a module of this checkout; it needs `environment`."""
-    return [sys.executable, "-m", name, *words]
+    """The command that runs a module of this checkout; for `start`."""
+    return [INTERPRETER, "-P", "-m", name, *words]
+
+
+def code(text: str, *words: str) -> list[str]:
+    """The command that runs a few lines of Python; for `start`, or `run` with `environment`."""
+    return [INTERPRETER, "-P", "-W", "ignore", "-c", text, *words]
+
+
+def start(
+    argv: Sequence[str],
+    *,
+    stdin: int = subprocess.PIPE,
+    stdout: int | IO[bytes] | None = None,
+    stderr: int | IO[bytes] | None = None,
+    env: Mapping[str, str] | None = None,
+    before: Callable[[], None] | None = None,
+) -> subprocess.Popen[bytes]:
+    """A child in a session of its own, standing in /: a Ctrl-C of the terminal is for its parent.
+
+    env: its environment before `environment` adds to it. before: called in the child before it becomes the program.
+    """
+    pipes: dict[str, Any] = {"stdin": stdin, "stdout": stdout, "stderr": stderr}
+    return subprocess.Popen(
+        argv, **pipes, start_new_session=True, cwd=ROOT, env=environment(env), preexec_fn=before, close_fds=True
+    )
+
+
+def become(name: str) -> NoReturn:
+    """Be a module of this checkout from here on, in the same folder: what is typed there may be relative."""
+    os.execve(INTERPRETER, module(name), environment())  # noqa: S606  our own interpreter, fixed words
 
 
 def environment(of: Mapping[str, str] | None = None) -> dict[str, str]:
-    """`of` or the caller's own, with this checkout importable wherever the child stands."""
+    """`of` or the caller's own, with this checkout importable wherever the child stands, and nothing of that place."""
     given = dict(os.environ if of is None else of)
     assert engines.__file__ is not None
     root = str(Path(engines.__file__).resolve().parents[1])
-    return {**given, "PYTHONPATH": os.pathsep.join(filter(None, [root, given.get("PYTHONPATH")]))}
+    others = [place for place in given.get("PYTHONPATH", "").split(os.pathsep) if Path(place).is_absolute()]
+    path = os.pathsep.join(dict.fromkeys([root, *others]))
+    return {**given, "PYTHONPATH": path, "PYTHONSAFEPATH": "1"}
 
 
 def bind_to_parent() -> Callable[[], None]:

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import msgspec
 
-from engines.host.child import environment, module
+from engines.host.child import module
+from engines.host.child import start as start_child
 from engines.job import journal
 from engines.job.contract import LastWord, Plan
 from engines.job.errors import Refused
@@ -51,15 +52,7 @@ def start(run: Run, secrets: Mapping[str, Secret] | None = None, confirm: str = 
     """
     argv = module("engines.child", "perform", str(run.folder))
     with (run.folder / "child.log").open("wb") as log:
-        child = subprocess.Popen(
-            [*_scope(run.id), *argv],
-            stdin=subprocess.PIPE,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-            cwd="/",
-            env=environment(),
-        )
+        child = start_child([*_scope(run.id), *argv], stdout=log, stderr=log)
     assert child.stdin is not None
     try:
         child.stdin.write(_handed(run.job(), secrets or {}, confirm))
@@ -85,14 +78,7 @@ def _scope(name: str) -> list[str]:
 def plan(job: Job, secrets: Mapping[str, Secret], stopped: Callable[[], bool]) -> Planned:
     """Plan in a child, so that looking (which may boot an appliance) can be stopped at once and crash alone."""
     argv = module("engines.child", "plan")
-    with subprocess.Popen(
-        argv,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-        env=environment(),
-    ) as child:
+    with start_child(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
         handed: bytes | None = _handed(job, secrets)
         while True:
             try:

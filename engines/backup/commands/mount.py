@@ -20,7 +20,7 @@ from engines.backup.files.mounting.mounts import Mount
 from engines.backup.files.opening import Driver
 from engines.backup.repository.repository import WHICH_POINT, RepoParams, Repository, where
 from engines.backup.repository.unlocking import passphrase_of
-from engines.host.child import environment, module
+from engines.host.child import module, start
 from engines.host.holder import Holder, boot_id, start_time
 from engines.job import units
 from engines.job.contract import (
@@ -160,15 +160,8 @@ class Server:
         )
         self.log = context.folder / "server.log"
         self._log = self.log.open("wb")
-        self.process = subprocess.Popen(
-            module("engines.backup.files.mounting.mount_server"),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._log,
-            start_new_session=True,  # a Ctrl-C of the terminal is for the run, which then ends this
-            cwd="/",
-            env=environment(),
-        )
+        server = module("engines.backup.files.mounting.mount_server")
+        self.process = start(server, stdout=subprocess.PIPE, stderr=self._log)
         self.mount = Mount(
             folder=plan.target,
             token=self._token,

@@ -112,15 +112,12 @@ class Matrix:
         with self._lock:
             if self._closed:
                 return None
-            process = subprocess.Popen(
+            process = child.start(
                 [*namespaces.command(), *child.module("engines.failover.lab.measurement")],
-                stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=complaints,
                 env=environment(self._record),
-                cwd="/",
-                start_new_session=True,  # Ctrl-C is the lab's to hear
-                preexec_fn=child.bind_to_parent(),
+                before=child.bind_to_parent(),
             )
             self._live.add(process)
         registry.note(self._record, process.pid)

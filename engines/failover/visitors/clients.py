@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
-import sys
 import tomllib
 from collections.abc import Sequence
 from functools import lru_cache
@@ -14,6 +13,7 @@ from pathlib import Path
 import msgspec
 
 from engines.failover.visitors.visit import Setting, Visitor
+from engines.host import child
 from engines.job.errors import BadParam
 
 CATALOGUE = Path(__file__).with_name("clients.toml")
@@ -40,7 +40,7 @@ class Client(msgspec.Struct, frozen=True, kw_only=True):
     def program(self) -> str:
         """The first of its programs that is installed; empty where none is."""
         for name in self.programs:
-            if found := shutil.which(name.replace("{python}", sys.executable)):
+            if found := shutil.which(name.replace("{python}", child.INTERPRETER)):
                 return found
         return ""
 
@@ -53,7 +53,7 @@ class Client(msgspec.Struct, frozen=True, kw_only=True):
             from importlib import metadata
 
             return metadata.version(self.module)
-        words = {"{program}": program, "{python}": sys.executable}
+        words = {"{program}": program, "{python}": child.INTERPRETER}
         return _asked([words.get(word, word) for word in self.version])
 
     def missing(self) -> str:
@@ -104,7 +104,16 @@ class Client(msgspec.Struct, frozen=True, kw_only=True):
 
 def _asked(argv: Sequence[str]) -> str:
     try:
-        said = subprocess.run(argv, capture_output=True, text=True, timeout=30, check=False, stdin=subprocess.DEVNULL)
+        said = subprocess.run(
+            argv,
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+            stdin=subprocess.DEVNULL,
+            cwd=child.ROOT,
+            env=child.environment(),
+        )
     except (OSError, subprocess.TimeoutExpired):
         return "unknown"
     found = NUMBER.search(said.stdout + said.stderr)

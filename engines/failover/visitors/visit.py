@@ -37,7 +37,8 @@ class Setting:
 
     def environment(self) -> dict[str, str]:
         """Nothing of the caller's session: no proxy, display, bus or home."""
-        kept = {name: os.environ[name] for name in ("PATH", "PYTHONPATH", "CRASHCART_LAB") if name in os.environ}
+        names = ("PATH", "PYTHONPATH", "PYTHONSAFEPATH", "CRASHCART_LAB")
+        kept = {name: os.environ[name] for name in names if name in os.environ}
         own = {"HOME": str(self.scratch / "home"), "TMPDIR": str(self.scratch / "tmp"), "LANG": "C.UTF-8"}
         return kept | own
 

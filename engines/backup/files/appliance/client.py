@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import socket
-import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -25,7 +24,7 @@ from engines.backup.files.appliance.tar import Writes
 from engines.backup.files.model import BrowseError, Node, Source, Volume, VolumeInfo
 from engines.backup.names import PointName
 from engines.backup.repository.repository import RepoParams, where
-from engines.host.child import environment, module
+from engines.host.child import module, start
 from engines.job.contract import Cancel
 from engines.job.errors import Refused
 from engines.job.params import Secret
@@ -95,15 +94,7 @@ def _start(wanted: Wanted) -> None:
         with suppress(OSError), _connected(other) as peer:
             protocol.send(peer, Ask("leave"))
     with (registry.folder() / f"{name}.log").open("wb") as log:
-        child = subprocess.Popen(
-            module("engines.backup.files.appliance.server"),
-            stdin=subprocess.PIPE,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-            cwd="/",
-            env=environment(),
-        )
+        child = start(module("engines.backup.files.appliance.server"), stdout=log, stderr=log)
     assert child.stdin is not None
     with suppress(BrokenPipeError):  # it ended; whoever asks it is told
         child.stdin.write(msgspec.json.encode(wanted))

@@ -23,7 +23,7 @@ from types import TracebackType
 import msgspec
 
 from engines.backup.sources.lvm.agent import Agent, NoAgent
-from engines.host.child import environment, module
+from engines.host.child import module, start
 from engines.host.holder import Holder
 from engines.job.lock import folder
 
@@ -68,13 +68,7 @@ class Moment:
         self.held = Held()
         self.released = Released(0.0, False)
         wanted = Wanted(list(self.processes), str(self.agent or ""), self.longest)
-        self._child = subprocess.Popen(
-            module("engines.backup.sources.lvm.moment"),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            start_new_session=True,
-            env=environment(),
-        )
+        self._child = start(module("engines.backup.sources.lvm.moment"), stdout=subprocess.PIPE)
         assert self._child.stdin is not None
         with contextlib.suppress(BrokenPipeError):  # then it says nothing, and holds nothing
             self._child.stdin.write(msgspec.json.encode(wanted) + b"\n")
