@@ -1,8 +1,4 @@
-"""Whether somebody uses a disk image or device, and a hold that keeps QEMU and mounts away until the work is done.
-
-QEMU marks what it does with a file by OFD locks on single bytes (block/file-posix.c): 100+n says "I do n",
-200+n says "nobody else may do n"; n is 0 consistent read, 1 write, 3 resize.
-"""
+"""A hold on a disk image or device that nobody uses: it keeps QEMU and mounts away until the work is done."""
 
 from __future__ import annotations
 
@@ -11,17 +7,25 @@ import os
 import stat
 import struct
 import time
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from engines.guest import libvirt
+from engines.host import libvirt
 from engines.host.mountinfo import mounts
+from engines.host.users import (
+    FLOCK,
+    FORBIDS_RESIZE,
+    FORBIDS_WRITE,
+    RESIZES,
+    WRITES,
+    User,
+    above,
+    locked,
+    number,
+    processes,
+)
 from engines.job.errors import Refused
 
-WRITES, RESIZES = 101, 103
-FORBIDS_WRITE, FORBIDS_RESIZE = 201, 203
-FLOCK = "hhqqi4x"  # struct flock: type, whence, start, length, pid
 UNPROTECTED = ("nfs", "nfs4", "cifs", "smb3", "fuse", "9p", "ceph", "gfs2", "ocfs2", "glusterfs", "lustre", "afs")
 WORKER = b"worker.py"  # the last word of the command line of a living appliance's parent
 REMOTE_DEVICES = ("/session", "/rport-", "/rbd", "/drbd", "/nbd")
@@ -38,7 +42,7 @@ class Hold:
 
     def begin_writing(self) -> None:
         """From now on readers stay away too. Raises Refused where one has come meanwhile."""
-        if byte := _foreign(self.descriptor, FORBIDS_WRITE, FORBIDS_RESIZE, WRITES):
+        if byte := locked(self.descriptor, FORBIDS_WRITE, FORBIDS_RESIZE, WRITES):
             raise Refused(
                 f"{self.path} is open in another QEMU (lock byte {byte}); {named_users(self.path)}",
                 "end that QEMU; the image is untouched",
@@ -86,11 +90,11 @@ def _close(descriptor: int | None) -> None:
 
 
 def _refuse_users(path: Path, descriptor: int, device: bool) -> None:
-    if byte := _foreign(descriptor, WRITES, RESIZES):
+    if byte := locked(descriptor, WRITES, RESIZES):
         raise Refused(
             f"{path} is in use: a QEMU writes to it (lock byte {byte}); {named_users(path)}", "shut that guest down"
         )
-    if byte := _foreign(descriptor, FORBIDS_WRITE, FORBIDS_RESIZE):
+    if byte := locked(descriptor, FORBIDS_WRITE, FORBIDS_RESIZE):
         raise Refused(
             f"{path} is in use: a QEMU reads it and forbids writing (lock byte {byte}), as a backing file does; "
             f"{named_users(path)}",
@@ -100,23 +104,14 @@ def _refuse_users(path: Path, descriptor: int, device: bool) -> None:
         raise Refused(
             f"{path} belongs to the running libvirt domain {domain}", f"shut it down: virsh shutdown {domain}"
         )
-    if not device and (loop := _loop_over(path)):
-        raise Refused(f"{path} is attached to {loop}", f"unmount and detach it: losetup -d {loop}")
-    if writers := _writers(path):
+    found = path.stat()
+    if not device and (loop := next(above(found), None)):
+        raise Refused(f"{path} is attached to /dev/{loop.who}", f"unmount and detach it: losetup -d /dev/{loop.who}")
+    if writers := ", ".join(_named(user) for user in processes(found) if user.writes):
         raise Refused(f"{path} is open for writing in {writers}", "end that process")
 
 
 # ── lock bytes ──────────────────────────────────────────────────────────────────────────────────────
-
-
-def _foreign(descriptor: int, *bytes_: int) -> int:
-    """The first of these bytes that somebody else has locked, or 0."""
-    for byte in bytes_:
-        asked = struct.pack(FLOCK, fcntl.F_WRLCK, os.SEEK_SET, byte, 1, 0)
-        answer = fcntl.fcntl(descriptor, fcntl.F_OFD_GETLK, asked)
-        if struct.unpack(FLOCK, answer)[0] != fcntl.F_UNLCK:
-            return byte
-    return 0
 
 
 def _lock(descriptor: int, byte: int) -> None:
@@ -130,42 +125,19 @@ def _lock(descriptor: int, byte: int) -> None:
 
 def _claim(path: Path) -> int:
     """The kernel's exclusive claim: no mount, no device mapper, no swap beside it. Names who has it."""
-    if user := _kernel_user(path):
-        raise Refused(f"{path} is in use: {user}", "take it out of use first")
+    if user := next(above(path.stat()), None):
+        raise Refused(f"{path} is in use: {user.of or path} is {user.words}", "take it out of use first")
     try:
         return os.open(path, os.O_RDONLY | os.O_EXCL | os.O_CLOEXEC)
     except OSError as error:
         raise Refused(f"{path}: {error.strerror}", "unmount it and close what lies on it") from None
 
 
-def _kernel_user(path: Path) -> str:
-    number = path.stat().st_rdev
-    own = Path(f"/sys/dev/block/{os.major(number)}:{os.minor(number)}").resolve()
-    parts = [own, *(each.parent for each in own.glob("*/partition"))]
-    numbers = {(each / "dev").read_text().strip(): each.name for each in parts if (each / "dev").exists()}
-    for mount in mounts():
-        if mount.number in numbers:
-            return f"{numbers[mount.number]} is mounted at {mount.folder}"
-    for line in Path("/proc/swaps").read_text().splitlines()[1:]:
-        device = Path(line.split()[0])
-        if device.is_block_device() and _number(device) in numbers:
-            return f"{device} is used as swap"
-    for each in parts:
-        for holder in (each / "holders").glob("*"):
-            return f"{each.name} is held by {holder.name}"
-    return ""
-
-
-def _number(device: Path) -> str:
-    found = device.stat().st_rdev
-    return f"{os.major(found)}:{os.minor(found)}"
-
-
 def unprotected(path: Path) -> str:
     """Why no lock protects `path`, or an empty text."""
     found = path.stat()
     if stat.S_ISBLK(found.st_mode):
-        place = str(Path(f"/sys/dev/block/{_number(path)}").resolve())
+        place = str(Path(f"/sys/dev/block/{number(path)}").resolve())
         reached = next((word for word in REMOTE_DEVICES if word in place), "")
         return f"{path} may be used from another machine ({place})" if reached else ""
     kind = _filesystem_of(path)
@@ -190,50 +162,12 @@ def _filesystem_of(path: Path) -> str:
 # ── processes ───────────────────────────────────────────────────────────────────────────────────────
 
 
-def _loop_over(path: Path) -> str:
-    wanted = path.stat()
-    for backing in Path("/sys/block").glob("loop*/loop/backing_file"):
-        try:
-            found = Path(backing.read_text().strip()).stat()
-        except OSError:
-            continue
-        if (found.st_dev, found.st_ino) == (wanted.st_dev, wanted.st_ino):
-            return f"/dev/{backing.parent.parent.name}"
-    return ""
-
-
-def _users(path: Path) -> list[tuple[int, str, bool]]:
-    """(pid, program, writes) of every other process that has `path` open."""
-    wanted = path.stat()
-    found = []
-    for process in Path("/proc").iterdir():
-        if process.name.isdigit() and int(process.name) != os.getpid():
-            with suppress(OSError):  # it has ended, or is another user's
-                for each in (process / "fd").iterdir():
-                    flags = _flags(process, each, wanted)
-                    if flags is not None:
-                        writes = flags & os.O_ACCMODE != os.O_RDONLY
-                        found.append((int(process.name), (process / "comm").read_text().strip(), writes))
-    return found
-
-
-def _flags(process: Path, each: Path, wanted: os.stat_result) -> int | None:
-    """How a descriptor has the wanted file open; None where it is another file, or closed by now."""
-    try:
-        seen = each.stat()
-        if (seen.st_dev, seen.st_ino) != (wanted.st_dev, wanted.st_ino):
-            return None
-        return int((process / "fdinfo" / each.name).read_text().split("flags:")[1].split()[0], 8)
-    except (OSError, IndexError, ValueError):
-        return None
-
-
 def _await_dying_appliance(path: Path, descriptor: int, within: float = 5.0) -> None:
     """An appliance whose run was killed lives a moment longer, and its lock bytes outlive its open files."""
     end = time.monotonic() + within
-    while time.monotonic() < end and _foreign(descriptor, WRITES, RESIZES, FORBIDS_WRITE, FORBIDS_RESIZE):
-        users = _users(path)
-        if users and not any(_is_appliance(pid) for pid, _, _ in users):
+    while time.monotonic() < end and locked(descriptor, WRITES, RESIZES, FORBIDS_WRITE, FORBIDS_RESIZE):
+        seen = list(processes(path.stat()))
+        if seen and not any(_is_appliance(user.pid) for user in seen):
             return
         time.sleep(0.1)
 
@@ -249,11 +183,11 @@ def _is_appliance(pid: int) -> bool:
     return b"guestfs" in words and b"qemu" in words and WORKER not in above
 
 
-def _writers(path: Path) -> str:
-    return ", ".join(f"process {pid} ({program})" for pid, program, writes in _users(path) if writes)
-
-
 def named_users(path: Path) -> str:
     """Who has it open, in words."""
-    users = ", ".join(sorted({f"process {pid} ({program})" for pid, program, _ in _users(path)}))
+    users = ", ".join(sorted(_named(user) for user in processes(path.stat())))
     return f"open in {users}" if users else "no process of this machine has it open"
+
+
+def _named(user: User) -> str:
+    return f"process {user.pid} ({user.who})"

@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 
 from engines.backup.limits import calibrate, cgroup, libvirt, throttle
-from engines.host import device, open_files
+from engines.host import device, users
 from engines.host.device import Device
 from engines.job.errors import BadParam, Refused
 
@@ -45,7 +45,7 @@ def _of_vm(where: Path) -> tuple[float, str] | None:
     """The limit of the group or the command line of a process that has the disk open for writing."""
     devices = set(_devices(where))
     hierarchy = cgroup.mounted()
-    for pid in open_files.processes(where.stat(), writing=True):
+    for pid in (user.pid for user in users.processes(where.stat()) if user.writes):
         try:
             rate = hierarchy.allowed(hierarchy.group(pid), devices) if hierarchy else 0
             if rate:

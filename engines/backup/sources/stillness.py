@@ -11,7 +11,7 @@ from pathlib import Path
 from typing_extensions import override
 
 from engines.backup.sources.source import Source
-from engines.host import writers
+from engines.host import users
 
 SECTORS_WRITTEN = 6  # word of /sys/dev/block/*/stat, see Documentation/block/stat.rst
 
@@ -30,12 +30,12 @@ class Stillness:
         return self._seen()
 
     def _seen(self) -> list[str]:
-        return [words for path in self._paths for words in writers.writers(path, locks=self._locks)]
+        return [user.words for path in self._paths for user in users.writers(path, locks=self._locks)]
 
     @cached_property
     def blind(self) -> bool:
         """Whether this user would not be told of writers."""
-        return os.geteuid() != 0 and any(writers.hidden(path) for path in self._paths)
+        return os.geteuid() != 0 and any(users.hidden(path) for path in self._paths)
 
     def look_again(self) -> bool:
         """Whether `writers` was empty and is not any more."""

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from engines.guest import inuse, libvirt
+from engines.guest import inuse
+from engines.host import libvirt
 from engines.job.errors import Refused
 from tests.absent import absent
 from tests.engines.guest.images import loop, qemu, raw, written

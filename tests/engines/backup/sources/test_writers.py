@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from engines.backup.sources.plain import PlainSource
-from engines.host.writers import writers
+from engines.host import users
 from engines.job.contract import Finished, Log, Warned
 from engines.job.journal import Entry, entries
 from tests.absent import absent
@@ -45,6 +45,10 @@ def image(tmp_path: Path) -> Path:
     return lab.disk(tmp_path / "image", {0: 1, 5: 2}, 12 * MIB)
 
 
+def words(path: Path) -> list[str]:
+    return [user.words for user in users.writers(path)]
+
+
 @contextmanager
 def another(source: str, path: Path) -> Iterator[int]:
     """A process at work on the file, from when it says that it is ready; its number."""
@@ -58,18 +62,18 @@ def another(source: str, path: Path) -> Iterator[int]:
 
 def test_nobody_is_seen_at_a_file_that_is_only_read(image: Path) -> None:
     with another(OPENED.replace("O_RDWR", "O_RDONLY"), image):
-        assert writers(image) == []
+        assert words(image) == []
 
 
 def test_who_has_it_open_is_named(image: Path) -> None:
     with another(OPENED, image) as number:
-        assert writers(image) == [f"open in process {number} ({Path(sys.executable).name})"]
+        assert words(image) == [f"open in process {number} ({Path(sys.executable).name})"]
 
 
 def test_who_has_it_mapped_only_is_seen_by_the_kernel(image: Path) -> None:
     with another(MAPPED, image):
-        assert writers(image) == ["open for writing in a process that does not show it"]
-    assert writers(image) == []
+        assert words(image) == ["open for writing in a process that does not show it"]
+    assert words(image) == []
 
 
 def touch(path: Path) -> None:

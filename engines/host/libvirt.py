@@ -1,0 +1,84 @@
+"""libvirt's description of a domain, read from its XML: its name, its disks and their limits.
+
+Source: libvirt domain XML, <disk>, <iotune> and <blkiotune>. State files of running domains need no connection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from xml.etree import ElementTree
+
+STATE = Path("/run/libvirt/qemu")  # one XML a running domain
+TUNED = ("total_bytes_sec", "read_bytes_sec")
+
+
+@dataclass(frozen=True)
+class DomainDisk:
+    """One disk: its file or device; `target` and `bus` as the guest sees it; its read limit in bytes/s, 0 for none."""
+
+    path: Path
+    target: str = ""
+    bus: str = ""
+    limit: int = 0
+
+    def at(self, path: Path) -> bool:
+        """Whether it is that very file or device."""
+        try:
+            return self.path.samefile(path)
+        except OSError:
+            return False
+
+
+@dataclass(frozen=True)
+class Domain:
+    """One virtual machine."""
+
+    name: str
+    disks: tuple[DomainDisk, ...]
+
+
+def parsed(text: str) -> Domain | None:
+    """The domain that a description or a state file is about; None for any other text."""
+    try:
+        root = ElementTree.fromstring(text)  # noqa: S314  libvirt wrote it, not a guest
+    except ElementTree.ParseError:
+        return None
+    domain = root if root.tag == "domain" else root.find(".//domain")
+    if domain is None:
+        return None
+    return Domain(domain.findtext("name", "").strip(), tuple(_disks(domain)))
+
+
+def _disks(domain: ElementTree.Element) -> Iterator[DomainDisk]:
+    tuned = {
+        device.findtext("path", ""): _least(device, ("read_bytes_sec",))
+        for device in domain.iterfind("./blkiotune/device")
+    }
+    for disk in domain.iter("disk"):
+        source, target = disk.find("source"), disk.find("target")
+        path = (source.get("dev") or source.get("file") or "") if source is not None else ""
+        if not path:
+            continue
+        iotune = disk.find("iotune")
+        rates = [_least(iotune, TUNED) if iotune is not None else 0, tuned.get(path, 0)]
+        name, bus = (target.get("dev", ""), target.get("bus", "")) if target is not None else ("", "")
+        yield DomainDisk(Path(path), name, bus, min(filter(None, rates), default=0))
+
+
+def _least(element: ElementTree.Element, names: tuple[str, ...]) -> int:
+    texts = [element.findtext(name, "").strip() for name in names]
+    return min((int(text) for text in texts if text.isdigit() and int(text)), default=0)
+
+
+def running(path: Path, state: Path = STATE) -> str:
+    """The name of the running domain that has `path` among its disks, or an empty text."""
+    for description in sorted(state.glob("*.xml")) if state.is_dir() else ():
+        try:
+            domain = parsed(description.read_text(errors="replace"))
+        except OSError:
+            continue
+        if domain and any(disk.at(path) for disk in domain.disks):
+            return domain.name or description.stem
+    return ""
