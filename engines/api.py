@@ -17,11 +17,12 @@ import msgspec
 
 from engines import tasks
 from engines.job import detach, runs
-from engines.job.contract import AnyEvent, Finished, Plan, RunFailed, RunStopped, Warned
+from engines.job.contract import AnyEvent, Engine, Finished, Plan, RunFailed, RunStopped, Warned
 from engines.job.errors import BadParam, Failed, Refused
 from engines.job.jobfile import open_secrets
 from engines.job.journal import Entry
 from engines.job.params import Secret, absolute, convert
+from engines.job.params import schema as params_schema
 from engines.job.perform import Agree, Listen, Stop, exit_code, outliving, perform
 from engines.job.runs import Run
 from engines.job.work import Work, follow_up
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BadParam", "Ended", "Entry", "Failed", "Plan", "Refused", "Run", "Secret", "Stop", "answer_of", "follow", "look",
-    "open_files", "open_repository", "plan", "resume", "run", "start", "stop", "undo", "work",
+    "open_files", "open_repository", "plan", "resume", "run", "schema", "start", "stop", "undo", "work",
 ]  # fmt: skip
 
 
@@ -41,6 +42,7 @@ class Ended(msgspec.Struct, frozen=True, kw_only=True):
 
     status: done, warned, failed, refused or stopped. code: its exit code, as README.md lists them.
     result: what the verb found or made, in the type that its engine declares as `result`; None unless it is done.
+    What an undo did is plain data.
     folder, report: paths; the report may lack where the disk was full.
     """
 
@@ -109,9 +111,8 @@ def run(
         todo = work(task, params, secrets)
         made = todo.plan(stop.cancel)
         begun = todo.begin(made)
-        return _ended(begun, perform(
-            begun, todo.engine, plan=made, stop=stop, secrets=todo.secrets, listen=listen, confirm=confirm
-        ))  # fmt: skip
+        last = perform(begun, todo.engine, plan=made, stop=stop, secrets=todo.secrets, listen=listen, confirm=confirm)
+    return _ended(todo.engine, begun, last)
 
 
 def start(task: str, *, confirm: str = "", secrets: Mapping[str, Secret] | None = None, **params: Any) -> Run:
@@ -159,7 +160,13 @@ def _again(
     engine = tasks.engine(begun.info().task)
     with outliving(stop):
         last = perform(begun, engine, stop=stop, secrets=secrets, listen=listen, confirm=confirm)
-    return _ended(begun, last)
+    return _ended(engine, begun, last)
+
+
+def schema(task: str) -> dict[str, Any]:
+    """JSON schemas (draft 2020-12) of a task's job file (`job`) and of its result (`result`). Raises Refused."""
+    engine = tasks.engine(task)
+    return {"job": params_schema(engine.params, engine.name), "result": msgspec.json.schema(engine.result)}
 
 
 def follow(run: str | Run, stopped: Callable[[], bool] = lambda: False) -> Iterator[Entry]:
@@ -194,7 +201,7 @@ def _found(run: str | Run) -> Run:
     return runs.find(run) if isinstance(run, str) else run
 
 
-def _ended(run: Run, last: AnyEvent) -> Ended:
+def _ended(engine: Engine[Any], run: Run, last: AnyEvent) -> Ended:
     """From the last word; warnings from the journal, since the run that failed half-way warned, too."""
     from engines.job import journal
 
@@ -204,7 +211,8 @@ def _ended(run: Run, last: AnyEvent) -> Ended:
     match last:
         case Finished():
             status = "warned" if warnings else "done"
-            return Ended(**about, status=status, code=code, summary=last.summary, result=last.result, then=last.then)
+            found = last.result if run.info().mode == "undo" else msgspec.convert(last.result, engine.result)
+            return Ended(**about, status=status, code=code, summary=last.summary, result=found, then=last.then)
         case RunStopped():
             return Ended(**about, status="stopped", code=code, summary="stopped", left_behind=last.left_behind)
         case RunFailed():

@@ -25,8 +25,8 @@ def told(step: Step, work: Work) -> Work:
 def save(surgery: Surgery, folder: Path, result: dict[str, Any]) -> Work:
     """The undo log into the run's folder; the image is still untouched. Raises Refused."""
     manifest = surgery.prepare(folder / UNDO)
-    result["bytes changed"] = manifest.total
-    result["undo log"] = str(folder / UNDO)
+    result["bytes_changed"] = manifest.total
+    result["undo_log"] = str(folder / UNDO)
     yield Log(text=f"{manifest.total} bytes in {len(manifest.extents)} places will change; their originals are saved")
 
 

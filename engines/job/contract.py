@@ -278,6 +278,7 @@ class Engine(Protocol[P]):
     An engine that keeps hold of its target from plan to execute says so with a class attribute `holds = True`;
     for any other the run plans anew under the target's lock and compares digests.
     irreversible: why no run of it can be taken back; empty where `undo` can.
+    result: a struct whose fields are the keys of `Finished.result`, as `execute` and `resume` give it.
     """
 
     name: ClassVar[str]
@@ -286,6 +287,7 @@ class Engine(Protocol[P]):
     kind: ClassVar[str]
     holds: ClassVar[bool] = False
     irreversible: ClassVar[str] = ""
+    result: ClassVar[type[Any]] = dict
     params: type[P]
 
     def target(self, params: P) -> str:

@@ -6,6 +6,7 @@ import os
 import re
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -33,7 +34,10 @@ T = TypeVar("T")
 
 
 class Info(msgspec.Struct, frozen=True, kw_only=True):
-    """What a run was started as. `mode` is do, resume or undo; `reviewed` the digest that was seen, if any."""
+    """What a run was started as. `mode` is do, resume or undo; `reviewed` the digest that was seen, if any.
+
+    created: Unix time in s. created_ns: the same in ns, 0 in records of before it was kept.
+    """
 
     id: str
     task: str
@@ -42,6 +46,12 @@ class Info(msgspec.Struct, frozen=True, kw_only=True):
     earlier: str = ""
     reviewed: str = ""
     created: float = 0.0
+    created_ns: int = 0
+
+    @property
+    def born(self) -> int:
+        """When it was created, in ns since 1970: what sorts runs, since many can begin in one second."""
+        return self.created_ns or int(self.created * 1e9)
 
 
 class Run:
@@ -145,8 +155,16 @@ def create(job: Job, target: str, *, mode: str = "do", earlier: str = "", review
         home().mkdir(mode=0o700, parents=True, exist_ok=True)
         run = Run(_fresh(home(), f"{stamp}-{task}-{words}"), job)
         _mark(run.id)
+        now = time.time_ns()
         info = Info(
-            id=run.id, task=job.task, target=target, mode=mode, earlier=earlier, reviewed=reviewed, created=time.time()
+            id=run.id,
+            task=job.task,
+            target=target,
+            mode=mode,
+            earlier=earlier,
+            reviewed=reviewed,
+            created=now / 1e9,
+            created_ns=now,
         )
         run.keep("job.yaml", dump(job).encode())
         run.keep("run.json", msgspec.json.encode(info))
@@ -178,12 +196,16 @@ def _fresh(parent: Path, name: str) -> Path:
 
 
 def every() -> list[Run]:
-    """All runs whose record can be read, newest first."""
+    """All runs whose record can be read, newest first, by when they were created."""
     try:
-        names = sorted((entry.name for entry in home().iterdir()), reverse=True)
+        found = [Run(entry) for entry in home().iterdir()]
     except (FileNotFoundError, NotADirectoryError):
         return []
-    return [run for run in (Run(home() / name) for name in names) if run.readable()]
+    born: dict[str, int] = {}
+    for run in found:
+        with suppress(Refused):
+            born[run.id] = run.info().born
+    return sorted((run for run in found if run.id in born), key=lambda run: (born[run.id], run.id), reverse=True)
 
 
 def find(name: str) -> Run:

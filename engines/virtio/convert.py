@@ -21,6 +21,7 @@ from engines.virtio.lines.disks import Disks
 from engines.virtio.operation import Operation, Rebuild
 from engines.virtio.params import ConvertParams
 from engines.virtio.perform import carry_out, steps
+from engines.virtio.results import Changed
 
 KUDZU = re.compile(r"/etc/(?:rc\.d/)?rc[2-5]\.d/S\d\dkudzu")
 
@@ -32,6 +33,7 @@ class Convert(Engine[ConvertParams]):
     verb: ClassVar[str] = "convert"
     title: ClassVar[str] = "Move an old guest to virtio"
     kind: ClassVar[str] = "change"
+    result: ClassVar[type[Changed]] = Changed
     holds: ClassVar[bool] = True
     params: type[ConvertParams] = ConvertParams
 

@@ -149,7 +149,7 @@ def _boot(operation: Operation, context: Context, disk: str, evidence: Evidence)
     )
     if verdict.screenshot is not None:
         evidence.sections.append(Section(title="Boot test: screen", file=verdict.screenshot.name))
-    evidence.result["boot test"] = verdict.why
+    evidence.result["boot_test"] = verdict.why
     if not verdict.ok:
         for line in verdict.lines:
             yield Log(text=f"console: {line}")

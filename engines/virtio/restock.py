@@ -26,6 +26,7 @@ from engines.virtio.lines.grub1 import Entry
 from engines.virtio.operation import Operation, Rebuild, SavedFiles
 from engines.virtio.params import PutBackParams, RestockParams
 from engines.virtio.perform import carry_out, steps
+from engines.virtio.results import Changed
 
 
 class Restock(Engine[RestockParams]):
@@ -35,6 +36,7 @@ class Restock(Engine[RestockParams]):
     verb: ClassVar[str] = "restock"
     title: ClassVar[str] = "Make the stock boot entry boot from virtio"
     kind: ClassVar[str] = "change"
+    result: ClassVar[type[Changed]] = Changed
     holds: ClassVar[bool] = True
     params: type[RestockParams] = RestockParams
 
@@ -155,6 +157,7 @@ class PutBack(Engine[PutBackParams]):
     verb: ClassVar[str] = "putback"
     title: ClassVar[str] = "Bring a conversion's files back into a guest that has run since"
     kind: ClassVar[str] = "change"
+    result: ClassVar[type[Changed]] = Changed
     holds: ClassVar[bool] = True
     params: type[PutBackParams] = PutBackParams
 

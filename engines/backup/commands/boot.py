@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar, Literal
 
 from typing_extensions import override
 
-from engines.backup import names
+from engines.backup import names, results
 from engines.backup.nbd import overlay
 from engines.backup.nbd.server import NbdServer, serving
 from engines.backup.repository.byte_source import open_point
@@ -63,6 +63,7 @@ class Boot(Engine[BootParams]):
     verb: ClassVar[str] = "boot"
     title: ClassVar[str] = "start a restore point as a virtual machine and see whether it comes up"
     kind: ClassVar[str] = "work"
+    result: ClassVar[type[results.Result]] = results.Booted
     irreversible: ClassVar[str] = "a trial boot changes nothing that could be taken back; the point is as it was"
     params = BootParams
 
@@ -138,7 +139,7 @@ def _finished(name: names.PointName, bus: Bus, seen: Seen, trials: Trials, serve
             "bus": bus,
             "firmware": trials.firmware,
             "seconds": round(seen.seconds, 1),
-            "bytes read": server.bytes,
+            "bytes_read": server.bytes,
             "errors": server.faulty,
         },
         sections=tuple(sections),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from typing_extensions import override
 
+from engines.backup import results
 from engines.backup.errors import no_room
 from engines.backup.repository.repository import RepoParams, Repository, where
 from engines.backup.repository.sessions import Presence
@@ -45,6 +46,7 @@ class Gc(Engine[RepoParams]):
     verb: ClassVar[str] = "gc"
     title: ClassVar[str] = "free what no point needs"
     kind: ClassVar[str] = "work"
+    result: ClassVar[type[results.Result]] = results.Collected
     irreversible: ClassVar[str] = "what gc deletes is gone; nothing that a point needs is deleted"
     params = RepoParams
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar
 
 from typing_extensions import override
 
+from engines.backup import results
 from engines.backup.files.model import shown
 from engines.backup.files.opening import Driver
 from engines.backup.files.reach import chosen, is_locked, opened
@@ -60,6 +61,7 @@ class Get(Engine[GetParams]):
     verb: ClassVar[str] = "get"
     title: ClassVar[str] = "take files out of a point"
     kind: ClassVar[str] = "change"
+    result: ClassVar[type[results.Result]] = results.Taken
     holds: ClassVar[bool] = True  # a point never changes, and conflicts are looked at again file by file
     params = GetParams
 

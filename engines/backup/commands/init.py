@@ -8,6 +8,7 @@ from typing import Annotated, ClassVar, Literal
 
 from typing_extensions import override
 
+from engines.backup import results
 from engines.backup.repository import config
 from engines.backup.repository.keys import Unlock
 from engines.backup.store.opening import open_store
@@ -52,6 +53,7 @@ class Init(Engine[InitParams]):
     verb: ClassVar[str] = "init"
     title: ClassVar[str] = "make a backup repository"
     kind: ClassVar[str] = "work"
+    result: ClassVar[type[results.Result]] = results.Made
     params = InitParams
 
     @override

@@ -14,6 +14,7 @@ from typing import Annotated, Any, ClassVar
 import msgspec
 from typing_extensions import override
 
+from engines.backup import results
 from engines.backup.files.mounting import mounts
 from engines.backup.files.mounting.mount_server import Said, Wanted
 from engines.backup.files.mounting.mounts import Mount
@@ -64,6 +65,7 @@ class MountPoint(Engine[MountParams]):
     verb: ClassVar[str] = "mount"
     title: ClassVar[str] = "show a point's files in a folder, read-only, until it is stopped or unmounted"
     kind: ClassVar[str] = "work"
+    result: ClassVar[type[results.Result]] = results.Unmounted
     params = MountParams
 
     @override

@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar
 import msgspec
 from typing_extensions import override
 
-from engines.backup import names
+from engines.backup import names, results
 from engines.backup.errors import Damaged, no_room_at_all
 from engines.backup.names import PointName
 from engines.backup.repository import sessions
@@ -58,6 +58,7 @@ class Prune(Engine[PruneParams]):
     verb: ClassVar[str] = "prune"
     title: ClassVar[str] = "take out old restore points"
     kind: ClassVar[str] = "change"
+    result: ClassVar[type[results.Result]] = results.Pruned
     params = PruneParams
 
     @override

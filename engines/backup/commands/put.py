@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from typing_extensions import override
 
-from engines.backup import names
+from engines.backup import names, results
 from engines.backup.files import reach
 from engines.backup.files.contents import weight
 from engines.backup.files.model import BrowseError, shown
@@ -43,6 +43,7 @@ class Put(Engine[PutParams]):
     verb: ClassVar[str] = "put"
     title: ClassVar[str] = "put files of a point back into a stopped guest"
     kind: ClassVar[str] = "change"
+    result: ClassVar[type[results.Result]] = results.Put
     holds: ClassVar[bool] = True
     params: type[PutParams] = PutParams
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any, ClassVar
 import msgspec
 from typing_extensions import override
 
-from engines.backup import names
+from engines.backup import names, results
 from engines.backup.errors import Damaged
 from engines.backup.pages.workers import Workers
 from engines.backup.repository import sessions
@@ -67,6 +67,7 @@ class Restore(Engine[RestoreParams]):
     verb: ClassVar[str] = "restore"
     title: ClassVar[str] = "restore a disk from a point"
     kind: ClassVar[str] = "change"
+    result: ClassVar[type[results.Result]] = results.Restored
     params = RestoreParams
 
     @override

@@ -12,7 +12,7 @@ from typing import ClassVar
 import msgspec
 from typing_extensions import override
 
-from engines.backup import names
+from engines.backup import names, results
 from engines.backup.capture.one_disk import Manner, OneDisk
 from engines.backup.commands.run_params import RunParams, disks
 from engines.backup.limits import throttle
@@ -55,6 +55,7 @@ class Run(Engine[RunParams]):
     verb: ClassVar[str] = "run"
     title: ClassVar[str] = "back up one disk, or several of one VM in one moment"
     kind: ClassVar[str] = "work"
+    result: ClassVar[type[results.Result]] = results.Backup
     params = RunParams
 
     @override

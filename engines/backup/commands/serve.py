@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar
 
 from typing_extensions import override
 
-from engines.backup import names
+from engines.backup import names, results
 from engines.backup.nbd.server import NbdServer, refuse_unfit
 from engines.backup.repository.byte_source import open_point
 from engines.backup.repository.repository import WHICH_POINT, RepoParams, Repository, where
@@ -55,6 +55,7 @@ class Serve(Engine[ServeParams]):
     verb: ClassVar[str] = "serve"
     title: ClassVar[str] = "serve a restore point as a read-only disk, over NBD"
     kind: ClassVar[str] = "work"
+    result: ClassVar[type[results.Result]] = results.Served
     irreversible: ClassVar[str] = "serving changes nothing that could be taken back; the socket goes with the run"
     params = ServeParams
 
@@ -123,7 +124,7 @@ def _finished(server: NbdServer, name: names.PointName, repo: str) -> Finished:
             "bytes": server.bytes,
             "clients": server.clients,
             "errors": server.faulty,
-            "turned away": len(server.turned_away),
+            "turned_away": len(server.turned_away),
         },
         sections=tuple(sections),
         then=(f"see what is damaged: crashcart backup verify --repo {repo}",) if server.faulty else (),

@@ -8,6 +8,7 @@ from typing import Annotated, ClassVar, Literal
 
 from typing_extensions import override
 
+from engines.backup import results
 from engines.backup.repository.repository import NamesOnly, Repository
 from engines.backup.sources.lvm import keep, moment, sweep
 from engines.backup.sources.lvm.keep import Kept
@@ -51,6 +52,7 @@ class Sweep(Engine[SweepParams]):
     verb: ClassVar[str] = "snapshots"
     title: ClassVar[str] = "remove LVM snapshots that killed backups left behind"
     kind: ClassVar[str] = "work"
+    result: ClassVar[type[results.Result]] = results.Swept
     irreversible: ClassVar[str] = "a removed snapshot is gone; it held nothing that a restore point needs"
     params = SweepParams
 

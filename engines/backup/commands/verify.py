@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar
 
 from typing_extensions import override
 
-from engines.backup import names
+from engines.backup import names, results
 from engines.backup.errors import no_room
 from engines.backup.pages.workers import Workers
 from engines.backup.repository import verified
@@ -62,6 +62,7 @@ class Verify(Engine[VerifyParams]):
     verb: ClassVar[str] = "verify"
     title: ClassVar[str] = "prove that the repository is whole"
     kind: ClassVar[str] = "work"
+    result: ClassVar[type[results.Result]] = results.Verified
     irreversible: ClassVar[str] = "verify changes nothing that could be taken back; a new backup heals what is damaged"
     params = VerifyParams
 

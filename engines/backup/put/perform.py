@@ -146,7 +146,7 @@ def _listed(operation: Operation, evidence: Evidence) -> Work:
         "created": actions.count("create"),
         "replaced": actions.count("replace"),
         "kept": actions.count("keep"),
-        "left out": actions.count("leave") + len(operation.lost),
+        "left_out": actions.count("leave") + len(operation.lost),
     }
     for text in evidence.lacking[:TOLD]:
         yield Warned(text=text)

@@ -38,7 +38,7 @@ def boot(operation: Operation, context: Context, evidence: Evidence) -> Work:
     evidence.sections.append(Section(title="Boot test: last lines", text=text))
     if seen.screenshot is not None:
         evidence.sections.append(Section(title="Boot test: screen", file=seen.screenshot.name))
-    evidence.result["boot test"] = seen.why
+    evidence.result["boot_test"] = seen.why
     if seen.how == "fails":
         raise Failed(
             f"the guest does not boot with these files: {seen.why}", "the image is untouched; see the last lines"

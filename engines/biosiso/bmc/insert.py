@@ -12,6 +12,7 @@ from engines.biosiso.bmc.insert_run import InsertRun, Past
 from engines.biosiso.bmc.redfish import Client, shown
 from engines.biosiso.bmc.serve import split
 from engines.biosiso.bmc.slot import ROOT, Root
+from engines.biosiso.results import Inserted
 from engines.job.contract import Cancel, Context, Engine, Events, Finished, Plan, RunFailed, RunStopped
 from engines.job.errors import Failed, Refused
 from engines.job.params import plain
@@ -24,6 +25,7 @@ class Insert(Engine[InsertParams]):
     verb: ClassVar[str] = "insert"
     title: ClassVar[str] = "Put a disc into a BMC by Redfish virtual media"
     kind: ClassVar[str] = "change"
+    result: ClassVar[type[Inserted]] = Inserted
     params: type[InsertParams] = InsertParams
 
     @override

@@ -14,6 +14,7 @@ from engines.biosiso.build import boottest, place, review
 from engines.biosiso.build.params import BuildParams
 from engines.biosiso.media import iso, making, verify
 from engines.biosiso.media.making import Detail
+from engines.biosiso.results import Disc
 from engines.job.contract import (
     Cancel,
     Context,
@@ -46,6 +47,7 @@ class Build(Engine[BuildParams]):
     verb: ClassVar[str] = "build"
     title: ClassVar[str] = "Build a BIOS update disc"
     kind: ClassVar[str] = "change"
+    result: ClassVar[type[Disc]] = Disc
     params = BuildParams
 
     @override

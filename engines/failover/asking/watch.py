@@ -19,6 +19,7 @@ from engines.failover.asking.address import WORDS, AddressCheck, HttpRequest, pr
 from engines.failover.asking.probe import MOST, judge
 from engines.failover.asking.records import Records
 from engines.failover.asking.site import Server, SiteParams, host_name, servers, web_port
+from engines.failover.results import Watched
 from engines.job.contract import (
     AnyEvent,
     Cancel,
@@ -153,6 +154,7 @@ class Watch(Engine[WatchParams]):
     verb: ClassVar[str] = "watch"
     title: ClassVar[str] = "watch a site's addresses during maintenance"
     kind: ClassVar[str] = "work"
+    result: ClassVar[type[Watched]] = Watched
     irreversible: ClassVar[str] = "watching changes nothing that could be taken back"
     params = WatchParams
 

@@ -20,6 +20,7 @@ from engines.failover.lab.lab_params import LabParams, faults_of, idle_of, kept,
 from engines.failover.lab.matrix import Matrix, Told
 from engines.failover.lab.measurement import NAME, Order, Seen
 from engines.failover.lab.testbed import ADDRESSES
+from engines.failover.results import LabResult
 from engines.failover.visitors.clients import chosen
 from engines.host.files import write_whole
 from engines.job.contract import (
@@ -52,6 +53,7 @@ class Lab(Engine[LabParams]):
     verb: ClassVar[str] = "lab"
     title: ClassVar[str] = "how many seconds real clients wait when an address goes dark"
     kind: ClassVar[str] = "work"
+    result: ClassVar[type[LabResult]] = LabResult
     params = LabParams
 
     @override

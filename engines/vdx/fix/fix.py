@@ -12,6 +12,7 @@ from engines.vdx.fix.by_edge import ByEdge
 from engines.vdx.fix.by_vcsid import ByVcsid
 from engines.vdx.fix.fix_run import FixRun
 from engines.vdx.judging import planning
+from engines.vdx.results import Fixed
 from engines.vdx.switch.params import FixParams
 
 
@@ -22,6 +23,7 @@ class Fix(Engine[FixParams]):
     verb: ClassVar[str] = "fix"
     title: ClassVar[str] = "bring a port up that is down with ISL DOWN, and keep the switch's configuration"
     kind: ClassVar[str] = "change"
+    result: ClassVar[type[Fixed]] = Fixed
     params = FixParams
     # Under the lock, execute's first two steps look again at all that the plan depends on, over the sessions it needs
     # anyway; planning anew would cost two more logins at each switch.

@@ -132,7 +132,7 @@ def test_a_served_point_is_read_until_the_run_is_stopped_and_the_run_tells_how_m
     assert said[0].returncode == 0, said[0].stderr
     assert (tmp_path / "copy").read_bytes()[:MIB] == lab.block(1)
     assert last.result["bytes"] >= 2 * MIB
-    assert (last.result["errors"], last.result["turned away"]) == (0, 0)
+    assert (last.result["errors"], last.result["turned_away"]) == (0, 0)
     assert not socket.exists()
     steps = [
         type(entry.event) for entry in journal.entries(run.journal) if isinstance(entry.event, StepStarted | StepEnded)

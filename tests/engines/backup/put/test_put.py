@@ -89,8 +89,8 @@ def test_the_whole_way_by_the_command_line_replaces_and_names_each_file(ward: Wa
     assert ran.returncode == 4, ran.stderr
     told_ = [json.loads(line) for line in ran.stdout.splitlines()]
     assert told_[-1]["event"] == "Finished"
-    assert {key: told_[-1]["result"][key] for key in ("created", "replaced", "kept", "left out")} == {
-        "created": 2, "replaced": 1, "kept": 0, "left out": 1,
+    assert {key: told_[-1]["result"][key] for key in ("created", "replaced", "kept", "left_out")} == {
+        "created": 2, "replaced": 1, "kept": 0, "left_out": 1,
     }  # fmt: skip
     assert any("tool goes without its capabilities (--setuid keeps them)" in each.get("text", "") for each in told_)
     now = ward.files(image)

@@ -60,7 +60,7 @@ def test_a_boot_test_lets_good_files_in_and_keeps_bad_ones_out(ward: Ward, tmp_p
     assert sha256(image) == before
     run_, last = lab.perform_job("backup-put", **given, paths=[f"{good}:/p3/etc/fstab"])
     assert isinstance(last, Finished), last
-    assert last.result["boot test"]
+    assert last.result["boot_test"]
     assert sha256(image) != before
     assert isinstance(after(run_, "undo"), Finished)
     assert sha256(image) == before
@@ -156,6 +156,6 @@ def test_other_file_systems_take_what_they_can_hold(ward: Ward, form: str, tmp_p
             assert (root / "back" / "index.html").stat().st_size == ward.before[b"srv/www/index.html"]["size"]
     else:
         assert run("mtype", "-i", f"{image}@@{part.offset}", "::back/etc/motd") == "welcome\n"
-        assert last.result["left out"] == 1
+        assert last.result["left_out"] == 1
     assert isinstance(after(run_, "undo"), Finished)
     assert sha256(image) == before

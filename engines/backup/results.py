@@ -1,0 +1,155 @@
+"""What the runs of backup give as their result, one struct a verb; sizes in bytes, points as VM/DISK@TIME."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Result(msgspec.Struct, frozen=True, kw_only=True):
+    """A result; its fields are the keys of `Finished.result`."""
+
+
+class DiskResult(Result, frozen=True, kw_only=True):
+    """One disk as it was backed up.
+
+    read, changed: bytes that were read, and bytes in blocks that differ from the point before. stored: bytes written
+    to the repository. hint: what named the changes, in words. limit: how reading was held back, in words.
+    """
+
+    point: str
+    size: int
+    read: int
+    changed: int
+    stored: int
+    seconds: float
+    consistency: str
+    hint: str
+    hint_was_wrong: bool
+    limit: str
+
+
+class Backup(Result, frozen=True, kw_only=True):
+    """Of `run`: one disk's fields as of DiskResult, or for several disks `points` and sums.
+
+    together: the points are of one moment.
+    """
+
+    changed: int
+    stored: int
+    points: tuple[DiskResult, ...] = ()
+    together: bool = False
+    point: str = ""
+    size: int = 0
+    read: int = 0
+    seconds: float = 0.0
+    consistency: str = ""
+    hint: str = ""
+    hint_was_wrong: bool = False
+    limit: str = ""
+
+
+class Made(Result, frozen=True, kw_only=True):
+    """Of `init`."""
+
+    repo: str
+    id: str
+    cipher: str
+
+
+class Restored(Result, frozen=True, kw_only=True):
+    """Of `restore`. written: bytes written. same: bytes that were right already."""
+
+    point: str
+    target: str
+    written: int
+    same: int
+
+
+class Taken(Result, frozen=True, kw_only=True):
+    """Of `get`. notes: lines about what did not come along, all in the report."""
+
+    files: int
+    bytes: int
+    notes: int
+    folders: int = 0
+    links: int = 0
+    skipped: int = 0
+    untaken: int = 0
+
+
+class Put(Result, frozen=True, kw_only=True):
+    """Of `put`: files of each kind; the undo log is a folder of the run."""
+
+    created: int
+    replaced: int
+    kept: int
+    left_out: int
+    bytes_changed: int
+    undo_log: str
+    boot_test: str = ""
+
+
+class Unmounted(Result, frozen=True, kw_only=True):
+    """Of `mount`, once it is over."""
+
+    reads: int
+    bytes: int
+    errors: int
+
+
+class Served(Result, frozen=True, kw_only=True):
+    """Of `serve`."""
+
+    bytes: int
+    clients: int
+    errors: int
+    turned_away: int
+
+
+class Booted(Result, frozen=True, kw_only=True):
+    """Of `boot`. verdict: boots, fails or unsure."""
+
+    verdict: str
+    why: str
+    bus: str
+    firmware: str
+    seconds: float
+    bytes_read: int
+    errors: int
+
+
+class Verified(Result, frozen=True, kw_only=True):
+    """Of `verify`; with --against only `differ`.
+
+    bad: records that are damaged. faults: files that are. hit, whole: points that miss something, and that do not.
+    """
+
+    read: int = 0
+    bad: int = 0
+    faults: tuple[str, ...] = ()
+    hit: tuple[str, ...] = ()
+    whole: int = 0
+    differ: int = 0
+
+
+class Pruned(Result, frozen=True, kw_only=True):
+    """Of `prune`: the points that were taken out."""
+
+    pruned: tuple[str, ...]
+
+
+class Collected(Result, frozen=True, kw_only=True):
+    """Of `gc`. freed: bytes. waits: what is left to the next one, and why."""
+
+    freed: int
+    packs: int
+    points: int
+    waits: tuple[str, ...]
+
+
+class Swept(Result, frozen=True, kw_only=True):
+    """Of `snapshots sweep`. left: why some could not be removed. woken: processes that run again."""
+
+    removed: tuple[str, ...]
+    left: tuple[str, ...]
+    woken: int

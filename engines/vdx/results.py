@@ -1,0 +1,25 @@
+"""What a fix of a switch port gives as its result."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Fixed(msgspec.Struct, frozen=True, kw_only=True):
+    """By a vcs id of its own: what the switch has now, and how far its configuration equals the copy.
+
+    lines_put_back, left_out: configuration lines. stages: what the reboot went through, with seconds.
+    By edge ports only `edge_ports` and `weak_crypto` are filled in.
+    """
+
+    hostname: str = ""
+    vcsid: int = 0
+    old_vcsid: int | None = None
+    config_equals_copy: bool = False
+    lines_put_back: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
+    other_end_verified: bool = False
+    weak_crypto: tuple[str, ...] = ()
+    question: str = ""
+    stages: tuple[str, ...] = ()
+    edge_ports: tuple[str, ...] = ()

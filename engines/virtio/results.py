@@ -1,0 +1,18 @@
+"""What the runs of virtio give as their result."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Changed(msgspec.Struct, frozen=True, kw_only=True):
+    """Of every run that writes an image.
+
+    initrds: rebuilt ones by kernel version, paths in the guest. boot_test: what was seen; empty without one.
+    bytes_changed: of the image. undo_log: a folder of the run, which `undo` needs.
+    """
+
+    initrds: dict[str, str] = {}
+    boot_test: str = ""
+    bytes_changed: int = 0
+    undo_log: str = ""
