@@ -30,7 +30,8 @@ class ListParams(RepoParams, frozen=True, kw_only=True):
 
 
 def _listed(params: ListParams) -> listing.Listed:
-    return listing.listed(Repository.of(params), params.only)
+    with Repository.of(params) as repository:
+        return listing.listed(repository, params.only)
 
 
 ENGINES: tuple[Engine[Any], ...] = (

@@ -74,49 +74,51 @@ class Boot(Engine[BootParams]):
     @override
     def plan(self, params: BootParams, cancel: Cancel) -> Plan:
         _pattern(params.expect)
-        glance = Repository.glance(where(params))
-        point = glance.resolve(params.point)
-        return Plan(
-            task=self.name,
-            target=str(point),
-            params={**plain(params), "repo": glance.store.where, "point": str(point)},
-            steps=(STEP,),
-            facts=(
-                ("point", str(point)),
-                ("machine", f"{params.memory} MiB, disk on {params.bus}, firmware {params.firmware}, no network"),
-                ("waits for", params.expect or "a login prompt, or another sign of life"),
-                ("repository", glance.store.where),
-            ),
-            undo="nothing to take back: what the guest writes is thrown away",
-            state={"repository": glance.config.id, "point": str(point)},
-        ).sealed()
+        with Repository.glance(where(params)) as glance:
+            point = glance.resolve(params.point)
+            return Plan(
+                task=self.name,
+                target=str(point),
+                params={**plain(params), "repo": glance.store.where, "point": str(point)},
+                steps=(STEP,),
+                facts=(
+                    ("point", str(point)),
+                    ("machine", f"{params.memory} MiB, disk on {params.bus}, firmware {params.firmware}, no network"),
+                    ("waits for", params.expect or "a login prompt, or another sign of life"),
+                    ("repository", glance.store.where),
+                ),
+                undo="nothing to take back: what the guest writes is thrown away",
+                state={"repository": glance.config.id, "point": str(point)},
+            ).sealed()
 
     @override
     def execute(self, plan: Plan, context: Context) -> Events:
         yield StepStarted(step=STEP.id)
-        repository = yield from opened(plan.params, context)
-        name = names.parse(plan.params.point)
-        with open_point(repository, name, "booting") as source, serving(source) as server, Scratch() as scratch:
-            params = plan.params
-            wanted: Bus | Literal["auto"] = params.bus
-            trials = Trials(
-                lay=partial(overlay.lay, server.path),
-                scratch=scratch.path,
-                shots=context.folder,
-                cancel=context.cancel,
-                firmware=firmware(source.read(0, BOOT_CODE), params.firmware),
-                buses=AUTO if wanted == "auto" else (wanted,),
-                memory=params.memory,
-                expect=_pattern(params.expect),
-                deadline=params.deadline,
-            )
-            bus, seen = yield from trials.run()
-            for fault in server.faults[:TOLD]:
-                yield Warned(text=f"{fault.length} bytes at {fault.offset} were not given to the guest: {fault.why}")
-            if seen.how != "boots":
-                yield Warned(text=f"{name} on {bus}: {seen.why}")
-            yield StepEnded(step=STEP.id)
-            yield _finished(name, bus, seen, trials, server)
+        with (yield from opened(plan.params, context)) as repository:
+            name = names.parse(plan.params.point)
+            with open_point(repository, name, "booting") as source, serving(source) as server, Scratch() as scratch:
+                params = plan.params
+                wanted: Bus | Literal["auto"] = params.bus
+                trials = Trials(
+                    lay=partial(overlay.lay, server.path),
+                    scratch=scratch.path,
+                    shots=context.folder,
+                    cancel=context.cancel,
+                    firmware=firmware(source.read(0, BOOT_CODE), params.firmware),
+                    buses=AUTO if wanted == "auto" else (wanted,),
+                    memory=params.memory,
+                    expect=_pattern(params.expect),
+                    deadline=params.deadline,
+                )
+                bus, seen = yield from trials.run()
+                for fault in server.faults[:TOLD]:
+                    yield Warned(
+                        text=f"{fault.length} bytes at {fault.offset} were not given to the guest: {fault.why}"
+                    )
+                if seen.how != "boots":
+                    yield Warned(text=f"{name} on {bus}: {seen.why}")
+                yield StepEnded(step=STEP.id)
+                yield _finished(name, bus, seen, trials, server)
 
 
 def _pattern(expect: str) -> re.Pattern[str] | None:

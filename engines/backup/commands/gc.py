@@ -56,38 +56,44 @@ class Gc(Engine[RepoParams]):
 
     @override
     def plan(self, params: RepoParams, cancel: Cancel) -> Plan:
-        glance = Repository.glance(where(params))
-        pruned = glance.names("pruned")
-        return Plan(
-            task=self.name,
-            target=glance.store.where,
-            params={**plain(params), "repo": glance.store.where},
-            steps=STEPS,
-            facts=(("points", str(len(glance.names()))), ("pruned points that go for good", str(len(pruned)))),
-            undo="it cannot be: pruned points are gone for good",
-            state={"repository": glance.config.id, "pruned": [str(name) for name in pruned]},
-        ).sealed()
+        with Repository.glance(where(params)) as glance:
+            pruned = glance.names("pruned")
+            return Plan(
+                task=self.name,
+                target=glance.store.where,
+                params={**plain(params), "repo": glance.store.where},
+                steps=STEPS,
+                facts=(("points", str(len(glance.names()))), ("pruned points that go for good", str(len(pruned)))),
+                undo="it cannot be: pruned points are gone for good",
+                state={"repository": glance.config.id, "pruned": [str(name) for name in pruned]},
+            ).sealed()
 
     @override
     def execute(self, plan: Plan, context: Context) -> Events:
         from engines.backup.upkeep.collecting import Collection  # brings numpy, 0.1 s that no other verb shall pay
 
         yield StepStarted(step="mark")
-        repository = yield from opened(plan.params, context)
-        store = repository.store
-        with Presence(store, "gc", f"gc of {store.where}") as presence:
-            collection = Collection(repository, presence)
-            collection.alone()
-            try:
-                yield from _steps(collection)
-            except OSError as error:
-                raise no_room(store.where, error) from None
-            done = collection.done
-        yield Finished(
-            summary=f"{units.size(done.freed - done.copied)} freed, {done.packs} packs and {done.points} points gone",
-            result={"freed": done.freed - done.copied, "packs": done.packs, "points": done.points, "waits": done.waits},
-            then=("what waits goes with the next gc",) if done.waits else (),
-        )
+        with (yield from opened(plan.params, context)) as repository:
+            store = repository.store
+            with Presence(store, "gc", f"gc of {store.where}") as presence:
+                collection = Collection(repository, presence)
+                collection.alone()
+                try:
+                    yield from _steps(collection)
+                except OSError as error:
+                    raise no_room(store.where, error) from None
+                done = collection.done
+            freed = done.freed - done.copied
+            yield Finished(
+                summary=f"{units.size(freed)} freed, {done.packs} packs and {done.points} points gone",
+                result={
+                    "freed": freed,
+                    "packs": done.packs,
+                    "points": done.points,
+                    "waits": done.waits,
+                },
+                then=("what waits goes with the next gc",) if done.waits else (),
+            )
 
 
 def _steps(collection: Collection) -> Iterator[StepStarted | StepEnded | Progress | Log]:

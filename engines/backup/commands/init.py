@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
@@ -62,53 +63,56 @@ class Init(Engine[InitParams]):
 
     @override
     def plan(self, params: InitParams, cancel: Cancel) -> Plan:
-        store = open_store(params.repo)
-        if any(True for folder in (*FOLDERS, "") for _ in store.names(folder or ".")):
-            raise Refused(f"{params.repo} is not empty", "name a new folder; a repository is only made once")
-        if params.cipher == "none" and (params.key_file or params.passphrase):
-            raise BadParam("cipher", "none", "aes-256-gcm or chacha20-poly1305 with a key", "give --cipher aes-256-gcm")
-        if "://" not in params.repo and not Path(params.repo).parent.is_dir():
-            raise Refused(f"{Path(params.repo).parent} does not exist", "make it first, or name another place")
-        locked = "nothing" if params.cipher == "none" else f"{params.cipher}, {_lock(params)}"
-        return Plan(
-            task=self.name,
-            target=params.repo,
-            params=plain(params),
-            steps=(Step(id="make", title="Make the folders and write config.json", no_stop="it takes a moment"),),
-            changes=(BytesChange(target=params.repo, summary="a new, empty repository"),),
-            facts=(("format", str(config.FORMAT)), ("block", "1 MiB"), ("locked by", locked)),
-            undo="config.json and the empty folders are removed, as long as no backup is in it",
-            state={"empty": True},
-        ).sealed()
+        with closing(open_store(params.repo)) as store:
+            if any(True for folder in (*FOLDERS, "") for _ in store.names(folder or ".")):
+                raise Refused(f"{params.repo} is not empty", "name a new folder; a repository is only made once")
+            if params.cipher == "none" and (params.key_file or params.passphrase):
+                raise BadParam(
+                    "cipher", "none", "aes-256-gcm or chacha20-poly1305 with a key", "give --cipher aes-256-gcm"
+                )
+            if "://" not in params.repo and not Path(params.repo).parent.is_dir():
+                raise Refused(f"{Path(params.repo).parent} does not exist", "make it first, or name another place")
+            locked = "nothing" if params.cipher == "none" else f"{params.cipher}, {_lock(params)}"
+            return Plan(
+                task=self.name,
+                target=params.repo,
+                params=plain(params),
+                steps=(Step(id="make", title="Make the folders and write config.json", no_stop="it takes a moment"),),
+                changes=(BytesChange(target=params.repo, summary="a new, empty repository"),),
+                facts=(("format", str(config.FORMAT)), ("block", "1 MiB"), ("locked by", locked)),
+                undo="config.json and the empty folders are removed, as long as no backup is in it",
+                state={"empty": True},
+            ).sealed()
 
     @override
     def execute(self, plan: Plan, context: Context) -> Events:
-        store = open_store(plan.params.repo)
-        unlock = Unlock()
-        if plan.params.cipher != "none":
-            passphrase = context.secrets.get("passphrase")
-            if not plan.params.key_file and passphrase is None:
-                passphrase = Secret((yield Asked(question="passphrase of the new repository", secret=True)) or "")
-            unlock = Unlock(plan.params.key_file, passphrase)
-        yield StepStarted(step="make")  # it cannot be stopped; waiting for an answer can
-        try:
-            store.begin(FOLDERS)
-            made = config.create(store, cipher=plan.params.cipher, unlock=unlock)
-        except FileExistsError:
-            raise Refused(f"{store.where} was made meanwhile", "see it: crashcart backup list") from None
-        except OSError as error:
-            raise Failed(f"{store.where}: {error.strerror}", "name a folder that can be written") from None
-        yield StepEnded(step="make")
-        yield Finished(
-            summary=f"repository {store.where} is ready",
-            result={"repo": store.where, "id": made.id, "cipher": made.cipher},
-            then=_then(plan),
-        )
+        with closing(open_store(plan.params.repo)) as store:
+            unlock = Unlock()
+            if plan.params.cipher != "none":
+                passphrase = context.secrets.get("passphrase")
+                if not plan.params.key_file and passphrase is None:
+                    passphrase = Secret((yield Asked(question="passphrase of the new repository", secret=True)) or "")
+                unlock = Unlock(plan.params.key_file, passphrase)
+            yield StepStarted(step="make")  # it cannot be stopped; waiting for an answer can
+            try:
+                store.begin(FOLDERS)
+                made = config.create(store, cipher=plan.params.cipher, unlock=unlock)
+            except FileExistsError:
+                raise Refused(f"{store.where} was made meanwhile", "see it: crashcart backup list") from None
+            except OSError as error:
+                raise Failed(f"{store.where}: {error.strerror}", "name a folder that can be written") from None
+            yield StepEnded(step="make")
+            yield Finished(
+                summary=f"repository {store.where} is ready",
+                result={"repo": store.where, "id": made.id, "cipher": made.cipher},
+                then=_then(plan),
+            )
 
     @override
     def resume(self, plan: Plan, context: Context) -> Events:
         try:
-            made = config.load(open_store(plan.params.repo))
+            with closing(open_store(plan.params.repo)) as store:
+                made = config.load(store)
         except Refused:
             yield from self.execute(plan, context)
             return
@@ -118,15 +122,15 @@ class Init(Engine[InitParams]):
 
     @override
     def undo(self, plan: Plan, context: Context) -> Events:
-        store = open_store(plan.params.repo)
-        yield StepStarted(step="make")
-        if any(True for folder in FOLDERS for _ in store.names(folder)):
-            raise Refused(f"{store.where} holds backups", "prune them first, or remove the folder yourself")
-        with contextlib.suppress(FileNotFoundError):
-            store.delete(config.NAME)
-        store.end(FOLDERS)
-        yield StepEnded(step="make")
-        yield Finished(summary=f"{store.where} is no repository any more")
+        with closing(open_store(plan.params.repo)) as store:
+            yield StepStarted(step="make")
+            if any(True for folder in FOLDERS for _ in store.names(folder)):
+                raise Refused(f"{store.where} holds backups", "prune them first, or remove the folder yourself")
+            with contextlib.suppress(FileNotFoundError):
+                store.delete(config.NAME)
+            store.end(FOLDERS)
+            yield StepEnded(step="make")
+            yield Finished(summary=f"{store.where} is no repository any more")
 
 
 def _lock(params: InitParams) -> str:

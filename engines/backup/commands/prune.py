@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from contextlib import closing
 from itertools import groupby
 from typing import Annotated, ClassVar
 
@@ -67,67 +68,69 @@ class Prune(Engine[PruneParams]):
 
     @override
     def plan(self, params: PruneParams, cancel: Cancel) -> Plan:
-        glance = Repository.glance(where(params))
-        stay, go = _chosen(glance, params)
-        return Plan(
-            task=self.name,
-            target=glance.store.where,
-            params={**plain(params), "repo": glance.store.where},
-            steps=(
-                Step(id="prune", title=f"Take out {len(go)} points", no_stop="it takes a moment, and can be undone"),
-            ),
-            changes=tuple(BytesChange(target=str(name), summary="goes") for name in go),
-            facts=(
-                ("points", f"{len(stay) + len(go)}, of which {len(go)} go"),
-                *((f"stays {name}", why) for name, why in stay.items()),
-            ),
-            undo="the points are put back, until the next gc",
-            confirm=glance.store.where if go else "",
-            detail={"go": [str(name) for name in go]},
-            state={"go": [str(name) for name in go]},
-        ).sealed()
+        with Repository.glance(where(params)) as glance:
+            stay, go = _chosen(glance, params)
+            return Plan(
+                task=self.name,
+                target=glance.store.where,
+                params={**plain(params), "repo": glance.store.where},
+                steps=(
+                    Step(
+                        id="prune", title=f"Take out {len(go)} points", no_stop="it takes a moment, and can be undone"
+                    ),
+                ),
+                changes=tuple(BytesChange(target=str(name), summary="goes") for name in go),
+                facts=(
+                    ("points", f"{len(stay) + len(go)}, of which {len(go)} go"),
+                    *((f"stays {name}", why) for name, why in stay.items()),
+                ),
+                undo="the points are put back, until the next gc",
+                confirm=glance.store.where if go else "",
+                detail={"go": [str(name) for name in go]},
+                state={"go": [str(name) for name in go]},
+            ).sealed()
 
     @override
     def execute(self, plan: Plan, context: Context) -> Events:
-        store = open_store(plan.params.repo)
-        yield StepStarted(step="prune")
-        gone: list[str] = []
-        with Presence(store, "prune", f"prune of {store.where}"):
-            pins = {pin for session in sessions.living(store) for pin in session.pins}
-            for at, text in enumerate(plan.detail["go"], 1):
-                name = names.parse(text)
-                if name.path() in pins:
-                    yield Warned(text=f"{name} stays: it is being used")
-                else:
-                    try:
-                        gone += _take_out(store, name)
-                    except OSError as error:
-                        raise no_room_at_all(store.where, error) from None
-                yield Progress(done=at, total=len(plan.detail["go"]), unit="points")
-        yield StepEnded(step="prune")
-        yield Finished(
-            summary=f"{len(gone)} points are taken out of {store.where}",
-            result={"pruned": gone},
-            then=(f"free the space: crashcart backup gc --repo {store.where}",),
-        )
+        with closing(open_store(plan.params.repo)) as store:
+            yield StepStarted(step="prune")
+            gone: list[str] = []
+            with Presence(store, "prune", f"prune of {store.where}"):
+                pins = {pin for session in sessions.living(store) for pin in session.pins}
+                for at, text in enumerate(plan.detail["go"], 1):
+                    name = names.parse(text)
+                    if name.path() in pins:
+                        yield Warned(text=f"{name} stays: it is being used")
+                    else:
+                        try:
+                            gone += _take_out(store, name)
+                        except OSError as error:
+                            raise no_room_at_all(store.where, error) from None
+                    yield Progress(done=at, total=len(plan.detail["go"]), unit="points")
+            yield StepEnded(step="prune")
+            yield Finished(
+                summary=f"{len(gone)} points are taken out of {store.where}",
+                result={"pruned": gone},
+                then=(f"free the space: crashcart backup gc --repo {store.where}",),
+            )
 
     @override
     def undo(self, plan: Plan, context: Context) -> Events:
-        store = open_store(plan.params.repo)
-        yield StepStarted(step="prune")
-        sessions.sweep(store)
-        lost = []
-        for text in plan.detail["go"]:
-            name = names.parse(text)
-            try:
-                store.rename(name.path("pruned"), name.path())
-            except FileNotFoundError:
-                if name.path() not in store.names(f"points/{name.vm}/{name.disk}"):
-                    lost.append(text)
-        yield StepEnded(step="prune")
-        if lost:
-            raise Refused(f"{len(lost)} points are gone for good: {', '.join(lost[:3])}", "gc has deleted them")
-        yield Finished(summary=f"{len(plan.detail['go'])} points are back")
+        with closing(open_store(plan.params.repo)) as store:
+            yield StepStarted(step="prune")
+            sessions.sweep(store)
+            lost = []
+            for text in plan.detail["go"]:
+                name = names.parse(text)
+                try:
+                    store.rename(name.path("pruned"), name.path())
+                except FileNotFoundError:
+                    if name.path() not in store.names(f"points/{name.vm}/{name.disk}"):
+                        lost.append(text)
+            yield StepEnded(step="prune")
+            if lost:
+                raise Refused(f"{len(lost)} points are gone for good: {', '.join(lost[:3])}", "gc has deleted them")
+            yield Finished(summary=f"{len(plan.detail['go'])} points are back")
 
 
 def _take_out(store: Store, name: PointName) -> list[str]:

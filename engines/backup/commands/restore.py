@@ -6,6 +6,7 @@ import errno
 import os
 import stat
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
@@ -43,7 +44,6 @@ from engines.job.lock import content_identity, name_identity
 from engines.job.params import param, plain
 
 FLUSHING = "what was written is being made durable"
-TICK = 0.1  # s between looks at the threads
 
 
 class RestoreParams(RepoParams, frozen=True, kw_only=True):
@@ -77,51 +77,55 @@ class Restore(Engine[RestoreParams]):
 
     @override
     def plan(self, params: RestoreParams, cancel: Cancel) -> Plan:
-        glance = Repository.glance(where(params))
-        name = glance.resolve(params.point)
-        path = Path(params.target).resolve()
-        before = _looked_at(path, params.powered_off)
-        point = _readable(glance, name, params)
-        if point and before.get("device"):
-            _fits(path, point, device=True)
-        steps = [
-            Step(id="write", title=f"Write {name} to {path}"),
-            Step(id="flush", title="Have it on the disk", no_stop=FLUSHING),
-        ]
-        if params.verify:
-            steps.append(Step(id="verify", title="Read it back and compare"))
-        return Plan(
-            task=self.name,
-            target=str(path),
-            params={**plain(params), "repo": glance.store.where, "point": str(name), "target": str(path)},
-            steps=tuple(steps),
-            changes=(
-                BytesChange(
-                    target=str(path),
-                    summary=_summary(str(name), before, params.delta),
-                    before_size=before.get("size"),
-                    after_size=None if point is None else before["size"] if before.get("device") else point.head.size,
+        with Repository.glance(where(params)) as glance:
+            name = glance.resolve(params.point)
+            path = Path(params.target).resolve()
+            before = _looked_at(path, params.powered_off)
+            point = _readable(glance, name, params)
+            if point and before.get("device"):
+                _fits(path, point, device=True)
+            steps = [
+                Step(id="write", title=f"Write {name} to {path}"),
+                Step(id="flush", title="Have it on the disk", no_stop=FLUSHING),
+            ]
+            if params.verify:
+                steps.append(Step(id="verify", title="Read it back and compare"))
+            return Plan(
+                task=self.name,
+                target=str(path),
+                params={**plain(params), "repo": glance.store.where, "point": str(name), "target": str(path)},
+                steps=tuple(steps),
+                changes=(
+                    BytesChange(
+                        target=str(path),
+                        summary=_summary(str(name), before, params.delta),
+                        before_size=before.get("size"),
+                        after_size=None
+                        if point is None
+                        else before["size"]
+                        if before.get("device")
+                        else point.head.size,
+                    ),
                 ),
-            ),
-            facts=(("point", str(name)), ("target", _words(path, before)), ("repository", glance.store.where)),
-            undo="it cannot be: what was on the target is overwritten" if before else "the new file is removed",
-            undoable=not before,
-            confirm=str(path) if before else "",
-            detail={"existed": bool(before), "device": bool(before.get("device"))},
-            state={"point": str(name), "target": before},
-        ).sealed()
+                facts=(("point", str(name)), ("target", _words(path, before)), ("repository", glance.store.where)),
+                undo="it cannot be: what was on the target is overwritten" if before else "the new file is removed",
+                undoable=not before,
+                confirm=str(path) if before else "",
+                detail={"existed": bool(before), "device": bool(before.get("device"))},
+                state={"point": str(name), "target": before},
+            ).sealed()
 
     @override
     def execute(self, plan: Plan, context: Context) -> Events:
         yield StepStarted(step="write")
-        repository = yield from opened(plan.params, context)
-        name = names.parse(plan.params.point)
-        does = f"restore of {name} to {plan.target}"
-        with Presence(repository.store, "read", does, pins=(name.path(),)) as presence:
-            repository.load()
-            point = repository.present(name)
-            finished = yield from _restored(repository, point, plan, presence)
-        yield finished
+        with (yield from opened(plan.params, context)) as repository:
+            name = names.parse(plan.params.point)
+            does = f"restore of {name} to {plan.target}"
+            with Presence(repository.store, "read", does, pins=(name.path(),)) as presence:
+                repository.load()
+                point = repository.present(name)
+                finished = yield from _restored(repository, point, plan, presence)
+            yield finished
 
     @override
     def resume(self, plan: Plan, context: Context) -> Events:
@@ -132,7 +136,8 @@ class Restore(Engine[RestoreParams]):
     @override
     def undo(self, plan: Plan, context: Context) -> Events:
         path = Path(plan.target)
-        sessions.sweep(Repository.glance(plan.params.repo).store)
+        with Repository.glance(plan.params.repo) as glance:
+            sessions.sweep(glance.store)
         if plan.detail["existed"]:
             raise Refused(f"what was on {path} is overwritten", "restore another point onto it")
         yield StepStarted(step="undo")
@@ -175,7 +180,8 @@ def _readable(glance: NamesOnly, name: names.PointName, params: RestoreParams) -
     if glance.config.cipher != "none" and not (params.key_file or params.passphrase):
         return None
     try:
-        return Repository.of(params).point(name)
+        with Repository.of(params) as repository:
+            return repository.point(name)
     except Damaged as damaged:
         raise Refused(damaged.why, damaged.what_helps) from None
 
@@ -235,18 +241,14 @@ def _restored(repository: Repository, point: Point, plan: Plan, presence: Presen
 
 
 def _through(crew: Workers[Run], work: Restoring, point: Point, presence: Presence, plan: Plan) -> Iterator[Progress]:
-    crew.start()
     try:
-        while not crew.wait(TICK):
-            presence.touch()
-            work.push()
-            yield Progress(done=work.passed, total=point.head.size)
+        with closing(crew.ticks()) as ticks:
+            for _ in ticks:
+                presence.touch()
+                work.push()
+                yield Progress(done=work.passed, total=point.head.size)
     except Failed as failed:
-        crew.stop()
         raise Failed(failed.why, failed.what_helps, _left(plan)) from None
-    except BaseException:
-        crew.stop()
-        raise
     yield Progress(done=point.head.size, total=point.head.size)
 
 

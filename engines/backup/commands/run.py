@@ -67,81 +67,84 @@ class Run(Engine[RunParams]):
     @override
     def plan(self, params: RunParams, cancel: Cancel) -> Plan:
         throttle.parse(params.limit)
-        repository = Repository.glance(where(params))
-        called = disks(params)
-        with look_at([params.source, *params.more], params.format, _wished(params)) as sources:
-            size = units.size(sum(source.size for source in sources))
-            facts = [
-                fact for source, disk in zip(sources, called, strict=True) for fact in _about(source, _of(disk, called))
-            ]
-            known = {disk: repository.disks(params.vm, disk) for disk in called}
-            new = "nothing: the first backup of this disk"
-            compared = tuple(
-                (f"compared with{_of(disk, called)}", str(known[disk][-1]) if known[disk] else new) for disk in called
-            )
-            return Plan(
-                task=self.name,
-                target=f"{params.vm}/{', '.join(called)} in {repository.store.where}",
-                params={**plain(params), "repo": repository.store.where, "disk": list(called)},
-                steps=(
-                    Step(id="read", title=f"Read {size} and store what changed"),
-                    Step(
-                        id="commit",
-                        title=f"Make the restore {'point' if len(called) == 1 else 'points'}",
-                        no_stop="the point is being written",
+        with Repository.glance(where(params)) as repository:
+            called = disks(params)
+            with look_at([params.source, *params.more], params.format, _wished(params)) as sources:
+                size = units.size(sum(source.size for source in sources))
+                facts = [
+                    fact
+                    for source, disk in zip(sources, called, strict=True)
+                    for fact in _about(source, _of(disk, called))
+                ]
+                known = {disk: repository.disks(params.vm, disk) for disk in called}
+                new = "nothing: the first backup of this disk"
+                compared = tuple(
+                    (f"compared with{_of(disk, called)}", str(known[disk][-1]) if known[disk] else new)
+                    for disk in called
+                )
+                return Plan(
+                    task=self.name,
+                    target=f"{params.vm}/{', '.join(called)} in {repository.store.where}",
+                    params={**plain(params), "repo": repository.store.where, "disk": list(called)},
+                    steps=(
+                        Step(id="read", title=f"Read {size} and store what changed"),
+                        Step(
+                            id="commit",
+                            title=f"Make the restore {'point' if len(called) == 1 else 'points'}",
+                            no_stop="the point is being written",
+                        ),
                     ),
-                ),
-                facts=(
-                    *facts,
-                    ("repository", repository.store.where),
-                    *compared,
-                    ("limit", params.limit),
-                ),
-                warnings=_once(sources),
-                undo="the restore point is taken out; what only it needs goes with the next gc",
-                state={"source": [source.identity for source in sources], "repository": repository.config.id},
-            ).sealed()
+                    facts=(
+                        *facts,
+                        ("repository", repository.store.where),
+                        *compared,
+                        ("limit", params.limit),
+                    ),
+                    warnings=_once(sources),
+                    undo="the restore point is taken out; what only it needs goes with the next gc",
+                    state={"source": [source.identity for source in sources], "repository": repository.config.id},
+                ).sealed()
 
     @override
     def execute(self, plan: Plan, context: Context) -> Events:
         yield StepStarted(step="read")
-        repository = yield from opened(plan.params, context)
-        params = plan.params
-        wheres = [params.source, *params.more]
-        called = [f"{params.vm}/{disk}" for disk in params.disk]
-        presence = Presence(repository.store, "write", f"backup of {', '.join(called)}", disk=" ".join(called))
-        wish = _wished(params, context.folder.name, PointRef(repository.config.id, presence.session.id))
-        with presence, open_together(wheres, params.format, wish) as sources:
-            for source in sources[:1]:
-                for text in source.notes:
-                    yield Log(text=text)
-            for text in _once(sources):
+        with (yield from opened(plan.params, context)) as repository:
+            params = plan.params
+            wheres = [params.source, *params.more]
+            called = [f"{params.vm}/{disk}" for disk in params.disk]
+            presence = Presence(repository.store, "write", f"backup of {', '.join(called)}", disk=" ".join(called))
+            wish = _wished(params, context.folder.name, PointRef(repository.config.id, presence.session.id))
+            with presence, open_together(wheres, params.format, wish) as sources:
+                for source in sources[:1]:
+                    for text in source.notes:
+                        yield Log(text=text)
+                for text in _once(sources):
+                    yield Warned(text=text)
+                finished = yield from _Backup(repository, presence, sources, params, context).work()
+            for text in dict.fromkeys(text for source in sources for text in source.left_behind):
                 yield Warned(text=text)
-            finished = yield from _Backup(repository, presence, sources, params, context).work()
-        for text in dict.fromkeys(text for source in sources for text in source.left_behind):
-            yield Warned(text=text)
-        yield finished
+            yield finished
 
     @override
     def undo(self, plan: Plan, context: Context) -> Events:
         yield StepStarted(step="undo")
-        repository = yield from opened(plan.params, context)
-        made = context.earlier / "point.json" if context.earlier else None
-        if made is None or not made.exists():
+        with (yield from opened(plan.params, context)) as repository:
+            made = context.earlier / "point.json" if context.earlier else None
+            if made is None or not made.exists():
+                yield StepEnded(step="undo")
+                yield Finished(summary="it made no point; what it stored serves the next backup, or goes with gc")
+                return
+            gone = []
+            for text in msgspec.json.decode(made.read_bytes(), type=dict[str, list[str]])["points"]:
+                name = names.parse(text)
+                try:
+                    repository.store.rename(name.path(), name.path("pruned"))
+                except FileNotFoundError:
+                    raise Refused(f"{name} is not there any more", "see what is: crashcart backup list") from None
+                gone.append(text)
             yield StepEnded(step="undo")
-            yield Finished(summary="it made no point; what it stored serves the next backup, or goes with gc")
-            return
-        gone = []
-        for text in msgspec.json.decode(made.read_bytes(), type=dict[str, list[str]])["points"]:
-            name = names.parse(text)
-            try:
-                repository.store.rename(name.path(), name.path("pruned"))
-            except FileNotFoundError:
-                raise Refused(f"{name} is not there any more", "see what is: crashcart backup list") from None
-            gone.append(text)
-        yield StepEnded(step="undo")
-        are = "are" if len(gone) > 1 else "is"
-        yield Finished(summary=f"{', '.join(gone)} {are} taken out", then=("free the space: crashcart backup gc",))
+            are = "are" if len(gone) > 1 else "is"
+            yield Finished(summary=f"{', '.join(gone)} {are} taken out", then=("free the space: crashcart backup gc",))
 
 
 def _wished(params: RunParams, run: str = "", made: PointRef | None = None) -> SourceOptions:

@@ -67,33 +67,33 @@ class Serve(Engine[ServeParams]):
     def plan(self, params: ServeParams, cancel: Cancel) -> Plan:
         if not params.nbd:
             raise BadParam("nbd", params.nbd, "a path for a unix socket", "give --nbd /run/point.sock")
-        glance = Repository.glance(where(params))
-        point = glance.resolve(params.point)
-        refuse_unfit(Path(params.nbd))
-        return Plan(
-            task=self.name,
-            target=f"{point} at {params.nbd}",
-            params={**plain(params), "repo": glance.store.where, "point": str(point)},
-            steps=(SERVE,),
-            facts=(("point", str(point)), ("address", uri(params.nbd)), ("repository", glance.store.where)),
-            undo="nothing to take back: the point is only read, and the socket goes with the run",
-            state={"repository": glance.config.id, "point": str(point)},
-        ).sealed()
+        with Repository.glance(where(params)) as glance:
+            point = glance.resolve(params.point)
+            refuse_unfit(Path(params.nbd))
+            return Plan(
+                task=self.name,
+                target=f"{point} at {params.nbd}",
+                params={**plain(params), "repo": glance.store.where, "point": str(point)},
+                steps=(SERVE,),
+                facts=(("point", str(point)), ("address", uri(params.nbd)), ("repository", glance.store.where)),
+                undo="nothing to take back: the point is only read, and the socket goes with the run",
+                state={"repository": glance.config.id, "point": str(point)},
+            ).sealed()
 
     @override
     def execute(self, plan: Plan, context: Context) -> Events:
         yield StepStarted(step=SERVE.id)
-        repository = yield from opened(plan.params, context)
-        name = names.parse(plan.params.point)
-        with open_point(repository, name, "serving") as source:
-            server = NbdServer(source, Path(plan.params.nbd), name=str(name), description=f"{name}, read-only")
-            with server:
-                yield Log(text=f"{name}, {units.size(source.size)}, read-only at {uri(plan.params.nbd)}")
-                with suppress(Stopped):  # that is how serving ends
-                    yield from _until_idle(server, plan.params.idle, context.cancel)
-        with suppress(Stopped):  # a stop is told once more, to whoever has not heard of it
-            yield StepEnded(step=SERVE.id)
-        yield _finished(server, name, repository.store.where)
+        with (yield from opened(plan.params, context)) as repository:
+            name = names.parse(plan.params.point)
+            with open_point(repository, name, "serving") as source:
+                server = NbdServer(source, Path(plan.params.nbd), name=str(name), description=f"{name}, read-only")
+                with server:
+                    yield Log(text=f"{name}, {units.size(source.size)}, read-only at {uri(plan.params.nbd)}")
+                    with suppress(Stopped):  # that is how serving ends
+                        yield from _until_idle(server, plan.params.idle, context.cancel)
+            with suppress(Stopped):  # a stop is told once more, to whoever has not heard of it
+                yield StepEnded(step=SERVE.id)
+            yield _finished(server, name, repository.store.where)
 
 
 def uri(path: str) -> str:

@@ -130,7 +130,10 @@ def _repository(params: SweepParams) -> str:
 
 def _useless(repo: str, known: list[Volume]) -> list[Kept]:
     """Snapshots that were kept for a repository which has another newest point of their disk. Raises Refused."""
-    return useless(known, Repository.glance(repo)) if repo else []
+    if not repo:
+        return []
+    with Repository.glance(repo) as repository:
+        return useless(known, repository)
 
 
 def _why(one: Kept, repo: str) -> str:

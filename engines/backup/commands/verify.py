@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Annotated, Any, ClassVar
 
 from typing_extensions import override
@@ -34,10 +35,9 @@ from engines.job.contract import (
     StepStarted,
     Warned,
 )
-from engines.job.errors import BadParam, Failed, Stopped
+from engines.job.errors import BadParam, Failed
 from engines.job.params import param, plain
 
-TICK = 0.1  # s between looks at the threads
 TOLD = 20  # damaged records that are told one by one
 
 
@@ -49,7 +49,7 @@ class VerifyParams(RepoParams, frozen=True, kw_only=True):
     ] = 100
     against: Annotated[str, param("Against", "a disk to compare the point with", kind="file")] = ""
     point: Annotated[
-        str, param("Point", "which point to compare", pattern=names.POINT, allowed="VM/DISK@TIME or @latest")
+        str, param("Point", "which point to compare", pattern=f"^$|{names.POINT}", allowed="VM/DISK@TIME or @latest")
     ] = ""
     format: Annotated[Format, param("Image format", "of the disk to compare with")] = "auto"
     rebuild: Annotated[bool, param("Rebuild", "make the index anew and bring back lost points, from the packs")] = False
@@ -72,43 +72,43 @@ class Verify(Engine[VerifyParams]):
 
     @override
     def plan(self, params: VerifyParams, cancel: Cancel) -> Plan:
-        glance = Repository.glance(where(params))
-        state: dict[str, Any] = {"repository": glance.config.id}
-        if bool(params.against) != bool(params.point):
-            raise BadParam("point", params.point, "a point, together with --against DISK", "give both")
-        steps = [Step(id="records", title=f"Read {params.percent} % of the records")]
-        steps += [Step(id="points", title="Check that every point finds what it needs")]
-        point = ""
-        if params.against:
-            point = str(glance.resolve(params.point))
-            with open_source(params.against, params.format) as source:
-                state["source"] = source.identity
-            steps = [Step(id="against", title=f"Compare {point} with {params.against}")]
-        elif params.rebuild:
-            steps = [Step(id="rebuild", title="Make index and points anew from the packs"), *steps]
-        return Plan(
-            task=self.name,
-            target=f"{glance.store.where} {point}".rstrip(),
-            params={**plain(params), "repo": glance.store.where, "point": point},
-            steps=tuple(steps),
-            facts=(("repository", glance.store.where), ("points", str(len(glance.names())))),
-            undo="nothing to take back: it only reads, and names what is damaged",
-            state=state,
-        ).sealed()
+        with Repository.glance(where(params)) as glance:
+            state: dict[str, Any] = {"repository": glance.config.id}
+            if bool(params.against) != bool(params.point):
+                raise BadParam("point", params.point, "a point, together with --against DISK", "give both")
+            steps = [Step(id="records", title=f"Read {params.percent} % of the records")]
+            steps += [Step(id="points", title="Check that every point finds what it needs")]
+            point = ""
+            if params.against:
+                point = str(glance.resolve(params.point))
+                with open_source(params.against, params.format) as source:
+                    state["source"] = source.identity
+                steps = [Step(id="against", title=f"Compare {point} with {params.against}")]
+            elif params.rebuild:
+                steps = [Step(id="rebuild", title="Make index and points anew from the packs"), *steps]
+            return Plan(
+                task=self.name,
+                target=f"{glance.store.where} {point}".rstrip(),
+                params={**plain(params), "repo": glance.store.where, "point": point},
+                steps=tuple(steps),
+                facts=(("repository", glance.store.where), ("points", str(len(glance.names())))),
+                undo="nothing to take back: it only reads, and names what is damaged",
+                state=state,
+            ).sealed()
 
     @override
     def execute(self, plan: Plan, context: Context) -> Events:
         yield StepStarted(step=plan.steps[0].id)
-        repository = yield from opened(plan.params, context)
-        pins = (names.parse(plan.params.point).path(),) if plan.params.point else ()
-        with Presence(repository.store, "read", f"verify of {repository.store.where}", pins=pins) as presence:
-            repository.load()
-            try:
-                work = _compared if plan.params.against else _proven
-                finished = yield from work(repository, plan, presence)
-            except OSError as error:
-                raise no_room(repository.store.where, error) from None
-        yield finished
+        with (yield from opened(plan.params, context)) as repository:
+            pins = (names.parse(plan.params.point).path(),) if plan.params.point else ()
+            with Presence(repository.store, "read", f"verify of {repository.store.where}", pins=pins) as presence:
+                repository.load()
+                try:
+                    work = _compared if plan.params.against else _proven
+                    finished = yield from work(repository, plan, presence)
+                except OSError as error:
+                    raise no_room(repository.store.where, error) from None
+            yield finished
 
 
 def _compared(repository: Repository, plan: Plan, presence: Presence) -> Any:
@@ -189,15 +189,8 @@ def _verdict(verifying: Verifying) -> Finished:
 
 
 def _through(crew: Workers[Any], work: Verifying | Against, presence: Presence) -> Iterator[Progress]:
-    crew.start()
-    try:
-        while not crew.wait(TICK):
+    with closing(crew.ticks()) as ticks:
+        for _ in ticks:
             presence.touch()
             yield Progress(done=min(work.passed, work.total), total=work.total)
-    except (Stopped, GeneratorExit):
-        crew.stop()
-        raise Stopped() from None
-    except BaseException:
-        crew.stop()
-        raise
     yield Progress(done=work.total, total=work.total)

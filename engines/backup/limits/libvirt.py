@@ -6,6 +6,8 @@ Source: virsh(1).
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import shutil
 import subprocess
 import time
@@ -14,6 +16,7 @@ from pathlib import Path
 from engines.host.libvirt import parsed
 
 ANSWERS_WITHIN = 5.0  # s for all of it; a hanging libvirtd must not keep a backup from starting
+DOMAIN = re.compile(r"<domain[ >].*?</domain>", re.DOTALL)
 
 
 def limit(where: Path) -> tuple[float, str] | None:
@@ -21,23 +24,23 @@ def limit(where: Path) -> tuple[float, str] | None:
     if shutil.which("virsh") is None:
         return None
     end = time.monotonic() + ANSWERS_WITHIN
-    for name in _virsh(end, "list", "--all", "--name").splitlines():
-        if not name.strip():
-            continue
-        domain = parsed(_virsh(end, "dumpxml", "--domain", name.strip()))
+    names = [name.strip() for name in _virsh(end, "list --all --name").splitlines() if name.strip()]
+    described = _virsh(end, "; ".join(f"dumpxml --domain {shlex.quote(name)}" for name in names))
+    for domain in map(parsed, DOMAIN.findall(described)):
         for disk in domain.disks if domain else ():
-            if disk.limit and disk.at(where):
-                return float(disk.limit), f"libvirt's limit for VM {name.strip()}"
+            if domain and disk.limit and disk.at(where):
+                return float(disk.limit), f"libvirt's limit for VM {domain.name}"
     return None
 
 
-def _virsh(end: float, *arguments: str) -> str:
+def _virsh(end: float, commands: str) -> str:
+    """What one virsh prints for all of the commands; one that fails, as for a VM that has just gone, ends no other."""
     left = end - time.monotonic()
-    if left <= 0:
+    if left <= 0 or not commands:
         return ""
     try:
         done = subprocess.run(
-            ["virsh", "--readonly", "--quiet", *_connect(), *arguments],
+            ["virsh", "--readonly", "--quiet", *_connect(), commands],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=left,
@@ -45,7 +48,7 @@ def _virsh(end: float, *arguments: str) -> str:
         )
     except (OSError, subprocess.TimeoutExpired):
         return ""
-    return done.stdout.decode("utf-8", "replace") if done.returncode == 0 else ""
+    return done.stdout.decode("utf-8", "replace")
 
 
 def _connect() -> list[str]:

@@ -6,8 +6,8 @@ import socket
 import struct
 from dataclasses import dataclass
 
-from engines.backup.nbd import wire
-from engines.backup.nbd.wire import Hostile, Info, Malformed, Opt, Rep
+from engines.backup import nbd_wire as wire
+from engines.backup.nbd_wire import Hostile, Info, Malformed, Opt, Rep
 
 MOST_OPTIONS = 64  # a client that asks for more is up to no good
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from engines.backup.nbd.handshake import Export, Handshake
 from engines.backup.nbd.sparse import Source, Sparse
 from engines.backup.nbd.transmission import Transmission
-from engines.backup.nbd.wire import Hostile
+from engines.backup.nbd_wire import Hostile
 from engines.boot.scratch import Scratch
 from engines.job.errors import Refused
 

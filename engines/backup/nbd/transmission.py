@@ -6,10 +6,10 @@ import errno
 import socket
 from collections.abc import Callable, Iterator
 
-from engines.backup.nbd import wire
+from engines.backup import nbd_wire as wire
 from engines.backup.nbd.handshake import Agreed, take
 from engines.backup.nbd.sparse import Source, Sparse
-from engines.backup.nbd.wire import Cmd, Request
+from engines.backup.nbd_wire import Cmd, Request
 from engines.job.errors import CrashcartError
 
 MOST_PIECES = 4096  # extents in one answer; the client asks on

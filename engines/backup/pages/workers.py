@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Generic, TypeVar
 
 from engines.backup.pages.memory import keep_buffers
 
 T = TypeVar("T")
+TICK = 0.1  # s between looks at the threads
 THREADS = 4  # more than these only wait for the disk
 
 
@@ -42,6 +43,16 @@ class Workers(Generic[T]):
         self._stop = True
         for thread in self._threads:
             thread.join()
+
+    def ticks(self) -> Generator[None, None, None]:
+        """From the start to the end of the work, one every `TICK`; the threads have ended however it is left."""
+        self.start()
+        try:
+            while not self.wait(TICK):
+                yield
+        except BaseException:
+            self.stop()
+            raise
 
     def _run(self) -> None:
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Self
 
@@ -46,6 +47,16 @@ def where(params: RepoParams) -> str:
     if not found:
         raise BadParam("repo", found, "a repository's folder", "give --repo FOLDER or set CRASHCART_REPO")
     return found if "://" in found else str(Path(found).absolute())
+
+
+@contextmanager
+def closed_on_error(store: Store) -> Iterator[None]:
+    """A store that nobody comes to own is let go of."""
+    try:
+        yield
+    except BaseException:
+        store.close()
+        raise
 
 
 class NamesOnly:
@@ -102,14 +113,16 @@ class Repository(NamesOnly):
     def glance(place: str) -> NamesOnly:
         """It without its key. Raises Refused, Damaged."""
         store = open_store(place)
-        return NamesOnly(store, config.load(store))
+        with closed_on_error(store):
+            return NamesOnly(store, config.load(store))
 
     @classmethod
     def open(cls, place: str, unlock: Unlock | None = None) -> Repository:
         """Raises Refused, Damaged."""
         store = open_store(place)
-        found = config.load(store)
-        return cls(store, found, config.unlocked(found, unlock or Unlock()), unlock)
+        with closed_on_error(store):
+            found = config.load(store)
+            return cls(store, found, config.unlocked(found, unlock or Unlock()), unlock)
 
     @classmethod
     def of(cls, params: RepoParams, passphrase: Secret | None = None) -> Repository:

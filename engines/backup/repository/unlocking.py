@@ -5,26 +5,32 @@ from __future__ import annotations
 from collections.abc import Generator
 
 from engines.backup.repository import config
+from engines.backup.repository.config import Config
 from engines.backup.repository.keys import Unlock
-from engines.backup.repository.repository import RepoParams, Repository
+from engines.backup.repository.repository import RepoParams, Repository, closed_on_error
 from engines.backup.store.opening import open_store
 from engines.job.contract import AnyEvent, Asked, Context
 from engines.job.params import Secret
 
 
 def opened(params: RepoParams, context: Context) -> Generator[AnyEvent, str | None, Repository]:
-    """The repository of a run's parameters. Raises Refused, Damaged."""
+    """The repository of a run's parameters, for a `with`. Raises Refused, Damaged."""
     store = open_store(params.repo)
-    found = config.load(store)
-    passphrase = yield from passphrase_of(params, context)
-    unlock = Unlock(params.key_file, passphrase)
-    return Repository(store, found, config.unlocked(found, unlock), unlock)
+    with closed_on_error(store):
+        found = config.load(store)
+        unlock = Unlock(params.key_file, (yield from _asked(store.where, found, context)))
+        return Repository(store, found, config.unlocked(found, unlock), unlock)
 
 
 def passphrase_of(params: RepoParams, context: Context) -> Generator[AnyEvent, str | None, Secret | None]:
     """The passphrase that was given, or asked for where one is needed; None where none is."""
-    store = open_store(params.repo)
+    with Repository.glance(params.repo) as glance:
+        found, place = glance.config, glance.store.where
+    return (yield from _asked(place, found, context))
+
+
+def _asked(place: str, found: Config, context: Context) -> Generator[AnyEvent, str | None, Secret | None]:
     passphrase = context.secrets.get("passphrase")
-    if config.load(store).kdf == "scrypt" and passphrase is None:
-        passphrase = Secret((yield Asked(question=f"passphrase of {store.where}", secret=True)) or "")
+    if found.kdf == "scrypt" and passphrase is None:
+        passphrase = Secret((yield Asked(question=f"passphrase of {place}", secret=True)) or "")
     return passphrase

@@ -5,11 +5,10 @@ from __future__ import annotations
 import threading
 
 from engines.backup.pages.workers import Workers
-from engines.backup.repository import record
 from engines.backup.repository.keys import ZERO
 from engines.backup.repository.point import Point
 from engines.backup.repository.repository import Repository
-from engines.backup.restoring.restoring import PIECE, Run, runs
+from engines.backup.restoring.restoring import PIECE, Run, differs, runs
 from engines.backup.sources.source import Source
 from engines.job.errors import Refused
 
@@ -56,10 +55,6 @@ class Against:
             number = (start + low) // self._block
             wanted = run.ids[number - run.first] if run.ids else ZERO
             block = view[low : low + self._block]
-            same = record.is_zero(block) if wanted == ZERO else self._id(block) == wanted
-            if not same:
+            if differs(self._repository, block, wanted):
                 with self._lock:
                     self.differ.add(number)
-
-    def _id(self, block: memoryview) -> bytes:
-        return self._repository.codec.id(record.BLOCK, block)

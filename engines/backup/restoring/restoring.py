@@ -42,6 +42,11 @@ def runs(repository: Repository, point: Point) -> Iterator[Run]:
             at = end
 
 
+def differs(repository: Repository, block: memoryview, wanted: bytes) -> bool:
+    """Whether a block is another than the one with the id `wanted`."""
+    return not record.is_zero(block) if wanted == ZERO else repository.codec.id(record.BLOCK, block) != wanted
+
+
 class Restoring:
     """One restore at work. `passed`, `written` and `same` count bytes."""
 
@@ -106,7 +111,7 @@ class Restoring:
         same = set()
         for at, name in enumerate(run.ids):
             block = view[at * self._block : (at + 1) * self._block]
-            if self._repository.codec.id(record.BLOCK, block) == name:
+            if not differs(self._repository, block, name):
                 same.add(at)
         return frozenset(same)
 
@@ -131,11 +136,8 @@ class Restoring:
             for number, low in enumerate(range(0, length, self._block), run.first + at // self._block):
                 block = view[low : low + self._block]
                 wanted = run.ids[number - run.first] if run.ids else ZERO
-                if not self._is(block, wanted):
+                if differs(self._repository, block, wanted):
                     with self._lock:
                         self.wrong.append(number)
             with self._lock:
                 self.passed += length
-
-    def _is(self, block: memoryview, wanted: bytes) -> bool:
-        return record.is_zero(block) if wanted == ZERO else self._repository.codec.id(record.BLOCK, block) == wanted

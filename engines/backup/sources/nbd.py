@@ -15,19 +15,17 @@ from pathlib import Path
 import msgspec
 from typing_extensions import override
 
+from engines.backup.nbd_wire import SIMPLE, Cmd, Opt
 from engines.backup.sources import bitmap
 from engines.backup.sources.bitmap import Record
 from engines.backup.sources.options import NoHint, PointRef
 from engines.backup.sources.server import asked, serving
 from engines.backup.sources.source import Source
 from engines.backup.sources.stillness import Claims, Stillness
-from engines.backup.sources.wire import OPTION, REQUEST, exactly, fill, hello
+from engines.backup.sources.wire import command, exactly, fill, hello, option
 from engines.host import device
 from engines.host.device import Device
 from engines.job.errors import Failed
-
-REPLY = 0x67446698
-EXPORT_NAME, READ, DISCONNECT = 1, 0, 2
 
 
 class Extent(msgspec.Struct):
@@ -91,16 +89,16 @@ class NbdSource(Claims, Source):
         """Hang up."""
         for peer in self._opened:
             with contextlib.suppress(OSError):  # the server may be gone
-                peer.sendall(struct.pack(">IHHQQI", REQUEST, 0, DISCONNECT, 0, 0, 0))
+                command(peer, Cmd.DISC)
             peer.close()
 
     @override
     def read_into(self, offset: int, buffer: memoryview) -> None:
         peer, _ = self._connection()
         try:
-            peer.sendall(struct.pack(">IHHQQI", REQUEST, 0, READ, offset, offset, len(buffer)))
+            command(peer, Cmd.READ, offset, len(buffer))
             magic, error, handle = struct.unpack(">IIQ", exactly(peer, 16))
-            if magic == REPLY and handle == offset and not error:
+            if magic == SIMPLE and handle == offset and not error:
                 fill(peer, buffer)
                 return
             why = os.strerror(error) if error else "an answer out of turn"
@@ -157,7 +155,7 @@ def _connect(path: Path) -> tuple[socket.socket, int]:
     """A connection in transmission, and the size in bytes."""
     peer = hello(path)
     try:
-        peer.sendall(struct.pack(">QII", OPTION, EXPORT_NAME, 0))
+        option(peer, Opt.EXPORT_NAME)
         size, _ = struct.unpack(">QH", exactly(peer, 10))
     except BaseException:
         peer.close()

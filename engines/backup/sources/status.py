@@ -10,14 +10,9 @@ import struct
 from collections.abc import Iterator
 from pathlib import Path
 
-from engines.backup.sources.wire import OPTION, REQUEST, exactly, hello
+from engines.backup.nbd_wire import DONE, OPTION_REPLY, STRUCTURED, Chunk, Cmd, Opt, Rep
+from engines.backup.sources.wire import command, exactly, hello, option
 
-ANSWER, STRUCTURED = 0x3E889045565A9, 0x668E33EF
-GO, STRUCTURED_REPLY, SET_META_CONTEXT = 7, 8, 10
-ACK, INFO, META_CONTEXT = 1, 3, 4
-BLOCK_STATUS = 7
-STATUS, NOTHING = 5, 0  # kinds of a structured reply
-DONE = 1  # flag of the last one
 MARKED = 1  # NBD_STATE_DIRTY, bit 0 of a dirty bitmap's flags
 LONGEST = 1 << 30  # bytes asked about at a time
 ROOM = 1 << 24  # bytes of one answer
@@ -33,7 +28,7 @@ def marked(path: Path, context: str, size: int) -> Iterator[tuple[int, int]]:
         wanted = _agreed(peer, context)
         at = 0
         while at < size:
-            peer.sendall(struct.pack(">IHHQQI", REQUEST, 0, BLOCK_STATUS, at, at, min(LONGEST, size - at)))
+            command(peer, Cmd.BLOCK_STATUS, at, min(LONGEST, size - at))
             before = at
             for length, flags in _extents(peer, wanted):
                 if flags & MARKED:
@@ -45,30 +40,30 @@ def marked(path: Path, context: str, size: int) -> Iterator[tuple[int, int]]:
 
 def _agreed(peer: socket.socket, context: str) -> int:
     """Negotiate; the number of the context."""
-    _option(peer, STRUCTURED_REPLY, b"")
+    _option(peer, Opt.STRUCTURED_REPLY, b"")
     name = context.encode()
-    _, found = _option(peer, SET_META_CONTEXT, struct.pack(">III", 0, 1, len(name)) + name)
+    _, found = _option(peer, Opt.SET_META_CONTEXT, struct.pack(">III", 0, 1, len(name)) + name)
     if not found:
         raise NoStatus(f"it has no {context}")
-    _option(peer, GO, struct.pack(">IH", 0, 0))
+    _option(peer, Opt.GO, struct.pack(">IH", 0, 0))
     return int.from_bytes(found[0][:4], "big")
 
 
-def _option(peer: socket.socket, option: int, content: bytes) -> tuple[list[bytes], list[bytes]]:
+def _option(peer: socket.socket, kind: Opt, content: bytes) -> tuple[list[bytes], list[bytes]]:
     """Ask for an option; the infos and the contexts that came with the answer."""
-    peer.sendall(struct.pack(">QII", OPTION, option, len(content)) + content)
+    option(peer, kind, content)
     infos: list[bytes] = []
     contexts: list[bytes] = []
     while True:
-        magic, _, kind, length = struct.unpack(">QIII", exactly(peer, 20))
-        if magic != ANSWER or length > ROOM:
+        magic, _, answer, length = struct.unpack(">QIII", exactly(peer, 20))
+        if magic != OPTION_REPLY or length > ROOM:
             raise NoStatus("it speaks another protocol")
         said = exactly(peer, length)
-        if kind == ACK:
+        if answer == Rep.ACK:
             return infos, contexts
-        if kind not in (INFO, META_CONTEXT):
-            raise NoStatus(f"it answers option {option} with {kind:#x} {said.decode('utf-8', 'replace')}".rstrip())
-        (infos if kind == INFO else contexts).append(said)
+        if answer not in (Rep.INFO, Rep.META_CONTEXT):
+            raise NoStatus(f"it answers option {kind} with {answer:#x} {said.decode('utf-8', 'replace')}".rstrip())
+        (infos if answer == Rep.INFO else contexts).append(said)
 
 
 def _extents(peer: socket.socket, wanted: int) -> Iterator[tuple[int, int]]:
@@ -78,9 +73,9 @@ def _extents(peer: socket.socket, wanted: int) -> Iterator[tuple[int, int]]:
         if magic != STRUCTURED or length > ROOM:
             raise NoStatus("its answer is no structured one")
         said = exactly(peer, length)
-        if kind == STATUS and int.from_bytes(said[:4], "big") == wanted:
+        if kind == Chunk.STATUS and int.from_bytes(said[:4], "big") == wanted:
             yield from struct.iter_unpack(">II", said[4:])
-        elif kind != NOTHING:
+        elif kind != Chunk.NONE:
             raise NoStatus(f"it answers with an error ({kind:#x})")
         if flags & DONE:
             return

@@ -6,11 +6,19 @@ import socket
 import struct
 from pathlib import Path
 
+from engines.backup.nbd_wire import (
+    FIXED_NEWSTYLE,
+    GREETING,
+    NO_ZEROES,
+    OPTION,
+    OPTION_FORM,
+    REQUEST,
+    REQUEST_FORM,
+    Cmd,
+    Opt,
+)
 from engines.job.errors import Failed
 
-OPTION = 0x49484156454F5054  # "IHAVEOPT"
-REQUEST = 0x25609513
-FIXED_NEWSTYLE, NO_ZEROES = 1, 2  # flags: options are negotiated; no padding after the handshake
 PATIENCE = 60.0  # s
 
 
@@ -20,8 +28,8 @@ def hello(path: Path) -> socket.socket:
     try:
         peer.settimeout(PATIENCE)
         peer.connect(str(path))
-        magic, option, flags = struct.unpack(">8sQH", exactly(peer, 18))
-        if magic != b"NBDMAGIC" or option != OPTION or not flags & NO_ZEROES:
+        magic, option, flags = struct.unpack(">8s8sH", exactly(peer, 18))
+        if magic != GREETING or option != OPTION or not flags & NO_ZEROES:
             raise Failed("qemu-nbd speaks another protocol", "install qemu-utils 2.8 or later")
         peer.sendall(struct.pack(">I", NO_ZEROES | FIXED_NEWSTYLE))
     except BaseException:
@@ -44,3 +52,13 @@ def fill(peer: socket.socket, view: memoryview) -> None:
         if not count:
             raise ConnectionResetError("qemu-nbd hung up")
         view = view[count:]
+
+
+def option(peer: socket.socket, kind: Opt, content: bytes = b"") -> None:
+    """Ask for an option. Raises OSError."""
+    peer.sendall(OPTION_FORM.pack(OPTION, kind, len(content)) + content)
+
+
+def command(peer: socket.socket, kind: Cmd, offset: int = 0, length: int = 0) -> None:
+    """Send a command; its cookie is the offset. Raises OSError."""
+    peer.sendall(REQUEST_FORM.pack(REQUEST, 0, kind, offset, offset, length))

@@ -65,11 +65,21 @@ class Line:
         except (OSError, asyncssh.Error) as error:
             raise Refused(f"no line to {self.address.place}: {_words(error)}", "is its sshd up: ssh to it") from None
 
+    @property
+    def up(self) -> bool:
+        """Whether it is made, and not known to be broken."""
+        return self._connection is not None and not self._connection.is_closed()
+
     def close(self) -> None:
-        """Hang up."""
-        if self._connection is not None:
-            self._connection.abort()
-        self._client = self._connection = None
+        """Hang up; it can be made again."""
+        connection, self._client, self._connection = self._connection, None, None
+        if connection is not None:
+            self._loop.call_soon_threadsafe(connection.abort)
+
+    def end(self) -> None:
+        """Hang up for good."""
+        self.close()
+        self._loop.call_soon_threadsafe(self._loop.stop)
 
     def call(self, work: Callable[[asyncssh.SFTPClient], Awaitable[T]]) -> T:
         """What `work` returns; done again on a new line where the line breaks. Raises OSError."""

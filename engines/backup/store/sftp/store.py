@@ -13,10 +13,10 @@ from pathlib import Path
 
 from typing_extensions import override
 
+from engines.backup.store.sftp import shared
 from engines.backup.store.sftp.access import Access, Address
 from engines.backup.store.sftp.appender import SftpAppender
 from engines.backup.store.sftp.files import BLOCK, FarFiles
-from engines.backup.store.sftp.line import Line
 from engines.backup.store.sftp.reading import FarReading
 from engines.backup.store.store import TEMPORARY, Bytes, Store
 
@@ -28,8 +28,7 @@ class SftpStore(Store):
 
     def __init__(self, address: Address, access: Access) -> None:
         self.where = str(address)
-        self._line = Line(address, access)
-        self._line.open()
+        self._line = shared.take(address, access)
         self._files = FarFiles(self._line, address.path)
         self._reading = FarReading(self._files)
         self._cache = _cache(self.where)
@@ -37,8 +36,10 @@ class SftpStore(Store):
 
     @override
     def close(self) -> None:
-        """Hang up."""
-        self._line.close()
+        """Have no file open there any more; the line waits a while for the next store."""
+        with contextlib.suppress(OSError):  # the line broke, and the handles with it
+            self._reading.release()
+        shared.give_back(self._line)
 
     @override
     def begin(self, folders: Sequence[str]) -> None:

@@ -21,7 +21,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engines.backup.nbd import wire
+from engines.backup import nbd_wire as wire
 from engines.backup.nbd.server import MOST_CLIENTS, NbdServer, serving
 from engines.backup.nbd.sparse import Sparse
 from engines.backup.repository.byte_source import open_point

@@ -88,6 +88,10 @@ class Sshd:
         self._process.kill()
         self._process.wait()
 
+    def logins(self) -> int:
+        """How often somebody was let in so far."""
+        return (self.folder / "log").read_text().count("Accepted publickey")
+
     def cut(self) -> int:
         """Kill the processes that serve connections, as a lost machine would; how many there were."""
         children = self._children()

@@ -6,11 +6,12 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
-from engines.backup.store.sftp import access
+from engines.backup.store.sftp import access, shared
 from engines.job import runs
 from engines.job.contract import RunFailed
 from tests.engines.backup import lab
@@ -65,13 +66,32 @@ def test_backup_change_incremental_restore_verify_and_prune_over_sftp(sshd: Sshd
     assert not [path for path in far.rglob("*") if path.name.startswith(".tmp-")]
 
 
+def test_a_run_logs_in_once_from_its_plan_to_its_last_word(sshd: Sshd, tmp_path: Path) -> None:
+    repo = sshd.url(tmp_path / "far")
+    lab.done("backup-init", repo=repo)
+    shared.hang_up()
+    source = lab.disk(tmp_path / "disk", {0: 1, 7: 2}, 8 * MIB)
+    works: dict[str, dict[str, Any]] = {
+        "backup": {"source": str(source), "vm": "web", "limit": "none"},
+        "backup-restore": {"point": "web/disk0@latest", "target": str(tmp_path / "back"), "verify": True},
+        "backup-verify": {},
+        "backup-prune": {"keep_last": 1},
+        "backup-gc": {},
+    }
+    for task, params in works.items():
+        before = sshd.logins()
+        lab.done(task, repo=repo, **params)
+        assert sshd.logins() == before + 1, task
+        shared.hang_up()
+
+
 def test_a_first_backup_whose_line_is_cut_again_and_again_makes_a_whole_point(sshd: Sshd, tmp_path: Path) -> None:
     far = tmp_path / "far"
     repo = sshd.url(far)
     lab.done("backup-init", repo=repo)
     source = lab.disk(tmp_path / "disk", {number: number + 1 for number in range(64)}, SIZE)
     stop = threading.Event()
-    cuts = []
+    cuts: list[int] = []
 
     def cutting() -> None:
         """Three times, each when the transfer has got further: a line needs a moment to come back."""
