@@ -101,7 +101,7 @@ def test_waiting_keeps_40_MB_a_second_within_a_tenth_without_root(cold: Path) ->
     script = (
         "import os, sys; os.setuid(65534)\n"
         "from pathlib import Path\n"
-        "from tests.engines.backup import test_throttle as t\n"
+        "from tests.engines.backup.limits import test_throttle as t\n"
         "from engines.host import device\n"
         "path = Path(sys.argv[1])\n"
         "with t.throttled(t.Limit(rate=t.LIMIT), device.of(path) or '', t.no_speed, t.Cancel()) as throttle:\n"

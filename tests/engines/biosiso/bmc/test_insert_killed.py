@@ -20,7 +20,7 @@ from tests.engines.biosiso.bmc.redfish_emulator import PASSWORD, make_disc
 
 KILLED = """
 import json, os, signal, sys
-from tests.engines.biosiso import redfish_board
+from tests.engines.biosiso.bmc import redfish_board
 password = sys.stdin.readline().strip()
 job = redfish_board.Job(task="biosiso-insert", params=json.loads(sys.argv[1]))
 def on(entry, run, stop):
