@@ -147,13 +147,12 @@ def _look(parsed: argparse.Namespace) -> int:
     look = parsed.look
     given = open_secrets(look.params, absolute(look.params, options.given(parsed, look.params)))
     params = convert(look.params, given, task=look.verb)
-    if parsed.json:
-        sys.stdout.write(msgspec.json.encode(look.answer(params)).decode() + "\n")
-    elif look.stream:
+    if look.stream and not parsed.json:
         _stream(look.stream(params))
-    else:
-        sys.stdout.write(look.table(look.answer(params)) + "\n")
-    return 0
+        return 0
+    answer = look.answer(params)
+    sys.stdout.write((msgspec.json.encode(answer).decode() if parsed.json else look.table(answer)) + "\n")
+    return look.code(answer) if look.code else 0
 
 
 def _stream(pieces: Iterator[str | bytes | Note]) -> None:

@@ -15,7 +15,14 @@ from engines.job.contract import Engine, Look
 
 ENGINES: tuple[Engine[Any], ...] = (Lab(), Watch())
 LOOKS: tuple[Look, ...] = (
-    Look("probe", "if one address of a site goes away, can the others carry it", SiteParams, probe.answer, probe.table),
+    Look(
+        "probe",
+        "if one address of a site goes away, can the others carry it",
+        SiteParams,
+        probe.answer,
+        probe.table,
+        code=probe.code,
+    ),
     Look(
         "predict",
         "how many seconds visitors wait when an address goes dark",

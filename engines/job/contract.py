@@ -333,6 +333,7 @@ class Look:
     """A question that needs no plan: `answer` returns plain data, `table` says it in lines for people.
 
     stream: where an answer may be long, gives it to people piece by piece instead: lines, raw bytes, notes.
+    code: the exit code that an answer has, for scripts; without it, 0.
     """
 
     verb: str
@@ -341,3 +342,4 @@ class Look:
     answer: Callable[[Any], Any]
     table: Callable[[Any], str] = str
     stream: Callable[[Any], Iterator[str | bytes | Note]] | None = None
+    code: Callable[[Any], int] | None = None

@@ -10,19 +10,24 @@ import socket
 import ssl
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from urllib.parse import urljoin, urlsplit
 
 import msgspec
 
-from engines.failover.asking import http1
+from engines.failover.asking import http1, http2, tls
+from engines.failover.asking.site import SiteParams, headers, host_name, web_port
 
+UNIQUE_LOCAL = ipaddress.ip_network("fc00::/7")
+FOLLOWED = 6  # requests
+REDIRECTS = (301, 302, 303, 307, 308)
 BOGUS = "crashcart-probe.invalid"  # RFC 6761: no site has it
 WORDS = {
     "ok": "answers",
     "drop": "no answer to SYN: dropped, or the host is off",
     "refused": "refuses the connection (RST, or ICMP port unreachable)",
     "icmp": "unreachable, says a router",
-    "no-route": "this machine has no way to it: not judged",
+    "no-route": "not judged from here: this machine has no way to it",
     "tls-hang": "accepts, but TLS never answers",
     "tls-cert": "certificate",
     "tls-error": "TLS fails",
@@ -33,12 +38,14 @@ WORDS = {
     "malformed": "answers what is no HTTP",
     "5xx": "answers with a server error",
     "other-content": "answers, but without the expected text",
+    "gone": "no longer in DNS",
 }
 
 
 class AddressCheck(msgspec.Struct, frozen=True, kw_only=True):
     """One address. `state` is a key of WORDS; times in milliseconds from the start of each part.
 
+    redirect: where a 3xx leads, as a whole URL; `location` is the header as sent. version: of HTTP, 1.1 or 2.
     any_host: it gives the same page for a name that does not exist, so it may lack this site (a hint only).
     """
 
@@ -51,6 +58,8 @@ class AddressCheck(msgspec.Struct, frozen=True, kw_only=True):
     certificate_days: int | None = None
     status: int | None = None
     location: str = ""
+    redirect: str = ""
+    version: str = ""
     server: str = ""
     title: str = ""
     sha256: str = ""
@@ -71,36 +80,58 @@ class HttpRequest:
     path: str = "/"
     expect: str = ""
     timeout: float = 3.0
+    agent: str = http1.AGENT
+    headers: tuple[tuple[str, str], ...] = ()
+    follow: bool = False
 
     @property
     def host(self) -> str:
         """The Host header's value for the site."""
         return self.name if self.port == (443 if self.https else 80) else f"{self.name}:{self.port}"
 
+    @property
+    def url(self) -> str:
+        """What is asked for."""
+        return f"{'https' if self.https else 'http'}://{self.host}{self.path}"
+
+
+def asked_of(params: SiteParams) -> HttpRequest:
+    """The request that parameters ask for. Raises BadParam."""
+    return HttpRequest(
+        name=host_name(params.name),
+        port=web_port(params),
+        https=params.scheme == "https",
+        path=params.path,
+        expect=params.expect,
+        timeout=float(params.timeout),
+        agent=params.user_agent or http1.AGENT,
+        headers=headers(params.header),
+        follow=params.follow,
+    )
+
+
+def trusted(params: SiteParams) -> ssl.SSLContext | None:
+    """Whom the parameters trust; None where nothing goes over TLS. Raises BadParam."""
+    return tls.trust(params.scheme == "https" or params.follow, params.ca_file, params.insecure)
+
 
 class _Asking:
     """One request to one address; `phase` names what it waits for, so that a time-out has a name too."""
 
     def __init__(self, address: str, way: HttpRequest, host: str, context: ssl.SSLContext | None) -> None:
-        self.address, self.way, self.host, self.context = address, way, host, context
+        self.address, self.way, self.host = address, way, host
+        self.context = context if way.https else None
         self.phase = "drop"
         self.connect: float | None = None
         self.tls: float | None = None
         self.first_byte: float | None = None
         self.certificate_days: int | None = None
+        self._asked = 0.0
 
     async def reply(self) -> http1.Reply:
         """Raises Wrong for every fault."""
-        family = socket.AF_INET6 if ipaddress.ip_address(self.address).version == 6 else socket.AF_INET
-        writer: asyncio.StreamWriter | None = None
-        connection = socket.socket(family, socket.SOCK_STREAM)
         try:
-            async with asyncio.timeout(self.way.timeout):
-                connection.setblocking(False)
-                began = time.monotonic()
-                await asyncio.get_running_loop().sock_connect(connection, (self.address, self.way.port))
-                self.connect = _ms(began)
-                reader, writer = await asyncio.open_connection(sock=connection, limit=http1.HEAD)
+            async with asyncio.timeout(self.way.timeout), _Line(self) as (reader, writer):
                 if self.context:
                     await self._secure(writer, self.context)
                 return await self._exchange(reader, writer)
@@ -108,10 +139,6 @@ class _Asking:
             raise http1.Wrong(self.phase, f"within {self.way.timeout:.0f} s") from None
         except OSError as error:
             raise self._named(error) from None
-        finally:
-            if writer is not None:
-                writer.transport.abort()
-            connection.close()
 
     async def _secure(self, writer: asyncio.StreamWriter, context: ssl.SSLContext) -> None:
         self.phase = "tls-hang"
@@ -119,26 +146,40 @@ class _Asking:
         try:
             await writer.start_tls(context, server_hostname=self.way.name)
         except ssl.SSLCertVerificationError as error:
-            raise http1.Wrong("tls-cert", error.verify_message.lower()) from None
+            raise http1.Wrong("tls-cert", tls.reason(error, self.way.name, await self._chain())) from None
         except ssl.SSLError as error:
             raise http1.Wrong("tls-error", (error.reason or "handshake broken off").lower().replace("_", " ")) from None
         except ConnectionError as error:
             raise http1.Wrong("tls-error", f"{error.strerror or 'closed'} in the handshake") from None
         self.tls = _ms(began)
-        ends = (writer.get_extra_info("peercert") or {}).get("notAfter")
-        if ends:
-            self.certificate_days = int((ssl.cert_time_to_seconds(ends) - time.time()) // 86400)
+        ssl_object = writer.get_extra_info("ssl_object")
+        if der := ssl_object.getpeercert(binary_form=True):
+            self.certificate_days = tls.days_left(der)
+
+    async def _chain(self) -> list[bytes]:
+        """What the server sent, by a second connection that believes anything; nothing where that fails."""
+        with suppress(OSError, ValueError):
+            async with _Line(self) as (_, writer):
+                await writer.start_tls(tls.unjudged(), server_hostname=self.way.name)
+                return tls.sent(writer.get_extra_info("ssl_object"))
+        return []
 
     async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> http1.Reply:
         self.phase = "hang"
-        began = time.monotonic()
-        writer.write(http1.request(self.host, self.way.path))
+        self._asked = time.monotonic()
+        way, secured = self.way, writer.get_extra_info("ssl_object")
+        if secured is not None and secured.selected_alpn_protocol() == "h2":
+            return await http2.exchange(reader, writer, self.host, way.path, way.agent, way.headers, self._begun)
+        writer.write(http1.request(self.host, way.path, way.agent, way.headers))
         await writer.drain()
         first = await http1.first_byte(reader)
-        self.first_byte = _ms(began)
-        self.phase = "slow"
+        self._begun()
         head = await http1.read_head(reader, first)
         return http1.Reply(head, await http1.read_body(reader, head))
+
+    def _begun(self) -> None:
+        self.first_byte = _ms(self._asked)
+        self.phase = "slow"
 
     def _named(self, error: OSError) -> http1.Wrong:
         if isinstance(error, ConnectionResetError | BrokenPipeError):
@@ -157,7 +198,69 @@ class _Asking:
             errno.ETIMEDOUT: "drop",
         }
         state = states.get(error.errno or 0, "drop")
+        if state in ("icmp", "drop") and not _way_out(self.address):
+            state = "no-route"
+        if state == "no-route":
+            return http1.Wrong(state, _lacking(self.address))
         return http1.Wrong(state, "" if state == "refused" else (error.strerror or "").lower())
+
+
+class _Line:
+    """One connection, closed without ceremony."""
+
+    def __init__(self, asking: _Asking) -> None:
+        self._asking = asking
+        self._connection: socket.socket | None = None
+        self._writer: asyncio.StreamWriter | None = None
+
+    async def __aenter__(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        asking = self._asking
+        try:
+            self._connection = connection = socket.socket(_family(asking.address), socket.SOCK_STREAM)
+            connection.setblocking(False)
+            began = time.monotonic()
+            await asyncio.get_running_loop().sock_connect(connection, (asking.address, asking.way.port))
+            asking.connect = asking.connect or _ms(began)
+            reader, self._writer = await asyncio.open_connection(sock=connection, limit=http1.HEAD)
+        except BaseException:
+            self._close()
+            raise
+        return reader, self._writer
+
+    async def __aexit__(self, *_: object) -> None:
+        self._close()
+
+    def _close(self) -> None:
+        if self._writer is not None:
+            self._writer.transport.abort()
+        if self._connection is not None:
+            self._connection.close()
+
+
+def _family(address: str) -> int:
+    return socket.AF_INET6 if ipaddress.ip_address(address).version == 6 else socket.AF_INET
+
+
+def _lacking(address: str) -> str:
+    return "it has no IPv6 of its own" if _family(address) == socket.AF_INET6 else ""
+
+
+def _way_out(address: str) -> bool:
+    """Whether packets to `address` can leave this machine with a source that the far end can answer."""
+    try:
+        with socket.socket(_family(address), socket.SOCK_DGRAM) as trial:
+            trial.connect((address, 9))  # sends nothing
+            source = ipaddress.ip_address(trial.getsockname()[0].partition("%")[0])
+    except OSError:
+        return False
+    if source.version == 4:
+        return True
+    return not _inner(source) or _inner(ipaddress.ip_address(address))
+
+
+def _inner(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    """IPv6 that no network outside answers: unique local (RFC 4193), link-local, loopback."""
+    return address.is_link_local or address.is_loopback or address in UNIQUE_LOCAL
 
 
 def _ms(since: float) -> float:
@@ -165,16 +268,27 @@ def _ms(since: float) -> float:
 
 
 async def probe(address: str, way: HttpRequest, context: ssl.SSLContext | None, *, hint: bool = True) -> AddressCheck:
-    """The light of one address, within the time-out; with `hint`, a second request asks for a name nobody has."""
-    asking = _Asking(address, way, way.host, context)
+    """The light of one address, within the time-out; with `hint`, a second request asks for a name nobody has.
+
+    With `way.follow` each redirect to the same name is followed at the same address, each within the time-out.
+    """
     other = asyncio.create_task(_any(address, way, context)) if hint else None
-    reply: http1.Reply | None = None
-    state, why = "ok", ""
-    try:
-        reply = await asking.reply()
-        state, why = _judged(reply, way)
-    except http1.Wrong as wrong:
-        state, why = wrong.state, wrong.why
+    for _ in range(FOLLOWED if way.follow else 1):
+        asking = _Asking(address, way, way.host, context)
+        reply: http1.Reply | None = None
+        state, why = "ok", ""
+        try:
+            reply = await asking.reply()
+            state, why = _judged(reply, way)
+        except http1.Wrong as wrong:
+            state, why = wrong.state, wrong.why
+        led = _led(reply, way)
+        following = _followed(led, way) if way.follow and reply and reply.head.status in REDIRECTS else None
+        if following is None:
+            break
+        way = following
+    if state == "drop" and not _way_out(address):
+        state, why = "no-route", _lacking(address)
     sha = hashlib.sha256(reply.body).hexdigest() if reply else ""
     same = await other if other else None
     headers = reply.head.headers if reply else {}
@@ -188,11 +302,40 @@ async def probe(address: str, way: HttpRequest, context: ssl.SSLContext | None, 
         certificate_days=asking.certificate_days,
         status=reply.head.status if reply else None,
         location=headers.get("location", "")[:200],
+        redirect=led,
+        version=reply.version if reply else "",
         server=headers.get("server", "")[:80],
         title=reply.title() if reply else "",
         sha256=sha,
         any_host=same == (reply.head.status, sha) if same and reply else None,
     )
+
+
+def _led(reply: http1.Reply | None, way: HttpRequest) -> str:
+    """Where a redirect leads: a whole URL in its shortest form, so that equal targets look alike."""
+    location = reply.head.headers.get("location", "") if reply else ""
+    if reply is None or reply.head.status not in REDIRECTS or not location:
+        return ""
+    try:
+        whole = urlsplit(urljoin(way.url, location[:2000]))
+        port = "" if whole.port in (None, {"http": 80, "https": 443}.get(whole.scheme)) else f":{whole.port}"
+    except ValueError:
+        return location[:200]
+    query = f"?{whole.query}" if whole.query else ""
+    return f"{whole.scheme}://{(whole.hostname or '').rstrip('.')}{port}{whole.path or '/'}{query}"
+
+
+def _followed(led: str, way: HttpRequest) -> HttpRequest | None:
+    """The next request at the same address; None where a redirect leads to another site."""
+    try:
+        whole = urlsplit(led)
+        port = whole.port or {"http": 80, "https": 443}.get(whole.scheme, 0)
+    except ValueError:
+        return None
+    if whole.hostname != way.name or whole.scheme not in ("http", "https"):
+        return None
+    path = (whole.path or "/") + (f"?{whole.query}" if whole.query else "")
+    return replace(way, https=whole.scheme == "https", port=port, path=path)
 
 
 def _judged(reply: http1.Reply, way: HttpRequest) -> tuple[str, str]:
@@ -209,8 +352,3 @@ async def _any(address: str, way: HttpRequest, context: ssl.SSLContext | None) -
         reply = await _Asking(address, way, BOGUS, context).reply()
         return reply.head.status, hashlib.sha256(reply.body).hexdigest()
     return None
-
-
-def trust(https: bool) -> ssl.SSLContext | None:
-    """The machine's trust store (SSL_CERT_FILE, if set); None for plain HTTP."""
-    return ssl.create_default_context() if https else None

@@ -1,15 +1,21 @@
-"""As much HTTP/1.1 as a probe needs, bounded in bytes, with a name for everything a server can do wrong."""
+"""As much HTTP/1.1 as a probe needs, bounded in bytes and in work, with a name for everything a server can do wrong."""
 
 from __future__ import annotations
 
 import asyncio
 import re
-from dataclasses import dataclass
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from engines.failover.asking import page
 
 HEAD = 64 * 1024  # bytes; nginx and Apache send at most 8 to 32 KiB
 BODY = 256 * 1024
-STATUS = re.compile(rb"HTTP/1\.[01] ([1-5]\d\d)(?: [^\r\n]*)?")
-TITLE = re.compile(r"<title[^>]*>(.*?)</title", re.IGNORECASE | re.DOTALL)
+FRAMING = BODY  # bytes of chunk sizes: a body in chunks of one byte is read no further than this
+STATUS = re.compile(rb"HTTP/[0-9.]{1,3} +([1-9]\d\d)(?:[ \t][^\r\n]*)?")
+AGENT = "crashcart"
+SETTINGS = b"\x04\x00\x00\x00\x00\x00"  # RFC 9113 4.1: type and flags of HTTP/2's first frame, after its length
 
 
 class Wrong(Exception):
@@ -31,35 +37,48 @@ class Head:
 
 @dataclass(frozen=True)
 class Reply:
-    """One reply; `body` is at most BODY bytes of it."""
+    """One reply; `body` is at most BODY bytes of it. `version` is 1.1 or 2."""
 
     head: Head
     body: bytes
+    version: str = "1.1"
+    _text: list[str] = field(default_factory=list, compare=False, repr=False)
 
     def text(self) -> str:
-        """The body as text."""
-        return self.body.decode("utf-8", "replace")
+        """The body as text, decoded once."""
+        if not self._text:
+            self._text.append(page.text(self.body, self.head.headers.get("content-type", "")))
+        return self._text[0]
 
     def title(self) -> str:
         """The page's title on one line; empty without one."""
-        found = TITLE.search(self.text())
-        return " ".join(found[1].split())[:80] if found else ""
+        return page.title(self.text())
 
 
-def request(host: str, path: str) -> bytes:
-    """A GET that asks for the connection to be closed. `path` in ASCII or to be quoted."""
+def quoted(path: str) -> str:
+    """A path as it goes over the wire."""
     from urllib.parse import quote
 
-    safe = quote(path, safe="/?&=%:;,+@!$'()*~#[]-._")
-    lines = [f"GET {safe} HTTP/1.1", f"Host: {host}", "User-Agent: crashcart", "Accept: */*", "Connection: close"]
-    return ("\r\n".join(lines) + "\r\n\r\n").encode("ascii")
+    return quote(path, safe="/?&=%:;,+@!$'()*~#[]-._").partition("#")[0]
 
 
-def parse(raw: bytes) -> Head:
+def request(host: str, path: str, agent: str = AGENT, headers: Sequence[tuple[str, str]] = ()) -> bytes:
+    """A GET that asks for the connection to be closed. `path` in ASCII or to be quoted; `headers` go before ours."""
+    given = {name.lower() for name, _ in headers}
+    own = [("Host", host), ("User-Agent", agent), ("Accept", "*/*"), ("Connection", "close")]
+    lines = [f"GET {quoted(path)} HTTP/1.1"]
+    lines += [f"{name}: {value}" for name, value in own if name.lower() not in given]
+    lines += [f"{name}: {value}" for name, value in headers]
+    return ("\r\n".join(lines) + "\r\n\r\n").encode("utf-8")
+
+
+def parse(lines: Sequence[bytes]) -> Head:
     """The head, without its empty line. Raises Wrong."""
-    first, *rest = raw.replace(b"\r\n", b"\n").split(b"\n")
+    first, *rest = lines
     found = STATUS.fullmatch(first)
     if not found:
+        if first[3:9] == SETTINGS:
+            raise Wrong("malformed", "speaks HTTP/2 without TLS, which no browser does")
         raise Wrong("malformed", f"no HTTP: {first[:40]!r}")
     headers: dict[str, str] = {}
     for line in rest:
@@ -78,32 +97,64 @@ async def first_byte(reader: asyncio.StreamReader) -> bytes:
 
 
 async def read_head(reader: asyncio.StreamReader, first: bytes = b"") -> Head:
-    """The final head (1xx ones are passed over); `first` is what was read of it. Raises Wrong, OSError."""
+    """The final head (1xx ones are passed over); `first` is what was read of it. Raises Wrong, OSError.
+
+    Lines may end in LF alone, and empty lines may come first, as browsers allow.
+    """
+    spent = 0
+    lines: list[bytes] = []
     while True:
+        if first == b"\n":
+            line, first = first, b""
+        else:
+            try:
+                line, first = first + await reader.readuntil(b"\n"), b""
+            except asyncio.LimitOverrunError:
+                raise _too_long() from None
+            except asyncio.IncompleteReadError as error:
+                raise _cut(lines, first + error.partial, spent) from None
+        spent += len(line)
+        if spent > HEAD:
+            raise _too_long()
+        if bare := line.rstrip(b"\r\n"):
+            lines.append(bare)
+            if len(lines) == 1 and not STATUS.fullmatch(bare):
+                parse(lines)  # no need to wait for more of what is no HTTP
+        elif lines:
+            head = parse(lines)
+            if head.status >= 200 or head.status == 101:
+                return head
+            lines = []
+
+
+def _too_long() -> Wrong:
+    return Wrong("malformed", f"the header is over {HEAD // 1024} KiB")
+
+
+def _cut(lines: Sequence[bytes], rest: bytes, spent: int) -> Wrong:
+    if not lines and rest:
         try:
-            raw = first + await reader.readuntil(b"\r\n\r\n")
-            first = b""
-        except asyncio.LimitOverrunError:
-            raise Wrong("malformed", f"the header is over {HEAD // 1024} KiB") from None
-        except asyncio.IncompleteReadError as error:
-            got = len(first) + len(error.partial)
-            raise Wrong("malformed", f"closed within the header, after {got} bytes") from None
-        head = parse(raw[:-4])
-        if head.status >= 200 or head.status == 101:
-            return head
+            parse([rest.rstrip(b"\r\n")])
+        except Wrong as wrong:
+            return wrong
+    return Wrong("malformed", f"closed within the header, after {spent + len(rest)} bytes")
 
 
 async def read_body(reader: asyncio.StreamReader, head: Head) -> bytes:
-    """The body up to BODY bytes. Raises Wrong, OSError."""
+    """The body up to BODY bytes, unpacked where it came packed. Raises Wrong, OSError."""
+    return unpacked(await _body(reader, head), head)
+
+
+async def _body(reader: asyncio.StreamReader, head: Head) -> bytes:
+    if head.status in (204, 304):
+        return b""
     if head.headers.get("transfer-encoding", "").lower().endswith("chunked"):
         return await _chunks(reader)
     length = head.headers.get("content-length", "")
-    if length and not length.isdecimal():
+    if length and not (length.isascii() and length.isdecimal()):
         raise Wrong("malformed", f"Content-Length is {length[:20]!r}")
-    if head.status in (204, 304):
-        return b""
     wanted = min(BODY, int(length[:12])) if length else BODY
-    body = b""
+    body = bytearray()
     while len(body) < wanted:
         piece = await reader.read(wanted - len(body))
         if not piece:
@@ -111,23 +162,36 @@ async def read_body(reader: asyncio.StreamReader, head: Head) -> bytes:
         body += piece
     if length and len(body) < wanted:
         raise Wrong("closed", f"closed after {len(body)} of {length[:12]} bytes")
-    return body
+    return bytes(body)
 
 
 async def _chunks(reader: asyncio.StreamReader) -> bytes:
-    body = b""
+    body, framing = bytearray(), 0
     try:
-        while len(body) < BODY:
-            size = int((await reader.readuntil(b"\n")).split(b";")[0].strip() or b"x", 16)
+        while len(body) < BODY and framing < FRAMING:
+            line = await reader.readuntil(b"\n")
+            framing += len(line)
+            size = int(line[:64].split(b";")[0].strip() or b"x", 16)
             if size <= 0:
-                return body
+                break
             taken = min(size, BODY - len(body))
             body += await reader.readexactly(taken)
             if taken < size:
-                return body
-            await reader.readuntil(b"\n")
+                break
+            framing += len(await reader.readuntil(b"\n"))
     except ValueError:
         raise Wrong("malformed", "a chunk without its size") from None
     except (asyncio.IncompleteReadError, asyncio.LimitOverrunError):
         raise Wrong("closed", f"closed within a chunk, after {len(body)} bytes") from None
-    return body
+    return bytes(body)
+
+
+def unpacked(body: bytes, head: Head) -> bytes:
+    """A body that was sent packed though nobody asked for it: at most BODY bytes of what is in it."""
+    how = head.headers.get("content-encoding", "").lower()
+    if how not in ("gzip", "x-gzip", "deflate") or not body:
+        return body
+    try:
+        return zlib.decompressobj(zlib.MAX_WBITS | 32).decompress(body, BODY)
+    except zlib.error:
+        return body

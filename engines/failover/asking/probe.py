@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
+import ssl
 import time
 from collections.abc import Sequence
 
@@ -12,21 +12,27 @@ import msgspec
 from engines.failover import advice
 from engines.failover.advice import Advice
 from engines.failover.asking import records
-from engines.failover.asking.address import AddressCheck, HttpRequest, probe, trust
+from engines.failover.asking.address import AddressCheck, HttpRequest, asked_of, probe, trusted
 from engines.failover.asking.records import Records, View
-from engines.failover.asking.site import Server, SiteParams, host_name, servers, web_port
+from engines.failover.asking.site import Server, SiteParams, host_name, proxies, servers
+from engines.failover.asking.verdict import Sight, judge
 from engines.job.units import one_line
 
 MOST = 400  # addresses asked at once; each takes two sockets, and 1024 files are what a process usually may open
+NO, UNTOLD = 5, 6  # exit codes, beside 0 for yes
 
 
 class Probed(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything a probe found. `survives` is None where it cannot be told from here; `seconds` is the whole time."""
+    """Everything a probe found. `survives` is None where it cannot be called yes; `seconds` is the whole time.
+
+    sights: by kind of visitor and by what DNS servers tell them; the worst is the verdict.
+    """
 
     name: str
     survives: bool | None
     verdict: str
     reasons: tuple[str, ...]
+    sights: tuple[Sight, ...]
     records: Records
     lights: tuple[AddressCheck, ...]
     notes: tuple[str, ...]
@@ -37,21 +43,19 @@ class Probed(msgspec.Struct, frozen=True, kw_only=True):
 def answer(params: SiteParams) -> Probed:
     """Ask DNS and every address, all at once. Raises BadParam and Refused for what cannot be asked at all."""
     name, asked = host_name(params.name), servers(params.resolver)
-    way = HttpRequest(
-        name=name,
-        port=web_port(params),
-        https=params.scheme == "https",
-        path=params.path,
-        expect=params.expect,
-        timeout=float(params.timeout),
-    )
-    return asyncio.run(_probed(name, asked, way))
+    return asyncio.run(_probed(name, asked, asked_of(params), trusted(params)))
 
 
-async def look(name: str, asked: Sequence[Server], way: HttpRequest) -> tuple[Records, tuple[AddressCheck, ...]]:
+def code(probed: Probed) -> int:
+    """The exit code of a verdict: 0 yes, 5 no, 6 cannot be called yes."""
+    return {True: 0, False: NO, None: UNTOLD}[probed.survives]
+
+
+async def look(
+    name: str, asked: Sequence[Server], way: HttpRequest, context: ssl.SSLContext | None
+) -> tuple[Records, tuple[AddressCheck, ...]]:
     """Records and lights. Addresses are asked as soon as the first resolver has named them."""
-    context = trust(way.https)
-    zone = asyncio.create_task(records.authoritative(asked[0], name, way.timeout))
+    zone = asyncio.create_task(records.authoritative(asked[0], name, way.timeout, port=way.port))
     lights: dict[str, asyncio.Task[AddressCheck]] = {}
 
     def begin(view: View) -> View:
@@ -61,7 +65,7 @@ async def look(name: str, asked: Sequence[Server], way: HttpRequest) -> tuple[Re
         return view
 
     async def seen(server: Server) -> View:
-        return begin(await records.view(server, name, way.timeout, "resolver"))
+        return begin(await records.view(server, name, way.timeout, "resolver", port=way.port))
 
     views = list(await asyncio.gather(*map(seen, asked)))
     own, note = await zone
@@ -70,78 +74,29 @@ async def look(name: str, asked: Sequence[Server], way: HttpRequest) -> tuple[Re
     return records.gather(name, views, [note] if note else []), tuple(found)
 
 
-async def _probed(name: str, asked: Sequence[Server], way: HttpRequest) -> Probed:
+async def _probed(name: str, asked: Sequence[Server], way: HttpRequest, context: ssl.SSLContext | None) -> Probed:
     began = time.monotonic()
-    found, lights = await look(name, asked, way)
-    survives, verdict, reasons = judge(found, lights)
+    found, lights = await look(name, asked, way, context)
+    verdict = judge(found, lights, bool(way.expect))
     example = next((light.address for light in lights), "")
     return Probed(
         name=name,
-        survives=survives,
-        verdict=verdict,
-        reasons=tuple(reasons),
+        survives=verdict.survives,
+        verdict=verdict.words,
+        reasons=verdict.reasons,
+        sights=verdict.sights,
         records=found,
         lights=lights,
-        notes=(*found.notes, *_unasked(found, lights), *differences(lights)),
+        notes=(*found.notes, *_unasked(found, lights), *differences(lights), *proxies()),
         advice=advice.take_down(name, example, advice.ports(way.port)) if example else None,
         seconds=round(time.monotonic() - began, 3),
     )
 
 
-def judge(found: Records, lights: Sequence[AddressCheck]) -> tuple[bool | None, str, list[str]]:
-    """The answer first: yes, no, or not to be told from here; with a line of reason for each address that fails it."""
-    if found.state != "ok":
-        return False, f"no: DNS gives no address for {found.name} ({found.state})", []
-    seen = [light for light in lights if light.state != "no-route"]
-    unseen = [light.address for light in lights if light.state == "no-route"]
-    if not seen:
-        return None, f"not to be told from here: this machine has no way to {some(unseen)}", []
-    reasons = [f"{light.address} cannot carry the site: {light.said()}" for light in seen if light.state != "ok"]
-    reasons += [f"{address} is not judged: this machine has no way to it" for address in unseen]
-    lacking = []
-    for light in seen:
-        others = [other for other in seen if other is not light and _family(other) == _family(light)]
-        if not any(other.state == "ok" for other in others):
-            lacking.append(light)
-    if not lacking:
-        good = sum(light.state == "ok" for light in seen)
-        return True, f"yes: if any one address goes away, another answers ({good} of {len(seen)} answer)", reasons
-    if len(seen) == 1:
-        return False, f"no: {found.name} has only one address, {seen[0].address}", reasons
-    if not any(light.state == "ok" for light in seen):
-        return False, f"no: none of the {len(seen)} addresses answers as it should even now", reasons
-    for family in sorted({_family(light) for light in lacking}):
-        alone = [light for light in lacking if _family(light) == family]
-        reasons.append(_alone(family, alone, [light for light in seen if _family(light) == family]))
-    gone = some([light.address for light in lacking])
-    return False, f"no: if {gone} goes away, no other address of its family carries the site", reasons
-
-
-def _alone(family: int, lacking: Sequence[AddressCheck], all_of_it: Sequence[AddressCheck]) -> str:
-    if len(all_of_it) == 1:
-        return f"visitors with IPv{family} only have one address, {all_of_it[0].address}"
-    return f"of the {len(all_of_it)} IPv{family} addresses, {some([one.address for one in lacking])} stands alone"
-
-
-def some(addresses: Sequence[str]) -> str:
-    """Up to four of them, and how many more."""
-    more = f" and {len(addresses) - 4} more" if len(addresses) > 4 else ""
-    return ", ".join(addresses[:4]) + more
-
-
-def _family(light: AddressCheck) -> int:
-    return ipaddress.ip_address(light.address).version
-
-
 def differences(lights: Sequence[AddressCheck]) -> list[str]:
-    """Notes where copies that answer do not answer alike, or only look as if they had the site."""
+    """Notes on copies that answer, where they only look as if they had the site or will not for long."""
     good = [light for light in lights if light.state == "ok"]
-    notes = []
-    for what, of in (("status", [str(x.status) for x in good]), ("title", [x.title for x in good])):
-        if len(set(of)) > 1:
-            shown = "; ".join(f"{light.address} {value!r}" for light, value in list(zip(good, of, strict=True))[:4])
-            notes.append(f"the copies differ in {what}: {shown}")
-    notes += _any_host(good)
+    notes = _any_host(good)
     notes += [
         f"{light.address}: its certificate ends in {light.certificate_days} days"
         for light in good

@@ -18,17 +18,22 @@ if TYPE_CHECKING:
 ASKS = (
     6  # questions to one server; an order that rotates stays the same through 6 of them with 1 in 32 for two addresses
 )
-KINDS = ("A", "AAAA", "HTTPS")
 NAMESERVERS = 8  # authoritative servers asked at most
 
 
 class View(msgspec.Struct, frozen=True, kw_only=True):
-    """What one server says. `order` is fixed, rotating or single, empty where it gives no address."""
+    """What one server says. `order` is fixed, rotating or single, empty where it gives no address.
+
+    offers: by kind (A, AAAA), the different sets of addresses that single answers held; a visitor has one of them.
+    asked: the name that was asked for, where it is another (an alias' target, at the servers of its own zone).
+    """
 
     server: str
     role: str
     order: str
     answers: tuple[Answer, ...]
+    offers: dict[str, tuple[tuple[str, ...], ...]] = {}
+    asked: str = ""
 
     def addresses(self) -> tuple[str, ...]:
         """A, then AAAA, as they came."""
@@ -37,6 +42,15 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
     def answer(self, kind: str) -> Answer:
         """The answer of one kind."""
         return next(answer for answer in self.answers if answer.kind == kind)
+
+    def speaks(self) -> bool:
+        """Whether visitors are told something by it: not where it is silent, lame, or knows the alias only."""
+        first = self.answer("A")
+        if self.addresses():
+            return True
+        if self.role == "resolver":
+            return first.state in ("no such name", "no record", "SERVFAIL", "CNAME loop")
+        return first.authoritative and not first.aliases and first.state in ("no such name", "no record")
 
 
 class Records(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,26 +84,63 @@ async def ask(server: Server, name: str, kind: str, timeout: float, *, recurse: 
 async def _exchange(
     server: Server, name: str, kind: str, timeout: float, *, recurse: bool
 ) -> tuple[dns.message.Message, bool]:
+    """With EDNS first; without it where a server answers nonsense to that, refuses it, or says nothing."""
+    import dns.exception
+    import dns.rcode
+
+    try:
+        message, over_tcp = await _once(server, name, kind, timeout / 2, recurse=recurse, edns=True)
+        if message.rcode() not in (dns.rcode.FORMERR, dns.rcode.NOTIMP, dns.rcode.BADVERS, dns.rcode.SERVFAIL):
+            return message, over_tcp
+    except (dns.exception.DNSException, ValueError, EOFError):
+        message = None
+    try:
+        return await _once(server, name, kind, timeout / 2, recurse=recurse, edns=False)
+    except dns.exception.DNSException:
+        if message is None:
+            raise
+        return message, over_tcp
+
+
+async def _once(
+    server: Server, name: str, kind: str, timeout: float, *, recurse: bool, edns: bool
+) -> tuple[dns.message.Message, bool]:
     import dns.asyncquery
     import dns.flags
     import dns.message
 
-    query = dns.message.make_query(name, kind, want_dnssec=True)
+    query = dns.message.make_query(name, kind, want_dnssec=edns, use_edns=edns)
     if not recurse:
         query.flags &= ~dns.flags.RD
     return await dns.asyncquery.udp_with_fallback(query, server.address, timeout, server.port)
 
 
-async def view(server: Server, name: str, timeout: float, role: str) -> View:
-    """Everything one server says, the A records asked for often enough to see whether their order turns."""
+async def view(server: Server, name: str, timeout: float, role: str, *, port: int = 443) -> View:
+    """Everything one server says, addresses asked for often enough to see whether their order turns."""
     recurse = role == "resolver"
-    kinds = [*["A"] * ASKS, *KINDS[1:]]
-    answers = await asyncio.gather(*(ask(server, name, kind, timeout, recurse=recurse) for kind in kinds))
-    firsts, others = answers[:ASKS], answers[ASKS:]
-    best = next((answer for answer in firsts if answer.state == "ok"), firsts[0])
-    seen = tuple(dict.fromkeys(address for answer in firsts for address in answer.order))
-    best = msgspec.structs.replace(best, order=seen)  # some servers give a part of their records at a time
-    return View(server=str(server), role=role, order=_order(firsts), answers=(best, *others))
+    wanted = [("A", name)] * ASKS + [("AAAA", name)] * ASKS
+    wanted += [("HTTPS", name if port in (80, 443) else f"_{port}._https.{name}")]  # RFC 9460 2.3
+    answers = await asyncio.gather(*(ask(server, host, kind, timeout, recurse=recurse) for kind, host in wanted))
+    four, six, others = answers[:ASKS], answers[ASKS : 2 * ASKS], answers[2 * ASKS :]
+    return View(
+        server=str(server),
+        role=role,
+        order=_order(four) or _order(six),
+        answers=(_together(four), _together(six), *others),
+        offers={"A": _offers(four), "AAAA": _offers(six)},
+    )
+
+
+def _together(answers: Sequence[Answer]) -> Answer:
+    """One of several answers, with the addresses of all: some servers give a part of their records at a time."""
+    best = next((answer for answer in answers if answer.state == "ok"), answers[0])
+    return msgspec.structs.replace(
+        best, order=tuple(dict.fromkeys(address for answer in answers for address in answer.order))
+    )
+
+
+def _offers(answers: Sequence[Answer]) -> tuple[tuple[str, ...], ...]:
+    return tuple(dict.fromkeys(tuple(sorted(answer.order)) for answer in answers if answer.state == "ok"))
 
 
 def _order(answers: Sequence[Answer]) -> str:
@@ -101,41 +152,48 @@ def _order(answers: Sequence[Answer]) -> str:
     return "fixed" if len(orders) == 1 else "rotating"
 
 
-async def authoritative(resolver: Server, name: str, timeout: float) -> tuple[list[View], str]:
+async def authoritative(resolver: Server, name: str, timeout: float, *, port: int = 443) -> tuple[list[View], str]:
     """The views of the zone's own servers, found through `resolver`; and a note where they were not."""
     deadline = time.monotonic() + timeout
     try:
         async with asyncio.timeout(timeout):
-            found = await _nameservers(resolver, name, timeout)
+            found, owner = await _nameservers(resolver, name, timeout)
     except TimeoutError:
         return [], f"the authoritative servers were not found within {timeout:.0f} s"
     if not found:
         return [], f"{resolver} names no authoritative servers for {name}: they were not asked"
     left = max(1.0, deadline - time.monotonic())
-    views = await asyncio.gather(*(view(server, name, left, "authoritative") for server in found[:NAMESERVERS]))
-    return list(views), ""
+    asked = (view(server, owner, left, "authoritative", port=port) for server in found[:NAMESERVERS])
+    views = await asyncio.gather(*asked)
+    if owner == name:
+        return list(views), ""
+    return [msgspec.structs.replace(one, asked=owner) for one in views], ""
 
 
-async def _nameservers(resolver: Server, name: str, timeout: float) -> list[Server]:
-    """SOA gives the zone, NS its servers, A and AAAA their addresses."""
+async def _nameservers(resolver: Server, name: str, timeout: float) -> tuple[list[Server], str]:
+    """SOA gives the zone, NS its servers, A and AAAA their addresses; of an alias, all of its target.
+
+    The second value is the name that these servers know.
+    """
     import dns.exception
     import dns.rdatatype
 
     try:
         message, _ = await _exchange(resolver, name, "SOA", timeout, recurse=True)
+        owner = (read(message, name, "SOA").aliases or (name,))[-1]
         zone = next(
             (rrset.name for rrset in [*message.answer, *message.authority] if rrset.rdtype == dns.rdatatype.SOA), None
         )
         if zone is None:
-            return []
+            return [], owner
         listed = await ask(resolver, zone.to_text(), "NS", timeout)
     except (dns.exception.DNSException, ValueError, EOFError, OSError):
-        return []
+        return [], name
     hosts = [host.removesuffix(".") for host in listed.order[:NAMESERVERS]]
     asked = [ask(resolver, host, kind, timeout) for host in hosts for kind in ("A", "AAAA")]
     answers = await asyncio.gather(*asked, return_exceptions=False)
     known = [address for kind in ("A", "AAAA") for one in answers if one.kind == kind for address in one.order]
-    return [Server(address) for address in dict.fromkeys(known)]
+    return [Server(address) for address in dict.fromkeys(known)], owner
 
 
 def gather(name: str, views: Sequence[View], notes: Sequence[str] = ()) -> Records:

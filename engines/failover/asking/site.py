@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import re
 from typing import Annotated, Literal
 
@@ -12,6 +13,7 @@ from engines.job.errors import BadParam, Refused
 from engines.job.params import Params, param
 
 LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
+HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 EXAMPLE = "a host name such as www.example.org"
 
 
@@ -32,6 +34,15 @@ class SiteParams(Params, frozen=True, kw_only=True):
     )
     expect: Annotated[str, param("Expected text", "what the page of a healthy copy contains", metavar="TEXT")] = ""
     timeout: Annotated[int, param("Time-out", "seconds for DNS, and again for each address", ge=1, le=60)] = 3
+    ca_file: Annotated[
+        str, param("CA file", "certificates to trust beside this machine's", kind="file", metavar="FILE.pem")
+    ] = ""
+    insecure: Annotated[bool, param("Insecure", "take any certificate")] = False
+    header: Annotated[
+        tuple[str, ...], param("Headers", "sent along", allowed="NAME: VALUE", metavar="'NAME: VALUE'")
+    ] = ()
+    user_agent: Annotated[str, param("User agent", "what the requests call themselves", metavar="TEXT")] = ""
+    follow: Annotated[bool, param("Follow", "follow redirects that stay on the site, at the same address")] = False
 
 
 class Server(msgspec.Struct, frozen=True):
@@ -55,7 +66,7 @@ def host_name(text: str) -> str:
         raise BadParam("name", text, EXAMPLE, "give the name that visitors use: addresses are looked up")
     labels = given.removesuffix(".").split(".")
     try:
-        ascii_labels = [label.encode("idna").decode("ascii") for label in labels]
+        ascii_labels = [label.encode("ascii").decode() for label in labels] if given.isascii() else _browsers(given)
     except UnicodeError as error:
         raise BadParam("name", text, EXAMPLE, f"correct the name ({error.__cause__ or error})") from None
     if not all(LABEL.fullmatch(label) for label in ascii_labels):
@@ -64,6 +75,52 @@ def host_name(text: str) -> str:
     if len(name) > 253:  # RFC 1035 3.1: 255 octets on the wire
         raise BadParam("name", f"{name[:20]}... of {len(name)} characters", "a name of at most 253 characters")
     return name
+
+
+def _browsers(given: str) -> list[str]:
+    """Labels of an international name as browsers ask for them: UTS 46 without transition, so ß stays what it is.
+
+    Raises UnicodeError. Symbols that IDNA 2008 leaves out (emoji) are asked for all the same, as browsers do.
+    """
+    import idna
+
+    labels = idna.uts46_remap(given, std3_rules=False, transitional=False).removesuffix(".").split(".")
+    return [label if label.isascii() else _a_label(label) for label in labels]
+
+
+def _a_label(label: str) -> str:
+    import idna
+
+    try:
+        return idna.alabel(label).decode("ascii")
+    except idna.InvalidCodepointContext:
+        raise
+    except idna.InvalidCodepoint:
+        return "xn--" + label.encode("punycode").decode("ascii")
+
+
+def headers(given: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    """Name and value of each header. Raises BadParam."""
+    found = []
+    for line in given:
+        name, colon, value = line.partition(":")
+        if not colon or not HEADER.fullmatch(name) or not value.isprintable():
+            raise BadParam("header", line, "NAME: VALUE on one line")
+        found.append((name, value.strip()))
+    return tuple(found)
+
+
+def proxies() -> list[str]:
+    """A note for each proxy that the environment names: browsers and curl go through it, a probe does not."""
+    from urllib.parse import urlsplit
+
+    notes = []
+    for variable in ("https_proxy", "http_proxy", "all_proxy"):
+        name, value = next(((n, os.environ[n]) for n in (variable, variable.upper()) if os.environ.get(n)), ("", ""))
+        if value:
+            shown = urlsplit(value if "//" in value else f"//{value}").netloc.rpartition("@")[2]
+            notes.append(f"{name} names a proxy ({shown}): clients here go through it, this went straight to the site")
+    return notes
 
 
 def _is_address(text: str) -> bool:

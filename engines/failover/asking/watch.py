@@ -15,10 +15,11 @@ from typing_extensions import override
 from engines.failover import advice
 from engines.failover.advice import WARNING
 from engines.failover.asking import records
-from engines.failover.asking.address import WORDS, AddressCheck, HttpRequest, probe, trust
-from engines.failover.asking.probe import MOST, judge
+from engines.failover.asking.address import WORDS, AddressCheck, HttpRequest, asked_of, probe, trusted
+from engines.failover.asking.probe import MOST
 from engines.failover.asking.records import Records
 from engines.failover.asking.site import Server, SiteParams, host_name, servers, web_port
+from engines.failover.asking.verdict import judge
 from engines.failover.results import Watched
 from engines.job.contract import (
     AnyEvent,
@@ -43,6 +44,9 @@ DNS_EVERY = 30.0  # s between looks at the records
 HEARTBEAT = 60.0  # s between readings while nothing changes
 KEPT = 64  # addresses that have left DNS but stay in the ledger
 SHOWN = 32  # addresses in one reading; the ledger in the report has all
+GONE = "gone"
+WELL = ("ok", "no-route", GONE)
+"""States that count as no outage."""
 TAIL = 200  # changes kept for the report; watch.log holds all
 
 
@@ -64,16 +68,21 @@ class Spell:
     down: float = 0.0
     changes: int = 0
 
+    @property
+    def dark(self) -> bool:
+        """Whether it counts as down: not while it is unjudged or not in DNS at all."""
+        return self.state not in WELL
+
     def take(self, state: str, now: float) -> float | None:
         """The next look; seconds that the previous state lasted where it changes."""
         if state == self.state:
             return None
-        lasted = now - self.since
-        if self.state != "ok":
+        lasted, dark = now - self.since, self.dark
+        if dark:
             self.down += lasted
-        if state == "ok":
+        if state == "ok" and dark:
             self.last_back = now
-        elif self.state == "ok" and not self.first_down:
+        elif state not in WELL and not dark and not self.first_down:
             self.first_down = now
         self.state, self.since = state, now
         self.changes += 1
@@ -81,7 +90,7 @@ class Spell:
 
     def outage(self, now: float) -> float:
         """Seconds it was not well, this state included."""
-        return self.down + (now - self.since if self.state != "ok" else 0.0)
+        return self.down + (now - self.since if self.dark else 0.0)
 
 
 @dataclass
@@ -96,16 +105,17 @@ class Watching:
     dark_since: float = 0.0
 
     def take(self, lights: Sequence[AddressCheck], now: float) -> Iterator[str]:
-        """One look at every address; a line for each change."""
+        """One look at every address that is in DNS now; a line for each change."""
         self.looks += 1
         for light in lights:
             spell = self.spells.get(light.address)
             if spell is None:
-                self.spells[light.address] = Spell(light.state, now, first_down=0.0 if light.state == "ok" else now)
+                self.spells[light.address] = Spell(light.state, now, first_down=0.0 if light.state in WELL else now)
                 yield f"{light.address}: {light.said()}"
             elif (lasted := spell.take(light.state, now)) is not None:
                 yield f"{light.address}: {light.said()} (the state before lasted {span(lasted)})"
-        yield from self._whole(any(light.state == "ok" for light in lights), now)
+        if any(light.state != "no-route" for light in lights):
+            yield from self._whole(any(light.state == "ok" for light in lights), now)
 
     def _whole(self, up: bool, now: float) -> Iterator[str]:
         if not up and not self.dark_since:
@@ -116,9 +126,11 @@ class Watching:
             yield f"the site is back after {span(now - self.dark_since)}"
             self.dark_since = 0.0
 
-    def forget(self, current: Collection[str]) -> None:
+    def forget(self, current: Collection[str], now: float) -> None:
         """Of addresses that are no longer in DNS keep at most KEPT: a name that moves all day costs no memory."""
         gone = [address for address in self.spells if address not in current]
+        for address in gone:  # what nobody is sent to any more is no outage
+            self.spells[address].take(GONE, now)
         for address in gone[: max(0, len(gone) - KEPT)]:
             del self.spells[address]
 
@@ -128,12 +140,13 @@ class Watching:
 
     def reading(self, now: float) -> dict[str, Any]:
         """For the live page: at most SHOWN addresses, dark ones first."""
-        shown = sorted(self.spells.items(), key=lambda one: one[1].state == "ok")[:SHOWN]
+        shown = sorted(self.spells.items(), key=lambda one: not one[1].dark)[:SHOWN]
         return {
             "addresses": [
                 {
                     "address": address,
                     "state": spell.state,
+                    "dark": spell.dark,
                     "words": WORDS[spell.state],
                     "since": round(spell.since, 3),
                     "outage": round(spell.outage(now), 1),
@@ -143,6 +156,8 @@ class Watching:
             ],
             "more": len(self.spells) - len(shown),
             "outage": round(self.outage(now), 1),
+            "dark": bool(self.dark_since),
+            "at": round(now, 3),
             "looks": self.looks,
         }
 
@@ -168,7 +183,7 @@ class Watch(Engine[WatchParams]):
         """Ask DNS once, so that a name without addresses is refused before the maintenance begins."""
         name, asked = host_name(params.name), servers(params.resolver)
         cancel.check()
-        found = asyncio.run(_resolve(name, asked, params.timeout))
+        found = asyncio.run(_resolve(name, asked, params.timeout, web_port(params)))
         if found.state != "ok":
             raise Refused(f"DNS gives no address for {name} ({found.state})", "correct the name, or name a --resolver")
         length = f"for {params.minutes} minutes" if params.minutes else "until it is stopped"
@@ -214,22 +229,20 @@ class Watch(Engine[WatchParams]):
 
 
 def _rounds(name: str, params: WatchParams, watching: Watching, run: Context) -> Iterator[AnyEvent]:
-    way = HttpRequest(
-        name, web_port(params), params.scheme == "https", params.path, params.expect, float(params.timeout)
-    )
-    asked, context = servers(params.resolver), trust(way.https)
-    addresses: tuple[str, ...] = ()
+    way, context, asked = asked_of(params), trusted(params), servers(params.resolver)
+    found: Records | None = None
     until = watching.began + params.minutes * 60 if params.minutes else float("inf")
     next_dns = next_beat = 0.0
     while (now := time.time()) < until:
         said: list[str] = []
         if now >= next_dns:
             next_dns = now + DNS_EVERY
-            found = asyncio.run(_resolve(name, asked, params.timeout))
-            said += _moved(addresses, found)
-            addresses = found.addresses or addresses
-            watching.forget(addresses)
-        lights = asyncio.run(_lights(addresses, way, context))
+            new = asyncio.run(_resolve(name, asked, params.timeout, way.port))
+            said += _moved(found.addresses if found else (), new)
+            found = new if new.addresses or found is None else found
+            watching.forget(found.addresses, time.time())
+        assert found is not None
+        lights = asyncio.run(_lights(found.addresses, way, context))
         said += watching.take(lights, time.time())
         for line in said:
             stamped = f"{_clock(time.time())} {one_line(line)}"
@@ -238,7 +251,7 @@ def _rounds(name: str, params: WatchParams, watching: Watching, run: Context) ->
             yield Log(text=stamped)
         if said or now >= next_beat:
             next_beat = now + HEARTBEAT
-            _, verdict, _ = judge(_known(name, addresses), lights)
+            verdict = judge(found, lights, bool(way.expect)).words
             yield Measured(kind="lights", data=watching.reading(time.time()) | {"verdict": verdict})
         run.cancel.sleep(max(0.0, min(now + params.interval, until) - time.time()))
 
@@ -248,17 +261,14 @@ def _append(run: Context, line: str) -> None:
         log.write(line + "\n")
 
 
-async def _resolve(name: str, asked: Sequence[Server], timeout: float) -> Records:
-    views = await asyncio.gather(*(records.view(server, name, float(timeout), "resolver") for server in asked))
+async def _resolve(name: str, asked: Sequence[Server], timeout: float, port: int) -> Records:
+    seen = (records.view(server, name, float(timeout), "resolver", port=port) for server in asked)
+    views = await asyncio.gather(*seen)
     return records.gather(name, views)
 
 
 async def _lights(addresses: Sequence[str], way: HttpRequest, context: Any) -> list[AddressCheck]:
     return list(await asyncio.gather(*(probe(address, way, context, hint=False) for address in addresses[:MOST])))
-
-
-def _known(name: str, addresses: tuple[str, ...]) -> Records:
-    return Records(name=name, state="ok", addresses=addresses, order="", ttl=None, views=())
 
 
 def _moved(before: tuple[str, ...], found: Records) -> list[str]:

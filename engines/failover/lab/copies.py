@@ -1,4 +1,4 @@
-"""Web copies of one site that differ in nothing but the letter they show, and can be told to misbehave."""
+"""Web copies of one site that are alike but for the letter in their text, and can be told to misbehave."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import socket
 import struct
 
-PAGE = """<!doctype html><html><head><title>copy {letter}</title><link rel="icon" href="data:,"></head>
+PAGE = """<!doctype html><html><head><title>{title}</title><link rel="icon" href="data:,"></head>
 <body><p>this is copy {letter}</p></body></html>
 """
 PARTING = 10.0  # s, for the client to close its end too
@@ -14,11 +14,17 @@ SLOW = 5.0  # s, what the mode "slow" waits before it answers
 
 
 class Copy:
-    """One web copy. `mode` is well, close, reset, hang, 503 or slow, and may change while it serves."""
+    """One web copy. `mode` is well, close, reset, hang, 503 or slow, and may change while it serves.
+
+    title, status and location are what it answers when it is well: copies that were not kept alike.
+    """
 
     def __init__(self, letter: str) -> None:
         self.letter = letter
         self.mode = "well"
+        self.title = "a shop"
+        self.status = "200 OK"
+        self.location = ""
         self._open: set[asyncio.Task[None]] = set()
 
     async def serve(self, address: str, port: int) -> asyncio.Server:
@@ -52,10 +58,11 @@ class Copy:
             await asyncio.sleep(SLOW)
         if self.mode in ("close", "reset"):
             return False
-        status = "503 Service Unavailable" if self.mode == "503" else "200 OK"
-        body = PAGE.format(letter=self.letter).encode()
+        status = "503 Service Unavailable" if self.mode == "503" else self.status
+        body = PAGE.format(letter=self.letter, title=self.title).encode()
+        location = f"Location: {self.location}\r\n" if self.location else ""
         head = (
-            f"HTTP/1.1 {status}\r\nServer: copy-{self.letter}\r\nContent-Type: text/html\r\n"
+            f"HTTP/1.1 {status}\r\nServer: copy-{self.letter}\r\nContent-Type: text/html\r\n{location}"
             f"Cache-Control: no-store\r\nContent-Length: {len(body)}\r\n\r\n"
         )
         writer.write(head.encode() + body)

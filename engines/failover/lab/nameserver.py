@@ -1,4 +1,4 @@
-"""A DNS server that gives A records in exactly the order it was told, or turns the order by one with every question."""
+"""A DNS server that gives addresses in exactly the order it was told, or turns the order by one with every question."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import struct
 from collections.abc import Sequence
 from typing import cast
 
-A, NOERROR, FORMERR, NXDOMAIN = 1, 0, 1, 3
+A, AAAA, NOERROR, FORMERR, NXDOMAIN = 1, 28, 0, 1, 3
 RESPONSE, AUTHORITATIVE, RECURSION_WANTED = 0x8000, 0x0400, 0x0100
 TRUNCATED = 0x02  # in the third byte
 UDP = 1232  # bytes, what fits into one packet anywhere
@@ -37,28 +37,40 @@ def answer(query: bytes, name: str, addresses: Sequence[str], ttl: int) -> bytes
         asked, kind, text = question(query)
     except (ValueError, IndexError):
         return query[:2] + struct.pack("!HHHHH", flags | FORMERR, 0, 0, 0, 0)
-    given = addresses if asked == name and kind == A else ()
+    given = [_packed(one) for one in addresses] if asked == name else []
+    given = [one for one in given if len(one) == {A: 4, AAAA: 16}.get(kind)]
     code = NOERROR if asked == name else NXDOMAIN
-    records = b"".join(HERE + struct.pack("!HHIH", A, 1, ttl, 4) + socket.inet_aton(one) for one in given)
+    records = b"".join(HERE + struct.pack("!HHIH", kind, 1, ttl, len(one)) + one for one in given)
     return query[:2] + struct.pack("!HHHHH", flags | code, 1, len(given), 0, 0) + text + records
 
 
+def _packed(address: str) -> bytes:
+    return socket.inet_pton(socket.AF_INET6 if ":" in address else socket.AF_INET, address)
+
+
 class Nameserver(asyncio.DatagramProtocol):
-    """Serves one name over UDP, and over TCP by `stream`; `asked` counts the A questions for it."""
+    """Serves one name over UDP, and over TCP by `stream`; `asked` counts the A questions for it.
+
+    Manners: turning (the order moves on with each question), single (one address an answer, in turn),
+    old (knows no EDNS and says FORMERR to it), mute (says nothing to EDNS).
+    """
 
     def __init__(self, name: str, addresses: Sequence[str], ttl: int) -> None:
         self.name = name
         self.addresses = list(addresses)
         self.ttl = ttl
-        self.turning = False
+        self.turning = self.single = self.old = self.mute = False
         self.asked = 0
 
     def reply(self, query: bytes) -> bytes:
         """Answer and, where the order turns, turn it."""
-        said = answer(query, self.name, self.addresses, self.ttl)
+        if self.old and query[11:12] != b"\x00":  # the count of additional records, where EDNS stands
+            flags = RESPONSE | (struct.unpack_from("!H", query, 2)[0] & RECURSION_WANTED) | FORMERR
+            return query[:2] + struct.pack("!HHHHH", flags, 0, 0, 0, 0)
+        said = answer(query, self.name, self.addresses[:1] if self.single else self.addresses, self.ttl)
         if struct.unpack_from("!H", said, 6)[0]:
             self.asked += 1
-            if self.turning:
+            if self.turning or self.single:
                 self.addresses.append(self.addresses.pop(0))
         return said
 
@@ -75,7 +87,7 @@ class Nameserver(asyncio.DatagramProtocol):
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
         """Called by asyncio."""
-        if len(data) >= 12:
+        if len(data) >= 12 and not (self.mute and data[11]):
             self._transport.sendto(self.short(data), addr)
 
     async def stream(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

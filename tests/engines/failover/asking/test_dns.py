@@ -132,7 +132,7 @@ def zone(query: bytes) -> bytes:
     """A resolver that knows the zone's two servers."""
     name, kind, _ = question(query)
     if kind == 6:
-        return _soa(query)
+        return soa(query)
     if kind == 2:
         return respond(query, "test. 60 NS ns.test.", "test. 60 NS ns2.test.")
     address = {"ns.test": "127.77.0.1", "ns2.test": "127.77.0.2", "shop.test": "127.0.0.2"}.get(name)
@@ -152,7 +152,7 @@ def test_authoritative_servers_are_found_and_asked(stage: Stage) -> None:
     assert any(note.startswith("servers disagree") for note in found.notes)
 
 
-def _soa(query: bytes) -> bytes:
+def soa(query: bytes) -> bytes:
     said = dns.message.make_response(dns.message.from_wire(query))
     said.authority.append(dns.rrset.from_text("test.", 60, "IN", "SOA", "ns.test. root.test. 1 2 3 4 5"))
     return said.to_wire()

@@ -37,7 +37,7 @@ def test_two_healthy_copies_survive_the_loss_of_either(stage: Stage) -> None:
     assert states(found) == {"127.0.0.2": "ok", "127.0.0.3": "ok"}
     assert found.records.order == "fixed"
     assert found.records.ttl == 60
-    assert [light.title for light in found.lights] == ["copy A", "copy B"]
+    assert [light.title for light in found.lights] == ["a shop", "a shop"]
     assert probe.table(found).startswith(f"{NAME}: yes")
 
 

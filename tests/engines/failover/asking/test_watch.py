@@ -57,7 +57,7 @@ def test_hours_of_flapping_addresses_take_no_more_memory_than_minutes() -> None:
             state = "ok" if at % 2 else "drop"
             for line in watching.take([light("a", state), light(f"moving-{at}", "ok")], float(at)):
                 watching.changes.append(line)
-            watching.forget({"a", f"moving-{at}"})
+            watching.forget({"a", f"moving-{at}"}, float(at))
 
     tracemalloc.start()
     hours(range(2000))

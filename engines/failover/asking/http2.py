@@ -1,0 +1,91 @@
+"""One GET over HTTP/2, for servers that speak nothing else: bounded in bytes, wrong turns named as over HTTP/1.1."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from engines.failover.asking.http1 import BODY, HEAD, Head, Reply, Wrong, quoted, unpacked
+
+MOST = BODY + 4 * HEAD  # bytes of frames that are read for one answer
+HOP = ("host", "connection", "keep-alive", "transfer-encoding", "upgrade", "proxy-connection", "te")
+
+
+async def exchange(
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+    host: str,
+    path: str,
+    agent: str,
+    headers: Sequence[tuple[str, str]],
+    begun: Callable[[], None],
+) -> Reply:
+    """Ask and read; `begun` is called at the first byte of the answer's head. Raises Wrong, OSError."""
+    import h2.config
+    import h2.connection
+    import h2.events
+    import h2.exceptions
+
+    connection = h2.connection.H2Connection(h2.config.H2Configuration(header_encoding=None))
+    connection.local_settings.max_header_list_size = HEAD
+    connection.initiate_connection()
+    connection.increment_flow_control_window(BODY)
+    given = {name.lower(): value for name, value in headers}
+    asked = [
+        (":method", "GET"),
+        (":scheme", "https"),
+        (":authority", given.get("host", host)),
+        (":path", quoted(path) or "/"),
+        ("user-agent", given.get("user-agent", agent)),
+        ("accept", "*/*"),
+    ]
+    asked += [(name, value) for name, value in given.items() if name not in ("user-agent", *HOP)]
+    connection.send_headers(1, asked, end_stream=True)
+    writer.write(connection.data_to_send())
+    await writer.drain()
+    head: Head | None = None
+    body, spent = bytearray(), 0
+    try:
+        while spent < MOST:
+            wire = await reader.read(16384)
+            if not wire:
+                raise Wrong("closed", "closed without a whole answer" if head else "closed without an answer")
+            spent += len(wire)
+            for event in connection.receive_data(wire):
+                match event:
+                    case h2.events.ResponseReceived():
+                        begun()
+                        head = _head(event.headers or [])
+                    case h2.events.DataReceived(stream_id=int(stream), flow_controlled_length=int(length)):
+                        body += event.data or b""
+                        connection.acknowledge_received_data(length, stream)
+                    case h2.events.StreamEnded():
+                        return _reply(head, body)
+                    case h2.events.StreamReset() | h2.events.ConnectionTerminated():
+                        raise Wrong("reset", f"HTTP/2 error {_code(event.error_code)}")
+            if head and len(body) >= BODY:
+                return _reply(head, body)
+            writer.write(connection.data_to_send())
+    except h2.exceptions.ProtocolError as error:
+        raise Wrong("malformed", f"no HTTP/2: {type(error).__name__}") from None
+    raise Wrong("malformed", f"over {MOST // 1024} KiB of frames without an answer")
+
+
+def _head(headers: Sequence[tuple[bytes, bytes]]) -> Head:
+    found: dict[str, str] = {}
+    for name, value in headers:
+        found.setdefault(bytes(name).decode("latin-1").lower(), bytes(value).decode("latin-1").strip())
+    status = found.pop(":status", "")
+    if not (status.isascii() and status.isdecimal()):
+        raise Wrong("malformed", "an answer without a status")
+    return Head(int(status[:3]), found)
+
+
+def _reply(head: Head | None, body: bytearray) -> Reply:
+    if head is None:
+        raise Wrong("malformed", "an answer without a head")
+    return Reply(head, unpacked(bytes(body[:BODY]), head), "2")
+
+
+def _code(code: object) -> str:
+    return str(getattr(code, "name", code))

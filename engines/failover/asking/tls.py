@@ -1,0 +1,109 @@
+"""TLS as browsers judge it: whom to trust, and why a certificate is not believed, in words that say what to mend."""
+
+from __future__ import annotations
+
+import ssl
+import time
+from pathlib import Path
+from typing import Any
+
+from engines.job.errors import BadParam
+
+PROTOCOLS = ["h2", "http/1.1"]  # what browsers offer over TCP
+NO_ISSUER = (20, 21)  # X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY, X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE
+
+
+def trust(https: bool, ca_file: str = "", insecure: bool = False) -> ssl.SSLContext | None:
+    """The machine's trust store (SSL_CERT_FILE, if set) and `ca_file`; None for plain HTTP. Raises BadParam."""
+    if not https:
+        return None
+    context = ssl.create_default_context()
+    context.hostname_checks_common_name = False  # no browser looks at the common name since 2017
+    context.set_alpn_protocols(PROTOCOLS)
+    if ca_file:
+        try:
+            context.load_verify_locations(ca_file)
+        except (OSError, ssl.SSLError) as error:
+            raise BadParam("ca_file", ca_file, f"a file of PEM certificates ({error.strerror or error})") from None
+    if insecure:
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
+
+
+def unjudged() -> ssl.SSLContext:
+    """For a second look at a chain that was not believed."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
+
+
+def sent(connection: Any) -> list[bytes]:
+    """The certificates that the server sent, leaf first, as DER."""
+    chain = getattr(connection, "get_unverified_chain", None) or connection._sslobj.get_unverified_chain
+    return [one if isinstance(one, bytes) else one.public_bytes(2) for one in chain() or ()]
+
+
+def reason(error: ssl.SSLCertVerificationError, name: str, chain: list[bytes]) -> str:
+    """Why a certificate is not believed, with what is missing where something is."""
+    from cryptography import x509
+
+    said = error.verify_message.lower()
+    try:
+        found = [x509.load_der_x509_certificate(one) for one in chain[:16]]
+        if error.verify_code in NO_ISSUER and found:
+            return _without_issuer(found)
+        if error.verify_code == 62 and found:
+            return _mismatch(found[0], name, said)
+    except (ValueError, x509.UnsupportedGeneralNameType):
+        return said
+    return said
+
+
+def _without_issuer(found: list[Any]) -> str:
+    top, path = found[0], [found[0]]
+    while above := next((one for one in found if one.subject == top.issuer and one not in path), None):
+        top = above
+        path.append(above)
+    issuer = _common(top.issuer)
+    if len(path) == 1:
+        return (
+            f"the intermediate certificate is missing: {issuer!r} issued it, which the server does not send and this"
+            " machine does not know; send the full chain (some browsers fetch it, other clients fail)"
+        )
+    return f"its issuer {issuer!r}, above the {len(path)} certificates that are sent, is not trusted here"
+
+
+def _mismatch(leaf: Any, name: str, said: str) -> str:
+    from cryptography import x509
+
+    try:
+        names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return f"hostname mismatch: it names no host but in its common name, which browsers do not read ({name})"
+    listed = names.get_values_for_type(x509.DNSName)
+    more = f" and {len(listed) - 4} more" if len(listed) > 4 else ""
+    return f"{said.rstrip('.')}; it is for {', '.join(listed[:4])}{more}" if listed else said
+
+
+def _common(name: Any) -> str:
+    from cryptography.x509.oid import NameOID
+
+    found = name.get_attributes_for_oid(NameOID.COMMON_NAME)
+    return str(found[0].value)[:80] if found else name.rfc4514_string()[:80]
+
+
+def days_left(der: bytes) -> int | None:
+    """Whole days until a certificate ends; None where it cannot be read."""
+    from cryptography import x509
+
+    try:
+        ends = x509.load_der_x509_certificate(der).not_valid_after_utc.timestamp()
+    except ValueError:
+        return None
+    return int((ends - time.time()) // 86400)
+
+
+def readable(ca_file: str) -> None:
+    """Raise BadParam where a file of certificates is not there."""
+    if ca_file and not Path(ca_file).is_file():
+        raise BadParam("ca_file", ca_file, "a file of PEM certificates")

@@ -1,0 +1,139 @@
+"""What a page says: charsets as browsers take them, titles, and no page that costs more than its bytes."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engines.failover.asking import http1, page
+from engines.failover.asking.http1 import BODY, Reply, Wrong
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "title"),
+    [
+        ("<title>Bücher</title>".encode(), "text/html", "Bücher"),
+        ("<title>Bücher</title>".encode("latin-1"), "text/html; charset=ISO-8859-1", "Bücher"),
+        ("<title>10 €</title>".encode("cp1252"), "text/html; charset=latin1", "10 €"),
+        ("<title>Магазин</title>".encode("cp1251"), 'text/html; charset="windows-1251"', "Магазин"),
+        ("<title>Магазин</title>".encode("koi8-r"), "text/html;charset=KOI8-R", "Магазин"),
+        ("<meta charset='shift_jis'><title>店</title>".encode("cp932"), "text/html", "店"),
+        (
+            "<meta http-equiv=Content-Type content='text/html; charset=gb2312'><title>商店</title>".encode("gb18030"),
+            "",
+            "商店",
+        ),
+        (b"\xff\xfe" + "<title>shop</title>".encode("utf-16-le"), "text/html; charset=utf-8", "shop"),
+        ("<title>Bücher</title>".encode("latin-1"), "text/html", "Bücher"),
+        (b"<title>a &amp; b\n  c</title>", "", "a & b c"),
+        (b"<!-- <title>old</title> --><TITLE lang=en>new</TITLE>", "", "new"),
+        (b"<titlebar>no</titlebar><title>yes</title>", "", "yes"),
+        (b"<p>none</p>", "", ""),
+        ("<title>Bücher</title>".encode(), "text/html; charset=punycode", "Bücher"),
+        (b"<title>shop</title>", "text/html; charset=zlib", "shop"),
+    ],
+)
+def test_a_title_is_read_as_browsers_read_it(body: bytes, content_type: str, title: str) -> None:
+    assert Reply(http1.Head(200, {"content-type": content_type}), body).title() == title
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        b"<title>",
+        b"<title",
+        b"<title x",
+        b"<title></titl",
+        b"<!--",
+        b"<!-- -->",
+        b"<",
+        b"<meta ",
+        b"<meta charset=",
+        b"&#",
+        b"<title/",
+        b" ",
+        b"\xff",
+        b"</title",
+    ],
+)
+@pytest.mark.parametrize("content_type", ["", "text/html; charset=punycode", "text/html; charset=utf-7"])
+def test_no_page_costs_more_than_its_bytes(piece: bytes, content_type: str) -> None:
+    body = (piece * (BODY // len(piece) + 1))[:BODY]
+    began = time.process_time()
+    Reply(http1.Head(200, {"content-type": content_type}), body).title()
+    Reply(http1.Head(200, {"content-type": content_type}), b"<title>" + body).title()
+    assert time.process_time() - began < 0.5  # s; a search that starts anew at each tag takes minutes
+
+
+@given(st.binary(max_size=400), st.text(max_size=60))
+def test_no_page_raises(body: bytes, content_type: str) -> None:
+    reply = Reply(http1.Head(200, {"content-type": content_type}), body)
+    assert len(reply.title()) <= 80
+    assert page.text(body, content_type) == reply.text()
+
+
+def fed(raw: bytes) -> asyncio.StreamReader:
+    reader = asyncio.StreamReader(limit=http1.HEAD)
+    reader.feed_data(raw)
+    reader.feed_eof()
+    return reader
+
+
+async def whole(raw: bytes) -> Reply:
+    reader = fed(raw)
+    head = await http1.read_head(reader, await http1.first_byte(reader))
+    return Reply(head, await http1.read_body(reader, head))
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"HTTP/1.1 200 OK\nContent-Length: 2\n\nhi",
+        b"HTTP/1.0 200\r\nContent-Length: 2\n\r\nhi",
+        b"\r\n\nHTTP/1.1  200  fine\r\n\r\nhi",
+        b"HTTP/1.1 100 Continue\n\nHTTP/1.1 103 Early Hints\nLink: x\n\nHTTP/1.1 200 OK\n\nhi",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\nhi\n0\n\n",
+        b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n"
+        + bytes.fromhex("1f8b08000000000000ffcbc80400ac2a93d802000000"),
+    ],
+)
+async def test_sloppy_servers_are_understood_as_browsers_do(raw: bytes) -> None:
+    reply = await whole(raw)
+    assert (reply.head.status, reply.text()) == (200, "hi")
+
+
+@pytest.mark.parametrize(
+    ("raw", "words"),
+    [
+        (b"SSH-2.0-OpenSSH_9.2\r\n", "no HTTP"),
+        (b"\x00\x00\x12\x04\x00\x00\x00\x00\x00" + bytes(18), "HTTP/2 without TLS"),
+        (b"HTTP/1.1 200 OK\r\nX: y", "closed within the header"),
+        (b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 20000, "over 64 KiB"),
+        (b"\n" * 100_000, "over 64 KiB"),
+    ],
+)
+async def test_what_is_no_answer_has_a_name(raw: bytes, words: str) -> None:
+    with pytest.raises(Wrong) as wrong:
+        await whole(raw)
+    assert words in wrong.value.why
+
+
+async def test_a_body_in_chunks_of_one_byte_is_read_no_further_than_it_is_worth() -> None:
+    raw = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1\r\nx\r\n" * 300_000
+    began = time.process_time()
+    reply = await whole(raw)
+    assert len(reply.body) > 10_000
+    assert time.process_time() - began < 5.0
+
+
+async def test_a_packed_body_is_no_larger_unpacked_than_another() -> None:
+    import gzip
+
+    bomb = gzip.compress(bytes(20 << 20))
+    assert len(bomb) < BODY
+    reply = await whole(b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n" + bomb)
+    assert len(reply.body) == BODY
