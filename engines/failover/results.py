@@ -23,10 +23,15 @@ class LabResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Watched(msgspec.Struct, frozen=True, kw_only=True):
-    """Of `watch`. addresses: state, seconds and outage of each; `more` were left out. outage, seconds: in all."""
+    """Of `watch`. addresses: state, seconds and outage of each; `more` were left out. outage, seconds: in all.
+
+    dark: no address answers at its end, which was `at` (Unix time).
+    """
 
     addresses: list[dict[str, Any]]
     more: int
     outage: float
     looks: int
     seconds: float
+    dark: bool = False
+    at: float = 0.0
