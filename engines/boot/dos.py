@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from engines.boot.machine import Machine, Seen
+from engines.boot.machine import Machine, Waited
 
 PROMPT = re.compile(r"[A-Z]:\\[^>]*>")
 LONGEST = 70  # characters; a longer line would wrap and could not be read back
@@ -52,7 +52,7 @@ def command(machine: Machine, line: str, deadline: float = 60.0) -> Answer:
     return Answer(ended.how, shown[after : -1 if ended.found else None], ended.seconds)
 
 
-def _settled(machine: Machine, deadline: float) -> Seen:
+def _settled(machine: Machine, deadline: float) -> Waited:
     """Wait for a prompt that is still there at the next look: a batch with ECHO on draws one before each command."""
     before: list[str] = []
 

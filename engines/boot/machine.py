@@ -32,7 +32,7 @@ class NotStarted(Refused):
 
 
 @dataclass(frozen=True)
-class Seen:
+class Waited:
     """How a wait ended; `text` is the matched text, or else everything there was to see.
 
     A serial line's text is without escape sequences and control characters: it may go to a technician's terminal.
@@ -143,7 +143,7 @@ class Machine:
 
     def wait_for(
         self, pattern: Pattern, *, where: Literal["screen", "serial"] = "screen", deadline: float = 60.0
-    ) -> Seen:
+    ) -> Waited:
         """Look every 0.1 s until the pattern is there, QEMU ends, or `deadline` seconds have gone."""
         started = time.monotonic()
         while True:
@@ -152,11 +152,11 @@ class Machine:
             matched = _match(pattern, text)
             seconds = time.monotonic() - started
             if matched is not None:
-                return Seen("found", matched, seconds)
+                return Waited("found", matched, seconds)
             if not alive:
-                return Seen("exited", text, seconds)
+                return Waited("exited", text, seconds)
             if seconds > deadline:
-                return Seen("timed out", text, seconds)
+                return Waited("timed out", text, seconds)
             self.pause(POLL)
 
     def pause(self, seconds: float) -> None:

@@ -8,16 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from engines.boot.firmware import Firmware
 from engines.boot.machine import Machine, NotStarted
-from engines.boot.media import OVMF, Disk, Hardware
-from engines.boot.watch import Seen, watched
+from engines.boot.media import Disk, Hardware
+from engines.boot.watch import Seen, Signs, watched
 from engines.job.contract import AnyEvent, Cancel, Log, Progress
 from engines.job.errors import Failed
 
 Bus = Literal["ide", "virtio", "ahci"]
-Firmware = Literal["bios", "ovmf"]
 AUTO: tuple[Bus, ...] = ("ide", "virtio", "ahci")  # the old guest's first: nearly everything knows it
-BOOT_CODE = 440  # bytes at the disk's beginning; zeros where only UEFI firmware can start it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +54,7 @@ class Trials:
         )
         try:
             with Machine(hardware, check=self.cancel.check) as machine:
-                watching = watched(machine, self.expect, self.deadline, layer, self.shots / f"boot-{bus}.png")
+                watching = watched(machine, self._signs(), layer, self.shots / f"boot-{bus}.png")
                 while True:
                     try:
                         seconds = next(watching)
@@ -69,9 +68,7 @@ class Trials:
         finally:
             layer.unlink(missing_ok=True)
 
-
-def firmware(code: bytes, wanted: str = "auto") -> Firmware:
-    """What starts a disk whose first BOOT_CODE bytes are `code`."""
-    if wanted in ("bios", "ovmf"):
-        return "ovmf" if wanted == "ovmf" else "bios"
-    return "ovmf" if not any(code) and OVMF.exists() else "bios"
+    def _signs(self) -> Signs:
+        if self.expect is None:
+            return Signs(within=self.deadline)
+        return Signs(up=self.expect, within=self.deadline, pictures=False)

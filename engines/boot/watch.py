@@ -1,6 +1,6 @@
 """Whether a guest that is being booted comes up, by its screen and serial line, with a picture where they do not tell.
 
-The guest is as its backup has it: nothing in it was changed to make it talk.
+One judge for every task: a task adds only what it looks for (`Signs`).
 """
 
 from __future__ import annotations
@@ -9,78 +9,173 @@ import hashlib
 import os
 import re
 import time
-from collections.abc import Generator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
 from engines.boot.machine import Machine
-from engines.boot.witness import HOPELESS, last_lines
+from engines.boot.screen import plain
 from engines.job.errors import Refused
 
 LOOK = 0.5  # s between two looks
 PICTURE = 5.0  # s between two pictures of a graphical screen
 STILL = 30.0  # s without a change after which a graphical screen has nothing more to say
-ROOM = 256 << 20  # bytes that stay free where the guest's writes go
-UP = re.compile(r"\blogin: *$|^Welcome to .*|FIXTURE-BOOTED.*|Reached target .*Multi-User.*", re.MULTILINE)
+ROOM = 64 << 20  # bytes that stay free where the guest's writes go
+LAST_LINES = 12
+UP = re.compile(
+    r"\blogin: *$|^Welcome to (?!.*[Ii]nitramfs).*|FIXTURE-BOOTED.*|Reached target .*Multi-User.*", re.MULTILINE
+)
 DOWN = re.compile(
-    r"Kernel panic.*|could not find filesystem.*|VFS: Cannot open root device.*|Unable to mount root fs.*"
-    r"|dracut:/#|Dropping to debug shell.*|\(initramfs\)|ALERT!.*does not exist.*|Give root password for maintenance.*"
-    r"|[Vv]olume group .* not found.*|You are in emergency mode.*|grub rescue>|Error \d\d: .*|error: .*not found.*"
-    r"|GRUB (?:Hard Disk|Geom|Read) Error.*|(?:BOOTMGR|NTLDR) is missing.*|Missing operating system.*"
-    r"|Operating system not found.*|INACCESSIBLE_BOOT_DEVICE.*"
+    # the firmware: nothing more will come
+    r"No bootable device.*|BdsDxe: No bootable option or device was found"
+    # boot loaders
+    r"|grub rescue>|^Error \d\d: .*|GRUB (?:Hard Disk|Geom|Read) Error.*|^error: (?:file|disk|symbol) .* not found.*"
+    r"|^error: (?:no such|unknown filesystem|you need to load the kernel|attempt to read or write outside).*"
+    r"|(?:BOOTMGR|NTLDR) is missing.*|Missing operating system.*|Operating system not found.*"
+    r"|INACCESSIBLE_BOOT_DEVICE.*"
+    # the kernel and initrds
+    r"|Kernel panic.*|could not find filesystem.*|VFS: Cannot open root device.*|Unable to mount root fs.*"
+    r"|dracut:/#|dracut.*Could not boot.*|Dropping to debug shell.*|\(initramfs\)|ALERT!.*does not exist.*"
+    r"|[Vv]olume group .* not found.*|not found -- exiting to /bin/sh|[Cc]ould not find the root block device.*"
+    r"|dropped into an emergency shell.*|initramfs emergency recovery shell.*|Mounting root(?: on \S+)? failed.*"
+    # userland that stops half-way
+    r"|Give root password for (?:maintenance|login).*|Press Enter for maintenance.*|root account is locked.*"
+    r"|(?:[Ee]ntering|You are in) (?:emergency|rescue) mode.*|Reached target .*Emergency Mode.*"
+    r"|An error occurred during the file system check.*|A maintenance shell will now be started.*",
+    re.MULTILINE,
 )
 
 
 @dataclass(frozen=True)
 class Seen:
-    """How a boot went: `unsure` is a screen without text that came to rest, or nothing conclusive in time."""
+    """How a boot went: `unsure` is a screen without text that came to rest, or nothing conclusive in time.
+
+    why: one line. lines: the last of what was watched. text: all that the serial line said.
+    """
 
     how: Literal["boots", "fails", "unsure"]
     why: str
     seconds: float
     lines: tuple[str, ...] = ()
     screenshot: Path | None = None
+    text: str = field(default="", repr=False)
+
+    @property
+    def ok(self) -> bool:
+        """Whether it came up."""
+        return self.how == "boots"
 
 
-def watched(
-    machine: Machine, expect: re.Pattern[str] | None, deadline: float, overlay: Path, shot: Path
-) -> Generator[float, None, Seen]:
-    """Look until it is clear, yielding the seconds so far. expect: what must come instead of a usual sign of life."""
-    seen = yield from _look(machine, expect, deadline, overlay, shot)
-    text = "\n".join(machine.screen()) or _serial(machine)
-    return replace(seen, lines=last_lines(text), screenshot=_shot(machine, shot))
+Rest = Callable[[str, bool], tuple[Literal["boots", "fails", "unsure"], str]]
 
 
-def _look(
-    machine: Machine, expect: re.Pattern[str] | None, deadline: float, overlay: Path, shot: Path
-) -> Generator[float, None, Seen]:
-    began = time.monotonic()
-    graphics = Graphics(machine, shot)
-    while (seconds := time.monotonic() - began) < deadline:
+def ended(_text: str, alive: bool) -> tuple[Literal["fails", "unsure"], str]:
+    """The usual judgement of a guest that ended by itself, or fell silent, before it was up."""
+    return ("unsure", "it does not get on") if alive else ("fails", "it powered off or reset")
+
+
+def at_once(_text: str) -> float:
+    """No watching on once it is up."""
+    return 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Signs:
+    """What a task looks for.
+
+    up: the guest is up. down: it never will be. within: s in all.
+    linger: s that a guest which is up is watched on, by all it has said.
+    patience: s without a new word on the serial line, by all it has said, after which `rest` judges; None waits on.
+    rest: the verdict on a guest that powered off (not alive), or said nothing more, by all it has said.
+    pictures: a graphical screen that came to rest has nothing more to say.
+    """
+
+    up: re.Pattern[str] = UP
+    down: re.Pattern[str] = DOWN
+    within: float = 300.0
+    linger: Callable[[str], float] = at_once
+    patience: Callable[[str], float] | None = None
+    rest: Rest = ended
+    pictures: bool = True
+
+
+def watched(machine: Machine, signs: Signs, overlay: Path | None, shot: Path | None) -> Generator[float, None, Seen]:
+    """Look until it is clear, yielding the seconds so far. overlay: where the guest's writes go, for its room.
+
+    Raises Refused where that room ends.
+    """
+    seen = yield from _look(machine, signs, overlay, shot)
+    lines = seen.lines or last_lines("\n".join(machine.screen()) or _serial(machine))
+    return replace(seen, lines=lines, text=_serial(machine), screenshot=_shot(machine, shot))
+
+
+def last_lines(text: str) -> tuple[str, ...]:
+    """The last lines with something on them."""
+    lines = [line.rstrip() for line in text.splitlines()]
+    return tuple(line for line in lines if line)[-LAST_LINES:]
+
+
+def _look(machine: Machine, signs: Signs, overlay: Path | None, shot: Path | None) -> Generator[float, None, Seen]:
+    began = heard = time.monotonic()
+    graphics, size, up = Graphics(machine, shot), 0, _Up()
+    while (seconds := time.monotonic() - began) < signs.within:
         alive = machine.alive
-        screen = "\n".join(machine.screen())
-        for text, where in ((screen, "on the screen"), (_serial(machine), "on the serial line")):
-            if found := (expect or UP).search(text):
-                return Seen("boots", f"{found.group().strip()!r} {where} after {seconds:.0f} s", seconds)
-            if lost := DOWN.search(text) or HOPELESS.search(text):
-                return Seen("fails", f"{lost.group().strip()!r} {where} after {seconds:.0f} s", seconds)
+        screen, serial = "\n".join(machine.screen()), _serial(machine)
+        if len(serial) > size:
+            heard, size = time.monotonic(), len(serial)
+        if decided := up.look(signs, (screen, serial), seconds, alive):
+            return decided
         if not alive:
-            return Seen("fails", f"it powered off or reset after {seconds:.0f} s", seconds)
-        if expect is None and not screen and graphics.still():
+            how, why = signs.rest(serial, False)
+            return Seen(how, f"{why} after {seconds:.0f} s{_status(machine)}", seconds)
+        if signs.patience and not up.seen and time.monotonic() - heard > (silent := signs.patience(serial)):
+            how, why = signs.rest(serial, True)
+            return Seen(how, f"{why}, and the console has said nothing for {silent:.0f} s", seconds)
+        if signs.pictures and not screen and graphics.still():
             return Seen("unsure", f"a graphical screen that came to rest after {seconds:.0f} s", seconds)
-        if _room(overlay) < ROOM:
-            return Seen("unsure", f"{overlay.parent} has no room for what the guest writes", seconds)
+        if overlay and _room(overlay) < ROOM:
+            raise Refused(
+                f"{overlay.parent} has less than {ROOM >> 20} MiB free, and what the booted guest writes goes there",
+                "make room there, or set TMPDIR to a folder that has it",
+            )
         yield seconds
         machine.pause(LOOK)
     mode = "; the screen is graphical" if not machine.screen() else ""
-    return Seen("unsure", f"nothing conclusive within {deadline:.0f} s{mode}", deadline)
+    return Seen("unsure", f"nothing conclusive within {signs.within:.0f} s{mode}", signs.within)
+
+
+class _Up:
+    """The first sign that the guest is up, and since when it is there."""
+
+    def __init__(self) -> None:
+        self.seen: Seen | None = None
+
+    def look(self, signs: Signs, texts: tuple[str, str], seconds: float, alive: bool) -> Seen | None:
+        """The verdict once there is one: what was waited for comes first, a guest that lingers may still go down."""
+        for text, where in zip(texts, ("on the screen", "on the serial line"), strict=True):
+            if self.seen is None and (found := signs.up.search(text)):
+                why = f"{found.group().strip()!r} {where} after {seconds:.0f} s"
+                self.seen = Seen("boots", why, seconds, last_lines(text))
+                if not signs.linger(texts[1]):
+                    return self.seen
+            if lost := signs.down.search(text):
+                why = f"{lost.group().strip()!r} {where} after {seconds:.0f} s"
+                return Seen("fails", why, seconds, last_lines(text))
+        if self.seen and (not alive or seconds - self.seen.seconds >= signs.linger(texts[1])):
+            return self.seen
+        return None
+
+
+def _status(machine: Machine) -> str:
+    said = machine.stderr().strip().splitlines()
+    return f": QEMU ended with status {machine.exit_status}: {said[-1]}" if machine.exit_status and said else ""
 
 
 class Graphics:
     """A graphical screen, looked at every few seconds; `shot` is where its picture is put."""
 
-    def __init__(self, machine: Machine, shot: Path) -> None:
+    def __init__(self, machine: Machine, shot: Path | None) -> None:
         self._machine, self._shot = machine, shot
         self._looked = self._changed = time.monotonic()
         self._last = b""
@@ -98,11 +193,11 @@ class Graphics:
 
 
 def _serial(machine: Machine) -> str:
-    return machine.serial().decode("latin-1").replace("\r", "")
+    return plain(machine.serial().decode("utf-8", "replace").replace("\r", ""))
 
 
-def _shot(machine: Machine, path: Path) -> Path | None:
-    if not machine.alive:
+def _shot(machine: Machine, path: Path | None) -> Path | None:
+    if path is None or not machine.alive:
         return None
     try:
         return machine.screendump(path)

@@ -24,6 +24,7 @@ WORKER = Path(__file__).with_name("worker.py")
 KERNEL_ARGUMENTS = "vsyscall=emulate"
 PATIENCE = 600.0  # s; for one call, under emulation on a busy machine
 TICK = 0.1  # s between two looks for a stop
+ROOM = 4 << 20  # bytes; with less, QEMU keeps the appliance waiting for room without a word
 MEMORY = 768  # MiB; enough for a guest's dracut, and what a small rescue system can spare
 KEPT = 400  # messages
 ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
@@ -38,6 +39,10 @@ class GuestError(CrashcartError):
     def __init__(self, said: str, errno: int = 0) -> None:
         super().__init__(said)
         self.errno = errno
+
+
+class NoRoom(Refused):
+    """The file system that takes the overlay's writes is full."""
 
 
 class Appliance:
@@ -83,7 +88,7 @@ class Appliance:
         self.seconds = time.monotonic() - started
 
     def call(self, name: str, *args: Any, within: float = PATIENCE, **named: Any) -> Any:
-        """One libguestfs call. Raises GuestError; Stopped kills the appliance first."""
+        """One libguestfs call. Raises GuestError; Stopped and NoRoom, which end the appliance first."""
         sent = {"args": [_sendable(each) for each in args], "named": {key: _sendable(named[key]) for key in named}}
         return _received(self._ask(name, {"call": name, **sent}, within))
 
@@ -202,9 +207,20 @@ class Appliance:
             self.kill()
             raise Stopped()
         self._running()  # another thread may have ended it
+        self._check_room(name)
         if time.monotonic() > end:
             self.kill()
             raise GuestError(f"{name} did not end within {within:.0f} s: {self.last_words()}")
+
+    def _check_room(self, name: str) -> None:
+        """What the appliance writes goes into the folder's file system: full, it would stand still until the end."""
+        found = os.statvfs(self._folder)
+        if (free := found.f_bavail * found.f_frsize) < ROOM:
+            self.kill()
+            raise NoRoom(
+                f"{self._folder.parent} is full: {free >> 10} KiB are free while the appliance is at {name}",
+                "nothing was written to the image; make room there, or set TMPDIR to a folder that has it",
+            )
 
     def _receive(self, stream: Any, watched: selectors.BaseSelector) -> None:
         data = os.read(stream.fileno(), 1 << 16)

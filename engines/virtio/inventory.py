@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from engines.guest.appliance import GuestError
 from engines.guest.system import System
@@ -21,13 +21,17 @@ RELEASES = ("/etc/redhat-release", "/etc/SuSE-release", "/etc/os-release", "/etc
 
 @dataclass(frozen=True)
 class Loader:
-    """The boot loader: 1 or 2 for GRUB; `path` its menu; `entries` in order; `default` a number among them."""
+    """The boot loader: 1 or 2 for GRUB; `path` its menu; `entries` in order; `default` a number among them.
+
+    snippets: files beside the menu that hold an entry each, by path.
+    """
 
     generation: int
     path: str
     text: str
     entries: list[Entry]
     default: int
+    snippets: dict[str, str] = field(default_factory=dict)
 
     @property
     def entry(self) -> Entry:

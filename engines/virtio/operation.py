@@ -53,7 +53,7 @@ class SavedFiles(msgspec.Struct, frozen=True):
 
 @dataclass
 class Operation:
-    """An open surgery and what it will do, in order: edits, commands, initrds, removals."""
+    """An open surgery and what it will do, in order: edits, commands, initrds, removals. old_disk: its name before."""
 
     surgery: Surgery
     inventory: GuestInventory
@@ -61,6 +61,7 @@ class Operation:
     commands: list[str] = field(default_factory=list)
     rebuilds: list[Rebuild] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
+    old_disk: str = "sda"
 
     @property
     def alive(self) -> bool:

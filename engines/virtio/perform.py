@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
-
 import msgspec
 
 from engines.guest.appliance import GuestError
@@ -20,9 +17,10 @@ from engines.job.contract import (
     Warned,
 )
 from engines.job.errors import Failed
-from engines.virtio import initrd, trial
-from engines.virtio.lines import grub1, grub2
+from engines.virtio import initrd
+from engines.virtio.evidence import Evidence
 from engines.virtio.operation import Operation, Rebuild
+from engines.virtio.proving import prove
 
 EDIT = Step(id="edit", title="Change files on the overlay")
 INITRD = Step(id="initrd", title="Rebuild initrds in the guest")
@@ -32,14 +30,6 @@ BOOT = Step(id="boot", title="Boot the result on virtio")
 def steps(boot_test: bool) -> tuple[Step, ...]:
     """The steps of every operation."""
     return (EDIT, INITRD, *((BOOT,) if boot_test else ()), SAVE, COMMIT)
-
-
-@dataclass
-class Evidence:
-    """What the report shows."""
-
-    sections: list[Section] = field(default_factory=list)
-    result: dict[str, object] = field(default_factory=dict)
 
 
 def carry_out(
@@ -54,7 +44,7 @@ def carry_out(
         yield from told(INITRD, _initrds(operation, disk, evidence))
         _leave(operation)
         if boot_test:
-            yield from told(BOOT, _boot(operation, context, disk, evidence))
+            yield from told(BOOT, prove(operation, context, disk, evidence))
         else:
             surgery.end_appliance()
         yield from told(SAVE, _save(operation, context, evidence))
@@ -130,33 +120,6 @@ def _leave(operation: Operation) -> None:
     """Everything unmounted and on the overlay."""
     operation.inventory.system.call("umount_all")
     operation.inventory.system.call("sync")
-
-
-def _boot(operation: Operation, context: Context, disk: str, evidence: Evidence) -> Work:
-    """What is committed is put aside first: the console that the test needs is in the throwaway layer only."""
-    throwaway = operation.surgery.set_aside()
-    loader = operation.inventory.loader
-    spoken: Callable[[str], str] = grub1.for_serial if loader.generation == 1 else grub2.for_serial
-    operation.inventory.system.mount_again(writable=True)
-    operation.inventory.system.call("write", loader.path, spoken(operation.menu).encode("latin-1"))
-    _leave(operation)
-    operation.surgery.end_appliance()
-    yield Log(text="booting with the disk on virtio; what the guest writes is thrown away")
-    verdict = trial.boot(throwaway, disk, context.folder / "boot.png", context.cancel.check)
-    yield Log(text=f"boot test after {verdict.seconds:.0f} s: {verdict.why}")
-    evidence.sections.append(
-        Section(title="Boot test: last console lines", text="\n".join((verdict.why, "", *verdict.lines)))
-    )
-    if verdict.screenshot is not None:
-        evidence.sections.append(Section(title="Boot test: screen", file=verdict.screenshot.name))
-    evidence.result["boot_test"] = verdict.why
-    if not verdict.ok:
-        for line in verdict.lines:
-            yield Log(text=f"console: {line}")
-        raise Failed(
-            f"the converted guest does not boot from virtio: {verdict.why}",
-            "the image is untouched; see the console lines",
-        )
 
 
 def _save(operation: Operation, context: Context, evidence: Evidence) -> Work:

@@ -14,8 +14,9 @@ from engines.backup.nbd.server import NbdServer, serving
 from engines.backup.repository.byte_source import open_point
 from engines.backup.repository.repository import WHICH_POINT, RepoParams, Repository, where
 from engines.backup.repository.unlocking import opened
+from engines.boot.firmware import HEAD, firmware
 from engines.boot.scratch import Scratch
-from engines.boot.trials import AUTO, BOOT_CODE, Bus, Trials, firmware
+from engines.boot.trials import AUTO, Bus, Trials
 from engines.boot.watch import Seen
 from engines.job.contract import (
     Cancel,
@@ -104,7 +105,7 @@ class Boot(Engine[BootParams]):
                     scratch=scratch.path,
                     shots=context.folder,
                     cancel=context.cancel,
-                    firmware=firmware(source.read(0, BOOT_CODE), params.firmware),
+                    firmware=firmware(source.read(0, HEAD), params.firmware),
                     buses=AUTO if wanted == "auto" else (wanted,),
                     memory=params.memory,
                     expect=_pattern(params.expect),

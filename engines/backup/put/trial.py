@@ -6,7 +6,8 @@ from pathlib import Path
 
 from engines.backup.put.operation import Operation
 from engines.backup.put.perform import Evidence
-from engines.boot.trials import BOOT_CODE, Trials, firmware
+from engines.boot.firmware import HEAD, firmware
+from engines.boot.trials import Trials
 from engines.guest.committing import Work
 from engines.guest.target import qemu_img
 from engines.job.contract import Context, Section, Step, Warned
@@ -18,7 +19,7 @@ BOOT = Step(id="boot", title="Boot the result")
 def boot(operation: Operation, context: Context, evidence: Evidence) -> Work:
     """Ends the appliance. Raises Failed where the guest says itself that it does not come up."""
     surgery = operation.surgery
-    code: bytes = surgery.appliance.call("pread_device", "/dev/sda", BOOT_CODE, 0)
+    code: bytes = surgery.appliance.call("pread_device", "/dev/sda", HEAD, 0)
     surgery.end_appliance()
     top = surgery.layers.top
 

@@ -88,7 +88,7 @@ def test_the_accelerator_found_here_really_boots(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     verdict = accel.tried()
     assert accel.working() == verdict.name
-    assert witness(hardware(boot_sector(SERIAL)), "red alert", where="serial").ok
+    assert witness(hardware(boot_sector(SERIAL)), "red alert").ok
 
 
 def test_a_missing_qemu_is_refused_with_the_command_that_helps() -> None:

@@ -13,7 +13,8 @@ from typing import Any
 
 from engines import tasks
 from engines.boot.media import Disk, Hardware
-from engines.boot.witness import Verdict, witness
+from engines.boot.watch import Seen
+from engines.boot.witness import witness
 from engines.job import runs
 from engines.job.contract import AnyEvent, Cancel, Plan
 from engines.job.jobfile import Job
@@ -115,8 +116,8 @@ def boot(image: Path, bus: str, *, form: str = "raw", keep: bool = False) -> Boo
     card = "virtio-net-pci" if bus == "virtio" else "rtl8139"
     disk = Disk(image, format=form, bus=bus, snapshot=not keep)  # type: ignore[arg-type]  # the test's own words
     hardware = Hardware(media=(disk,), memory=256, extra=("-device", card))
-    seen: Verdict = witness(hardware, "FIXTURE-BOOTED", hopeless=LOST, deadline=300.0)
-    text = "".join(line.ljust(80) if len(line) == 80 else line for line in seen.last_lines)
+    seen: Seen = witness(hardware, "FIXTURE-BOOTED", hopeless=LOST, deadline=300.0)
+    text = "".join(line.ljust(80) if len(line) == 80 else line for line in seen.lines)
     found = re.search(BOOTED, text)
     if not seen.ok or found is None:
         return Booted(False, seen.why)

@@ -14,7 +14,8 @@ from pathlib import Path
 
 from engines.boot.machine import Machine
 from engines.boot.media import Disk, Hardware
-from engines.boot.witness import Verdict, witness
+from engines.boot.watch import Seen
+from engines.boot.witness import witness
 from engines.guest.appliance import Appliance
 from engines.guest.system import PATH
 from engines.rehearsal.guest.parts import cache
@@ -60,16 +61,16 @@ def guest(path: Path) -> Path:
     return path
 
 
-def boot(image: Path, bus: str) -> Verdict:
+def boot(image: Path, bus: str) -> Seen:
     """Boot it until it has said what it runs from; what it writes is thrown away."""
     hardware = Hardware(media=(Disk(image, bus=bus),), memory=512, extra=("-device", "virtio-net-pci"))  # type: ignore[arg-type]  # the test's own words
-    return witness(hardware, BOOTED, where="serial", deadline=900.0)
+    return witness(hardware, BOOTED, deadline=900.0)
 
 
-def lost(image: Path, bus: str) -> Verdict:
+def lost(image: Path, bus: str) -> Seen:
     """Boot it until it gives up on its root: `ok` means that it did, as the screen says."""
     hardware = Hardware(media=(Disk(image, bus=bus),), memory=512)  # type: ignore[arg-type]  # the test's own words
-    return witness(hardware, LOST, where="screen", deadline=900.0)
+    return witness(hardware, LOST, deadline=900.0)
 
 
 def _build(folder: Path) -> Path:
@@ -111,7 +112,7 @@ def _partitioned(disk: Path) -> None:
 def _first_boot(work: Path) -> None:
     """On IDE, to the power-off: only then is everything on the disk."""
     with Machine(Hardware(media=(Disk(work, "qcow2", snapshot=False),), memory=1024)) as machine:
-        seen = machine.wait_for("DEBIAN-FAILED", where="serial", deadline=1800.0)
+        seen = machine.wait_for("DEBIAN-FAILED", deadline=1800.0)
         said = machine.serial().decode("latin-1")
         if seen.how != "exited" or "DEBIAN-BOOTED root=/dev/sda1" not in said:
             raise RuntimeError(f"its first boot: {seen.how}: {said[-1500:]} {machine.screen()}")

@@ -18,7 +18,7 @@ def test_debian_with_an_initrd_for_ide_only(clinic: Clinic, tmp_path: Path) -> N
     image = debian.guest(tmp_path / "debian.img")
     before = sha256(image)
     ide = debian.boot(image, "ide")
-    assert "DEBIAN-BOOTED root=/dev/sda1 names=/dev/sda1 failed=[]" in "\n".join(ide.last_lines), ide
+    assert "DEBIAN-BOOTED root=/dev/sda1 names=/dev/sda1 failed=[]" in "\n".join(ide.lines), ide
     assert debian.lost(image, "virtio").ok
     run, last = clinic.run("virtio", image, from_disk="sda", to_disk="vda")
     assert isinstance(last, Finished), last
@@ -34,11 +34,11 @@ def test_debian_with_an_initrd_for_ide_only(clinic: Clinic, tmp_path: Path) -> N
     commands = [change.command for change in plan.changes if isinstance(change, CommandChange)]
     assert any("mkinitramfs -o /boot/initrd.img-" in command for command in commands), commands
     after = debian.boot(image, "virtio")
-    assert "DEBIAN-BOOTED root=/dev/vda1 names=/dev/vda1 failed=[]" in "\n".join(after.last_lines), after
+    assert "DEBIAN-BOOTED root=/dev/vda1 names=/dev/vda1 failed=[]" in "\n".join(after.lines), after
     accepted, done = clinic.run("virtio-restock", image, from_disk="sda", to_disk="vda")
     assert isinstance(done, Finished), done
     stock = debian.boot(image, "virtio")
-    assert "DEBIAN-BOOTED root=/dev/vda1 names=/dev/vda1 failed=[]" in "\n".join(stock.last_lines), stock
+    assert "DEBIAN-BOOTED root=/dev/vda1 names=/dev/vda1 failed=[]" in "\n".join(stock.lines), stock
     assert isinstance(clinic.after(accepted, "undo"), Finished)
     assert isinstance(clinic.after(run, "undo"), Finished)
     assert sha256(image) == before

@@ -1,0 +1,15 @@
+"""What the report of an operation shows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from engines.job.contract import Section
+
+
+@dataclass
+class Evidence:
+    """Sections in order, and the result's plain values."""
+
+    sections: list[Section] = field(default_factory=list)
+    result: dict[str, object] = field(default_factory=dict)
