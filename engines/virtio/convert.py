@@ -8,11 +8,10 @@ from typing import ClassVar
 from typing_extensions import override
 
 from engines.guest.surgery import Surgery
-from engines.job.contract import Cancel, Change, Choice, CommandChange, Context, Engine, Events, Option, Plan
+from engines.job.contract import Cancel, Change, Choice, CommandChange, Context, Events, Option, Plan
 from engines.job.errors import Refused
-from engines.job.lock import content_identity
 from engines.job.params import plain
-from engines.virtio import advice, edits, initrd, operation, takeback, volumes
+from engines.virtio import advice, edits, initrd, operation, volumes
 from engines.virtio.edits import FileEdit, custom_name
 from engines.virtio.inventory import Choice as Kernels
 from engines.virtio.inventory import GuestInventory, choose
@@ -20,60 +19,34 @@ from engines.virtio.lines import modprobe
 from engines.virtio.lines.disks import Disks
 from engines.virtio.operation import Operation, Rebuild
 from engines.virtio.params import ConvertParams
-from engines.virtio.perform import carry_out, steps
+from engines.virtio.perform import OnOldGuest, carry_out, steps
 from engines.virtio.results import Changed
 
 KUDZU = re.compile(r"/etc/(?:rc\.d/)?rc[2-5]\.d/S\d\dkudzu")
 
 
-class Convert(Engine[ConvertParams]):
+class Convert(OnOldGuest[ConvertParams]):
     """`crashcart virtio convert`."""
 
     name: ClassVar[str] = "virtio"
     verb: ClassVar[str] = "convert"
     title: ClassVar[str] = "Move an old guest to virtio"
-    kind: ClassVar[str] = "change"
     result: ClassVar[type[Changed]] = Changed
-    holds: ClassVar[bool] = True
     params: type[ConvertParams] = ConvertParams
 
     @override
-    def target(self, params: ConvertParams) -> str:
-        """The image's own identity."""
-        return content_identity(params.path)
-
-    @override
-    def plan(self, params: ConvertParams, cancel: Cancel) -> Plan:
-        """Look at the guest in an appliance, which stays open for `execute`."""
+    def decide(self, params: ConvertParams, cancel: Cancel) -> tuple[Plan, Operation]:
         operation.refuse_boot_test(params)
-        operation.kept.close_all()
         surgery, patient = operation.begin(params, cancel)
         with operation.closing_on_error(surgery):
-            plan, decided = _plan(params, surgery, patient)
-        operation.kept.keep(plan.digest, decided)
-        return plan
+            return _plan(params, surgery, patient)
 
     @override
-    def execute(self, plan: Plan, context: Context) -> Events:
-        """In the plan's own appliance where it is still open, else after planning again to the same plan."""
+    def carry_out(self, decided: Operation, plan: Plan, context: Context) -> Events:
         params: ConvertParams = plan.params
-        decided = operation.kept.take(plan.digest)
-        if decided is None:
-            decided = operation.kept.again(self.plan(params, context.cancel), plan)
         then = advice.after_convert(params, decided.surgery.target, decided.inventory.tool.kind)
         proof = f"boots from virtio as {params.to_disk}" if params.boot_test else "is converted; no boot proves it"
-        done = f"{params.path.name} {proof}"
-        return carry_out(decided, context, params.to_disk, then, params.boot_test, done)
-
-    @override
-    def resume(self, plan: Plan, context: Context) -> Events:
-        """Finish a commit that was killed; before it nothing was touched, and it is done anew."""
-        return takeback.resume(self, plan, context)
-
-    @override
-    def undo(self, plan: Plan, context: Context) -> Events:
-        """Put the image's original bytes back."""
-        return takeback.undo(plan, context)
+        return carry_out(decided, context, params.to_disk, then, params.boot_test, f"{params.path.name} {proof}")
 
 
 def _plan(params: ConvertParams, surgery: Surgery, patient: GuestInventory) -> tuple[Plan, Operation]:

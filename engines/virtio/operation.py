@@ -12,8 +12,6 @@ from typing import Any
 import msgspec
 
 from engines.guest import system
-from engines.guest.appliance import GuestError
-from engines.guest.open_plans import OpenPlans
 from engines.guest.surgery import Surgery
 from engines.job.contract import Cancel
 from engines.job.errors import Refused
@@ -116,35 +114,19 @@ def _digest(content: bytes) -> str:
 def begin(params: ImageParams, cancel: Cancel) -> tuple[Surgery, GuestInventory]:
     """Hold the image, launch, read the guest. Ends everything again where the guest is refused."""
     vouched = bool(getattr(params, "powered_off", False))
-    with _told_plainly():
-        surgery = Surgery.begin(params.path, cancel, wanted=params.format or "", powered_off=vouched)
-        with closing_on_error(surgery):
-            return surgery, inventory.examine(system.find(surgery.appliance, surgery.scratch.path))
-
-
-# ── the one operation that a plan leaves open for its execution ─────────────────────────────────────
-
-kept: OpenPlans[Operation] = OpenPlans()
+    surgery = Surgery.begin(params.path, cancel, wanted=params.format or "", powered_off=vouched)
+    with closing_on_error(surgery):
+        return surgery, inventory.examine(system.find(surgery.appliance, surgery.scratch.path))
 
 
 @contextmanager
 def closing_on_error(surgery: Surgery) -> Iterator[None]:
     """Close the surgery where the block fails."""
-    with _told_plainly():
-        try:
-            yield
-        except BaseException:
-            surgery.close()
-            raise
-
-
-@contextmanager
-def _told_plainly() -> Iterator[None]:
-    """While looking, what the appliance cannot do is a refusal: nothing was touched."""
     try:
         yield
-    except GuestError as error:
-        raise Refused(f"the guest cannot be read: {error}", "nothing was touched; check its file systems") from None
+    except BaseException:
+        surgery.close()
+        raise
 
 
 def refuse_boot_test(params: TrialParams) -> None:

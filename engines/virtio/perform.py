@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
-import msgspec
+from pathlib import Path
+from typing import ClassVar, Protocol, TypeVar
 
-from engines.guest.appliance import GuestError
+import msgspec
+from typing_extensions import override
+
 from engines.guest.committing import COMMIT, SAVE, Work, commit, save, told
+from engines.guest.operation import OnGuest
 from engines.host.files import write_whole
 from engines.job.contract import (
     Context,
     Finished,
     Log,
+    Plan,
     Progress,
     Section,
     Step,
+    StepEnded,
     Warned,
 )
 from engines.job.errors import Failed
+from engines.job.runs import Run
 from engines.virtio import initrd
 from engines.virtio.evidence import Evidence
 from engines.virtio.operation import Operation, Rebuild
+from engines.virtio.params import ImageParams
 from engines.virtio.proving import prove
 
+Image = TypeVar("Image", bound=ImageParams)
 EDIT = Step(id="edit", title="Change files on the overlay")
 INITRD = Step(id="initrd", title="Rebuild initrds in the guest")
 BOOT = Step(id="boot", title="Boot the result on virtio")
@@ -35,33 +44,29 @@ def steps(boot_test: bool) -> tuple[Step, ...]:
 def carry_out(
     operation: Operation, context: Context, disk: str, then: tuple[str, ...], boot_test: bool, done: str
 ) -> Work:
-    """All steps. disk: its name on virtio. done: the summary. Raises Failed, with the image untouched before COMMIT."""
+    """All steps, from behind the start of EDIT. disk: its name on virtio. done: the summary.
+
+    Raises Failed and GuestError, with the image untouched before COMMIT.
+    """
     evidence = Evidence()
     surgery = operation.surgery
-    surgery.appliance.cancel = context.cancel
-    try:
-        yield from told(EDIT, _edit(operation))
-        yield from told(INITRD, _initrds(operation, disk, evidence))
-        _leave(operation)
-        if boot_test:
-            yield from told(BOOT, prove(operation, context, disk, evidence))
-        else:
-            surgery.end_appliance()
-        yield from told(SAVE, _save(operation, context, evidence))
-        yield from told(COMMIT, commit(surgery))
-        evidence.sections.append(Section(title="What the appliance said", text="\n".join(surgery.appliance.messages)))
-        yield Finished(
-            summary=done,
-            result=evidence.result,
-            sections=tuple(evidence.sections),
-            then=(*then, f"Take it back: crashcart undo {context.folder.name}"),
-        )
-    except GuestError as error:
-        raise Failed(
-            f"the guest does not take it: {error}", "the image is untouched; read the log of this run"
-        ) from None
-    finally:
-        surgery.close()
+    yield from _edit(operation)
+    yield StepEnded(step=EDIT.id)
+    yield from told(INITRD, _initrds(operation, disk, evidence))
+    _leave(operation)
+    if boot_test:
+        yield from told(BOOT, prove(operation, context, disk, evidence))
+    else:
+        surgery.end_appliance()
+    yield from told(SAVE, _save(operation, context, evidence))
+    yield from told(COMMIT, commit(surgery))
+    evidence.sections.append(Section(title="What the appliance said", text="\n".join(surgery.appliance.messages)))
+    yield Finished(
+        summary=done,
+        result=evidence.result,
+        sections=tuple(evidence.sections),
+        then=(*then, f"Take it back: crashcart undo {context.folder.name}"),
+    )
 
 
 def _edit(operation: Operation) -> Work:
@@ -126,3 +131,18 @@ def _save(operation: Operation, context: Context, evidence: Evidence) -> Work:
     saved = msgspec.json.encode(operation.saved())
     write_whole(context.folder / "files.json", saved)
     yield from save(operation.surgery, context.folder, evidence.result)
+
+
+class OnOldGuest(OnGuest[Image, Operation], Protocol[Image]):
+    """An operation on a guest that moves, has moved or moves back; one that has run since gets single files back."""
+
+    begins: ClassVar[str] = EDIT.id
+
+    @override
+    def image(self, params: Image) -> Path:
+        return params.path
+
+    @override
+    def instead(self, plan: Plan, run: Run) -> str:
+        command = f"crashcart virtio putback {plan.params.image} --run {run.id}"
+        return f"bring the edited files back inside it: {command}"

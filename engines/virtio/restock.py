@@ -11,12 +11,11 @@ import msgspec
 from typing_extensions import override
 
 from engines.guest.surgery import Surgery
-from engines.job.contract import BytesChange, Cancel, Change, CommandChange, Context, Engine, Events, Plan
+from engines.job.contract import BytesChange, Cancel, Change, CommandChange, Context, Events, Plan
 from engines.job.errors import Refused
-from engines.job.lock import content_identity
 from engines.job.params import plain
 from engines.job.runs import find
-from engines.virtio import initrd, operation, takeback
+from engines.virtio import initrd, operation
 from engines.virtio.edits import FileEdit
 from engines.virtio.inspect import DISKS
 from engines.virtio.inventory import GuestInventory, is_custom
@@ -25,58 +24,33 @@ from engines.virtio.lines.disks import Disks
 from engines.virtio.lines.grub1 import Entry
 from engines.virtio.operation import Operation, Rebuild, SavedFiles
 from engines.virtio.params import PutBackParams, RestockParams
-from engines.virtio.perform import carry_out, steps
+from engines.virtio.perform import OnOldGuest, carry_out, steps
 from engines.virtio.results import Changed
 
 
-class Restock(Engine[RestockParams]):
+class Restock(OnOldGuest[RestockParams]):
     """`crashcart virtio restock`."""
 
     name: ClassVar[str] = "virtio-restock"
     verb: ClassVar[str] = "restock"
     title: ClassVar[str] = "Make the stock boot entry boot from virtio"
-    kind: ClassVar[str] = "change"
     result: ClassVar[type[Changed]] = Changed
-    holds: ClassVar[bool] = True
     params: type[RestockParams] = RestockParams
 
     @override
-    def target(self, params: RestockParams) -> str:
-        """The image's own identity."""
-        return content_identity(params.path)
-
-    @override
-    def plan(self, params: RestockParams, cancel: Cancel) -> Plan:
-        """Look at a converted guest."""
+    def decide(self, params: RestockParams, cancel: Cancel) -> tuple[Plan, Operation]:
         operation.refuse_boot_test(params)
-        operation.kept.close_all()
         surgery, patient = operation.begin(params, cancel)
         with operation.closing_on_error(surgery):
             decided = _restocking(params, surgery, patient)
             decided.refuse_full_boot()
-            plan = _sealed(self.name, params, decided, params.boot_test)
-        operation.kept.keep(plan.digest, decided)
-        return plan
+            return _sealed(self.name, params, decided, params.boot_test), decided
 
     @override
-    def execute(self, plan: Plan, context: Context) -> Events:
-        """In the plan's own appliance where it is still open."""
+    def carry_out(self, decided: Operation, plan: Plan, context: Context) -> Events:
         params: RestockParams = plan.params
-        decided = operation.kept.take(plan.digest)
-        if decided is None:
-            decided = operation.kept.again(self.plan(params, context.cancel), plan)
         done = f"the stock boot entry of {plan.target} is the one that boots from virtio"
         return carry_out(decided, context, params.to_disk, ("Start the guest.",), params.boot_test, done)
-
-    @override
-    def resume(self, plan: Plan, context: Context) -> Events:
-        """Finish a commit that was killed, or begin anew."""
-        return takeback.resume(self, plan, context)
-
-    @override
-    def undo(self, plan: Plan, context: Context) -> Events:
-        """Put the image's original bytes back."""
-        return takeback.undo(plan, context)
 
 
 def _restocking(params: RestockParams, surgery: Surgery, patient: GuestInventory) -> Operation:
@@ -150,58 +124,33 @@ def _sealed(name: str, params: Any, decided: Operation, boot_test: bool) -> Plan
     ).sealed()
 
 
-class PutBack(Engine[PutBackParams]):
+class PutBack(OnOldGuest[PutBackParams]):
     """`crashcart virtio putback`: the edited files as they were, inside a guest that has run since."""
 
     name: ClassVar[str] = "virtio-putback"
     verb: ClassVar[str] = "putback"
     title: ClassVar[str] = "Bring a conversion's files back into a guest that has run since"
-    kind: ClassVar[str] = "change"
     result: ClassVar[type[Changed]] = Changed
-    holds: ClassVar[bool] = True
     params: type[PutBackParams] = PutBackParams
 
     @override
-    def target(self, params: PutBackParams) -> str:
-        """The image's own identity."""
-        return content_identity(params.path)
-
-    @override
-    def plan(self, params: PutBackParams, cancel: Cancel) -> Plan:
-        """Compare what the conversion saved with what the guest holds now."""
+    def decide(self, params: PutBackParams, cancel: Cancel) -> tuple[Plan, Operation]:
         run = find(params.run)
         try:
             saved = msgspec.json.decode((run.folder / "files.json").read_bytes(), type=SavedFiles)
         except FileNotFoundError:
             raise Refused(f"run {run.id} saved no files", "name a conversion that came to its end") from None
-        operation.kept.close_all()
         surgery, patient = operation.begin(params, cancel)
         with operation.closing_on_error(surgery):
             decided = _putting_back(surgery, patient, saved)
-            plan = _sealed(self.name, params, decided, boot_test=False)
-        operation.kept.keep(plan.digest, decided)
-        return plan
+            return _sealed(self.name, params, decided, boot_test=False), decided
 
     @override
-    def execute(self, plan: Plan, context: Context) -> Events:
-        """In the plan's own appliance where it is still open."""
+    def carry_out(self, decided: Operation, plan: Plan, context: Context) -> Events:
         params: PutBackParams = plan.params
-        decided = operation.kept.take(plan.digest)
-        if decided is None:
-            decided = operation.kept.again(self.plan(params, context.cancel), plan)
         then = ("Give the guest its old disk bus back in the domain, then start it.",)
         done = f"{plan.target} has its files of before run {params.run} back"
         return carry_out(decided, context, "", then, boot_test=False, done=done)
-
-    @override
-    def resume(self, plan: Plan, context: Context) -> Events:
-        """Finish a commit that was killed, or begin anew."""
-        return takeback.resume(self, plan, context)
-
-    @override
-    def undo(self, plan: Plan, context: Context) -> Events:
-        """Put the image's original bytes back."""
-        return takeback.undo(plan, context)
 
 
 def _putting_back(surgery: Surgery, patient: GuestInventory, saved: SavedFiles) -> Operation:

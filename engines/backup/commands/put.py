@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Generator
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any, ClassVar
 
 from typing_extensions import override
@@ -20,76 +22,60 @@ from engines.backup.put.placing import Placed, PutOptions
 from engines.backup.repository.byte_source import open_point
 from engines.backup.repository.repository import Repository
 from engines.backup.repository.unlocking import opened
-from engines.guest import takeback
-from engines.guest.appliance import GuestError
 from engines.guest.committing import COMMIT, SAVE, commit, save, told
-from engines.guest.open_plans import OpenPlans
+from engines.guest.operation import OnGuest, kept, refusing
 from engines.guest.surgery import Surgery
 from engines.job import units
-from engines.job.contract import BytesChange, Cancel, Context, Engine, Events, Finished, Plan, StepEnded, StepStarted
-from engines.job.errors import Failed, Refused
-from engines.job.lock import content_identity
+from engines.job.contract import AnyEvent, BytesChange, Cancel, Context, Events, Finished, Plan, StepEnded
+from engines.job.errors import Refused
 from engines.job.params import plain
 from engines.job.runs import Run
 
-kept: OpenPlans[Operation] = OpenPlans()
 INSTEAD = "take the files out of the guest by hand (the report of run {} names each), or restore an older point"
 
 
-class Put(Engine[PutParams]):
+class Put(OnGuest[PutParams, Operation]):
     """`crashcart backup put`."""
 
     name: ClassVar[str] = "backup-put"
     verb: ClassVar[str] = "put"
     title: ClassVar[str] = "put files of a point back into a stopped guest"
-    kind: ClassVar[str] = "change"
     result: ClassVar[type[results.Result]] = results.Put
-    holds: ClassVar[bool] = True
+    begins: ClassVar[str] = perform.WRITE.id
     params: type[PutParams] = PutParams
 
     @override
-    def target(self, params: PutParams) -> str:
-        """The image's own identity."""
-        return content_identity(params.image)
+    def image(self, params: PutParams) -> Path:
+        return params.image
 
     @override
-    def plan(self, params: PutParams, cancel: Cancel) -> Plan:
-        """Look into point and guest; both stay open for `execute`."""
-        return self._planned(params, Repository.of(params), cancel)
+    def decide(self, params: PutParams, cancel: Cancel) -> tuple[Plan, Operation]:
+        return self._decided(params, Repository.of(params), cancel)
 
-    def _planned(self, params: PutParams, repository: Repository, cancel: Cancel) -> Plan:
-        kept.close_all()
+    def _decided(self, params: PutParams, repository: Repository, cancel: Cancel) -> tuple[Plan, Operation]:
         try:
             operation, point = _begin(params, repository, cancel)
-        except (GuestError, BrowseError) as error:
+        except BrowseError as error:
             raise Refused(f"it cannot be read: {error}", "nothing was touched") from None
-        plan = _plan(params, repository, point, operation)
-        kept.keep(plan.digest, operation)
-        return plan
+        return _plan(params, repository, point, operation), operation
 
     @override
-    def execute(self, plan: Plan, context: Context) -> Events:
-        """In the plan's own appliance where it is still open, else after planning again to the same plan."""
-        yield StepStarted(step=perform.WRITE.id)
-        operation = kept.take(plan.digest)
-        if operation is None:
-            repository = yield from opened(plan.params, context)
-            operation = kept.again(self._planned(plan.params, repository, context.cancel), plan)
-        yield from _carried_out(operation, plan, context)
+    def again(self, plan: Plan, context: Context) -> Generator[AnyEvent, str | None, Plan]:
+        """With the repository's key, which may have to be asked for."""
+        repository = yield from opened(plan.params, context)
+        kept.close_all()
+        with refusing():
+            now, operation = self._decided(plan.params, repository, context.cancel)
+        kept.keep(now.digest, operation)
+        return now
 
     @override
-    def resume(self, plan: Plan, context: Context) -> Events:
-        """Finish a commit that was killed; before it nothing was touched, and it is done anew."""
-        return takeback.resume(self, plan, context, _instead)
+    def carry_out(self, decided: Operation, plan: Plan, context: Context) -> Events:
+        return _carried_out(decided, plan, context)
 
     @override
-    def undo(self, plan: Plan, context: Context) -> Events:
-        """Put the image's original bytes back."""
-        return takeback.undo(plan, context, _instead)
-
-
-def _instead(run: Run) -> str:
-    return INSTEAD.format(run.id)
+    def instead(self, plan: Plan, run: Run) -> str:
+        return INSTEAD.format(run.id)
 
 
 def _begin(params: PutParams, repository: Repository, cancel: Cancel) -> tuple[Operation, names.PointName]:
@@ -195,29 +181,20 @@ def _states(operation: Operation) -> Any:
 
 
 def _carried_out(operation: Operation, plan: Plan, context: Context) -> Events:
-    """From the first step's start on."""
     evidence = perform.Evidence()
     surgery = operation.surgery
-    surgery.appliance.cancel = context.cancel
-    try:
-        yield from perform.write(operation, context, bool(plan.params.setuid), evidence)
-        yield StepEnded(step=perform.WRITE.id)
-        if plan.params.boot_test:
-            yield from told(trial.BOOT, trial.boot(operation, context, evidence))
-        else:
-            surgery.end_appliance()
-        yield from told(SAVE, save(surgery, context.folder, evidence.result))
-        yield from told(COMMIT, commit(surgery))
-        result = evidence.result
-        yield Finished(
-            summary=f"{plan.confirm} has {result['created']} files more, {result['replaced']} replaced",
-            result=result,
-            sections=tuple(evidence.sections),
-            then=("Start the guest.", f"Take it back: crashcart undo {context.folder.name}"),
-        )
-    except GuestError as error:
-        raise Failed(
-            f"the guest does not take it: {error}", "the image is untouched; read the log of this run"
-        ) from None
-    finally:
-        operation.close()
+    yield from perform.write(operation, context, bool(plan.params.setuid), evidence)
+    yield StepEnded(step=perform.WRITE.id)
+    if plan.params.boot_test:
+        yield from told(trial.BOOT, trial.boot(operation, context, evidence))
+    else:
+        surgery.end_appliance()
+    yield from told(SAVE, save(surgery, context.folder, evidence.result))
+    yield from told(COMMIT, commit(surgery))
+    result = evidence.result
+    yield Finished(
+        summary=f"{plan.confirm} has {result['created']} files more, {result['replaced']} replaced",
+        result=result,
+        sections=tuple(evidence.sections),
+        then=("Start the guest.", f"Take it back: crashcart undo {context.folder.name}"),
+    )

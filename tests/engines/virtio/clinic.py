@@ -15,6 +15,7 @@ from engines import tasks
 from engines.boot.media import Disk, Hardware
 from engines.boot.watch import Seen
 from engines.boot.witness import witness
+from engines.guest.operation import kept
 from engines.job import runs
 from engines.job.contract import AnyEvent, Cancel, Plan
 from engines.job.jobfile import Job
@@ -23,7 +24,6 @@ from engines.job.params import convert, plain
 from engines.job.perform import Stop, perform
 from engines.rehearsal.guest.build import build
 from engines.rehearsal.guest.shape import Shape
-from engines.virtio import operation
 from tests.agreed import AGREED
 
 BOOTED = r"FIXTURE-BOOTED root=\[(\S*)\] boot=(\S*) swap=(\S*) eth0=(\S*) fail=\[(.*?)\]"
@@ -74,7 +74,7 @@ class Clinic:
         try:
             yield
         finally:
-            operation.kept.close_all()
+            kept.close_all()
             if before is None:
                 del os.environ["XDG_STATE_HOME"]
             else:

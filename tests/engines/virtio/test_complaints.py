@@ -72,7 +72,7 @@ def test_a_quiet_boot_has_no_complaints() -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "[    1.2] virtio_blk virtio0: [vda] 2097152 512-byte logical blocks\nEXT4-fs (md0): mounted filesystem with ordered data",
+        "[    1.2] virtio_blk virtio0: [vda] 99 512-byte logical blocks\nEXT4-fs (md0): mounted filesystem",
         " vda: vda1 vda2\n[    3.0] XFS (md127): Ending clean mount",
         " vda: vda1 vda2\n[    3.0] BTRFS info (device vda2): disk space caching is enabled",
         "[    3.0] BTRFS info (device vda2): using crc32c algorithm",
