@@ -54,7 +54,7 @@ TASKS = {
         "engines.backup.engine",
         "block-level backups of disks, and their restore",
         alone={"run": "engines.backup.commands.run:Run", "restore": "engines.backup.commands.restore:Restore"},
-        sweeper="engines.backup.files.mounting.mounts",
+        sweeper="engines.backup.sweeping",
     ),
     "virtio": Task("engines.virtio.engine", "an old guest moved from an IDE or Xen disk to virtio"),
     "vdx": Task("engines.vdx.engine", "a VDX port that is down with ISL DOWN: why, and the fix that keeps the config"),

@@ -14,6 +14,7 @@ from typing import BinaryIO, Literal
 
 import msgspec
 
+from engines.host import places
 from engines.host.child import bind_to_parent
 from engines.host.holder import boot_id
 from engines.job.errors import Refused
@@ -156,8 +157,7 @@ def _never() -> None:
 
 
 def _memory() -> Path:
-    cache = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    return (cache if cache.is_absolute() else Path.home() / ".cache") / "crashcart" / "accelerator.json"
+    return places.cache("accelerator.json")
 
 
 def _key(binary: Path) -> str:
@@ -180,8 +180,8 @@ def _this_boot() -> dict[str, Accelerator]:
 
 def _remember(binary: Path, verdict: Accelerator) -> None:
     """Keep this boot's verdicts; a cache that cannot be written costs another trial, nothing else."""
-    path = _memory()
     try:
+        path = _memory()
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".accelerator-", delete=False) as new:
             new.write(msgspec.json.encode({**_this_boot(), _key(binary): verdict}))

@@ -8,14 +8,18 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import stat
 from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 
+from engines.host.files import read_own, write_whole
 from engines.host.holder import Holder, me
+from engines.job import folders
 
-FOLDER = re.compile(rb"/tmp/libguestfs\w{6}(?=/)")
+FOLDER = re.compile(rb"/tmp/libguestfs[A-Za-z0-9_]{6}(?=/)")
+NAME = re.compile(r"/tmp/libguestfs[A-Za-z0-9_]{6}")  # noqa: S108  the name that libguestfs gives
 
 
 class Note(msgspec.Struct, frozen=True):
@@ -27,10 +31,7 @@ class Note(msgspec.Struct, frozen=True):
 
 def cache() -> Path:
     """The suite's cache folder, made where it is missing."""
-    known = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    folder = (known if known.is_absolute() else Path.home() / ".cache") / "crashcart"
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+    return folders.made(folders.cache())
 
 
 def note(group: int) -> str:
@@ -38,8 +39,8 @@ def note(group: int) -> str:
     for process in Path("/proc").iterdir():
         if process.name.isdigit() and (found := _folder_of(process, group)):
             notes = cache() / "appliances"
-            notes.mkdir(exist_ok=True)
-            (notes / Path(found).name).write_bytes(msgspec.json.encode(Note(found, me())))
+            notes.mkdir(mode=0o700, exist_ok=True)
+            write_whole(notes / Path(found).name, msgspec.json.encode(Note(found, me())))
             return found
     return ""
 
@@ -59,9 +60,9 @@ def sweep() -> list[Path]:
     removed = []
     for kept in (cache() / "appliances").glob("libguestfs*"):
         with suppress(OSError, msgspec.MsgspecError):
-            found = msgspec.json.decode(kept.read_bytes(), type=Note)
+            found = msgspec.json.decode(read_own(kept), type=Note)
             if not found.holder.alive():
-                shutil.rmtree(found.folder, ignore_errors=True)
+                _remove(found.folder)
                 kept.unlink(missing_ok=True)
                 removed.append(Path(found.folder))
     return removed
@@ -69,5 +70,15 @@ def sweep() -> list[Path]:
 
 def forget(folder: str) -> None:
     """Remove one noted folder now: its appliance has been ended."""
-    shutil.rmtree(folder, ignore_errors=True)
+    _remove(folder)
     (cache() / "appliances" / Path(folder).name).unlink(missing_ok=True)
+
+
+def _remove(folder: str) -> None:
+    """Only what libguestfs itself made: a folder of that name and this user's own, whatever a note says."""
+    with suppress(OSError):
+        if NAME.fullmatch(folder) is None:
+            return
+        found = os.lstat(folder)
+        if stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid():
+            shutil.rmtree(folder, ignore_errors=True)

@@ -1,9 +1,13 @@
-"""Files are written whole or not at all, and what was renamed stays renamed."""
+"""Files are written whole or not at all, and what was renamed stays renamed; what is read is a file and no trap."""
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from pathlib import Path
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def sync_folder(folder: Path) -> None:
@@ -15,10 +19,10 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Write by a temporary file, fsync and rename, readable by the owner only."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+def write_whole(path: Path, content: bytes, mode: int = 0o600) -> None:
+    """Write by a temporary file that nobody else made, fsync and rename; by default readable by the owner only."""
+    partial = path.with_name(f".{path.name[:200]}.{os.getpid()}.{os.urandom(4).hex()}")
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
     try:
         with os.fdopen(descriptor, "wb") as stream:
             stream.write(content)
@@ -28,3 +32,25 @@ def write_whole(path: Path, content: bytes) -> None:
     except OSError:
         partial.unlink(missing_ok=True)
         raise
+
+
+def open_file(path: Path, *, follow: bool = True, devices: bool = False, write: bool = False) -> int:
+    """A descriptor of a regular file, or of a block device; never waits as for a FIFO's other end. Raises OSError."""
+    flags = (os.O_RDWR if write else os.O_RDONLY) | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
+    descriptor = os.open(path, flags if follow else flags | os.O_NOFOLLOW)
+    mode = os.fstat(descriptor).st_mode
+    if stat.S_ISREG(mode) or (devices and stat.S_ISBLK(mode)):
+        os.set_blocking(descriptor, True)
+        return descriptor
+    os.close(descriptor)
+    kinds = "a file or block device" if devices else "a file"
+    raise OSError(errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL, f"it is not {kinds}", str(path))
+
+
+def read_own(path: Path, most: int = 1 << 20) -> bytes:
+    """A small file that this user or root wrote, and no link to another. Raises OSError."""
+    descriptor = open_file(path, follow=False)
+    with os.fdopen(descriptor, "rb") as stream:
+        if os.fstat(descriptor).st_uid not in (os.geteuid(), 0):
+            raise OSError(errno.EPERM, "another user's", str(path))
+        return stream.read(most)

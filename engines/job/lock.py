@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import os
+import re
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,8 +14,18 @@ from pathlib import Path
 
 import msgspec
 
+from engines.host import places
+from engines.host.files import open_file, read_own, write_whole
 from engines.host.holder import Holder, me
 from engines.job.errors import Refused
+
+RUN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,150}")
+
+
+class Identity(str):
+    """What is locked, in words; `path` leads to the file or device itself, where there is one."""
+
+    path: Path | None = None
 
 
 def content_identity(path: Path) -> str:
@@ -23,8 +35,11 @@ def content_identity(path: Path) -> str:
     except OSError as error:
         raise Refused(f"{path}: {error.strerror}", "name something that exists and can be read") from None
     if stat.S_ISBLK(found.st_mode):
-        return f"rdev {os.major(found.st_rdev)}:{os.minor(found.st_rdev)}"
-    return f"inode {found.st_dev}:{found.st_ino}"
+        identity = Identity(f"rdev {os.major(found.st_rdev)}:{os.minor(found.st_rdev)}")
+    else:
+        identity = Identity(f"inode {found.st_dev}:{found.st_ino}")
+    identity.path = path
+    return identity
 
 
 def name_identity(path: Path) -> str:
@@ -34,74 +49,126 @@ def name_identity(path: Path) -> str:
 
 
 def folder() -> Path:
-    """Where locks lie: /run/lock/crashcart, shared by all users so that two of them meet; else the user's own."""
-    shared = Path("/run/lock/crashcart")
+    """Where this user's locks lie: root's in /run/crashcart, which nobody else can write. Raises Refused."""
     try:
-        shared.mkdir(exist_ok=True)
-        if shared.stat().st_uid == os.geteuid():
-            shared.chmod(0o1777)  # mkdir's own mode is cut by the umask
-    except OSError:
-        return _own()
-    return shared if os.access(shared, os.W_OK) else _own()
-
-
-def _own() -> Path:
-    root = Path(os.environ.get("XDG_RUNTIME_DIR") or Path.home())
-    own = root / ".crashcart-locks"
-    own.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return own
+        return (places.shared() if os.geteuid() == 0 else None) or places.runtime()
+    except OSError as error:
+        helps = "see what lies there and remove it, or set XDG_RUNTIME_DIR to a folder of yours"
+        raise Refused(f"locks cannot lie in {error.filename}: {error.strerror}", helps) from None
 
 
 def path_of(identity: str) -> Path:
     """The lock file of a target."""
-    return folder() / f"{hashlib.sha256(identity.encode()).hexdigest()[:32]}.lock"
+    return folder() / f"{_name(identity)}.lock"
+
+
+def _name(identity: str) -> str:
+    return hashlib.sha256(identity.encode()).hexdigest()[:32]
 
 
 @contextmanager
 def hold(identity: str, run: str) -> Iterator[None]:
-    """Hold the target for `run`. Raises Refused, naming the holder, where another run has it."""
+    """Hold the target for `run`: by a lock of this user's, by root's word, and by a lock on the file or device itself.
+
+    Raises Refused, naming the holder where it is root or this user.
+    """
+    _heed_root(identity)
     path = path_of(identity)
     descriptor = _open(path)
+    itself = -1
     try:
+        if not _locked(descriptor):
+            raise _held(_said(path), identity)
+        itself = _target(identity)
+        note = _signed(path, run)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise _held(path, identity) from None
-        _sign(path, msgspec.json.encode(me(run)))
-        yield
-        _sign(path, b"")
+            yield
+        finally:
+            note.unlink(missing_ok=True)
     finally:
         os.close(descriptor)
+        if itself >= 0:
+            os.close(itself)
+
+
+def _signed(path: Path, run: str) -> Path:
+    """Where it says who holds; others read it, and never lock it."""
+    note = path.with_suffix(".held")
+    try:
+        write_whole(note, msgspec.json.encode(me(run)), 0o644)
+        note.chmod(0o644)
+    except OSError as error:
+        raise Refused(f"{note}: {error.strerror}", f"make room in {path.parent}") from None
+    return note
 
 
 def _open(path: Path) -> int:
-    """Open for locking; never O_CREAT on another user's file, which sticky folders refuse (fs.protected_regular)."""
-    while True:
-        try:
-            return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-        except FileNotFoundError:
-            try:
-                made = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-            except FileExistsError:
-                continue
-            os.fchmod(made, 0o666)
-            return made
-
-
-def _sign(path: Path, text: bytes) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW)
+    """The lock file, made where it is missing; nothing but a file of this user's. Raises Refused."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
     try:
-        os.write(descriptor, text)
-    finally:
+        descriptor = os.open(path, flags, 0o600)
+    except OSError as error:
+        helps = f"make room, or see what it is and remove it: ls -l {path}"
+        raise Refused(f"{path}: {error.strerror}", helps) from None
+    found = os.fstat(descriptor)
+    if stat.S_ISREG(found.st_mode) and found.st_uid == os.geteuid():
+        return descriptor
+    os.close(descriptor)
+    raise Refused(f"{path} is no lock of ours", f"see what it is, and remove it: ls -l {path}")
+
+
+def _locked(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _target(identity: str) -> int:
+    """A locked descriptor of the target itself, where users meet; -1 where it has none or cannot be locked."""
+    path = getattr(identity, "path", None)
+    if path is None or not (path.is_file() or path.is_block_device()):
+        return -1
+    try:
+        descriptor = open_file(path, devices=True)
+    except OSError:
+        return -1  # the engine says what is wrong with it
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno != errno.EWOULDBLOCK:
+            return descriptor  # NFS takes no such lock on a file that is open for reading only
         os.close(descriptor)
+        raise _held(None, identity) from None
+    return descriptor
 
 
-def _held(path: Path, identity: str) -> Refused:
+def _heed_root(identity: str) -> None:
+    """Raise Refused where root holds the target: its word can be read by all, and written by nobody else."""
+    if os.geteuid() == 0:
+        return
+    holder = _said(places.SHARED / f"{_name(identity)}.lock")
+    if holder is not None and holder.alive():
+        raise _held(holder, identity)
+
+
+def _said(path: Path) -> Holder | None:
     try:
-        holder = msgspec.json.decode(path.read_bytes()[:4096], type=Holder)
-    except (OSError, msgspec.DecodeError):
-        return Refused(f"another run holds this target ({identity})", f"see who: fuser {path}")
-    run = "".join(char for char in holder.run if char.isprintable())
+        holder = msgspec.json.decode(read_own(path.with_suffix(".held"), 4096), type=Holder)
+    except (OSError, msgspec.MsgspecError):
+        return None
+    return holder if RUN.fullmatch(holder.run) else None
+
+
+def _held(holder: Holder | None, identity: str) -> Refused:
+    if holder is None:
+        target = getattr(identity, "path", None)
+        return Refused(
+            f"another process holds this target ({identity})",
+            f"see who: fuser -v {target}" if target else "see what runs: crashcart runs",
+        )
+    run = holder.run
     return Refused(
         f"run {run} (process {holder.pid}) holds this target",
         f"follow it: crashcart attach {run}, or stop it: crashcart stop {run}",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import time
 from collections.abc import Iterator
@@ -14,7 +13,7 @@ import msgspec
 
 from engines.host.files import write_whole
 from engines.host.holder import Holder
-from engines.job import journal, unfinished
+from engines.job import folders, journal, unfinished
 from engines.job.contract import (
     Asked,
     Finished,
@@ -141,9 +140,8 @@ def status_of(found: list[journal.Entry], alive: bool) -> str:
 
 
 def home() -> Path:
-    """The folder of all runs: $XDG_STATE_HOME/crashcart/runs."""
-    state = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
-    return Path(state) / "crashcart" / "runs"
+    """The folder of all runs: $XDG_STATE_HOME/crashcart/runs. Raises Refused where another user has a say there."""
+    return folders.state("runs")
 
 
 def create(job: Job, target: str, *, mode: str = "do", earlier: str = "", reviewed: str = "") -> Run:
@@ -247,7 +245,8 @@ def _unfinished() -> list[Run]:
     if names is None:
         later = followed_up()
         return [run for run in every() if run.id not in later]
-    return [run for run in (Run(home() / name) for name in names) if run.readable()]
+    known = home()
+    return [run for run in (Run(known / name) for name in names) if run.readable()]
 
 
 def step_now(found: list[journal.Entry]) -> str:

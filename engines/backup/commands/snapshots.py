@@ -69,7 +69,7 @@ class Sweep(Engine[SweepParams]):
         useless = _useless(repo, known)
         going: list[Left | Kept] = [*dead, *useless]
         stay = [one for one in keep.kept(known) if one not in useless]
-        still = sum(len(record.processes) for _, record in moment.forgotten())
+        still = sum(len(record.processes) + bool(record.agent) for _, record in moment.forgotten())
         return Plan(
             task=self.name,
             target="LVM",
@@ -82,7 +82,11 @@ class Sweep(Engine[SweepParams]):
                 *(("goes", one.words) for one in going),
                 *(("stays", _why(one, repo)) for one in stay),
                 *(("stays", one.words) for one in found if one.fate != "dead"),
-                *((("runs again", f"{still} processes that a killed run left standing still"),) if still else ()),
+                *(
+                    (("goes on", f"{still} processes or guests that a killed run left standing still"),)
+                    if still
+                    else ()
+                ),
             ),
             undo="it cannot be; a snapshot of a dead backup serves nobody",
             state={
@@ -96,7 +100,7 @@ class Sweep(Engine[SweepParams]):
         yield StepStarted(step="sweep")
         woken = sweep.wake()
         if woken:
-            yield Log(text=f"{woken} processes that a killed run had left standing still run again")
+            yield Log(text=f"{woken} processes or guests that a killed run had left standing still go on")
         removed, left = [], []
         for orphan in _planned(plan):
             trouble = sweep.remove(orphan) if isinstance(orphan, Left) else keep.remove(orphan)

@@ -14,6 +14,7 @@ import msgspec
 from engines.backup.limits import calibrate, cgroup, libvirt, throttle
 from engines.host import device, users
 from engines.host.device import Device
+from engines.job import folders
 from engines.job.errors import BadParam, Refused
 
 KEPT = 30 * 86400.0  # s; disks are exchanged, arrays rebuilt
@@ -90,8 +91,7 @@ def _same(one: Path, other: Path) -> bool:
 
 def figures() -> Path:
     """The file of configured speeds: a line a disk, `/dev/vg/web1: 200M`, in bytes a second."""
-    root = Path(os.environ.get("XDG_CONFIG_HOME", ""))
-    return (root if root.is_absolute() else Path.home() / ".config") / "crashcart" / "speeds.yaml"
+    return folders.config("speeds.yaml")
 
 
 def _configured(where: Path) -> tuple[float, str] | None:
@@ -143,8 +143,7 @@ class Measured(msgspec.Struct):
 
 
 def _memory() -> Path:
-    root = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    return (root if root.is_absolute() else Path.home() / ".cache") / "crashcart" / "speeds.json"
+    return folders.cache("speeds.json")
 
 
 def _measured(where: Path, size: int, measure: Callable[[str, int], tuple[float, str]]) -> Speed:
@@ -163,7 +162,7 @@ def _measured(where: Path, size: int, measure: Callable[[str, int], tuple[float,
 def _kept() -> dict[str, Measured]:
     try:
         return msgspec.json.decode(_memory().read_bytes(), type=dict[str, Measured])
-    except (OSError, msgspec.MsgspecError):
+    except (OSError, Refused, msgspec.MsgspecError):
         return {}
 
 
@@ -171,9 +170,9 @@ def _keep(name: str, found: Measured) -> None:
     """A cache that cannot be written costs another measurement, nothing else."""
     from engines.host.files import write_whole
 
-    path = _memory()
     try:
+        path = _memory()
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, msgspec.json.encode({**_kept(), name: found}))
-    except OSError:
+    except (OSError, Refused):
         return

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from engines.host.child import bind_to_parent
+from engines.job import folders
 from engines.job.errors import Failed, Refused
 
 SOURCES = Path(__file__).parent / "probe"
@@ -128,8 +129,7 @@ def _batches(lines: list[str]) -> tuple[dict[str, tuple[str, ...]], frozenset[st
 
 
 def _cache() -> Path:
-    given = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    return (given if given.is_absolute() else Path.home() / ".cache") / "crashcart" / "probe"
+    return folders.cache("probe")
 
 
 def _assemble(source: Path, target: Path) -> None:

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
+from engines.job import folders
 from engines.job.errors import Refused
 
 MODULES = ("ata_piix", "sd_mod", "ext4", "8139cp", "8139too", "dm-mod", "crc32c_generic", "libcrc32c")
@@ -16,10 +17,7 @@ VIRTIO = ("virtio_blk", "virtio_pci", "virtio_net")
 
 def cache() -> Path:
     """Where unpacked packages and built guests are kept."""
-    known = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    folder = (known if known.is_absolute() else Path.home() / ".cache") / "crashcart" / "rehearsal"
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+    return folders.made(folders.cache("rehearsal"))
 
 
 def package(name: str) -> Path:

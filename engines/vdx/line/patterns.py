@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import functools
-import os
 import re
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from engines.job import folders
 from engines.job.errors import Refused
 
 Wordings = tuple[str, ...]
@@ -56,8 +56,7 @@ LITERAL = ("vcs_command", "factory_user", "legacy_kex", "legacy_hostkey", "legac
 
 def own_file() -> Path:
     """Where a technician adds wordings."""
-    config = os.environ.get("XDG_CONFIG_HOME") or str(Path.home() / ".config")
-    return Path(config) / "crashcart" / "vdx-patterns.yaml"
+    return folders.config("vdx-patterns.yaml")
 
 
 def load() -> Patterns:

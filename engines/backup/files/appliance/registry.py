@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import stat
 from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 
 from engines.host.holder import Holder
-from engines.job.errors import Refused
+from engines.job import folders
 
 
 class Note(msgspec.Struct, frozen=True):
@@ -23,18 +21,8 @@ class Note(msgspec.Struct, frozen=True):
 
 
 def folder() -> Path:
-    """0700 and ours: /run/crashcart for root, else below $XDG_RUNTIME_DIR. Raises Refused."""
-    runtime = os.environ.get("XDG_RUNTIME_DIR")
-    found = Path(runtime, "crashcart") if runtime else Path("/run/crashcart")
-    try:
-        found.mkdir(mode=0o700, exist_ok=True)
-        known = found.lstat()
-    except OSError as error:
-        raise Refused(f"{found}: {error.strerror}", "set XDG_RUNTIME_DIR to a folder of yours") from None
-    if not stat.S_ISDIR(known.st_mode) or known.st_uid != os.geteuid():
-        raise Refused(f"{found} is not yours", "set XDG_RUNTIME_DIR to a folder of yours")
-    found.chmod(0o700)
-    return found
+    """0700 and ours, below $XDG_RUNTIME_DIR or in root's /run/crashcart. Raises Refused."""
+    return folders.runtime("warm")
 
 
 def key(repo: str, point: str) -> str:

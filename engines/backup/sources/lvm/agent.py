@@ -55,6 +55,15 @@ class Agent:
         """Thaw; how many were still frozen."""
         return self._count("guest-fsfreeze-thaw", FREEZES_WITHIN)
 
+    def listens(self) -> bool:
+        """Whether anybody would answer at its socket."""
+        with socket.socket(socket.AF_UNIX) as self._peer:
+            try:
+                self._connect()
+            except NoAgent:
+                return False
+        return True
+
     def _count(self, command: str, within: float) -> int:
         found = self._ask({"execute": command}, within)
         if not isinstance(found, int):

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import select
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -19,17 +21,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import TypeVar
 
 import msgspec
 
 from engines.backup.sources.lvm.agent import Agent, NoAgent
 from engines.host.child import module, start
-from engines.host.holder import Holder
+from engines.host.files import read_own, write_whole
+from engines.host.holder import Holder, me
+from engines.job.errors import Refused
 from engines.job.lock import folder
 
 LONGEST = 20.0  # s that a VM may stand still; Windows lets go of its own freeze after 10
 STARTS_WITHIN = 90.0  # s until it holds: the agent's deadlines and a slow start
 RECORD = "still-"
+NAME = re.compile(rf"{RECORD}\d+\.json")
 
 
 class Wanted(msgspec.Struct):
@@ -41,11 +47,12 @@ class Wanted(msgspec.Struct):
 
 
 class Held(msgspec.Struct):
-    """What stands still; `trouble` is why the guest agent did not freeze."""
+    """What stands still; `trouble` is why the guest agent did not freeze, `asked` whether it was told to."""
 
     stopped: int = 0
     frozen: int = 0
     trouble: str = ""
+    asked: bool = False
 
 
 class Released(msgspec.Struct):
@@ -67,26 +74,48 @@ class Moment:
     def __enter__(self) -> Moment:
         self.held = Held()
         self.released = Released(0.0, False)
-        wanted = Wanted(list(self.processes), str(self.agent or ""), self.longest)
+        self._over = False
+        self._wanted = Wanted(list(self.processes), str(self.agent or ""), self.longest)
         self._child = start(module("engines.backup.sources.lvm.moment"), stdout=subprocess.PIPE)
         assert self._child.stdin is not None
-        with contextlib.suppress(BrokenPipeError):  # then it says nothing, and holds nothing
-            self._child.stdin.write(msgspec.json.encode(wanted) + b"\n")
-            self._child.stdin.flush()
-        said = self._line(STARTS_WITHIN)
-        self.held = msgspec.json.decode(said, type=Held) if said else Held(trouble="nothing could be held still")
+        try:
+            with contextlib.suppress(BrokenPipeError):  # then it says nothing, and holds nothing
+                self._child.stdin.write(msgspec.json.encode(self._wanted) + b"\n")
+                self._child.stdin.flush()
+            said = _told(self._line(STARTS_WITHIN), Held)
+        except BaseException:
+            self._end()
+            raise
+        self.held = said or Held(trouble="nothing could be held still")
+        if said is None:
+            self._end()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        assert self._child.stdin is not None
-        with contextlib.suppress(BrokenPipeError):
-            self._child.stdin.close()
-        said = self._line(STARTS_WITHIN)
-        if said:
-            self.released = msgspec.json.decode(said, type=Released)
+        if not self._over:
+            assert self._child.stdin is not None
+            with contextlib.suppress(BrokenPipeError):
+                self._child.stdin.close()
+            said = _told(self._line(STARTS_WITHIN), Released)
+            self.released = said or self.released
+            self._end(silent=said is None)
+
+    def _end(self, silent: bool = True) -> None:
+        """The child ends; where it has not said that it let go, whoever stood still goes on by our hand."""
+        self._over = True
+        if silent:
+            self._child.kill()
+            self._child.wait()
+            forgotten = Record(Holder(self._child.pid, 0, ""), self._wanted.processes, self._wanted.agent)
+            if _go_on(forgotten):
+                _place(self._child.pid).unlink(missing_ok=True)
         self._child.wait()
+        for pipe in (self._child.stdin, self._child.stdout):
+            if pipe is not None:
+                with contextlib.suppress(BrokenPipeError):
+                    pipe.close()
 
     @property
     def quiesced(self) -> bool:
@@ -103,51 +132,65 @@ class Moment:
 
 
 def main() -> None:
-    """Freeze and stop, say so, wait until stdin ends or the time is over, undo both."""
+    """Write down whom, freeze and stop, say so, wait until stdin ends or the time is over, undo both."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE):
         signal.signal(number, signal.SIG_IGN)
     wanted = msgspec.json.decode(sys.stdin.buffer.readline(), type=Wanted)
-    with contextlib.ExitStack() as stack:
-        agent, held = _frozen(wanted, stack)
+    try:
+        record = _recorded(wanted)
+    except (OSError, Refused) as error:
+        _say(Held(trouble=f"nothing was held still, since it cannot be written down: {error}"))
+        _say(Released(0.0, False))
+        return
+    began, ready, held, thawed = time.monotonic(), False, Held(), None
+    try:
+        held = _frozen(wanted)
         began = time.monotonic()
-        record = _recorded(wanted.processes)
-        try:
-            held.stopped = _signal(wanted.processes, signal.SIGSTOP)
-            _say(held)
-            ready, _, _ = select.select([sys.stdin], [], [], wanted.longest)
-        finally:
-            _signal(wanted.processes, signal.SIGCONT)
-            seconds = time.monotonic() - began
+        held.stopped = _signal(wanted.processes, signal.SIGSTOP)
+        _say(held)
+        ready = bool(select.select([sys.stdin], [], [], wanted.longest)[0])
+    finally:
+        _signal(wanted.processes, signal.SIGCONT)
+        seconds = time.monotonic() - began
+        thawed = _thawed(wanted.agent) if held.asked else 0
+        if thawed is not None:  # else the record stays, for whoever comes next
             record.unlink(missing_ok=True)
-        _say(Released(seconds, bool(ready), _thawed(agent, held)))
+    _say(Released(seconds, ready, thawed or 0))
 
 
-def _frozen(wanted: Wanted, stack: contextlib.ExitStack) -> tuple[Agent | None, Held]:
+def _frozen(wanted: Wanted) -> Held:
     if not wanted.agent:
-        return None, Held()
+        return Held()
+    asked = False
     try:
-        agent = stack.enter_context(Agent(Path(wanted.agent)))
+        with Agent(Path(wanted.agent)) as agent:
+            asked = True  # it may freeze some and then say no, or freeze late
+            return Held(frozen=agent.freeze(), asked=True)
     except NoAgent as no:
-        return None, Held(trouble=str(no))
-    try:
-        return agent, Held(frozen=agent.freeze())
-    except NoAgent as no:
-        _thawed(agent, Held(frozen=1))  # it may have frozen some, or do so yet
-        return agent, Held(trouble=str(no))
+        return Held(trouble=str(no), asked=asked)
 
 
-def _thawed(agent: Agent | None, held: Held) -> int:
-    """Thaw until the agent says that it did: a guest left frozen hangs."""
-    if agent is None or not held.frozen:
-        return 0
-    end = time.monotonic() + LONGEST
+def _thawed(agent: str, within: float = LONGEST) -> int | None:
+    """Thaw until the agent says that it did: a guest left frozen hangs. None where it never said so."""
+    end = time.monotonic() + within
     while True:
         try:
-            return agent.thaw()
+            with Agent(Path(agent)) as found:
+                return found.thaw()
         except NoAgent:
+            if not _reachable(agent):
+                return 0  # its VM is gone, and all that was frozen with it
             if time.monotonic() > end:
-                return 0
+                return None
             time.sleep(0.2)
+
+
+def _reachable(agent: str) -> bool:
+    """Whether anybody listens at that socket."""
+    try:
+        return stat.S_ISSOCK(Path(agent).stat().st_mode) and Agent(Path(agent)).listens()
+    except OSError:
+        return False
 
 
 def _signal(processes: list[Holder], number: signal.Signals) -> int:
@@ -160,6 +203,16 @@ def _signal(processes: list[Holder], number: signal.Signals) -> int:
     return done
 
 
+T = TypeVar("T", Held, Released)
+
+
+def _told(line: bytes, kind: type[T]) -> T | None:
+    try:
+        return msgspec.json.decode(line, type=kind)
+    except msgspec.MsgspecError:
+        return None  # nothing, or cut off: it was killed
+
+
 def _say(what: Held | Released) -> None:
     with contextlib.suppress(BrokenPipeError):
         sys.stdout.buffer.write(msgspec.json.encode(what) + b"\n")
@@ -170,30 +223,33 @@ def _say(what: Held | Released) -> None:
 
 
 class Record(msgspec.Struct):
-    """Who made whom stand still."""
+    """Who made whom stand still; `agent` is the socket of a guest agent that was asked to freeze, or empty."""
 
     holder: Holder
     processes: list[Holder]
+    agent: str = ""
 
 
-def _recorded(processes: list[Holder]) -> Path:
-    from engines.host.files import write_whole
-    from engines.host.holder import me
+def _place(pid: int) -> Path:
+    """Records lie together, not with their runs: whoever starts next finds them, whatever its state folder is."""
+    return folder() / f"{RECORD}{pid}.json"
 
-    path = folder() / f"{RECORD}{os.getpid()}.json"
-    write_whole(path, msgspec.json.encode(Record(me(), processes)))
+
+def _recorded(wanted: Wanted) -> Path:
+    path = _place(os.getpid())
+    write_whole(path, msgspec.json.encode(Record(me(), wanted.processes, wanted.agent)))
     return path
 
 
 def forgotten() -> list[tuple[Path, Record]]:
-    """Records of holders that were killed before they let go."""
+    """Records of holders that were killed before they let go. Raises Refused."""
     found = []
-    for path in folder().glob(f"{RECORD}*.json"):
+    for path in sorted(folder().iterdir()):
+        if not NAME.fullmatch(path.name):
+            continue
         try:
-            if path.lstat().st_uid != os.geteuid():
-                continue
-            record = msgspec.json.decode(path.read_bytes(), type=Record)
-        except (OSError, msgspec.DecodeError):
+            record = msgspec.json.decode(read_own(path), type=Record)
+        except (OSError, msgspec.MsgspecError):
             continue
         if not record.holder.alive():
             found.append((path, record))
@@ -201,10 +257,17 @@ def forgotten() -> list[tuple[Path, Record]]:
 
 
 def let_go(path: Path, record: Record) -> int:
-    """Let the processes of a forgotten record run again; how many there were."""
-    done = _signal(record.processes, signal.SIGCONT)
+    """Let what a forgotten record names go on; how many processes and guests that were. It stays where that fails."""
+    if not _go_on(record):
+        return 0
     path.unlink(missing_ok=True)
-    return done
+    return len(record.processes) + bool(record.agent)
+
+
+def _go_on(record: Record) -> bool:
+    """Whether all that is still there goes on."""
+    _signal(record.processes, signal.SIGCONT)
+    return not record.agent or _thawed(record.agent) is not None
 
 
 if __name__ == "__main__":

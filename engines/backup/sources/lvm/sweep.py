@@ -60,5 +60,5 @@ def remove(orphan: Left) -> str:
 
 
 def wake() -> int:
-    """Let processes go on that a killed holder left standing still; how many."""
+    """Let processes and guests go on that a killed holder left standing still; how many. Raises Refused."""
     return sum(moment.let_go(path, record) for path, record in moment.forgotten())

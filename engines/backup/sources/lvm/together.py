@@ -92,7 +92,7 @@ def _swept() -> tuple[list[Volume], tuple[str, ...]]:
     notes = []
     known = volumes()
     if woken := sweep.wake():
-        notes.append(f"{woken} processes that a killed run had left standing still run again")
+        notes.append(f"{woken} processes or guests that a killed run had left standing still go on")
     found = sweep.orphans(known)
     for orphan in found:
         trouble = sweep.remove(orphan)

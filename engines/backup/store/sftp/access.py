@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from engines.job import folders
 from engines.job.errors import BadParam, Refused
 from engines.job.params import Secret
 
@@ -71,8 +72,7 @@ def parse(where: str) -> Address:
 
 def access_file() -> Path:
     """Where accesses are written down."""
-    root = Path(os.environ.get("XDG_CONFIG_HOME", ""))
-    return (root if root.is_absolute() else Path.home() / ".config") / "crashcart" / "sftp.yaml"
+    return folders.config("sftp.yaml")
 
 
 def load(address: Address) -> Access:

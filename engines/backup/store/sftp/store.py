@@ -19,6 +19,7 @@ from engines.backup.store.sftp.appender import SftpAppender
 from engines.backup.store.sftp.files import BLOCK, FarFiles
 from engines.backup.store.sftp.reading import FarReading
 from engines.backup.store.store import TEMPORARY, Bytes, Store
+from engines.job import folders
 
 TEMPORARY_KEPT = 86400.0  # s
 
@@ -223,9 +224,7 @@ class SftpStore(Store):
 
 
 def _cache(where: str) -> Path:
-    root = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    home = root if root.is_absolute() else Path.home() / ".cache"
-    return home / "crashcart" / "far" / hashlib.sha256(where.encode()).hexdigest()[:16]
+    return folders.cache("far") / hashlib.sha256(where.encode()).hexdigest()[:16]
 
 
 def open_sftp(where: str) -> SftpStore:
