@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import calendar
 import re
 import time
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from engines.job.errors import BadParam
 NAME = r"^[A-Za-z0-9._-]+$"
 POINT = r"^[A-Za-z0-9._-]+/[A-Za-z0-9._-]+@([0-9]{8}T[0-9]{6}Z|latest)$"
 STAMP = re.compile(r"^[0-9]{8}T[0-9]{6}Z$")
+FORM = "%Y%m%dT%H%M%SZ"
 HEX32 = re.compile(r"^[0-9a-f]{32}$")
 LONGEST = 128  # characters of a VM's or disk's name
 
@@ -22,7 +24,7 @@ def good(name: str) -> bool:
 
 def stamp(at: float) -> str:
     """Unix time as a point's time, UTC, like 20261122T082300Z."""
-    return time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(at))
+    return time.strftime(FORM, time.gmtime(at))
 
 
 @dataclass(frozen=True, order=True)
@@ -35,6 +37,11 @@ class PointName:
 
     def __str__(self) -> str:
         return f"{self.vm}/{self.disk}@{self.time}"
+
+    @property
+    def moment(self) -> int:
+        """Its time as ns since 1970; UTC whatever the machine's zone and its daylight saving."""
+        return calendar.timegm(time.strptime(self.time, FORM)) * 10**9
 
     def path(self, folder: str = "points") -> str:
         """Its file in the repository."""

@@ -13,7 +13,7 @@ from engines.backup.commands.lines import Entry, entry
 from engines.backup.files.blocks import Spans, differing, touch
 from engines.backup.files.comparing import Comparison, Difference
 from engines.backup.files.model import BrowseError, VolumeInfo, parsed, shown
-from engines.backup.files.opening import BrowseTree, Driver, states
+from engines.backup.files.opening import BrowseTree, Driver, WhichDriver, states
 from engines.backup.files.reach import tree_of
 from engines.backup.repository.byte_source import PointBytes, open_point
 from engines.backup.repository.repository import RepoParams, Repository
@@ -30,9 +30,7 @@ class DiffParams(RepoParams, frozen=True, kw_only=True):
         str, param("Newer point", "VM/DISK@TIME or @latest", pattern=names.POINT, positional=True, metavar="POINT2")
     ]
     path: Annotated[str, param("Path", "only what is below it", positional=True, metavar="/PATH")] = "/"
-    driver: Annotated[
-        Driver, param("Driver", "quick reads here, libguestfs in a virtual machine; auto takes what is sure")
-    ] = "auto"
+    driver: WhichDriver = "auto"
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):

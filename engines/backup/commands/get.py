@@ -9,7 +9,7 @@ from typing_extensions import override
 
 from engines.backup import results
 from engines.backup.files.model import shown
-from engines.backup.files.opening import Driver
+from engines.backup.files.opening import WhichDriver
 from engines.backup.files.reach import chosen, is_locked, opened
 from engines.backup.files.selection import Walk, places
 from engines.backup.files.taking import getting, tarring
@@ -49,9 +49,7 @@ class GetParams(RepoParams, frozen=True, kw_only=True):
     conflict: Annotated[
         Policy, param("Where a file is there", "refuse, ask for each, skip it, overwrite it, or keep both (rename)")
     ] = "refuse"
-    driver: Annotated[
-        Driver, param("Driver", "quick reads here, libguestfs in a virtual machine; auto takes what is sure")
-    ] = "auto"
+    driver: WhichDriver = "auto"
 
 
 class Get(Engine[GetParams]):

@@ -11,7 +11,8 @@ from typing import Annotated
 import msgspec
 
 from engines.backup.commands.lines import Entry, columns, entry, line, size
-from engines.backup.files.model import NOT_REPLAYED, BrowseError, Node, VolumeInfo, shown
+from engines.backup.errors import Damaged, Missing
+from engines.backup.files.model import NOT_REPLAYED, BrowseError, Node, VolumeInfo, join, shown
 from engines.backup.files.opening import BrowseTree, states
 from engines.backup.files.reach import Place, PlaceParams, open_place
 from engines.job.contract import Look, Note
@@ -78,6 +79,18 @@ def _nodes(tree: BrowseTree, path: bytes) -> Iterator[Node]:
     yield from tree.list(path) if inside else [node]
 
 
+def _readable(tree: BrowseTree, path: bytes, trouble: list[str]) -> Iterator[Node]:
+    """As many entries as can be read; what stops them, or is damaged among them, goes to `trouble`."""
+    tree.stat(path)
+    try:
+        for node in _nodes(tree, path):
+            yield node
+            if not node.mode:
+                trouble.append(f"{shown(join(path, node.name))} has a damaged inode")
+    except (BrowseError, Damaged, Missing) as error:
+        trouble.append(f"{shown(path)} cannot be listed to its end: {error.why}")
+
+
 def _volumes(tree: BrowseTree) -> list[VolumeInfo]:
     known = list(tree.map.volumes) if tree.map else []
     return known + [info for info in tree.infos.values() if info.name not in {each.name for each in known}]
@@ -85,8 +98,9 @@ def _volumes(tree: BrowseTree) -> list[VolumeInfo]:
 
 def _ls(params: PlaceParams) -> Listing:
     with open_place(params, "look") as (tree, place):
-        top = tree.is_top(place.path)
-        entries = [] if top else [entry(node.name or place.path, node) for node in _nodes(tree, place.path)]
+        top, trouble = tree.is_top(place.path), list[str]()
+        nodes = [] if top else _readable(tree, place.path, trouble)
+        entries = [entry(node.name or place.path, node) for node in nodes]
         return Listing(
             point=str(place),
             path=shown(place.path),
@@ -94,7 +108,7 @@ def _ls(params: PlaceParams) -> Listing:
             entries=entries,
             served=_served(tree),
             states=states(tree),
-            notes=_notes(tree),
+            notes=[*_notes(tree), *trouble],
         )
 
 
@@ -105,8 +119,10 @@ def _ls_lines(params: PlaceParams) -> Pieces:
             rows += [(each.name, each.format, size(each.size), each.label, each.dirty) for each in _volumes(tree)]
             yield from columns([tuple(_plain(cell) for cell in row) for row in rows])
         else:
-            for node in _nodes(tree, place.path):
+            trouble: list[str] = []
+            for node in _readable(tree, place.path, trouble):
                 yield line(node.name or place.path, node)
+            yield from map(Note, trouble)
         yield from map(Note, _notes(tree))
 
 

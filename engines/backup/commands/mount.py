@@ -18,7 +18,7 @@ from engines.backup import results
 from engines.backup.files.mounting import mounts
 from engines.backup.files.mounting.mount_server import Said, Wanted
 from engines.backup.files.mounting.mounts import Mount
-from engines.backup.files.opening import Driver
+from engines.backup.files.opening import WhichDriver
 from engines.backup.repository.repository import WHICH_POINT, RepoParams, Repository, where
 from engines.backup.repository.unlocking import passphrase_of
 from engines.host.child import module, start
@@ -53,9 +53,7 @@ class MountParams(RepoParams, frozen=True, kw_only=True):
     point: Annotated[str, WHICH_POINT]
     folder: Annotated[str, param("Folder", "an empty folder, where the files appear", kind="folder", positional=True)]
     image: Annotated[bool, param("Image", "show the disk itself as one file, not the files on it")] = False
-    driver: Annotated[
-        Driver, param("Driver", "quick reads here, libguestfs in a virtual machine; auto takes what is sure")
-    ] = "auto"
+    driver: WhichDriver = "auto"
 
 
 class MountPoint(Engine[MountParams]):

@@ -89,16 +89,12 @@ def _begin(params: PutParams, repository: Repository, cancel: Cancel) -> tuple[O
         surgery = Surgery.begin(params.image, cancel, wanted=params.format or "", powered_off=params.powered_off)
         stack.callback(surgery.close)
         operation = Operation(tree, surgery, stack)
-        wish = PutOptions(params.conflict, params.special, params.setuid, f".from-{point.time}".encode(), _time(point))
+        wish = PutOptions(params.conflict, params.special, params.setuid, f".from-{point.time}".encode(), point.moment)
         operation.place(sources, folder_of(params.at), params.volume, wish)
         return operation, point
     except BaseException:
         stack.close()
         raise
-
-
-def _time(point: names.PointName) -> int:
-    return int(time.mktime(time.strptime(point.time, "%Y%m%dT%H%M%SZ")) - time.timezone) * 10**9
 
 
 def _plan(params: PutParams, repository: Repository, point: names.PointName, operation: Operation) -> Plan:

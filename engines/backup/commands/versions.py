@@ -13,7 +13,7 @@ from engines.backup.commands.lines import Entry, entry
 from engines.backup.errors import Damaged, Missing
 from engines.backup.files.contents import CHUNK, weight
 from engines.backup.files.model import BrowseError, Node, NoSuchFile, parsed, shown
-from engines.backup.files.opening import BrowseTree, Driver, states
+from engines.backup.files.opening import BrowseTree, Driver, WhichDriver, states
 from engines.backup.files.reach import opened
 from engines.backup.names import PointName
 from engines.backup.repository.repository import RepoParams, Repository
@@ -29,9 +29,7 @@ class VersionsParams(RepoParams, frozen=True, kw_only=True):
     """Which path of which VM."""
 
     where: Annotated[str, param("Where", "one path of a VM or disk", allowed=SHAPE, metavar=SHAPE, positional=True)]
-    driver: Annotated[
-        Driver, param("Driver", "quick reads here, libguestfs in a virtual machine; auto takes what is sure")
-    ] = "auto"
+    driver: WhichDriver = "auto"
 
 
 class Version(msgspec.Struct, frozen=True, kw_only=True):

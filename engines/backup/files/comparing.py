@@ -18,8 +18,8 @@ from engines.backup.files.contents import CHUNK
 from engines.backup.files.model import BrowseError, Node, NoSuchFile, Unsupported, Volume, join, shown
 from engines.backup.files.ranges import joined
 from engines.backup.files.tree import Tree
+from engines.backup.files.visited import Visited, identity
 
-DEEPEST = 2000  # folders within one another
 Told = Callable[[bytes, str], None]
 
 
@@ -42,7 +42,7 @@ class Comparison:
         self._new = new
         self._same = same
         self._told = told
-        self._met: set[tuple[tuple[str, int] | None, ...]] = set()
+        self._visited = Visited()
 
     def run(self, path: bytes) -> Iterator[Difference]:
         """Below `path`, folders before what is in them. Raises NoSuchFile where neither side has it, BrowseError."""
@@ -84,22 +84,15 @@ class Comparison:
 
     def _fresh(self, path: bytes, before: Node | None, after: Node | None) -> bool:
         """Whether a folder is no circle: no pair of folders is gone into twice."""
-        if path.count(b"/") > DEEPEST:
-            self._told(path, "lies too deep to be real and is not gone into")
-            return False
-        pair = tuple(self._identity(tree, path, node) for tree, node in ((self._old, before), (self._new, after)))
-        if pair in self._met and pair != (None, None):
-            self._told(path, "is a folder that was met before: a circle, and is not gone into")
-            return False
-        self._met.add(pair)
-        return True
+        sides = ((self._old, before), (self._new, after))
+        pair = [identity(self._volume(tree, path), node) for tree, node in sides]
+        why = self._visited.trouble(path.count(b"/"), *pair)
+        if why:
+            self._told(path, why)
+        return not why
 
-    def _identity(self, tree: Tree, path: bytes, node: Node | None) -> tuple[str, int] | None:
-        """None where it tells nothing: the kernel behind libguestfs has many inodes of one number, and no circles."""
-        if node is None or not node.inode or tree.is_top(path):
-            return None
-        volume, _ = tree.volume(path)
-        return None if volume.driver == "libguestfs" else (volume.info.name, node.inode)
+    def _volume(self, tree: Tree, path: bytes) -> Volume | None:
+        return None if tree.is_top(path) else tree.volume(path)[0]
 
     def _within(self, path: bytes, *, old: bool, new: bool) -> Iterator[tuple[bytes, Node | None, Node | None]]:
         before = self._listed(self._old, path) if old else {}

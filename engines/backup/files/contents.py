@@ -30,7 +30,7 @@ def data(volume: Volume, path: bytes, size: int, *, allocated: int | None = None
     """Where it holds data, ascending, within its size."""
     if size == 0:
         return []
-    if volume.driver == "libguestfs" and size <= min(SMALL, allocated or 0):
+    if volume.driver == "libguestfs" and (size <= SMALL or size <= (allocated or 0)):
         return [(0, size)]  # each question costs that driver milliseconds
     try:
         found = [(start, min(end, size)) for start, end in volume.extents(path)]
@@ -60,9 +60,13 @@ def write(descriptor: int, volume: Volume, path: bytes, node: Node, cancel: Canc
     if node.size > LARGEST:
         raise Cut(f"it has a size of {node.size} bytes, which no file has")
     os.ftruncate(descriptor, node.size)
-    for at, found in pieces(volume, path, data(volume, path, node.size, allocated=node.allocated), cancel):
+    spans, placed = data(volume, path, node.size, allocated=node.allocated), 0
+    for at, found in pieces(volume, path, spans, cancel):
         view = memoryview(found)
         while view:
             count = os.pwrite(descriptor, view, at)
-            view, at = view[count:], at + count
+            view, at, placed = view[count:], at + count, placed + count
         yield len(found)
+    wanted, there = sum(end - start for start, end in spans), os.fstat(descriptor).st_size
+    if (there, placed) != (node.size, wanted):
+        raise Cut(f"{there} bytes with {placed} of data are here, {node.size} with {wanted} in the point")

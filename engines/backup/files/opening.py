@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Annotated, Literal, Protocol
 
 from engines.backup.files.model import BrowseError, Source, Volume, VolumeInfo
 from engines.backup.files.tree import Tree
 from engines.backup.files.volumes import disk_map
+from engines.backup.files.volumes.known import CLOSED
 from engines.backup.files.volumes.quick import open_quick
 from engines.job.contract import Cancel
 from engines.job.errors import Refused
+from engines.job.params import param
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -17,9 +19,11 @@ if TYPE_CHECKING:
     from engines.backup.files.appliance.driver import GuestfsDisk
 
 Driver = Literal["auto", "quick", "libguestfs"]
+WhichDriver = Annotated[
+    Driver, param("Driver", "quick reads here, libguestfs in a virtual machine; auto takes what is sure")
+]
 Purpose = Literal["look", "take"]
-LOCKED = "luks"
-HIDDEN = ("swap", "empty", LOCKED, "")  # nothing to open in these
+HIDDEN = ("swap", "empty", "", *CLOSED)  # nothing to open in these
 BEHIND = ("lvm2", "md")  # a volume that holds others, which only libguestfs shows
 
 
@@ -137,7 +141,7 @@ def open_tree(
         infos = [info for info in found.volumes if info.format not in HIDDEN and info.format not in BEHIND]
         hidden = [info for info in found.volumes if info.format in BEHIND]
         notes = list(found.trouble)
-        notes += [f"{info.name}: encrypted by the guest" for info in found.volumes if info.format == LOCKED]
+        notes += [f"{info.name}: {CLOSED[info.format]}" for info in found.volumes if info.format in CLOSED]
         if hidden and driver == "auto":
             known = {info.name for info in found.volumes}
             try:
@@ -148,6 +152,8 @@ def open_tree(
                 notes.append(f"{', '.join(info.name for info in hidden)} not shown: {refused}")
         elif hidden:
             notes.append(f"{', '.join(info.name for info in hidden)}: the quick driver does not look inside")
+        if not infos and driver == "auto" and any(not info.format and not info.dirty for info in found.volumes):
+            infos += [info for info in opener.appliance().infos() if info.drivers]
         if not infos:
             raise _nothing(found, driver)
         return BrowseTree(opener, tuple(infos), found, tuple(notes))
@@ -160,8 +166,8 @@ def _nothing(found: disk_map.DiskMap, driver: Driver) -> BrowseError:
     words = ", ".join(f"{info.name} {info.format or info.dirty or 'unknown'}" for info in found.volumes)
     formats = {info.format for info in found.volumes}
     helps = "without --driver quick, libguestfs looks inside" if formats & set(BEHIND) and driver == "quick" else ""
-    if LOCKED in formats and not helps:
-        helps = "luks is encrypted by the guest: restore the disk and open it there with its own key"
+    if not helps:
+        helps = "; ".join(f"{name} is {CLOSED[name]}" for name in sorted(formats & set(CLOSED)))
     return BrowseError(f"no file system on this disk can be opened; it has {words}", helps)
 
 

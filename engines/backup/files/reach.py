@@ -10,7 +10,7 @@ from typing import Annotated
 from engines.backup import names
 from engines.backup.files.appliance import client
 from engines.backup.files.model import parsed
-from engines.backup.files.opening import BrowseTree, Driver, Purpose, open_tree
+from engines.backup.files.opening import BrowseTree, Driver, Purpose, WhichDriver, open_tree
 from engines.backup.names import PointName
 from engines.backup.repository import config
 from engines.backup.repository.byte_source import PointBytes, open_point, unpinned
@@ -109,9 +109,7 @@ class PlaceParams(RepoParams, frozen=True, kw_only=True):
     point: Annotated[
         str, param("Point", "a restore point and a path in it", allowed=SHAPE, metavar="POINT[:/PATH]", positional=True)
     ]
-    driver: Annotated[
-        Driver, param("Driver", "quick reads here, libguestfs in a virtual machine; auto takes what is sure")
-    ] = "auto"
+    driver: WhichDriver = "auto"
 
 
 @contextmanager

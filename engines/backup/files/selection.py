@@ -10,9 +10,9 @@ from typing import Literal
 from engines.backup.errors import Damaged, Missing
 from engines.backup.files.model import BrowseError, Node, Volume, join, proper, shown
 from engines.backup.files.tree import Tree
+from engines.backup.files.visited import Visited, identity
 from engines.job.errors import Refused
 
-DEEPEST = 2000  # folders within one another; a path of that many is no real one, and loops end
 Complain = Callable[[bytes, str], None]
 
 
@@ -64,7 +64,7 @@ class Walk:
         self._tree = tree
         self.chosen = chosen
         self._complain = complain
-        self._visited: set[tuple[int, int]] = set()
+        self._visited = Visited()
 
     def entries(self) -> Iterator[Entry]:
         """Each file once."""
@@ -140,15 +140,8 @@ class Walk:
             return None
 
     def _fresh(self, entry: Entry, depth: int) -> bool:
-        """Whether a folder is no loop. The kernel behind libguestfs sees to that itself, and has several inodes 256."""
-        if depth >= DEEPEST:
-            self._complain(entry.source, "lies too deep to be real and is not gone into")
-            return False
-        if entry.volume is None or entry.volume.driver == "libguestfs" or not entry.node.inode:
-            return True
-        known = (id(entry.volume), entry.node.inode)
-        if known in self._visited:
-            self._complain(entry.source, "is a folder that was met before: a loop, and is not gone into")
-            return False
-        self._visited.add(known)
-        return True
+        """Whether a folder is no loop."""
+        why = self._visited.trouble(depth, identity(entry.volume, entry.node))
+        if why:
+            self._complain(entry.source, why)
+        return not why

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 
 from engines.backup.files.model import BrowseError, Node, NoSuchFile, Volume, VolumeInfo, join, shown
+from engines.backup.files.visited import Visited, identity
 from engines.job.errors import Failed
 
 LINKS = 40  # followed at most, as Linux does
@@ -95,32 +96,29 @@ class Tree:
         yield path, node
         if not node.is_folder:
             return
-        waiting = [path]
-        seen: set[tuple[bytes, int]] = set()
+        waiting, visited = [path], Visited()
+        self._enter(path, node, visited)
         while waiting:
             folder = waiting.pop()
             try:
                 for entry in self.list(folder):
                     found = join(folder, entry.name)
                     yield found, entry
-                    if entry.is_folder and self._is_new(found, entry, seen):
-                        waiting.append(found)
+                    if entry.is_folder:
+                        why = self._enter(found, entry, visited)
+                        if not why:
+                            waiting.append(found)
+                        elif trouble is not None:
+                            trouble(found, BrowseError(why))
             except Failed as error:
                 if trouble is None:
                     raise
                 trouble(folder, error)
 
-    def _is_new(self, path: bytes, folder: Node, seen: set[tuple[bytes, int]]) -> bool:
-        """Whether a walk has not been in it: in a damaged file system a folder may hold its own parent. An inode
-        says so only to the quick driver: subvolumes of btrfs number theirs alike."""
-        if self.is_top(path) or folder.inode == 0:
-            return True
-        volume, _ = self.volume(path)
-        key = (volume.info.name.encode(), folder.inode)
-        if volume.driver != "quick" or key not in seen:
-            seen.add(key)
-            return True
-        return False
+    def _enter(self, path: bytes, folder: Node, visited: Visited) -> str:
+        """Why a walk does not go into a folder, if so."""
+        volume = None if self.is_top(path) else self.volume(path)[0]
+        return visited.trouble(path.count(b"/"), identity(volume, folder))
 
     def resolve(self, path: bytes) -> bytes:
         """`path` with every link followed, the last too, never out of its volume. Raises BrowseError for a loop."""

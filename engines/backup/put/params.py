@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
+from engines.backup.files.opening import WhichDriver
 from engines.backup.put.placing import Conflict
 from engines.backup.repository.repository import RepoParams
 from engines.job.params import param
-
-DRIVERS = Literal["auto", "quick", "libguestfs"]
 
 
 class PutParams(RepoParams, frozen=True, kw_only=True):
@@ -40,7 +39,7 @@ class PutParams(RepoParams, frozen=True, kw_only=True):
     boot_test: Annotated[
         bool, param("Boot test", "boot the result before the image is touched; what that boot writes is thrown away")
     ] = False
-    driver: Annotated[DRIVERS, param("Driver", "what reads the point's file systems")] = "auto"
+    driver: WhichDriver = "auto"
     format: Annotated[Literal["raw", "qcow2"] | None, param("Format", "left out, the first bytes say it")] = None
     powered_off: Annotated[
         bool,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import posixpath
 import stat
 from collections.abc import Iterator
@@ -11,8 +12,7 @@ from typing import Any
 from engines.backup.errors import Damaged
 from engines.backup.files import contents
 from engines.backup.files.model import Unsupported, shown
-from engines.backup.put import archive
-from engines.backup.put.archive import Member
+from engines.backup.files.pax import NANO, Archive, Member, Spans
 from engines.backup.put.guest_view import GuestView
 from engines.backup.put.operation import Operation, Target
 from engines.backup.put.placing import Placed
@@ -45,14 +45,13 @@ def write(operation: Operation, context: Context, setuid: bool, evidence: Eviden
     for target in operation.targets:
         target.volume.mount(appliance, writable=True)
         with Pouring(appliance, operation.surgery.scratch.path, total) as out:
+            archive = Archive(out.write, words=False, pads=False)
             for placed in target.placing.placed:
                 if placed.written:
-                    member = _member(placed, target, setuid, evidence)
-                    for piece in _bytes(member, placed, context):
-                        out.write(piece)
-                        done += len(piece)
+                    for count in _packed(archive, _member(placed, target, setuid, evidence), placed, context):
+                        done += count
                         yield Progress(done=min(done, total), total=total)
-            out.write(archive.end())
+            archive.end()
         yield from _looked_again(target, GuestView(appliance), evidence)
         appliance.call("umount_all")
         appliance.call("sync")
@@ -78,20 +77,20 @@ def _member(placed: Placed, target: Target, setuid: bool, evidence: Evidence) ->
         if CAPABILITY in found and not setuid:
             evidence.lacking.append(f"{shown(placed.place)} goes without its capabilities (--setuid keeps them)")
         evidence.attributes[(target.volume.name, placed.place)] = attributes
-    return Member(placed.place[1:], placed.node, placed.hard[1:], attributes)
+    named = {os.fsencode(name): value for name, value in attributes.items()}
+    return Member(placed.place[1:], placed.node, stat.S_IMODE(placed.node.mode), named, placed.hard[1:])
 
 
-def _bytes(member: Member, placed: Placed, context: Context) -> Iterator[bytes]:
-    """The archive's bytes of one file. A read that fails names the file."""
+def _packed(archive: Archive, member: Member, placed: Placed, context: Context) -> Iterator[int]:
+    """One file into the archive; gives each piece's length. A read that fails names the file."""
     entry = placed.entry
-    if entry is None or entry.volume is None or member.hard or not member.node.is_file:
-        yield archive.head(member)
+    if entry is None or entry.volume is None or member.twin or not member.node.is_file:
+        archive.head(member)
         return
     volume, inner = entry.volume, entry.inner
 
-    def read(offset: int, length: int) -> bytes:
-        context.cancel.check()
-        return volume.read(inner, offset, length)
+    def read(spans: Spans) -> Iterator[tuple[int, bytes]]:
+        return contents.pieces(volume, inner, spans, context.cancel)
 
     node = member.node
     try:
@@ -124,7 +123,7 @@ def _looked_again(target: Target, ground: GuestView, evidence: Evidence) -> Work
                 raise _amiss(placed, f"has mode {seen.mode & 0o7777:o} instead of {wanted.mode & 0o7777:o}")
             if (seen.uid, seen.gid) != (wanted.uid, wanted.gid):
                 raise _amiss(placed, f"belongs to {seen.uid}:{seen.gid} instead of {wanted.uid}:{wanted.gid}")
-            if not placed.hard and seen.mtime // archive.NANO != wanted.mtime // archive.NANO:
+            if not placed.hard and seen.mtime // NANO != wanted.mtime // NANO:
                 evidence.lacking.append(f"{shown(placed.place)} has a time that the guest's file system cannot hold")
     for (volume, place), wanted_attributes in evidence.attributes.items():
         if volume == target.volume.name and wanted_attributes:

@@ -258,6 +258,8 @@ def _impossible(node: Node) -> str:
         return f"its name has {len(node.name)} bytes"
     if node.is_link and not 0 < len(node.link) < LONGEST_LINK:
         return f"a link to a name of {len(node.link)} bytes"
+    if b"\0" in node.link:
+        return "a link whose target holds a NUL"
     if not (0 <= node.uid < NOBODY and 0 <= node.gid < NOBODY):
         return f"its owner {node.uid}:{node.gid} cannot be"
     if not (0 <= node.device[0] < 1 << 12 and 0 <= node.device[1] < 1 << 20):

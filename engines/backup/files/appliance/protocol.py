@@ -80,14 +80,26 @@ class Answer(msgspec.Struct, frozen=True, array_like=True):
 
     def of(self, type_: type[T]) -> T:
         """The value."""
-        return msgspec.msgpack.decode(self.value, type=type_)
+        return msgspec.msgpack.decode(self.value, type=type_, strict=False)
 
 
 def send(peer: socket.socket, message: Any) -> None:
     """Raises OSError."""
-    raw = msgspec.msgpack.encode(message)
+    try:
+        raw = msgspec.msgpack.encode(message)
+    except OverflowError:  # a time before 1677 in ns: no number of msgpack's, and told as text
+        raw = msgspec.msgpack.encode(_worded(msgspec.to_builtins(message, builtin_types=(bytes,))))
     peer.sendall(struct.pack(">I", len(raw)))
     peer.sendall(raw)
+
+
+def _worded(value: Any) -> Any:
+    """Plain data, its numbers beyond 64 bits as text."""
+    if isinstance(value, int) and not -(1 << 63) <= value < 1 << 64:
+        return str(value)
+    if isinstance(value, dict):
+        return {key: _worded(each) for key, each in value.items()}
+    return [_worded(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 def answer(peer: socket.socket, kind: str, value: Any = None) -> None:

@@ -105,7 +105,7 @@ class GuestfsVolume(Volume):
 
     @override
     def extents(self, path: bytes) -> Iterator[tuple[int, int]]:
-        """Exact to the block where the file system maps its files (ext, XFS, btrfs, FAT), and all of a
+        """Exact to the block where the file system maps its files (ext, XFS, btrfs, f2fs), and all of a
         file that is stored whole; elsewhere what reads as 4 KiB of zeros counts as a hole.
         """
         node = self._file(path)
@@ -114,7 +114,7 @@ class GuestfsVolume(Volume):
         if node.allocated is not None and node.allocated >= node.size:
             yield 0, node.size
             return
-        mapped = extents.mapped(self._disk, self._within(path))
+        mapped = extents.mapped(self._disk, self._within(path), self.info.format, node.allocated)
         found = self._runs(path, node.size) if mapped is None else iter(mapped)
         for start, end in found:
             if start < node.size:

@@ -90,8 +90,7 @@ def _view(wanted: Wanted, stack: ExitStack, reads: Reads) -> View | ImageView:
     stack.callback(source.close)
     threading.Thread(target=_telling, args=(reads, presence), daemon=True).start()
     if wanted.image:
-        made = int(time.mktime(time.strptime(name.time, "%Y%m%dT%H%M%SZ")) - time.timezone) * 10**9
-        return ImageView(f"{name.vm}-{name.disk}.img".encode(), source, made)
+        return ImageView(f"{name.vm}-{name.disk}.img".encode(), source, name.moment)
     tree = open_tree(source, wanted.driver, "take", Cancel())
     stack.callback(tree.close)
     return View(tree)

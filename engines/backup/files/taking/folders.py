@@ -9,12 +9,10 @@ from dataclasses import dataclass, field
 
 from engines.backup.files.selection import Entry
 from engines.backup.files.taking import carrying
-from engines.backup.files.taking.carrying import CarryOptions
-from engines.backup.files.taking.conflicts import Conflicts
-from engines.backup.files.taking.destination import Destination, split
-from engines.backup.files.taking.notes import Notes
+from engines.backup.files.taking.destination import split
+from engines.backup.files.taking.landing import Landing
 from engines.backup.files.taking.record import Taken
-from engines.backup.files.taking.staging import FULL, Staging
+from engines.backup.files.taking.staging import FULL
 from engines.job.contract import AnyEvent
 
 SAME_NAME = "this disk takes its name for that of another file"
@@ -29,27 +27,17 @@ class _Folder:
 
 
 class Folders:
-    """Where each goes. pruned: places that are left out, with all below. made: whether the destination is new too."""
+    """Where each goes. pruned: places that are left out, with all below. before: by source, what was taken before."""
 
-    def __init__(
-        self,
-        destination: Destination,
-        staging: Staging,
-        conflicts: Conflicts,
-        wish: CarryOptions,
-        notes: Notes,
-        before: dict[bytes, Taken],
-        *,
-        made: bool,
-    ) -> None:
+    def __init__(self, landing: Landing, before: dict[bytes, Taken]) -> None:
         self.pruned: set[bytes] = set()
-        self._destination = destination
-        self._staging = staging
-        self._conflicts = conflicts
-        self._wish = wish
-        self._notes = notes
+        self._destination = landing.destination
+        self._staging = landing.staging
+        self._conflicts = landing.conflicts
+        self._wish = landing.wish
+        self._notes = landing.notes
         self._before = before
-        self._folders: dict[bytes, _Folder] = {b"": _Folder(made)}
+        self._folders: dict[bytes, _Folder] = {b"": _Folder(landing.made)}
         self._moved: dict[bytes, bytes] = {}
         self._root: Entry | None = None
 
@@ -131,7 +119,12 @@ class Folders:
 
         def finish() -> None:
             if self._folders.pop(place, _Folder(made=False)).made:
-                carrying.onto(self._destination.folder(place), entry, self._wish, self._notes)
+                try:
+                    carrying.onto(self._destination.folder(place), entry, self._wish, self._notes)
+                except OSError as error:
+                    if error.errno in FULL:
+                        raise
+                    self._notes(entry.source, f"is not finished here, its mode and times are missing: {error.strerror}")
             self._destination.forget(place)
 
         self._staging.after(finish)

@@ -16,6 +16,7 @@ from engines.backup.files.taking.carrying import CarryOptions
 from engines.backup.files.taking.conflicts import Conflicts
 from engines.backup.files.taking.counting import counted
 from engines.backup.files.taking.destination import Destination
+from engines.backup.files.taking.landing import Landing
 from engines.backup.files.taking.notes import Notes
 from engines.backup.files.taking.staging import FULL, PREFIX, Staging
 from engines.backup.files.taking.taking import Taking
@@ -61,25 +62,18 @@ def performed(plan: Plan, context: Context) -> Events:
             weight = counted(Walk(tree, there), Path(plan.target), context.cancel).weight
         yield StepEnded(step="look")
         with _at(plan, context) as (destination, staging):
-            taking = Taking(
-                Walk(tree, there, notes),
-                destination,
-                staging,
-                Conflicts(params.conflict, f".from-{name.time}"),
-                CarryOptions(owner=params.owner, special=params.special),
-                notes,
-                total=weight,
-                cancel=context.cancel,
-                made=not plan.detail["existed"],
-            )
+            conflicts = Conflicts(params.conflict, f".from-{name.time}")
+            wish = CarryOptions(owner=params.owner, special=params.special)
+            landing = Landing(destination, staging, conflicts, wish, notes, made=not plan.detail["existed"])
+            taking = Taking(Walk(tree, there, notes), landing, weight, context.cancel)
             yield StepStarted(step="write")
             yield from taking.run()
             yield StepEnded(step="write")
             yield StepStarted(step="flush")
             taken = _settled(destination, staging, taking, home(context))
             yield StepEnded(step="flush")
-    if notes.rest():
-        yield Warned(text=notes.rest())
+    for line in notes.last():
+        yield Warned(text=line)
     yield _finished(plan, taking, notes, taken)
 
 

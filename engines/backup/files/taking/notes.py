@@ -52,7 +52,12 @@ class Notes:
         common = "; ".join(f"{count} x {what}" for what, count in self.counts.most_common(3))
         return f"and {self.total - TOLD} more ({common}); all of them: {self.file or 'in the report'}"
 
+    def last(self) -> list[str]:
+        """What is still to be told at the end of a run: nothing that was left out goes without a word."""
+        return [*self.fresh(), *filter(None, [self.rest()])]
+
     def text(self) -> str:
         """For the report."""
         more = self.total - len(self.lines)
-        return "\n".join([*self.lines, f"and {more} more"] if more else self.lines)
+        there = f": {self.file}" if self.file else ", which the full state disk did not take"
+        return "\n".join([*self.lines, f"and {more} more{there}"] if more else self.lines)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import struct
 from collections.abc import Generator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -13,12 +14,10 @@ from engines.backup.files import contents
 from engines.backup.files.model import BrowseError
 from engines.backup.files.selection import Entry, Walk
 from engines.backup.files.taking import carrying
-from engines.backup.files.taking.carrying import CarryOptions
-from engines.backup.files.taking.conflicts import Conflicts
-from engines.backup.files.taking.destination import Destination, split
+from engines.backup.files.taking.destination import split
 from engines.backup.files.taking.folders import SAME_NAME, Folders
-from engines.backup.files.taking.notes import Notes
-from engines.backup.files.taking.staging import FULL, Staged, Staging
+from engines.backup.files.taking.landing import Landing
+from engines.backup.files.taking.staging import FULL, Staged
 from engines.job.contract import AnyEvent, Cancel, Progress, Warned
 
 Steps = Generator[AnyEvent, str | None, None]
@@ -38,37 +37,22 @@ class Counts:
 
 
 class Taking:
-    """One go over the chosen files.
+    """One go over the chosen files; total: their weight, for the progress."""
 
-    total: their weight, for the progress. made: whether the destination is new too.
-    """
-
-    def __init__(
-        self,
-        walk: Walk,
-        destination: Destination,
-        staging: Staging,
-        conflicts: Conflicts,
-        wish: CarryOptions,
-        notes: Notes,
-        *,
-        total: int,
-        cancel: Cancel,
-        made: bool = False,
-    ) -> None:
+    def __init__(self, walk: Walk, landing: Landing, total: int, cancel: Cancel) -> None:
         self.counts = Counts()
         self._walk = walk
-        self._destination = destination
-        self._staging = staging
-        self._conflicts = conflicts
-        self._wish = wish
-        self._notes = notes
+        self._destination = landing.destination
+        self._staging = landing.staging
+        self._conflicts = landing.conflicts
+        self._wish = landing.wish
+        self._notes = landing.notes
         self._total = total
         self._cancel = cancel
         self._done = 0
         self._twins: dict[Twin, Staged] = {}
-        self._before = {taken.source: taken for taken in staging.record.before}
-        self.folders = Folders(destination, staging, conflicts, wish, notes, self._before, made=made)
+        self._before = {taken.source: taken for taken in landing.staging.record.before}
+        self.folders = Folders(landing, self._before)
 
     def run(self) -> Steps:
         """Take everything. Raises OSError where the destination is full, Stopped."""
@@ -89,12 +73,16 @@ class Taking:
                 yield from self._folder(entry)
             else:
                 yield from self._one(entry)
-            for line in self._notes.fresh():
-                yield Warned(text=line)
             if self._staging.due:
                 self._flush()
+            yield from self._warned()
         self._flush()
+        yield from self._warned()
         yield from self._told(self._total)
+
+    def _warned(self) -> Steps:
+        for line in self._notes.fresh():
+            yield Warned(text=line)
 
     def _folder(self, entry: Entry) -> Steps:
         there = yield from self.folders.enter(entry)
@@ -111,6 +99,8 @@ class Taking:
             if error.errno in FULL:
                 raise
             self._left_out(entry, f"cannot be written here: {error.strerror}")
+        except (ValueError, OverflowError, struct.error) as error:  # what no sound file has, such as a NUL in a link
+            self._left_out(entry, f"cannot be made here: {error}")
         yield from self._told(end)
 
     def _left_out(self, entry: Entry, why: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import struct
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -14,10 +15,10 @@ from engines.backup.errors import Damaged, Missing
 from engines.backup.files import contents
 from engines.backup.files.contents import weight
 from engines.backup.files.model import BrowseError, parsed
+from engines.backup.files.pax import Archive, Member, Spans, holds
 from engines.backup.files.reach import opened
 from engines.backup.files.selection import Entry, Walk, places
 from engines.backup.files.taking import carrying
-from engines.backup.files.taking.archive import Archive, holds
 from engines.backup.files.taking.carrying import CarryOptions
 from engines.backup.files.taking.counting import counted
 from engines.backup.files.taking.destination import Destination
@@ -75,14 +76,14 @@ def performed(plan: Plan, context: Context) -> Events:
         yield StepStarted(step="write")
         with _output(Path(plan.target), context, replace=bool(plan.confirm)) as stream:
             packing = Packing(
-                Archive(stream), CarryOptions(owner=True, special=params.special), notes, total, context.cancel
+                Archive(stream.write), CarryOptions(owner=True, special=params.special), notes, total, context.cancel
             )
             yield from packing.run(Walk(tree, there, notes))
             yield StepEnded(step="write")
             yield StepStarted(step="flush")
         yield StepEnded(step="flush")
-    if notes.rest():
-        yield Warned(text=notes.rest())
+    for line in notes.last():
+        yield Warned(text=line)
     sections = (Section(title="What did not come along", text=notes.text()),) if notes.total else ()
     result = {"files": packing.files, "bytes": packing.bytes, "notes": notes.lines}
     yield Finished(
@@ -188,6 +189,8 @@ class Packing:
                 yield from self._one(entry, end)
             except (BrowseError, Damaged, Missing) as error:
                 self._notes(entry.source, f"is not whole in the archive: {error.why}")
+            except (ValueError, OverflowError, struct.error) as error:  # what no sound file has
+                self._notes(entry.source, f"is not in the archive: {error}")
             for line in self._notes.fresh():
                 yield Warned(text=line)
             yield from self._told(end)
@@ -209,26 +212,33 @@ class Packing:
             return
         if node.is_link and not node.link and entry.volume:
             node = entry.volume.stat(entry.inner)
+        if b"\0" in node.link:
+            self._notes(entry.source, "is not in the archive: its target holds a NUL, which no link can")
+            return
         name, mode = entry.place or b".", carrying.mode_of(entry, self._wish, self._notes)
         key = (id(entry.volume), node.inode, node.size, node.mtime, node.ctime, node.links)
         twin = self._twins.get(key, b"") if node.links > 1 and not node.is_folder else b""
         self.files += not node.is_folder
+        member = Member(name, node, mode, {} if twin else self._attributes(entry), twin)
         if twin or not node.is_file:
-            self._archive.head(name, node, mode, {} if twin else self._attributes(entry), twin=twin)
+            self._archive.head(member)
         else:
-            yield from self._content(entry, name, mode, end)
+            yield from self._content(entry, member, end)
         self._twins.setdefault(key, name)
 
     def _attributes(self, entry: Entry) -> dict[bytes, bytes]:
         found = carrying.attributes_of(entry, self._notes)
         return {name: value for name, value in found.items() if not carrying.withheld(name, self._wish)}
 
-    def _content(self, entry: Entry, name: bytes, mode: int, end: int) -> Events:
+    def _content(self, entry: Entry, member: Member, end: int) -> Events:
         assert entry.volume is not None
         node, volume = entry.node, entry.volume
+
+        def read(spans: Spans) -> Iterator[tuple[int, bytes]]:
+            return contents.pieces(volume, entry.inner, spans, self._cancel)
+
         spans = contents.data(volume, entry.inner, node.size, allocated=node.allocated)
-        pieces = contents.pieces(volume, entry.inner, spans, self._cancel)
-        for count in self._archive.file(name, node, mode, self._attributes(entry), spans, pieces):
+        for count in self._archive.file(member, spans, read):
             self.bytes += count
             yield from self._told(min(self._done + count, end))
 

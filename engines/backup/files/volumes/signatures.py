@@ -12,11 +12,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from engines.backup.files.model import NOT_REPLAYED
-from engines.backup.files.volumes import ntfs_state
+from engines.backup.files.volumes import known, ntfs_state
 from engines.backup.files.volumes.ext import superblock as ext
 from engines.backup.files.volumes.window import Window
 from engines.job.errors import Failed
 
+SPARE = "its superblock is damaged, a copy serves"
 UNCLEAN = "not unmounted cleanly"
 BOTH = ("quick", "libguestfs")
 APPLIANCE = ("libguestfs",)
@@ -36,14 +37,16 @@ class Signature:
 
 def detect(part: Window) -> Signature:
     """What `part` holds; format "" for unknown and "empty" where it begins with 1 MiB of zeros."""
+    trouble = ""
     for probe in PROBES:
         try:
             found = probe(part)
         except Failed as error:
-            return Signature("", dirty=error.why)
-        if found:
+            trouble = trouble or error.why
+            continue
+        if found and not (trouble and found.format == "empty"):
             return found
-    return Signature("")
+    return Signature("", dirty=trouble)
 
 
 def _luks(part: Window) -> Signature | None:
@@ -95,14 +98,24 @@ def _btrfs(part: Window) -> Signature | None:
 
 
 def _ext(part: Window) -> Signature | None:
-    found = ext.parse(part.read(ext.START, ext.SIZE))
+    return _ext_found(ext.parse(part.read(ext.START, ext.SIZE)))
+
+
+def _ext_found(found: ext.Superblock | None) -> Signature | None:
     if found is None:
         return None
     if found.incompat & ext.JOURNAL_DEVICE:
         return Signature("jbd", found.label, found.uuid)
+    if found.group:
+        return Signature(found.format, found.label, found.uuid, SPARE, ("quick",))
     dirty = "" if found.state & ext.CLEAN else UNCLEAN
     dirty = NOT_REPLAYED if found.needs_recovery else dirty
     return Signature(found.format, found.label, found.uuid, dirty, BOTH)
+
+
+def _ext_by_copy(part: Window) -> Signature | None:
+    """Last of all: an older file system's copies outlive it."""
+    return _ext_found(ext.find(part))
 
 
 def _ntfs(part: Window) -> Signature | None:
@@ -147,6 +160,16 @@ def _iso(part: Window) -> Signature | None:
     return Signature("iso9660", _text(raw[40:72]).rstrip(), drivers=APPLIANCE)
 
 
+def _closed(part: Window) -> Signature | None:
+    name = known.closed(part)
+    return Signature(name) if name else None
+
+
+def _mounted(part: Window) -> Signature | None:
+    found = known.mounted(part)
+    return Signature(*found, drivers=APPLIANCE) if found else None
+
+
 def _swap(part: Window) -> Signature | None:
     raw = part.read(0, 4096)
     if raw[4086:4096] not in (b"SWAPSPACE2", b"SWAP-SPACE"):
@@ -160,6 +183,7 @@ def _blank(part: Window) -> Signature | None:
 
 PROBES: tuple[Callable[[Window], Signature | None], ...] = (
     _luks,
+    _closed,
     _lvm,
     _md,
     _xfs,
@@ -168,8 +192,10 @@ PROBES: tuple[Callable[[Window], Signature | None], ...] = (
     _ntfs,
     _exfat,
     _fat,
+    _mounted,
     _iso,
     _swap,
+    _ext_by_copy,
     _blank,
 )
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import struct
 import uuid
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from engines.backup.files.model import BrowseError, Unsupported
@@ -39,7 +40,7 @@ CLEAN = 0x1  # s_state
 
 @dataclass(frozen=True)
 class Superblock:
-    """Sizes in bytes, positions in blocks."""
+    """Sizes in bytes, positions in blocks. group: whose copy this is, 0 for the first one."""
 
     inodes: int
     blocks: int
@@ -61,6 +62,12 @@ class Superblock:
     label: str
     creator: int
     revision: int
+    group: int = 0
+
+    @property
+    def own_block(self) -> int:
+        """The block that holds the superblock of group 0: with clusters of 1 KiB blocks it is not the first one."""
+        return max(self.first_data, 1 if self.block == 1024 else 0)
 
     @property
     def format(self) -> str:
@@ -91,8 +98,9 @@ class Superblock:
         if self.incompat & META_BG and meta >= self.first_meta_bg:
             first = meta * per_block
             place = self.first_data + first * self.blocks_per_group + self.has_copy(first)
+            place += not first and self.own_block - self.first_data
         else:
-            place = self.first_data + 1 + meta
+            place = self.own_block + self.group * self.blocks_per_group + 1 + meta
         return place * self.block + within * self.descriptor_size
 
 
@@ -133,6 +141,7 @@ def parse(raw: bytes) -> Superblock | None:
         label=raw[0x78:0x88].split(b"\0")[0].decode("utf-8", "replace"),
         creator=_u32(raw, 0x48),
         revision=revision,
+        group=_u16(raw, 0x5A) if revision else 0,
     )
     return _checked(found)
 
@@ -152,9 +161,46 @@ def _checked(found: Superblock) -> Superblock:
     return found
 
 
+def find(window: Window) -> Superblock | None:
+    """The first superblock, or the first copy that is whole where that one is damaged; None for no ext at all.
+
+    Raises BrowseError where the first one is impossible and there is no copy.
+    """
+    trouble: BrowseError | None = None
+    try:
+        found = parse(window.read(START, SIZE))
+        if found is not None:
+            return found
+    except BrowseError as error:
+        trouble = error
+    found = next(filter(None, (_copy(window, block, group) for block, group in _copies())), None)
+    if found is None and trouble is not None:
+        raise trouble
+    return found
+
+
+def _copies() -> Iterator[tuple[int, int]]:
+    """(block size, group) of where copies lie with the number of blocks a group that mke2fs gives."""
+    for block in (4096, 1024, 2048, 65536, 8192, 16384, 32768):
+        for group in (1, 3, 5):
+            yield block, group
+
+
+def _copy(window: Window, block: int, group: int) -> Superblock | None:
+    """The copy, if it says of itself where it is; an older file system's, with its end beyond this one, is none."""
+    at = (group * block * 8 + (block == 1024)) * block
+    try:
+        found = parse(window.read(at, SIZE))
+    except BrowseError:
+        return None
+    if found is None or (found.block, found.group, found.blocks_per_group) != (block, group, block * 8):
+        return None
+    return found if found.blocks * block <= window.size else None
+
+
 def load(window: Window) -> Superblock:
     """The superblock of a file system that this reader can read. Raises BrowseError, Unsupported."""
-    found = parse(window.exactly(START, SIZE, "the ext superblock"))
+    found = find(window)
     if found is None:
         raise BrowseError("there is no ext superblock")
     if unknown := found.incompat & ~KNOWN:

@@ -34,6 +34,7 @@ class ExtVolume(Volume):
         self._superblock = superblock.load(self._window)
         self._inodes = Inodes(self._window, self._superblock)
         self._dentries = Dentries()
+        self._damaged: dict[int, BrowseError] = {}
 
     # ── paths ───────────────────────────────────────────────────────────────────────────────────────
 
@@ -50,14 +51,23 @@ class ExtVolume(Volume):
     def _lookup(self, folder: int, name: bytes, path: bytes) -> int:
         known = self._dentries.get(folder, lambda: self._names(folder, path))
         if name not in known:
+            if folder in self._damaged:
+                raise self._damaged[folder]
             raise NoSuchFile(f"{shown(path)}: there is no such file")
         return known[name]
 
     def _names(self, folder: int, path: bytes) -> dict[bytes, int]:
+        """As many as can be read: what is damaged in a folder hides none of the others."""
         inode = self._inodes.get(folder)
         if not stat.S_ISDIR(inode.mode):
             raise NoSuchFile(f"{shown(path)}: there is no such file")
-        return dict(self._entries(inode))
+        found: dict[bytes, int] = {}
+        try:
+            for name, number in self._entries(inode):
+                found.setdefault(name, number)
+        except BrowseError as error:
+            self._damaged[folder] = error
+        return found
 
     def _entries(self, inode: Inode) -> Iterator[tuple[bytes, int]]:
         what = f"the folder of inode {inode.number}"
@@ -69,10 +79,19 @@ class ExtVolume(Volume):
             yield from entries(self._inline_rest(inode), incompat, what)
             return
         blocks = min(-(-inode.size // size), self._superblock.blocks)
+        trouble, covered = None, 0
         for run in self._inodes.runs(inode, 0, blocks):
+            covered += run.length if run.place is not None else 0
             for at in range(run.length if run.place is not None else 0):
-                raw = self._window.exactly((run.place + at) * size, size, what)  # type: ignore[operator]  # not None
-                yield from entries(raw, incompat, what)
+                try:
+                    raw = self._window.exactly((run.place + at) * size, size, what)  # type: ignore[operator]  # not None
+                    yield from entries(raw, incompat, what)
+                except BrowseError as error:
+                    trouble = trouble or error
+        if trouble is None and covered < blocks:
+            trouble = BrowseError(f"{what} is damaged: {blocks - covered} of its {blocks} blocks were never written")
+        if trouble:
+            raise trouble
 
     # ── Volume ──────────────────────────────────────────────────────────────────────────────────────
 

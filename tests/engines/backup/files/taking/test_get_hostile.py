@@ -15,6 +15,8 @@ import msgspec
 from engines.backup.files.model import Node
 from engines.backup.files.selection import Walk
 from engines.backup.files.tree import Tree
+from engines.job.contract import Warned
+from engines.job.journal import Entry
 from tests.engines.backup import lab
 from tests.engines.backup.files import guest_tree
 from tests.engines.backup.files.folder_volume import FolderVolume
@@ -130,9 +132,34 @@ def test_a_destination_that_cannot_hold_a_name_or_an_attribute_says_which(tmp_pa
         (root / "good").write_text("good")
 
     with staged(tmp_path, fill) as guest, caseless(tmp_path) as dest:
-        result = finished(guest.get(dest / "out"))
+        heard: list[Entry] = []
+        result = finished(guest.get(dest / "out", listen=heard.append))
         assert (dest / "out/good").read_text() == "good"
         assert any(line.startswith("/what:ever cannot be") for line in result["notes"]), result["notes"]
+        told = [entry.event.text for entry in heard if isinstance(entry.event, Warned)]
+        assert [line for line in told if line.startswith("/what:ever cannot be")], told
+
+
+def test_one_entry_that_no_file_can_be_costs_no_other(tmp_path: Path) -> None:
+    def fill(root: Path) -> None:
+        (root / "a-link").symlink_to("AAAABBBB")
+        (root / "b-good").write_text("good")
+
+    image = guest_tree.ext4(tmp_path / "image", fill, options=("-O", "^metadata_csum"))
+    patched(image, b"AAAABBBB", b"AAA\0BBBB")
+    repo = lab.init(tmp_path / "repo")
+    point = lab.backup(repo, image)
+    heard: list[Entry] = []
+    for more in ({"dest": str(tmp_path / "out")}, {"dest": str(tmp_path / "out.tar"), "tar": True}):
+        run = lab.perform_job("backup-get", listen=heard.append, repo=repo, paths=[f"{point}:/"], **more)
+        assert any(line.startswith("/a-link ") for line in finished(run)["notes"])
+    assert (tmp_path / "out/b-good").read_text() == "good"
+    assert not os.path.lexists(tmp_path / "out/a-link")
+    told = [entry.event.text for entry in heard if isinstance(entry.event, Warned)]
+    assert len([line for line in told if line.startswith("/a-link ")]) == 2
+    names = subprocess.run(["tar", "tf", tmp_path / "out.tar"], capture_output=True, text=True, check=True).stdout
+    assert "b-good" in names
+    assert "a-link" not in names
 
 
 @contextmanager

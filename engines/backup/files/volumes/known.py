@@ -1,0 +1,144 @@
+"""Formats that are told by a few bytes at a fixed place: those that only the appliance opens, and those nothing does.
+
+Sources: the on-disk format documents of each; libblkid and file(1) name them by the same bytes.
+"""
+
+from __future__ import annotations
+
+import struct
+import uuid
+from dataclasses import dataclass
+
+from engines.backup.files.volumes.window import Window
+
+MIB = 1024 * 1024
+SECTOR = 2048  # bytes, of a volume recognition sequence
+
+
+@dataclass(frozen=True)
+class Magic:
+    """`raw` at byte `at` tells `format`. label, uuid: (byte, length) of each; wide: the label is UTF-16."""
+
+    format: str
+    at: int
+    raw: bytes
+    label: tuple[int, int] = (0, 0)
+    uuid: int = 0
+    wide: bool = False
+
+
+# What Linux mounts in the appliance.
+MOUNTED = (
+    Magic("f2fs", 0x400, b"\x10\x20\xf5\xf2", (0x47C, 1024), 0x46C, wide=True),
+    Magic("jfs", 0x8000, b"JFS1", (0x8098, 16), 0x8088),
+    *(Magic("reiserfs", at + 52, raw, (at + 100, 16), at + 84) for at in (0x10000, 0x2000)
+      for raw in (b"ReIsErFs", b"ReIsEr2Fs", b"ReIsEr3Fs")),
+    Magic("nilfs2", 0x406, b"\x34\x34", (0x4A8, 80), 0x498),
+    Magic("squashfs", 0, b"hsqs"),
+    Magic("erofs", 0x400, b"\xe2\xe1\xf5\xe0", (0x440, 16), 0x430),
+    Magic("cramfs", 0, b"\x45\x3d\xcd\x28", (48, 16)),
+    Magic("romfs", 0, b"-rom1fs-", (16, 16)),
+    Magic("hfsplus", 0x400, b"H+"),
+    Magic("hfsplus", 0x400, b"HX"),
+    Magic("hfs", 0x400, b"BD"),
+    Magic("gfs2", 0x10000, b"\x01\x16\x19\x70", uuid=0x10098),
+    *(Magic("ocfs2", at, b"OCFSV2") for at in (0x400, 0x800, 0x1000, 0x2000)),
+    *(Magic("ufs", at + 1372, raw) for at in (8192, 65536, 262144)
+      for raw in (b"\x54\x19\x01\x00", b"\x19\x54\x01\x19"[::-1])),
+)  # fmt: skip
+# What nothing here opens, and why its files are out of reach.
+CLOSED = {
+    "luks": "encrypted by the guest: restore the disk and open it there with its own key",
+    "bitlocker": "encrypted by BitLocker: restore the disk, and unlock it with its recovery key",
+    "zfs": "a member of a ZFS pool: restore the disk, and import the pool (zpool import -o readonly=on)",
+    "apfs": "Apple's APFS, which Linux does not read: restore the disk, and attach it to a Mac",
+    "vmfs": "VMware's VMFS, which Linux does not read: restore the disk, and attach it to an ESXi host or vmfs6-tools",
+    "vdo": "a VDO volume, whose blocks are compressed: restore the disk, and start it with vdo or lvm there",
+    "refs": "Windows ReFS, which Linux does not read: restore the disk, and attach it to Windows",
+    "reiser4": "Reiser4, which no kernel of Debian reads: restore the disk, and attach it to one that does",
+    "bcachefs": "bcachefs, which this kernel does not read: restore the disk, and attach it to one that does",
+    "bcache": "a bcache device: restore the disk with its cache, and register it there",
+    "stratis": "a Stratis pool: restore the disk, and start it with stratis there",
+    "bluestore": "a Ceph OSD: restore the disk, and start the OSD there",
+    "imsm": "a member of a firmware RAID (Intel): restore all of its disks, and assemble it there",
+    "jbd": "the journal of an ext file system on another disk",
+    "ldm": "a Windows dynamic disk's own table",
+    "drbd": "DRBD's own records",
+}
+CLOSED_BY = (
+    Magic("bitlocker", 3, b"-FVE-FS-"),
+    Magic("apfs", 32, b"NXSB"),
+    Magic("vmfs", MIB, b"\x0d\xd0\x01\xc0"),
+    Magic("vmfs", 2 * MIB, b"\x5e\xf1\xab\x2f"),
+    Magic("vmfs", MIB, b"\x5e\xf1\xab\x2f"),
+    Magic("vdo", 0, b"dmvdo001"),
+    Magic("refs", 3, b"ReFS\0\0\0\0"),
+    Magic("reiser4", 0x10000, b"ReIsEr4"),
+    Magic("bcachefs", 4096 + 24, bytes.fromhex("c68573f666ce90a9d96a60cf803df7ef")),
+    Magic("bcache", 4096 + 24, bytes.fromhex("c68573f64e1a45ca8265f57f48ba6d81")),
+    Magic("stratis", 512 + 4, b"!Stra0tis\x86\xff\x02^\x41rh"),
+    Magic("bluestore", 0, b"bluestore block device"),
+)
+UBER = (b"\x0c\xb1\xba\0\0\0\0\0", b"\0\0\0\0\0\xba\xb1\x0c")  # a ZFS uberblock, both byte orders
+
+
+def mounted(part: Window) -> tuple[str, str, str] | None:
+    """(format, label, uuid) of what the appliance opens."""
+    found = next((each for each in MOUNTED if part.read(each.at, len(each.raw)) == each.raw), None)
+    if found is None:
+        name = _minix(part) or _udf(part)
+        return (name, "", "") if name else None
+    at, length = found.label
+    raw = part.read(at, length) if length else b""
+    label = (
+        raw.decode("utf-16-le", "replace").split("\0")[0]
+        if found.wide
+        else raw.split(b"\0")[0].decode("utf-8", "replace")
+    )
+    number = part.read(found.uuid, 16) if found.uuid else b""
+    return found.format, label, str(uuid.UUID(bytes=number)) if len(number) == 16 else ""
+
+
+def closed(part: Window) -> str:
+    """The name of a format that nothing here opens; empty where it is none of these."""
+    found = next((each for each in CLOSED_BY if part.read(each.at, len(each.raw)) == each.raw), None)
+    if found:
+        return found.format
+    if part.size > 1024 and part.read(part.size - 1024, 24) == b"Intel Raid ISM Cfg Sig. ":
+        return "imsm"
+    return "zfs" if any(_is_pool(part, label) for label in _labels(part.size)) else ""
+
+
+def _labels(size: int) -> tuple[int, ...]:
+    """Where ZFS keeps its four labels."""
+    whole = size // 262144 * 262144
+    return tuple(at for at in (0, 262144, whole - 524288, whole - 262144) if 0 <= at < size)
+
+
+def _is_pool(part: Window, label: int) -> bool:
+    """Whether an array of uberblocks lies in the label's second half."""
+    raw = part.read(label + 131072, 131072)
+    return any(raw[at : at + 8] in UBER for at in range(0, len(raw), 1024))
+
+
+def _minix(part: Window) -> str:
+    """Its magic is short: the geometry before it must be one."""
+    raw = part.read(1024, 32).ljust(32, b"\0")
+    inodes, zones, maps, zone_maps, first, shift, largest, magic = struct.unpack_from("<HHHHHHIH", raw)
+    if magic in (0x137F, 0x138F, 0x2468, 0x2478) and inodes and maps and zone_maps and shift <= 4 and largest:
+        return "minix" if zones or struct.unpack_from("<I", raw, 20)[0] else ""
+    if struct.unpack_from("<H", raw, 24)[0] == 0x4D5A and first and struct.unpack_from("<I", raw)[0]:
+        return "minix"
+    return ""
+
+
+def _udf(part: Window) -> str:
+    """By the volume recognition sequence, which a UDF bridge shares with ISO 9660."""
+    for step in (SECTOR, 4096):
+        for number in range(16):
+            raw = part.read(32768 + number * step, 6)
+            if raw[1:6] in (b"NSR02", b"NSR03"):
+                return "udf"
+            if raw[1:6] not in (b"BEA01", b"BOOT2", b"CD001", b"CDW02", b"TEA01"):
+                break
+    return ""
