@@ -6,20 +6,30 @@ import calendar
 import re
 import time
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from fnmatch import fnmatchcase
 
 from engines.job.errors import BadParam
 
 NAME = r"^[A-Za-z0-9._-]+$"
+NEW = r"^[A-Za-z0-9_][A-Za-z0-9._-]*$"
+ALLOWED = "letters, digits, . _ and -, none of . and - at its beginning"
 POINT = r"^[A-Za-z0-9._-]+/[A-Za-z0-9._-]+@([0-9]{8}T[0-9]{6}Z|latest)$"
 STAMP = re.compile(r"^[0-9]{8}T[0-9]{6}Z$")
 FORM = "%Y%m%dT%H%M%SZ"
 HEX32 = re.compile(r"^[0-9a-f]{32}$")
+FORM = "%Y%m%dT%H%M%SZ"
 LONGEST = 128  # characters of a VM's or disk's name
 
 
 def good(name: str) -> bool:
     """Whether `name` may be a VM's or disk's: it names a folder entry of its own, never `.` or `..`."""
     return bool(re.match(NAME, name)) and not name.endswith("\n") and name not in (".", "..") and len(name) <= LONGEST
+
+
+def fit(name: str) -> bool:
+    """Whether a new VM or disk may be called so: one that begins like an option or a hidden file may not."""
+    return good(name) and bool(re.match(NEW, name))
 
 
 def stamp(at: float) -> str:
@@ -56,6 +66,24 @@ def parse(text: str, param: str = "point") -> PointName:
         if good(vm) and good(disk):
             return PointName(vm, disk, when)
     raise BadParam(param, text, "VM/DISK@TIME or VM/DISK@latest", "see the points: crashcart backup list")
+
+
+def seconds(time_: str) -> float:
+    """Unix time of a point's time."""
+    return datetime.strptime(time_, FORM).replace(tzinfo=UTC).timestamp()
+
+
+def selected(name: PointName, wanted: str) -> bool:
+    """Whether a point is of those that `wanted` means: VM, VM/DISK or VM/DISK@TIME, a TIME may be cut short.
+
+    Parts count whole; `*`, `?` and `[...]` in one stand for any characters of it. An empty text means all.
+    """
+    disk, _, when = wanted.partition("@")
+    parts = disk.strip("/").split("/")
+    if len(parts) > 2:
+        return False
+    pairs = zip((name.vm, name.disk), parts, strict=False)
+    return all(not part or fnmatchcase(own, part) for own, part in pairs) and fnmatchcase(name.time, f"{when}*")
 
 
 def of_path(path: str) -> PointName | None:

@@ -204,13 +204,17 @@ class OneDisk:
 
     # ── the point ───────────────────────────────────────────────────────────────────────────────────
 
-    def point(self, stamp: str, together: tuple[str, ...]) -> Point:
-        """The point to be. together: the names of all points of its moment; empty where it claims none."""
+    def point(self, stamp: str, taken: str, together: tuple[str, ...]) -> Point:
+        """The point to be. taken: when reading began, by the clock.
+
+        together: the names of all points of its moment; empty where it claims none.
+        """
         repository, manner = self._repository, self._manner
         head = Head(
             vm=manner.vm,
             disk=self._disk,
             time=stamp,
+            taken=taken if taken != stamp else "",
             size=self.source.size,
             block=repository.config.block,
             session=self._presence.session.id,

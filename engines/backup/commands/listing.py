@@ -2,26 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import groupby
+from typing import Annotated, Any
 
 import msgspec
 
+from engines.backup import names
 from engines.backup.errors import Damaged
 from engines.backup.names import PointName
 from engines.backup.repository import quarantine, sessions
-from engines.backup.repository.point import Head, Point
-from engines.backup.repository.repository import Repository
+from engines.backup.repository.point import Head
+from engines.backup.repository.repository import RepoParams, Repository
 from engines.backup.repository.verified import last_verified
+from engines.job import units
+from engines.job.params import param
+
+
+class ListParams(RepoParams, frozen=True, kw_only=True):
+    """Which points, and how they are shown."""
+
+    only: Annotated[
+        str, param("Only", "a VM, VM/DISK or VM/DISK@2026, by whole names; * stands for any characters")
+    ] = ""
+    last: Annotated[int, param("Last", "this many newest points of each disk; 0 for all", ge=0, le=100000)] = 0
+    tag: Annotated[str, param("Tag", "points that have this tag")] = ""
+    bad: Annotated[bool, param("Bad", "points that are damaged, unreadable, or lack others of their moment")] = False
+    disks: Annotated[bool, param("Disks", "one line a disk: its points, newest, last proven whole, bytes stored")] = (
+        False
+    )
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
-    """One point in a list; sizes in bytes. `damaged` counts records that are bad and not yet healed.
+    """One point in a list; sizes in bytes, `taken` is when it was made (UTC), `seconds` what that took.
 
+    host, source: the machine that made it, and the disk as it was called there. `damaged` counts records that are
+    bad and not yet healed. verified: when it was last proven whole.
     together: the other points of its moment. missing: those that should be and are not there, so that it stands alone.
     """
 
     point: str
+    taken: str = ""
+    host: str = ""
+    source: str = ""
+    seconds: float = 0.0
+    read: int = 0
     size: int = 0
     changed: int = 0
     stored: int = 0
@@ -34,48 +59,95 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     verified: str = ""
     trouble: str = ""
 
+    @property
+    def bad(self) -> bool:
+        """Whether somebody should look at it."""
+        return bool(self.damaged or self.trouble or self.missing)
+
+
+class Disk(msgspec.Struct, frozen=True, kw_only=True):
+    """One disk: how many points it has, its newest, the last that was proven whole and when, bytes stored for all."""
+
+    disk: str
+    points: int
+    newest: str
+    taken: str
+    host: str
+    size: int
+    stored: int
+    bad: int
+    last_good: str
+    verified: str
+
 
 class Listed(msgspec.Struct, frozen=True, kw_only=True):
-    """What a repository holds. `work` tells of those who are at work there or were killed."""
+    """What a repository holds; `bytes` in all packs. `work` tells of those who are at work there or were killed."""
 
     repo: str
     encrypted: bool
     bytes: int
     points: list[Row]
     work: list[str]
+    disks: list[Disk] = []
 
 
-def listed(repository: Repository, wanted: str = "") -> Listed:
-    """The points whose name begins with `wanted`."""
-    repository.load()
-    damaged = _damaged(repository)
-    verified = last_verified(repository.store)
-    every = dict(repository.every())
-    heads = {str(name): found.head for name, found in every.items() if isinstance(found, Point)}
-    rows = [
-        _row(name, found, damaged, verified, heads) for name, found in every.items() if str(name).startswith(wanted)
-    ]
+def listed(repository: Repository, params: ListParams) -> Listed:
+    """What `params` ask for."""
     store = repository.store
+    every = repository.heads(repository.names())
+    damaged = _damaged(repository)
+    verified = last_verified(store)
+    heads = {str(name): head for name, head in every.items() if isinstance(head, Head)}
+    chosen = [
+        _row(name, found, damaged, verified, heads)
+        for name, found in every.items()
+        if names.selected(name, params.only)
+    ]
+    rows = _filtered(chosen, params)
     return Listed(
         repo=store.where,
         encrypted=repository.config.cipher != "none",
-        bytes=sum(_size(repository, name) for name in store.names("packs")),
-        points=rows,
+        bytes=sum(size for _, size in store.sizes("packs")),
+        points=[] if params.disks else rows,
         work=[session.explained(alive=sessions.alive(store, session)) for session in sessions.every(store)],
+        disks=[_disk(disk, list(own)) for disk, own in groupby(rows, key=_disk_of)] if params.disks else [],
     )
 
 
-def _size(repository: Repository, name: str) -> int:
-    try:
-        return repository.store.size(name)
-    except FileNotFoundError:
-        return 0
+def _filtered(rows: list[Row], params: ListParams) -> list[Row]:
+    found = [row for row in rows if (not params.tag or params.tag in row.tags) and (not params.bad or row.bad)]
+    if not params.last:
+        return found
+    return [row for _, own in groupby(found, key=_disk_of) for row in list(own)[-params.last :]]
+
+
+def _disk_of(row: Row) -> str:
+    return row.point.partition("@")[0]
+
+
+def _disk(disk: str, rows: list[Row]) -> Disk:
+    good = [row for row in rows if row.verified and not row.bad]
+    newest = rows[-1]
+    return Disk(
+        disk=disk,
+        points=len(rows),
+        newest=newest.point,
+        taken=newest.taken,
+        host=newest.host,
+        size=newest.size,
+        stored=sum(row.stored for row in rows),
+        bad=sum(row.bad for row in rows),
+        last_good=good[-1].point if good else "",
+        verified=good[-1].verified if good else "",
+    )
 
 
 def _damaged(repository: Repository) -> dict[str, int]:
     """By point: records in quarantine that nothing has healed."""
     counts: dict[str, int] = {}
-    for bad in quarantine.every(repository.store):
+    for number, bad in enumerate(quarantine.every(repository.store)):
+        if number == 0:
+            repository.load()
         if not any(True for _ in repository.index.find(bytes.fromhex(bad.id))):
             for name in bad.points:
                 counts[name] = counts.get(name, 0) + 1
@@ -83,25 +155,35 @@ def _damaged(repository: Repository) -> dict[str, int]:
 
 
 def _row(
-    name: PointName, found: Point | Damaged, damaged: dict[str, int], verified: dict[str, str], heads: dict[str, Head]
+    name: PointName,
+    head: Head | Damaged,
+    damaged: Mapping[str, int],
+    verified: Mapping[str, str],
+    heads: dict[str, Head],
 ) -> Row:
-    if isinstance(found, Damaged):
-        return Row(point=str(name), trouble=found.why)
-    head: Head = found.head
-    others = tuple(other for other in head.together if other != str(name))
+    text = str(name)
+    if isinstance(head, Damaged):
+        return Row(point=text, trouble=head.why)
+    others = tuple(other for other in head.together if other != text)
     missing = tuple(other for other in others if other not in heads or heads[other].together != head.together)
+    figures = head.figures
     return Row(
-        point=str(name),
+        point=text,
+        taken=head.taken or head.time,
+        host=head.host,
+        source=head.source,
+        seconds=figures.seconds,
+        read=figures.read,
         size=head.size,
-        changed=head.figures.changed,
-        stored=head.figures.stored,
+        changed=figures.changed,
+        stored=figures.stored,
         consistency=head.consistency,
         together=() if missing else others,
         missing=missing,
         parent=head.parent,
         tags=head.tags,
-        damaged=damaged.get(str(name), 0),
-        verified=verified.get(str(name), ""),
+        damaged=damaged.get(text, 0),
+        verified=verified.get(text, ""),
     )
 
 
@@ -111,18 +193,55 @@ def table(found: Any) -> str:
 
 
 def _lines(found: Listed) -> Iterator[str]:
-    yield f"{found.repo}: {_mib(found.bytes)} in packs" + (", encrypted" if found.encrypted else "")
-    width = max([len(row.point) for row in found.points], default=5)
-    yield f"{'point':{width}} {'disk':>12} {'changed':>11} {'stored':>11}  state"
-    for row in found.points:
-        state = row.trouble or (f"DAMAGED: {row.damaged} records" if row.damaged else "")
-        moment = f"without {', '.join(row.missing)}" if row.missing else ""
-        words = ", ".join(
-            filter(None, [state, row.consistency, moment, *row.tags, row.verified and f"verified {row.verified}"])
-        )
-        yield f"{row.point:{width}} {_mib(row.size):>12} {_mib(row.changed):>11} {_mib(row.stored):>11}  {words}"
+    yield f"{found.repo}: {units.size(found.bytes)} in packs" + (", encrypted" if found.encrypted else "")
+    if found.disks:
+        yield from _disk_lines(found.disks)
+    else:
+        yield from _point_lines(found.points)
     yield from found.work
 
 
-def _mib(count: int) -> str:
-    return f"{count / 1048576:.1f} MiB"
+def _disk_lines(disks: Iterable[Disk]) -> Iterator[str]:
+    head = ("disk", "points", "newest (UTC)", "size", "stored", "made on", "last proven whole")
+    rows = [
+        (
+            disk.disk, str(disk.points), _when(disk.taken), units.size(disk.size), units.size(disk.stored), disk.host,
+            (f"{disk.last_good.partition('@')[2]}, on {_when(disk.verified)}" if disk.last_good else "never")
+            + (f"; {disk.bad} points are bad" if disk.bad else ""),
+        )
+        for disk in disks
+    ]  # fmt: skip
+    yield from _columns([head, *rows], right=(1, 3, 4))
+
+
+def _point_lines(points: Iterable[Row]) -> Iterator[str]:
+    head = ("point", "made (UTC)", "took", "disk", "changed", "stored", "made on", "from; state")
+    rows = [
+        (
+            row.point, _when(row.taken), f"{row.seconds:.0f} s", units.size(row.size), units.size(row.changed),
+            units.size(row.stored), row.host, _state(row),
+        )
+        for row in points
+    ]  # fmt: skip
+    yield from _columns([head, *rows], right=(2, 3, 4, 5))
+
+
+def _state(row: Row) -> str:
+    state = row.trouble or (f"DAMAGED: {row.damaged} records" if row.damaged else "")
+    moment = f"without {', '.join(row.missing)}" if row.missing else ""
+    verified = row.verified and f"verified {row.verified}"
+    return "; ".join(filter(None, [units.one_line(row.source), state, row.consistency, moment, *row.tags, verified]))
+
+
+def _when(time_: str) -> str:
+    return f"{time_[:4]}-{time_[4:6]}-{time_[6:8]} {time_[9:11]}:{time_[11:13]}" if time_ else ""
+
+
+def _columns(rows: list[tuple[str, ...]], right: tuple[int, ...]) -> Iterator[str]:
+    widths = [max(len(row[at]) for row in rows) for at in range(len(rows[0]) - 1)] + [0]
+    for row in rows:
+        cells = (
+            cell.rjust(width) if at in right else cell.ljust(width)
+            for at, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        yield "  ".join(cells).rstrip()

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from contextlib import closing
+from dataclasses import dataclass
+from datetime import tzinfo
 from itertools import groupby
 from typing import Annotated, ClassVar
 
-import msgspec
 from typing_extensions import override
 
 from engines.backup import names, results
-from engines.backup.errors import Damaged, no_room_at_all
+from engines.backup.errors import no_room_at_all
 from engines.backup.names import PointName
 from engines.backup.repository import sessions
 from engines.backup.repository.repository import NamesOnly, RepoParams, Repository, where
 from engines.backup.repository.sessions import Presence
 from engines.backup.store.opening import open_store
 from engines.backup.store.store import Store
-from engines.backup.upkeep import retention
-from engines.backup.upkeep.retention import Rules
+from engines.backup.upkeep import counted, retention
+from engines.backup.upkeep.retention import Rules, Seen
 from engines.job.contract import (
     BytesChange,
     Cancel,
@@ -37,6 +39,11 @@ from engines.job.contract import (
 from engines.job.errors import BadParam, Refused
 from engines.job.params import param, plain
 
+AT_ONCE = 256  # points between two looks at who uses them
+NAMES_ONLY = (
+    "the repository is locked and no key was given: points are counted by the times in their names, not by those inside"
+)
+
 
 class PruneParams(RepoParams, frozen=True, kw_only=True):
     """What stays."""
@@ -48,7 +55,10 @@ class PruneParams(RepoParams, frozen=True, kw_only=True):
     keep_monthly: Annotated[int, param("Keep monthly", "the newest of this many months", ge=0, le=100000)] = 0
     keep_yearly: Annotated[int, param("Keep yearly", "the newest of this many years", ge=0, le=100000)] = 0
     keep_tag: Annotated[tuple[str, ...], param("Keep tag", "points that have this tag")] = ()
-    only: Annotated[str, param("Only", "disks that begin so, such as web1/")] = ""
+    zone: Annotated[
+        str, param("Time zone", "whose hours and days are counted: UTC, local, or a name such as Europe/Berlin")
+    ] = "UTC"
+    only: Annotated[str, param("Only", "a VM or VM/DISK, by its whole name; * stands for any characters")] = ""
     drop: Annotated[tuple[str, ...], param("Drop", "this point goes, whatever the rules say")] = ()
 
 
@@ -69,21 +79,20 @@ class Prune(Engine[PruneParams]):
     @override
     def plan(self, params: PruneParams, cancel: Cancel) -> Plan:
         with Repository.glance(where(params)) as glance:
-            stay, go = _chosen(glance, params)
+            found = _chosen(glance, params)
+            stay, go = found.stay, found.go
             return Plan(
                 task=self.name,
                 target=glance.store.where,
                 params={**plain(params), "repo": glance.store.where},
-                steps=(
-                    Step(
-                        id="prune", title=f"Take out {len(go)} points", no_stop="it takes a moment, and can be undone"
-                    ),
-                ),
+                steps=(Step(id="prune", title=f"Take out {len(go)} points"),),
                 changes=tuple(BytesChange(target=str(name), summary="goes") for name in go),
                 facts=(
                     ("points", f"{len(stay) + len(go)}, of which {len(go)} go"),
+                    ("days are counted in", f"{params.zone}; --zone NAME takes another"),
                     *((f"stays {name}", why) for name, why in stay.items()),
                 ),
+                warnings=found.warnings,
                 undo="the points are put back, until the next gc",
                 confirm=glance.store.where if go else "",
                 detail={"go": [str(name) for name in go]},
@@ -95,18 +104,18 @@ class Prune(Engine[PruneParams]):
         with closing(open_store(plan.params.repo)) as store:
             yield StepStarted(step="prune")
             gone: list[str] = []
+            for text in plan.warnings:
+                yield Warned(text=text)
             with Presence(store, "prune", f"prune of {store.where}"):
-                pins = {pin for session in sessions.living(store) for pin in session.pins}
-                for at, text in enumerate(plan.detail["go"], 1):
-                    name = names.parse(text)
-                    if name.path() in pins:
-                        yield Warned(text=f"{name} stays: it is being used")
-                    else:
-                        try:
-                            gone += _take_out(store, name)
-                        except OSError as error:
-                            raise no_room_at_all(store.where, error) from None
-                    yield Progress(done=at, total=len(plan.detail["go"]), unit="points")
+                going = [names.parse(text) for text in plan.detail["go"]]
+                for at in range(0, len(going), AT_ONCE):
+                    batch = going[at : at + AT_ONCE]
+                    pins = {pin for session in sessions.living(store) for pin in session.pins}
+                    for name in batch:
+                        if name.path() in pins:
+                            yield Warned(text=f"{name} stays: it is being used")
+                    gone += _moved(store, [name for name in batch if name.path() not in pins], "points", "pruned")
+                    yield Progress(done=at + len(batch), total=len(going), unit="points")
             yield StepEnded(step="prune")
             yield Finished(
                 summary=f"{len(gone)} points are taken out of {store.where}",
@@ -119,30 +128,37 @@ class Prune(Engine[PruneParams]):
         with closing(open_store(plan.params.repo)) as store:
             yield StepStarted(step="prune")
             sessions.sweep(store)
-            lost = []
-            for text in plan.detail["go"]:
-                name = names.parse(text)
-                try:
-                    store.rename(name.path("pruned"), name.path())
-                except FileNotFoundError:
-                    if name.path() not in store.names(f"points/{name.vm}/{name.disk}"):
-                        lost.append(text)
+            going = [names.parse(text) for text in plan.detail["go"]]
+            _moved(store, going, "pruned", "points")
+            there = set(store.names("points"))
+            lost = [str(name) for name in going if name.path() not in there]
             yield StepEnded(step="prune")
             if lost:
                 raise Refused(f"{len(lost)} points are gone for good: {', '.join(lost[:3])}", "gc has deleted them")
             yield Finished(summary=f"{len(plan.detail['go'])} points are back")
 
 
-def _take_out(store: Store, name: PointName) -> list[str]:
+def _moved(store: Store, going: list[PointName], before: str, after: str) -> list[str]:
+    """Move points from one folder to the other; those that were there: an earlier try, or someone else, may have."""
+    paths = {name.path(before): name for name in going}
     try:
-        store.rename(name.path(), name.path("pruned"))
-    except FileNotFoundError:
-        return []  # an earlier try did it, or someone else
-    return [str(name)]
+        done = store.rename_all([(path, name.path(after)) for path, name in paths.items()])
+    except OSError as error:
+        raise no_room_at_all(store.where, error) from None
+    return [str(paths[path]) for path in done]
 
 
-def _chosen(glance: NamesOnly, params: PruneParams) -> tuple[dict[PointName, str], list[PointName]]:
-    """(what stays and why, what goes). Raises Refused, BadParam."""
+@dataclass(frozen=True)
+class _Choice:
+    """What stays and why, and what goes, each in the order of names; warnings about how that was found."""
+
+    stay: dict[PointName, str]
+    go: list[PointName]
+    warnings: tuple[str, ...] = ()
+
+
+def _chosen(glance: NamesOnly, params: PruneParams) -> _Choice:
+    """Raises Refused, BadParam."""
     rules = Rules(
         params.keep_last,
         params.keep_hourly,
@@ -152,25 +168,36 @@ def _chosen(glance: NamesOnly, params: PruneParams) -> tuple[dict[PointName, str
         params.keep_yearly,
         params.keep_tag,
     )
+    zone = retention.zone(params.zone)
     dropped = {glance.resolve(text) for text in params.drop}
     if not rules and not dropped:
         raise BadParam("keep_daily", 0, "at least one rule, such as --keep-daily 7", "say what to keep")
-    stay: dict[PointName, str] = {}
-    known = [name for name in glance.names() if f"{name.vm}/{name.disk}".startswith(params.only)]
-    tagged = _tags(params, known) if rules.tags else {}
-    for _, disk in groupby(known, key=lambda name: (name.vm, name.disk)):
-        points = [name for name in disk if name not in dropped]
-        stay |= retention.kept(points, rules, tagged) if rules else dict.fromkeys(points, "no rule")
-    return stay, [name for name in {**dict.fromkeys(known), **dict.fromkeys(sorted(dropped))} if name not in stay]
+    known = [name for name in glance.names() if names.selected(name, params.only)]
+    if not known and not dropped:
+        raise Refused(
+            f"no disk here is called {params.only!r}" if params.only else "there are no points",
+            "see what there is: crashcart backup list; names count whole, 'web*' means all that begin so",
+        )
+    every = {**dict.fromkeys(known), **dict.fromkeys(sorted(dropped))}
+    left = [name for name in known if name not in dropped]
+    if not rules:
+        stay = dict.fromkeys(left, "no rule")
+        return _Choice(stay, [name for name in every if name not in stay])
+    seen, warnings = _looked(params, left, zone)
+    stay = {}
+    for _, disk in groupby(seen, key=lambda one: (one.name.vm, one.name.disk)):
+        stay |= retention.kept(list(disk), rules)
+    return _Choice(stay, [name for name in every if name not in stay], warnings)
 
 
-def _tags(params: PruneParams, known: list[PointName]) -> dict[PointName, tuple[str, ...]]:
-    """Tags by point; they lie inside, so a locked repository has to be opened for them."""
-    repository = Repository.of(params)
-    found = {}
-    for name in known:
-        try:
-            found[name] = repository.point(name).head.tags
-        except (FileNotFoundError, Damaged, msgspec.DecodeError):
-            continue
-    return found
+def _looked(params: PruneParams, known: list[PointName], zone: tzinfo) -> tuple[list[Seen], tuple[str, ...]]:
+    """The points as they are counted, and warnings. Raises Refused where their times cannot be relied on."""
+    now = time.time()
+    try:
+        repository = Repository.of(params)
+    except Refused:
+        if params.key_file or params.passphrase or params.keep_tag:
+            raise
+        return counted.by_names(known, zone, now), (NAMES_ONLY,)
+    with repository:
+        return counted.by_heads(repository.heads(known), zone, now), ()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,7 @@ from engines.backup import names, results
 from engines.backup.capture.one_disk import Manner, OneDisk
 from engines.backup.commands.run_params import RunParams, disks
 from engines.backup.limits import throttle
-from engines.backup.repository import catalogue, lost_records
+from engines.backup.repository import catalogue, history, lost_records, sessions
 from engines.backup.repository.point import Point
 from engines.backup.repository.repository import Repository, where
 from engines.backup.repository.sessions import Presence
@@ -186,6 +186,9 @@ class _Backup:
             yield Warned(text=f"{damaged.why}; it is left out and made anew")
         with ExitStack() as stack:
             every = list(self._disks(stack))
+            for disk in every:
+                for text in self._odd(disk):
+                    yield Warned(text=f"{disk.name}: {text}" if len(every) > 1 else text)
             failed = yield from self._read(every)
             read = [disk for disk in every if disk.name not in failed]
             if not read:
@@ -214,6 +217,14 @@ class _Backup:
             stack.callback(one.close)
             yield one
 
+    def _odd(self, disk: OneDisk) -> Iterator[str]:
+        """What does not fit the point before."""
+        source = disk.source
+        if disk.parent:
+            yield from history.warnings(
+                self.repository, disk.parent, self.began, sessions.host(), source.words, source.size
+            )
+
     def _read(self, every: Sequence[OneDisk]) -> Generator[AnyEvent, str | None, dict[str, Failed]]:
         """Read all; those that failed, and why. With a single disk there is nothing else to save."""
         total = sum(disk.source.size for disk in every)
@@ -238,12 +249,13 @@ class _Backup:
 
     def _commit(self, read: Sequence[OneDisk], *, whole: bool) -> list[Point]:
         """Make the points. They claim to be of one moment only where every disk of the run has one."""
+        taken = names.stamp(self.began)
         stamp = max(catalogue.next_time(self.began, disk.parent) for disk in read)
         one_moment = whole and len(read) > 1 and all(disk.source.one_moment for disk in read)
         together = tuple(f"{disk.name}@{stamp}" for disk in read) if one_moment else ()
         for disk in read:
             disk.settle()
-        points = catalogue.commit(self.repository, self.writer, [disk.point(stamp, together) for disk in read])
+        points = catalogue.commit(self.repository, self.writer, [disk.point(stamp, taken, together) for disk in read])
         made = {"points": [str(point.name) for point in points]}
         self.context.folder.joinpath("point.json").write_bytes(msgspec.json.encode(made))
         if self.repository.index.lost:

@@ -29,13 +29,13 @@ class RunParams(RepoParams, frozen=True, kw_only=True):
         tuple[str, ...],
         param("More disks", "of the same VM, in the same moment", kind="file", metavar="SOURCE", positional=True),
     ] = ()
-    vm: Annotated[str, param("VM", "whose disk it is", pattern=names.NAME, allowed="letters, digits, . _ and -")]
+    vm: Annotated[str, param("VM", "whose disk it is", pattern=names.NEW, allowed=names.ALLOWED)]
     disk: Annotated[
         tuple[str, ...],
         param(
             "Disk name",
             "which of the VM's disks; one name a disk, in their order",
-            allowed="letters, digits, . _ and -",
+            allowed=names.ALLOWED,
         ),
     ] = ("disk0",)
     limit: Annotated[
@@ -72,8 +72,8 @@ def disks(params: RunParams) -> tuple[str, ...]:
     if len(sources) > 1 and called == ("disk0",):
         called = tuple(f"disk{number}" for number in range(len(sources)))
     for what, name in (("vm", params.vm), *(("disk", name) for name in called)):
-        if not names.good(name):
-            raise BadParam(what, name, f"letters, digits, . _ and -, up to {names.LONGEST} of them")
+        if not names.fit(name):
+            raise BadParam(what, name, f"{names.ALLOWED}, up to {names.LONGEST} of them")
     if len(called) != len(sources):
         raise BadParam(
             "disk", ", ".join(called), f"one name for each of the {len(sources)} disks", "give --disk NAME for each"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
 
 import msgspec
 
@@ -99,7 +98,9 @@ def _put(repository: Repository, writer: Writer, point: Point, raw: bytes) -> Po
             repository.store.put(point.name.path(), raw, new=True)
             return point
         except FileExistsError:  # another backup of the disk, in the same second: no more of one moment with others
-            head = msgspec.structs.replace(point.head, time=names.stamp(_seconds(point.head.time) + 1), together=())
+            head = point.head
+            after = names.stamp(names.seconds(head.time) + 1)
+            head = msgspec.structs.replace(head, time=after, taken=head.taken or head.time, together=())
             point = Point(head, point.maps)
             raw = _added(repository, writer, point)
             _seal(repository, writer)
@@ -116,12 +117,8 @@ def _all_there(repository: Repository, writer: Writer) -> None:
             )
 
 
-def _seconds(stamp: str) -> float:
-    return datetime.fromisoformat(stamp).timestamp()
-
-
 def next_time(now: float, parent: Point | None) -> str:
     """The time of a new point: now, but always after its parent, whatever the clock did."""
     if parent is None:
         return names.stamp(now)
-    return names.stamp(max(now, _seconds(parent.head.time) + 1))
+    return names.stamp(max(now, names.seconds(parent.head.time) + 1))

@@ -30,6 +30,7 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
 class Head(msgspec.Struct, frozen=True, kw_only=True):
     """What a point says of itself. `size` and `block` in bytes, `time` is when reading began, UTC.
 
+    taken: what the clock said then, where `time` is another: a name always comes after its parent's.
     together: all points of its moment, its own name among them; true only while each is there and says the same.
     """
 
@@ -39,6 +40,7 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
     size: Annotated[int, msgspec.Meta(ge=0, le=LARGEST)]
     block: Annotated[int, msgspec.Meta(ge=1, le=1 << 20)]
     session: Annotated[str, msgspec.Meta(pattern=names.HEX32.pattern)]
+    taken: Annotated[str, msgspec.Meta(pattern=f"^$|{names.STAMP.pattern}")] = ""
     parent: str = ""
     consistency: str = ""
     together: tuple[str, ...] = ()
@@ -47,6 +49,11 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
     strict: bool = False
     tags: tuple[str, ...] = ()
     figures: Figures = Figures()
+
+    @property
+    def real(self) -> float:
+        """Unix time at which reading began, by the clock of the machine that read."""
+        return names.seconds(self.taken or self.time)
 
 
 class Point(msgspec.Struct, frozen=True):

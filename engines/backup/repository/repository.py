@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Self
@@ -16,7 +16,7 @@ from engines.backup.repository import point as points
 from engines.backup.repository.config import Config
 from engines.backup.repository.index import Index
 from engines.backup.repository.keys import ZERO, Keys, Unlock
-from engines.backup.repository.point import Point
+from engines.backup.repository.point import Head, Point
 from engines.backup.repository.record import Codec
 from engines.backup.store.opening import open_store
 from engines.backup.store.store import Store
@@ -47,6 +47,9 @@ def where(params: RepoParams) -> str:
     if not found:
         raise BadParam("repo", found, "a repository's folder", "give --repo FOLDER or set CRASHCART_REPO")
     return found if "://" in found else str(Path(found).absolute())
+
+
+LONGEST_POINT = record.SIZE + record.LONGEST[record.POINT] + record.OVERHEAD  # bytes of its file
 
 
 @contextmanager
@@ -200,9 +203,10 @@ class Repository(NamesOnly):
 
     def point(self, name: PointName, folder: str = "points") -> Point:
         """Read a point. Raises Damaged, FileNotFoundError."""
-        path = name.path(folder)
-        longest = record.SIZE + record.LONGEST[record.POINT] + record.OVERHEAD
-        raw = memoryview(self.store.read(path, 0, longest))
+        return self._read(name, name.path(folder), self.store.read(name.path(folder), 0, LONGEST_POINT))
+
+    def _read(self, name: PointName, path: str, content: bytes) -> Point:
+        raw = memoryview(content)
         header = record.parse(raw[: record.SIZE])
         if header is None or header.kind != record.POINT:
             raise Damaged(path, "it is no point", "bring it back from the packs: crashcart backup verify --rebuild")
@@ -210,6 +214,24 @@ class Repository(NamesOnly):
         if found.name != name:
             raise Damaged(path, f"it holds {found.name}")
         return found
+
+    def many(self, names_: Sequence[PointName], folder: str = "points") -> Iterator[tuple[PointName, Point | Damaged]]:
+        """Those points that are still there, in their order, or what is wrong with one; read side by side if far."""
+        files = self.store.read_all((name.path(folder) for name in names_), LONGEST_POINT)
+        for name, (path, content) in zip(names_, files, strict=True):
+            if isinstance(content, FileNotFoundError):
+                continue
+            if isinstance(content, OSError):
+                yield name, Damaged(path, f"it cannot be read: {content.strerror}", "run it as its owner or as root")
+                continue
+            try:
+                yield name, self._read(name, path, content)
+            except Damaged as damaged:
+                yield name, damaged
+
+    def heads(self, names_: Sequence[PointName]) -> dict[PointName, Head | Damaged]:
+        """What each of those points that are still there says of itself."""
+        return {name: found.head if isinstance(found, Point) else found for name, found in self.many(names_)}
 
     def present(self, name: PointName) -> Point:
         """A point that was seen before. Raises Refused where it has gone since, Damaged."""
@@ -227,10 +249,4 @@ class Repository(NamesOnly):
 
     def every(self, folder: str = "points") -> Iterator[tuple[PointName, Point | Damaged]]:
         """Every point, or what is wrong with it."""
-        for name in self.names(folder):
-            try:
-                yield name, self.point(name, folder)
-            except FileNotFoundError:
-                continue
-            except Damaged as damaged:
-                yield name, damaged
+        yield from self.many(self.names(folder), folder)

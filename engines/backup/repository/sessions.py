@@ -141,15 +141,16 @@ class Presence:
 def every(store: Store) -> list[Session]:
     """All sessions that have a file; one that cannot be read counts as a writer of another host."""
     found = []
-    for name in store.names("sessions"):
+    for name, content in store.read_all(list(store.names("sessions")), 1 << 20):
         stem = name.removeprefix("sessions/").removesuffix(".json")
-        if not HEX32.match(stem):
+        if not HEX32.match(stem) or isinstance(content, FileNotFoundError):
+            continue
+        if isinstance(content, OSError):
+            found.append(_unknown(stem))  # somebody else's, whom we may not look at
             continue
         try:
-            session = msgspec.json.decode(store.read(name, 0, 1 << 20), type=Session)
+            session = msgspec.json.decode(content, type=Session)
             found.append(msgspec.structs.replace(session, id=stem))
-        except FileNotFoundError:
-            continue
         except (msgspec.DecodeError, UnicodeDecodeError):
             found.append(_unknown(stem))
     return found

@@ -129,11 +129,9 @@ class LocalStore(Store):
         except (FileNotFoundError, NotADirectoryError):
             return
         for entry in entries:
-            if entry.name.startswith(TEMPORARY):
-                continue
             if entry.is_dir(follow_symlinks=False):
                 yield from self.names(f"{folder}/{entry.name}")
-            elif entry.is_file(follow_symlinks=False):
+            elif entry.is_file(follow_symlinks=False) and not entry.name.startswith(TEMPORARY):
                 yield f"{folder}/{entry.name}"
 
     @override
@@ -180,6 +178,22 @@ class LocalStore(Store):
         if path.parent != target.parent:
             sync_folder(path.parent)
             self._drop_empty(path.parent)
+
+    @override
+    def rename_all(self, pairs: Sequence[tuple[str, str]]) -> list[str]:
+        """Each folder is made durable once."""
+        done, folders = [], dict[Path, None]()
+        for name, to in pairs:
+            path, target = self._path(name), self._path(to)
+            self._folder(target)
+            with contextlib.suppress(FileNotFoundError):
+                path.rename(target)
+                done.append(name)
+                folders |= {target.parent: None, path.parent: None}
+        for folder in folders:
+            sync_folder(folder)
+            self._drop_empty(folder)
+        return done
 
     @override
     def delete(self, name: str) -> None:

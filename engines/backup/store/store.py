@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -53,6 +54,14 @@ class Store(Protocol):
         """`length` bytes from `offset`, fewer only at the file's end; to the end where `length` is -1."""
         ...
 
+    def read_all(self, names: Iterable[str], most: int) -> Iterator[tuple[str, bytes | OSError]]:
+        """Many small files, the first `most` bytes of each, in their order; an error where one cannot be read."""
+        for name in names:
+            try:
+                yield name, self.read(name, 0, most)
+            except OSError as error:
+                yield name, error
+
     def read_once(self, name: str, offset: int, length: int) -> Bytes:
         """The same, of what nobody is likely to read again soon; valid until this thread's next call."""
         ...
@@ -77,6 +86,12 @@ class Store(Protocol):
         """Every file below `folder`, as full names, temporary files left out; nothing where there is no such folder."""
         ...
 
+    def sizes(self, folder: str) -> Iterator[tuple[str, int]]:
+        """The same with the bytes of each."""
+        for name in self.names(folder):
+            with suppress(FileNotFoundError):
+                yield name, self.size(name)
+
     def put(self, name: str, content: Bytes, *, new: bool = False, durable: bool = True) -> None:
         """Write a small file whole. With `new`, raises FileExistsError where the name is taken, atomically.
 
@@ -91,6 +106,15 @@ class Store(Protocol):
     def rename(self, name: str, to: str) -> None:
         """Durable rename; replaces `to`."""
         ...
+
+    def rename_all(self, pairs: Sequence[tuple[str, str]]) -> list[str]:
+        """The same of many (name, to), durable at the end; the first names of those that were there."""
+        done = []
+        for name, to in pairs:
+            with suppress(FileNotFoundError):
+                self.rename(name, to)
+                done.append(name)
+        return done
 
     def delete(self, name: str) -> None:
         """Remove a file; the folder goes with its last file."""

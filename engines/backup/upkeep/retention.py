@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime, tzinfo
+from pathlib import Path
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from engines.backup.names import PointName
+from engines.job.errors import BadParam
 
 PERIODS = {"hourly": "%Y%m%d%H", "daily": "%Y%m%d", "weekly": "%G%V", "monthly": "%Y%m", "yearly": "%Y"}
 
@@ -27,24 +30,55 @@ class Rules:
         return bool(self.tags or any(getattr(self, name) for name in ("last", *PERIODS)))
 
 
-def kept(
-    points: Iterable[PointName], rules: Rules, tagged: Mapping[PointName, tuple[str, ...]]
-) -> dict[PointName, str]:
-    """By point of one disk that stays: why. The newest always does."""
-    newest_first = sorted(points, reverse=True)
+@dataclass(frozen=True)
+class Seen:
+    """A point as it is counted: the real time at which it was made, in the zone whose days count, and its tags."""
+
+    name: PointName
+    at: datetime
+    tags: tuple[str, ...] = ()
+
+
+def kept(points: Sequence[Seen], rules: Rules) -> dict[PointName, str]:
+    """By point of one disk that stays: why. `points` come oldest first, by their chain. The newest always stays."""
+    newest_first = list(reversed(points))
     reasons: dict[PointName, list[str]] = {}
-    for at, name in enumerate(newest_first):
-        if at == 0:
-            reasons.setdefault(name, []).append("newest")
-        if at < rules.last:
-            reasons.setdefault(name, []).append("last")
-        if set(rules.tags) & set(tagged.get(name, ())):
-            reasons.setdefault(name, []).append("tag")
+    for number, seen in enumerate(newest_first):
+        if number == 0:
+            reasons.setdefault(seen.name, []).append("newest")
+        if number < rules.last:
+            reasons.setdefault(seen.name, []).append("last")
+        if set(rules.tags) & set(seen.tags):
+            reasons.setdefault(seen.name, []).append("tag")
+    by_time = sorted(newest_first, key=lambda seen: seen.at, reverse=True)
     for period, form in PERIODS.items():
-        seen: set[str] = set()
-        for name in newest_first:
-            when = time.strftime(form, time.strptime(name.time, "%Y%m%dT%H%M%SZ"))
-            if when not in seen and len(seen) < getattr(rules, period):
-                seen.add(when)
-                reasons.setdefault(name, []).append(period)
+        periods: set[str] = set()
+        for seen in by_time:
+            when = seen.at.strftime(form)
+            if when not in periods and len(periods) < getattr(rules, period):
+                periods.add(when)
+                reasons.setdefault(seen.name, []).append(period)
     return {name: ", ".join(why) for name, why in reasons.items()}
+
+
+def zone(text: str) -> tzinfo:
+    """The zone of that name, such as Europe/Berlin; this machine's for `local`. Raises BadParam."""
+    if text == "local":
+        found = datetime.now().astimezone().tzinfo
+        assert found is not None
+        return _local() or found
+    try:
+        return ZoneInfo(text)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise BadParam(
+            "zone", text, "UTC, local, or a name such as Europe/Berlin", "see: timedatectl list-timezones"
+        ) from None
+
+
+def _local() -> tzinfo | None:
+    """This machine's zone with its summer times."""
+    try:
+        with Path("/etc/localtime").open("rb") as stream:
+            return ZoneInfo.from_file(stream)
+    except (OSError, ValueError):
+        return None

@@ -12,7 +12,7 @@ from engines import tasks
 from engines.backup.pages.page_cache import resident
 from engines.backup.repository.repository import Repository
 from engines.job import runs
-from engines.job.contract import AnyEvent, Cancel, Finished
+from engines.job.contract import AnyEvent, Cancel, Finished, Warned
 from engines.job.jobfile import Job, open_secrets
 from engines.job.journal import Entry
 from engines.job.params import Secret, convert
@@ -129,6 +129,37 @@ def opened(repo: str) -> Repository:
     repository = Repository.open(repo)
     repository.load()
     return repository
+
+
+def dated(repo: str, point: str, *, time_: str, taken: str = "") -> str:
+    """The point as it would be had the clock said `time_` (UTC, like 20261122T082300Z); its name."""
+    import msgspec
+
+    from engines.backup.repository import record
+    from engines.backup.repository.point import Point, encode
+
+    with opened(repo) as repository:
+        found = repository.point(repository.resolve(point))
+        made = Point(msgspec.structs.replace(found.head, time=time_, taken=taken), found.maps)
+        content = encode(made)
+        name = repository.codec.id(record.POINT, content)
+        front, payload, _ = repository.codec.encode(record.POINT, name, content)
+        repository.store.delete(found.name.path())
+        repository.store.put(made.name.path(), front + bytes(payload))
+    return str(made.name)
+
+
+def warned(task: str, **params: Any) -> list[str]:
+    """The warnings of a run that must succeed."""
+    told: list[str] = []
+
+    def listen(entry: Entry) -> None:
+        if isinstance(entry.event, Warned):
+            told.append(entry.event.text)
+
+    _, last = perform_job(task, listen=listen, **params)
+    assert isinstance(last, Finished), last
+    return told
 
 
 def packs(repo: str) -> dict[str, int]:

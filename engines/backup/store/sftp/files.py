@@ -7,6 +7,7 @@ import errno
 import os
 import re
 import stat
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from engines.backup.store.sftp.line import Broken, Line
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 PLAIN = re.compile(r"^[A-Za-z0-9._-]+$")  # what a far side may call a file; anything else is not ours
 SFTP_READ, SFTP_WRITE, SFTP_CREATE = 0x1, 0x2, 0x8  # draft-ietf-secsh-filexfer-02, 6.3
 BLOCK = 1 << 20
+SIDE_BY_SIDE = 64  # questions under way at a time
 
 
 class FarFiles:
@@ -125,6 +127,36 @@ class FarFiles:
                 if lost and self.exists(to):
                     return  # done by the try whose answer was lost
                 raise
+
+    def move_all(self, pairs: Sequence[tuple[str, str]]) -> list[str]:
+        """Rename many, `SIDE_BY_SIDE` at a time; those that were there."""
+        done = []
+        for at in range(0, len(pairs), SIDE_BY_SIDE):
+            age = self.line.age
+            asked = [(name, to, self.line.begin(self._moving(name, to))) for name, to in pairs[at : at + SIDE_BY_SIDE]]
+            for name, to, future in asked:
+                try:
+                    self.line.result(future)
+                except FileNotFoundError:
+                    continue
+                except Broken:
+                    self.line.again(age)
+                    if not self._moved(name, to):
+                        continue
+                done.append(name)
+        return done
+
+    def _moving(self, name: str, to: str) -> Callable[[asyncssh.SFTPClient], Awaitable[None]]:
+        one, other = self.path(name), self.path(to)
+        return lambda client: client.posix_rename(one, other)
+
+    def _moved(self, name: str, to: str) -> bool:
+        """Rename where the answer of a first try was lost."""
+        try:
+            self.move(name, to)
+        except FileNotFoundError:
+            return self.exists(to)
+        return True
 
     def remove(self, name: str) -> None:
         """Delete a file."""

@@ -78,8 +78,16 @@ class Line:
 
     def end(self) -> None:
         """Hang up for good."""
-        self.close()
-        self._loop.call_soon_threadsafe(self._loop.stop)
+        connection, self._client, self._connection = self._connection, None, None
+
+        async def ending() -> None:
+            if connection is not None:
+                connection.abort()
+                with suppress(Exception):  # whatever it still has to say, nobody listens
+                    await asyncio.wait_for(connection.wait_closed(), 5.0)
+            self._loop.stop()
+
+        asyncio.run_coroutine_threadsafe(ending(), self._loop)
 
     def call(self, work: Callable[[asyncssh.SFTPClient], Awaitable[T]]) -> T:
         """What `work` returns; done again on a new line where the line breaks. Raises OSError."""

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections import OrderedDict
+from collections import OrderedDict, deque
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from concurrent.futures import Future
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from engines.backup.store.sftp.files import SFTP_READ, FarFiles
@@ -14,6 +17,8 @@ if TYPE_CHECKING:
     import asyncssh
 
 OPEN = 64  # packs kept open; far more than threads, so that none is closed while it is read
+SIDE_BY_SIDE = 64  # small files read at a time
+FIRST = 32768  # bytes asked for at a time of a small file; the most that every server gives at once
 FOREVER = ".pack"  # the ending of files that never change under their name
 
 
@@ -57,6 +62,48 @@ class FarReading:
             if not kept:
                 with contextlib.suppress(OSError):  # the line broke, and the handle with it
                     self._line.once(lambda _: file.close())
+
+    def read_all(self, names: Iterable[str], most: int) -> Iterator[tuple[str, bytes | OSError]]:
+        """As in Store; `SIDE_BY_SIDE` at a time, so that a far side costs its distance once for all of them."""
+        wanted = iter(names)
+        under_way: deque[tuple[str, Future[bytes]]] = deque()
+        while True:
+            for name in islice(wanted, SIDE_BY_SIDE - len(under_way)):
+                under_way.append((name, self._line.begin(self._whole(name, most))))
+            if not under_way:
+                return
+            name, future = under_way.popleft()
+            try:
+                found: bytes | OSError = self._line.result(future)
+            except Broken:
+                found = self._again(name, most)
+            except OSError as error:
+                found = error
+            yield name, found
+
+    def _again(self, name: str, most: int) -> bytes | OSError:
+        try:
+            return self.read(name, 0, most)
+        except OSError as error:
+            return error
+
+    def _whole(self, name: str, most: int) -> Callable[[asyncssh.SFTPClient], Awaitable[bytes]]:
+        path = self._files.path(name)
+
+        async def work(client: asyncssh.SFTPClient) -> bytes:
+            file = await client.open(path, SFTP_READ, encoding=None)
+            try:
+                found = bytearray(await file.read(FIRST, 0))  # type: ignore[arg-type]  # bytes, without an encoding
+                while len(found) and len(found) % FIRST == 0 and len(found) < most:
+                    part = await file.read(FIRST, len(found))
+                    if not part:
+                        break
+                    found += part  # type: ignore[arg-type]  # bytes, without an encoding
+                return bytes(found[:most])
+            finally:
+                await file.close()
+
+        return work
 
     def _handle(self, name: str) -> tuple[Any, bool]:
         """An open file, and whether it stays open."""

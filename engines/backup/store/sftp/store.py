@@ -8,7 +8,7 @@ import hashlib
 import os
 import stat
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from typing_extensions import override
@@ -60,6 +60,10 @@ class SftpStore(Store):
         return self._reading.read(name, offset, length)
 
     @override
+    def read_all(self, names: Iterable[str], most: int) -> Iterator[tuple[str, bytes | OSError]]:
+        return self._reading.read_all(names, most)
+
+    @override
     def read_once(self, name: str, offset: int, length: int) -> bytes:
         return self.read(name, offset, length)
 
@@ -77,6 +81,10 @@ class SftpStore(Store):
 
     @override
     def names(self, folder: str) -> Iterator[str]:
+        return (name for name, _ in self.sizes(folder))
+
+    @override
+    def sizes(self, folder: str) -> Iterator[tuple[str, int]]:
         base = "" if folder in ("", ".") else folder
         try:
             entries = self._files.listed(base)
@@ -89,9 +97,9 @@ class SftpStore(Store):
         for name, known in entries:
             full, mode = f"{base}/{name}" if base else name, int(known.permissions or 0)
             if stat.S_ISDIR(mode):
-                yield from self.names(full)
+                yield from self.sizes(full)
             elif stat.S_ISREG(mode) and not name.startswith(TEMPORARY):
-                yield full
+                yield full, int(known.size or 0)
 
     # ── the far clock ───────────────────────────────────────────────────────────────────────────────
 
@@ -163,6 +171,17 @@ class SftpStore(Store):
         self._files.move(name, to)
         self._files.sync_folder(to)
         self._files.drop_empty(name)
+
+    @override
+    def rename_all(self, pairs: Sequence[tuple[str, str]]) -> list[str]:
+        for folder in {to.rpartition("/")[0] for _, to in pairs}:
+            self._files.make_folder(f"{folder}/x")
+        done = self._files.move_all(pairs)
+        one_of_each = {name.rpartition("/")[0]: name for pair in pairs for name in pair}
+        for name in one_of_each.values():
+            self._files.sync_folder(name)
+            self._files.drop_empty(name)
+        return done
 
     @override
     def delete(self, name: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from engines.backup.names import PointName
 from engines.backup.repository import packs_to_delete, sessions
 from engines.backup.repository.sessions import Presence
-from engines.backup.upkeep.retention import Rules, kept
+from engines.backup.upkeep.retention import Rules, Seen, kept
 from engines.job.contract import Cancel, Finished, RunFailed
 from engines.job.errors import Refused
 from tests.engines.backup import lab
@@ -276,8 +277,9 @@ def _names(times: list[str]) -> list[PointName]:
 )
 def test_the_newest_of_each_period_stays(rules: dict[str, Any], stay: list[str]) -> None:
     times = ["20251231T120000Z", "20260228T220000Z", "20260228T230000Z", "20260301T020000Z", "20260301T030000Z"]
-    tagged = {PointName("web1", "disk0", "20260228T220000Z"): ("keep",)}
-    assert sorted(name.time for name in kept(_names(times), Rules(**rules), tagged)) == stay
+    tagged = {"20260228T220000Z": ("keep",)}
+    seen = [Seen(name, datetime.fromisoformat(name.time), tagged.get(name.time, ())) for name in _names(times)]
+    assert sorted(name.time for name in kept(seen, Rules(**rules))) == stay
 
 
 def test_the_plan_of_prune_names_what_goes_and_wants_the_repositorys_name(repo: str, tmp_path: Path) -> None:

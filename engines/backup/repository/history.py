@@ -1,0 +1,64 @@
+"""What the points of a disk say against the one that is made now: a clock that went wrong, another machine's disk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+from engines.backup import names
+from engines.backup.repository.point import Head, Point
+from engines.backup.repository.repository import Repository
+from engines.job import units
+
+SLACK = 120.0  # s that two machines' clocks may differ
+
+
+def warnings(repository: Repository, parent: Point, now: float, host: str, source: str, size: int) -> Iterator[str]:
+    """What a technician must know before a point of this source follows `parent`."""
+    yield from _clock(repository, parent, now)
+    head = parent.head
+    if head.host and head.host != host:
+        yield (
+            f"{parent.name} was made on {head.host}, this one on {host}: are these two VMs of one name? They share one"
+            " history, and prune counts them as one; give one of them another name (--vm)"
+        )
+    if head.source and head.source != source:
+        yield f"{parent.name} was read from {head.source}, now it is {source}: is it the same disk?"
+    if head.size > size:
+        yield (
+            f"the disk shrank from {_bytes(head.size)} to {_bytes(size)} since {parent.name}:"
+            " what lay behind is in the points before only"
+        )
+    if head.size < size:
+        yield f"the disk grew from {_bytes(head.size)} to {_bytes(size)} since {parent.name}"
+
+
+def _clock(repository: Repository, parent: Point, now: float) -> Iterator[str]:
+    """Nothing once the points whose clock was wrong are taken out: those after them know their real time."""
+    if names.seconds(parent.name.time) <= now + SLACK:
+        return
+    every = repository.disks(parent.name.vm, parent.name.disk)
+    heads = repository.heads([name for name in every if names.seconds(name.time) > now + SLACK])
+    wrong = [name for name, head in heads.items() if isinstance(head, Head) and head.real > now + SLACK]
+    if wrong:
+        yield (
+            f"the clock: {wrong[-1]} says that it was made {_away(names.seconds(parent.name.time) - now)} from now;"
+            f" this machine's clock says {said(now)}. The new point comes after {parent.name} by name, with its real"
+            f" time inside; prune refuses until the wrong ones are out: {', '.join(f'--drop {name}' for name in wrong)}"
+        )
+
+
+def said(at: float) -> str:
+    """A time for people."""
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def _away(seconds: float) -> str:
+    for unit, length in (("days", 86400), ("hours", 3600)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds / 60:.0f} minutes"
+
+
+def _bytes(size: int) -> str:
+    return f"{units.size(size)} ({size} bytes)"

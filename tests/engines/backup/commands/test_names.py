@@ -1,0 +1,99 @@
+"""What a VM may be called, which points a name means, and what is told where one name stands for two disks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from engines import tasks
+from engines.backup import names
+from engines.backup.commands import listing
+from engines.job.contract import Cancel
+from engines.job.errors import BadParam, Refused
+from engines.job.params import convert
+from tests.engines.backup import lab
+
+
+@pytest.mark.parametrize("name", [".tmp-x", ".hidden", "-rf", "--drop"])
+def test_a_name_like_a_hidden_file_or_an_option_is_refused(tmp_path: Path, name: str) -> None:
+    repo = lab.init(tmp_path / "repo")
+    source = lab.disk(tmp_path / "disk", {0: 1}, lab.MIB)
+    engine = tasks.engine("backup")
+    for given in ({"vm": name}, {"vm": "web1", "disk": [name]}):
+        with pytest.raises(BadParam):
+            engine.plan(convert(engine.params, {"repo": repo, "source": str(source), **given}), Cancel())
+
+
+def test_points_that_were_stored_under_a_hidden_name_are_listed(tmp_path: Path) -> None:
+    repo = lab.init(tmp_path / "repo")
+    source = lab.disk(tmp_path / "disk", {0: 1}, lab.MIB)
+    point = lab.backup(repo, source)
+    folder = Path(repo, "points")
+    (folder / "web1").rename(folder / ".tmp-x")
+    with lab.opened(repo) as repository:
+        assert [str(name) for name in repository.names()] == [point.replace("web1", ".tmp-x")]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "means"),
+    [
+        ("web1", ["web1/disk0"]),
+        ("web1/", ["web1/disk0"]),
+        ("web1/disk0", ["web1/disk0"]),
+        ("web1/disk", []),
+        ("web*", ["web1/disk0", "web10/disk0"]),
+        ("*/disk0", ["web1/disk0", "web10/disk0"]),
+        ("web1@2026", ["web1/disk0"]),
+        ("web1@2025", []),
+        ("", ["web1/disk0", "web10/disk0"]),
+        ("web1/disk0/x", []),
+    ],
+)
+def test_a_name_means_whole_parts_and_a_pattern_only_by_choice(wanted: str, means: list[str]) -> None:
+    known = [names.PointName(vm, "disk0", "20261122T082300Z") for vm in ("web1", "web10")]
+    assert [f"{name.vm}/{name.disk}" for name in known if names.selected(name, wanted)] == means
+
+
+def test_prune_only_takes_no_other_vm_whose_name_begins_so(tmp_path: Path) -> None:
+    repo = lab.init(tmp_path / "repo")
+    source = lab.disk(tmp_path / "disk", {0: 1}, lab.MIB)
+    made = {vm: [lab.backup(repo, source, vm) for _ in range(2)] for vm in ("web1", "web10")}
+    assert lab.done("backup-prune", repo=repo, only="web1", keep_last=1)["pruned"] == made["web1"][:1]
+    engine = tasks.engine("backup-prune")
+    with pytest.raises(Refused, match="no disk here is called 'web'"):
+        engine.plan(convert(engine.params, {"repo": repo, "only": "web", "keep_last": 1}), Cancel())
+
+
+def test_a_disk_that_shrank_or_is_another_is_told_and_a_list_says_where_each_came_from(tmp_path: Path) -> None:
+    repo = lab.init(tmp_path / "repo")
+    source = lab.disk(tmp_path / "disk", {0: 1}, 4 * lab.MIB)
+    lab.backup(repo, source)
+    other = lab.disk(tmp_path / "other", {0: 1}, 2 * lab.MIB)
+    warned = lab.warned("backup", repo=repo, source=str(other), vm="web1", limit="none")
+    assert any("shrank from 4.0 MiB (4194304 bytes) to 2.0 MiB" in text for text in warned)
+    assert any(f"was read from file {source}, now it is file {other}" in text for text in warned)
+    with lab.opened(repo) as repository:
+        rows = listing.listed(repository, listing.ListParams(repo=repo)).points
+    assert [row.source for row in rows] == [f"file {source}", f"file {other}"]
+    assert all(row.host and row.taken and row.consistency for row in rows)
+    assert [row.size for row in rows] == [4 * lab.MIB, 2 * lab.MIB]
+
+
+def test_a_list_shows_one_line_a_disk_and_what_filters_leave(tmp_path: Path) -> None:
+    repo = lab.init(tmp_path / "repo")
+    source = lab.disk(tmp_path / "disk", {0: 1}, lab.MIB)
+    first, last = lab.backup(repo, source, tag=["gold"]), lab.backup(repo, source)
+    lab.done("backup-verify", repo=repo)
+    newest = lab.backup(repo, source)
+    with lab.opened(repo) as repository:
+
+        def asked(**params: object) -> listing.Listed:
+            return listing.listed(repository, convert(listing.ListParams, {"repo": repo, **params}))
+
+        (disk,) = asked(disks=True).disks
+        assert (disk.disk, disk.points, disk.newest, disk.last_good) == ("web1/disk0", 3, newest, last)
+        assert [row.point for row in asked(tag="gold").points] == [first]
+        assert [row.point for row in asked(last=1).points] == [newest]
+        assert asked(bad=True).points == []
+        assert "last proven whole" in listing.table(asked(disks=True))

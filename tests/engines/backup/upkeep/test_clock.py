@@ -1,0 +1,91 @@
+"""A clock that was wrong once: the points after it keep their real times, and prune counts by those or not at all."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+from engines import tasks
+from engines.backup import names
+from engines.backup.upkeep import retention
+from engines.backup.upkeep.retention import Rules, Seen
+from engines.job.contract import Cancel
+from engines.job.errors import BadParam, Refused
+from engines.job.params import convert
+from tests.engines.backup import lab
+
+DAY = 86400.0
+
+
+def stamped(days: float) -> str:
+    return names.stamp(time.time() + days * DAY)
+
+
+def planned(repo: str, **params: object) -> list[str]:
+    """What prune would take out."""
+    engine = tasks.engine("backup-prune")
+    found = engine.plan(convert(engine.params, {"repo": repo, **params}), Cancel()).detail["go"]
+    return [str(name) for name in found]
+
+
+def nights(tmp_path: Path) -> tuple[str, list[str]]:
+    """A repository with a night of a clock ten years ahead, and nine nights that came after it; its points."""
+    repo = lab.init(tmp_path / "repo")
+    source = lab.disk(tmp_path / "disk", {0: 1}, 2 * lab.MIB)
+    wrong = names.seconds(stamped(3650))
+    made = [lab.dated(repo, lab.backup(repo, source), time_=names.stamp(wrong))]
+    for night in range(9):
+        lab.disk(source, {0: night + 2}, 2 * lab.MIB)
+        point = lab.backup(repo, source)
+        assert names.parse(point).time == names.stamp(wrong + night + 1), "by name it comes after its parent"
+        made.append(lab.dated(repo, point, time_=names.stamp(wrong + night + 1), taken=stamped(night - 9)))
+    return repo, made
+
+
+def test_a_wrong_clock_is_told_and_prune_counts_by_real_nights_once_its_point_is_out(tmp_path: Path) -> None:
+    repo, made = nights(tmp_path)
+    warned = lab.warned("backup", repo=repo, source=str(tmp_path / "disk"), vm="web1", limit="none")
+    assert any("clock" in text and made[0] in text for text in warned)
+    with pytest.raises(Refused, match=f"{made[0]} says that it was made on 2") as refused:
+        planned(repo, keep_daily=7)
+    assert f"--drop {made[0]}" in refused.value.what_helps
+    assert planned(repo, keep_daily=7, drop=[made[0]]) == made[:4]
+    lab.done("backup-prune", repo=repo, drop=[made[0]])
+    assert planned(repo, keep_daily=7) == made[1:4]
+    assert not lab.warned("backup", repo=repo, source=str(tmp_path / "disk"), vm="web1", limit="none")
+
+
+def test_the_newest_by_chain_is_the_latest_and_always_stays(tmp_path: Path) -> None:
+    repo, made = nights(tmp_path)
+    with lab.opened(repo) as repository:
+        assert str(repository.resolve("web1/disk0@latest")) == made[-1]
+    assert made[-1] not in planned(repo, keep_yearly=1, drop=[made[0]])
+
+
+def test_points_of_a_locked_repository_whose_names_follow_a_wrong_clock_are_not_counted(tmp_path: Path) -> None:
+    key = tmp_path / "key"
+    key.write_bytes(b"k" * 32)
+    repo = lab.init(tmp_path / "repo", cipher="aes-256-gcm", key_file=str(key))
+    source = lab.disk(tmp_path / "disk", {0: 1}, 2 * lab.MIB)
+    made = [lab.backup(repo, source, key_file=str(key)) for _ in range(3)]
+    with pytest.raises(Refused, match="one second apart"):
+        planned(repo, keep_daily=1)
+    assert planned(repo, keep_daily=1, key_file=str(key)) == made[:2]
+
+
+def seen(texts: Sequence[str], zone: str) -> list[Seen]:
+    found = [names.PointName("web1", "disk0", text) for text in texts]
+    return [Seen(name, datetime.fromtimestamp(names.seconds(name.time), retention.zone(zone))) for name in found]
+
+
+def test_a_day_is_one_of_the_zone_that_was_chosen() -> None:
+    evening = ["20261121T213000Z", "20261121T223000Z"]  # 22:30 and 23:30 in Berlin: one day; UTC: one day
+    night = ["20261121T223000Z", "20261121T233000Z"]  # 23:30 and 00:30 in Berlin: two days; UTC: one day
+    for texts, zone, kept in ((evening, "Europe/Berlin", 1), (night, "Europe/Berlin", 2), (night, "UTC", 1)):
+        assert len(retention.kept(seen(texts, zone), Rules(daily=5))) == kept, (texts, zone)
+    with pytest.raises(BadParam, match="Mars"):
+        retention.zone("Mars/Olympus")
