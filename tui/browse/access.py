@@ -26,7 +26,8 @@ class Access:
 
     def lacks(self) -> str:
         """`passphrase` or `key file` where that is needed and not here, else nothing. Raises Refused, Damaged."""
-        config = Repository.glance(self.repo).config
+        with Repository.glance(self.repo) as glance:
+            config = glance.config
         if config.cipher == "none" or self.key_file or self.passphrase:
             return ""
         return "passphrase" if config.kdf == "scrypt" else "key file"
@@ -41,7 +42,8 @@ class Access:
 
     def points(self) -> list[Row]:
         """Its restore points. Raises Refused, Damaged."""
-        return listed(self.unlocked()).points
+        with self.unlocked() as repository:
+            return listed(repository).points
 
     def params(self) -> dict[str, object]:
         """As a task takes it, the passphrase left out."""

@@ -91,8 +91,9 @@ class Listed(msgspec.Struct, frozen=True, kw_only=True):
     disks: list[Disk] = []
 
 
-def listed(repository: Repository, params: ListParams) -> Listed:
-    """What `params` ask for."""
+def listed(repository: Repository, params: ListParams | None = None) -> Listed:
+    """What `params` ask for; all points without them."""
+    params = params or ListParams()
     store = repository.store
     every = repository.heads(repository.names())
     damaged = _damaged(repository)
