@@ -106,6 +106,18 @@ def rows(cells: Sequence[Cell]) -> list[str]:
     return lines
 
 
+def brief(cells: Sequence[Cell]) -> str:
+    """The same in 46 columns, for a screen."""
+    lines = [f"{'client':12} {'fault':15} {'failover OK'}"]
+    lines += [f"{cell.client:12.12} {cell.fault:15} {_outcome(cell)}" for cell in cells]
+    return "\n".join(lines)
+
+
+def _outcome(cell: Cell) -> str:
+    moved = f" {cell.seconds:.1f} s" if cell.outcome == "moved" and cell.seconds is not None else ""
+    return f"{ok(cell)}{moved}"
+
+
 def ok(cell: Cell) -> str:
     """The table's word on failover, with how many runs agreed where not all did."""
     share = f" {cell.agreeing}/{cell.runs}" if cell.agreeing not in (None, cell.runs) else ""

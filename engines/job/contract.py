@@ -185,11 +185,15 @@ class Measured(Event, frozen=True, kw_only=True, tag="Measured"):
 
 
 class Section(msgspec.Struct, frozen=True, kw_only=True):
-    """A part of the report: preformatted `text`, or a picture `file` in the run's folder."""
+    """A part of the report: preformatted `text`, or a picture `file` in the run's folder.
+
+    brief: the same in lines of at most 50 columns, for the screen on which a run ends; empty where it is not for that.
+    """
 
     title: str
     text: str = ""
     file: str = ""
+    brief: str = ""
 
 
 class Finished(Event, frozen=True, kw_only=True, tag="Finished"):

@@ -200,10 +200,19 @@ def _tree(value: Any, indent: str = "") -> list[str]:
         if isinstance(item, dict):
             lines += [f"{indent}- {name}:", *_tree(item, indent + "  ")]
         elif isinstance(item, list):
-            lines += [f"{indent}- {name}:", *(f"{indent}  - {one_line(str(part))}" for part in item)]
+            lines += [f"{indent}- {name}:", *(f"{indent}  - {one_line(_words(part))}" for part in item)]
         else:
             lines.append(f"{indent}- {name}: {one_line(str(item))}")
     return lines
+
+
+def _words(value: Any) -> str:
+    """A value inside a list, on one line: nobody reads the brackets of a program."""
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_words(item)}" for name, item in value.items() if item not in ("", None, [], {}))
+    if isinstance(value, list | tuple):
+        return " ".join(map(_words, value))
+    return {True: "yes", False: "no", None: "-"}[value] if value is None or isinstance(value, bool) else str(value)
 
 
 def as_json(report: Report) -> bytes:

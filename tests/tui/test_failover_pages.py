@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
+
 from engines.job import journal, runs
-from engines.job.contract import Finished
+from engines.job.contract import Finished, Measured
 from tests.engines.failover.stage import open_stage
 from tests.tui.conftest import fill, page, shown, type_of_pilot, until
 from tui.app import Suite
@@ -51,6 +53,9 @@ async def test_the_lab_shows_each_syn_and_then_the_table() -> None:
         screens: list[str] = []
         await until(pilot, lambda: screens.append(shown(pilot)) or page(pilot) == "Result", 90)
         await until(pilot, lambda: "drop: curl" in shown(pilot), 60)
+        result = shown(pilot)
+    for row in ("curl         drop            yes", "python       rst             yes"):
+        assert row in result, result
     for words in (
         "curl drop 1: A 0.",
         "python drop 1: A 0.",
@@ -76,6 +81,19 @@ async def test_a_watch_shows_a_light_an_address() -> None:
             await until(pilot, lambda: "[ok] 127.0.0.2" in shown(pilot), 60)
             assert "[--] 127.0.0.3       refused" in shown(pilot)
             assert "no: if 127.0.0.2 goes away" in shown(pilot).replace("\n", " ")
+            for seconds in (2, 5):  # between two readings, which come once a minute while nothing changes
+                await until(pilot, lambda: dark(shown(pilot), "127.0.0.3") >= seconds, 30)  # noqa: B023
+            assert dark(shown(pilot), "127.0.0.2") == 0.0
+            run = runs.every()[0]
+            assert sum(isinstance(entry.event, Measured) for entry in journal.entries(run.journal)) < 3
             await pilot.press("ctrl+x")
             await until(pilot, lambda: page(pilot) == "Result", 60)
-            await until(pilot, lambda: "looks" in shown(pilot), 60)
+            await until(pilot, lambda: "127.0.0.3       refused, dark" in shown(pilot), 60)
+    assert "{'" not in run.report.read_text()
+
+
+def dark(screen: str, address: str) -> float:
+    """Seconds that the page says an address was dark in all; whatever the width makes of the line's end."""
+    found = re.search(rf"{re.escape(address)} [^\[]*?dark\s+([0-9.]+) s", screen)
+    assert found, screen
+    return float(found[1])

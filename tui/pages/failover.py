@@ -6,7 +6,6 @@ import time
 from typing import Any
 
 from textual.app import ComposeResult
-from textual.content import Content
 from textual.widgets import Static
 
 from engines.failover.asking.watch import span
@@ -43,7 +42,7 @@ class Readings(RunPage):
 
     def show_readings(self) -> None:
         """Put the lines on the page."""
-        self.query_one("#readings", Static).update(Content("\n".join(map(one_line, self.lines()))))
+        self._put("#readings", "\n".join(map(one_line, self.lines())))
 
     def forget(self) -> None:
         """Drop what an earlier run left."""
@@ -109,7 +108,15 @@ def _knocks(knocks: dict[str, list[float]]) -> str:
 
 
 class WatchPage(Readings):
-    """A light an address, how long it has been so, and how long it was dark in all."""
+    """A light an address, how long it has been so, and how long it was dark in all: every second, not every look."""
+
+    def on_mount(self) -> None:
+        super().on_mount()
+        self.set_interval(1.0, self._count)
+
+    def _count(self) -> None:
+        if self.following is not None and self.data and self.is_on_screen:
+            self.show_readings()
 
     def forget(self) -> None:
         """Nothing seen yet."""
@@ -126,10 +133,14 @@ class WatchPage(Readings):
         now = getattr(self.app, "clock", time.time)()
         rows = [self.data["verdict"], ""]
         for light in self.data["addresses"]:
-            mark = "[ok]" if light["state"] == "ok" else "[--]"
+            mark = "[--]" if light["dark"] else "[ok]" if light["state"] == "ok" else "[  ]"
             since = span(max(0.0, now - light["since"]))
             rows.append(
-                f"{mark} {light['address']:15} {light['state']} for {since}, dark {span(light['outage'])} in all"
+                f"{mark} {light['address']:15} {light['state']} for {since}, dark {self._dark(light, now)} in all"
             )
         rows += [f"and {self.data['more']} more that answer"] if self.data["more"] else []
-        return [*rows, f"the whole site: dark {span(self.data['outage'])} in all"]
+        return [*rows, f"the whole site: dark {self._dark(self.data, now)} in all"]
+
+    def _dark(self, counted: dict[str, Any], now: float) -> str:
+        """An outage as it stands now: one that goes on has grown since the reading."""
+        return span(counted["outage"] + (max(0.0, now - self.data["at"]) if counted["dark"] else 0.0))

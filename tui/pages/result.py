@@ -122,6 +122,8 @@ def told(report: Report) -> Iterator[Static]:
         yield Static(Content(f"What helps: {one_line(report.what_helps)}"), classes="part")
     yield from _listed("Left behind", [f"! {one_line(text)}" for text in report.left_behind])
     yield from _listed("Warnings", [f"! {one_line(text)}" for text in report.warnings])
+    for section in report.sections:
+        yield from _listed(section.title, [one_line(line) for line in section.brief.splitlines()])
     yield from _listed("What to do next", [f"{at}. {one_line(text)}" for at, text in enumerate(report.then, 1)])
     yield from _listed("Steps", [_step(step) for step in report.steps])
 

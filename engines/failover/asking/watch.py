@@ -217,7 +217,7 @@ class Watch(Engine[WatchParams]):
             result=watching.reading(now) | {"seconds": round(now - watching.began, 1)},
             sections=(
                 *_advised(name, watching, params),
-                Section(title="Addresses", text="\n".join(_ledger(watching, now))),
+                Section(title="Addresses", text="\n".join(_ledger(watching, now)), brief=_brief(watching, now)),
                 Section(title=f"Changes (the last {TAIL}; watch.log has all)", text="\n".join(watching.changes)),
             ),
         )
@@ -289,6 +289,13 @@ def _summary(name: str, watching: Watching, now: float) -> str:
 def _advised(name: str, watching: Watching, params: WatchParams) -> list[Section]:
     texts = [advice.take_down(name, address, advice.ports(web_port(params))) for address in list(watching.spells)[:1]]
     return [Section(title="Taking a copy down", text="\n".join([*advice.lines(one), "", WARNING])) for one in texts]
+
+
+def _brief(watching: Watching, now: float) -> str:
+    shown = list(watching.spells.items())[:SHOWN]
+    lines = [f"{address:15} {spell.state}, dark {span(spell.outage(now))} in all" for address, spell in shown]
+    more = len(watching.spells) - len(shown)
+    return "\n".join(lines + ([f"and {more} more"] if more else []))
 
 
 def _ledger(watching: Watching, now: float) -> list[str]:

@@ -247,7 +247,11 @@ def _finished(
             "tcpdump": {"checked": checked, "apart": apart},
         },
         sections=(
-            Section(title="Table", text="\n".join([table.source, "", *results.lines(cells, missing, broken)])),
+            Section(
+                title="Table",
+                text="\n".join([table.source, "", *results.lines(cells, missing, broken)]),
+                brief=tables.brief(cells),
+            ),
             *([Section(title="Coming back after a while", text="\n".join(back))] if back else []),
             Section(title="SYN timelines", text="\n".join(shown)),
             Section(title="Taking a copy down, as for copy A of the lab", text="\n".join(lines(EXAMPLE))),
