@@ -8,7 +8,7 @@ from typing import Any
 from textual.app import ComposeResult
 from textual.widgets import Static
 
-from engines.failover.asking.watch import span
+from engines.failover.asking.ledger import span
 from engines.job.contract import Measured
 from engines.job.units import one_line
 from tui.pages.run import RunPage, Tail

@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+import http.server
+import json
 import threading
 import time
 import tracemalloc
-from typing import Any
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ClassVar
 
 import pytest
 
 from engines.failover.asking.address import AddressCheck
-from engines.failover.asking.watch import TAIL, Watch, Watching, WatchParams, span
+from engines.failover.asking.ledger import TAIL, Watching, span
+from engines.failover.asking.watch import Watch, WatchParams
 from engines.job import journal, runs
-from engines.job.contract import Cancel, Finished, Log, Measured
-from engines.job.errors import Refused
+from engines.job.contract import Cancel, Finished, Log, Measured, Warned
+from engines.job.errors import BadParam, Refused
 from engines.job.jobfile import Job
 from engines.job.journal import Entry
 from engines.job.params import convert
 from engines.job.perform import Stop, perform
 from tests.agreed import AGREED
 from tests.engines.failover.stage import Stage
+from tests.ports import free_port
 
 NAME = "shop.test"
 
@@ -116,3 +123,91 @@ def test_a_name_without_addresses_is_refused_before_the_maintenance(stage: Stage
 
 def test_durations_are_said_as_people_say_them() -> None:
     assert [span(seconds) for seconds in (3.24, 250.0, 7500.0)] == ["3.2 s", "4 min 10 s", "2 h 5 min"]
+
+
+def test_an_address_that_left_dns_stops_counting() -> None:
+    watching = Watching(0.0)
+    list(watching.take([light("a", "drop"), light("b", "ok")], 1.0))
+    watching.forget({"b"}, 11.0)
+    list(watching.take([light("b", "ok")], 12.0))
+    assert watching.spells["a"].state == "gone"
+    assert watching.spells["a"].outage(500.0) == 10.0
+    list(watching.take([light("a", "drop"), light("b", "ok")], 600.0))
+    assert watching.spells["a"].outage(605.0) == 15.0
+
+
+def test_what_cannot_be_reached_from_here_is_no_outage() -> None:
+    watching = Watching(0.0)
+    assert [line for line in watching.take([light("a", "no-route")], 1.0) if "site is down" in line] == []
+    assert watching.outage(100.0) == watching.spells["a"].outage(100.0) == 0.0
+
+
+class Heard(http.server.BaseHTTPRequestHandler):
+    told: ClassVar[list[dict[str, Any]]] = []
+
+    def do_POST(self) -> None:
+        self.told.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+        self.send_response(204)
+        self.end_headers()
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+def test_prometheus_a_command_and_a_url_are_told_of_each_change(stage: Stage, tmp_path: Path) -> None:
+    copies, port = stage.copies(["127.0.0.2", "127.0.0.3"])
+    at = stage.names(NAME, ["127.0.0.2", "127.0.0.3"])[1]
+    hook, metrics, listen = http.server.HTTPServer(("127.0.0.1", 0), Heard), tmp_path / "shop.prom", free_port()
+    threading.Thread(target=hook.serve_forever, daemon=True).start()
+    Heard.told.clear()
+    params: dict[str, Any] = {
+        "name": NAME, "resolver": [at], "scheme": "http", "port": port, "interval": 1, "metrics": str(metrics),
+        "metrics_listen": str(listen), "on_change_url": f"http://127.0.0.1:{hook.server_port}/x",
+        "on_change": f'printf "%s: %s\\n" "$CRASHCART_NAME" "$CRASHCART_CHANGE" >> {tmp_path}/changes; false',
+    }  # fmt: skip
+    run = runs.create(Job(task="failover-watch", params=params), NAME)
+    stop, scraped = Stop(), list[str]()
+
+    def scene() -> None:
+        wait_for(lambda: 'address="127.0.0.2"} 1' in (metrics.read_text() if metrics.exists() else ""))
+        copies[0].mode = "503"
+        wait_for(lambda: 'address="127.0.0.2",state="5xx"} 1' in metrics.read_text())
+        with urllib.request.urlopen(f"http://127.0.0.1:{listen}/metrics") as answer:
+            scraped.append(answer.read().decode())
+        wait_for(lambda: Heard.told)
+        stop.ask()
+
+    acting = threading.Thread(target=scene)
+    acting.start()
+    last = perform(run, Watch(), stop=stop, confirm=AGREED)
+    acting.join()
+    hook.shutdown()
+    hook.server_close()
+    assert isinstance(last, Finished), last
+    assert 'crashcart_site_up{site="shop.test"} 1' in scraped[0]
+    assert 'crashcart_address_up{site="shop.test",address="127.0.0.2"} 0' in scraped[0]
+    assert [change["name"] for change in Heard.told] == [NAME]
+    assert "server error" in Heard.told[0]["changes"][0]
+    assert (tmp_path / "changes").read_text().startswith("shop.test: 127.0.0.2: answers with a server error")
+    assert any(isinstance(entry.event, Warned) and "exit code 1" in entry.event.text
+               for entry in journal.entries(run.journal))  # fmt: skip
+
+
+def wait_for(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.1)
+
+
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [
+        ({"metrics": "/nowhere/x.prom"}, "metrics"),
+        ({"metrics_listen": "nine"}, "metrics_listen"),
+        ({"on_change_url": "file:///etc/passwd"}, "on_change_url"),
+    ],
+)
+def test_what_cannot_be_told_is_refused_beforehand(given: dict[str, str], name: str) -> None:
+    with pytest.raises(BadParam) as refused:
+        Watch().plan(convert(WatchParams, {"name": NAME, "resolver": ["127.0.0.1:1"]} | given), Cancel())
+    assert refused.value.name == name
