@@ -5,10 +5,10 @@ from __future__ import annotations
 from tui.wizard import Form, Wizard
 
 SWITCH = ("switch", "user", "password", "interface")
-OTHER = ("mate", "mate_user", "mate_password", "mate_interface")
+OTHER = ("mate", "mate_user", "mate_password", "mate_interface", "mate_name")
 BACK = ("console", "mate_console", "out_of_band")
 HOW = ("method", "change", "vcsid", "used_vcsids", "reboot_timeout", "stable_for")
-AGREED = ("parallel_links", "split_vlag", "leave_fabric", "without_mate")
+AGREED = ("two_fabrics", "parallel_links", "split_vlag", "leave_fabric", "without_mate")
 
 FIX = Wizard(
     "vdx",

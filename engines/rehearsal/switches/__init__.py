@@ -34,36 +34,42 @@ T = TypeVar("T")
 class Rehearsal:
     """Switches sw1 and sw2, port 5 of one cabled to port 5 of the other, in the state that needs mending.
 
-    `cables` joins further ports (6, 7, …) in parallel. `uplink` are the lines of both ports.
+    `cables` joins further ports (6, 7, …) in parallel. `uplink` are the lines of both ports, `names` the host names.
     The password is random; `a` and `b` are the switches, to look into from the same process.
     """
 
     def __init__(
-        self, a: Knobs | None = None, b: Knobs | None = None, *, cables: int = 1, uplink: list[str] | None = None
+        self,
+        a: Knobs | None = None,
+        b: Knobs | None = None,
+        *,
+        cables: int = 1,
+        uplink: list[str] | None = None,
+        names: tuple[str, str] = ("sw1", "sw2"),
     ) -> None:
         self.user = "admin"
         self.password = secrets.token_hex(8)
         self.fabric = Fabric()
-        self.a = Switch("sw1", 1, self.fabric, a or Knobs(), self.user, self.password)
-        self.b = Switch("sw2", 2, self.fabric, b or Knobs(), self.user, self.password)
+        self.a = Switch(names[0], 1, self.fabric, a or Knobs(), self.user, self.password)
+        self.b = Switch(names[1], 2, self.fabric, b or Knobs(), self.user, self.password)
         lines = factory.UPLINK if uplink is None else uplink
         for switch in (self.a, self.b):
             switch.commission({1: factory.SERVER, **{5 + at: lines for at in range(cables)}})
         self.fabric.cables = [(End(self.a, 5 + at), End(self.b, 5 + at)) for at in range(cables)]
-        self.hosts: dict[str, Host] = {}
+        self._hosts: dict[int, Host] = {}
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
 
     def __enter__(self) -> Rehearsal:
         self._thread.start()
         for switch in (self.a, self.b):
-            self.hosts[switch.name] = self.call(_begin(switch))
+            self._hosts[switch.serial] = self.call(_begin(switch))
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for host in self.hosts.values():
+        for host in self._hosts.values():
             self.call(host.stop())
         self.call(_cancel_all())
         self._loop.call_soon_threadsafe(self._loop.stop)
@@ -74,14 +80,19 @@ class Rehearsal:
         """Have the switches' own thread do something."""
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(60)
 
+    @property
+    def hosts(self) -> dict[str, Host]:
+        """The sockets by the name of their switch."""
+        return {host.switch.name: host for host in self._hosts.values()}
+
     def address(self, switch: Switch) -> str:
         """HOST:PORT of its ssh server."""
-        return f"{self.hosts[switch.name].address}:{SSH_PORT}"
+        return f"{self._hosts[switch.serial].address}:{SSH_PORT}"
 
     def console(self, switch: Switch) -> str:
         """A command that reaches its console line."""
         relay = Path(__file__).with_name("relay.py")
-        return f"python3 {relay} {self.hosts[switch.name].address} {CONSOLE_PORT}"
+        return f"python3 {relay} {self._hosts[switch.serial].address} {CONSOLE_PORT}"
 
     def params(self) -> dict[str, Any]:
         """Parameters of the task, apart from the passwords, for what is wrong here."""

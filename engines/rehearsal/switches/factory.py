@@ -63,6 +63,17 @@ def commissioned(name: str, rbridge: int, address: str, hashed: str, ports: dict
     return tree
 
 
+def with_logical(tree: Tree, rbridge: int) -> None:
+    """Add what most switches in service have: a port channel with a member, and a Ve with an address."""
+    tree["interface Port-channel 10"] = {"switchport": None, "switchport mode trunk": None, "no shutdown": None}
+    member = tree[f"interface TenGigabitEthernet {rbridge}/0/3"]
+    assert member is not None
+    member["channel-group 10 mode active type standard"] = None
+    inner = tree[f"rbridge-id {rbridge}"]
+    assert inner is not None
+    inner["interface Ve 50"] = {f"ip address 10.50.0.{rbridge}/24": None, "no shutdown": None}
+
+
 UPLINK = [
     "mtu 2500",
     "description uplink to the other room",

@@ -24,6 +24,10 @@ class Knobs:
     keep_rbridge: False loses the rbridge-id as well. refuse_line: a config line answered with an error.
     no_edge_command: an old release without `fabric neighbor-discovery`. hide_off: `no fabric isl` is not shown.
     members: other switches in the fabric. vlag: a port channel with a member on another rbridge.
+    logical: port channels, VLANs and a Ve as well, each taken only once what it stands on is there. virtual_ip: a
+    `vcs virtual ip address`. after_y: words in place of the usual ones after `y`, and nothing follows.
+    mute_help: `?` shows nothing. mode: empty for a release whose `show vcs` names none. vcs_off: VCS is disabled.
+    lldp_name: what LLDP calls it. deny: commands that start so are not for this user. console_asks: its login prompt.
     reason: instead of ISL DOWN. lldp: whether the neighbour is seen. startup_differs: something is not saved.
     """
 
@@ -56,7 +60,15 @@ class Knobs:
     hide_off: bool = False
     members: int = 0
     vlag: bool = False
+    logical: bool = False
+    virtual_ip: bool = False
+    after_y: str = ""
+    mute_help: bool = False
     mode: str = "Fabric Cluster"
+    vcs_off: bool = False
+    lldp_name: str = ""
+    deny: str = ""
+    console_asks: str = ""
     reason: str = ""
     lldp: bool = True
     startup_differs: bool = False

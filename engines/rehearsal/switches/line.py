@@ -72,10 +72,10 @@ class Line:
                 typed = ""
                 if key == "\x03":
                     await self.say("^C\n" + prompt)
-            elif key == "?" and help is not None:
-                await self.say("?\nPossible completions:\n" + "".join(f"  {word}\n" for word in help(typed)))
+            elif key == "?" and help is not None and (words := help(typed)):
+                await self.say("?\nPossible completions:\n" + "".join(f"  {word}\n" for word in words))
                 await self.say(prompt + typed)
-            elif key.isprintable():
+            elif key.isprintable() and (key != "?" or help is None):
                 typed += key
                 if echo:
                     self._write(key)

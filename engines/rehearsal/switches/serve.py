@@ -193,7 +193,7 @@ class Host:
 
     async def _console_login(self, line: Line) -> None:
         await line.line()
-        user = await line.line(f"\n{self.switch.hostname} login: ")
+        user = await line.line(f"\n{self.switch.knobs.console_asks or self.switch.hostname + ' login:'} ")
         password = await line.line("Password: ", echo=False)
         if not self.switch.accepts(user, password):
             await line.say("\nLogin incorrect\n")

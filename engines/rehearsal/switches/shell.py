@@ -14,12 +14,13 @@ CARET = "-----------------------------^\n"
 UNKNOWN = CARET + "syntax error: unknown argument.\n"
 MORE = "\x1b[7m--More--\x1b[27m"
 KNOWN = "interface snmp-server line username rbridge-id vlan ip protocol switch-attributes mtu description no vlag"
-KNOWN += " switchport spanning-tree fabric shutdown channel-group exec-timeout system-description aaa"
+KNOWN += " vcs system-name switchport spanning-tree fabric shutdown channel-group exec-timeout system-description aaa"
 CONTEXTS = (
     (r"interface Ten\w+ (\S+)", "conf-if-te-{}"),
     (r"interface Vlan (\d+)", "config-Vlan-{}"),
     (r"interface Management (\S+)", "config-Management-{}"),
     (r"interface Port-channel (\d+)", "config-Port-channel-{}"),
+    (r"interface Ve (\d+)", "config-rbridge-Ve-{}"),
     (r"rbridge-id (\d+)", "config-rbridge-id-{}"),
     (r"protocol lldp", "conf-lldp"),
 )
@@ -69,6 +70,8 @@ class Shell:
         return ("\x1b[?7h" if self._switch.knobs.mode_prefix else "") + self._switch.hostname + context + "# "
 
     def _help(self, typed: str) -> list[str]:
+        if self._switch.knobs.mute_help:
+            return []
         if typed.startswith("fabric ") and self._path:
             words = ["isl     Configure the ISL on the interface", "trunk   Configure the trunk on the interface"]
             return words + ([] if self._switch.knobs.no_edge_command else ["neighbor-discovery   BLDP"])
@@ -78,6 +81,9 @@ class Shell:
         """One command; False to end the session."""
         switch = self._switch
         switch.commands.append(text)
+        if switch.knobs.deny and text.startswith(switch.knobs.deny):
+            await self._line.say("%Error: Permission denied for this role\n")
+            return True
         if switch.stage == "init" and text not in ("", "exit", "terminal length 0"):
             await self._line.say("%Error: VCS cluster is initializing. Please try later.\n")
             return True
@@ -149,6 +155,9 @@ class Shell:
             return
         if not await self._agreed(knobs.question):
             return
+        if knobs.after_y:
+            await self._line.say(knobs.after_y + "\n")
+            return
         if not knobs.ignore_vcs:
             switch.rebooting = asyncio.ensure_future(switch.reboot(int(found[1]), int(found[3])))
         if knobs.drop_after_y:
@@ -169,6 +178,15 @@ class Shell:
             return UNKNOWN
         return self._put(text)
 
+    def _has(self, header: str) -> bool:
+        return config.block(self._switch.running, header) is not None
+
+    def _missing(self, text: str) -> str:
+        group = re.match(r"channel-group (\d+)", text)
+        if group and not self._has(f"interface Port-channel {group[1]}"):
+            return f"%Error: Port-channel {group[1]} does not exist\n"
+        return ""
+
     def _put(self, text: str) -> str:
         assert self._path is not None
         tree: config.Tree = self._switch.running
@@ -180,10 +198,14 @@ class Shell:
             if config.block(tree, text) is None:
                 if re.match(r"(?i)interface (ten|management)|rbridge-id", text):
                     return "%Error: Interface does not exist\n"
+                if (found := re.match(r"interface Ve (\d+)", text)) and not self._has(f"interface Vlan {found[1]}"):
+                    return f"%Error: VLAN {found[1]} does not exist\n"
                 tree[text] = {}
             known = next(line for line in tree if line.lower() == text.lower())
             self._path = [*self._path, known]
             return ""
+        if missing := self._missing(text):
+            return missing
         config.put(tree, text)
         self._switch.configured()
         return ""

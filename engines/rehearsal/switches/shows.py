@@ -36,9 +36,12 @@ def vcs(switch: Switch, _words: str) -> str:
         f"{ident:<12}  {wwn}   {address:<15} Online          Online         {name}"
         for ident, wwn, address, name in others
     ]
+    if switch.knobs.vcs_off:
+        return "state : Disabled\n"
     distributed = "Distributed" if switch.knobs.mode == "Logical Chassis" else "Local-Only"
+    mode = f"VCS Mode       : {switch.knobs.mode}\n" if switch.knobs.mode else ""
     return (
-        f"Config Mode    : {distributed}\nVCS Mode       : {switch.knobs.mode}\nVCS ID         : {switch.vcsid}\n"
+        f"Config Mode    : {distributed}\n{mode}VCS ID         : {switch.vcsid}\n"
         f"VCS GUID       : 0f5c6f4e-aaaa-4444-8888-{switch.rbridge:012d}\nTotal Number of Nodes       : {len(rows)}\n"
         "Rbridge-Id       WWN                            Management IP   VCS Status      Fabric Status  HostName\n"
         + "-" * 108
@@ -63,7 +66,19 @@ def system(switch: Switch, _words: str) -> str:
 def interface(switch: Switch, words: str) -> str:
     """`show interface`, of one or all."""
     found = [port for port in switch.ports if not words or config_name(switch, port).lower() == words.lower()]
-    return "\n".join(_port(switch, port) for port in found) if found else "%Error: Interface does not exist\n"
+    answer = [*(_port(switch, port) for port in found), *([] if words else _logical(switch))]
+    return "\n".join(answer) if answer else "%Error: Interface does not exist\n"
+
+
+def _logical(switch: Switch) -> list[str]:
+    """What `show interface` has besides ports."""
+    if not switch.knobs.logical:
+        return []
+    nested = config.block(switch.running, f"rbridge-id {switch.rbridge}") or {}
+    names = [line.removeprefix("interface ") for line in (*switch.running, *nested) if line.startswith("interface ")]
+    names = [name for name in names if name.split()[0] in ("Port-channel", "Ve", "Vlan")]
+    said = [f"{name} is up, line protocol is up\nHardware is AGGREGATE\nMTU 2500 bytes\n" for name in names]
+    return [*said, "Vlan 1002 is up, line protocol is down (no members)\nTunnel 61441 is up, line protocol is up\n"]
 
 
 def config_name(switch: Switch, port: int) -> str:
@@ -94,6 +109,7 @@ def _neighbour(switch: Switch, port: int) -> str:
     if link.state != "up" or link.reason == "link protocol down" or link.peer is None:
         return ""
     peer = link.peer.switch
+    name, mac = switch.fabric.lldp_as
     return (
         f"Neighbors for Interface Te {switch.rbridge}/0/{port}\n\nMANDATORY TLVs\n===============\n"
         f"Local Interface: Te {switch.rbridge}/0/{port} "
@@ -101,10 +117,16 @@ def _neighbour(switch: Switch, port: int) -> str:
         f"Remote Interface: Te {peer.rbridge}/0/{link.peer.port} "
         f"(Remote Interface MAC: 0027.f800.{peer.rbridge:02x}{link.peer.port:02x})\n"
         "Dead Interval: 120 secs\nRemaining Life : 104 secs\n"
-        f"Chassis ID: 0027.f800.{peer.rbridge:02x}01\nOPTIONAL TLVs\n==============\n"
-        f"System Name: {peer.hostname}\nSystem Description: Brocade-VDX-VCS {peer.vcsid}\n"
+        f"Chassis ID: {mac or _mac(peer)}\nOPTIONAL TLVs\n==============\n"
+        f"System Name: {name or peer.knobs.lldp_name or peer.hostname}\n"
+        f"System Description: Brocade-VDX-VCS {peer.vcsid}\n"
         f"Management Address: {peer.address}\n"
     )
+
+
+def _mac(switch: Switch) -> str:
+    digits = switch.wwn.replace(":", "").lower()[4:]
+    return ".".join(digits[at : at + 4] for at in (0, 4, 8))
 
 
 def isl(switch: Switch, _words: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import secrets
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -26,7 +27,7 @@ class Switch:
         self.password = password
         self.hash = f"h-{rbridge}-aZ3Qf1=="
         self.address = f"10.24.81.{rbridge}"
-        self.wwn = f"10:00:00:27:F8:00:{rbridge:02X}:01"
+        self.wwn = f"10:00:00:27:F8:{secrets.randbelow(256):02X}:{rbridge:02X}:01"
         self.stage = "ready"
         self.booted = time.monotonic() - 7 * 86400
         self.running: config.Tree = {}
@@ -45,6 +46,12 @@ class Switch:
     def commission(self, ports: dict[int, list[str]]) -> None:
         """Give it the config of a switch in service."""
         self.running = factory.commissioned(self.name, self.rbridge, self.address, self.hash, ports)
+        if self.knobs.logical:
+            factory.with_logical(self.running, self.rbridge)
+        if self.knobs.virtual_ip:
+            self.running[f"vcs virtual ip address 10.24.81.{100 + self.rbridge}/24"] = None
+        if self.knobs.lldp_name:
+            self.running["protocol lldp"][f"system-name {self.knobs.lldp_name}"] = None  # type: ignore[index]  # a block
         self.startup = copy.deepcopy(self.running)
         if self.knobs.startup_differs:
             config.put(self.startup, "snmp-server location somewhere-else")
@@ -156,10 +163,15 @@ class Link:
 
 @dataclass
 class Fabric:
-    """All switches and cables of a rehearsal."""
+    """All switches and cables of a rehearsal.
+
+    isl_fault: no fabric link comes up though both ends have it on. lldp_as: name and MAC that LLDP shows of everybody.
+    """
 
     switches: list[Switch] = field(default_factory=list)
     cables: list[tuple[End, End]] = field(default_factory=list)
+    isl_fault: bool = False
+    lldp_as: tuple[str, str] = ("", "")
 
     def peer(self, switch: Switch, port: int) -> End | None:
         """The other end of the cable in a port."""
@@ -191,6 +203,8 @@ class Fabric:
             return Link("up", "down", here.switch.knobs.reason or "ISL DOWN", peer=there)
         if here.switch.rbridge == there.switch.rbridge:
             return Link("up", "down", "ISL segmented", segmented="RBridge ID Overlap", peer=there)
+        if self.isl_fault:
+            return Link("up", "down", here.switch.knobs.reason or "ISL DOWN", peer=there)
         return Link("up", "up", "connected", isl=True, peer=there)
 
     def joined(self, switch: Switch) -> list[Switch]:

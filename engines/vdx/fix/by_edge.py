@@ -45,7 +45,7 @@ class ByEdge:
         found = load(furthest(earlier))
         if found is None or not found.edged:
             raise Refused(f"run {earlier.name} changed nothing", "there is nothing to take back")
-        self.sides = tuple(side for side in self.sides if side.hostname in found.edged)  # type: ignore[assignment]  # one or two
+        self.sides = tuple(side for side in self.sides if side.label in found.edged)  # type: ignore[assignment]  # one or two
         yield from self.ground.step("edge", self._edge())
         yield from self.ground.step("save", self._save())
         yield Finished(summary="neighbour discovery is on again at both ports", result={"taken_back": found.edged})
@@ -76,7 +76,7 @@ class ByEdge:
         yield Finished(
             summary="both ends are up; nothing rebooted",
             result={
-                "edge_ports": [f"{side.hostname} {side.interface}" for side in self.sides],
+                "edge_ports": [f"{side.label} {side.interface}" for side in self.sides],
                 "weak_crypto": sorted(self.ground.weak),
             },
             then=(ADVICE,),
@@ -84,18 +84,18 @@ class ByEdge:
 
     def _edge(self) -> Events:
         for side in self.sides:
-            if side.hostname not in self.ground.progress.edged:
-                self.ground.progress.edged.append(side.hostname)
+            if side.label not in self.ground.progress.edged:
+                self.ground.progress.edged.append(side.label)
             self.ground.reach_phase("backed-up")
             yield from self.ground.ask(side.which, functools.partial(self._type, side))
-            yield Log(text=f"{side.hostname}: {'; '.join(planning.edge_commands(side.interface, on=self.on))}")
+            yield Log(text=f"{side.label}: {'; '.join(planning.edge_commands(side.interface, on=self.on))}")
 
     def _type(self, side: Side, session: Session) -> None:
         for command in planning.edge_commands(side.interface, on=self.on):
             if problem := refused(session.run(command).text, session.patterns):
                 session.run("end")
                 raise Failed(
-                    f"{side.hostname} refuses {command!r} ({problem})",
+                    f"{side.label} refuses {command!r} ({problem})",
                     "use --method vcsid; what was done: crashcart undo",
                 )
 

@@ -14,7 +14,8 @@ from engines.vdx.fix.progress import backup_file, furthest, load
 from engines.vdx.fix.reboot import Expected, waiting
 from engines.vdx.fix.restore import Restored, Restorer
 from engines.vdx.judging import planning
-from engines.vdx.line.session import SessionLost, refused
+from engines.vdx.line.patterns import fits, own_file
+from engines.vdx.line.session import Answer, SessionLost, denied, refused
 from engines.vdx.switch import config, parse
 
 
@@ -30,6 +31,7 @@ class ByVcsid:
         self.before = ""
         self.vcsid: int | None = None
         self.taken_up = False
+        self.said = ""  # by the switch to the command, on one line
 
     def execute(self) -> Events:
         """From the first step."""
@@ -57,9 +59,7 @@ class ByVcsid:
         folder = furthest(earlier)
         found = load(folder)
         if found is None or not found.reached("asked"):
-            raise Refused(
-                f"run {earlier.name} changed nothing on {self.side.hostname}", "there is nothing to take back"
-            )
+            raise Refused(f"run {earlier.name} changed nothing on {self.side.label}", "there is nothing to take back")
         self.ground.reset = True
         self.ground.progress.user = found.user
         yield from self.ground.step("connect", self._look_again(folder))
@@ -70,7 +70,7 @@ class ByVcsid:
 
     def left(self) -> tuple[str, ...]:
         """What a run that ends now leaves behind."""
-        progress, name = self.ground.progress, self.side.hostname
+        progress, name = self.ground.progress, self.side.label
         if not progress.reached("asked"):
             return ()
         copy = self.ground.context.folder / backup_file(self.side.which)
@@ -95,7 +95,7 @@ class ByVcsid:
     def _note_uptime(self) -> Events:
         session = yield from self.ground.session(self.side.which)
         self.ground.progress.uptime = parse.uptime(session.run("show system").text, self.ground.patterns)
-        yield Log(text=f"{self.side.hostname}: up for {self.ground.progress.uptime} s, reached by {session.way}")
+        yield Log(text=f"{self.side.label}: up for {self.ground.progress.uptime} s, reached by {session.way}")
 
     def _look_again(self, folder: Path) -> Events:
         self._take_copy(folder)
@@ -131,17 +131,20 @@ class ByVcsid:
         yield from self.ground.step("wait", self._wait())
         if not self.ground.progress.reached("back"):
             raise Failed(
-                f"{self.side.hostname} took the command and neither went down nor changed its vcsid",
+                f"{self.side.label} took the command and neither went down nor changed its vcsid{self._words()}",
                 "see its log (show logging raslog); crashcart resume sends the command again",
             )
         yield from self._restore_on()
+
+    def _words(self) -> str:
+        return f" (it said: {self.said})" if self.said else ""
 
     def _after_asked(self) -> Events:
         """A run that was cut around its yes: the reboot is under way, or the yes never arrived."""
         self.ground.reset = self.taken_up = True
         yield from self.ground.step("wait", self._wait())
         if not self.ground.progress.reached("back"):
-            yield Log(text=f"{self.side.hostname} never went down: the command had not arrived")
+            yield Log(text=f"{self.side.label} never went down: the command had not arrived")
             self.taken_up = False
             yield from self.ground.step("change", self._change())
             yield from self.ground.step("wait", self._wait())
@@ -153,33 +156,51 @@ class ByVcsid:
         session = yield from ground.session(self.side.which)
         armed = ground.questions(ground.patterns.vcs_question)
         for command in planning.commands(self.wanted, self.side.rbridge, ground.patterns):
-            yield Log(text=f"{self.side.hostname}# {command}")
+            yield Log(text=f"{self.side.label}# {command}")
             try:
                 answer = session.run(command, armed=armed, leaving=True, seconds=60.0)
             except SessionLost as lost:
                 ground.reach_phase("asked")
+                self.said = " ".join(lost.said.split())[-400:]
                 yield Warned(text=f"{lost}: whether the command was taken is not known; looking")
                 break
             for question in answer.questions:
-                yield Log(text=f"{self.side.hostname} asked: {question!r}; answered yes")
+                yield Log(text=f"{self.side.label} asked: {question!r}; answered yes")
             problem = refused(answer.text, ground.patterns)
-            if problem and answer.questions:
-                ground.reach_phase("backed-up")
-            if problem and ("syntax error" in problem.lower() and not answer.questions):
+            if problem and "syntax error" in problem.lower() and not answer.questions:
+                self.said = problem
                 continue
-            if problem:
-                raise Failed(
-                    f"{self.side.hostname} refuses {command!r} ({problem})",
-                    "nothing was changed; see its manual for what it wants first",
-                )
+            self._taken(command, answer, problem)
             ground.reach_phase("asked")
             break
         else:
             raise Failed(
-                f"{self.side.hostname} knows none of the forms of 'vcs vcsid' listed in patterns.yaml",
+                f"{self.side.label} knows none of the forms of 'vcs vcsid' listed in patterns.yaml ({self.said})",
                 "nothing was changed; add its form (vcs_command) to vdx-patterns.yaml",
             )
         ground.hang_up(self.side.which)
+
+    def _taken(self, command: str, answer: Answer, problem: str) -> None:
+        """Whether the answer lets a reboot be expected. Raises Failed with the switch's own words."""
+        patterns, words = self.ground.patterns, " ".join(answer.text.split())[-400:]
+        self.said = words
+        if not problem and (answer.ended or not words or fits(patterns.going_down, words)):
+            return
+        if problem or fits(patterns.not_taken, words):
+            self.ground.reach_phase("backed-up")
+            rights = denied(answer.text, patterns)
+            raise Failed(
+                f"{self.side.label} refuses {command!r}: {words}",
+                "nothing was changed; log in as a user that may give it (role admin)"
+                if rights
+                else "nothing was changed; see its manual for what it wants first",
+            )
+        if not fits(patterns.taken, words):
+            self.ground.reach_phase("asked" if answer.questions else "backed-up")
+            raise Failed(
+                f"{self.side.label} answers {command!r} in words not known here: {words}",
+                f"see whether it reboots, then: crashcart resume. If they mean yes, add them (taken) to {own_file()}",
+            )
 
     def _wait(self) -> Events:
         ground = self.ground
@@ -242,7 +263,7 @@ class ByVcsid:
                 self.ground.hang_up(self.side.which)
                 restorer.session = yield from self.ground.session(self.side.which)
         raise Failed(
-            f"the line to {self.side.hostname} was lost three times",
+            f"the line to {self.side.label} was lost three times",
             "crashcart resume goes on, over --console if there is one",
         )
 
@@ -263,7 +284,7 @@ class ByVcsid:
 
     def _watch(self, ends: list[link_up.End]) -> Events:
         price = (
-            f"The way back is crashcart undo: vcsid {self.side.vcsid} again, another reboot of {self.side.hostname} "
+            f"The way back is crashcart undo: vcsid {self.side.vcsid} again, another reboot of {self.side.label} "
             "and another restore"
         )
         for attempt in range(3):

@@ -151,7 +151,7 @@ class FixRun:
         ):
             if planned != now:
                 raise Refused(
-                    f"{side.hostname} has {what} {now or 'unknown'} now, the plan has {planned}",
+                    f"{side.label} has {what} {now or 'unknown'} now, the plan has {planned}",
                     "nothing was touched; review again",
                 )
 
@@ -160,12 +160,12 @@ class FixRun:
         text = yield from self.ask(side.which, lambda session: proven(session, ports))
         if wanted and digest(text) != wanted:
             raise Failed(
-                f"the configuration of {side.hostname} has changed since the review",
+                f"the configuration of {side.label} has changed since the review",
                 "nothing was touched; review again",
             )
         path = self.write(backup_file(side.which), text)
         yield Log(
-            text=f"{side.hostname}: {len(text.splitlines())} lines, twice alike, sha256 {digest(text)}, in {path.name}"
+            text=f"{side.label}: {len(text.splitlines())} lines, twice alike, sha256 {digest(text)}, in {path.name}"
         )
 
     def save(self, side: Side) -> Events:
@@ -174,10 +174,10 @@ class FixRun:
         answer = yield from self.ask(side.which, lambda session: session.run(SAVE, armed=armed, seconds=120.0))
         if problem := refused(answer.text, self.patterns):
             raise Failed(
-                f"{side.hostname} does not save its configuration ({problem})",
+                f"{side.label} does not save its configuration ({problem})",
                 "save it by hand, then: crashcart resume",
             )
-        yield Log(text=f"{side.hostname}: configuration saved")
+        yield Log(text=f"{side.label}: configuration saved")
 
     def watch(self, ends: list[End], price: str) -> Events:
         """See the ends up, and stay up."""
@@ -196,12 +196,10 @@ class FixRun:
         except Trouble as trouble:
             raise trouble.failed(left()) from None
         except SessionLost as lost:
-            raise Failed(
-                f"{lost} ({lost.said.strip()[-200:]})", "see the transcript; then: crashcart resume", left()
-            ) from None
+            raise Failed(str(lost), "see the transcript; then: crashcart resume", left()) from None
         except Unexpected as asked:
             raise Failed(
-                f"the switch asks what is not known here: {asked.question!r}; it was answered no",
+                f"the switch asks what is not known here: {asked.question!r}; it was answered {asked.answered}",
                 f"read it; if yes is right, add its wording to {own_file()}, then: crashcart resume",
                 left(),
             ) from None

@@ -44,7 +44,7 @@ def ids(changed: End, wanted: int) -> None:
     answer = changed.session.run("show vcs").text
     found = parse.number(changed.session.patterns.vcs_id, answer)
     if found != wanted:
-        raise Failed(f"{changed.side.hostname} has vcsid {found}, not {wanted}", "see its log (show logging raslog)")
+        raise Failed(f"{changed.side.label} has vcsid {found}, not {wanted}", "see its log (show logging raslog)")
 
 
 def no_isl(ends: list[End]) -> None:
@@ -53,7 +53,7 @@ def no_isl(ends: list[End]) -> None:
         for other in ends:
             if other is not end and end.isl_to(other.side.wwn):
                 raise Failed(
-                    f"{end.side.hostname} has a fabric link (ISL) to {other.side.hostname}",
+                    f"{end.side.label} has a fabric link (ISL) to {other.side.label}",
                     "the two still are one fabric; see show fabric isl on both",
                 )
 
@@ -90,5 +90,5 @@ def _down(ends: list[End]) -> str:
     for end in ends:
         port = end.port()
         if port is None or not port.up:
-            said.append(f"{end.side.hostname}: {port.raw if port else end.side.interface + ' gives no state'}")
+            said.append(f"{end.side.label}: {port.raw if port else end.side.interface + ' gives no state'}")
     return "; ".join(said)

@@ -38,9 +38,9 @@ def last_word(ground: FixRun, side: Side, wanted: int, before: str, restored: Re
         "stages": [f"{seconds} s {stage}" for stage, seconds in ground.progress.stages],
     }
     sections = (Section(title="Configuration that differs from the copy", text=redacted("\n".join(differ))),)
-    then = (f"Look at the {len(differ)} lines of {side.hostname} that differ from the copy.",) if differ else ()
+    then = (f"Look at the {len(differ)} lines of {side.label} that differ from the copy.",) if differ else ()
     return Finished(
-        summary=f"{side.hostname} has vcsid {wanted}, {link}, its configuration is {copy}",
+        summary=f"{side.label} has vcsid {wanted}, {link}, its configuration is {copy}",
         result=result,
         sections=sections if differ else (),
         then=then if undoing else (*then, ADVICE),

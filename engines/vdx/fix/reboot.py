@@ -71,11 +71,12 @@ def _opens(where: Address, seconds: float) -> bool:
 
 
 class _Stages:
-    """Which stages were seen, and when."""
+    """Which stages were seen, and when; `said` is what the switch answered last."""
 
     def __init__(self, limit: int) -> None:
         self.began = time.monotonic()
         self.seen: list[tuple[str, float]] = []
+        self.said = ""
         self._limit = limit
 
     @property
@@ -128,8 +129,9 @@ def waiting(access: Access, lender: SessionOpener, expected: Expected) -> Waitin
                 return Back(session, access, stages.seen)
         lender.cancel.sleep(POLL)
     last = SAYS[stages.seen[-1][0]] if stages.seen else "nothing seen"
+    said = f"; it said: {' '.join(stages.said.split())[-200:]}" if stages.said else ""
     raise Failed(
-        f"{access.where} is not back within {expected.seconds} s (last: {last})",
+        f"{access.where} is not back within {expected.seconds} s (last: {last}{said})",
         "look at its console line; once it answers, crashcart resume goes on",
     )
 
@@ -163,13 +165,15 @@ def _settled(
     try:
         while stages.elapsed < expected.seconds:
             is_ready, said = look.ready(session)
+            stages.said = said
             if is_ready:
                 after = down or _rebooted(session, said, expected)
                 yield from stages.note("ready" if after else "up")
                 return after
             yield from stages.note("initialising")
             time.sleep(POLL)
-    except SessionLost:
+    except SessionLost as lost:
+        stages.said = lost.said
         session.close()
     return False
 

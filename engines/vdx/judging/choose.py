@@ -37,7 +37,7 @@ def taken(params: FixParams, pair: Pair) -> dict[int, str]:
     found |= {seen.vcsid: f"of {seen.hostname}, looked at earlier" for seen in seen_before()}
     for end in (pair.a, pair.b):
         if end and end.vcsid is not None:
-            found[end.vcsid] = f"of {end.hostname}"
+            found[end.vcsid] = f"of {end.label}"
     return found
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from engines.job.contract import Cancel
+from engines.vdx.judging.neighbour import same_switch
 from engines.vdx.judging.verdict import Verdict, judge
 from engines.vdx.line import patterns
 from engines.vdx.line.transcript import redacted
@@ -41,7 +42,20 @@ def answer(params: Ends) -> dict[str, Any]:
 
 
 def _end(end: End) -> dict[str, Any]:
-    keys = ("address", "hostname", "version", "mode", "vcsid", "rbridge", "interface", "isl", "trunk", "wwn", "line")
+    keys = (
+        "address",
+        "hostname",
+        "label",
+        "version",
+        "mode",
+        "vcsid",
+        "rbridge",
+        "interface",
+        "isl",
+        "trunk",
+        "wwn",
+        "line",
+    )
     found = {key: getattr(end, key) for key in keys}
     found |= {"config": [redacted(line) for line in end.config], "members": len(end.members)}
     return {**found, "weak_crypto": list(end.weak)}
@@ -56,9 +70,9 @@ def notes(pair: Pair, params: Ends) -> list[str]:
     if not params.mate and not seen:
         found.append("LLDP sees nobody at this port; name the other end yourself: --mate HOST --mate-interface PORT")
     if pair.b and not pair.b.interface:
-        found.append(f"the port at {pair.b.hostname} is not known: name it with --mate-interface")
-    if pair.b and seen and seen.system and seen.system != pair.b.hostname:
-        found.append(f"LLDP sees {seen.system} at the other end, but --mate is {pair.b.hostname}")
+        found.append(f"the port at {pair.b.label} is not known: name it with --mate-interface")
+    if pair.b and seen and seen.system and same_switch(seen, pair.b) is not True:
+        found.append(f"LLDP sees {seen.system} at the other end, but --mate calls itself {pair.b.label}")
     for end in (pair.a, pair.b):
         if end and end.weak:
             found.append(f"{end.address} was let use old ssh algorithms: {', '.join(end.weak)}")
@@ -76,7 +90,7 @@ def table(found: dict[str, Any]) -> str:
             f"{end['mode']}, NOS {end['version'] or 'unknown'}"
         )
         lines.append(f"  {end['interface'] or 'port unknown'}: fabric isl {end['isl']}, fabric trunk {end['trunk']}")
-        lines += [f"  | {said['line']}" for said in verdict["lines"] if said["who"] == end["hostname"]]
+        lines += [f"  | {said['line']}" for said in verdict["lines"] if said["who"] == end["label"]]
     if found["mate_trouble"]:
         lines += ["", f"the mate could not be looked at: {found['mate_trouble']}"]
     return "\n".join([*lines, *(["", *found["notes"]] if found["notes"] else [])])

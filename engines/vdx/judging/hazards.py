@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from engines.job.errors import Refused
-from engines.vdx.judging.verdict import Verdict
-from engines.vdx.switch import config
+from engines.vdx.judging.neighbour import parallel, same_switch
+from engines.vdx.judging.verdict import ONE_FABRIC, Verdict
+from engines.vdx.switch import config, parse
 from engines.vdx.switch.look import End
 from engines.vdx.switch.pair import Depth, Pair
 from engines.vdx.switch.params import FixParams
@@ -13,9 +14,16 @@ from engines.vdx.switch.params import FixParams
 def check(params: FixParams, pair: Pair, verdict: Verdict, changed: End, depth: Depth, console: str) -> None:
     """Raise Refused where the fix must not be made, or not without a word of the technician's."""
     _ends(params, pair)
-    _same_link(pair)
-    if not verdict.fixable:
+    _same_link(params, pair)
+    edge = params.method == "edge-port" and verdict.kind == "vcs-disabled"
+    if not verdict.fixable and not edge:
         raise Refused(verdict.words.rstrip("."), verdict.helps)
+    if verdict.cheaper and not params.two_fabrics:
+        raise Refused(
+            f"{ONE_FABRIC} The fabric link is switched off at one end only",
+            f"if so, no fix is needed but, without a reboot: {verdict.cheaper}. "
+            "If they are to be two, agree with --two-fabrics",
+        )
     if params.method == "edge-port":
         _edge(pair)
     else:
@@ -39,21 +47,23 @@ def _ends(params: FixParams, pair: Pair) -> None:
         )
     if pair.b is not None and not pair.b.interface:
         raise Refused(
-            f"which port of {pair.b.hostname} the cable is in is not known (LLDP does not show it)",
+            f"which port of {pair.b.label} the cable is in is not known (LLDP does not show it)",
             "name it with --mate-interface",
         )
 
 
-def _same_link(pair: Pair) -> None:
+def _same_link(params: FixParams, pair: Pair) -> None:
     seen = pair.a.neighbour
     if pair.b is None or seen is None:
         return
-    if seen.system and seen.system != pair.b.hostname:
+    agreed = seen.system.lower() == params.mate_name.lower()
+    if seen.system and not agreed and not same_switch(seen, pair.b):
         raise Refused(
-            f"LLDP sees {seen.system} behind {pair.a.interface}, but the mate given is {pair.b.hostname}",
-            f"give {seen.system} as --mate",
+            f"LLDP sees {seen.system} behind {pair.a.interface}, but the mate given calls itself {pair.b.label}, and "
+            "neither WWN nor address tells whether they are one",
+            f"give {seen.system} as --mate; if the two are one switch, agree with --mate-name {seen.system}",
         )
-    if seen.remote and pair.b.interface != seen.remote:
+    if parse.interface_name(seen.remote) and pair.b.interface != seen.remote:
         raise Refused(
             f"LLDP sees {seen.remote} behind {pair.a.interface}, but --mate-interface is {pair.b.interface}",
             f"give {seen.remote}, or leave it out",
@@ -66,7 +76,7 @@ def _edge(pair: Pair) -> None:
             raise Refused("the per-port way needs both ends", "give the other end with --mate")
         if not depth.knows_edge:
             raise Refused(
-                f"{end.hostname} (NOS {end.version or 'unknown'}) does not know 'fabric neighbor-discovery' on a port",
+                f"{end.label} (NOS {end.version or 'unknown'}) does not know 'fabric neighbor-discovery' on a port",
                 "use --method vcsid",
             )
 
@@ -74,46 +84,38 @@ def _edge(pair: Pair) -> None:
 def _reset(params: FixParams, changed: End, depth: Depth, console: str) -> None:
     if changed.mode == "logical-chassis":
         raise Refused(
-            f"{changed.hostname} is in logical chassis mode: the change would be one of the whole cluster",
-            "take it out of the cluster first (no vcs logical-chassis enable), or change the other one (--change)",
+            f"{changed.label} is in logical chassis mode: the change would be one of the whole cluster",
+            "use --method edge-port, which leaves the cluster as it is; or change the other one (--change); or take it "
+            "out of the cluster first (no vcs logical-chassis enable)",
         )
     if changed.mode != "fabric-cluster":
         raise Refused(
-            f"{changed.hostname} says VCS mode {changed.mode_words or 'nothing'!r}, which is not known here",
+            f"{changed.label} says VCS mode {changed.mode_words or 'nothing'!r}, which is not known here",
             "if that is a fabric cluster, add its wording (mode_fabric_cluster) to vdx-patterns.yaml",
         )
     if changed.vcsid is None or changed.rbridge is None:
         raise Refused(
-            f"{changed.hostname} does not say its vcsid and rbridge-id in words known here",
+            f"{changed.label} does not say its vcsid and rbridge-id in words known here",
             "see last-look.log, and add the wording (vcs_id) to vdx-patterns.yaml",
         )
     if not console and not params.out_of_band:
         raise Refused(
-            f"the reset may take the management address and the users of {changed.hostname} with it",
+            f"the reset may take the management address and the users of {changed.label} with it",
             "give its console line with --console COMMAND (for the mate --mate-console), "
             "or tick --out-of-band where somebody can get at it",
         )
     if len(changed.members) > 1 and not params.leave_fabric:
         names = ", ".join(member.name or member.wwn for member in changed.members if not member.here)
         raise Refused(
-            f"{changed.hostname} would leave its fabric: {len(changed.members) - 1} other members ({names})",
+            f"{changed.label} would leave its fabric: {len(changed.members) - 1} other members ({names})",
             "change the other one (--change), or agree with --leave-fabric",
         )
     if depth.port_channels and not params.split_vlag:
         raise Refused(
-            f"{', '.join(depth.port_channels)} of {changed.hostname} has members on other switches (vLAG) "
+            f"{', '.join(depth.port_channels)} of {changed.label} has members on other switches (vLAG) "
             "and would be torn apart",
             "move them first, or agree with --split-vlag",
         )
-
-
-def parallel(pair: Pair) -> list[str]:
-    """Ports of the first switch whose neighbour is the mate, the broken one included."""
-    name = pair.b.hostname if pair.b else (pair.a.neighbour.system if pair.a.neighbour else "")
-    here = [seen.local for seen in pair.a.neighbours if name and seen.system == name]
-    there = [seen for seen in (pair.b.neighbours if pair.b else []) if seen.system == pair.a.hostname]
-    mine = list(dict.fromkeys([pair.a.interface, *here]))
-    return mine if len(mine) >= len(there) else list(dict.fromkeys([*mine, *(seen.remote for seen in there)]))
 
 
 def warnings(params: FixParams, pair: Pair, changed: End, depth: Depth) -> list[str]:
@@ -122,8 +124,7 @@ def warnings(params: FixParams, pair: Pair, changed: End, depth: Depth) -> list[
     for end in (pair.a, pair.b):
         if end and end.interface and not _carries(end):
             found.append(
-                f"{end.interface} of {end.hostname} has no switchport lines: "
-                "after the fix it is up and carries no traffic"
+                f"{end.interface} of {end.label} has no switchport lines: after the fix it is up and carries no traffic"
             )
         if end and end.weak:
             found.append(f"{end.address} is let use old ssh algorithms: {', '.join(end.weak)}")
@@ -131,12 +132,13 @@ def warnings(params: FixParams, pair: Pair, changed: End, depth: Depth) -> list[
         if end and known and (end is changed or params.method == "edge-port"):
             found += _unsaved(end, known)
     if len(depth.sessions) > 1:
-        found.append(f"others are logged in to {changed.hostname}: {'; '.join(depth.sessions)}")
+        found.append(f"others are logged in to {changed.label}: {'; '.join(depth.sessions)}")
     if len(links := parallel(pair)) > 1:
         found.append(f"{len(links)} cables join the two switches: a loop, unless they are one port channel")
     if pair.b is None:
         found.append("the other end is not looked at: its vcsid is unknown and it will not be verified")
     if params.method == "vcsid":
+        found.append(f"{ONE_FABRIC} If so, stop here: switch the fabric link on at both ends instead, without a reboot")
         found += _reboot(params, changed, depth)
     else:
         found.append("that this cures the fault is not proven on every release; the run looks, and says so if not")
@@ -153,17 +155,17 @@ def _unsaved(end: End, depth: Depth) -> list[str]:
     if not changes or not depth.startup:
         return []
     return [
-        f"{end.hostname} has {len(changes)} lines in its running-config that differ from its startup-config; "
+        f"{end.label} has {len(changes)} lines in its running-config that differ from its startup-config; "
         "saving keeps them"
     ]
 
 
 def _reboot(params: FixParams, changed: End, depth: Depth) -> list[str]:
     found = [
-        f"{changed.hostname} reboots: all of its {len(depth.ports)} ports are down for minutes "
+        f"{changed.label} reboots: all of its {sum(map(parse.physical, depth.ports))} ports are down for minutes "
         f"(the run waits up to {params.reboot_timeout} s), and its configuration may be reset and is put back"
     ]
     if changed.principal and len(changed.members) > 1:
-        found.append(f"{changed.hostname} is the principal switch of its fabric")
+        found.append(f"{changed.label} is the principal switch of its fabric")
     found.append("fabrics that are not connected cannot be seen: give their vcsids with --used-vcsids")
     return found

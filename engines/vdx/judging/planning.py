@@ -25,10 +25,11 @@ NO_STOP = "a switch that is half told to reboot is worse than one that reboots"
 
 
 class Side(msgspec.Struct, frozen=True, kw_only=True):
-    """One switch in a plan's detail. `which` is switch or mate."""
+    """One switch in a plan's detail. `which` is switch or mate; `label` names it, also where both share a name."""
 
     which: str
     hostname: str
+    label: str
     wwn: str
     vcsid: int | None
     rbridge: int | None
@@ -76,13 +77,13 @@ def plan(params: FixParams, cancel: Cancel) -> Plan:
         task="vdx",
         target=str(params.where() if which == "switch" else params.mate_where()),
         params={**plain(params), "change": which},
-        steps=edge_steps() if edge else vcs_steps(changed.hostname),
+        steps=edge_steps() if edge else vcs_steps(changed.label),
         changes=changes,
         facts=_facts(pair, verdict, changed, why, new, depth),
         choices=_choices(params, pair, which),
         warnings=tuple(hazards.warnings(params, pair, changed, depth)),
         undo=_undo(edge, changed),
-        confirm=changed.hostname,
+        confirm=changed.hostname if changed.label == changed.hostname else changed.address,
         detail=msgspec.to_builtins(detail),
         state=_state(pair, depth),
     ).sealed()
@@ -116,6 +117,7 @@ def _side(which: str, end: End) -> Side:
     return Side(
         which=which,
         hostname=end.hostname,
+        label=end.label,
         wwn=end.wwn,
         vcsid=end.vcsid,
         rbridge=end.rbridge,
@@ -137,16 +139,16 @@ def _vcs_changes(changed: End, depth: Depth, new: int, wordings: patterns.Patter
     lines = [redacted(line) for line in config.typed([entry for entry in whole if config.typable(entry)])]
     return (
         CommandChange(
-            where=changed.hostname,
+            where=changed.label,
             command=first,
             expects=ASKS.format("the reboot, the default config or the vcsid") + also,
         ),
         TextChange(
-            target=f"{changed.hostname} after its reboot: of these lines, the ones that are missing then",
+            target=f"{changed.label} after its reboot: of these lines, the ones that are missing then",
             before=None,
             after="\n".join(["configure terminal", *lines, "end"]) + "\n",
         ),
-        CommandChange(where=changed.hostname, command=SAVE, expects=ASKS.format("the startup configuration")),
+        CommandChange(where=changed.label, command=SAVE, expects=ASKS.format("the startup configuration")),
     )
 
 
@@ -158,12 +160,11 @@ def edge_commands(interface: str, *, on: bool) -> list[str]:
 def _edge_changes(pair: Pair) -> tuple[Change, ...]:
     ends = [end for end in (pair.a, pair.b) if end]
     typed = [
-        CommandChange(where=end.hostname, command="\n".join(edge_commands(end.interface, on=True)), expects="no error")
+        CommandChange(where=end.label, command="\n".join(edge_commands(end.interface, on=True)), expects="no error")
         for end in ends
     ]
     saved = [
-        CommandChange(where=end.hostname, command=SAVE, expects=ASKS.format("the startup configuration"))
-        for end in ends
+        CommandChange(where=end.label, command=SAVE, expects=ASKS.format("the startup configuration")) for end in ends
     ]
     return (*typed, *saved)
 
@@ -172,12 +173,12 @@ def _facts(pair: Pair, verdict: Verdict, changed: End, why: str, new: int, depth
     rows = [("cause", verdict.words)]
     for end in (pair.a, pair.b):
         if end:
-            rows.append((end.hostname, f"{end.address}, vcsid {end.vcsid}, rbridge-id {end.rbridge}, {end.mode_words}"))
-            rows.append((f"{end.hostname} says", end.line))
+            rows.append((end.label, f"{end.address}, vcsid {end.vcsid}, rbridge-id {end.rbridge}, {end.mode_words}"))
+            rows.append((f"{end.label} says", end.line))
     if new:
-        rows.append(("changes", f"{changed.hostname}: {why}"))
+        rows.append(("changes", f"{changed.label}: {why}"))
         rows.append(("vcsid", f"{changed.vcsid} becomes {new}; rbridge-id {changed.rbridge} is kept"))
-        rows.append(("reboot", f"{changed.hostname} has been up {_days(depth.uptime)}"))
+        rows.append(("reboot", f"{changed.label} has been up {_days(depth.uptime)}"))
     else:
         rows.append(("changes", "both ports; no reboot"))
     rows.append(
@@ -224,7 +225,7 @@ def _undo(edge: bool, changed: End) -> str:
         return "crashcart undo RUN turns neighbour discovery on again at both ports; no reboot"
     return (
         f"never by itself; crashcart undo RUN sets vcsid {changed.vcsid} again, at the price of another reboot of "
-        f"{changed.hostname} and another restore, and the port is as down as before"
+        f"{changed.label} and another restore, and the port is as down as before"
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from engines.vdx.line.patterns import Patterns, Wordings, fits
@@ -17,23 +18,31 @@ CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 QUICK = 0.005  # s of quiet after a prompt; the echo of the next command proves that it was one
 SURE = 0.03  # s of quiet after a prompt that ends a configuration
 ASKED = 0.06  # s of quiet after a question that is expected
+UNKNOWN = 2.5  # s that a line which may be a question of another form must stand at the end, unfinished
+QUESTION = re.compile(r"[?:\])>]\s*$")
 ASKING = 0.5  # s of quiet after what looks like one where none is: such text may stand in a configuration
 
 
 class SessionLost(Exception):
-    """The session ended or fell out of step where it must not; `said` is the last it said."""
+    """The session ended or fell out of step where it must not; `said` is the last it said.
 
-    def __init__(self, why: str, said: str = "") -> None:
-        super().__init__(why)
+    silent: it is still there and says nothing more, with `said` perhaps standing at the end of a line.
+    """
+
+    def __init__(self, why: str, said: str = "", *, silent: bool = False) -> None:
+        words = " ".join(said.split())[-200:]
+        super().__init__(f"{why}; its last words: {words!r}" if words else why)
         self.said = said
+        self.silent = silent
 
 
 class Unexpected(Exception):
-    """The switch asked something nobody armed; it was answered no. `question` is its own words."""
+    """The switch asked something nobody armed. `question` is its own words; `answered` what it was given."""
 
-    def __init__(self, question: str) -> None:
+    def __init__(self, question: str, answered: str = "no") -> None:
         super().__init__(question)
         self.question = question
+        self.answered = answered
 
 
 @dataclass(frozen=True)
@@ -57,7 +66,7 @@ class Answer:
 class _Heard:
     text: str
     question: str = ""
-    yes: str = ""
+    yes: str = ""  # empty for a question whose form is not known
 
 
 class Session:
@@ -99,7 +108,7 @@ class Session:
         seconds: float = 30.0,
         settle: float = QUICK,
     ) -> Answer:
-        """Send a command and take its whole answer.
+        """Send a command and take its whole answer; `seconds` is how long it may be silent in between.
 
         leaving: the line may end, or fall silent, once an armed question was answered. Raises SessionLost, Unexpected.
         """
@@ -115,19 +124,21 @@ class Session:
                 heard = self.terminal.until(self._judge("", ASKED), seconds, settle=settle)
         except Ended as ended:
             if leaving and agreed:
-                return Answer(ended.said, tuple(agreed), ended=True)
+                return Answer(_unechoed(ended.said), tuple(agreed), ended=True)
             raise SessionLost(f"the line ended during {command!r}", ended.said) from None
         except Silent as silent:
             if leaving and agreed:
-                return Answer(silent.said, tuple(agreed))
-            raise SessionLost(f"no prompt within {seconds:.0f} s after {command!r}", silent.said) from None
-        return Answer(heard.text, tuple(agreed))
+                return Answer(_unechoed(silent.said), tuple(agreed))
+            raise SessionLost(
+                f"silent for {seconds:.0f} s, without a prompt, after {command!r}", silent.said, silent=True
+            ) from None
+        return Answer(_unechoed(heard.text) if agreed else heard.text, tuple(agreed))
 
     def _judge(self, command: str, asking: float = ASKING) -> Callable[[str], _Heard | None]:
         prompt = self._prompt()
         since: dict[str, float] = {}
 
-        def asked(text: str, yes: str) -> _Heard | None:
+        def asked(text: str, yes: str, asking: float = asking) -> _Heard | None:
             """A question, once it has stood at the end for a moment."""
             question = self._after_echo(command, text).strip()
             stood = time.monotonic() - since.setdefault(question, time.monotonic())
@@ -143,6 +154,9 @@ class Session:
                 return asked(text, "yes")
             if fits(self.patterns.confirm_y, last):
                 return asked(text, "y")
+            echo = bool(command) and command.rstrip() in last
+            if QUESTION.search(last) and not echo and not ANY_PROMPT.fullmatch(last):
+                return asked(text, "", UNKNOWN)
             return None
 
         return judge
@@ -160,6 +174,10 @@ class Session:
         return rest.lstrip(" ").removeprefix("\n")
 
     def _answer(self, heard: _Heard, armed: Armed | None) -> None:
+        if not heard.yes:
+            with suppress(SessionLost):
+                self.recover()
+            raise Unexpected(heard.question, "Ctrl-C")
         if armed is None or not fits(armed.words, heard.question):
             self.terminal.send(("no" if heard.yes == "yes" else "n") + "\r")
             self.terminal.until(self._judge(""), 30.0, settle=QUICK)
@@ -179,17 +197,51 @@ class Session:
         try:
             self.terminal.send(start + "?")
             listed = self.terminal.until(helped, 5.0, settle=0.02)
-            self.terminal.send("\x7f" * len(start) + "\r")
+            self.terminal.send("\x7f" * (len(start) + 1) + "\r")
             self.terminal.until(self._judge(""), 5.0, settle=0.02)
-        except (Ended, Silent) as error:
-            raise SessionLost(f"no help for {start!r}", error.said) from None
+        except Ended as ended:
+            raise SessionLost(f"the line ended at the help for {start!r}", ended.said) from None
+        except Silent:
+            self.recover()
+            return False
         return any(line.split()[:1] == [word] for line in listed.splitlines())
+
+    def recover(self) -> None:
+        """Ctrl-C, and back at a prompt. Raises SessionLost."""
+        try:
+            self.terminal.send("\x03")
+            self.terminal.until(self._judge(""), 2.0, settle=0.1)
+        except Silent:
+            self._insist()
+        except Ended as ended:
+            raise SessionLost("the line ended", ended.said) from None
+
+    def _insist(self) -> None:
+        try:
+            self.terminal.send("\x15\r")
+            self.terminal.until(self._judge(""), 3.0, settle=0.1)
+        except Ended as ended:
+            raise SessionLost("the line ended", ended.said) from None
+        except Silent as silent:
+            raise SessionLost("no prompt comes back", silent.said, silent=True) from None
 
     def close(self) -> None:
         """Hang up."""
         self.terminal.close()
         if self.transcript:
             self.transcript.close()
+
+
+def _unechoed(text: str) -> str:
+    """What was said after a yes, without its echo."""
+    first, _, rest = text.lstrip(" \n").partition("\n")
+    return rest if first.strip() in ("y", "yes") else text
+
+
+def denied(answer: str, patterns: Patterns) -> str:
+    """The line of an answer that says this user may not give the command; empty where none does."""
+    first = answer.strip().splitlines()[:3]
+    return next((line.strip() for line in first if fits(patterns.no_rights, line)), "")
 
 
 def refused(answer: str, patterns: Patterns) -> str:

@@ -19,6 +19,7 @@ from engines.vdx.line.transcript import Transcript
 T = TypeVar("T")
 Judge = Callable[[str], T | None]
 
+TALKING = 40  # times the silence allowed: the longest that anything may take, log lines and all
 TICK = 0.02  # s between looks at the stop request
 WIDE = (24, 511)  # rows, columns: ConfD wraps and redraws at the right edge
 
@@ -74,9 +75,11 @@ class Terminal:
     def until(self, judge: Judge[T], seconds: float, *, settle: float = 0.0) -> T:
         """Read until `judge` of the text so far gives something, and `settle` seconds of quiet do not take it back.
 
-        The judged text is used up. Raises Ended, Silent, Stopped.
+        `seconds` counts silence: a slow line that goes on talking is waited for. The judged text is used up.
+        Raises Ended, Silent, Stopped.
         """
-        deadline = time.monotonic() + seconds
+        began = time.monotonic()
+        deadline, last = began + seconds, began + seconds * TALKING
         while True:
             more = cut_more(self._raw, self._patterns)
             if more is not None:
@@ -88,7 +91,8 @@ class Terminal:
                 return found
             left = deadline - time.monotonic()
             if found is None:
-                self._read(min(TICK, max(left, 0.0)))
+                if self._read(min(TICK, max(left, 0.0))):
+                    deadline = min(time.monotonic() + seconds, last)
                 self._cancel.check()
             if left <= 0:
                 raise Silent(self._used(), seconds)

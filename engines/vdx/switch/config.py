@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 
 from engines.vdx.line.patterns import Patterns, fits
-from engines.vdx.switch.parse import interface_name
+from engines.vdx.switch.parse import block_name, interface_name
 
 BlockPath = tuple[str, ...]
 Blocks = dict[BlockPath, list[str]]
@@ -78,11 +78,19 @@ def unfinished(text: str, ports: list[str]) -> str:
         return f"it has {len(lines)} lines"
     if lines[-1].startswith(" "):
         return f"it ends inside a block ({lines[-1].strip()!r})"
-    known = {interface_name(path[0].removeprefix("interface ")) for path in blocks(text) if len(path) == 1}
-    missing = [port for port in ports if port not in known]
+    missing = without_block(text, ports)
     if missing:
-        return f"{len(missing)} ports have no block in it ({', '.join(missing[:3])})"
+        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+        return f"it has no block for {', '.join(missing[:3])}{more}"
     return ""
+
+
+def without_block(text: str, names: list[str]) -> list[str]:
+    """Those of the interfaces that have no block, neither at the top nor inside another (a Ve lies in its rbridge)."""
+    found = blocks(text)
+    lines = [path[-1] for path in found if path] + [line for inner in found.values() for line in inner]
+    known = {block_name(line.split(" ", 1)[1]) for line in lines if line.lower().startswith("interface ")}
+    return [name for name in names if (block_name(name) or name) not in known]
 
 
 def lost(before: Blocks, now: Blocks, patterns: Patterns) -> list[Entry]:
@@ -110,11 +118,6 @@ def added(before: Blocks, now: Blocks, patterns: Patterns) -> list[Entry]:
     return sorted(found, key=_rank)
 
 
-def added_blocks(before: Blocks, now: Blocks) -> list[str]:
-    """Headers that only `now` has; never taken away."""
-    return [" / ".join(path) for path in now if path not in before]
-
-
 def differences(before: Blocks, now: Blocks) -> list[str]:
     """Every line that one has and the other has not, as a diff shows it."""
     found = []
@@ -133,17 +136,22 @@ def opposite(line: str) -> str:
     return line.removeprefix("no ") if line.startswith("no ") else f"no {line}"
 
 
-def _rank(entry: Entry) -> tuple[int, int]:
+FIRST = ("interface Management", "interface Vlan", "interface Port-channel")
+"""The way in; then what a Ve and a port's channel-group refer to."""
+
+
+def _rank(entry: Entry) -> int:
     """Management address first, ports last but for the users; else as it was (sort is stable)."""
     path, line = entry
     top = path[0] if path else line
-    if top.startswith("interface Management"):
-        group = 0
-    elif line.startswith("username "):
-        group = 9
-    else:
-        group = 1 if not path else 2
-    return (group, 0) if group != 2 else (group, 1 if path[0].startswith("interface ") else 0)
+    if line.startswith("username "):
+        return 9
+    if top.startswith(FIRST[0]):
+        return 0
+    if not path:
+        return 1
+    early = next((at for at, start in enumerate(FIRST) if top.lower().startswith(start.lower())), 0)
+    return 1 + early if early else (5 if top.startswith("interface ") else 4)
 
 
 def ordered(entries: list[Entry]) -> list[Entry]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import msgspec
 
+from engines.job.errors import Refused
 from engines.vdx.line.patterns import fits, value
-from engines.vdx.line.session import Session, refused
+from engines.vdx.line.session import Session, denied, refused
 from engines.vdx.switch import config, parse
 from engines.vdx.switch.parse import IslPort, Member, Neighbour, Port
 
@@ -13,7 +16,8 @@ from engines.vdx.switch.parse import IslPort, Member, Neighbour, Port
 class End(msgspec.Struct, frozen=True, kw_only=True):
     """One switch and, where its name is known, the port of the link.
 
-    `raw` holds the switch's own lines by the command that gave them.
+    `raw` holds the switch's own lines by the command that gave them; `mode` is fabric-cluster, logical-chassis,
+    disabled or unknown; `label` the host name, with the address where both ends share the name.
     """
 
     address: str
@@ -34,6 +38,8 @@ class End(msgspec.Struct, frozen=True, kw_only=True):
     isl_peers: list[str]
     weak: tuple[str, ...]
     raw: dict[str, str]
+    label: str
+    name_in_lldp: str = ""
 
     @property
     def wwn(self) -> str:
@@ -57,15 +63,20 @@ class End(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def read(session: Session, address: str, interface: str) -> End:
-    """Look at one end; `interface` may be empty where the far port's name is not known. Raises SessionLost."""
+    """Look at one end; `interface` may be empty where the far port's name is not known. Raises SessionLost, Refused."""
     raw: dict[str, str] = {}
+    patterns = session.patterns
 
-    def ask(command: str) -> str:
+    def ask(command: str, *, needed: bool = False) -> str:
         raw[command] = session.run(command).text
+        if needed and (no := denied(raw[command], patterns)):
+            raise Refused(
+                f"{session.hostname} does not let this user give {command!r} ({no})",
+                "log in as a user that may (role admin), or have it allowed on the AAA server",
+            )
         return raw[command]
 
-    patterns = session.patterns
-    vcs = ask("show vcs")
+    vcs = ask("show vcs", needed=True)
     version = value(patterns.nos_version, ask("show version"))
     here = parse.members(vcs)
     neighbours = parse.neighbours(ask("show lldp neighbors detail"))
@@ -73,13 +84,15 @@ def read(session: Session, address: str, interface: str) -> End:
     peers = parse.isl_peers(ask("show fabric isl"))
     found, lines = None, []
     if interface:
-        found = next(iter(parse.ports(ask(f"show interface {interface}"))), None)
-        answer = ask(f"show running-config {'interface ' + interface}")
+        found = next(iter(parse.ports(ask(f"show interface {interface}", needed=True))), None)
+        answer = ask(f"show running-config interface {interface}", needed=True)
         lines = [] if refused(answer, patterns) else config.port_lines(config.tidy(answer), interface)
-    words = parse.mode(vcs, patterns)
+    words = parse.mode(vcs, patterns, version)
     return End(
         address=address,
         hostname=session.hostname,
+        label=session.hostname,
+        name_in_lldp=_name_in_lldp(ask("show running-config protocol lldp")),
         version=version,
         mode=words[0],
         mode_words=words[1],
@@ -97,6 +110,11 @@ def read(session: Session, address: str, interface: str) -> End:
         weak=session.weak,
         raw=raw,
     )
+
+
+def _name_in_lldp(answer: str) -> str:
+    found = re.search(r'(?im)^\s*system-name\s+"?([^\s"]+)', answer)
+    return found[1] if found else ""
 
 
 def ready(session: Session) -> tuple[bool, str]:

@@ -14,7 +14,7 @@ from engines.vdx.line import patterns
 from engines.vdx.line.address import Remembered
 from engines.vdx.line.login import Access, SessionOpener
 from engines.vdx.line.reach import reach
-from engines.vdx.line.session import SURE, Session, SessionLost, Unexpected
+from engines.vdx.line.session import QUICK, SURE, Session, SessionLost, Unexpected, refused
 from engines.vdx.line.transcript import Transcript
 from engines.vdx.switch import config, look, parse, running_config
 from engines.vdx.switch.look import End
@@ -69,7 +69,16 @@ def look_at(params: Ends, cancel: Cancel, *, deeply: bool, consoles: tuple[str, 
             mate = other.result() if other else None
         except Refused as refused:
             return Pair(seen[0], None, f"{refused.why}; {refused.what_helps}", seen[1], None)
-    return Pair(seen[0], mate[0] if mate else None, "", seen[1], mate[1] if mate else None)
+    ends = _labelled(seen[0], mate[0] if mate else None)
+    return Pair(*ends, "", seen[1], mate[1] if mate else None)
+
+
+def _labelled(a: End, b: End | None) -> tuple[End, End | None]:
+    """Both ends, told apart by their addresses where they have one name."""
+    if b is None or a.hostname.lower() != b.hostname.lower():
+        return a, b
+    one, other = (msgspec.structs.replace(end, label=f"{end.hostname} ({end.address})") for end in (a, b))
+    return one, other
 
 
 Seen = tuple[End, Depth | None]
@@ -85,7 +94,7 @@ def _first(work: Callable[[], Seen], far: Future[str]) -> Seen:
 
 
 def _far(params: Ends, far: Future[str]) -> str:
-    return parse.interface_name(params.mate_interface) if params.mate_interface else far.result()
+    return parse.interface_name(params.mate_interface or far.result())
 
 
 def _one(
@@ -108,20 +117,36 @@ def _one(
     except SessionLost as lost:
         raise Refused(f"{access.where}: {lost}", "nothing was touched; try again") from None
     except Unexpected as asked:
-        raise Refused(f"{access.where} asks: {asked}", "it was answered no; nothing was touched") from None
+        raise Refused(
+            f"{access.where} asks: {asked}", f"it was answered {asked.answered}; nothing was touched"
+        ) from None
     finally:
         session.close()
 
 
 def _depth(session: Session, end: End) -> Depth:
-    names = [port.name for port in parse.ports(session.run("show interface").text)]
+    names = running_config.expected(session.run("show interface").text, end.rbridge)
+
+    def optional(command: str, seconds: float = 30.0, settle: float = QUICK) -> str:
+        """An answer that a plan can do without."""
+        try:
+            answer = session.run(command, seconds=seconds, settle=settle).text
+        except Unexpected:
+            return ""
+        except SessionLost as lost:
+            if not lost.silent:
+                raise
+            session.recover()
+            return ""
+        return "" if refused("\n".join(answer.splitlines()[:3]), session.patterns) else answer
+
     return Depth(
         running=running_config.proven(session, names),
-        startup=config.tidy(session.run("show startup-config", settle=SURE, seconds=120.0).text),
+        startup=config.tidy(optional("show startup-config", 120.0, SURE)),
         ports=names,
-        port_channels=parse.spanning_port_channels(session.run("show port-channel").text, end.rbridge),
-        sessions=parse.other_sessions(session.run("show users").text),
-        uptime=parse.uptime(session.run("show system").text, session.patterns),
+        port_channels=parse.spanning_port_channels(optional("show port-channel"), end.rbridge),
+        sessions=parse.other_sessions(optional("show users")),
+        uptime=parse.uptime(optional("show system"), session.patterns),
         knows_edge=bool(end.interface) and running_config.knows_edge(session, end.interface),
     )
 

@@ -9,7 +9,7 @@ import msgspec
 from engines.job.errors import BadParam
 from engines.job.params import Params, Secret, param
 from engines.vdx.line.address import Address, address, user
-from engines.vdx.switch.parse import interface_name
+from engines.vdx.switch.parse import block_name, interface_name
 
 
 class Ends(Params, frozen=True, kw_only=True):
@@ -36,6 +36,9 @@ class Ends(Params, frozen=True, kw_only=True):
     mate_interface: Annotated[
         str, param("Port there", "the mate's port; empty where LLDP shows it", allowed="a port such as te 2/0/5")
     ] = ""
+    mate_name: Annotated[
+        str, param("Name in LLDP", "agree that the mate is what LLDP calls so, where it calls itself otherwise")
+    ] = ""
     legacy_crypto: Annotated[
         bool, param("Old crypto", "agree to the old ssh algorithms a switch offers, from a short list, and remember it")
     ] = False
@@ -53,7 +56,7 @@ class Ends(Params, frozen=True, kw_only=True):
         for name in ("interface", "mate_interface"):
             given = getattr(self, name)
             if (given or name == "interface") and not interface_name(given):
-                raise BadParam(name, given, "a port such as TenGigabitEthernet 1/0/5 (rbridge-id/slot/port)")
+                raise BadParam(name, given, _port_wanted(given))
 
     def where(self) -> Address:
         """The switch."""
@@ -62,6 +65,17 @@ class Ends(Params, frozen=True, kw_only=True):
     def mate_where(self) -> Address:
         """The mate; only where one is given."""
         return address("mate", self.mate)
+
+
+def _port_wanted(given: str) -> str:
+    bundle = block_name(given)
+    if bundle.startswith("Port-channel"):
+        return (
+            f"one port with a cable in it: a member port of {bundle} (show port-channel {bundle.split()[1]} lists them)"
+        )
+    if bundle:
+        return f"one port with a cable in it, such as TenGigabitEthernet 1/0/5, not {bundle}"
+    return "a port such as TenGigabitEthernet 1/0/5 (rbridge-id/slot/port)"
 
 
 class FixParams(Ends, frozen=True, kw_only=True):
@@ -101,6 +115,9 @@ class FixParams(Ends, frozen=True, kw_only=True):
     stable_for: Annotated[
         int, param("Stable for", "seconds that both ends must stay up", ge=0, le=3600, metavar="S")
     ] = 30
+    two_fabrics: Annotated[
+        bool, param("Two fabrics", "agree that the two are to be two fabrics, where only one end has fabric isl off")
+    ] = False
     parallel_links: Annotated[
         bool,
         param(

@@ -14,6 +14,17 @@ KINDS = {
     "fo": "FortyGigabitEthernet",
     "hu": "HundredGigabitEthernet",
 }
+LOGICAL = {
+    "po": "Port-channel",
+    "vl": "Vlan",
+    "ve": "Ve",
+    "lo": "Loopback",
+    "ma": "Management",
+    "fi": "FibreChannel",
+}
+LOGICAL_NAME = re.compile(
+    r"(po(?:rt-channel)?|vlan|ve|loopback|management|fi(?:brechannel)?)[\s-]*(\d[\d/]*)", re.IGNORECASE
+)
 NAME = re.compile(r"([A-Za-z]+)[\s-]*((?:\d{1,3}/)?\d{1,2}/\d{1,3}(?::[1-4])?)")
 STATE = re.compile(
     r"^\s*([A-Za-z][\w-]*\s+\S+) is ([^,\n]+), line protocol is (\w+)(?:[ \t]*\(([^)\n]*)\))?",
@@ -48,11 +59,13 @@ class Member(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Neighbour(msgspec.Struct, frozen=True, kw_only=True):
-    """What LLDP sees at one port."""
+    """What LLDP sees at one port; `chassis` a MAC, `address` the management address, as far as it says them."""
 
     local: str
     remote: str
     system: str
+    chassis: str = ""
+    address: str = ""
 
 
 class IslPort(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,12 +85,23 @@ def interface_name(text: str) -> str:
     return f"{full} {found[2]}"
 
 
+def block_name(text: str) -> str:
+    """The name of anything that has a configuration block of its own, logical ones too; empty where it is none."""
+    found = LOGICAL_NAME.fullmatch(text.strip())
+    return f"{LOGICAL[found[1][:2].lower()]} {found[2]}" if found else interface_name(text)
+
+
+def physical(name: str) -> bool:
+    """Whether a full name is that of a port with a cable in it."""
+    return bool(interface_name(name))
+
+
 def ports(answer: str) -> list[Port]:
     """Every port in an answer of `show interface`."""
     found = STATE.finditer(answer)
     return [
         Port(
-            name=interface_name(one[1]) or " ".join(one[1].split()),
+            name=block_name(one[1]) or " ".join(one[1].split()),
             state=one[2].strip(),
             line=one[3],
             reason=(one[4] or "").strip(),
@@ -138,9 +162,16 @@ def neighbours(answer: str) -> list[Neighbour]:
                     local=interface_name(local[1]) or local[1],
                     remote=interface_name(far) or far,
                     system=system[1] if system else "",
+                    chassis=_tlv(part, "chassis id"),
+                    address=_tlv(part, "management address"),
                 )
             )
     return found
+
+
+def _tlv(part: str, label: str) -> str:
+    found = re.search(rf"(?im)^\s*{label}\s*:\s*(?:\(\w+\)\s*)?(\S+)", part)
+    return found[1] if found else ""
 
 
 def islports(answer: str) -> list[IslPort]:
@@ -187,9 +218,17 @@ def uptime(answer: str, patterns: Patterns) -> int | None:
     return seconds if understood else None
 
 
-def mode(answer: str, patterns: Patterns) -> tuple[str, str]:
-    """(fabric-cluster, logical-chassis or unknown; the switch's own words)."""
+def mode(answer: str, patterns: Patterns, version: str = "") -> tuple[str, str]:
+    """(fabric-cluster, logical-chassis, disabled or unknown; the switch's own words).
+
+    Releases that name no VCS mode name a config mode; before 4.0 there was only the fabric cluster.
+    """
+    if off := fits(patterns.vcs_disabled, answer):
+        return "disabled", off[0].strip()
     words = value(patterns.vcs_mode, answer)
-    if fits(patterns.mode_logical_chassis, words):
-        return "logical-chassis", words
-    return ("fabric-cluster", words) if fits(patterns.mode_fabric_cluster, words) else ("unknown", words)
+    said = words or value(patterns.vcs_config_mode, answer)
+    if fits(patterns.mode_logical_chassis, said):
+        return "logical-chassis", said
+    if fits(patterns.mode_fabric_cluster, said) or (not said and version[:2] in ("2.", "3.")):
+        return "fabric-cluster", said or f"no VCS mode, as NOS {version} has it"
+    return "unknown", said

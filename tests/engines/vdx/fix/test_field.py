@@ -1,0 +1,64 @@
+"""The fix on switches as they stand in the field."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import pytest
+
+from tests.engines.vdx.conftest import Lab, failed, finished, knobs, mended
+
+Labs = Callable[..., Lab]
+
+
+def test_port_channels_a_ve_and_the_virtual_address_come_back(lab: Labs) -> None:
+    here = lab(knobs(logical=True, virtual_ip=True), knobs(logical=True, virtual_ip=True))
+    before = here.a.shown()
+    assert "interface Ve 50" in before and "vcs virtual ip address 10.24.81.101/24" in before
+    word = mended(here, here.fix(), before)
+    assert word.result["left_out"] == [] and here.questions == []
+
+
+@pytest.mark.parametrize(
+    ("trouble", "words"),
+    [
+        ({"refuse_vcs": "VCS ID cannot be changed while zoning transactions are open"}, "zoning transactions"),
+        ({"refuse_vcs": "Please leave the cluster first"}, "leave the cluster first"),
+        ({"refuse_vcs": "%Error: Permission denied"}, "Permission denied"),
+        ({"after_y": "Operation aborted: the fabric is busy."}, "the fabric is busy"),
+        ({"after_y": "Mumble mumble."}, "Mumble mumble"),
+        ({"question": "This will reboot the switch. Type the word to go on>"}, "Type the word to go on>"),
+        ({"question": "Reboot? Press Enter to confirm:"}, "Press Enter to confirm:"),
+    ],
+)
+def test_a_refusal_in_any_words_and_an_unknown_question_stop_at_once(
+    lab: Labs, trouble: dict[str, str], words: str
+) -> None:
+    here = lab(knobs(**trouble))
+    before, began = here.a.shown(), time.monotonic()
+    word = failed(here.fix(reboot_timeout=120))
+    assert words in word.why and here.a.shown() == before and here.a.reboots == 0
+    assert time.monotonic() - began < 30
+    assert bool(word.left_behind) == ("Mumble" in words)
+
+
+def test_a_switch_that_does_nothing_is_quoted(lab: Labs) -> None:
+    here = lab(knobs(ignore_vcs=True))
+    assert "(it said: Operation succeeded.)" in failed(here.fix(reboot_timeout=6)).why
+
+
+def test_the_per_port_way_on_two_switches_of_one_name_reaches_both_and_is_taken_back(lab: Labs) -> None:
+    here = lab(names=("sw0", "sw0"))
+    before = (here.a.shown(), here.b.shown())
+    finished(here.fix(method="edge-port", out_of_band=False))
+    assert all("neighbor-discovery disable" in switch.shown() for switch in (here.a, here.b))
+    finished(here.again("undo"))
+    assert (here.a.shown(), here.b.shown()) == before
+
+
+def test_a_console_that_asks_otherwise_is_logged_in_to(lab: Labs) -> None:
+    here = lab(knobs(console_asks="User Name:"))
+    before = here.a.shown()
+    here.switches.call(here.switches.hosts["sw1"].enter("down"))
+    mended(here, here.fix(console=here.switches.console(here.a), out_of_band=False), before)
