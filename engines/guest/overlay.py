@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engines.guest.target import Target, qemu_img, told_by_qemu_img
+from engines.host.qemu_img import WORKS_WITHIN
 
 CLUSTER = 65536  # bytes; qcow2's default
 GROWTH = 1 << 40  # bytes a qcow2 container may grow on the lower layer; sparse
@@ -30,7 +31,7 @@ class Overlay:
     def fold(self, top: Path | None = None) -> None:
         """Bring what is on the top down to the lower layer; the image itself is only read."""
         if self.target.format == "qcow2":
-            qemu_img("commit", "-q", "-d", "-f", "qcow2", str(top or self.top))
+            qemu_img("commit", "-q", "-d", "-f", "qcow2", str(top or self.top), within=WORKS_WITHIN)
 
     def changed(self) -> Iterator[tuple[int, bytes]]:
         """(offset in the image's file, new bytes), in clusters and in order; what stays the same is left out."""
@@ -97,7 +98,7 @@ def _nested(lower: Path, target: Target) -> dict[str, object]:
 def copy(overlay: Path, to: Path) -> Path:
     """A copy of a quiet overlay, checked: what a flushed appliance has written is whole. Raises Refused."""
     _sparse_copy(overlay, to)
-    qemu_img("check", "-q", "-f", "qcow2", str(to))
+    qemu_img("check", "-q", "-f", "qcow2", str(to), within=WORKS_WITHIN)
     return to
 
 

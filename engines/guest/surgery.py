@@ -10,7 +10,7 @@ for written in operation.commit(): ...       SIGKILL leaves old, or new, or what
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,10 +40,12 @@ class Surgery:
     _aside: Path | None = None
 
     @staticmethod
-    def begin(path: Path, cancel: Cancel, *, wanted: str = "", powered_off: bool = False) -> Surgery:
+    def begin(
+        path: Path, cancel: Cancel, *, wanted: str = "", backing: Sequence[str] = (), powered_off: bool = False
+    ) -> Surgery:
         """Look, hold, lay the overlay, launch. Raises Refused, Stopped, GuestError."""
         refuse_pending(path)
-        found = target.look(path, wanted)
+        found = target.look(path, wanted, backing)
         held = inuse.hold(path, powered_off=powered_off)
         scratch: Scratch | None = None
         appliance: Appliance | None = None

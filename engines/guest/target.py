@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import os
 import stat
-import struct
-import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from engines.host import image
+from engines.host.files import open_file
+from engines.host.qemu_img import WITHIN, QemuImgFailed
+from engines.host.qemu_img import qemu_img as bounded_qemu_img
 from engines.job.errors import Refused
 
-QCOW2 = b"QFI\xfb"
 OTHERS = {
     b"KDMV": "vmdk", b"# Disk DescriptorFile": "vmdk", b"vhdxfile": "vhdx", b"conectix": "vpc",
     b"<<< ": "vdi", b"QED\0": "qed", b"LUKS\xba\xbe": "a LUKS container",
@@ -42,21 +44,22 @@ class Target:
         return f"{'block device' if self.block else 'file'}, {self.format}"
 
 
-def look(path: Path, wanted: str = "") -> Target:
-    """What `path` is; `wanted` names the format, empty takes what the first bytes say. Raises Refused."""
+def look(path: Path, wanted: str = "", backing: Sequence[str] = ()) -> Target:
+    """What `path` is. Raises Refused.
+
+    wanted: names the format; empty takes what the host says of it. backing: files in other folders that may lie below.
+    """
     try:
         found = path.stat()
         block = stat.S_ISBLK(found.st_mode)
         if not block and not stat.S_ISREG(found.st_mode):
             raise Refused(f"{path} is neither a file nor a block device", "name a disk image or a disk")
-        with path.open("rb") as stream:
+        with os.fdopen(open_file(path, devices=True), "rb") as stream:
             head = stream.read(4096)
             size = stream.seek(0, os.SEEK_END)
     except OSError as error:
         raise Refused(f"{path}: {error.strerror}", "name a disk image that exists and can be read") from None
-    seen = _format(path, head, block)
-    if wanted and wanted != seen:
-        raise Refused(f"{path} is {seen} by its first bytes, not {wanted}", f"leave the format out, or give {seen}")
+    seen = _format(path, head, block, wanted)
     if seen == "raw" and size < 1024 * 1024:
         raise Refused(
             f"{path} is {size} bytes, too small for a disk with a system on it", "name the guest's disk image"
@@ -65,43 +68,42 @@ def look(path: Path, wanted: str = "") -> Target:
         if head[510:512] != b"\x55\xaa":
             raise Refused(f"{path} has no partition table in its first sector", "name the whole disk, not a partition")
         return Target(path, "raw", block, size, size)
-    return _qcow2(path, block, size)
+    return _qcow2(path, block, size, backing)
 
 
-def _format(path: Path, head: bytes, block: bool) -> Literal["raw", "qcow2"]:
-    if head.startswith(QCOW2):
-        if struct.unpack(">I", head[4:8])[0] < 2:
-            raise Refused(f"{path} is qcow, version 1", f"convert it: qemu-img convert -O qcow2 {path} NEW")
-        return "qcow2"
-    for magic, name in OTHERS.items():
+def _format(path: Path, head: bytes, block: bool, wanted: str) -> Literal["raw", "qcow2"]:
+    try:
+        found = image.settled(path, head, wanted)
+    except image.Untrusted as why:
+        raise Refused(why.why, why.what_helps) from None
+    if found == "qcow2" and int.from_bytes(head[4:8], "big") < 2:
+        raise Refused(f"{path} is qcow, version 1", f"convert it: qemu-img convert -O qcow2 {path} NEW")
+    for magic, name in OTHERS.items() if not wanted else ():
         if head.startswith(magic) and not block:
-            raise Refused(f"{path} is {name}", f"convert it first: qemu-img convert -O qcow2 {path} NEW")
-    return "raw"
+            helps = f"convert it first: qemu-img convert -O qcow2 {path} NEW; or say that it is a disk: --format raw"
+            raise Refused(f"{path} is {name}", helps)
+    return found
 
 
-def _qcow2(path: Path, block: bool, size: int) -> Target:
+def _qcow2(path: Path, block: bool, size: int, fit: Sequence[str]) -> Target:
     if block:
         raise Refused(f"{path} is a block device that holds qcow2", "copy it into a file: qemu-img convert -O qcow2")
+    try:
+        layers = image.chain(path, fit)
+    except image.Untrusted as why:
+        raise Refused(why.why, why.what_helps) from None
     told = told_by_qemu_img("info", "-f", "qcow2", str(path))
     special = told.get("format-specific", {}).get("data", {})
     if told.get("encrypted") or special.get("encrypt"):
         raise Refused(f"{path} is an encrypted qcow2", "decrypt it into a new image: qemu-img convert")
-    if special.get("data-file"):
-        raise Refused(
-            f"{path} keeps its data in another file ({special['data-file']})", "qemu-img convert it into one file"
-        )
     if special.get("corrupt") or told.get("dirty-flag"):
         raise Refused(
             f"{path} is marked {'corrupt' if special.get('corrupt') else 'dirty'}", f"qemu-img check -r all {path}"
         )
-    backing = told.get("full-backing-filename", "")
-    if backing and not Path(backing).is_file() and not Path(backing).is_block_device():
-        raise Refused(
-            f"{path} has the backing file {backing}, which is not there", "bring it back, or rebase the image"
-        )
+    below, form = layers[1] if len(layers) > 1 else ("", "")
     return Target(
         path, "qcow2", block, size, int(told["virtual-size"]),
-        backing=backing, backing_format=told.get("backing-filename-format", "raw" if backing else ""),
+        backing=str(below), backing_format=form,
         snapshots=tuple(str(each["name"]) for each in told.get("snapshots", ())),
     )  # fmt: skip
 
@@ -111,13 +113,11 @@ def told_by_qemu_img(verb: str, *arguments: str) -> Any:
     return json.loads(qemu_img(verb, "--output=json", *arguments))
 
 
-def qemu_img(*arguments: str) -> str:
-    """Run qemu-img. Raises Refused with its own words."""
+def qemu_img(*arguments: str, within: float = WITHIN) -> str:
+    """Run qemu-img, which is ended after `within` seconds. Raises Refused with its own words."""
     try:
-        done = subprocess.run(["qemu-img", *arguments], capture_output=True, stdin=subprocess.DEVNULL, check=False)
-    except FileNotFoundError:
-        raise Refused("qemu-img is not installed", "apt-get install qemu-utils") from None
-    if done.returncode:
-        said = done.stderr.decode("utf-8", "replace").strip().splitlines() or [f"status {done.returncode}"]
-        raise Refused(f"qemu-img {arguments[0]}: {said[-1]}", "look at the image that the message names")
-    return done.stdout.decode("utf-8", "replace")
+        return bounded_qemu_img(*arguments, within=within).decode("utf-8", "replace")
+    except QemuImgFailed as failed:
+        if failed.missing:
+            raise Refused("qemu-img is not installed", "apt-get install qemu-utils") from None
+        raise Refused(f"qemu-img {arguments[0]}: {failed}", "look at the image that the message names") from None

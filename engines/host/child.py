@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -74,6 +75,19 @@ def bind_to_parent() -> Callable[[], None]:
             os._exit(127)
 
     return bind
+
+
+def bounded(memory: int) -> Callable[[], None]:
+    """A `preexec_fn` as `bind_to_parent`, for a program that reads what a guest wrote: no more address space than
+    that many bytes, and no core dump, which would hold the guest's secrets."""
+    bind = bind_to_parent()
+
+    def bound() -> None:
+        bind()
+        resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+    return bound
 
 
 def die_with_parent(by: signal.Signals = signal.SIGKILL, parent: int = 0) -> None:

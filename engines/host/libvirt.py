@@ -5,23 +5,28 @@ Source: libvirt domain XML, <disk>, <iotune> and <blkiotune>. State files of run
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
 
 STATE = Path("/run/libvirt/qemu")  # one XML a running domain
+DEFINED = Path("/etc/libvirt/qemu")  # one XML a domain, running or not
 TUNED = ("total_bytes_sec", "read_bytes_sec")
 
 
 @dataclass(frozen=True)
 class DomainDisk:
-    """One disk: its file or device; `target` and `bus` as the guest sees it; its read limit in bytes/s, 0 for none."""
+    """One disk: its file or device; `target` and `bus` as the guest sees it; its read limit in bytes/s, 0 for none.
+
+    format: as the domain has it opened, or empty.
+    """
 
     path: Path
     target: str = ""
     bus: str = ""
     limit: int = 0
+    format: str = ""
 
     def at(self, path: Path) -> bool:
         """Whether it is that very file or device."""
@@ -61,15 +66,28 @@ def _disks(domain: ElementTree.Element) -> Iterator[DomainDisk]:
         path = (source.get("dev") or source.get("file") or "") if source is not None else ""
         if not path:
             continue
-        iotune = disk.find("iotune")
+        iotune, driver = disk.find("iotune"), disk.find("driver")
+        form = driver.get("type", "") if driver is not None else ""
         rates = [_least(iotune, TUNED) if iotune is not None else 0, tuned.get(path, 0)]
         name, bus = (target.get("dev", ""), target.get("bus", "")) if target is not None else ("", "")
-        yield DomainDisk(Path(path), name, bus, min(filter(None, rates), default=0))
+        yield DomainDisk(Path(path), name, bus, min(filter(None, rates), default=0), form)
 
 
 def _least(element: ElementTree.Element, names: tuple[str, ...]) -> int:
     texts = [element.findtext(name, "").strip() for name in names]
     return min((int(text) for text in texts if text.isdigit() and int(text)), default=0)
+
+
+def format_of(path: Path, folders: Sequence[Path] = (STATE, DEFINED)) -> str:
+    """The format that a domain of this host has `path` opened by; empty where none has it, or they do not agree."""
+    found = set()
+    for description in (each for folder in folders if folder.is_dir() for each in sorted(folder.glob("*.xml"))):
+        try:
+            domain = parsed(description.read_text(errors="replace"))
+        except OSError:
+            continue
+        found |= {disk.format for disk in domain.disks if disk.at(path)} if domain else set()
+    return found.pop() if len(found) == 1 else ""
 
 
 def running(path: Path, state: Path = STATE) -> str:

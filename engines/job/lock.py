@@ -22,10 +22,7 @@ from engines.job.errors import Refused
 RUN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,150}")
 
 
-class Identity(str):
-    """What is locked, in words; `path` leads to the file or device itself, where there is one."""
-
-    path: Path | None = None
+_seen: dict[str, Path] = {}  # by identity of a file or device: where it was found last
 
 
 def content_identity(path: Path) -> str:
@@ -34,12 +31,16 @@ def content_identity(path: Path) -> str:
         found = path.stat()
     except OSError as error:
         raise Refused(f"{path}: {error.strerror}", "name something that exists and can be read") from None
-    if stat.S_ISBLK(found.st_mode):
-        identity = Identity(f"rdev {os.major(found.st_rdev)}:{os.minor(found.st_rdev)}")
-    else:
-        identity = Identity(f"inode {found.st_dev}:{found.st_ino}")
-    identity.path = path
+    identity = _identity(found)
+    if stat.S_ISBLK(found.st_mode) or stat.S_ISREG(found.st_mode):
+        _seen[identity] = path
     return identity
+
+
+def _identity(found: os.stat_result) -> str:
+    if stat.S_ISBLK(found.st_mode):
+        return f"rdev {os.major(found.st_rdev)}:{os.minor(found.st_rdev)}"
+    return f"inode {found.st_dev}:{found.st_ino}"
 
 
 def name_identity(path: Path) -> str:
@@ -127,13 +128,16 @@ def _locked(descriptor: int) -> bool:
 
 def _target(identity: str) -> int:
     """A locked descriptor of the target itself, where users meet; -1 where it has none or cannot be locked."""
-    path = getattr(identity, "path", None)
-    if path is None or not (path.is_file() or path.is_block_device()):
+    path = _seen.get(identity)
+    if path is None:
         return -1
     try:
         descriptor = open_file(path, devices=True)
     except OSError:
         return -1  # the engine says what is wrong with it
+    if _identity(os.fstat(descriptor)) != identity:  # another lies under that name by now
+        os.close(descriptor)
+        return -1
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
@@ -163,7 +167,7 @@ def _said(path: Path) -> Holder | None:
 
 def _held(holder: Holder | None, identity: str) -> Refused:
     if holder is None:
-        target = getattr(identity, "path", None)
+        target = _seen.get(identity)
         return Refused(
             f"another process holds this target ({identity})",
             f"see who: fuser -v {target}" if target else "see what runs: crashcart runs",

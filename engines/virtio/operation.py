@@ -114,7 +114,9 @@ def _digest(content: bytes) -> str:
 def begin(params: ImageParams, cancel: Cancel) -> tuple[Surgery, GuestInventory]:
     """Hold the image, launch, read the guest. Ends everything again where the guest is refused."""
     vouched = bool(getattr(params, "powered_off", False))
-    surgery = Surgery.begin(params.path, cancel, wanted=params.format or "", powered_off=vouched)
+    surgery = Surgery.begin(
+        params.path, cancel, wanted=params.format or "", backing=params.backing, powered_off=vouched
+    )
     with closing_on_error(surgery):
         return surgery, inventory.examine(system.find(surgery.appliance, surgery.scratch.path))
 

@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 
 from engines.job.params import Params, param
 
-FOUND = "the image format; left out, the first bytes say it"
+FOUND = "the image format; left out, a libvirt domain or the name .qcow2 says it, and all else is raw"
+BACKING = "a file below a qcow2 image that lies in another folder, named to say that it is meant"
 VOUCHED = "yes where no lock protects the image (network file system, shared device) and the guest is off everywhere"
 
 
@@ -21,6 +22,7 @@ class ImageParams(Params, frozen=True, kw_only=True):
         ),
     ]
     format: Annotated[Literal["raw", "qcow2"] | None, param("Format", FOUND)] = None
+    backing: Annotated[tuple[str, ...], param("Backing files", BACKING, kind="file", metavar="FILE")] = ()
 
     @property
     def path(self) -> Path:

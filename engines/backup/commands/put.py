@@ -86,7 +86,8 @@ def _begin(params: PutParams, repository: Repository, cancel: Cancel) -> tuple[O
         tree = open_tree(source, params.driver, purpose="take", cancel=cancel)
         stack.callback(tree.close)
         sources = chosen(tree, paths)
-        surgery = Surgery.begin(params.image, cancel, wanted=params.format or "", powered_off=params.powered_off)
+        wanted, vouched = params.format or "", params.powered_off
+        surgery = Surgery.begin(params.image, cancel, wanted=wanted, backing=params.backing, powered_off=vouched)
         stack.callback(surgery.close)
         operation = Operation(tree, surgery, stack)
         wish = PutOptions(params.conflict, params.special, params.setuid, f".from-{point.time}".encode(), point.moment)

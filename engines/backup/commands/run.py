@@ -148,7 +148,7 @@ class Run(Engine[RunParams]):
 
 
 def _wished(params: RunParams, run: str = "", made: PointRef | None = None) -> SourceOptions:
-    return source_options(params.agent, params.snapshot_size, params.hints, run, made)
+    return source_options(params.agent, params.snapshot_size, params.hints, run, made, params.backing)
 
 
 def _of(disk: str, called: Sequence[str]) -> str:

@@ -41,7 +41,16 @@ class RunParams(RepoParams, frozen=True, kw_only=True):
     limit: Annotated[
         str, param("Limit", "share of the disk's speed (60%), bytes a second (40M), or none", metavar="LIMIT")
     ] = "60%"
-    format: Annotated[Format, param("Image format", "raw or qcow2; auto goes by the name")] = "auto"
+    format: Annotated[Format, param("Image format", "raw or qcow2; auto goes by libvirt and by the name")] = "auto"
+    backing: Annotated[
+        tuple[str, ...],
+        param(
+            "Backing files",
+            "a file below a qcow2 image that lies in another folder, named to say that it is meant",
+            kind="file",
+            metavar="FILE",
+        ),
+    ] = ()
     strict: Annotated[bool, param("Strict", "compare every block by BLAKE3 instead of the faster position hash")] = (
         False
     )

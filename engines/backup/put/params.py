@@ -40,7 +40,19 @@ class PutParams(RepoParams, frozen=True, kw_only=True):
         bool, param("Boot test", "boot the result before the image is touched; what that boot writes is thrown away")
     ] = False
     driver: WhichDriver = "auto"
-    format: Annotated[Literal["raw", "qcow2"] | None, param("Format", "left out, the first bytes say it")] = None
+    format: Annotated[
+        Literal["raw", "qcow2"] | None,
+        param("Format", "left out, a libvirt domain or the name .qcow2 says it, and all else is raw"),
+    ] = None
+    backing: Annotated[
+        tuple[str, ...],
+        param(
+            "Backing files",
+            "a file below a qcow2 image that lies in another folder, named to say that it is meant",
+            kind="file",
+            metavar="FILE",
+        ),
+    ] = ()
     powered_off: Annotated[
         bool,
         param("Powered off", "you vouch that the guest is off, where no lock can tell (shared storage)"),

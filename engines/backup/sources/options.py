@@ -30,6 +30,7 @@ class SourceOptions:
     """run: the id of the run. agent: socket of the QEMU guest agent. size: bytes of a thick snapshot, 0 for a share.
 
     hints: what shall keep record of changes. made: the point to be; None where nothing may be kept for the next one.
+    backing: files that may lie below a qcow2 image though they are in another folder.
     """
 
     run: str = ""
@@ -37,14 +38,20 @@ class SourceOptions:
     size: int = 0
     hints: Hints = "none"
     made: PointRef | None = None
+    backing: tuple[str, ...] = ()
 
 
 def source_options(
-    agent: str, snapshot_size: str, hints: Hints, run: str = "", made: PointRef | None = None
+    agent: str,
+    snapshot_size: str,
+    hints: Hints,
+    run: str = "",
+    made: PointRef | None = None,
+    backing: tuple[str, ...] = (),
 ) -> SourceOptions:
     """From parameters of those names. Raises BadParam."""
     found = SIZE.fullmatch(snapshot_size)
     if snapshot_size and not found:
         raise BadParam("snapshot_size", snapshot_size, "bytes like 512M or 20G")
     size = int(found[1]) * SUFFIX[found[2]] if found else 0
-    return SourceOptions(run, Path(agent) if agent else None, size, hints, made)
+    return SourceOptions(run, Path(agent) if agent else None, size, hints, made, backing)

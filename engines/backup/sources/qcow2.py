@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
@@ -10,6 +10,8 @@ from typing_extensions import override
 
 from engines.backup.sources.options import SourceOptions
 from engines.backup.sources.source import Format, Opener, Source
+from engines.host.image import Untrusted, called_qcow2, chain
+from engines.job.errors import Refused
 
 
 class Qcow2(Opener):
@@ -20,12 +22,13 @@ class Qcow2(Opener):
 
     @override
     def knows(self, where: Path, form: Format) -> bool:
-        return form == "qcow2" or (form == "auto" and where.suffix.lower() == ".qcow2" and where.is_file())
+        return form == "qcow2" or (form == "auto" and where.is_file() and called_qcow2(where))
 
     @override
     def look(self, where: Path, form: Format) -> AbstractContextManager[Source]:
         from engines.backup.sources import bitmap, nbd
 
+        trusted(where, self._wish.backing)
         if self._wish.hints == "bitmap":
             bitmap.fit(where)
         return nbd.served(where, None, self._keeps())
@@ -35,6 +38,7 @@ class Qcow2(Opener):
     def open(self, where: Path, form: Format) -> Iterator[Source]:
         from engines.backup.sources import bitmap, nbd
 
+        trusted(where, self._wish.backing)
         with bitmap.recording(where, self._wish) as record, nbd.served(where, record, self._keeps()) as source:
             yield source
 
@@ -42,3 +46,11 @@ class Qcow2(Opener):
         from engines.backup.sources import bitmap
 
         return bitmap.KEEPS if self._wish.hints == "bitmap" else ""
+
+
+def trusted(where: Path, backing: Sequence[str]) -> None:
+    """Raise Refused where the image leads to files that nobody meant."""
+    try:
+        chain(where, backing)
+    except Untrusted as why:
+        raise Refused(why.why, why.what_helps) from None

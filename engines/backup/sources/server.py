@@ -9,10 +9,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from engines.host.child import bind_to_parent
+from engines.host.child import bounded
+from engines.host.qemu_img import QemuImgFailed, qemu_img
 from engines.job.errors import Refused
 
 STARTS_WITHIN = 60.0  # s
+MEMORY = 4 << 30  # bytes of address space; it takes 1 GiB to serve eight connections
 
 
 @contextmanager
@@ -27,7 +29,7 @@ def serving(where: Path, path: Path, *options: str) -> Iterator[int]:
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
-        preexec_fn=bind_to_parent(),
+        preexec_fn=bounded(MEMORY),
     ) as server:
         try:
             deadline = time.monotonic() + STARTS_WITHIN
@@ -44,12 +46,11 @@ def serving(where: Path, path: Path, *options: str) -> Iterator[int]:
 def asked(where: Path, *argv: str) -> bytes:
     """What qemu-img prints. Raises Refused."""
     try:
-        done = subprocess.run(["qemu-img", *argv], stdin=subprocess.DEVNULL, capture_output=True, check=False)
-    except FileNotFoundError:
-        raise Refused("qemu-img is not installed", "apt-get install qemu-utils") from None
-    if done.returncode:
-        raise refused(where, done.stderr)
-    return done.stdout
+        return qemu_img(*argv)
+    except QemuImgFailed as failed:
+        if failed.missing:
+            raise Refused("qemu-img is not installed", "apt-get install qemu-utils") from None
+        raise refused(where, str(failed).encode()) from None
 
 
 def refused(where: Path, said: bytes) -> Refused:
