@@ -57,12 +57,16 @@ class Made(Result, frozen=True, kw_only=True):
 
 
 class Restored(Result, frozen=True, kw_only=True):
-    """Of `restore`. written: bytes written. same: bytes that were right already."""
+    """Of `restore`. written: bytes written. same: bytes that were right already.
+
+    holes: (first byte, byte behind the last) of what is lost and was left as zeros, by --salvage.
+    """
 
     point: str
     target: str
     written: int
     same: int
+    holes: tuple[tuple[int, int], ...] = ()
 
 
 class Taken(Result, frozen=True, kw_only=True):

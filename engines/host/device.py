@@ -57,6 +57,12 @@ class Device:
                 yield from one.below()
 
 
+def kernels_own(path: Path) -> bool:
+    """Whether it lies where only the kernel makes files: what is written to one there is kept in memory, or nowhere."""
+    place = path.parent.resolve() / path.name
+    return any(place.is_relative_to(folder) for folder in ("/dev", "/proc", "/sys"))
+
+
 def of(where: Path | int) -> Device | None:
     """What a path or descriptor is read from; None where that is no one device (btrfs, overlayfs, NFS, tmpfs)."""
     found = os.fstat(where) if isinstance(where, int) else where.stat()

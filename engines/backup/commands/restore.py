@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
-import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
@@ -14,16 +14,18 @@ import msgspec
 from typing_extensions import override
 
 from engines.backup import names, results
-from engines.backup.errors import Damaged
+from engines.backup.commands.holes import told_holes
+from engines.backup.errors import Damaged, Missing
 from engines.backup.pages.workers import Workers
 from engines.backup.repository import sessions
 from engines.backup.repository.point import Point
 from engines.backup.repository.repository import WHICH_POINT, NamesOnly, RepoParams, Repository, where
 from engines.backup.repository.sessions import Presence
 from engines.backup.repository.unlocking import opened
-from engines.backup.restoring import target
+from engines.backup.restoring import place, target
 from engines.backup.restoring.restoring import Restoring, Run
 from engines.backup.restoring.target import Target
+from engines.backup.sources.lvm.pool import PoolWatch
 from engines.guest import inuse
 from engines.job import units
 from engines.job.contract import (
@@ -38,11 +40,13 @@ from engines.job.contract import (
     Step,
     StepEnded,
     StepStarted,
+    Warned,
 )
 from engines.job.errors import Failed, Refused, Stopped
 from engines.job.lock import content_identity, name_identity
 from engines.job.params import param, plain
 
+WIPED = 64 * 1024 * 1024  # bytes at a time
 FLUSHING = "what was written is being made durable"
 
 
@@ -55,6 +59,12 @@ class RestoreParams(RepoParams, frozen=True, kw_only=True):
     ]
     delta: Annotated[bool, param("Delta", "change the target in place, and write only what differs")] = False
     verify: Annotated[bool, param("Verify", "read the target back and compare")] = False
+    salvage: Annotated[
+        bool, param("Salvage", "where blocks are lost, write all that is whole, and name what is not")
+    ] = False
+    wipe_tail: Annotated[
+        bool, param("Wipe tail", "overwrite what a larger device has behind the disk's end with zeros")
+    ] = False
     powered_off: Annotated[
         bool, param("Powered off", "you vouch that no other machine uses it, where no lock can tell")
     ] = False
@@ -80,34 +90,28 @@ class Restore(Engine[RestoreParams]):
         with Repository.glance(where(params)) as glance:
             name = glance.resolve(params.point)
             path = Path(params.target).resolve()
-            before = _looked_at(path, params.powered_off)
-            point = _readable(glance, name, params)
-            if point and before.get("device"):
-                _fits(path, point, device=True)
-            steps = [
-                Step(id="write", title=f"Write {name} to {path}"),
-                Step(id="flush", title="Have it on the disk", no_stop=FLUSHING),
-            ]
-            if params.verify:
-                steps.append(Step(id="verify", title="Read it back and compare"))
+            before = place.looked_at(path, powered_off=params.powered_off, store=glance.store.where)
+            seen = _inside(glance, name, path, before, params)
             return Plan(
                 task=self.name,
                 target=str(path),
                 params={**plain(params), "repo": glance.store.where, "point": str(name), "target": str(path)},
-                steps=tuple(steps),
+                steps=_steps(name, path, params, seen),
                 changes=(
                     BytesChange(
                         target=str(path),
                         summary=_summary(str(name), before, params.delta),
                         before_size=before.get("size"),
-                        after_size=None
-                        if point is None
-                        else before["size"]
-                        if before.get("device")
-                        else point.head.size,
+                        after_size=before["size"] if before.get("device") else seen.size,
                     ),
                 ),
-                facts=(("point", str(name)), ("target", _words(path, before)), ("repository", glance.store.where)),
+                facts=(
+                    ("point", str(name)),
+                    ("target", place.words(path, before)),
+                    ("repository", glance.store.where),
+                    *seen.facts,
+                ),
+                warnings=seen.warnings,
                 undo="it cannot be: what was on the target is overwritten" if before else "the new file is removed",
                 undoable=not before,
                 confirm=str(path) if before else "",
@@ -129,9 +133,10 @@ class Restore(Engine[RestoreParams]):
 
     @override
     def resume(self, plan: Plan, context: Context) -> Events:
-        """A device that is half written is gone on with: what is right already is not written again."""
+        """What is half written is gone on with: blocks that are right already are not written again."""
         again = msgspec.structs.replace(plan.params, delta=plan.params.delta or plan.detail["device"])
-        yield from self.execute(msgspec.structs.replace(plan, params=again), context)
+        detail = {**plan.detail, "again": True}
+        yield from self.execute(msgspec.structs.replace(plan, params=again, detail=detail), context)
 
     @override
     def undo(self, plan: Plan, context: Context) -> Events:
@@ -147,24 +152,49 @@ class Restore(Engine[RestoreParams]):
         yield Finished(summary=f"{path} is removed")
 
 
-def _looked_at(path: Path, powered_off: bool) -> dict[str, Any]:
-    """What is at the target now; empty for nothing. Raises Refused where it must not be touched."""
-    try:
-        found = path.stat()
-    except FileNotFoundError:
-        if not path.parent.is_dir():
-            raise Refused(f"{path.parent} does not exist", "make it first, or name another target") from None
-        return {}
-    if not (stat.S_ISREG(found.st_mode) or stat.S_ISBLK(found.st_mode)):
-        raise Refused(f"{path} is neither a file nor a block device", "name one that is")
-    device = stat.S_ISBLK(found.st_mode)
-    try:
-        inuse.hold(path, powered_off=powered_off).release()
-    except Refused as refused:
-        new = f"a new volume: lvcreate -L {target.size_of(path) // 1024}k -n NAME GROUP" if device else "a new file"
-        raise Refused(refused.why, f"{refused.what_helps}; or restore to {new}") from None
-    seen: dict[str, Any] = {"device": found.st_rdev if device else 0, "size": target.size_of(path)}
-    return seen if device else {**seen, "inode": found.st_ino, "modified": found.st_mtime_ns}
+@dataclass(frozen=True)
+class _Inside:
+    """What a point says of itself, for the review; empty where its repository is locked and the key comes later."""
+
+    size: int | None = None
+    facts: tuple[tuple[str, str], ...] = ()
+    warnings: tuple[str, ...] = ()
+    tail: int = 0
+
+
+def _inside(
+    glance: NamesOnly, name: names.PointName, path: Path, before: dict[str, Any], params: RestoreParams
+) -> _Inside:
+    """Raises Refused where the point cannot be read, or has no room there."""
+    if glance.config.cipher != "none" and not (params.key_file or params.passphrase):
+        return _Inside()
+    with Repository.of(params) as repository:
+        try:
+            point = repository.point(name)
+        except Damaged as damaged:
+            raise Refused(damaged.why, damaged.what_helps) from None
+        if not before.get("device"):
+            return _Inside(point.head.size)
+        place.fits(path, point)
+        repository.load()
+        pooled = place.pooled(path, repository, point)
+    behind = place.tail(path, point)
+    return _Inside(
+        point.head.size,
+        facts=(("room", place.pool_words(*pooled)),) if pooled else (),
+        warnings=(place.tail_words(path, point, wiped=params.wipe_tail),) if behind else (),
+        tail=behind,
+    )
+
+
+def _steps(name: names.PointName, path: Path, params: RestoreParams, seen: _Inside) -> tuple[Step, ...]:
+    steps = [Step(id="write", title=f"Write {name} to {path}")]
+    if params.wipe_tail and seen.tail:
+        steps.append(Step(id="wipe", title=f"Overwrite the last {units.size(seen.tail)} of {path} with zeros"))
+    steps.append(Step(id="flush", title="Have it on the disk", no_stop=FLUSHING))
+    if params.verify:
+        steps.append(Step(id="verify", title="Read it back and compare"))
+    return tuple(steps)
 
 
 def _summary(name: str, before: dict[str, Any], delta: bool) -> str:
@@ -175,43 +205,36 @@ def _summary(name: str, before: dict[str, Any], delta: bool) -> str:
     return f"{'changed in place to' if delta else 'replaced by'} the disk of {name}"
 
 
-def _readable(glance: NamesOnly, name: names.PointName, params: RestoreParams) -> Point | None:
-    """The point; None where its repository is locked and the key will be asked for later."""
-    if glance.config.cipher != "none" and not (params.key_file or params.passphrase):
-        return None
-    try:
-        with Repository.of(params) as repository:
-            return repository.point(name)
-    except Damaged as damaged:
-        raise Refused(damaged.why, damaged.what_helps) from None
-
-
-def _words(path: Path, before: dict[str, Any]) -> str:
-    if not before:
-        return f"{path}, new"
-    return f"{path}, {'device' if before['device'] else 'file'} of {units.size(before['size'])}, its content is lost"
-
-
 def _restored(repository: Repository, point: Point, plan: Plan, presence: Presence) -> Any:
     """Write, flush, check; comes back with the last word."""
     path = Path(plan.target)
-    _fits(path, point, plan.detail["device"])
+    pooled = None
+    if plan.detail["device"]:
+        place.fits(path, point)
+        pooled = place.pooled(path, repository, point)
+        if place.tail(path, point):
+            yield Warned(text=place.tail_words(path, point, wiped=plan.params.wipe_tail))
     delta = plan.params.delta
     hold = inuse.hold(path, powered_off=plan.params.powered_off) if plan.detail["existed"] else None
     try:
         if hold:
             hold.begin_writing()
-        opened_target = Target(path, point.head.size, in_place=delta)
+        opened_target = Target(path, point.head.size, in_place=delta, again=bool(plan.detail.get("again")))
     except BaseException as error:
         if hold:
             hold.release()
         if isinstance(error, OSError):
             raise Refused(f"{path}: {error.strerror}", "shut down what uses it, or name another target") from None
         raise
+    work = Restoring(repository, point, opened_target, delta=delta, salvage=plan.params.salvage)
+    watch = PoolWatch(pooled[0]).check if pooled else None
     try:
-        work = Restoring(repository, point, opened_target, delta=delta)
-        yield from _through(work.writing(), work, point, presence, plan)
+        yield from _through(work.writing(), work, point, presence, plan, watch)
         yield StepEnded(step="write")
+        if any(step.id == "wipe" for step in plan.steps):
+            yield StepStarted(step="wipe")
+            yield from _wiped(opened_target, point.head.size, target.size_of(path))
+            yield StepEnded(step="wipe")
         yield StepStarted(step="flush")
         opened_target.finish()
         yield StepEnded(step="flush")
@@ -233,22 +256,47 @@ def _restored(repository: Repository, point: Point, plan: Plan, presence: Presen
         opened_target.close()
         if hold:
             hold.release()
+    holes, sections = yield from told_holes(repository, point, work)
+    written, same = units.size(work.written), units.size(work.same)
+    said = f"; {len(holes)} HOLES" if holes else ""
     return Finished(
-        summary=f"{point.name} is on {path}: {units.size(work.written)} written, {units.size(work.same)} were right",
-        result={"point": str(point.name), "target": str(path), "written": work.written, "same": work.same},
-        then=("start the VM, or look into the disk first",),
-    )
+        summary=f"{point.name} is on {path}: {written} written, {same} were right{said}",
+        result={
+            "point": str(point.name), "target": str(path), "written": work.written, "same": work.same,
+            "holes": [list(hole) for hole in holes],
+        },
+        sections=sections,
+        then=("check its file systems first (fsck)" if holes else "start the VM, or look into the disk first",),
+    )  # fmt: skip
 
 
-def _through(crew: Workers[Run], work: Restoring, point: Point, presence: Presence, plan: Plan) -> Iterator[Progress]:
+def _wiped(opened_target: Target, start: int, end: int) -> Iterator[Progress]:
+    for at in range(start, end, WIPED):
+        opened_target.zero(at, min(WIPED, end - at))
+        yield Progress(done=min(at + WIPED, end) - start, total=end - start)
+
+
+def _through(
+    crew: Workers[Run],
+    work: Restoring,
+    point: Point,
+    presence: Presence,
+    plan: Plan,
+    watch: Callable[[], None] | None = None,
+) -> Iterator[Progress]:
     try:
         with closing(crew.ticks()) as ticks:
             for _ in ticks:
                 presence.touch()
                 work.push()
+                if watch:
+                    watch()
                 yield Progress(done=work.passed, total=point.head.size)
     except Failed as failed:
-        raise Failed(failed.why, failed.what_helps, _left(plan)) from None
+        helps = failed.what_helps
+        if isinstance(failed, Damaged | Missing):
+            helps = f"{helps}; all that is whole is written with --salvage"
+        raise Failed(failed.why, helps, _left(plan)) from None
     yield Progress(done=point.head.size, total=point.head.size)
 
 
@@ -256,18 +304,6 @@ def _left(plan: Plan) -> tuple[str, ...]:
     if plan.detail["device"] or (plan.params.delta and plan.detail["existed"]):
         return (f"{plan.target} is half written: go on with crashcart resume, or restore anew",)
     return ()
-
-
-def _fits(path: Path, point: Point, device: bool) -> None:
-    """Raises Refused where the target has no room."""
-    size = point.head.size
-    if device:
-        room = target.size_of(path)
-        if room < size:
-            raise Refused(
-                f"{path} has {room} bytes, {point.name} needs {size}",
-                f"make a volume that fits: lvcreate -L {-(-size // 1024)}k -n NAME GROUP, and restore to that",
-            )
 
 
 def _broken(path: Path, error: OSError, plan: Plan) -> Failed:

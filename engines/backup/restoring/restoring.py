@@ -6,11 +6,12 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from engines.backup.errors import Damaged, Missing
 from engines.backup.pages.memory import room
 from engines.backup.pages.workers import Workers, worker_count
 from engines.backup.repository import record
 from engines.backup.repository.keys import ZERO
-from engines.backup.repository.point import MAP, Point
+from engines.backup.repository.point import MAP, Point, map_length
 from engines.backup.repository.repository import Repository
 from engines.backup.restoring.target import Target
 
@@ -19,18 +20,28 @@ PIECE = 4  # blocks that one thread handles at a time
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Neighbouring blocks from `first` on with their ids; all zero where `ids` is empty."""
+    """Neighbouring blocks from `first` on with their ids; all zero where `ids` is empty, unless they are `lost`."""
 
     first: int
     count: int
     ids: tuple[bytes, ...] = ()
+    lost: bool = False
 
 
-def runs(repository: Repository, point: Point) -> Iterator[Run]:
-    """A point as runs, ascending: pieces of data, and stretches of zeros within each map. Raises Missing, Damaged."""
+def runs(repository: Repository, point: Point, *, salvage: bool = False) -> Iterator[Run]:
+    """A point as runs, ascending: pieces of data, and stretches of zeros within each map.
+
+    Blocks whose map is lost are a run of their own to salvage; else Missing or Damaged is raised.
+    """
     for number in range(len(point.maps)):
-        ids = repository.map(point, number)
         first = number * MAP
+        try:
+            ids = repository.map(point, number)
+        except (Missing, Damaged):
+            if not salvage:
+                raise
+            yield Run(first, map_length(point.blocks, number), lost=True)
+            continue
         names = [ids[at : at + 32] for at in range(0, len(ids), 32)]
         at = 0
         while at < len(names):
@@ -48,13 +59,20 @@ def differs(repository: Repository, block: memoryview, wanted: bytes) -> bool:
 
 
 class Restoring:
-    """One restore at work. `passed`, `written` and `same` count bytes."""
+    """One restore at work. `passed`, `written` and `same` count bytes.
 
-    def __init__(self, repository: Repository, point: Point, target: Target, *, delta: bool) -> None:
+    lost: numbers of blocks that no pack holds whole, zeros on the target; to salvage only, else that is an error.
+    """
+
+    def __init__(
+        self, repository: Repository, point: Point, target: Target, *, delta: bool, salvage: bool = False
+    ) -> None:
         self._repository = repository
         self._point = point
         self._target = target
-        self._delta = delta and not target.blank
+        self._delta = (delta and not target.blank) or target.begun
+        self._salvage = salvage
+        self.lost: set[int] = set()
         self._block = point.head.block
         self._lock = threading.Lock()
         self._local = threading.local()
@@ -65,7 +83,7 @@ class Restoring:
 
     def writing(self) -> Workers[Run]:
         """Threads that restore; each waits for the disk itself, and another has the processor meanwhile."""
-        return Workers(runs(self._repository, self._point), self._write, threads=2 * worker_count())
+        return Workers(self._runs(), self._write, threads=2 * worker_count())
 
     def push(self) -> None:
         """Begin to make durable what was written."""
@@ -74,7 +92,21 @@ class Restoring:
     def checking(self) -> Workers[Run]:
         """Threads that read the target back; block numbers that differ go to `wrong`."""
         self.passed = 0
-        return Workers(runs(self._repository, self._point), self._check)
+        return Workers(self._runs(), self._check)
+
+    def _runs(self) -> Iterator[Run]:
+        return runs(self._repository, self._point, salvage=self._salvage)
+
+    def holes(self) -> list[tuple[int, int]]:
+        """What is lost, as (first byte, byte behind the last), ascending."""
+        found: list[tuple[int, int]] = []
+        for number in sorted(self.lost):
+            start, end = number * self._block, min((number + 1) * self._block, self._point.head.size)
+            if found and found[-1][1] == start:
+                found[-1] = found[-1][0], end
+            else:
+                found.append((start, end))
+        return found
 
     def _length(self, run: Run) -> int:
         start = run.first * self._block
@@ -82,6 +114,9 @@ class Restoring:
 
     def _write(self, run: Run) -> None:
         offset, length = run.first * self._block, self._length(run)
+        if run.lost:
+            with self._lock:
+                self.lost.update(range(run.first, run.first + run.count))
         if not run.ids:
             self._target.zero(offset, length)
         else:
@@ -95,7 +130,7 @@ class Restoring:
         start = 0
         for at, name in enumerate([*run.ids, b""]):
             if name and at not in known:
-                self._repository.fetch(name, record.BLOCK, view[at * self._block : (at + 1) * self._block])
+                self._fetch(name, run.first + at, view[at * self._block : (at + 1) * self._block])
                 continue
             if at > start:
                 self._target.write(offset + start * self._block, view[start * self._block : at * self._block])
@@ -104,6 +139,16 @@ class Restoring:
         with self._lock:
             self.written += done
             self.same += length - done
+
+    def _fetch(self, name: bytes, number: int, into: memoryview) -> None:
+        try:
+            self._repository.fetch(name, record.BLOCK, into)
+        except (Missing, Damaged):
+            if not self._salvage:
+                raise
+            into[:] = bytes(len(into))
+            with self._lock:
+                self.lost.add(number)
 
     def _known(self, run: Run, offset: int, length: int) -> frozenset[int]:
         """Which of the run's blocks the target has already."""
@@ -135,7 +180,8 @@ class Restoring:
             view = self._read(start + at, length)
             for number, low in enumerate(range(0, length, self._block), run.first + at // self._block):
                 block = view[low : low + self._block]
-                wanted = run.ids[number - run.first] if run.ids else ZERO
+                known = run.ids and number not in self.lost
+                wanted = run.ids[number - run.first] if known else ZERO
                 if differs(self._repository, block, wanted):
                     with self._lock:
                         self.wrong.append(number)

@@ -28,7 +28,8 @@ class Target:
     blank: it reads as zeros where nothing was written, so that zeros need no writing.
     """
 
-    def __init__(self, path: Path, size: int, *, in_place: bool) -> None:
+    def __init__(self, path: Path, size: int, *, in_place: bool, again: bool = False) -> None:
+        """again: what a killed run left of a new file is gone on with; `begun` tells whether there is such."""
         self.path = path
         self.size = size
         self._before: os.stat_result | None = None
@@ -37,20 +38,24 @@ class Target:
         self.device = self._before is not None and stat.S_ISBLK(self._before.st_mode)
         self.blank = not (in_place and self._before is not None) and not self.device
         self._partial = path.with_name(f".{path.name}.restoring") if self.blank else path
-        self._fd = self._open()
+        self.begun = False
+        self._fd = self._open(again)
         self._direct = direct.reopened(self._fd, os.O_WRONLY)
         self.done = False
         self._highest = 0
         self._behind = WriteBehind()
 
-    def _open(self) -> int:
+    def _open(self, again: bool) -> int:
         if not self.blank:
             descriptor = os.open(self.path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
             if self.device:
                 return descriptor
         else:
-            self._partial.unlink(missing_ok=True)  # of an earlier run that was killed; the target's lock is ours
-            descriptor = os.open(self._partial, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            self.begun = again and self._partial.is_file() and not self._partial.is_symlink()
+            if not self.begun:
+                self._partial.unlink(missing_ok=True)  # of an earlier run that was killed; the target's lock is ours
+            new = 0 if self.begun else os.O_CREAT | os.O_EXCL
+            descriptor = os.open(self._partial, os.O_RDWR | new | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         os.ftruncate(descriptor, self.size)
         return descriptor
 

@@ -29,6 +29,13 @@ def test_a_thin_volume_is_backed_up_and_restored(guest: Guest) -> None:
     assert not seen["left"]
 
 
+def test_a_restore_that_would_fill_a_thin_pool_is_refused_and_one_with_room_names_it(guest: Guest) -> None:
+    seen = guest.call(f"{BACKUPS}:into_a_pool")
+    assert seen["same"]
+    assert "thin pool tg/pool: " in seen["facts"]["room"] and "this needs 32.0 MiB at most" in seen["facts"]["room"]
+    assert "thin pool tg/tight: " in seen["refused"] and "lvextend --size +" in seen["refused"]
+
+
 def test_a_snapshot_that_fills_ends_the_backup_without_a_point(guest: Guest) -> None:
     seen = guest.call(f"{BACKUPS}:fails_full")
     assert "of vg/b is" in seen["failed"] and "% full" in seen["failed"]

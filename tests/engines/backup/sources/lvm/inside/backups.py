@@ -10,8 +10,11 @@ from typing import Any
 
 import xxhash
 
+from engines import tasks
 from engines.job import journal
-from engines.job.contract import AnyEvent, Finished, Log, RunFailed, Warned
+from engines.job.contract import AnyEvent, Cancel, Finished, Log, Plan, RunFailed, Warned
+from engines.job.errors import Refused
+from engines.job.params import convert
 from tests.engines.backup import lab
 from tests.engines.backup.sources.lvm.inside import scenes
 
@@ -83,6 +86,27 @@ def _restored(made: dict[str, Any], target: Path) -> str:
     found = _sum(target)
     target.unlink()
     return found
+
+
+def into_a_pool() -> dict[str, Any]:
+    """A point of 32 MiB of data is restored to a thin volume with room, and refused by one whose pool has 16 MiB."""
+    _repository()
+    scenes.write(scenes.ONE, 32, seed=14)
+    wanted = _sum(scenes.ONE)
+    made = _backup(scenes.ONE, disk="pooled")["result"]["point"]
+    plan = _planned(made, scenes.TWO)
+    lab.done("backup-restore", point=made, target=str(scenes.TWO), repo=REPO)
+    try:
+        _planned(made, scenes.TIGHT)
+        refused = ""
+    except Refused as error:
+        refused = str(error)
+    return {"facts": dict(plan.facts), "same": _sum(scenes.TWO) == wanted, "refused": refused}
+
+
+def _planned(point: str, target: Path) -> Plan:
+    engine = tasks.engine("backup-restore")
+    return engine.plan(convert(engine.params, {"repo": REPO, "point": point, "target": str(target)}), Cancel())
 
 
 def fails_full() -> dict[str, Any]:

@@ -1,0 +1,85 @@
+"""Which files of a point lie in blocks that no pack holds any more: each is read once, and what it touched tells."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from engines.backup.errors import Damaged, Missing
+from engines.backup.files.model import shown
+from engines.backup.files.opening import open_tree
+from engines.backup.repository.byte_source import PointBytes
+from engines.backup.repository.point import MAP, Point, map_length, zero_map
+from engines.backup.repository.repository import Repository
+from engines.job.errors import CrashcartError, Failed
+
+PIECE = 4 * 1024 * 1024  # bytes read at a time
+
+
+class HoledBytes(PointBytes):
+    """A point whose `lost` blocks read as zeros; `touched` is set when one of them was asked for."""
+
+    def __init__(self, repository: Repository, point: Point, lost: Collection[int]) -> None:
+        super().__init__(repository, point)
+        self._lost = lost
+        self._maps: dict[int, bytes] = {}
+        self.touched = False
+
+    def ids(self, first: int, count: int) -> list[bytes]:
+        """As of a point; zeros where a map is lost."""
+        found = []
+        for number in range(first, min(first + count, self.point.blocks)):
+            map_ = self._safe(number // MAP)
+            found.append(map_[number % MAP * 32 : number % MAP * 32 + 32])
+        return found
+
+    def _safe(self, number: int) -> bytes:
+        if number not in self._maps:
+            try:
+                self._maps[number] = self._map(number)
+            except (Missing, Damaged):
+                self._maps[number] = zero_map(map_length(self.point.blocks, number))
+        return self._maps[number]
+
+    def _block(self, number: int) -> memoryview:
+        if number in self._lost:
+            self.touched = True
+            return memoryview(bytes(min(self.block, self.size - number * self.block)))
+        return super()._block(number)
+
+    def _look_ahead(self, offset: int, end: int, last: int) -> None:
+        """Nothing is read that nobody asked for: it would be taken for a file's."""
+
+
+def files_in(repository: Repository, point: Point, lost: Collection[int]) -> tuple[list[str], list[str]]:
+    """(files and folders that lie in lost blocks, notes on what could not be looked at), as names for people."""
+    source = HoledBytes(repository, point, lost)
+    hit: list[str] = []
+    notes: list[str] = []
+
+    def trouble(path: bytes, error: Failed) -> None:
+        hit.append(f"{shown(path)}: {error.why}")
+
+    try:
+        with open_tree(source, "quick") as tree:
+            notes += tree.notes
+            for info in [*tree.infos.values()]:
+                top = b"/" if tree.single else b"/" + info.name.encode()
+                try:
+                    for path, node in tree.walk(top, trouble):
+                        if source.touched and not node.is_file:
+                            hit.append(f"{shown(path)}: its folder or attributes")
+                        source.touched = False
+                        if node.is_file:
+                            for at in range(0, node.size, PIECE):
+                                tree.read(path, at, min(PIECE, node.size - at))
+                                if source.touched:
+                                    hit.append(shown(path))
+                                    source.touched = False
+                                    break
+                except CrashcartError as error:
+                    notes.append(f"{info.name}: files not looked at: {error}")
+    except CrashcartError as error:
+        notes.append(f"which files lie in the holes is not known: {error}")
+    finally:
+        source.close()
+    return list(dict.fromkeys(hit)), notes
