@@ -19,6 +19,17 @@ class Damaged(Failed):
         self.name = name
 
 
+class FarFailed(Failed, OSError):
+    """A far store that did not do what it was asked: an OSError for those who handle one, a sentence for all others."""
+
+    def __init__(self, number: int, why: str, what_helps: str) -> None:
+        OSError.__init__(self, number, why)
+        Failed.__init__(self, why, what_helps)
+
+    def __str__(self) -> str:
+        return f"{self.why}; {self.what_helps}"
+
+
 class Missing(Failed):
     """No pack holds a record that a point needs."""
 
@@ -28,6 +39,8 @@ class Missing(Failed):
 
 def no_room(where: str, error: OSError) -> Failed:
     """The failure that an error while writing to the repository is."""
+    if isinstance(error, FarFailed):
+        return error
     if error.errno in FULL:
         return Failed(
             f"{where} is full", "make room (crashcart backup prune, then gc), then run it again: it goes on from there"
@@ -40,7 +53,7 @@ def no_room(where: str, error: OSError) -> Failed:
 
 def no_room_at_all(where: str, error: OSError) -> Failed:
     """The same, where not even the small file fits with which a run begins."""
-    if error.errno in FULL:
+    if error.errno in FULL and not isinstance(error, FarFailed):
         return Failed(
             f"{where} is full to the last byte",
             "move some MB of other files off that disk, or enlarge it; then crashcart backup prune and gc make room;"

@@ -15,6 +15,8 @@ from engines.backup.repository.sessions import Presence
 from engines.backup.repository.writer import Writer
 from engines.job.errors import Failed
 
+FEW = 500  # packs that are asked for one by one rather than listed with all others
+
 
 def parents_of(repository: Repository, vm: str, disks: Sequence[str], presence: Presence) -> list[Point | None]:
     """The newest readable point of each disk, pinned so that prune and gc leave it alone."""
@@ -49,7 +51,7 @@ def look(repository: Repository, presence: Presence) -> None:
 
 def adopt_parts(repository: Repository, presence: Presence) -> int:
     """Seal the open packs of those who are gone; how many records they held."""
-    parts = [name for name in repository.store.names("packs") if name.endswith(".part")]
+    parts = repository.index.parts
     if not parts:
         return 0
     living = {
@@ -108,13 +110,13 @@ def _put(repository: Repository, writer: Writer, point: Point, raw: bytes) -> Po
 
 def _all_there(repository: Repository, writer: Writer) -> None:
     """A pack that went missing meanwhile must not be promised."""
-    there = set(repository.store.names("packs"))
-    for used in {*writer.used, *writer.packs}:
-        if pack.name(used) not in there:
-            raise Failed(
-                f"pack {used.hex()} went away while it was needed",
-                "no point was made; run it again, then look who deletes there",
-            )
+    needed = sorted(pack.name(used) for used in {*writer.used, *writer.packs})
+    store = repository.store
+    gone = store.missing(needed) if len(needed) < FEW else set(needed).difference(store.names("packs"))
+    for name in sorted(gone):
+        raise Failed(
+            f"{name} went away while it was needed", "no point was made; run it again, then look who deletes there"
+        )
 
 
 def next_time(now: float, parent: Point | None) -> str:

@@ -17,7 +17,6 @@ from engines.job.errors import Refused
 NAME = "config.json"
 FORMAT = 1
 BLOCK = 1024 * 1024  # bytes
-PACK = 256 * 1024 * 1024  # bytes; small enough that gc copies little, large enough that 10 TB is 20,000 files
 CIPHERS = ("none", "aes-256-gcm", "chacha20-poly1305")
 LONGEST = 64 * 1024  # bytes of a config
 
@@ -58,10 +57,10 @@ def _check(config: Config) -> str:
     return blake3(_compact(config, "check")).hexdigest()
 
 
-def create(store: Store, *, cipher: str, unlock: Unlock, pack: int = PACK) -> Config:
+def create(store: Store, *, cipher: str, unlock: Unlock) -> Config:
     """Write the config of a new repository. Raises FileExistsError where there is one."""
     now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    bare = Config(format=FORMAT, id=os.urandom(16).hex(), block=BLOCK, pack=pack, created=now, cipher=cipher)
+    bare = Config(format=FORMAT, id=os.urandom(16).hex(), block=BLOCK, pack=store.pack, created=now, cipher=cipher)
     secret = os.urandom(32)
     if cipher == "none":
         config = msgspec.structs.replace(bare, secret=secret.hex())

@@ -19,6 +19,7 @@ UNINDEXED = 16  # packs whose footers may be read anew by every run; above, an i
 class Index:
     """Finds records by id. Thread-safe.
 
+    `parts` are the open packs that were there when it was read, `bytes` what all took, in the listing of `present`.
     `lost` are packs that an index file names and that are not there, `faults` what was wrong with files
     that were left out, `bad` the places in quarantine, `condemned` packs that gc is about to delete.
     """
@@ -32,6 +33,8 @@ class Index:
         self._tail_packs: set[bytes] = set()
         self._others: list[Place] = []
         self.present: set[bytes] = set()
+        self.parts: list[str] = []
+        self.bytes = 0
         self.lost: set[bytes] = set()
         self.faults: list[Damaged] = []
         self.bad: frozenset[tuple[bytes, int]] = frozenset()
@@ -65,8 +68,12 @@ class Index:
         self._segments = segments
 
     def _listed(self) -> set[bytes]:
-        names = (name[6:-5] for name in self._store.names("packs") if name.endswith(".pack"))
-        return {bytes.fromhex(name) for name in names if HEX32.match(name)}
+        """What lies in packs/, asked once a load: with many packs nothing else costs a far store as much."""
+        sizes = dict(self._store.sizes("packs"))
+        self.bytes = sum(sizes.values())
+        self.parts = [name for name in sizes if name.endswith(".part")]
+        stems = (name[6:-5] for name in sizes if name.endswith(".pack"))
+        return {bytes.fromhex(stem) for stem in stems if HEX32.match(stem)}
 
     def _read_pack(self, found: bytes) -> None:
         try:

@@ -9,13 +9,23 @@ from engines.job.errors import Refused
 
 
 def open_store(where: str) -> Store:
-    """The store that `where` names: an absolute folder, or sftp://USER@HOST:PORT/FOLDER. Raises Refused."""
+    """The store that `where` names: an absolute folder, sftp://USER@HOST:PORT/FOLDER or s3://BUCKET/PREFIX.
+
+    Raises Refused.
+    """
     from engines.backup.store.local import LocalStore
 
     if where.startswith("sftp://"):
         from engines.backup.store.sftp.store import open_sftp
 
         return open_sftp(where)
+    if where.startswith("s3://"):
+        from engines.backup.store.s3.store import open_s3
+
+        return open_s3(where)
     if "://" in where:
-        raise Refused(f"repository {where!r} is of no kind that is known here", "name a folder, or sftp://USER@HOST/…")
+        raise Refused(
+            f"repository {where!r} is of no kind that is known here",
+            "name a folder, sftp://USER@HOST/FOLDER or s3://BUCKET/PREFIX",
+        )
     return LocalStore(Path(where))

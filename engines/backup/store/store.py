@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 TEMPORARY = ".tmp-"
 
@@ -41,6 +41,8 @@ class Store(Protocol):
     """
 
     where: str
+    pack: ClassVar[int] = 256 * 1024 * 1024
+    """Bytes of a pack that suits it: small enough that gc copies little, large enough that 10 TB is 40,000 files."""
 
     def begin(self, folders: Sequence[str]) -> None:
         """Make the folders of a new repository."""
@@ -91,6 +93,16 @@ class Store(Protocol):
         for name in self.names(folder):
             with suppress(FileNotFoundError):
                 yield name, self.size(name)
+
+    def missing(self, names: Sequence[str]) -> set[str]:
+        """Which of these files are not there, asked anew; for a few, where `names` would list them all."""
+        found = set()
+        for name in names:
+            try:
+                self.size(name)
+            except FileNotFoundError:
+                found.add(name)
+        return found
 
     def put(self, name: str, content: Bytes, *, new: bool = False, durable: bool = True) -> None:
         """Write a small file whole. With `new`, raises FileExistsError where the name is taken, atomically.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +14,7 @@ from tests.engines.backup.files import guest_tree
 from tests.engines.backup.files.get_lab import Staged, many, staged
 from tests.engines.backup.files.judging import MIB, customer, mounted, run, table
 from tests.engines.backup.put.ward import SCRIPT, SIZE, START, Ward, accident
+from tests.engines.backup.store.weed import Weed
 
 
 @pytest.fixture(scope="session")
@@ -55,3 +57,19 @@ def evil(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Staged]:
 def crowd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Staged]:
     with staged(tmp_path_factory.mktemp("crowd"), many) as found:
         yield found
+
+
+@pytest.fixture(scope="session")
+def weed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Weed]:
+    """One S3 server for all tests; each makes a bucket of its own."""
+    with Weed(tmp_path_factory.mktemp("weed")) as running:
+        yield running
+
+
+@pytest.fixture
+def bucket(weed: Weed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A new bucket whose access is written down."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    name = weed.bucket(f"test-{os.urandom(6).hex()}")
+    weed.allow(name)
+    return name

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
 import os
 import stat
 import time
@@ -13,13 +12,13 @@ from pathlib import Path
 
 from typing_extensions import override
 
+from engines.backup.store.cache import FarCache
 from engines.backup.store.sftp import shared
 from engines.backup.store.sftp.access import Access, Address
 from engines.backup.store.sftp.appender import SftpAppender
 from engines.backup.store.sftp.files import BLOCK, FarFiles
 from engines.backup.store.sftp.reading import FarReading
 from engines.backup.store.store import TEMPORARY, Bytes, Store
-from engines.job import folders
 
 TEMPORARY_KEPT = 86400.0  # s
 
@@ -32,7 +31,7 @@ class SftpStore(Store):
         self._line = shared.take(address, access)
         self._files = FarFiles(self._line, address.path)
         self._reading = FarReading(self._files)
-        self._cache = _cache(self.where)
+        self._cache = FarCache(self.where)
         self._behind: float | None = None  # s that our clock is ahead of the far one
 
     @override
@@ -187,7 +186,7 @@ class SftpStore(Store):
     def delete(self, name: str) -> None:
         self._reading.forget(name)
         self._files.remove(name)
-        self._cached(name).unlink(missing_ok=True)
+        self._cache.forget(name)
         self._files.drop_empty(name)
 
     @override
@@ -206,12 +205,9 @@ class SftpStore(Store):
 
     # ── what is mapped ──────────────────────────────────────────────────────────────────────────────
 
-    def _cached(self, name: str) -> Path:
-        return self._cache / name
-
     @override
     def local(self, name: str) -> Path:
-        path, size = self._cached(name), self.size(name)
+        path, size = self._cache.path(name), self.size(name)
         if path.is_file() and path.stat().st_size == size:
             return path
         partial = self.scratch(name)
@@ -226,9 +222,7 @@ class SftpStore(Store):
 
     @override
     def scratch(self, name: str) -> Path:
-        path = self._cached(name)
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return path.with_name(f"{TEMPORARY}{os.urandom(8).hex()}")
+        return self._cache.scratch(name)
 
     @override
     def adopt(self, path: Path, name: str) -> None:
@@ -239,11 +233,7 @@ class SftpStore(Store):
             while part := stream.read(BLOCK):
                 appender.write([part])
         appender.seal(name)
-        path.replace(self._cached(name))
-
-
-def _cache(where: str) -> Path:
-    return folders.cache("far") / hashlib.sha256(where.encode()).hexdigest()[:16]
+        path.replace(self._cache.path(name))
 
 
 def open_sftp(where: str) -> SftpStore:

@@ -1,0 +1,1 @@
+"""A repository in a bucket of an S3 object store."""

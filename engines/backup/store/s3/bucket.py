@@ -1,0 +1,260 @@
+"""The requests that a repository makes of a bucket, each tried again while that can help, every refusal in words."""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from engines.backup.store.s3 import trouble
+from engines.backup.store.s3.access import Access, Address, Key
+from engines.backup.store.store import Bytes
+
+if TYPE_CHECKING:
+    from obstore.store import S3Credential
+    from obstore.store import S3Store as Client
+
+T = TypeVar("T")
+LONGEST_PAUSE = 10.0  # s between tries
+ANSWERS_WITHIN = 180  # s for one request; 8 MiB at 50 kB/s
+PART = 8 * 1024 * 1024  # bytes of an upload's parts
+AT_ONCE = 3  # parts under way
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is known of an object: bytes, Unix time of its writing by the bucket's clock, and its content's tag."""
+
+    size: int
+    modified: float
+    tag: str
+
+
+class Bucket:
+    """Objects below an address. Raises FileNotFoundError, else FarFailed."""
+
+    def __init__(self, address: Address, access: Access) -> None:
+        self.address = address
+        self.access = access
+        self._steady = client(address, access, tries=1000)
+        self._once = client(address, access, tries=0)
+
+    def asked(self, request: Callable[[], T], name: str = "") -> T:
+        """The answer to a request, or what its refusal means."""
+        from obstore.exceptions import BaseError
+
+        try:
+            return request()
+        except FileNotFoundError as error:
+            raise self._missing(error, name) from None
+        except (BaseError, OSError) as error:
+            raise trouble.explained(error, self.address, self.access) from None
+
+    def _missing(self, error: OSError, name: str) -> OSError:
+        if trouble.code_of(error) == "NoSuchBucket":
+            return trouble.explained(error, self.address, self.access)
+        return FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
+
+    # ── reading ─────────────────────────────────────────────────────────────────────────────────────
+
+    def read(self, name: str, offset: int, length: int) -> bytes:
+        """As in Store; `length` is not -1."""
+        import obstore
+        from obstore.exceptions import GenericError
+
+        def request() -> bytes:
+            try:
+                return bytes(obstore.get_range(self._steady, name, start=offset, length=length))
+            except GenericError as error:
+                if trouble.past_the_end(error):
+                    return b""
+                raise
+
+        return self.asked(request, name) if length else self._nothing(name)
+
+    def _nothing(self, name: str) -> bytes:
+        self.head(name)
+        return b""
+
+    def whole(self, name: str) -> bytes:
+        """All of it."""
+        import obstore
+
+        return self.asked(lambda: bytes(obstore.get(self._steady, name).bytes()), name)
+
+    def head(self, name: str) -> Known:
+        """What is known of it."""
+        import obstore
+
+        found = self.asked(lambda: obstore.head(self._steady, name), name)
+        return Known(found["size"], found["last_modified"].timestamp(), found["e_tag"] or "")
+
+    def listed(self, folder: str) -> Iterator[tuple[str, int]]:
+        """Names below a folder, with their sizes, page by page."""
+        import obstore
+
+        pages = self.asked(lambda: obstore.list(self._steady, folder or None, chunk_size=1000))
+        while page := self.asked(lambda: next(pages, None)):
+            yield from ((str(one["path"]), int(one["size"])) for one in page)
+
+    # ── writing ─────────────────────────────────────────────────────────────────────────────────────
+
+    def put(self, name: str, content: Bytes | Path) -> None:
+        """Write it, whole or not at all; a long one in parts."""
+        import obstore
+
+        long = isinstance(content, Path) or len(content) > 2 * PART
+        self.asked(
+            lambda: obstore.put(
+                self._steady, name, content, use_multipart=long, chunk_size=PART, max_concurrency=AT_ONCE
+            ),
+            name,
+        )
+
+    def create(self, name: str, content: bytes) -> None:
+        """Write it unless there is one. Raises FileExistsError.
+
+        After a try whose answer was lost, what is there counts as ours where it is the same.
+        """
+        self._conditional(name, content, "create")
+
+    def swap(self, name: str, content: bytes, tag: str) -> None:
+        """Write it while it still is what `tag` names. Raises FileExistsError where it has changed."""
+        self._conditional(name, content, {"e_tag": tag})
+
+    def _conditional(self, name: str, content: bytes, mode: Any) -> None:
+        import obstore
+        from obstore.exceptions import AlreadyExistsError, BaseError, PreconditionError
+
+        lost, pause, end = False, 0.1, time.monotonic() + self.access.patience
+        while True:
+            try:
+                obstore.put(self._once, name, content, mode=mode, use_multipart=False)
+                return
+            except (AlreadyExistsError, PreconditionError) as error:
+                if "409" not in str(error).partition("\n")[0] or self._there(name):
+                    if lost and self.whole(name) == content:
+                        return  # written by the try whose answer was lost
+                    raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), name) from None
+            except (BaseError, OSError) as error:
+                if time.monotonic() > end or not trouble.transient(error):
+                    raise trouble.explained(error, self.address, self.access) from None
+                lost = True
+            time.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE)
+
+    def _there(self, name: str) -> bool:
+        try:
+            self.head(name)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def upload(self, name: str) -> Upload:
+        """Begin an object that is seen once it is complete."""
+        return Upload(self, self._steady, name)
+
+    def copy(self, name: str, to: str) -> None:
+        """Copy within the bucket; replaces `to`."""
+        import obstore
+
+        self.asked(lambda: obstore.copy(self._steady, name, to), name)
+
+    def delete(self, name: str) -> None:
+        """Remove it; nothing where it is not there."""
+        import obstore
+
+        self.asked(lambda: obstore.delete(self._steady, name), name)
+
+
+class Upload:
+    """An object that is being sent in parts while it is written."""
+
+    def __init__(self, bucket: Bucket, client_: Client, name: str) -> None:
+        import obstore
+
+        self._bucket = bucket
+        self._name = name
+        self._size = 0
+        self._writer = obstore.open_writer(client_, name, buffer_size=PART, max_concurrency=AT_ONCE)
+
+    def write(self, content: Bytes) -> None:
+        """Append; waits where more than a few parts are under way."""
+        self._sent(lambda: self._writer.write(content))
+        self._size += len(content)
+
+    def _sent(self, request: Callable[[], object]) -> None:
+        try:
+            self._bucket.asked(request, self._name)
+        except FileNotFoundError:
+            raise trouble.explained(OSError("status code: 404"), self._bucket.address, self._bucket.access) from None
+
+    def complete(self) -> None:
+        """Have it seen; where the answer is lost, its being there in full is one."""
+        try:
+            self._sent(self._writer.close)
+        except OSError:
+            if not self._complete():
+                raise
+
+    def _complete(self) -> bool:
+        try:
+            return self._bucket.head(self._name).size == self._size
+        except OSError:
+            return False
+
+
+def client(address: Address, access: Access, *, tries: int) -> Client:
+    """obstore's client; what the environment says of keys and servers does not count."""
+    from obstore.store import S3Store as Client
+
+    config: dict[str, Any] = {
+        "region": access.region,
+        "virtual_hosted_style_request": not access.path_style,
+        "unsigned_payload": not access.checksum,
+        "conditional_put": "etag",
+        "disable_bulk_delete": True,
+        "skip_signature": False,
+        "aws_endpoint": access.endpoint or f"https://s3.{access.region}.amazonaws.com",
+    }
+    if not access.endpoint and not access.path_style:
+        config["aws_endpoint"] = f"https://{address.bucket}.s3.{access.region}.amazonaws.com"
+    if access.checksum:
+        config["checksum_algorithm"] = "SHA256"
+    options: dict[str, Any] = {
+        "allow_http": access.plain,
+        "timeout": timedelta(seconds=ANSWERS_WITHIN),
+        "connect_timeout": timedelta(seconds=5),
+    }
+    if access.ca_file:
+        options["root_certificate"] = Path(access.ca_file).read_bytes()
+    return Client(
+        address.bucket,
+        prefix=address.prefix or None,
+        config=config,  # type: ignore[arg-type]  # a plain dict
+        client_options=options,  # type: ignore[arg-type]  # a plain dict
+        retry_config={
+            "max_retries": tries,
+            "retry_timeout": timedelta(seconds=access.patience),
+            "backoff": {
+                "init_backoff": timedelta(seconds=0.1),
+                "max_backoff": timedelta(seconds=LONGEST_PAUSE),
+                "base": 2,
+            },
+        },
+        credential_provider=lambda: _credential(access.key),
+    )
+
+
+def _credential(key: Key) -> S3Credential:
+    return {
+        "access_key_id": key.id,
+        "secret_access_key": key.secret.reveal(),
+        "token": key.token.reveal() if key.token else None,
+        "expires_at": None,
+    }

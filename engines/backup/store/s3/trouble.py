@@ -1,0 +1,163 @@
+"""What a bucket's refusals mean, in words that name the bucket and what helps."""
+
+from __future__ import annotations
+
+import errno
+import re
+from dataclasses import dataclass
+
+from engines.backup.errors import FarFailed
+from engines.backup.store.s3.access import Access, Address, access_file
+
+CODE = re.compile(r"<Code>([A-Za-z0-9]+)</Code>")
+MESSAGE = re.compile(r"<Message>([^<]{1,300})</Message>")
+REGION = re.compile(r"<Region>([a-z0-9-]+)</Region>")
+STATUS = re.compile(r"status code: (\d{3})")
+PAST_THE_END = re.compile(r"<Code>InvalidRange</Code>|status code: 416")
+TRANSIENT = re.compile(r"status code: (5\d\d|429|408|409)|HTTP error|RequestTimeout|SlowDown|Conflict")
+AGAIN = "then run it again: what was stored stays, and nothing is half there"
+
+
+@dataclass(frozen=True)
+class _Meaning:
+    """`why` follows the bucket's name."""
+
+    number: int
+    why: str
+    helps: str
+
+
+FULL = _Meaning(errno.ENOSPC, "is full", f"raise its quota, or make room (crashcart backup prune, then gc), {AGAIN}")
+DENIED = _Meaning(
+    errno.EACCES,
+    "does not let this key do that",
+    "give the key GetObject, PutObject, DeleteObject and ListBucket there; or use another: {file}",
+)
+EXPIRED = _Meaning(errno.EACCES, "says that the key has expired", "write a new one to its key_file: {file}")
+SLOW = _Meaning(errno.EBUSY, "asked to slow down, for {patience} s on end", f"wait, or run fewer at a time, {AGAIN}")
+BROKEN = _Meaning(
+    errno.EIO,
+    "had a fault of its own",
+    f"a full server says no more than this, too: look at its room and its log, {AGAIN}",
+)
+MEANINGS = {
+    "NoSuchBucket": _Meaning(
+        errno.ENXIO, "does not exist", "make it there, or correct its name or the endpoint: {file}"
+    ),
+    "InvalidBucketName": _Meaning(errno.ENXIO, "cannot be: no bucket is named so there", "correct its name"),
+    "AccessDenied": DENIED,
+    "AllAccessDisabled": DENIED,
+    "AccountProblem": DENIED,
+    "InvalidAccessKeyId": _Meaning(errno.EACCES, "does not know this access key", "correct its key_file: {file}"),
+    "SignatureDoesNotMatch": _Meaning(
+        errno.EACCES, "says that the secret does not fit the access key", "correct its key_file: {file}"
+    ),
+    "ExpiredToken": EXPIRED,
+    "TokenRefreshRequired": EXPIRED,
+    "InvalidToken": EXPIRED,
+    "RequestTimeTooSkewed": _Meaning(
+        errno.EACCES, "says that this machine's clock is wrong", "set it: timedatectl set-ntp true; see it: date -u"
+    ),
+    "RequestExpired": _Meaning(
+        errno.EACCES, "says that this machine's clock is wrong", "set it: timedatectl set-ntp true; see it: date -u"
+    ),
+    "SlowDown": SLOW,
+    "ServiceUnavailable": SLOW,
+    "TooManyRequests": SLOW,
+    "InternalError": BROKEN,
+    "QuotaExceeded": FULL,
+    "ServiceQuotaExceeded": FULL,
+    "InsufficientStorage": FULL,
+    "StorageQuotaExceeded": FULL,
+    "XMinioStorageFull": FULL,
+    "TooMuchData": FULL,
+}
+MISPLACED = (
+    "AuthorizationHeaderMalformed",
+    "PermanentRedirect",
+    "IllegalLocationConstraintException",
+    "IncorrectEndpoint",
+)
+BY_STATUS = {
+    301: "PermanentRedirect",
+    307: "PermanentRedirect",
+    401: "AccessDenied",
+    403: "AccessDenied",
+    429: "SlowDown",
+}
+BY_STATUS |= {
+    500: "InternalError",
+    502: "InternalError",
+    503: "SlowDown",
+    504: "InternalError",
+    507: "InsufficientStorage",
+}
+BY_STATUS |= {400: "", 404: ""}
+
+
+def past_the_end(error: BaseException) -> bool:
+    """Whether a read began behind the object's end."""
+    return bool(PAST_THE_END.search(str(error)))
+
+
+def transient(error: BaseException) -> bool:
+    """Whether the same request may go well a moment later."""
+    return bool(TRANSIENT.search(_said(error)))
+
+
+def code_of(error: BaseException) -> str:
+    """The server's own word for it; empty where it never answered."""
+    text = _said(error)
+    found = CODE.search(text)
+    status = STATUS.search(text)
+    return found[1] if found else BY_STATUS.get(int(status[1]), "") if status else ""
+
+
+def explained(error: BaseException, address: Address, access: Access) -> FarFailed:
+    """The error as one that names the bucket, what is wrong with it, and what helps."""
+    code, text = code_of(error), _said(error)
+    bucket = f"bucket {address.bucket} at {access.place}"
+    if code in MISPLACED:
+        found = REGION.search(text)
+        region = f": it says {found[1]}" if found else ""
+        return FarFailed(
+            errno.ENXIO,
+            f"{bucket} is of another region than {access.region}{region}",
+            f"correct region in {access_file()}",
+        )
+    if code in MEANINGS:
+        meaning = MEANINGS[code]
+        told = {"file": access_file(), "patience": f"{access.patience:.0f}"}
+        said = f" ({code})"
+        return FarFailed(meaning.number, f"{bucket} {meaning.why.format(**told)}{said}", meaning.helps.format(**told))
+    if status := STATUS.search(text):
+        message = MESSAGE.search(text)
+        said = f"{status[1]} {code}".strip() + (f": {message[1]}" if message else "")
+        return FarFailed(errno.EIO, f"{bucket} answers {said}", f"find out what it means there, {AGAIN}")
+    return _unanswered(str(error), bucket, access)
+
+
+def _unanswered(text: str, bucket: str, access: Access) -> FarFailed:
+    if "certificate" in text.lower():
+        return FarFailed(
+            errno.EACCES,
+            f"{bucket} shows a certificate that is not trusted",
+            f"find out who answers there; one of your own goes into ca_file: {access_file()}",
+        )
+    known = {
+        "Connection refused": "nobody listens there",
+        "dns error": "that name is not known",
+        "timed out": "no answer in time",
+        "TimedOut": "no answer in time",
+    }
+    why = next((words for sign, words in known.items() if sign in text), "the connection broke")
+    return FarFailed(
+        errno.EIO,
+        f"{bucket} was not reached for {access.patience:.0f} s: {why}",
+        f"see that it runs and that this machine reaches it, {AGAIN}",
+    )
+
+
+def _said(error: BaseException) -> str:
+    """Without the debug part, which repeats it."""
+    return str(error).partition("\n\nDebug source:")[0]
