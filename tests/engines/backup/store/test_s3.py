@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,7 @@ def test_backup_change_incremental_restore_verify_prune_gc_and_undo(bucket: str,
     assert second["changed"] == MIB
     assert restored(repo, first["point"], tmp_path / "one") == before
     assert restored(repo, second["point"], tmp_path / "two") == source.read_bytes()
-    lab.done("backup-verify", repo=repo, points=("web/disk0@latest",))
+    lab.done("backup-verify", repo=repo)
     pruned, _ = lab.perform_job("backup-prune", repo=repo, keep_last=1)
     lab.perform_job("backup-prune", mode="undo", earlier=pruned.id, repo=repo, keep_last=1)
     assert restored(repo, first["point"], tmp_path / "again") == before
@@ -90,15 +91,13 @@ def test_a_server_that_is_killed_costs_time_and_one_that_stays_away_a_sentence(o
     lab.done("backup-init", repo=repo)
     source = lab.disk(tmp_path / "disk", {number: number + 1 for number in range(64)}, SIZE)
 
-    def kill() -> None:
+    with ThreadPoolExecutor(1) as running:
+        backup = running.submit(lab.done, "backup", source=str(source), repo=repo, vm="web", limit="24M")
         time.sleep(1.0)
         own_weed.stop()
-        own_weed.start()
-
-    killer = threading.Thread(target=kill)
-    killer.start()
-    made = lab.done("backup", source=str(source), repo=repo, vm="web", limit="24M")
-    killer.join()
+        assert not backup.done()
+        own_weed.start()  # in the thread that lives on: the server dies with the one that started it
+        made = backup.result()
     assert restored(repo, made["point"], tmp_path / "back") == source.read_bytes()
     own_weed.allow("vault", patience=2)
     own_weed.stop()
