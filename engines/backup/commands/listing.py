@@ -108,7 +108,7 @@ def listed(repository: Repository, params: ListParams | None = None) -> Listed:
     return Listed(
         repo=store.where,
         encrypted=repository.config.cipher != "none",
-        bytes=repository.index.bytes,
+        bytes=sum(size for _, size in store.sizes("packs")),
         points=[] if params.disks else rows,
         work=[session.explained(alive=sessions.alive(store, session)) for session in sessions.every(store)],
         disks=[_disk(disk, list(own)) for disk, own in groupby(rows, key=_disk_of)] if params.disks else [],

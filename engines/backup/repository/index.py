@@ -19,7 +19,7 @@ UNINDEXED = 16  # packs whose footers may be read anew by every run; above, an i
 class Index:
     """Finds records by id. Thread-safe.
 
-    `parts` are the open packs that were there when it was read, `bytes` what all took, in the listing of `present`.
+    `parts` are the open packs that were there when it was read, in the same listing as `present`.
     `lost` are packs that an index file names and that are not there, `faults` what was wrong with files
     that were left out, `bad` the places in quarantine, `condemned` packs that gc is about to delete.
     """
@@ -34,7 +34,6 @@ class Index:
         self._others: list[Place] = []
         self.present: set[bytes] = set()
         self.parts: list[str] = []
-        self.bytes = 0
         self.lost: set[bytes] = set()
         self.faults: list[Damaged] = []
         self.bad: frozenset[tuple[bytes, int]] = frozenset()
@@ -69,10 +68,9 @@ class Index:
 
     def _listed(self) -> set[bytes]:
         """What lies in packs/, asked once a load: with many packs nothing else costs a far store as much."""
-        sizes = dict(self._store.sizes("packs"))
-        self.bytes = sum(sizes.values())
-        self.parts = [name for name in sizes if name.endswith(".part")]
-        stems = (name[6:-5] for name in sizes if name.endswith(".pack"))
+        names = list(self._store.names("packs"))
+        self.parts = [name for name in names if name.endswith(".part")]
+        stems = (name[6:-5] for name in names if name.endswith(".pack"))
         return {bytes.fromhex(stem) for stem in stems if HEX32.match(stem)}
 
     def _read_pack(self, found: bytes) -> None:

@@ -7,7 +7,7 @@ import os
 import re
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import ClassVar
@@ -93,11 +93,26 @@ class S3Store(Store):
 
     @override
     def names(self, folder: str) -> Iterator[str]:
+        return (name for name, _ in self.sizes(folder))
+
+    @override
+    def sizes(self, folder: str) -> Iterator[tuple[str, int]]:
         for name, size in self.bucket.listed("" if folder == "." else folder):
             parts = name.split("/")
             if PLAIN.match(name) and not {".", ".."} & set(parts) and not parts[-1].startswith(TEMPORARY):
                 self._note(name, size)
-                yield name
+                yield name, size
+
+    @override
+    def read_all(self, names: Iterable[str], most: int) -> Iterator[tuple[str, bytes | OSError]]:
+        def one(name: str) -> tuple[str, bytes | OSError]:
+            try:
+                return name, self.read(name, 0, most)
+            except OSError as error:
+                return name, error
+
+        with ThreadPoolExecutor(AT_ONCE) as reading:
+            yield from reading.map(one, names)
 
     @override
     def missing(self, names: Sequence[str]) -> set[str]:
