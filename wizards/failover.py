@@ -20,7 +20,6 @@ WATCH = Wizard(
     "failover-watch",
     Form("Site", "name", "scheme", "port", "path", "expect", why="Start it before the maintenance, stop it after."),
     Form("Manner", "interval", "minutes", "timeout", "resolver", why="The defaults fit most sites."),
-    Form("Tell", "metrics", "on_change", "on_change_url", why="Whoever else should hear of it; all may stay empty."),
     title="watch a site's addresses during maintenance",
     live=WatchPage,
 )

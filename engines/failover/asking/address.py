@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import errno
 import hashlib
-import ipaddress
-import socket
 import ssl
 import time
 from contextlib import suppress
@@ -16,9 +14,9 @@ from urllib.parse import urljoin, urlsplit
 import msgspec
 
 from engines.failover.asking import http1, http2, tls
+from engines.failover.asking.line import Line, lacking, way_out
 from engines.failover.asking.site import SiteParams, headers, host_name, web_port
 
-UNIQUE_LOCAL = ipaddress.ip_network("fc00::/7")
 FOLLOWED = 6  # requests
 REDIRECTS = (301, 302, 303, 307, 308)
 BOGUS = "crashcart-probe.invalid"  # RFC 6761: no site has it
@@ -130,8 +128,10 @@ class _Asking:
 
     async def reply(self) -> http1.Reply:
         """Raises Wrong for every fault."""
+        began = time.monotonic()
         try:
-            async with asyncio.timeout(self.way.timeout), _Line(self) as (reader, writer):
+            async with asyncio.timeout(self.way.timeout), Line(self.address, self.way.port) as (reader, writer):
+                self.connect = _ms(began)
                 if self.context:
                     await self._secure(writer, self.context)
                 return await self._exchange(reader, writer)
@@ -159,7 +159,7 @@ class _Asking:
     async def _chain(self) -> list[bytes]:
         """What the server sent, by a second connection that believes anything; nothing where that fails."""
         with suppress(OSError, ValueError):
-            async with _Line(self) as (_, writer):
+            async with Line(self.address, self.way.port) as (_, writer):
                 await writer.start_tls(tls.unjudged(), server_hostname=self.way.name)
                 return tls.sent(writer.get_extra_info("ssl_object"))
         return []
@@ -198,69 +198,11 @@ class _Asking:
             errno.ETIMEDOUT: "drop",
         }
         state = states.get(error.errno or 0, "drop")
-        if state in ("icmp", "drop") and not _way_out(self.address):
+        if state in ("icmp", "drop") and not way_out(self.address):
             state = "no-route"
         if state == "no-route":
-            return http1.Wrong(state, _lacking(self.address))
+            return http1.Wrong(state, lacking(self.address))
         return http1.Wrong(state, "" if state == "refused" else (error.strerror or "").lower())
-
-
-class _Line:
-    """One connection, closed without ceremony."""
-
-    def __init__(self, asking: _Asking) -> None:
-        self._asking = asking
-        self._connection: socket.socket | None = None
-        self._writer: asyncio.StreamWriter | None = None
-
-    async def __aenter__(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        asking = self._asking
-        try:
-            self._connection = connection = socket.socket(_family(asking.address), socket.SOCK_STREAM)
-            connection.setblocking(False)
-            began = time.monotonic()
-            await asyncio.get_running_loop().sock_connect(connection, (asking.address, asking.way.port))
-            asking.connect = asking.connect or _ms(began)
-            reader, self._writer = await asyncio.open_connection(sock=connection, limit=http1.HEAD)
-        except BaseException:
-            self._close()
-            raise
-        return reader, self._writer
-
-    async def __aexit__(self, *_: object) -> None:
-        self._close()
-
-    def _close(self) -> None:
-        if self._writer is not None:
-            self._writer.transport.abort()
-        if self._connection is not None:
-            self._connection.close()
-
-
-def _family(address: str) -> int:
-    return socket.AF_INET6 if ipaddress.ip_address(address).version == 6 else socket.AF_INET
-
-
-def _lacking(address: str) -> str:
-    return "it has no IPv6 of its own" if _family(address) == socket.AF_INET6 else ""
-
-
-def _way_out(address: str) -> bool:
-    """Whether packets to `address` can leave this machine with a source that the far end can answer."""
-    try:
-        with socket.socket(_family(address), socket.SOCK_DGRAM) as trial:
-            trial.connect((address, 9))  # sends nothing
-            source = ipaddress.ip_address(trial.getsockname()[0].partition("%")[0])
-    except OSError:
-        return False
-    if source.version == 4:
-        return True
-    return not _inner(source) or _inner(ipaddress.ip_address(address))
-
-
-def _inner(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
-    """IPv6 that no network outside answers: unique local (RFC 4193), link-local, loopback."""
-    return address.is_link_local or address.is_loopback or address in UNIQUE_LOCAL
 
 
 def _ms(since: float) -> float:
@@ -287,8 +229,8 @@ async def probe(address: str, way: HttpRequest, context: ssl.SSLContext | None, 
         if following is None:
             break
         way = following
-    if state == "drop" and not _way_out(address):
-        state, why = "no-route", _lacking(address)
+    if state == "drop" and not way_out(address):
+        state, why = "no-route", lacking(address)
     sha = hashlib.sha256(reply.body).hexdigest() if reply else ""
     same = await other if other else None
     headers = reply.head.headers if reply else {}
