@@ -80,21 +80,32 @@ def shares(addresses: Sequence[str], order: str) -> tuple[tuple[Share, ...], str
 
 
 def predict(
-    name: str, addresses: Sequence[str], order: str, fault: str, measured: Table, published: Table | None = None
+    name: str,
+    addresses: Sequence[str],
+    order: str,
+    fault: str,
+    measured: Table,
+    published: Table | None = None,
+    *,
+    singly: bool = False,
+    ttl: int | None = None,
 ) -> Prediction:
-    """A pure function of the records, the fault and the tables."""
+    """A pure function of the records, the fault and the tables. `singly`: DNS gives one address per answer, in turn."""
     found, words = shares(addresses, order)
     new_fault = "drop" if fault == "mid-session" else fault
-    clients = tuple(_told(cells, new_fault, WITHIN.get(fault, "")) for cells in _by_client(measured))
-    notes = []
-    count = len(found)
-    if count == 1:
-        notes.append("with one address nothing can take over: every visitor waits for it to come back")
-    if count > 2:
+    told = [_told(cells, new_fault, WITHIN.get(fault, "")) for cells in _by_client(measured)]
+    clients = tuple(one for one in told if one.new or one.already)
+    alone = _alone(addresses, singly, ttl)
+    notes = list(alone)
+    if len(found) > 2:
         notes.append("measured with two addresses, one dark")
         more = [cell for cell in measured.cells if cell.addresses > 2 and cell.fault == new_fault]
         notes += [f"with two of three addresses dark: {one.client} {one.version} {tables.said(one)}" for one in more]
-    if any(ipaddress.ip_address(address).version == 6 for address in addresses):
+    elif any((one.new or one.already or _NONE).addresses > 2 for one in clients):
+        notes.append(
+            "some cells were measured with two of three addresses dark: fewer wait so long where one of two is"
+        )
+    if not alone and any(ipaddress.ip_address(address).version == 6 for address in addresses):
         notes.append("measured with IPv4; between IPv6 and IPv4 most clients change over within a second")
     notes.append("a cell holds for the client version, kernel and date that it names; other versions may differ")
     return Prediction(
@@ -103,19 +114,42 @@ def predict(
         order=order,
         shares=found,
         share_words=words,
-        clients=tuple(told for told in clients if told.new or told.already),
+        clients=() if alone else clients,
         measured=(measured.title, measured.source),
-        published=tuple(cell for cell in published.cells if cell.fault == new_fault) if published else (),
-        published_from=published.source if published else "",
+        published=tuple(c for c in published.cells if c.fault == new_fault) if published and not alone else (),
+        published_from=published.source if published and not alone else "",
         notes=tuple(notes),
     )
 
 
+_NONE = Cell(client="", version="", kind="program", fault="", outcome="waiting")
+
+
+def _alone(addresses: Sequence[str], singly: bool, ttl: int | None) -> list[str]:
+    """Why no visitor of one family can move by itself, so that no seconds can be given; empty where one can."""
+    four = [one for one in addresses if ipaddress.ip_address(one).version == 4]
+    six = [one for one in addresses if ipaddress.ip_address(one).version == 6]
+    if singly:
+        over = f" ({ttl} s)" if ttl is not None else ""
+        return [
+            f"DNS gives one address per answer, in turn: who was given the dark one has no other before the TTL{over}"
+            " is over, and may be given it again then; no client moves by itself, so there are no seconds"
+        ]
+    if len(four) == 1 and len(six) == 1:
+        return [
+            "visitors with IPv4 and IPv6 move to the other family, most clients within a second (RFC 8305)",
+            "visitors with IPv4 only, or IPv6 only, have one address: they wait until it comes back",
+        ]
+    if len(addresses) == 1:
+        return ["with one address nothing can take over: every visitor waits for it to come back"]
+    return []
+
+
 def _by_client(table: Table) -> list[list[Cell]]:
+    """Cells of each client: those with one of two addresses dark, or else what was measured with more."""
     grouped: dict[tuple[str, str, str], list[Cell]] = {}
-    for cell in table.cells:
-        if cell.addresses == 2:
-            grouped.setdefault((cell.client, cell.version, cell.ladder), []).append(cell)
+    for cell in sorted(table.cells, key=lambda cell: cell.addresses != 2):
+        grouped.setdefault((cell.client, cell.version, cell.ladder), []).append(cell)
     return list(grouped.values())
 
 
@@ -146,21 +180,33 @@ def answer(params: PredictParams) -> Prediction:
         return records.gather(name, await asyncio.gather(*seen))
 
     found = asyncio.run(views())
-    told = predict(name, found.addresses, found.order, params.fault, measured, published)
+    view = next((one for one in found.views if one.addresses()), None)
+    addresses = view.addresses() if view else ()
+    offers = view.offers.get("A", ()) if view else ()
+    singly = len(offers) > 1 and all(len(offer) == 1 for offer in offers)
+    told = predict(name, addresses, found.order, params.fault, measured, published, singly=singly, ttl=found.ttl)
     if told.shares:
         down = take_down(name, told.shares[0].address, ports(web_port(params)))
         told = msgspec.structs.replace(told, advice=down)
     if found.state != "ok":
         notes = (f"DNS gives no address: {found.state}", *told.notes)
         return msgspec.structs.replace(told, notes=notes)
-    return told
+    others = [one for one in found.views if one.addresses() and set(one.addresses()) != set(addresses)]
+    apart = [
+        f"{one.server} gives others ({', '.join(one.addresses()[:4])}): this is for visitors of {view.server}, "
+        f"for its visitors say --resolver {one.server}"
+        for one in others
+        if view
+    ]
+    return msgspec.structs.replace(told, notes=(*apart, *told.notes))
 
 
 def table(told: Prediction) -> str:
     """For people, 80 columns."""
     lines = [f"{told.name}, when an address goes dark by: {FAULTS[told.fault].words}", f"  {told.share_words}"]
     lines += [f"  {share.address:40} {share.share:5.0%} of new visitors" for share in told.shares]
-    lines += ["", f"{'client':13} {'version':16} {'new visitor':22} {'already on the site':26}"]
+    if told.clients:
+        lines += ["", f"{'client':13} {'version':16} {'new visitor':22} {'already on the site':26}"]
     for client in told.clients:
         lines.append(
             f"{client.client:13} {client.version:16.16} {_said(client.new):22} {_said(client.already):26}".rstrip()
@@ -168,7 +214,7 @@ def table(told: Prediction) -> str:
         lines.append(f"{'':13} {_origin(client.new or client.already)}")
         if client.already and client.already.reloads:
             lines.append(f"{'':13}   already on the site: {client.already.note}")
-    lines += ["", f"figures: {told.measured[0]}; {told.measured[1]}"]
+    lines += ["", f"figures: {told.measured[0]}; {told.measured[1]}"] if told.clients else []
     if told.published:
         lines += ["", f"as published ({told.published_from}), not measured here:"]
         lines += [f"{cell.client:13} {cell.version:16} {tables.said(cell):22} {cell.date}" for cell in told.published]
@@ -191,4 +237,5 @@ def _origin(cell: Cell | None) -> str:
     )
     agreeing = f"{cell.agreeing} of " if cell.agreeing not in (None, cell.runs) else ""
     runs = f", {agreeing}{cell.runs} runs" if cell.runs > 1 else ", 1 run"
-    return f"  {kernel}, {cell.date}{runs}"
+    dark = f", {cell.addresses - 1} of {cell.addresses} addresses dark" if cell.addresses > 2 else ""
+    return f"  {kernel}, {cell.date}{runs}{dark}"

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from engines.failover.asking.services import Service, services
+
 if TYPE_CHECKING:
     import dns.message
     import dns.name
@@ -19,6 +21,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 
     state: ok, no such name, no record, timeout, malformed, CNAME loop, unreachable, or the server's own code
     (SERVFAIL, REFUSED). ttl: the smallest on the way, in seconds. order: the addresses as they came.
+    services: of HTTPS records, what they say.
     """
 
     kind: str
@@ -31,6 +34,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     signed: bool = False
     over_tcp: bool = False
     why: str = ""
+    services: tuple[Service, ...] = ()
 
 
 def read(message: dns.message.Message, name: str, kind: str, *, over_tcp: bool = False) -> Answer:
@@ -45,12 +49,14 @@ def read(message: dns.message.Message, name: str, kind: str, *, over_tcp: bool =
     rrsets = [rrset for rrset in message.answer if rrset.rdclass == 1]
     owner, aliases, ttls = dns.name.from_text(name), [], []
     state, order = {"NOERROR": "no record", "NXDOMAIN": "no such name"}.get(code, code), ()
+    found: tuple[Service, ...] = ()
     for _ in range(CHAIN):
         wanted = _rrset(rrsets, owner, dns.rdatatype.from_text(kind))
         alias = _rrset(rrsets, owner, dns.rdatatype.CNAME)
         if wanted is not None:
             ttls.append(wanted.ttl)
             state, order = "ok", tuple(record.to_text() for record in wanted)
+            found = services(list(wanted)) if kind == "HTTPS" else ()
             break
         if alias is None:
             break
@@ -72,6 +78,7 @@ def read(message: dns.message.Message, name: str, kind: str, *, over_tcp: bool =
         validated=validated,
         signed=any(rrset.rdtype == dns.rdatatype.RRSIG for rrset in message.answer),
         over_tcp=over_tcp,
+        services=found,
     )
 
 

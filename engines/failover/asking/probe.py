@@ -15,6 +15,7 @@ from engines.failover.asking import records
 from engines.failover.asking.address import AddressCheck, HttpRequest, asked_of, probe, trusted
 from engines.failover.asking.records import Records, View
 from engines.failover.asking.site import Server, SiteParams, host_name, proxies, servers
+from engines.failover.asking.ttl import seen_after
 from engines.failover.asking.verdict import Sight, judge
 from engines.job.units import one_line
 
@@ -26,6 +27,7 @@ class Probed(msgspec.Struct, frozen=True, kw_only=True):
     """Everything a probe found. `survives` is None where it cannot be called yes; `seconds` is the whole time.
 
     sights: by kind of visitor and by what DNS servers tell them; the worst is the verdict.
+    seen_after: how long until a change of the records is seen, by client.
     """
 
     name: str
@@ -36,6 +38,7 @@ class Probed(msgspec.Struct, frozen=True, kw_only=True):
     records: Records
     lights: tuple[AddressCheck, ...]
     notes: tuple[str, ...]
+    seen_after: tuple[str, ...]
     advice: Advice | None
     seconds: float
 
@@ -59,7 +62,7 @@ async def look(
     lights: dict[str, asyncio.Task[AddressCheck]] = {}
 
     def begin(view: View) -> View:
-        for address in view.addresses():
+        for address in (*view.addresses(), *view.hinted()):
             if address not in lights and len(lights) < MOST:
                 lights[address] = asyncio.create_task(probe(address, way, context))
         return view
@@ -88,9 +91,15 @@ async def _probed(name: str, asked: Sequence[Server], way: HttpRequest, context:
         records=found,
         lights=lights,
         notes=(*found.notes, *_unasked(found, lights), *differences(lights), *proxies()),
+        seen_after=seen_after(_ttl(found)),
         advice=advice.take_down(name, example, advice.ports(way.port)) if example else None,
         seconds=round(time.monotonic() - began, 3),
     )
+
+
+def _ttl(found: Records) -> int | None:
+    """The largest that any server gives: a resolver's own copy has grown older already."""
+    return max((one.ttl for view in found.views for one in view.answers[:2] if one.ttl is not None), default=None)
 
 
 def differences(lights: Sequence[AddressCheck]) -> list[str]:
@@ -131,6 +140,8 @@ def table(probed: Probed) -> str:
         lines.append(f"{light.address:40} {mark} {light.state:8} {times}")
         lines.append(f"  {_page(light)}")
     lines += ["", *_dns(probed.records), *(f"! {note}" for note in probed.notes)]
+    if probed.seen_after:
+        lines += ["", "A change of these records is seen by", *(f"  {line}" for line in probed.seen_after)]
     if probed.advice:
         lines += ["", *advice.lines(probed.advice)]
     return "\n".join(map(one_line, lines))

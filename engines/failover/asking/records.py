@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from engines.failover.asking import services
 from engines.failover.asking.dns_answer import Answer, read
 from engines.failover.asking.site import Server
 
@@ -42,6 +43,11 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
     def answer(self, kind: str) -> Answer:
         """The answer of one kind."""
         return next(answer for answer in self.answers if answer.kind == kind)
+
+    def hinted(self) -> tuple[str, ...]:
+        """Addresses in HTTPS records, which browsers that read them may use before they have any A or AAAA."""
+        found = next((answer.services for answer in self.answers if answer.kind == "HTTPS"), ())
+        return tuple(dict.fromkeys(address for one in found for address in one.hints))
 
     def speaks(self) -> bool:
         """Whether visitors are told something by it: not where it is silent, lame, or knows the alias only."""
@@ -242,6 +248,8 @@ def _odd(views: Sequence[View]) -> list[str]:
             notes.append(f"{one.server}: TTL 0, every visit asks again")
         if first.over_tcp:
             notes.append(f"{one.server}: the answer is too long for UDP and came over TCP")
+        https = next((answer.services for answer in one.answers if answer.kind == "HTTPS"), ())
+        notes += services.notes(https, one.addresses(), one.server)
         if first.state not in ("ok", "no record"):
             notes.append(f"{one.server}: {first.state}" + (f" ({first.why})" if first.why else ""))
     return notes

@@ -11,7 +11,7 @@ import msgspec
 from engines.failover.asking.address import AddressCheck
 from engines.failover.asking.records import Records, View
 
-Visitors = Literal["IPv4 only", "IPv6 only", "IPv4 and IPv6"]
+Visitors = Literal["IPv4 only", "IPv6 only", "IPv4 and IPv6", "browsers that read the HTTPS record"]
 NO_PAGE = (400, 404, 410, 421)  # RFC 9110 15.5: there is no such page, or no such site
 
 
@@ -71,7 +71,7 @@ def _said(sight: Sight, who: str = "") -> str:
 def _who(sight: Sight) -> str:
     more = f" and {len(sight.servers) - 2} more" if len(sight.servers) > 2 else ""
     by = f" by {', '.join(sight.servers[:2])}{more}" if sight.servers else ""
-    return f"visitors with {sight.visitors}{by}"
+    return f"{'visitors with ' if sight.visitors.startswith('IPv') else ''}{sight.visitors}{by}"
 
 
 def _views(found: Records) -> list[View]:
@@ -114,7 +114,22 @@ def _sights(view: View, known: Mapping[str, AddressCheck], expected: bool) -> li
     if four and six:
         both = [(*a, *b) for a, b in product(four, six)]
         found.append(sight("IPv4 and IPv6", both, view.answer("A").ttl))
-    return found
+    return found + _hinted(view, known, expected)
+
+
+def _hinted(view: View, known: Mapping[str, AddressCheck], expected: bool) -> list[Sight]:
+    """Hints that A and AAAA do not give too: where one of them is not the site, some visitors meet it."""
+    hinted = view.hinted()
+    wrong = [one for one in hinted if one in known and known[one].state not in ("ok", "no-route")]
+    if set(hinted) <= set(view.addresses()):
+        return []
+    both = [known[one] for one in (*hinted, *view.addresses()) if one in known and known[one].state == "ok"]
+    apart = unlike(both, expected)
+    if not wrong and not apart:
+        return []
+    why = f"the HTTPS record hints at {some(wrong)}, which does not carry the site" if wrong else f"not alike: {apart}"
+    reads: Visitors = "browsers that read the HTTPS record"
+    return [Sight(visitors=reads, servers=(view.server,), addresses=hinted, survives=None, why=why)]
 
 
 def _long(ttl: int | None) -> str:

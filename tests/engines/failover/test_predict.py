@@ -123,3 +123,46 @@ def test_a_name_without_addresses_sends_nobody_anywhere(stage: Stage) -> None:
     told = predict.answer(convert(PredictParams, {"name": "shop.test", "resolver": [at]}))
     assert told.shares == ()
     assert any("no such name" in note for note in told.notes)
+
+
+def test_one_address_never_has_seconds() -> None:
+    told = predict.predict("shop.test", TWO[:1], "single", "drop", tables.read(tables.MEASURED))
+    assert told.clients == ()
+    assert told.published == ()
+    words = predict.table(told)
+    assert "waits for it to come back" in words
+    assert " s, " not in words.split("Undo")[0]
+
+
+def test_one_address_of_each_family_moves_those_who_have_both() -> None:
+    told = predict.predict("shop.test", [TWO[0], "2001:db8::1"], "single", "drop", tables.read(tables.MEASURED))
+    assert told.clients == ()
+    assert any("visitors with IPv4 and IPv6 move" in note for note in told.notes)
+    assert any("IPv4 only" in note for note in told.notes)
+
+
+def test_one_address_per_answer_has_no_seconds_but_a_ttl(stage: Stage) -> None:
+    server, at = stage.names("shop.test", TWO, ttl=300)
+    server.single = True
+    told = predict.answer(convert(PredictParams, {"name": "shop.test", "resolver": [at]}))
+    assert told.clients == ()
+    assert any("TTL (300 s)" in note for note in told.notes)
+
+
+def test_a_prediction_is_for_one_resolvers_visitors_not_for_the_union(stage: Stage) -> None:
+    stale, good = stage.names("shop.test", TWO[:1])[1], stage.names("shop.test", TWO)[1]
+    told = predict.answer(convert(PredictParams, {"name": "shop.test", "resolver": [stale, good]}))
+    assert [share.address for share in told.shares] == [TWO[0]]
+    assert told.clients == ()
+    assert any(f"--resolver {good}" in note for note in told.notes)
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_a_lab_with_three_addresses_gives_cells_that_are_used(stage: Stage, tmp_path: Path, count: int) -> None:
+    table = made(cell("a", "drop", 134.0, addresses=3), cell("b", "drop", 9.0, addresses=3), cell("b", "drop", 0.5))
+    (tmp_path / "t.yaml").write_text(tables.dump(table))
+    at = stage.names("shop.test", [*TWO, "192.0.2.1"][:count])[1]
+    given = {"name": "shop.test", "resolver": [at], "table": str(tmp_path / "t.yaml")}
+    told = predict.answer(convert(PredictParams, given))
+    assert {one.client: one.new.seconds for one in told.clients if one.new} == {"a": 134.0, "b": 0.5}
+    assert "2 of 3 addresses dark" in predict.table(told)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 
+import dns.message
+import dns.rrset
 import pytest
 
 from engines.failover.asking import probe
@@ -231,3 +233,42 @@ def test_an_address_that_was_not_asked_is_not_called_dead() -> None:
     told = judge(known(("a1", "a2")), [light("a1")])
     assert told.survives is None
     assert "was not asked" in told.words
+
+
+def https(query: bytes, *values: str) -> bytes:
+    asked = dns.message.from_wire(query)
+    said = dns.message.make_response(asked)
+    kind = question(query)[1]
+    if kind == 1:
+        said.answer.append(dns.rrset.from_text(f"{NAME}.", 60, "IN", "A", *TWO))
+    if kind == 65:
+        said.answer.append(dns.rrset.from_text(asked.question[0].name.to_text(), 60, "IN", "HTTPS", *values))
+    return said.to_wire()
+
+
+@pytest.mark.parametrize(
+    ("value", "survives", "words"),
+    [
+        ("1 . alpn=h2,h3", True, "HTTP/3"),
+        ("1 . ipv4hint=127.0.0.2,127.0.0.3", True, "must change with A"),
+        ("1 . ipv4hint=127.0.0.9", None, "hints at 127.0.0.9"),
+        ("0 cdn.example.", True, "on to cdn.example"),
+        ("1 other.example. port=8443", True, "to other.example, port 8443"),
+    ],
+)
+def test_https_records_are_read(stage: Stage, value: str, survives: bool | None, words: str) -> None:
+    _, port = stage.copies(TWO)
+    found = probed(stage.odd_names(lambda query: https(query, value)), port)
+    assert found.survives is survives, found.verdict
+    assert words in " ".join(found.notes), found.notes
+
+
+def test_how_long_until_a_change_is_seen_is_told_by_client(stage: Stage) -> None:
+    _, port = stage.copies(TWO)
+    found = probed(stage.names(NAME, TWO, ttl=3600)[1], port)
+    told = "\n".join(found.seen_after)
+    assert "up to 1 h 0 min (TTL 3600" in told
+    assert "chromium 156, open: up to 1 h 1 min" in told
+    assert "webkit 2.50, open: did not ask again" in told
+    assert "lower the TTL to 60 and wait 1 h 0 min" in told
+    assert told.splitlines()[0] in probe.table(found)
