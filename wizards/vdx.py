@@ -17,5 +17,5 @@ FIX = Wizard(
     Form("Way back", *BACK, why="A reset may take the management address and the users with it."),
     Form("Fix", *HOW, why="The review says what it costs and what is sent."),
     Form("Agreed", *AGREED, why="Leave empty until it is asked for."),
-    Form("Old ssh", "legacy_crypto", "new_host_key", why="Only where the login is refused and says so."),
+    Form("Ssh", "host_key", "legacy_crypto", "new_host_key", why="Only where the login is refused and says so."),
 )

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from engines.rehearsal.switches import factory
 from engines.rehearsal.switches.knobs import Knobs
-from engines.rehearsal.switches.serve import CONSOLE_PORT, SSH_PORT, Host
+from engines.rehearsal.switches.serve import CONSOLE_PORT, SSH_PORT, Host, host_key
 from engines.rehearsal.switches.switch import End, Fabric, Switch
 
 if TYPE_CHECKING:
@@ -101,6 +101,7 @@ class Rehearsal:
             "user": self.user,
             "interface": "TenGigabitEthernet 1/0/5",
             "mate": self.address(self.b),
+            "host_key": ",".join(host_key(switch) for switch in (self.a, self.b)),
         }
 
 

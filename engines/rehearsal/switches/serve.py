@@ -45,6 +45,15 @@ def _pair(legacy: bool, number: int) -> Any:
     return pair
 
 
+def host_key(switch: Switch) -> str:
+    """The SHA256 fingerprint of the key that it shows now."""
+    return str(_key(switch.knobs.legacy, _number(switch)).get_fingerprint())
+
+
+def _number(switch: Switch) -> int:
+    return (switch.reboots if switch.knobs.new_host_key else 0) * 1000 + switch.serial
+
+
 class Host:
     """One switch's sockets at `address`: ssh and console."""
 
@@ -111,14 +120,13 @@ class Host:
         import asyncssh
 
         knobs, switch = self.switch.knobs, self.switch
-        number = switch.reboots if knobs.new_host_key else 0
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # cryptography warns of FFDH, which an old switch is about
             self._ssh = await _insisting(
                 lambda: asyncssh.listen(
                     self.address,
                     SSH_PORT,
-                    server_host_keys=[_pair(knobs.legacy, number * 1000 + switch.serial)],
+                    server_host_keys=[_pair(knobs.legacy, _number(switch))],
                     server_factory=functools.partial(_login(), self),
                     process_factory=self._on_ssh,
                     line_editor=False,

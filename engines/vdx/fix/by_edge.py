@@ -78,6 +78,7 @@ class ByEdge:
             result={
                 "edge_ports": [f"{side.label} {side.interface}" for side in self.sides],
                 "weak_crypto": sorted(self.ground.weak),
+                "host_keys": [f"{where}: {key}" for where, key in self.ground.host_keys.items()],
             },
             then=(ADVICE,),
         )

@@ -46,6 +46,7 @@ class FixRun:
         self.progress = FixProgress()
         self.reset = False
         self.weak: set[str] = set()
+        self.host_keys: dict[str, str] = {}
         self._access: dict[str, Access] = {}
         self._sessions: dict[str, Session] = {}
 
@@ -98,6 +99,8 @@ class FixRun:
         self._sessions[which] = session
         self._access[which] = access
         self.weak.update(session.weak)
+        if session.host_key:
+            self.host_keys[f"{which} {access.where}"] = session.host_key
         session.run("terminal length 0")
 
     def session(self, which: str) -> Doing[Session]:

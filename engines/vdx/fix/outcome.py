@@ -34,6 +34,7 @@ def last_word(ground: FixRun, side: Side, wanted: int, before: str, restored: Re
         "left_out": restored.left_out,
         "other_end_verified": both,
         "weak_crypto": sorted(ground.weak),
+        "host_keys": [f"{where}: {key}" for where, key in ground.host_keys.items()],
         "question": ground.progress.question,
         "stages": [f"{seconds} s {stage}" for stage, seconds in ground.progress.stages],
     }

@@ -54,6 +54,8 @@ def _end(end: End) -> dict[str, Any]:
         "isl",
         "trunk",
         "wwn",
+        "host_key",
+        "host_key",
         "line",
     )
     found = {key: getattr(end, key) for key in keys}

@@ -175,6 +175,8 @@ def _facts(pair: Pair, verdict: Verdict, changed: End, why: str, new: int, depth
         if end:
             rows.append((end.label, f"{end.address}, vcsid {end.vcsid}, rbridge-id {end.rbridge}, {end.mode_words}"))
             rows.append((f"{end.label} says", end.line))
+            if end.host_key:
+                rows.append((f"{end.label}'s key", f"ssh host key {end.host_key}"))
     if new:
         rows.append(("changes", f"{changed.label}: {why}"))
         rows.append(("vcsid", f"{changed.vcsid} becomes {new}; rbridge-id {changed.rbridge} is kept"))

@@ -27,6 +27,8 @@ ALLOWED = {
     "MACs": "legacy_mac",
 }
 SSH = "/usr/bin/ssh"
+ASKS_FOR_KEY = re.compile(r"continue connecting \(yes/no")
+MUTE_TRIES = 2
 CONNECT = 15  # s for TCP and ssh's greeting
 LOGIN = 60.0  # s from the password to the prompt: AAA servers are slow when they are down
 
@@ -64,7 +66,7 @@ def ssh_argv(access: Access, kept: Remembered) -> list[str]:
         "ServerAliveCountMax": "3",
         "UserKnownHostsFile": str(kept.known_hosts).replace("%", "%%"),
         "GlobalKnownHostsFile": "/dev/null",
-        "StrictHostKeyChecking": "accept-new",
+        "StrictHostKeyChecking": "ask",
         "UpdateHostKeys": "no",
         "HashKnownHosts": "no",
         "ControlMaster": "no",
@@ -80,8 +82,23 @@ def ssh_argv(access: Access, kept: Remembered) -> list[str]:
     return [*argv, "--", access.where.host]
 
 
-def open_ssh(access: Access, lender: SessionOpener) -> Session:
-    """A session by ssh. Raises Trouble; weak algorithms are not agreed to here."""
+def open_ssh(access: Access, lender: SessionOpener, keys: tuple[str, ...] = ()) -> Session:
+    """A session by ssh. Raises Trouble; weak algorithms are not agreed to here.
+
+    keys: fingerprints, one of which a host key that is met for the first time must have.
+    An ssh that ends before the password without a word is started again: a pseudo-terminal may lose the last words of
+    a program that ends at once, and those are what tells the trouble.
+    """
+    for _ in range(MUTE_TRIES):
+        try:
+            return _by_ssh(access, lender, keys)
+        except Trouble as trouble:
+            if trouble.kind != "closed" or trouble.said.strip():
+                raise
+    return _by_ssh(access, lender, keys)
+
+
+def _by_ssh(access: Access, lender: SessionOpener, keys: tuple[str, ...]) -> Session:
     if not Path(SSH).exists():
         raise Refused(f"{SSH} is not there", "install it: apt install openssh-client")
     kept = Remembered(access.where)
@@ -93,7 +110,7 @@ def open_ssh(access: Access, lender: SessionOpener) -> Session:
     terminal = Terminal(ssh_argv(access, kept), transcript, lender.patterns, lender.cancel, echo=True)
     session = Session(terminal, transcript, lender.patterns, "ssh")
     try:
-        _pass_ssh(terminal, access)
+        _pass_ssh(terminal, access, keys)
         session.learn()
     except Ended as ended:
         session.close()
@@ -104,27 +121,48 @@ def open_ssh(access: Access, lender: SessionOpener) -> Session:
     except BaseException:
         session.close()
         raise
+    session.host_key = fingerprint(kept.known_hosts)
     session.weak = tuple(name for names in kept.legacy().values() for name in names)
     return session
 
 
-def _pass_ssh(terminal: Terminal, access: Access) -> None:
-    """Answer ssh's own password prompt once; a banner that says "password:" is not one."""
+def _pass_ssh(terminal: Terminal, access: Access, keys: tuple[str, ...]) -> None:
+    """Answer ssh's own questions, each once; a banner that says "password:" is none.
+
+    A new host key is agreed to by typing its fingerprint, which ssh itself compares with the key it met.
+    """
     who = f"{re.escape(access.user)}@{re.escape(access.where.host)}"
     asks = re.compile(rf"\({who}\) .*|{who}'s password: ?", re.IGNORECASE)
 
     def asked(text: str) -> str | None:
         last = text.rsplit("\n", 1)[-1]
+        if ASKS_FOR_KEY.search(last):
+            return "key " + text
         return "password" if asks.fullmatch(last) else ("prompt" if ANY_PROMPT.fullmatch(last) else None)
 
-    if terminal.until(asked, CONNECT + 15.0) == "prompt":
+    said = terminal.until(asked, CONNECT + 15.0)
+    if said.startswith("key "):
+        trouble = Trouble(str(access.where), "newkey", said.removeprefix("key "))
+        if trouble.fingerprint not in keys:
+            terminal.send("no\r")
+            raise trouble
+        terminal.send(trouble.fingerprint + "\r")
+        said = terminal.until(asked, CONNECT + 15.0)
+    if said == "prompt":
         return
+    if said != "password":
+        raise Trouble(str(access.where), "closed", "ssh asks about the host key a second time")
     if not terminal.echo_is_off(5.0):
         raise Trouble(
             str(access.where), "closed", "something that looks like ssh's password prompt does not turn echo off"
         )
     terminal.send_secret(access.password, after=0.01)
-    if terminal.until(asked, LOGIN) == "password":
+    try:
+        said = terminal.until(asked, LOGIN)
+    except Ended as ended:
+        words = ended.said if ended.said.strip() else "the line ended after the password"
+        raise Ended(words) from None
+    if said == "password":
         raise Trouble(str(access.where), "auth", "Permission denied: the password was not accepted")
 
 

@@ -19,10 +19,18 @@ BY_CONSOLE = ("unresolved", "refused", "timeout", "unreachable", "closed", "sile
 Reaching = Generator[AnyEvent, str | None, tuple[Session, Access]]
 
 
-def reach(access: Access, lender: SessionOpener, *, legacy: bool, new_key: str) -> Session:
+@dataclasses.dataclass(frozen=True)
+class HostKeys:
+    """Fingerprints agreed to beforehand: of keys that are met for the first time, and in place of a known one."""
+
+    first: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
+
+
+def reach(access: Access, lender: SessionOpener, *, legacy: bool, keys: HostKeys) -> Session:
     """A session for looking; nobody can be asked. Raises Refused."""
     try:
-        return _agreed(access, lender, legacy=legacy, new_key=new_key)
+        return _agreed(access, lender, legacy=legacy, keys=keys)
     except Trouble as trouble:
         if not access.console or trouble.kind not in BY_CONSOLE:
             raise trouble.refused() from None
@@ -32,10 +40,10 @@ def reach(access: Access, lender: SessionOpener, *, legacy: bool, new_key: str) 
         raise trouble.refused() from None
 
 
-def _agreed(access: Access, lender: SessionOpener, *, legacy: bool, new_key: str) -> Session:
+def _agreed(access: Access, lender: SessionOpener, *, legacy: bool, keys: HostKeys) -> Session:
     while True:
         try:
-            return open_ssh(access, lender)
+            return open_ssh(access, lender, keys.first)
         except Trouble as trouble:
             if trouble.kind == "negotiate":
                 names = _allowed(access, lender, trouble)
@@ -43,8 +51,8 @@ def _agreed(access: Access, lender: SessionOpener, *, legacy: bool, new_key: str
                     raise
                 Remembered(access.where).agree(trouble.offer[0], names)
                 continue
-            if trouble.kind == "hostkey" and new_key and new_key == trouble.fingerprint:
-                return with_new_key(access, lender, new_key)
+            if trouble.kind == "hostkey" and trouble.fingerprint in keys.changed:
+                return with_new_key(access, lender, trouble.fingerprint)
             raise
 
 
@@ -64,19 +72,23 @@ def with_new_key(access: Access, lender: SessionOpener, wanted: str) -> Session:
     old = kept.known_hosts.read_bytes()
     kept.forget_key()
     try:
-        session = open_ssh(access, lender)
-    except BaseException:
-        if not kept.known_hosts.exists():
-            write_whole(kept.known_hosts, old)
-        raise
-    found = fingerprint(kept.known_hosts)
-    if found != wanted:
-        session.close()
-        write_whole(kept.known_hosts, old)
+        return open_ssh(access, lender, (wanted,))
+    except Trouble as trouble:
+        _put_back(kept, old)
+        if trouble.kind != "newkey":
+            raise
         raise Refused(
-            f"{access.where} showed {found} after {wanted} was agreed to", "find out who answers at that address"
-        )
-    return session
+            f"{access.where} showed {trouble.fingerprint} after {wanted} was agreed to",
+            "find out who answers at that address",
+        ) from None
+    except BaseException:
+        _put_back(kept, old)
+        raise
+
+
+def _put_back(kept: Remembered, old: bytes) -> None:
+    if not kept.known_hosts.exists():
+        write_whole(kept.known_hosts, old)
 
 
 def reaching(access: Access, lender: SessionOpener, *, reset: bool) -> Reaching:
@@ -104,10 +116,19 @@ def reaching(access: Access, lender: SessionOpener, *, reset: bool) -> Reaching:
 
 
 def _ask_for_crypto_and_key(access: Access, lender: SessionOpener) -> Generator[AnyEvent, str | None, Session]:
+    keys: tuple[str, ...] = ()
     while True:
         try:
-            return open_ssh(access, lender)
+            return open_ssh(access, lender, keys)
         except Trouble as trouble:
+            if trouble.kind == "newkey" and trouble.fingerprint and not keys:
+                yield from _agree(
+                    f"{access.where} shows its ssh host key for the first time: {trouble.fingerprint}. Compare it with "
+                    "what the switch shows on its console. Trust it?"
+                )
+                yield Warned(text=f"{access.where}: ssh host key {trouble.fingerprint} trusted, met for the first time")
+                keys = (trouble.fingerprint,)
+                continue
             if trouble.kind == "negotiate":
                 names = _allowed(access, lender, trouble)
                 yield from _agree(f"{access.where} offers only old ssh algorithms ({', '.join(names)}). Use them?")

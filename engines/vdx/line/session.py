@@ -80,6 +80,7 @@ class Session:
         self.hostname = ""
         self.context = ""
         self.weak: tuple[str, ...] = ()
+        self.host_key = ""  # SHA256:…; empty for a console
         self.also = ""  # a host name it may take on while we are logged in
 
     def learn(self, seconds: float = 10.0) -> None:

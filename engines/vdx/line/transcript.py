@@ -13,7 +13,13 @@ from engines.job.params import Secret
 HIDDEN = "<hidden>"
 TELLTALE = re.compile(
     r"""(?ix)
-    (\bpassword\s+(?:\d\s+)?|\bsecret\s+(?:\d\s+)?|\bkey(?:-string)?\s+(?:\d\s+)?(?!rsa\b|ecdsa\b|dsa\b)|\bcommunity\s+
+    (\bpassword\s+(?:level\s+\d+\s+)?(?:\d+\s+)?|\bsecret\s+(?:level\s+\d+\s+)?(?:\d+\s+)?
+      |\bkey(?:-string)?\s+(?:\d+\s+)?(?!rsa\b|ecdsa\b|dsa\b|pass-?phrase\b|fingerprint\b|is\b)|\bcommunity\s+
+      |\bauthentication-key\s+(?:\d+\s+)?(?:(?:md5|sha1|sha-?\d+)\s+)?(?:encryption-level\s+\d+\s+)?(?:\d\s+)?
+      |\bmd5-auth(?:entication)?(?:-key)?\s+(?:key(?:-activation-wait-time)?\s+)?(?:\d+\s+)?|\bsha1?-auth\w*\s+
+      |\bsimple-text-auth\s+(?:\d\s+)?|\bsimple-password\s+|\bbind-?(?:pw|passw\w*)\s*[:=]?\s*
+      |\bpass-?phrase\s+(?:\d\s+)?|\bshared-secret\s+|\bpre-?shared-key\s+|\bprivate-key\s+
+      |\b(?:auth|priv)(?:-pass\w*)?\s+(?:md5|sha\d*|des|aes\d*)\s+(?:auth-password\s+)?
       |\bauth-pass\w*\s+|\bpriv-pass\w*\s+)
     ("(?:[^"\\]|\\.)*"|\S+)"""
 )

@@ -16,7 +16,10 @@ OPTIONS = {
     "cipher": "Ciphers",
     "mac": "MACs",
 }
-FINGERPRINT = re.compile(r"fingerprint for the \S+ key sent by the remote host is\s+(\S+)", re.IGNORECASE)
+FINGERPRINT = re.compile(
+    r"(?:fingerprint for the \S+ key sent by the remote host is|key fingerprint is)\s+(SHA256:[A-Za-z0-9+/=]+)",
+    re.IGNORECASE,
+)
 SAYINGS = (
     ("hostkey", r"REMOTE HOST IDENTIFICATION HAS CHANGED|Host key verification failed"),
     ("negotiate", r"Unable to negotiate|no matching "),
@@ -41,8 +44,16 @@ HELPS = {
 }
 
 
+class NewKey(Refused):
+    """A host key that nobody has agreed to yet; no password was sent."""
+
+    def __init__(self, why: str, what_helps: str, fingerprint: str) -> None:
+        super().__init__(why, what_helps)
+        self.fingerprint = fingerprint
+
+
 class Trouble(Exception):
-    """A login that did not happen. `kind` is a key of HELPS, hostkey or negotiate; `said` the other side's words."""
+    """A login that did not happen. `kind` is a key of HELPS, newkey, hostkey or negotiate; `said` the other's words."""
 
     def __init__(self, where: str, kind: str, said: str) -> None:
         super().__init__(f"{where}: {kind}")
@@ -53,6 +64,8 @@ class Trouble(Exception):
     @property
     def line(self) -> str:
         """The one line that tells it best."""
+        if self.kind == "newkey":
+            return f"its ssh host key is met for the first time: {self.fingerprint}"
         lines = [line.strip() for line in self.said.splitlines() if line.strip()]
         pattern = dict(SAYINGS).get(self.kind, "")
         telling = [line for line in lines if pattern and re.search(pattern, line, re.IGNORECASE)]
@@ -66,15 +79,20 @@ class Trouble(Exception):
 
     @property
     def fingerprint(self) -> str:
-        """The fingerprint of a host key that is not the known one."""
+        """The fingerprint of a host key that is new, or not the known one."""
         found = FINGERPRINT.search(self.said)
-        return found[1].rstrip(".") if found else ""
+        return found[1] if found else ""
 
     def helps(self) -> str:
         """The next action."""
         if self.kind == "negotiate":
             option, names = self.offer
             return f"agree to these old algorithms with --legacy-crypto ({option}: {', '.join(names) or 'unknown'})"
+        if self.kind == "newkey":
+            return (
+                "compare it with what the switch shows on its console, "
+                f"then agree, once, with --host-key {self.fingerprint or 'FINGERPRINT'}"
+            )
         if self.kind == "hostkey":
             return (
                 f"the key it shows now is {self.fingerprint or 'not told'}: if it was replaced or reset, "
@@ -84,6 +102,8 @@ class Trouble(Exception):
 
     def refused(self) -> Refused:
         """As the reason that a plan is declined."""
+        if self.kind == "newkey":
+            return NewKey(f"{self.where}: no login ({self.line})", self.helps(), self.fingerprint)
         return Refused(f"{self.where}: no login ({self.line})", self.helps())
 
     def failed(self, left_behind: tuple[str, ...]) -> Failed:

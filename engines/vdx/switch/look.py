@@ -40,6 +40,7 @@ class End(msgspec.Struct, frozen=True, kw_only=True):
     raw: dict[str, str]
     label: str
     name_in_lldp: str = ""
+    host_key: str = ""
 
     @property
     def wwn(self) -> str:
@@ -92,6 +93,7 @@ def read(session: Session, address: str, interface: str) -> End:
         address=address,
         hostname=session.hostname,
         label=session.hostname,
+        host_key=session.host_key,
         name_in_lldp=_name_in_lldp(ask("show running-config protocol lldp")),
         version=version,
         mode=words[0],

@@ -16,6 +16,7 @@ from engines.vdx.line.login import Access, SessionOpener
 from engines.vdx.line.reach import reach
 from engines.vdx.line.session import QUICK, SURE, Session, SessionLost, Unexpected, refused
 from engines.vdx.line.transcript import Transcript
+from engines.vdx.line.trouble import NewKey
 from engines.vdx.switch import config, look, parse, running_config
 from engines.vdx.switch.look import End
 from engines.vdx.switch.params import Ends
@@ -64,13 +65,26 @@ def look_at(params: Ends, cancel: Cancel, *, deeply: bool, consoles: tuple[str, 
         far: Future[str] = Future()
         mine = pool.submit(_first, lambda: _one(params, a, lender, lambda: interface, deeply, far), far)
         other = pool.submit(_one, params, b, lender, lambda: _far(params, far), deeply, None) if b else None
-        seen = mine.result()
+        try:
+            seen = mine.result()
+        except NewKey as first:
+            second = other.exception() if other else None
+            raise _both_new(first, second) if isinstance(second, NewKey) else first from None
         try:
             mate = other.result() if other else None
         except Refused as refused:
             return Pair(seen[0], None, f"{refused.why}; {refused.what_helps}", seen[1], None)
     ends = _labelled(seen[0], mate[0] if mate else None)
     return Pair(*ends, "", seen[1], mate[1] if mate else None)
+
+
+def _both_new(one: NewKey, other: NewKey) -> Refused:
+    """Both host keys in one question."""
+    return Refused(
+        f"{one.why}; {other.why}",
+        "compare them with what the switches show on their consoles, "
+        f"then agree, once, with --host-key {one.fingerprint},{other.fingerprint}",
+    )
 
 
 def _labelled(a: End, b: End | None) -> tuple[End, End | None]:
@@ -105,7 +119,7 @@ def _one(
     deeply: bool,
     far: Future[str] | None,
 ) -> Seen:
-    session = reach(access, lender, legacy=params.legacy_crypto, new_key=params.new_host_key)
+    session = reach(access, lender, legacy=params.legacy_crypto, keys=params.host_keys())
     try:
         session.run("terminal length 0")
         end = look.read(session, str(access.where), interface())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
 import msgspec
@@ -9,6 +10,7 @@ import msgspec
 from engines.job.errors import BadParam
 from engines.job.params import Params, Secret, param
 from engines.vdx.line.address import Address, address, user
+from engines.vdx.line.reach import HostKeys
 from engines.vdx.switch.parse import block_name, interface_name
 
 
@@ -42,6 +44,14 @@ class Ends(Params, frozen=True, kw_only=True):
     legacy_crypto: Annotated[
         bool, param("Old crypto", "agree to the old ssh algorithms a switch offers, from a short list, and remember it")
     ] = False
+    host_key: Annotated[
+        str,
+        param(
+            "Host keys",
+            "agree to ssh host keys that are met for the first time: their fingerprints, a comma between",
+            metavar="SHA256:…",
+        ),
+    ] = ""
     new_host_key: Annotated[
         str, param("New host key", "agree to a changed ssh host key: its fingerprint, SHA256:…", metavar="SHA256:…")
     ] = ""
@@ -57,6 +67,11 @@ class Ends(Params, frozen=True, kw_only=True):
             given = getattr(self, name)
             if (given or name == "interface") and not interface_name(given):
                 raise BadParam(name, given, _port_wanted(given))
+
+    def host_keys(self) -> HostKeys:
+        """The fingerprints that were agreed to."""
+        changed = tuple(word for word in re.split(r"[,\s]+", self.new_host_key) if word)
+        return HostKeys((*(word for word in re.split(r"[,\s]+", self.host_key) if word), *changed), changed)
 
     def where(self) -> Address:
         """The switch."""

@@ -77,6 +77,11 @@ def test_diagnose_prints_one_json_object_or_words(lab: Labs, tmp_path: Path) -> 
     secret.write_text(here.switches.password)
     words = ["vdx", "diagnose", "--switch", here.switches.address(here.a), "--user", "admin"]
     words += ["--interface", "te 1/0/5", "--password-file", str(secret), "--mate", here.switches.address(here.b)]
+    stranger = crashcart(*words, "--json")
+    keys = here.switches.params()["host_key"]
+    assert stranger.returncode == 3 and f"--host-key {keys}" in stranger.stderr
+    assert here.a.logins_failed == here.b.logins_failed == 0 and not here.a.commands
+    words += ["--host-key", keys]
     found = crashcart(*words, "--json")
     assert found.returncode == 0, found.stderr
     assert json.loads(found.stdout)["verdict"]["kind"] == "same-vcsid-isl-off"
