@@ -16,12 +16,14 @@ class Task:
     """A task package: `module` holds ENGINES (runs) and LOOKS (questions).
 
     alone: by verb, where one engine can be had without the others, as MODULE:CLASS; for runs that start often.
+    groups: first words of verbs of two: `key add` is the verb key-add.
     sweeper: the module with `sweep` where it is another.
     """
 
     module: str
     title: str
     alone: Mapping[str, str] = field(default_factory=dict)
+    groups: tuple[str, ...] = ()
     sweeper: str = ""
 
     def engines(self) -> tuple[Engine[Any], ...]:
@@ -54,6 +56,7 @@ TASKS = {
         "engines.backup.engine",
         "block-level backups of disks, and their restore",
         alone={"run": "engines.backup.commands.run:Run", "restore": "engines.backup.commands.restore:Restore"},
+        groups=("key",),
         sweeper="engines.backup.sweeping",
     ),
     "virtio": Task("engines.virtio.engine", "an old guest moved from an IDE or Xen disk to virtio"),

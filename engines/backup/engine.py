@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from engines.backup.commands import diff, listing, versions
+from engines.backup.commands import diff, key, listing, versions
 from engines.backup.commands.boot import Boot
 from engines.backup.commands.gc import Gc
 from engines.backup.commands.get import Get
@@ -29,11 +29,12 @@ def _listed(params: ListParams) -> listing.Listed:
 
 
 ENGINES: tuple[Engine[Any], ...] = (
-    Run(), Init(), Restore(), Get(), Put(), MountPoint(), Serve(), Boot(), Verify(), Prune(), Gc(), Sweep(),
+    Run(), Init(), Restore(), Get(), Put(), MountPoint(), Serve(), Boot(), Verify(), Prune(), Gc(), Sweep(), *key.KEYS,
 )  # fmt: skip
 LOOKS = (
     Look("list", "the restore points of a repository", ListParams, _listed, listing.table),
     *BROWSE,
+    *key.LOOKS,
     Look("diff", "which files differ between two points", diff.DiffParams, diff.answer, stream=diff.lines),
     Look(
         "versions",

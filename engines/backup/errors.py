@@ -23,8 +23,8 @@ class FarFailed(Failed, OSError):
     """A far store that did not do what it was asked: an OSError for those who handle one, a sentence for all others."""
 
     def __init__(self, number: int, why: str, what_helps: str) -> None:
-        OSError.__init__(self, number, why)
         Failed.__init__(self, why, what_helps)
+        OSError.__init__(self, number, why)
 
     def __str__(self) -> str:
         return f"{self.why}; {self.what_helps}"

@@ -29,6 +29,7 @@ def main(argv: list[str] | None = None) -> int:
         from engines.host.child import become
 
         become("tui")
+    words = _joined(words)
     try:
         parsed = _parser(*words[:2]).parse_args(words)
         if words[0] in TASKS:
@@ -54,6 +55,13 @@ def main(argv: list[str] | None = None) -> int:
 
         crashed(error)
         return FAILED
+
+
+def _joined(words: list[str]) -> list[str]:
+    """`backup key add` is the verb key-add of backup."""
+    if len(words) > 2 and words[0] in TASKS and words[1] in TASKS[words[0]].groups and not words[2].startswith("-"):
+        return [words[0], f"{words[1]}-{words[2]}", *words[3:]]
+    return words
 
 
 def _reader_left() -> int:

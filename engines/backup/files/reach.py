@@ -43,7 +43,7 @@ def chosen(glance: NamesOnly, texts: Sequence[str]) -> tuple[PointName, list[byt
 
 def is_locked(params: RepoParams) -> bool:
     """Whether a passphrase is needed that was not given, so that planning cannot look inside."""
-    return config.load(open_store(where(params))).kdf == "scrypt" and params.passphrase is None
+    return config.asks(config.load(open_store(where(params))), params.key_file) and params.passphrase is None
 
 
 @contextmanager

@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 import os
 import time
+from dataclasses import asdict
 from typing import Any
 
 import msgspec
 
-from engines.backup.errors import Damaged
+from engines.backup.errors import Damaged, FarFailed
 from engines.backup.repository.keys import Kdf, Keys, Unlock, derive, unwrap, wrap
+from engines.backup.repository.ways import Way, opened_by
 from engines.backup.store.store import Store
 from engines.job.errors import Refused
 
 NAME = "config.json"
 FORMAT = 1
+SEVERAL = 2  # the format of a repository whose keys were ever changed
 BLOCK = 1024 * 1024  # bytes
 CIPHERS = ("none", "aes-256-gcm", "chacha20-poly1305")
 LONGEST = 64 * 1024  # bytes of a config
@@ -38,6 +41,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     n: int = 0
     r: int = 0
     p: int = 0
+    ways: tuple[Way, ...] = ()
 
 
 def written(config: Config) -> bytes:
@@ -81,15 +85,18 @@ def load(store: Store) -> Config:
         raise Refused(
             f"{store.where} is no backup repository", f"make one: crashcart backup init {store.where}"
         ) from None
+    except FarFailed as failed:
+        raise Refused(failed.why, failed.what_helps) from None
     except OSError as error:
         raise Refused(f"{store.where}: {error.strerror}", "name a repository that can be read") from None
     try:
         config = msgspec.json.decode(raw, type=Config)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise _broken(str(error)) from None
-    if config.format != FORMAT:
+    if config.format not in (FORMAT, SEVERAL):
         raise Refused(
-            f"{store.where} has format {config.format}", "this crashcart knows format 1; use the one that made it"
+            f"{store.where} has format {config.format}",
+            "this crashcart knows formats 1 and 2; use the one that made it",
         )
     if written(config) != raw:
         raise _broken("its check does not fit")
@@ -108,6 +115,7 @@ def _bounds(config: Config) -> None:
         "pack": 1 << 20 <= config.pack < 1 << 32,
         "cipher": config.cipher in CIPHERS,
         "secret": len(config.secret) == (64 if config.cipher == "none" else 0),
+        "ways": bool(config.ways) == (config.format == SEVERAL) and not (config.ways and config.cipher == "none"),
     }
     for name, holds in held.items():
         if not holds:
@@ -118,9 +126,55 @@ def _broken(why: str) -> Damaged:
     return Damaged(NAME, why, "put back a copy of it: it is written once and never changes")
 
 
+def ways(config: Config) -> tuple[Way, ...]:
+    """What opens it; nothing where it is not locked."""
+    if config.cipher == "none" or config.ways:
+        return config.ways
+    only = Way(name="first", added=config.created, wrapped=config.wrapped, **asdict(_kdf(config)))
+    return (only,)
+
+
+def asks(config: Config, key_file: str = "") -> bool:
+    """Whether a passphrase is needed: it is one that opens it, and no key file was given where one could."""
+    kinds = {way.kind for way in ways(config)}
+    return "scrypt" in kinds and not (key_file and "key-file" in kinds)
+
+
 def unlocked(config: Config, unlock: Unlock) -> Keys:
     """The keys. Raises Refused where they are locked and what was given does not open them."""
+    return derive(secret(config, unlock), config.cipher)
+
+
+def secret(config: Config, unlock: Unlock) -> bytes:
+    """What all keys come from. Raises Refused as `unlocked` does."""
     if config.cipher == "none":
-        return derive(bytes.fromhex(config.secret), config.cipher)
-    secret = unwrap(bytes.fromhex(config.wrapped), unlock.key(_kdf(config)), _compact(config, "wrapped", "check"))
-    return derive(secret, config.cipher)
+        return bytes.fromhex(config.secret)
+    if config.ways:
+        return opened_by(config.ways, unlock, _lasting(config))[0]
+    return unwrap(bytes.fromhex(config.wrapped), unlock.key(_kdf(config)), _compact(config, "wrapped", "check"))
+
+
+def _lasting(config: Config) -> bytes:
+    """What no change of keys changes."""
+    return _compact(config, "format", "wrapped", "check", "kdf", "salt", "n", "r", "p", "ways")
+
+
+def with_ways(config: Config, unlock: Unlock, names: tuple[str, ...], new: dict[str, Unlock]) -> Config:
+    """The config with those of its ways that are named, and new ones. Raises Refused where `unlock` does not open it.
+
+    A way of format 1 that stays is wrapped anew, so it must be the one that `unlock` is.
+    """
+    known, said = secret(config, unlock), _lasting(config)
+    kept = [way for way in ways(config) if way.name in names]
+    if not config.ways:
+        kept = [Way.made(way.name, unlock, known, said, added=way.added) for way in kept]
+    made = [Way.made(name, opens, known, said) for name, opens in new.items()]
+    bare = msgspec.structs.replace(config, format=SEVERAL, wrapped="", kdf="", salt="", n=0, r=0, p=0)
+    return msgspec.structs.replace(bare, ways=(*kept, *made))
+
+
+def replace(store: Store, before: Config, after: Config) -> None:
+    """Put `after` in the place of `before`, whole or not at all. Raises Refused where another changed it meanwhile."""
+    if load(store) != before:
+        raise Refused(f"the keys of {store.where} were changed meanwhile", "look again: crashcart backup key list")
+    store.put(NAME, written(after))

@@ -18,7 +18,7 @@ def opened(params: RepoParams, context: Context) -> Generator[AnyEvent, str | No
     store = open_store(params.repo)
     with closed_on_error(store):
         found = config.load(store)
-        unlock = Unlock(params.key_file, (yield from _asked(store.where, found, context)))
+        unlock = Unlock(params.key_file, (yield from _asked(store.where, found, params, context)))
         return Repository(store, found, config.unlocked(found, unlock), unlock)
 
 
@@ -26,11 +26,13 @@ def passphrase_of(params: RepoParams, context: Context) -> Generator[AnyEvent, s
     """The passphrase that was given, or asked for where one is needed; None where none is."""
     with Repository.glance(params.repo) as glance:
         found, place = glance.config, glance.store.where
-    return (yield from _asked(place, found, context))
+    return (yield from _asked(place, found, params, context))
 
 
-def _asked(place: str, found: Config, context: Context) -> Generator[AnyEvent, str | None, Secret | None]:
+def _asked(
+    place: str, found: Config, params: RepoParams, context: Context
+) -> Generator[AnyEvent, str | None, Secret | None]:
     passphrase = context.secrets.get("passphrase")
-    if found.kdf == "scrypt" and passphrase is None:
+    if config.asks(found, params.key_file) and passphrase is None:
         passphrase = Secret((yield Asked(question=f"passphrase of {place}", secret=True)) or "")
     return passphrase

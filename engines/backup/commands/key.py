@@ -1,0 +1,347 @@
+"""backup key: several ways into one repository, one added, taken out or put in another's place; a sheet of paper."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Generator, Iterator
+from typing import Annotated, ClassVar, TypeVar
+
+import msgspec
+from typing_extensions import override
+
+from engines.backup.errors import no_room
+from engines.backup.repository import config
+from engines.backup.repository.config import Config
+from engines.backup.repository.keys import Unlock
+from engines.backup.repository.repository import RepoParams, Repository, where
+from engines.backup.repository.unlocking import passphrase_of
+from engines.backup.repository.ways import NAME, Way
+from engines.backup.store.opening import open_store
+from engines.job.contract import (
+    AnyEvent,
+    Asked,
+    BytesChange,
+    Cancel,
+    Context,
+    Engine,
+    Events,
+    Finished,
+    Look,
+    Plan,
+    Step,
+    StepEnded,
+    StepStarted,
+)
+from engines.job.errors import BadParam, Refused
+from engines.job.params import Secret, param, plain
+
+COPIED = (
+    "the secret of the repository stays the same: who copied config.json before, and has a key of then, can still read"
+    " what is stored; where that must not be, copy the points to a new repository: crashcart backup copy"
+)
+WAY = param(
+    "Key", "its name: crashcart backup key list", pattern=NAME, allowed="letters, digits, . _ and -", positional=True
+)
+Opening = Generator[AnyEvent, str | None, Unlock]
+
+
+class NamedParams(RepoParams, frozen=True, kw_only=True):
+    """One way into a repository."""
+
+    name: Annotated[str, WAY]
+
+
+class NewParams(NamedParams, frozen=True, kw_only=True):
+    """A way into a repository, and what will open it."""
+
+    new_key_file: Annotated[
+        str, param("New key file", "32 random bytes or more; without it a passphrase is asked for, twice", kind="file")
+    ] = ""
+    new_passphrase: Annotated[Secret | None, param("New passphrase", "opens the repository from then on")] = None
+
+
+N = TypeVar("N", bound=NamedParams)
+
+
+class _Change(Engine[N]):
+    """Replaces config.json by one with other ways in."""
+
+    kind: ClassVar[str] = "change"
+    doing: ClassVar[str]
+
+    @override
+    def target(self, params: N) -> str:
+        return f"backup keys {hashlib.sha256(where(params).encode()).hexdigest()}"
+
+    @override
+    def plan(self, params: N, cancel: Cancel) -> Plan:
+        with Repository.glance(where(params)) as glance:
+            found, place = glance.config, glance.store.where
+        if found.cipher == "none":
+            raise Refused(
+                f"{place} is not locked: it has no keys", "a locked one is made: crashcart backup init --cipher"
+            )
+        known = config.ways(found)
+        after = self.after(params, known)
+        return Plan(
+            task=self.name,
+            target=place,
+            params={**plain(params), "repo": place},
+            steps=(Step(id="keys", title=f"{self.doing} {params.name}", no_stop="config.json is being replaced"),),
+            changes=(
+                BytesChange(target=f"{place}/config.json", summary=f"opened by {_and(known)}; then by {_and(after)}"),
+            ),
+            facts=(("opens it now", _and(known)), ("opens it then", _and(after))),
+            warnings=() if len(after) > len(known) else (COPIED,),
+            confirm="" if len(after) > len(known) else params.name,
+            state={"ways": [way.name for way in known], "repository": found.id},
+        ).sealed()
+
+    def after(self, params: N, known: tuple[Way, ...]) -> list[Way | str]:
+        """What opens it then. Raises Refused."""
+        raise NotImplementedError
+
+    @override
+    def execute(self, plan: Plan, context: Context) -> Events:
+        params: N = plan.params
+        store = open_store(params.repo)
+        try:
+            found = config.load(store)
+            unlock = Unlock(params.key_file, (yield from passphrase_of(params, context)))
+            config.unlocked(found, unlock)
+            new = yield from self.opens(params, context)
+            yield StepStarted(step="keys")
+            config.replace(store, found, self.changed(found, unlock, params, new))
+        except OSError as error:
+            raise no_room(store.where, error) from None
+        finally:
+            store.close()
+        yield StepEnded(step="keys")
+        yield Finished(
+            summary=f"{plan.target} is opened by {_and(config.ways(config.load(open_store(params.repo))))}",
+            result={"repo": plan.target, "key": params.name},
+            then=("write it down anew: crashcart backup key paper",),
+        )
+
+    def opens(self, params: N, context: Context) -> Opening:
+        """What will open it, asked for where it was not given."""
+        return Unlock()
+        yield  # a generator, as those are that ask
+
+    def changed(self, found: Config, unlock: Unlock, params: N, new: Unlock) -> Config:
+        """The config to be. Raises Refused."""
+        raise NotImplementedError
+
+
+def _new(params: NewParams, context: Context) -> Opening:
+    if params.new_key_file:
+        return Unlock(params.new_key_file)
+    given = context.secrets.get("new_passphrase")
+    if given is None:
+        given = Secret((yield Asked(question=f"new passphrase {params.name}", secret=True)) or "")
+        again = yield Asked(question="the same once more", secret=True)
+        if again != given.reveal():
+            raise Refused("the two were not the same", "nothing was changed; try again")
+    if not given.reveal():
+        raise Refused("an empty passphrase locks nothing", "nothing was changed; give one")
+    return Unlock(passphrase=given)
+
+
+class KeyAdd(_Change[NewParams]):
+    """`crashcart backup key add`."""
+
+    name: ClassVar[str] = "backup-key-add"
+    verb: ClassVar[str] = "key-add"
+    title: ClassVar[str] = "another way into a locked repository"
+    doing: ClassVar[str] = "Add"
+    params = NewParams
+
+    @override
+    def plan(self, params: NewParams, cancel: Cancel) -> Plan:
+        plan = super().plan(params, cancel)
+        return msgspec.structs.replace(plan, undo=f"{params.name} is taken out again")
+
+    @override
+    def after(self, params: NewParams, known: tuple[Way, ...]) -> list[Way | str]:
+        if params.name in {way.name for way in known}:
+            raise BadParam("name", params.name, "one that is not taken", "see those: crashcart backup key list")
+        return [*known, params.name]
+
+    @override
+    def opens(self, params: NewParams, context: Context) -> Opening:
+        return (yield from _new(params, context))
+
+    @override
+    def changed(self, found: Config, unlock: Unlock, params: NewParams, new: Unlock) -> Config:
+        names = tuple(way.name for way in config.ways(found))
+        return config.with_ways(found, unlock, names, {params.name: new})
+
+    @override
+    def undo(self, plan: Plan, context: Context) -> Events:
+        yield StepStarted(step="keys")
+        store = open_store(plan.params.repo)
+        found = config.load(store)
+        left = tuple(way for way in found.ways if way.name != plan.params.name)
+        if not left:
+            raise Refused(f"nothing but {plan.params.name} opens {store.where}", "add another first")
+        config.replace(store, found, msgspec.structs.replace(found, ways=left))
+        yield StepEnded(step="keys")
+        yield Finished(summary=f"{plan.params.name} does not open {store.where} any more")
+
+
+class KeyRemove(_Change[NamedParams]):
+    """`crashcart backup key remove`."""
+
+    name: ClassVar[str] = "backup-key-remove"
+    verb: ClassVar[str] = "key-remove"
+    title: ClassVar[str] = "take a lost key out of a locked repository"
+    irreversible: ClassVar[str] = "a key that was taken out is gone; add it anew where it is still there"
+    doing: ClassVar[str] = "Take out"
+    params = NamedParams
+
+    @override
+    def after(self, params: NamedParams, known: tuple[Way, ...]) -> list[Way | str]:
+        left = [way for way in known if way.name != _present(params, known).name]
+        if not left:
+            raise Refused(f"{params.name} is the only key: nobody could open it again", "add another first")
+        return [*left]
+
+    @override
+    def changed(self, found: Config, unlock: Unlock, params: NamedParams, new: Unlock) -> Config:
+        left = tuple(way.name for way in config.ways(found) if way.name != params.name)
+        after = config.with_ways(found, unlock, left, {})
+        try:
+            config.secret(after, unlock)
+        except Refused:
+            raise Refused(
+                f"what was given is {params.name} itself, the key that goes",
+                "give one that stays, to prove that it opens",
+            ) from None
+        return after
+
+
+class KeyRotate(_Change[NewParams]):
+    """`crashcart backup key rotate`."""
+
+    name: ClassVar[str] = "backup-key-rotate"
+    verb: ClassVar[str] = "key-rotate"
+    title: ClassVar[str] = "put a new key in the place of one of a locked repository"
+    irreversible: ClassVar[str] = "the key that was there before is gone; rotate to it again where it is still there"
+    doing: ClassVar[str] = "Replace"
+    params = NewParams
+
+    @override
+    def after(self, params: NewParams, known: tuple[Way, ...]) -> list[Way | str]:
+        return [*(way for way in known if way.name != _present(params, known).name), f"{params.name}, new"]
+
+    @override
+    def opens(self, params: NewParams, context: Context) -> Opening:
+        return (yield from _new(params, context))
+
+    @override
+    def changed(self, found: Config, unlock: Unlock, params: NewParams, new: Unlock) -> Config:
+        left = tuple(way.name for way in config.ways(found) if way.name != params.name)
+        return config.with_ways(found, unlock, left, {params.name: new})
+
+
+def _present(params: NamedParams, known: tuple[Way, ...]) -> Way:
+    for way in known:
+        if way.name == params.name:
+            return way
+    raise BadParam("name", params.name, " or ".join(way.name for way in known), "see them: crashcart backup key list")
+
+
+def _and(ways: tuple[Way, ...] | list[Way | str]) -> str:
+    return ", ".join(one if isinstance(one, str) else f"{one.name} ({one.words})" for one in ways)
+
+
+# ── looks ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+class KeyRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One way in: its name, key-file or passphrase, and since when."""
+
+    name: str
+    kind: str
+    added: str
+
+
+class KeyList(msgspec.Struct, frozen=True, kw_only=True):
+    """What opens a repository; empty where it is not locked."""
+
+    repo: str
+    cipher: str
+    keys: list[KeyRow]
+
+
+def listed(params: RepoParams) -> KeyList:
+    """The ways in; no key is needed to see them. Raises Refused, Damaged."""
+    with Repository.glance(where(params)) as glance:
+        found, place = glance.config, glance.store.where
+    rows = [
+        KeyRow(name=way.name, kind="passphrase" if way.kind == "scrypt" else way.kind, added=way.added)
+        for way in config.ways(found)
+    ]
+    return KeyList(repo=place, cipher=found.cipher, keys=rows)
+
+
+def table(found: KeyList) -> str:
+    """The same in lines."""
+    if not found.keys:
+        return f"{found.repo} is not locked"
+    width = max(len(row.name) for row in found.keys)
+    return "\n".join(f"{row.name:{width}}  {row.kind:10}  since {row.added}" for row in found.keys)
+
+
+class Paper(msgspec.Struct, frozen=True, kw_only=True):
+    """A recovery sheet: `config` is config.json, line by line as it must be typed to have it again."""
+
+    repo: str
+    id: str
+    keys: list[KeyRow]
+    config: list[str]
+
+
+def paper(params: RepoParams) -> Paper:
+    """The sheet; it opens nothing without one of the keys. Raises Refused, Damaged."""
+    with Repository.glance(where(params)) as glance:
+        lines = config.written(glance.config).decode().splitlines()
+        return Paper(repo=glance.store.where, id=glance.config.id, keys=listed(params).keys, config=lines)
+
+
+def sheet(found: Paper) -> str:
+    """The same, to be printed."""
+    return "\n".join(_sheet(found))
+
+
+def _sheet(found: Paper) -> Iterator[str]:
+    yield f"RECOVERY SHEET of the backup repository {found.repo}"
+    yield ""
+    if found.keys:
+        yield "It is opened by any one of these, none of which is on this sheet. Keep one with it, not in it:"
+        yield from (
+            f"    {row.name}: {row.kind}, since {row.added}: ______________________________" for row in found.keys
+        )
+    else:
+        yield "IT IS NOT LOCKED: who has the repository can read it."
+    yield ""
+    yield "See what is there:  crashcart backup list --repo REPO [--key-file FILE | --passphrase-file FILE]"
+    yield "Restore:            crashcart backup restore VM/DISK@latest TARGET --repo REPO [the same]"
+    yield "Without crashcart:  engines/backup/FORMAT.md in its source says where every byte lies"
+    yield ""
+    yield "Where config.json was lost, type it as it stands between the lines, without the marks at the left; its check"
+    yield "proves the whole, and each mark its line (the first 4 hex digits of the line's SHA-256, spaces left out):"
+    yield "-" * 100
+    for line in found.config:
+        mark = hashlib.sha256(line.replace(" ", "").encode()).hexdigest()[:4]
+        yield from (f"{mark}  {line[:92]}", *(f"   +  {line[at : at + 92]}" for at in range(92, len(line), 92)))
+    yield "-" * 100
+
+
+KEYS = (KeyAdd(), KeyRemove(), KeyRotate())
+LOOKS = (
+    Look("key-list", "what opens a locked repository", RepoParams, listed, table),
+    Look(
+        "key-paper", "a sheet to print and keep: what a repository needs to be opened again", RepoParams, paper, sheet
+    ),
+)
