@@ -10,6 +10,7 @@ from typing import Annotated, ClassVar, Literal
 from typing_extensions import override
 
 from engines.backup import results
+from engines.backup.errors import FarFailed
 from engines.backup.repository import config
 from engines.backup.repository.keys import Unlock
 from engines.backup.store.opening import open_store
@@ -99,6 +100,8 @@ class Init(Engine[InitParams]):
                 made = config.create(store, cipher=plan.params.cipher, unlock=unlock)
             except FileExistsError:
                 raise Refused(f"{store.where} was made meanwhile", "see it: crashcart backup list") from None
+            except FarFailed:
+                raise
             except OSError as error:
                 raise Failed(f"{store.where}: {error.strerror}", "name a folder that can be written") from None
             yield StepEnded(step="make")

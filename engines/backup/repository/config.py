@@ -1,4 +1,4 @@
-"""What a repository is: its id, sizes and secret, written once when it is made."""
+"""What a repository is: its id, sizes and secret, written when it is made and replaced whole where its keys change."""
 
 from __future__ import annotations
 
@@ -123,7 +123,9 @@ def _bounds(config: Config) -> None:
 
 
 def _broken(why: str) -> Damaged:
-    return Damaged(NAME, why, "put back a copy of it: it is written once and never changes")
+    return Damaged(
+        NAME, why, "put back a copy of it, or type it in from its recovery sheet (crashcart backup key paper)"
+    )
 
 
 def ways(config: Config) -> tuple[Way, ...]:

@@ -165,10 +165,10 @@ def test_a_new_passphrase_is_asked_for_twice(repo: str, first: str, tmp_path: Pa
     before = Path(repo, "config.json").read_bytes()
     for answers, fits in ((["one", "two"], False), (["", ""], False), (["one", "one"], True)):
         work = engine.execute(plan, Context(Cancel(), tmp_path))
-        asked = [event := next(work)]
+        asked = [next(work)]
         try:
             for answer in answers:
-                asked.append(event := work.send(answer))
+                asked.append(work.send(answer))
             asked.extend(work)
         except Refused:
             assert not fits
