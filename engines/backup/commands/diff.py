@@ -12,9 +12,9 @@ from engines.backup import names
 from engines.backup.commands.lines import Entry, entry
 from engines.backup.files.blocks import Spans, differing, touch
 from engines.backup.files.comparing import Comparison, Difference
-from engines.backup.files.model import BrowseError, VolumeInfo, parsed, shown
+from engines.backup.files.model import BrowseError, VolumeInfo, shown
 from engines.backup.files.opening import BrowseTree, Driver, WhichDriver, states
-from engines.backup.files.reach import tree_of
+from engines.backup.files.reach import path_of, tree_of
 from engines.backup.repository.byte_source import PointBytes, open_point
 from engines.backup.repository.repository import RepoParams, Repository
 from engines.job import units
@@ -118,7 +118,7 @@ def _opened(params: DiffParams) -> Iterator[_Both]:
 def answer(params: DiffParams) -> Diff:
     """All of it as data."""
     with _opened(params) as both:
-        files = [_row(each) for each in both.differences(parsed(params.path))]
+        files = [_row(each) for each in both.differences(path_of(params.path))]
         return Diff(
             old=both.names[0],
             new=both.names[1],
@@ -134,7 +134,7 @@ def lines(params: DiffParams) -> Iterator[str | bytes | Note]:
     """As it is found."""
     counts = {"added": 0, "removed": 0, "changed": 0}
     with _opened(params) as both:
-        for each in both.differences(parsed(params.path)):
+        for each in both.differences(path_of(params.path)):
             counts[each.what] += 1
             yield _line(each)
         yield from map(Note, both.notes)

@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar
 from typing_extensions import override
 
 from engines.backup import results
+from engines.backup.files.globs import expanded
 from engines.backup.files.model import shown
 from engines.backup.files.opening import WhichDriver
 from engines.backup.files.reach import chosen, is_locked, opened
@@ -71,7 +72,6 @@ class Get(Engine[GetParams]):
     def plan(self, params: GetParams, cancel: Cancel) -> Plan:
         glance = Repository.glance(where(params))
         name, paths = chosen(glance, params.paths)
-        there = places(paths, parents=params.parents)
         dest = Path(params.dest) if params.dest == STDOUT else Path(params.dest).resolve()
         before = tarring.looked_at(dest) if params.tar else getting.looked_at(dest)
         _possible(params)
@@ -82,8 +82,10 @@ class Get(Engine[GetParams]):
                 Repository.of(params) as repository,
                 opened(repository, name, params.driver, pinned=False, cancel=cancel) as tree,
             ):
+                paths = expanded(tree, paths)
+                there = places(paths, parents=params.parents)
                 found = counted(Walk(tree, there), None if params.tar else dest, cancel)
-                notes = tree.notes
+                notes = (*tree.notes, *(tree.known.notes if tree.known else ()))
         taken = bool(before["file"]) if params.tar else bool(found and found.conflicts)
         if taken and params.conflict == "refuse":
             raise _refused(dest, found, params.tar)

@@ -12,6 +12,7 @@ import msgspec
 
 from engines.backup.commands.lines import Entry, columns, entry, line, size
 from engines.backup.errors import Damaged, Missing
+from engines.backup.files.globs import expanded
 from engines.backup.files.model import NOT_REPLAYED, BrowseError, Node, VolumeInfo, join, shown
 from engines.backup.files.opening import BrowseTree, states
 from engines.backup.files.reach import Place, PlaceParams, open_place
@@ -56,7 +57,8 @@ class Content(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _notes(tree: BrowseTree) -> list[str]:
-    return [*tree.notes, *(f"{name}: {_told(state)}" for name, state in states(tree).items())]
+    own = tree.known.notes if tree.known else ()
+    return [*tree.notes, *own, *(f"{name}: {_told(state)}" for name, state in states(tree).items())]
 
 
 def _told(state: str) -> str:
@@ -76,7 +78,10 @@ def _nodes(tree: BrowseTree, path: bytes) -> Iterator[Node]:
     """A folder's entries, or the file itself; a link to a folder counts as the folder."""
     node = tree.stat(path)
     inside = node.is_folder or (node.is_link and tree.stat(tree.resolve(path)).is_folder)
-    yield from tree.list(path) if inside else [node]
+    if tree.is_top(path):
+        yield from (node for node in tree.list(path) if node.name.decode("utf-8", "replace") not in tree.infos)
+    else:
+        yield from tree.list(path) if inside else [node]
 
 
 def _readable(tree: BrowseTree, path: bytes, trouble: list[str]) -> Iterator[Node]:
@@ -96,11 +101,28 @@ def _volumes(tree: BrowseTree) -> list[VolumeInfo]:
     return known + [info for info in tree.infos.values() if info.name not in {each.name for each in known}]
 
 
+def _asked(tree: BrowseTree, place: Place) -> list[tuple[bytes, bool]]:
+    """What is to be listed, and whether its entries go by their whole paths: those of a pattern do."""
+    found = expanded(tree, [place.path])
+    return [(path, found != [place.path]) for path in found]
+
+
+def _listed(tree: BrowseTree, place: Place, trouble: list[str]) -> Iterator[tuple[bytes, Node]]:
+    for path, whole in _asked(tree, place):
+        for node in [tree.stat(path)] if whole else _readable(tree, path, trouble):
+            yield (path if whole else node.name or path), node
+
+
+def _is_disk(tree: BrowseTree, place: Place) -> bool:
+    """Whether the volumes are meant: no path is named, or there is no guest's tree that it could be of."""
+    return tree.is_top(place.path) and (not place.given or tree.guest() is None)
+
+
 def _ls(params: PlaceParams) -> Listing:
     with open_place(params, "look") as (tree, place):
-        top, trouble = tree.is_top(place.path), list[str]()
-        nodes = [] if top else _readable(tree, place.path, trouble)
-        entries = [entry(node.name or place.path, node) for node in nodes]
+        trouble: list[str] = []
+        disk, top = _is_disk(tree, place), tree.is_top(place.path)
+        entries = [] if disk else [entry(path, node) for path, node in _listed(tree, place, trouble)]
         return Listing(
             point=str(place),
             path=shown(place.path),
@@ -114,15 +136,17 @@ def _ls(params: PlaceParams) -> Listing:
 
 def _ls_lines(params: PlaceParams) -> Pieces:
     with open_place(params, "look") as (tree, place):
-        if tree.is_top(place.path):
+        if _is_disk(tree, place):
             rows = [("volume", "format", "size", "label", "state")]
             rows += [(each.name, each.format, size(each.size), each.label, each.dirty) for each in _volumes(tree)]
             yield from columns([tuple(_plain(cell) for cell in row) for row in rows])
         else:
             trouble: list[str] = []
-            for node in _readable(tree, place.path, trouble):
-                yield line(node.name or place.path, node)
+            for path, node in _listed(tree, place, trouble):
+                yield line(path, node)
             yield from map(Note, trouble)
+        if tree.is_top(place.path) and not _is_disk(tree, place):
+            yield Note(f"volumes, each by its name (p1:/path): {', '.join(tree.infos)}")
         yield from map(Note, _notes(tree))
 
 

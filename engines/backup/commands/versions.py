@@ -12,9 +12,11 @@ from engines.backup import names
 from engines.backup.commands.lines import Entry, entry
 from engines.backup.errors import Damaged, Missing
 from engines.backup.files.contents import CHUNK, weight
-from engines.backup.files.model import BrowseError, Node, NoSuchFile, parsed, shown
+from engines.backup.files.guest import Elsewhere
+from engines.backup.files.model import BrowseError, Node, NoSuchFile, shown
 from engines.backup.files.opening import BrowseTree, Driver, WhichDriver, states
-from engines.backup.files.reach import opened
+from engines.backup.files.reach import opened, path_of
+from engines.backup.files.tree import NoRoot
 from engines.backup.names import PointName
 from engines.backup.repository.repository import RepoParams, Repository
 from engines.job.contract import Note
@@ -33,7 +35,9 @@ class VersionsParams(RepoParams, frozen=True, kw_only=True):
 
 
 class Version(msgspec.Struct, frozen=True, kw_only=True):
-    """The path in one point. state: first, same, changed, gone or unreadable; sha256: of a file's content.
+    """The path in one point. state: first, same, changed, gone, elsewhere or unreadable; sha256: of a file's content.
+
+    elsewhere: this disk is not where the guest has it, and says nothing of whether it is there.
 
     A file whose inode, size, mtime and ctime are those of the version before is `same` without being read again.
     """
@@ -71,9 +75,9 @@ def _wanted(text: str) -> tuple[tuple[str, str], bytes]:
     """VM and disk (empty for all of them), and the path. Raises BadParam."""
     place, colon, path = text.partition(":")
     vm, _, disk = place.partition("/")
-    if not colon or not path.startswith("/") or not names.good(vm) or (disk and not names.good(disk)):
+    if not colon or "/" not in path or not names.good(vm) or (disk and not names.good(disk)):
         raise BadParam("where", text, SHAPE, "see the points: crashcart backup list")
-    return (vm, disk), parsed(path)
+    return (vm, disk), path_of(path)
 
 
 def _versions(params: VersionsParams) -> Iterator[Version]:
@@ -83,23 +87,35 @@ def _versions(params: VersionsParams) -> Iterator[Version]:
     if not found:
         raise Refused(f"there is no point of {params.where.partition(':')[0]}", "see all: crashcart backup list")
     before: dict[str, tuple[Node, str]] = {}
+    seen: set[str] = set()  # disks that the path was on
     for name in found:
-        version, node = _one(repository, name, path, params.driver, before.get(name.disk))
+        sure = bool(disk) or name.disk in seen
+        version, node = _one(repository, name, path, params.driver, before.get(name.disk), sure)
         yield version
         if node:
+            seen.add(name.disk)
             before[name.disk] = (node, version.sha256)
         elif version.state == "gone":
             before.pop(name.disk, None)
 
 
 def _one(
-    repository: Repository, name: PointName, path: bytes, driver: Driver, before: tuple[Node, str] | None
+    repository: Repository,
+    name: PointName,
+    path: bytes,
+    driver: Driver,
+    before: tuple[Node, str] | None,
+    sure: bool,
 ) -> tuple[Version, Node | None]:
     point = str(name)
     try:
         with opened(repository, name, driver, does="versions", keep_warm=False) as tree:
-            real = tree.resolve(path)
-            node = tree.stat(real)
+            try:
+                real = tree.resolve(path)
+                node = tree.stat(real)
+            except (NoSuchFile, NoRoot, Elsewhere) as error:
+                why = "" if sure and tree.single and isinstance(error, NoSuchFile) else tree.elsewhere(path)
+                return Version(point=point, state="elsewhere" if why else "gone", trouble=why), None
             if node.is_file and node.size - weight(node) > HOLES:
                 raise BrowseError(f"{shown(path)} has {node.size} bytes, nearly all of them holes: too long to sum up")
             known = before and _identity(before[0]) == _identity(node)
@@ -108,8 +124,6 @@ def _one(
             trouble = "; ".join(states(tree).values())
             version = Version(point=point, state=state, file=entry(path, node), sha256=digest, trouble=trouble)
             return version, node
-    except NoSuchFile:
-        return Version(point=point, state="gone"), None
     except (BrowseError, Damaged, Missing, Refused) as error:
         return Version(point=point, state="unreadable", trouble=error.why), None
 

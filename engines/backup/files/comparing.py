@@ -53,6 +53,7 @@ class Comparison:
         while waiting:
             path, before, after = waiting.pop()
             if self._is_same(path):
+                waiting += self._joined(path)
                 continue
             yield from self._one(path, before, after)
             old, new = (node is not None and node.is_folder for node in (before, after))
@@ -78,15 +79,25 @@ class Comparison:
             yield Difference(path=path, what="added" if after else "removed", before=before, after=after)
 
     def _is_same(self, path: bytes) -> bool:
-        if self._old.single:
-            return next(iter(self._old.infos)) in self._same
-        return path[1:].partition(b"/")[0].decode("utf-8", "replace") in self._same
+        """Whether it lies on both sides in one volume that is the same, at one place there."""
+        try:
+            places = {tree.located(path) for tree in (self._old, self._new) if not tree.is_top(path)}
+        except BrowseError:
+            return False
+        return len(places) == 1 and places.pop()[0] in self._same
+
+    def _joined(self, path: bytes) -> Iterator[tuple[bytes, Node | None, Node | None]]:
+        """What the guest mounts below a folder that need not be looked at itself."""
+        below = {each.point for tree in (self._old, self._new) if (own := tree.known) for each in own.below(path)}
+        for point in sorted(below):
+            if not self._is_same(point):
+                yield point, self._node(self._old, point), self._node(self._new, point)
 
     def _fresh(self, path: bytes, before: Node | None, after: Node | None) -> bool:
         """Whether a folder is no circle: no pair of folders is gone into twice."""
         sides = ((self._old, before), (self._new, after))
-        pair = [identity(self._volume(tree, path), node) for tree, node in sides]
-        why = self._visited.trouble(path.count(b"/"), *pair)
+        pair = [identity(self._volume(tree, path), node, tree.mount(path)) for tree, node in sides]
+        why = self._old.stops(path) or self._new.stops(path) or self._visited.trouble(path.count(b"/"), *pair)
         if why:
             self._told(path, why)
         return not why
@@ -104,7 +115,7 @@ class Comparison:
         found: dict[bytes, Node] = {}
         try:
             if tree.is_top(path):
-                return {node.name: node for node in tree.list(path)}
+                return {node.name: node for node in tree.inside(path)}
             volume, inner = tree.volume(path)
             for node in volume.list(inner):
                 found[node.name] = node

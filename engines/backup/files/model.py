@@ -83,7 +83,7 @@ class VolumeInfo(msgspec.Struct, frozen=True, kw_only=True):
     name: unique on the disk, a path component: `p1`, `vg0-root`, or `disk` where the whole disk is one.
     format: ext4, xfs, btrfs, ntfs, vfat …, `lvm2`, `luks`, `swap`; empty for unknown. offset, size: bytes on the disk.
     dirty: why what is on the disk is not the whole truth, such as "journal not replayed"; empty for clean.
-    drivers: those that can serve it, the preferred first; empty for none.
+    drivers: those that can serve it, the preferred first; empty for none. partuuid, partlabel: of its partition.
     """
 
     name: str
@@ -94,11 +94,14 @@ class VolumeInfo(msgspec.Struct, frozen=True, kw_only=True):
     uuid: str = ""
     dirty: str = ""
     drivers: tuple[str, ...] = ()
+    partuuid: str = ""
+    partlabel: str = ""
 
 
 class Volume(Protocol):
     """An opened file system. `driver` is `quick` or `libguestfs`; `state` says on the screen what was done about
-    its journal: "" for clean, "journal replayed", "journal not replayed".
+    its journal: "" for clean, "journal replayed", "journal not replayed". default: on btrfs the folder of the
+    subvolume that is mounted where none is named.
 
     Every method raises NoSuchFile, Unsupported, BrowseError; Damaged and Missing where the backup is the culprit.
     """
@@ -106,6 +109,7 @@ class Volume(Protocol):
     info: VolumeInfo
     driver: str
     state: str
+    default: bytes = b""
 
     def stat(self, path: bytes) -> Node:
         """The node at `path`, not following a link in its last component (nor in any: the tree resolves those)."""

@@ -20,7 +20,7 @@ from engines.job.contract import Cancel
 from engines.job.errors import BadParam, Refused
 from engines.job.params import param
 
-SHAPE = "VM/DISK@TIME:/path; TIME may be latest"
+SHAPE = "VM/DISK@TIME:/path; TIME may be latest, p3:/path names a volume"
 
 
 def chosen(glance: NamesOnly, texts: Sequence[str]) -> tuple[PointName, list[bytes]]:
@@ -100,7 +100,13 @@ class Place:
 def parse(text: str, param_: str = "point") -> Place:
     """VM/DISK@TIME or VM/DISK@TIME:/path, the path as `shown` prints it. Raises BadParam."""
     point, colon, path = text.partition(":")
-    return Place(names.parse(point, param_), parsed(path), bool(colon))
+    return Place(names.parse(point, param_), path_of(path), bool(colon))
+
+
+def path_of(text: str) -> bytes:
+    """A path as it is typed: of the guest's own tree, or `p3:/path` and `/p3/path` of a volume."""
+    volume, colon, inner = text.partition(":")
+    return parsed(f"{volume}/{inner}" if colon and "/" not in volume else text)
 
 
 class PlaceParams(RepoParams, frozen=True, kw_only=True):

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import msgspec
+
 from engines.backup.errors import Damaged, Missing
 from engines.backup.files.model import BrowseError, Node, Volume, join, proper, shown
 from engines.backup.files.tree import Tree
@@ -58,10 +60,16 @@ def places(paths: Sequence[bytes], *, parents: bool) -> dict[bytes, bytes]:
 
 
 class Walk:
-    """Goes over the chosen files, folders first; what cannot be read is told to `complain` and left out."""
+    """Goes over the chosen files, folders first; what cannot be read is told to `complain` and left out.
 
-    def __init__(self, tree: Tree, chosen: dict[bytes, bytes], complain: Complain = _silent) -> None:
+    across: into what the guest mounts below them, too.
+    """
+
+    def __init__(
+        self, tree: Tree, chosen: dict[bytes, bytes], complain: Complain = _silent, *, across: bool = True
+    ) -> None:
         self._tree = tree
+        self._across = across
         self.chosen = chosen
         self._complain = complain
         self._visited = Visited()
@@ -111,7 +119,7 @@ class Walk:
         yield from below
 
     def _listed(self, folder: Entry) -> Iterator[Entry]:
-        listing = folder.volume.list(folder.inner) if folder.volume else self._tree.list(folder.source)
+        listing = folder.volume.list(folder.inner) if folder.volume else self._tree.inside(folder.source)
         while True:
             try:
                 node = next(listing, None)
@@ -130,18 +138,19 @@ class Walk:
     def _entry(self, folder: Entry, node: Node) -> Entry | None:
         source = join(folder.source, node.name)
         place = folder.place + b"/" + node.name if folder.place else node.name
-        if folder.volume:
+        if folder.volume and not (self._across and self._tree.joined(source)):
             return Entry(source, place, node, folder.volume, join(folder.inner, node.name))
         try:
             volume, inner = self._tree.volume(source)
-            return Entry(source, place, volume.stat(inner), volume, inner)
-        except (BrowseError, Damaged, Missing) as error:
+            return Entry(source, place, msgspec.structs.replace(volume.stat(inner), name=node.name), volume, inner)
+        except (BrowseError, Damaged, Missing, Refused) as error:
             self._complain(source, f"cannot be opened: {error.why}")
             return None
 
     def _fresh(self, entry: Entry, depth: int) -> bool:
         """Whether a folder is no loop."""
-        why = self._visited.trouble(depth, identity(entry.volume, entry.node))
+        why = self._tree.stops(entry.source)
+        why = why or self._visited.trouble(depth, identity(entry.volume, entry.node, self._tree.mount(entry.source)))
         if why:
             self._complain(entry.source, why)
         return not why

@@ -1,6 +1,7 @@
 """A restore point as one folder tree, whichever drivers serve its volumes.
 
-A disk with one file system is that file system; one with several has a folder for each, named as the volume.
+A disk with one file system is that file system. One with several is the guest's own tree, as its fstab joins it; each
+volume has a folder of its name besides, and what no fstab joins is found there only.
 """
 
 from __future__ import annotations
@@ -9,11 +10,20 @@ import stat
 import threading
 from collections.abc import Callable, Iterator, Mapping
 
+import msgspec
+
+from engines.backup.files import guest
+from engines.backup.files.guest import Guest
 from engines.backup.files.model import BrowseError, Node, NoSuchFile, Volume, VolumeInfo, join, shown
 from engines.backup.files.visited import Visited, identity
-from engines.job.errors import Failed
+from engines.job.errors import Failed, Refused
 
+ROOTLESS = ("vfat", "exfat", "iso9660", "udf", "hfs", "hfsplus")  # no guest of ours starts from these
 LINKS = 40  # followed at most, as Linux does
+
+
+class NoRoot(BrowseError):
+    """A path of the guest's own tree on a disk that has none: it was looked for in the wrong place."""
 
 
 class Tree:
@@ -28,6 +38,9 @@ class Tree:
         self._open = open_volume
         self._opened: dict[str, Volume] = {}
         self._opening = threading.Lock()
+        self._looking = threading.RLock()
+        self._looked = False
+        self._guest: Guest | None = None
 
     @property
     def opened(self) -> Mapping[str, Volume]:
@@ -39,21 +52,83 @@ class Tree:
         """Whether paths need no volume in front."""
         return len(self.infos) == 1
 
+    def guest(self) -> Guest | None:
+        """The guest's own tree, looked for once; None where no volume holds a root. Raises Stopped."""
+        with self._looking:
+            if not self._looked:
+                self._guest = guest.found(self._roots(), self.infos.values())
+                self._looked = True
+        return self._guest
+
+    @property
+    def known(self) -> Guest | None:
+        """The guest's own tree, where it was looked for and found."""
+        return self._guest
+
+    def _roots(self) -> Iterator[Volume]:
+        """Volumes that a guest may start from, those first that cost no appliance."""
+        likely = [info for info in self.infos.values() if info.drivers and info.format not in ROOTLESS]
+        for info in sorted(likely, key=lambda each: "quick" not in each.drivers):
+            try:
+                yield self._volume(info.name)
+            except (Failed, Refused):  # whoever asks for it by name is told
+                continue
+
+    def located(self, path: bytes) -> tuple[str, bytes]:
+        """The name of the volume that holds `path`, and the path within it. Raises NoRoot, Elsewhere."""
+        first, _, rest = path[1:].partition(b"/")
+        name = first.decode("utf-8", "replace")
+        if name in self.infos and not (self.single and self._holds(name, b"/" + first)):
+            return name, b"/" + rest
+        only = next(iter(self.infos.values())) if self.single else None
+        if only and only.format != "btrfs":
+            return only.name, path
+        own = self.guest()
+        at = own.place(path) if own else None
+        if at or only:
+            return at or (only.name if only else "", path)
+        known = ", ".join(self.infos) or "none"
+        raise NoRoot(
+            f"{shown(path)}: no such volume, and no volume holds a guest's root; there are {known}",
+            "begin the path with a volume: p1:/path",
+        )
+
+    def _holds(self, name: str, path: bytes) -> bool:
+        try:
+            self._volume(name).stat(path)
+        except NoSuchFile:
+            return False
+        return True
+
     def volume(self, path: bytes) -> tuple[Volume, bytes]:
-        """The volume that holds `path`, and the path within it. Raises NoSuchFile."""
-        if self.single:
-            name, inner = next(iter(self.infos)), path
-        else:
-            first, _, rest = path[1:].partition(b"/")
-            name, inner = first.decode("utf-8", "replace"), b"/" + rest
-        if name not in self.infos:
-            known = ", ".join(self.infos) or "none"
-            raise NoSuchFile(f"{shown(path)}: no such volume; there are {known}")
+        """The volume that holds `path`, and the path within it. Raises NoRoot, Elsewhere, Refused, BrowseError."""
+        name, inner = self.located(path)
+        return self._volume(name), inner
+
+    def _volume(self, name: str) -> Volume:
         if name not in self._opened:
             with self._opening:
                 if name not in self._opened:
                     self._opened[name] = self._open(self.infos[name])
-        return self._opened[name], inner
+        return self._opened[name]
+
+    def elsewhere(self, path: bytes) -> str:
+        """Why a path that is not here may be on another disk of the guest; empty where this disk would have it."""
+        first = path[1:].partition(b"/")[0].decode("utf-8", "replace")
+        if first in self.infos:
+            return ""
+        try:
+            own = self.guest()
+            if own is None:
+                return "no volume of this disk holds the guest's root"
+            own.place(path)
+        except BrowseError as error:
+            return error.why
+        return ""
+
+    def joined(self, path: bytes) -> bool:
+        """Whether the guest mounts a volume there; only known once its tree was looked for."""
+        return self._guest is not None and any(each.point == path for each in self._guest.joined)
 
     def is_top(self, path: bytes) -> bool:
         """Whether `path` is the list of volumes."""
@@ -69,10 +144,30 @@ class Tree:
     def list(self, path: bytes) -> Iterator[Node]:
         """The entries of a folder, or the volumes. Raises NoSuchFile, BrowseError."""
         if self.is_top(path):
-            yield from (_folder(info.name.encode(), info.size) for info in self.infos.values())
+            yield from self._volumes()
+            yield from self._root()
             return
         volume, inner = self.volume(self.resolve(path))
         yield from volume.list(inner)
+
+    def inside(self, path: bytes) -> Iterator[Node]:
+        """What a walk goes over: as `list`, the volumes left out that it comes to by the guest's own tree."""
+        if not self.is_top(path):
+            yield from self.list(path)
+            return
+        yield from self._root()
+        seen = {each.volume for each in self._guest.joined} if self._guest else set[str]()
+        yield from (node for node in self._volumes() if node.name.decode() not in seen)
+
+    def _volumes(self) -> Iterator[Node]:
+        return (_folder(info.name.encode(), info.size) for info in self.infos.values())
+
+    def _root(self) -> Iterator[Node]:
+        """The entries of the guest's root, without those whose names are volumes."""
+        own = self.guest()
+        if own and (at := own.place(b"/")):
+            nodes = self._volume(at[0]).list(at[1])
+            yield from (node for node in nodes if node.name.decode("utf-8", "replace") not in self.infos)
 
     def read(self, path: bytes, offset: int, length: int) -> bytes:
         """Bytes of a regular file, links followed."""
@@ -101,8 +196,10 @@ class Tree:
         while waiting:
             folder = waiting.pop()
             try:
-                for entry in self.list(folder):
+                for entry in self.inside(folder):
                     found = join(folder, entry.name)
+                    if self.joined(found):
+                        entry = self._mounted(found, entry)
                     yield found, entry
                     if entry.is_folder:
                         why = self._enter(found, entry, visited)
@@ -115,20 +212,47 @@ class Tree:
                     raise
                 trouble(folder, error)
 
+    def _mounted(self, path: bytes, entry: Node) -> Node:
+        try:
+            return msgspec.structs.replace(self.stat(path), name=entry.name)
+        except (Failed, Refused):
+            return entry
+
     def _enter(self, path: bytes, folder: Node, visited: Visited) -> str:
         """Why a walk does not go into a folder, if so."""
+        if why := self.stops(path):
+            return why
         volume = None if self.is_top(path) else self.volume(path)[0]
-        return visited.trouble(path.count(b"/"), identity(volume, folder))
+        return visited.trouble(path.count(b"/"), identity(volume, folder, self.mount(path)))
+
+    def stops(self, path: bytes) -> str:
+        """Why a walk ends at a folder of the guest's tree: what belongs there is on another disk; empty if not so."""
+        there = self._guest.elsewhere.get(path) if self._guest else None
+        return f"is where the guest has {there}, which is not on this disk" if there else ""
+
+    def mount(self, path: bytes) -> bytes:
+        """The mount point that a path of the guest's tree lies below; empty for its root and for volumes by name."""
+        if (
+            self._guest is None
+            or self.is_top(path)
+            or path[1:].partition(b"/")[0].decode("utf-8", "replace") in self.infos
+        ):
+            return b""
+        return self._guest.mount(path)
 
     def resolve(self, path: bytes) -> bytes:
-        """`path` with every link followed, the last too, never out of its volume. Raises BrowseError for a loop."""
+        """`path` with every link followed, the last too, never out of its volume where that is named.
+
+        Raises BrowseError for a loop.
+        """
         return self._resolved(path, last=True)
 
     def _resolved(self, path: bytes, *, last: bool = False) -> bytes:
         if self.is_top(path):
             return path
         parts = [part for part in path.split(b"/") if part]
-        root = [] if self.single else parts[:1]
+        named = not self.single and parts and parts[0].decode("utf-8", "replace") in self.infos
+        root = parts[:1] if named else []
         done, waiting, followed = list(root), parts[len(root) :], 0
         while waiting:
             part = waiting.pop(0)

@@ -9,12 +9,12 @@ from engines.backup.files.model import Node, Volume
 DEEPEST = 2000  # folders within one another; a path of that many is no real one, and loops end
 
 
-def identity(volume: Volume | None, node: Node | None) -> Hashable | None:
+def identity(volume: Volume | None, node: Node | None, mount: bytes = b"") -> Hashable | None:
     """What tells a folder from all others; None where nothing does: the kernel behind libguestfs has many inodes of
-    one number, and sees to circles itself."""
+    one number, and sees to circles itself. mount: where the guest mounts it, which it may do twice."""
     if volume is None or node is None or not node.inode or volume.driver == "libguestfs":
         return None
-    return volume.info.name, node.inode
+    return mount, volume.info.name, node.inode
 
 
 class Visited:

@@ -9,6 +9,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from engines.backup.files.globs import expanded
+from engines.backup.files.guest import Joined
 from engines.backup.files.model import Node, VolumeInfo, join, parsed, shown
 from engines.backup.files.opening import BrowseTree
 from engines.backup.files.selection import Walk
@@ -80,7 +82,7 @@ class Operation:
         for source in group:
             folder = at if at is not None else posixpath.dirname(source.inner)
             placing.root(folder, [None] * folder.count(b"/") if at is not None else self._ancestors(source))
-            walk = Walk(self.tree, {source.path: posixpath.basename(source.inner)}, self._complain)
+            walk = Walk(self.tree, {source.path: posixpath.basename(source.inner)}, self._complain, across=False)
             placing.add(walk.entries(), folder)
         infos = list({source.info.name: source.info for source in group}.values())
         self.targets.append(Target(volume, ground.room(), placing, infos))
@@ -132,18 +134,28 @@ def _existing(path: Path) -> Path:
 
 
 def chosen(tree: BrowseTree, paths: list[bytes]) -> list[Source]:
-    """The files and folders that are named, each once; the top of a disk with several volumes means all of them."""
+    """The files and folders that are named, each once, and what the guest mounts below them.
+
+    The top of a disk with several volumes means all of them.
+    """
     wanted: list[bytes] = []
-    for path in paths:
+    for path in expanded(tree, paths):
         wanted += [b"/" + name.encode() for name in tree.infos] if tree.is_top(path) else [path]
     found: dict[bytes, Source] = {}
     for path in wanted:
         above, name = posixpath.split(path)
         real = join(tree.resolve(above), name) if name and not tree.is_top(above) else path
-        volume, inner = tree.volume(real)
-        volume.stat(inner)
-        found[real] = Source(real, volume.info, inner)
-    return [each for path, each in sorted(found.items()) if not _within(path, found)]
+        for each in [real, *(joined.point for joined in _joined(tree, real))]:
+            volume, inner = tree.volume(each)
+            volume.stat(inner)
+            found[each] = Source(each, volume.info, inner)
+    mounted = {each for path in found for each in found if tree.joined(each) and each != path}
+    return [each for path, each in sorted(found.items()) if path in mounted or not _within(path, found)]
+
+
+def _joined(tree: BrowseTree, path: bytes) -> list[Joined]:
+    own = tree.known
+    return own.below(path) if own and path[1:].partition(b"/")[0].decode("utf-8", "replace") not in tree.infos else []
 
 
 def _within(path: bytes, others: dict[bytes, Source]) -> bool:

@@ -141,7 +141,7 @@ class WarmDisk:
         own = self._here()
         if own:
             return own.open(info)
-        return WarmVolume(self, info, self.one(Ask("open", info.name), str))
+        return WarmVolume(self, info, *self.one(Ask("open", info.name), tuple[str, bytes]))
 
     def close(self) -> None:
         """Hang up; an appliance of our own ends."""
@@ -235,8 +235,8 @@ class WarmVolume(Volume):
 
     driver = "libguestfs"
 
-    def __init__(self, disk: WarmDisk, info: VolumeInfo, state: str) -> None:
-        self.info, self.state = info, state
+    def __init__(self, disk: WarmDisk, info: VolumeInfo, state: str, default: bytes) -> None:
+        self.info, self.state, self.default = info, state, default
         self._disk = disk
 
     def _ask(self, call: str, path: bytes, offset: int = 0, length: int = 0) -> Ask:

@@ -16,11 +16,12 @@ from typing import Any
 
 import msgspec
 
-from engines.backup.files.appliance.mounting import mounted
+from engines.backup.files.appliance.mounting import default_subvolume, mounted
 from engines.backup.files.appliance.probe import probed
 from engines.backup.files.appliance.volume import GuestfsVolume
 from engines.backup.files.model import BrowseError, NoSuchFile, Source, Unsupported, VolumeInfo, shown
 from engines.backup.files.volumes import ntfs_state
+from engines.backup.files.volumes.known import CLOSED
 from engines.backup.files.volumes.window import Window
 from engines.backup.nbd import overlay
 from engines.backup.nbd.server import NbdServer
@@ -124,13 +125,13 @@ class GuestfsDisk:
         with self._lock:
             if info.name not in self._places:
                 raise NoSuchFile(f"{info.name}: libguestfs finds no such volume")
-            if info.format == "luks":
-                raise Unsupported(f"{info.name} is encrypted by LUKS: its files need its key, which no backup has")
+            if info.format in CLOSED:
+                raise Unsupported(f"{info.name} is {info.format}: {CLOSED[info.format]}")
             if info.format in ("", "swap"):
                 raise Unsupported(f"{info.name} holds no file system: {info.format or 'nothing that is known'}")
             if info.name not in self._opened:
                 state = mounted(self, self._places[info.name], info)
-                self._opened[info.name] = GuestfsVolume(self, info, state)
+                self._opened[info.name] = GuestfsVolume(self, info, state, default_subvolume(self, info))
             return self._opened[info.name]
 
     def call(self, name: str, *arguments: Any) -> Any:

@@ -13,9 +13,15 @@ WAYS: dict[str, tuple[tuple[str, str], ...]] = {
     "ext3": (("noatime", ""), ("ro,noload", NOT_REPLAYED)),
     "ext4": (("noatime", ""), ("ro,noload", NOT_REPLAYED)),
     "xfs": (("noatime,nouuid", ""), ("ro,norecovery,nouuid", NOT_REPLAYED)),
-    "btrfs": (("noatime", ""), ("noatime,degraded", ""), ("ro,degraded,rescue=nologreplay", NOT_REPLAYED)),
+    # All of it: beside a default subvolume lie /home and /var.
+    "btrfs": (
+        ("noatime,subvolid=5", ""),
+        ("noatime,subvolid=5,degraded", ""),
+        ("ro,subvolid=5,degraded,rescue=nologreplay", NOT_REPLAYED),
+    ),
     "vfat": (("noatime,utf8", ""), ("ro,utf8", "")),
     "ntfs": (("noatime", ""), ("ro", NOT_REPLAYED)),
+    "ufs": (("ro,ufstype=ufs2", ""), ("ro,ufstype=44bsd", ""), ("ro,ufstype=sun", "")),
 }
 OTHER = (("noatime", ""), ("ro", ""))
 # What the kernel says once it has brought ext3, ext4, XFS or btrfs up to date.
@@ -38,3 +44,12 @@ def mounted(disk: Calls, device: str, info: VolumeInfo) -> str:
         return lacking or (REPLAYED if disk.replays > before else info.dirty if info.format == "ntfs" else "")
     disk.call("rmmountpoint", point)
     raise BrowseError(f"{info.name}: its {info.format} does not mount: {troubles[0]}")
+
+
+def default_subvolume(disk: Calls, info: VolumeInfo) -> bytes:
+    """The folder of what a btrfs mounts where nobody names a subvolume; empty for its top, and elsewhere."""
+    if info.format != "btrfs":
+        return b""
+    said = disk.shell(b"btrfs subvolume get-default /sysroot/%s 2>/dev/null || true" % info.name.encode())
+    _, found, path = said.rstrip(b"\n").partition(b" path ")
+    return b"/" + path.removeprefix(b"<FS_TREE>/").strip(b"/") if found else b""

@@ -11,21 +11,45 @@ import msgspec
 
 from engines.backup.files.appliance.calls import Shell
 from engines.backup.files.model import NOT_REPLAYED, VolumeInfo
+from engines.backup.files.volumes.known import CLOSED
 
 SECTOR = 512
-NAMES = {"crypto_LUKS": "luks", "LVM2_member": "lvm2", "swsuspend": "swap"}
-NOT_SERVED = ("", "luks", "swap")
+NAMES = {
+    "crypto_LUKS": "luks",
+    "LVM2_member": "lvm2",
+    "swsuspend": "swap",
+    "BitLocker": "bitlocker",
+    "zfs_member": "zfs",
+    "VMFS_volume_member": "vmfs",
+    "VMFS": "vmfs",
+    "ReFS": "refs",
+    "isw_raid_member": "imsm",
+}
+NOT_SERVED = ("", "swap", *CLOSED)
 LOGICAL = re.compile(r"LDM-.*|LVM-\w{64}")  # device mapper uuids; an LVM volume's inner parts have a suffix
-# The disk itself, its partitions, arrays and volumes, as /sys lists them, then what blkid knows of each. The kernel
-# finds the appliance's own root and the guest's disk in any order; libguestfs's calls say sda to the latter always.
-LIST = b"""cd /sys/class/block; root=$(mountpoint -d /); for d in sd?; do
+# The disk itself, its partitions, arrays and volumes, as /sys lists them, then what blkid knows of each, one by one:
+# asked about many it ends at the first that holds nothing. What libguestfs leaves inactive (volumes that are skipped,
+# or lack a part) is brought up before, and what is divided into partitions once more gets a loop device for them. The
+# kernel finds the appliance's own root and the guest's disk in any order; libguestfs's calls say sda to the latter.
+LIST = b"""for m in loop dm-snapshot dm-thin-pool dm-raid dm-cache dm-cache-smq dm-mirror dm-writecache; do
+modprobe -q $m; done
+lvm vgchange -ay -K --activationmode partial >/dev/null 2>&1; udevadm settle
+cd /sys/class/block; root=$(mountpoint -d /); for d in sd?; do
 read dev < $d/dev; [ $dev = $root ] || disk=$d; done
 echo $disk; for d in $disk $disk[0-9]* md[0-9]* dm-[0-9]*; do
 [ -e $d ] || continue
 size=; start=; part=; name=; uuid=
 read size < $d/size; read start < $d/start; read part < $d/partition; read name < $d/dm/name; read uuid < $d/dm/uuid
-echo "$d|$size|$start|$part|$name|$uuid"; all="$all /dev/$d"
-done 2>/dev/null; echo; blkid -p -o export $all || true"""
+echo "$d|$size|$start|$part|$name|$uuid"; all="$all $d"
+done 2>/dev/null
+for d in $all; do case $d in dm-*|md*)
+[ -n "$(blkid -p -o value -s PTTYPE /dev/$d)" ] && [ -z "$(blkid -p -o value -s TYPE /dev/$d)" ] || continue
+l=$(losetup -P -f --show /dev/$d) || continue; udevadm settle; l=${l#/dev/}
+read name < $d/dm/name || name=$d
+for p in $l/$l""p*; do p=${p#$l/}; read size < $p/size && read part < $p/partition || continue
+echo "$p|$size|0|$part|$name-p$part|LOOP"; all="$all $p"; done;; esac; done 2>/dev/null
+echo; for d in $all; do blkid -p -o export /dev/$d; echo; done || true"""
+LOOPED = "LOOP"
 # ext: s_feature_incompat at 1024+96, bit 4 (fs/ext4/ext4.h); btrfs: log_root at 64 KiB+96 (fs/btrfs/ctree.h).
 ASK = {
     "ext3": "[ $(( $(od -An -tu4 -j1120 -N4 %s) & 4 )) = 0 ] || echo dirty",
@@ -48,8 +72,9 @@ def probed(disk: Shell) -> tuple[tuple[VolumeInfo, ...], dict[str, str]]:
         found = known.get(f"/dev/{device}", {})
         if _is_container(device, int(size), uuid, found):
             continue
+        inner = uuid == LOOPED
         volume = _name(device.replace(own, "sda"), part, name, places)
-        real[volume] = f"/dev/mapper/{name}" if name else f"/dev/{device}"
+        real[volume] = f"/dev/mapper/{name}" if name and not inner else f"/dev/{device}"
         places[volume] = real[volume].replace(f"/dev/{own}", "/dev/sda")
         infos.append(_info(volume, int(size) * SECTOR, int(start or 0) * SECTOR, found))
     dirty = _dirty(disk, {info.name: (real[info.name], info.format) for info in infos})
@@ -91,6 +116,8 @@ def _info(name: str, size: int, offset: int, found: dict[str, str]) -> VolumeInf
         size=size,
         label=found.get("LABEL", ""),
         uuid=found.get("UUID", ""),
+        partuuid=found.get("PART_ENTRY_UUID", ""),
+        partlabel=found.get("PART_ENTRY_NAME", ""),
         drivers=() if format_ in NOT_SERVED else ("libguestfs",),
     )
 

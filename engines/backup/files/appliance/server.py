@@ -213,7 +213,7 @@ def parts(disk: GuestfsDisk, ask: Ask, send: Callable[[bytes], None]) -> Iterato
     volume = disk.open(info)
     match ask.call:
         case "open":
-            yield volume.state
+            yield volume.state, volume.default
         case "stat":
             yield volume.stat(ask.path)
         case "list":

@@ -25,9 +25,10 @@ class GuestfsVolume(Volume):
 
     driver = "libguestfs"
 
-    def __init__(self, disk: Calls, info: VolumeInfo, state: str) -> None:
+    def __init__(self, disk: Calls, info: VolumeInfo, state: str, default: bytes = b"") -> None:
         self.info = info
         self.state = state
+        self.default = default
         self._disk = disk
         self._root = b"/" + info.name.encode()
         self._memory = os.memfd_create("guest-read")

@@ -142,8 +142,8 @@ class View:
             return 1
         if self._tree.single:
             return node.inode or 1
-        first = path[1:].partition(b"/")[0].decode("utf-8", "replace")
-        return node.inode ^ ((self._order.get(first, 0) + 1) << VOLUME_SHIFT)
+        name, _ = self._tree.located(path)
+        return node.inode ^ ((self._order.get(name, 0) + 1) << VOLUME_SHIFT)
 
 
 class ImageView:

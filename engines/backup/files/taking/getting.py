@@ -8,8 +8,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from engines.backup.files.model import parsed, shown
-from engines.backup.files.reach import opened
+from engines.backup.files.globs import expanded
+from engines.backup.files.model import shown
+from engines.backup.files.reach import opened, path_of
 from engines.backup.files.selection import Walk, places
 from engines.backup.files.taking import record
 from engines.backup.files.taking.carrying import CarryOptions
@@ -56,7 +57,8 @@ def performed(plan: Plan, context: Context) -> Events:
     repository = yield from unlocking.opened(params, context)
     notes = Notes(context.folder / "notes.txt")
     with opened(repository, name, params.driver, does=f"get from {name}", cancel=context.cancel) as tree:
-        there = places([parsed(text.partition(":")[2]) for text in params.paths], parents=params.parents)
+        named = [path_of(text.partition(":")[2]) for text in params.paths]
+        there = places(expanded(tree, named), parents=params.parents)
         weight = plan.detail["weight"]
         if not plan.detail["counted"]:
             weight = counted(Walk(tree, there), Path(plan.target), context.cancel).weight

@@ -14,9 +14,10 @@ from typing import Any, BinaryIO
 from engines.backup.errors import Damaged, Missing
 from engines.backup.files import contents
 from engines.backup.files.contents import weight
-from engines.backup.files.model import BrowseError, parsed
+from engines.backup.files.globs import expanded
+from engines.backup.files.model import BrowseError
 from engines.backup.files.pax import Archive, Member, Spans, holds
-from engines.backup.files.reach import opened
+from engines.backup.files.reach import opened, path_of
 from engines.backup.files.selection import Entry, Walk, places
 from engines.backup.files.taking import carrying
 from engines.backup.files.taking.carrying import CarryOptions
@@ -68,7 +69,8 @@ def performed(plan: Plan, context: Context) -> Events:
     repository = yield from unlocking.opened(params, context)
     notes = Notes(context.folder / "notes.txt")
     with opened(repository, name, params.driver, does=f"get from {name}", cancel=context.cancel) as tree:
-        there = places([parsed(text.partition(":")[2]) for text in params.paths], parents=params.parents)
+        named = [path_of(text.partition(":")[2]) for text in params.paths]
+        there = places(expanded(tree, named), parents=params.parents)
         total = plan.detail["weight"]
         if not plan.detail["counted"]:
             total = counted(Walk(tree, there), None, context.cancel).weight

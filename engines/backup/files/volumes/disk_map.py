@@ -6,9 +6,12 @@ from dataclasses import dataclass
 
 from engines.backup.files.model import BrowseError, Source, VolumeInfo
 from engines.backup.files.volumes import partitions, signatures
+from engines.backup.files.volumes.table import Partition, Table
 from engines.backup.files.volumes.window import Window
 
 BARE = "disk"
+LARGE = 4096  # bytes of a sector of some disks, which an MBR counts in
+UNSURE = {partitions.UNPROTECTED}
 
 
 @dataclass(frozen=True)
@@ -23,25 +26,34 @@ class DiskMap:
 def survey(disk: Source) -> DiskMap:
     """Read the table and every signature; a few MiB at most. Raises BrowseError for a disk of nothing known."""
     whole = Window(disk, 0, disk.size)
-    table = partitions.Table() if signatures.boots(whole) else partitions.read(whole)
-    if not table.kind:
-        return DiskMap("", (_info(BARE, whole, 0),), ())
-    infos = [_info(each.name, Window(disk, each.offset, each.size), each.offset) for each in table.partitions]
+    table = Table() if signatures.boots(whole) else partitions.read(whole)
+    bare = _info(Partition(BARE, 0, disk.size, ""), disk)
+    if not table.kind or (UNSURE.intersection(table.trouble) and bare.drivers):
+        return DiskMap("", (bare,), ())
+    infos = [_info(each, disk) for each in table.partitions]
+    if table.kind == "mbr" and not any(info.drivers for info in infos):
+        larger = partitions.read(whole, LARGE)
+        others = [_info(each, disk) for each in larger.partitions]
+        if any(info.drivers for info in others):
+            table, infos = larger, others
     if not infos:
         words = "; ".join(table.trouble) or "it has no partitions"
         raise BrowseError(f"the disk has a {table.kind} partition table, but {words}")
     return DiskMap(table.kind, tuple(infos), tuple(table.trouble))
 
 
-def _info(name: str, part: Window, offset: int) -> VolumeInfo:
-    found = signatures.detect(part)
+def _info(part: Partition, disk: Source) -> VolumeInfo:
+    window = Window(disk, part.offset, part.size)
+    found = signatures.detect(window)
     return VolumeInfo(
-        name=name,
+        name=part.name,
         format=found.format,
-        offset=offset,
-        size=part.size,
+        offset=part.offset,
+        size=window.size,
         label=found.label,
         uuid=found.uuid,
         dirty=found.dirty,
         drivers=found.drivers,
+        partuuid=part.uuid,
+        partlabel=part.label,
     )

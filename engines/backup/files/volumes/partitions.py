@@ -8,13 +8,17 @@ from __future__ import annotations
 import struct
 import uuid
 import zlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from engines.backup.files.model import Source
+from engines.backup.files.volumes import labels
+from engines.backup.files.volumes.table import Table
 
 SECTOR = 512
 EXTENDED = (0x05, 0x0F, 0x85)
 PROTECTIVE = 0xEE
+UNPROTECTED = "its GPT has no protective MBR: it may be left from a former use of the disk"
+BSD = (0xA5, 0xA6, 0xA9)  # FreeBSD, OpenBSD, NetBSD
 LOGICAL = 60  # partitions in an extended one, as Linux names at most
 GPT_ENTRIES = 1024
 GPT_HEAD = struct.Struct("<8sIIIIQQQQ16sQIII")
@@ -22,85 +26,83 @@ ENTRY = struct.Struct("<B3xB3xII")
 UNUSED = bytes(16)
 
 
-@dataclass(frozen=True)
-class Partition:
-    """Where it lies, in bytes; `size` never reaches beyond the disk. `type` as the table gives it."""
+def read(disk: Source, sector: int = SECTOR) -> Table:
+    """The partitions of a disk, in the order of their numbers; `kind` is empty where there is no table.
 
-    name: str
-    offset: int
-    size: int
-    type: str
-
-
-@dataclass
-class Table:
-    """`kind` is gpt, mbr or empty for none; `trouble` says what of it could not be believed."""
-
-    kind: str = ""
-    partitions: list[Partition] = field(default_factory=list)
-    trouble: list[str] = field(default_factory=list)
-
-    def add(self, disk: int, number: int, offset: int, size: int, type_: str) -> None:
-        """Take a partition, cut off at the end of the disk."""
-        if offset >= disk:
-            self.trouble.append(f"partition {number} begins at byte {offset}, beyond the end of the disk")
-            return
-        if offset + size > disk:
-            self.trouble.append(f"partition {number} reaches {offset + size - disk} bytes beyond the end of the disk")
-        self.partitions.append(Partition(f"p{number}", offset, min(size, disk - offset), type_))
-
-
-def read(disk: Source) -> Table:
-    """The partitions of a disk, in the order of their numbers; `kind` is empty where there is no table."""
+    sector: bytes that an MBR counts in. A GPT without its protective MBR counts only where there is nothing else, as
+    for the kernel: it may be what a former use of the disk has left.
+    """
     table = Table()
     first = disk.read(0, SECTOR)
     if len(first) < SECTOR or first[510:512] != b"\x55\xaa":
-        return _gpt(disk, table) if _has_gpt(disk) else table
+        return labels.read(disk, table) or (_unprotected(disk, table) if _has_gpt(disk) else table)
     entries = [ENTRY.unpack_from(first, 446 + 16 * at) for at in range(4)]
     if any(kind == PROTECTIVE for _, kind, _, _ in entries) and _has_gpt(disk):
         return _gpt(disk, table)
-    if not _believable(entries, disk.size):
-        return table
+    if not _believable(entries, disk.size, sector):
+        return labels.read(disk, table) or (_unprotected(disk, table) if _has_gpt(disk) else table)
     table.kind = "mbr"
+    _primary(disk, table, entries, (sector, struct.unpack_from("<I", first, 440)[0]))
+    return table
+
+
+def _primary(disk: Source, table: Table, entries: list[tuple[int, int, int, int]], unit: tuple[int, int]) -> None:
+    """What the first sector lists, then what lies within: logical partitions and BSD's slices of a slice.
+
+    unit: bytes of a sector, and the disk's own number.
+    """
+    sector, mark = unit
+    later, number = list[tuple[str, int, int]](), 5
     for at, (_, kind, start, count) in enumerate(entries, 1):
         if not kind or not count:
             continue
         if kind in EXTENDED:
-            _logical(disk, table, start)
-        else:
-            table.add(disk.size, at, start * SECTOR, count * SECTOR, f"{kind:02x}")
+            number = _logical(disk, table, start, number, unit)
+            continue
+        table.add(disk.size, at, (start * sector, count * sector), f"{kind:02x}", f"{mark:08x}-{at:02x}")
+        if kind in BSD:
+            later.append((f"p{at}", start * sector, count * sector))
+    for name, offset, size in later:
+        number = labels.within(disk, table, (name, offset, size), number)
     table.partitions.sort(key=lambda each: int(each.name[1:]))
-    return table
 
 
-def _believable(entries: list[tuple[int, int, int, int]], size: int) -> bool:
+def _unprotected(disk: Source, table: Table) -> Table:
+    found = _gpt(disk, table)
+    found.trouble.append(UNPROTECTED)
+    return found
+
+
+def _believable(entries: list[tuple[int, int, int, int]], size: int, sector: int) -> bool:
     """Whether these may be a partition table: a boot sector's code has 55 AA at its end too."""
     used = [entry for entry in entries if any(entry)]
     flags = all(flag in (0, 0x80) for flag, *_ in entries)
-    return flags and any(kind and start and count and start * SECTOR < size for _, kind, start, count in used)
+    return flags and any(kind and start and count and start * sector < size for _, kind, start, count in used)
 
 
-def _logical(disk: Source, table: Table, extended: int) -> None:
-    """The chain of extended boot records; each link counts from the extended partition's start."""
-    place, seen, number = extended, set[int](), 5
+def _logical(disk: Source, table: Table, extended: int, number: int, unit: tuple[int, int]) -> int:
+    """The chain of extended boot records; each link counts from the extended partition's start. The next number."""
+    place, seen = extended, set[int]()
+    sector, mark = unit
     while True:
         if place in seen:
             table.trouble.append("the chain of logical partitions goes round in a circle")
-            return
+            return number
         seen.add(place)
-        raw = disk.read(place * SECTOR, SECTOR) if place * SECTOR < disk.size else b""
+        raw = disk.read(place * sector, SECTOR) if place * sector < disk.size else b""
         if len(raw) < SECTOR or raw[510:512] != b"\x55\xaa":
             table.trouble.append(f"the chain of logical partitions is broken at sector {place}")
-            return
+            return number
         (_, kind, start, count), (_, link, following, _) = (ENTRY.unpack_from(raw, 446 + 16 * at) for at in range(2))
         if kind and count and kind not in EXTENDED:
-            table.add(disk.size, number, (place + start) * SECTOR, count * SECTOR, f"{kind:02x}")
+            where = ((place + start) * sector, count * sector)
+            table.add(disk.size, number, where, f"{kind:02x}", f"{mark:08x}-{number:02x}")
             number += 1
         if link not in EXTENDED or not following:
-            return
+            return number
         if len(seen) >= LOGICAL:
             table.trouble.append(f"more than {LOGICAL} logical partitions; the others are left out")
-            return
+            return number
         place = extended + following
 
 
@@ -163,4 +165,6 @@ def _entries(disk: Source, table: Table, copy: _Copy) -> None:
             table.trouble.append(f"partition {at + 1} ends before it begins")
             continue
         size = (last - first + 1) * copy.sector
-        table.add(disk.size, at + 1, first * copy.sector, size, str(uuid.UUID(bytes_le=raw[:16])))
+        kind, own = (str(uuid.UUID(bytes_le=raw[start : start + 16])) for start in (0, 16))
+        label = raw[56:128].decode("utf-16-le", "replace").split("\0")[0]
+        table.add(disk.size, at + 1, (first * copy.sector, size), kind, own, label)

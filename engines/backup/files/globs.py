@@ -1,0 +1,65 @@
+"""Patterns in a path of a point, matched name by name as a shell does: * ? and [abc], never across a slash."""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from collections.abc import Iterable, Iterator
+
+from engines.backup.errors import Damaged, Missing
+from engines.backup.files.model import BrowseError, NoSuchFile, join, shown
+from engines.backup.files.tree import Tree
+
+SIGNS = re.compile(rb"[*?\[]")
+
+
+def expanded(tree: Tree, paths: Iterable[bytes]) -> list[bytes]:
+    """Each path that is there as it stands, else what it matches, sorted. Raises NoSuchFile where that is nothing."""
+    found: list[bytes] = []
+    for path in paths:
+        if not SIGNS.search(path) or _is_there(tree, path):
+            found.append(path)
+            continue
+        matches = sorted(_matches(tree, b"/", path[1:].split(b"/")))
+        if not matches:
+            raise NoSuchFile(f"{shown(path)}: nothing matches", "list the folder above it: crashcart backup ls")
+        found += matches
+    return found
+
+
+def _is_there(tree: Tree, path: bytes) -> bool:
+    try:
+        tree.stat(path)
+    except (BrowseError, Damaged, Missing):
+        return False
+    return True
+
+
+def _matches(tree: Tree, folder: bytes, parts: list[bytes]) -> Iterator[bytes]:
+    part, rest = parts[0], parts[1:]
+    for path in _named(tree, folder, part):
+        if not rest:
+            yield path
+        elif _lists(tree, path):
+            yield from _matches(tree, path, rest)
+
+
+def _named(tree: Tree, folder: bytes, part: bytes) -> Iterator[bytes]:
+    """Entries that a part means; names that begin with a dot only where the pattern does."""
+    if not SIGNS.search(part):
+        if _is_there(tree, join(folder, part)):
+            yield join(folder, part)
+        return
+    try:
+        for node in tree.inside(folder):
+            if fnmatch.fnmatchcase(node.name, part) and node.name.startswith(b".") <= part.startswith(b"."):
+                yield join(folder, node.name)
+    except (BrowseError, Damaged, Missing):
+        return
+
+
+def _lists(tree: Tree, path: bytes) -> bool:
+    try:
+        return tree.stat(tree.resolve(path)).is_folder
+    except (BrowseError, Damaged, Missing):
+        return False

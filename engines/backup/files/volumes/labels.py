@@ -1,0 +1,75 @@
+"""The disk labels of BSD and Sun, as the kernel reads and numbers them.
+
+Sources: FreeBSD sys/disk/bsd.h; Linux block/partitions/sun.c and msdos.c for the numbers.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+
+from engines.backup.files.model import Source
+from engines.backup.files.volumes.table import Table
+
+SECTOR = 512
+BSD = struct.pack("<I", 0x82564557)
+MOST = 22  # partitions in a BSD label
+WHOLE = 5  # a Sun partition's kind for the disk itself
+
+
+def read(disk: Source, table: Table) -> Table | None:
+    """The partitions of a disk that begins with such a label; None where it does not."""
+    raw = disk.read(0, SECTOR)
+    if len(raw) == SECTOR and struct.unpack_from(">H", raw, 508)[0] == 0xDABE and not _sum(raw):
+        _sun(disk, table, raw)
+        return table
+    rows = list(_slices(disk, 0))
+    for number, offset, size, kind in rows:
+        if (offset, size) != (0, disk.size // SECTOR * SECTOR):
+            table.add(disk.size, number, (offset, size), f"bsd {kind:02x}")
+    table.kind = "bsd" if rows else ""
+    return table if table.partitions else None
+
+
+def _sum(raw: bytes) -> int:
+    total = 0
+    for (word,) in struct.iter_unpack(">H", raw):
+        total ^= word
+    return total
+
+
+def _sun(disk: Source, table: Table, raw: bytes) -> None:
+    table.kind = "sun"
+    tracks, sectors = struct.unpack_from(">HH", raw, 436)
+    for at in range(8):
+        (kind,) = struct.unpack_from(">H", raw, 142 + 4 * at)
+        cylinder, count = struct.unpack_from(">II", raw, 444 + 8 * at)
+        if count and kind != WHOLE:
+            place = (cylinder * tracks * sectors * SECTOR, count * SECTOR)
+            table.add(disk.size, at + 1, place, f"sun {kind:02x}")
+
+
+def _slices(disk: Source, start: int) -> Iterator[tuple[int, int, int, int]]:
+    """(number in the label, offset and size in bytes, kind) of those that are used."""
+    raw = disk.read(start + SECTOR, SECTOR)
+    if len(raw) < SECTOR or raw[:4] != BSD or raw[132:136] != BSD:
+        return
+    (count,) = struct.unpack_from("<H", raw, 138)
+    unit = struct.unpack_from("<I", raw, 40)[0] or SECTOR
+    rows = [struct.unpack_from("<IIIB", raw, 148 + 16 * at) for at in range(min(count, MOST))]
+    moved = start if len(rows) > 2 and rows[2][1] == 0 else 0  # FreeBSD counts from its slice, the others from the disk
+    for number, (size, offset, _, kind) in enumerate(rows, 1):
+        if size and kind:
+            yield number, offset * unit + moved, size * unit, kind
+
+
+def within(disk: Source, table: Table, outer: tuple[str, int, int], number: int) -> int:
+    """What lies in a BSD slice, numbered on; the slice itself goes, being no file system. The next number."""
+    name, start, length = outer
+    rows = [row for row in _slices(disk, start) if (row[1], row[2]) != (start, length)]
+    for _, offset, size, kind in rows:
+        table.add(disk.size, number, (offset, size), f"bsd {kind:02x}")
+        number += 1
+    if rows and not any(offset == start for _, offset, _, _ in rows):
+        table.partitions = [each for each in table.partitions if each.name != name]
+    return number
