@@ -8,13 +8,17 @@ import stat
 from pathlib import Path
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
+NO_SYNC = (errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS)  # what file systems answer that sync no folders, as CIFS
 
 
 def sync_folder(folder: Path) -> None:
-    """Make renames in `folder` durable."""
+    """Make renames in `folder` durable, where its file system has a way to."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in NO_SYNC:
+            raise
     finally:
         os.close(descriptor)
 

@@ -127,10 +127,11 @@ class Init(Engine[InitParams]):
     def undo(self, plan: Plan, context: Context) -> Events:
         with closing(open_store(plan.params.repo)) as store:
             yield StepStarted(step="make")
-            if any(True for folder in FOLDERS for _ in store.names(folder)):
+            if any(name != config.COPY for folder in FOLDERS for name in store.names(folder)):
                 raise Refused(f"{store.where} holds backups", "prune them first, or remove the folder yourself")
-            with contextlib.suppress(FileNotFoundError):
-                store.delete(config.NAME)
+            for name in (config.COPY, config.NAME):
+                with contextlib.suppress(FileNotFoundError):
+                    store.delete(name)
             store.end(FOLDERS)
             yield StepEnded(step="make")
             yield Finished(summary=f"{store.where} is no repository any more")
@@ -144,4 +145,10 @@ def _then(plan: Plan) -> tuple[str, ...]:
     keep: tuple[str, ...] = ()
     if plan.params.key_file:
         keep = (f"keep a copy of {plan.params.key_file} elsewhere: without it nothing can be restored",)
+    place = plan.params.repo
+    keep = (
+        f"keep {place}/{config.NAME} elsewhere too, printed or in a safe (it is one page): if it and its copy in packs"
+        " are lost, nothing can be restored" + ("; who has it can read the backups" if not keep else ""),
+        *keep,
+    )
     return (*keep, f"back up: crashcart backup run SOURCE --repo {plan.params.repo} --vm NAME")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 from collections.abc import Callable, Iterator
@@ -141,8 +142,8 @@ class Restore(Engine[RestoreParams]):
     @override
     def undo(self, plan: Plan, context: Context) -> Events:
         path = Path(plan.target)
-        with Repository.glance(plan.params.repo) as glance:
-            sessions.sweep(glance.store)
+        with contextlib.suppress(OSError), Repository.glance(plan.params.repo) as glance:
+            sessions.sweep(glance.store)  # cannot be done where the repository is read-only
         if plan.detail["existed"]:
             raise Refused(f"what was on {path} is overwritten", "restore another point onto it")
         yield StepStarted(step="undo")

@@ -16,7 +16,7 @@ from engines.backup import names, results
 from engines.backup.capture.one_disk import Manner, OneDisk
 from engines.backup.commands.run_params import RunParams, disks
 from engines.backup.limits import throttle
-from engines.backup.repository import catalogue, history, lost_records, sessions
+from engines.backup.repository import catalogue, config, history, lost_records, sessions
 from engines.backup.repository.point import Point
 from engines.backup.repository.repository import Repository, where
 from engines.backup.repository.sessions import Presence
@@ -112,6 +112,8 @@ class Run(Engine[RunParams]):
             params = plan.params
             wheres = [params.source, *params.more]
             called = [f"{params.vm}/{disk}" for disk in params.disk]
+            for text in config.mend(repository.store, repository.config):
+                yield Warned(text=text)
             presence = Presence(repository.store, "write", f"backup of {', '.join(called)}", disk=" ".join(called))
             wish = _wished(params, context.folder.name, PointRef(repository.config.id, presence.session.id))
             with presence, open_together(wheres, params.format, wish) as sources:

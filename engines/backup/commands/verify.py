@@ -12,7 +12,7 @@ from typing_extensions import override
 from engines.backup import names, results
 from engines.backup.errors import no_room
 from engines.backup.pages.workers import Workers
-from engines.backup.repository import verified
+from engines.backup.repository import config, verified
 from engines.backup.repository.repository import RepoParams, Repository, where
 from engines.backup.repository.sessions import Presence
 from engines.backup.repository.unlocking import opened
@@ -28,6 +28,7 @@ from engines.job.contract import (
     Events,
     Finished,
     Log,
+    Measured,
     Plan,
     Progress,
     Step,
@@ -135,6 +136,7 @@ def _proven(repository: Repository, plan: Plan, presence: Presence) -> Any:
         yield StepStarted(step="records")
     percent = plan.params.percent
     verifying = Verifying(repository, percent)
+    verifying.found.faults |= dict.fromkeys(config.mend(repository.store, repository.config))
     verifying.index()
     verifying.positions()
     yield from _through(verifying.records(), verifying, presence)
@@ -153,6 +155,8 @@ def _proven(repository: Repository, plan: Plan, presence: Presence) -> Any:
         yield Warned(text=fault)
     for _, why in found.bad[:TOLD]:
         yield Warned(text=why)
+    if verifying.unwritten and (found.bad or found.mended):
+        yield Warned(text=f"what is damaged could not be taken out of use: {verifying.unwritten}")
     for text in found.mended:
         yield Log(text=f"{text} was in quarantine and reads right again: it is used again")
     for point, why in found.hit.items():
@@ -162,10 +166,11 @@ def _proven(repository: Repository, plan: Plan, presence: Presence) -> Any:
             verified.put(repository.store, began, tuple(found.whole))
         except OSError as error:
             yield Warned(text=f"that they were verified cannot be noted in the repository: {error.strerror}")
-    return _verdict(verifying)
+    return (yield from _verdict(verifying))
 
 
-def _verdict(verifying: Verifying) -> Finished:
+def _verdict(verifying: Verifying) -> Any:
+    """The last word; a repository that is damaged makes the run fail. Raises Failed."""
     found = verifying.found
     wrong = len(found.bad) + len(found.faults)
     result = {
@@ -177,14 +182,12 @@ def _verdict(verifying: Verifying) -> Finished:
     }
     if not wrong and not found.hit:
         return Finished(summary=f"{units.size(verifying.read)} read, {len(found.whole)} points whole", result=result)
-    heal = (
-        ("back the disks up again: blocks that are still the same are stored anew",) if found.hit or found.bad else ()
-    )
-    frames = ("write broken packs anew: crashcart backup gc",) if found.faults else ()
-    return Finished(
-        summary=f"DAMAGED: {len(found.bad)} records, {len(found.faults)} files; {len(found.hit)} points are hit",
-        result=result,
-        then=(*heal, *frames),
+    yield Measured(kind="verify", data=result)
+    heal = ["back the disks up again: blocks that are still the same are stored anew"] if found.hit or found.bad else []
+    frames = ["write broken packs anew: crashcart backup gc"] if found.faults else []
+    raise Failed(
+        f"DAMAGED: {len(found.bad)} records, {len(found.faults)} files; {len(found.hit)} points are hit",
+        "; ".join(heal + frames),
     )
 
 

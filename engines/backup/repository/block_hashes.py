@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import os
 import struct
 from pathlib import Path
 
+from engines.backup.pages import mapping
 from engines.backup.repository.keys import Keys
 from engines.backup.store.store import Store
 
@@ -36,6 +38,7 @@ class BlockHashes:
         self._old: mmap.mmap | None = None
         self._known = 0
         self._new: mmap.mmap | None = None
+        self._written: mapping.Writable | None = None
         self._path: Path | None = None
 
     def name(self, root: bytes) -> str:
@@ -52,7 +55,7 @@ class BlockHashes:
             size = os.fstat(descriptor).st_size
             if size < SIZE:
                 return False
-            found = mmap.mmap(descriptor, size, prot=mmap.PROT_READ)
+            found = mapping.readable(descriptor, size)
         finally:
             os.close(descriptor)
         blocks = self._parse(found, root)
@@ -90,15 +93,21 @@ class BlockHashes:
             return
         self._path = self._store.scratch(self.name(bytes(32)))
         with self._path.open("x+b") as stream:
-            os.fchmod(stream.fileno(), 0o600)
+            with contextlib.suppress(OSError):  # a file system without modes
+                os.fchmod(stream.fileno(), 0o600)
             if self._old is not None:
                 for at in range(0, SIZE + self._known * ENTRY, COPY):
                     stream.write(self._old[at : min(at + COPY, SIZE + self._known * ENTRY)])
             stream.flush()
             # Room is taken now: a mapped page that finds the disk full later would end the process.
-            os.posix_fallocate(stream.fileno(), 0, SIZE + self.blocks * ENTRY)
+            try:
+                os.posix_fallocate(stream.fileno(), 0, SIZE + self.blocks * ENTRY)
+            except OSError as error:
+                if error.errno not in mapping.UNABLE:
+                    raise
             stream.truncate(SIZE + self.blocks * ENTRY)
-            self._new = mmap.mmap(stream.fileno(), SIZE + self.blocks * ENTRY)
+            self._written = mapping.Writable(stream.fileno(), SIZE + self.blocks * ENTRY)
+            self._new = self._written.bytes
 
     def put(self, first: int, digests: bytes) -> None:
         """The blocks from `first` on hash to this now."""
@@ -116,7 +125,8 @@ class BlockHashes:
                     hasher.update(view[at : at + COPY])
             front = HEADER.pack(MAGIC, self._repository, root, self._mark, self.blocks, hasher.intdigest(), 0)
             self._new[:SIZE] = front + xxhash.xxh3_64_intdigest(front).to_bytes(8, "little")
-            self._new.flush()
+            assert self._written is not None
+            self._written.flush()
             self._store.adopt(self._path, self.name(root))
         for name in self._store.names(self._folder):
             if name != self.name(root):
@@ -127,10 +137,10 @@ class BlockHashes:
 
     def close(self) -> None:
         """Let go; what was not committed is removed."""
-        for mapped in (self._old, self._new):
+        for mapped in (self._old, self._written):
             if mapped is not None:
                 mapped.close()
-        self._old = self._new = None
+        self._old = self._new = self._written = None
         if self._path is not None:
             self._path.unlink(missing_ok=True)
 

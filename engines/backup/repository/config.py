@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import time
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
@@ -17,6 +20,7 @@ from engines.backup.store.store import Store
 from engines.job.errors import Refused
 
 NAME = "config.json"
+COPY = "packs/config.json"  # whoever still has the packs has it
 FORMAT = 1
 SEVERAL = 2  # the format of a repository whose keys were ever changed
 BLOCK = 1024 * 1024  # bytes
@@ -74,17 +78,63 @@ def create(store: Store, *, cipher: str, unlock: Unlock) -> Config:
         sealed = wrap(secret, unlock.key(kdf), _compact(bare, "wrapped", "check"))
         config = msgspec.structs.replace(bare, wrapped=sealed.hex())
     store.put(NAME, written(config), new=True)
+    store.put(COPY, written(config))
     return config
 
 
 def load(store: Store) -> Config:
-    """Read and check it. Raises Refused where there is no repository, Damaged where it is broken."""
+    """Read and check it, or its copy. Raises Refused where there is no repository, Damaged where both are broken."""
     try:
-        raw = store.read(NAME, 0, LONGEST)
-    except (FileNotFoundError, NotADirectoryError):
+        return _loaded(store, NAME)
+    except (Damaged, FileNotFoundError, NotADirectoryError) as error:
+        with suppress(Damaged, OSError):
+            return _loaded(store, COPY)
+        if isinstance(error, Damaged):
+            raise
+        if next((name for name in _names(store) if name.endswith(".pack")), ""):
+            raise Damaged(
+                NAME,
+                "it and its copy are lost, and with them the secret without which nothing in these packs can be read",
+                "put back the copy that was kept elsewhere when the repository was made",
+            ) from None
         raise Refused(
-            f"{store.where} is no backup repository", f"make one: crashcart backup init {store.where}"
+            f"{store.where} is no backup repository", f"make one: crashcart backup init {shlex.quote(store.where)}"
         ) from None
+
+
+def _names(store: Store) -> list[str]:
+    try:
+        return list(store.names("packs"))
+    except OSError:
+        return []
+
+
+def mend(store: Store, config: Config) -> Iterator[str]:
+    """Put back whichever of the two is lost or broken, or older; what was wrong, in words."""
+    for name, other in ((NAME, COPY), (COPY, NAME)):
+        try:
+            if _loaded(store, name) == config:
+                continue
+            wrong = "is older"
+        except (Damaged, FileNotFoundError) as error:
+            wrong = "is lost" if isinstance(error, FileNotFoundError) else "is damaged"
+        except (Refused, OSError):
+            continue
+        try:
+            store.put(name, written(config))
+        except OSError as error:
+            yield f"{name} {wrong}, and cannot be put back ({error.strerror}): copy {other} there"
+            continue
+        if name == NAME or wrong == "is damaged":
+            yield f"{name} {wrong}: it was put back from {other}. Find out what took it"
+
+
+def _loaded(store: Store, name: str) -> Config:
+    """One of the two. Raises Refused, Damaged, FileNotFoundError."""
+    try:
+        raw = store.read(name, 0, LONGEST)
+    except (FileNotFoundError, NotADirectoryError):
+        raise
     except FarFailed as failed:
         raise Refused(failed.why, failed.what_helps) from None
     except OSError as error:
@@ -180,3 +230,4 @@ def replace(store: Store, before: Config, after: Config) -> None:
     if load(store) != before:
         raise Refused(f"the keys of {store.where} were changed meanwhile", "look again: crashcart backup key list")
     store.put(NAME, written(after))
+    store.put(COPY, written(after))  # a key that was taken away opens neither

@@ -13,6 +13,7 @@ from engines.backup.repository.segment import Segment
 from engines.backup.store.store import Store
 
 TAIL = 32768  # places held in memory before they go to an index file; about 12 MiB
+AS_OWNER = "run it as the repository's owner or as root"
 UNINDEXED = 16  # packs whose footers may be read anew by every run; above, an index file is written
 
 
@@ -62,6 +63,8 @@ class Index:
                 segments.append(known.get(name) or Segment(self._store, name, self._repository))
             except FileNotFoundError:
                 continue
+            except PermissionError as error:
+                self.faults.append(Damaged(name, f"it cannot be read: {error.strerror}", AS_OWNER))
             except Damaged as damaged:
                 self.faults.append(damaged)
         self._segments = segments
@@ -78,6 +81,10 @@ class Index:
             size = self._store.size(pack.name(found))
             places, _ = pack.read_footer(self._store, found, size)
         except FileNotFoundError:
+            self.present.discard(found)
+            return
+        except PermissionError as error:
+            self.faults.append(Damaged(pack.name(found), f"it cannot be read: {error.strerror}", AS_OWNER))
             self.present.discard(found)
             return
         except Damaged as damaged:

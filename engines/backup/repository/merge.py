@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mmap
 import os
 from collections.abc import Collection
 from itertools import pairwise
@@ -103,7 +102,9 @@ def _sign(path: Any, repository: bytes, packs: int, count: int) -> None:
     import xxhash
 
     hasher = xxhash.xxh3_64()
-    with path.open("r+b") as stream, mmap.mmap(stream.fileno(), 0) as view, memoryview(view) as whole:
-        for at in range(segment.SIZE, len(whole), 1 << 24):
-            hasher.update(whole[at : at + (1 << 24)])
-        whole[: segment.SIZE] = segment.header(repository, packs, count, hasher.intdigest())
+    with path.open("r+b") as stream:
+        stream.seek(segment.SIZE)
+        while part := stream.read(1 << 22):
+            hasher.update(part)
+        stream.seek(0)
+        stream.write(segment.header(repository, packs, count, hasher.intdigest()))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import bisect
-import mmap
 import os
 import struct
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from engines.backup.errors import Damaged
+from engines.backup.pages import mapping
 from engines.backup.repository import record
 from engines.backup.repository.pack import Place
 from engines.backup.store.store import Store
@@ -35,7 +35,7 @@ class Segment:
             size = os.fstat(descriptor).st_size
             if size < SIZE:
                 raise Damaged(name, "it is shorter than its header")
-            self._map = mmap.mmap(descriptor, size, prot=mmap.PROT_READ)
+            self._map = mapping.readable(descriptor, size)
         finally:
             os.close(descriptor)
         self._parse(repository, size)

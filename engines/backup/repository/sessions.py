@@ -6,11 +6,12 @@ import contextlib
 import os
 import socket
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 
-from engines.backup.errors import UNWRITABLE, no_room_at_all
+from engines.backup.errors import no_room_at_all
 from engines.backup.names import HEX32
 from engines.backup.store.store import Store
 from engines.host.holder import Holder, boot_id, me
@@ -23,6 +24,7 @@ TOUCH = 60.0  # s between touches
 class Session(msgspec.Struct, frozen=True, kw_only=True):
     """One process at work. `kind` is write (stores records), read or gc; `does` says what in words.
 
+    machine: the id of its machine (machine-id(5)), which a reboot does not change.
     pins: files of points that must stay. sees: names in condemned/ that this session knows; None before it looked.
     ended: it failed or was stopped, and what it stored waits for the next backup.
     """
@@ -34,6 +36,7 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     pidns: str
     holder: Holder
     began: float
+    machine: str = ""
     disk: str = ""
     pins: tuple[str, ...] = ()
     sees: tuple[str, ...] | None = None
@@ -48,6 +51,11 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
         """Whether its process would be visible from this one."""
         return self.host == host() and self.holder.boot == boot_id() and self.pidns == pid_namespace()
 
+    def before_a_reboot(self) -> bool:
+        """Whether it was a process of this machine, of an earlier boot."""
+        same = self.machine == machine() and self.host == host()
+        return bool(self.machine) and same and self.holder.boot != boot_id()
+
     def explained(self, *, alive: bool) -> str:
         """One line for people."""
         since = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(self.began))
@@ -58,6 +66,14 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
 def host() -> str:
     """This machine's name."""
     return socket.gethostname()
+
+
+def machine() -> str:
+    """This machine's id; empty where it has none."""
+    for name in ("/etc/machine-id", "/var/lib/dbus/machine-id"):
+        with contextlib.suppress(OSError):
+            return Path(name).read_text().strip()
+    return ""
 
 
 def pid_namespace() -> str:
@@ -85,6 +101,7 @@ class Presence:
             pidns=pid_namespace(),
             holder=me(),
             began=time.time(),
+            machine=machine(),
             disk=disk,
             pins=pins,
         )
@@ -92,14 +109,16 @@ class Presence:
     def __enter__(self) -> Presence:
         try:
             sweep(self._store)
-            self._write()
+            self._store.put(self.session.path, msgspec.json.encode(self.session), durable=False)
         except OSError as error:
-            if error.errno not in UNWRITABLE:
-                raise
-            if self.session.kind != "read":
+            if not self._reads:
                 raise no_room_at_all(self._store.where, error) from None
             self._shown = False
         return self
+
+    @property
+    def _reads(self) -> bool:
+        return self.session.kind == "read"
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._store.release()
@@ -108,10 +127,9 @@ class Presence:
             with contextlib.suppress(OSError):  # a full disk; the file as it was then counts once the process is gone
                 self._write()
             return
-        try:
-            self._store.delete(self.session.path)
-        except FileNotFoundError:
-            return
+        if self._shown:
+            with contextlib.suppress(OSError):  # the work is done; a file that stays is swept once the process is gone
+                self._store.delete(self.session.path)
 
     @property
     def key(self) -> bytes:
@@ -129,13 +147,24 @@ class Presence:
 
     def _write(self) -> None:
         if self._shown:
-            self._store.put(self.session.path, msgspec.json.encode(self.session), durable=False)
+            with self._forgiven():
+                self._store.put(self.session.path, msgspec.json.encode(self.session), durable=False)
+
+    @contextlib.contextmanager
+    def _forgiven(self) -> Iterator[None]:
+        """One that reads goes on where its file can no longer be written."""
+        try:
+            yield
+        except OSError:
+            if not self._reads:
+                raise
 
     def touch(self) -> None:
         """Show other hosts that this process is alive; cheap to call often."""
         if self._shown and time.monotonic() - self._touched > TOUCH:
             self._touched = time.monotonic()
-            self._store.touch(self.session.path)
+            with self._forgiven():
+                self._store.touch(self.session.path)
 
 
 def every(store: Store) -> list[Session]:
@@ -165,7 +194,7 @@ def _unknown(stem: str) -> Session:
 
 def alive(store: Store, session: Session) -> bool:
     """Whether its process still works."""
-    if session.ended:
+    if session.ended or session.before_a_reboot():
         return False
     if session.here():
         return session.holder.alive()

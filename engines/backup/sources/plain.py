@@ -43,7 +43,7 @@ class Plain(Opener):
         except OSError as error:
             raise Refused(f"{where}: {error.strerror}", "name a disk that can be read, or run as root") from None
         try:
-            if form == "auto" and os.pread(descriptor, 4, 0) == QCOW2:
+            if form == "auto" and _first(descriptor, where) == QCOW2:
                 raise Refused(
                     f"{where} begins like a qcow2 image, which a guest can fake in a raw one",
                     "say which it is: --format qcow2, or --format raw",
@@ -52,6 +52,15 @@ class Plain(Opener):
                 yield source
         finally:
             os.close(descriptor)
+
+
+def _first(descriptor: int, where: Path) -> bytes:
+    try:
+        return os.pread(descriptor, 4, 0)
+    except OSError as error:
+        raise Refused(
+            f"{where} cannot be read at byte 0: {error.strerror}", "look at the disk (dmesg, smartctl)"
+        ) from None
 
 
 class PlainSource(Claims, Source):

@@ -15,6 +15,8 @@ from typing_extensions import override
 from engines.backup.pages import direct
 from engines.backup.pages.page_cache import resident
 from engines.backup.pages.write_behind import WriteBehind
+from engines.backup.store.naming import name_new
+from engines.backup.store.ownership import Ownership
 from engines.backup.store.store import TEMPORARY, Appender, Bytes, Store
 from engines.host.files import sync_folder
 
@@ -44,6 +46,8 @@ class LocalStore(Store):
     def __init__(self, root: Path) -> None:
         self.root = root
         self.where = str(root)
+        self.owner = Ownership(root)
+        self._ahead: float | None = None  # s that our clock is ahead of the file system's
         self._open: OrderedDict[str, _Open] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -57,6 +61,8 @@ class LocalStore(Store):
         self._folder(path.parent)
         with contextlib.suppress(FileExistsError):
             path.parent.mkdir(mode=0o700)
+            if path.parent != self.root:
+                self.owner.take_folder(path.parent)
         sync_folder(path.parent.parent)
 
     @override
@@ -116,7 +122,20 @@ class LocalStore(Store):
 
     @override
     def age(self, name: str) -> float:
-        return max(time.time() - self._path(name).stat().st_mtime, 0.0)
+        return max(self._now() - self._path(name).stat().st_mtime, 0.0)
+
+    def _now(self) -> float:
+        """The time that the file system stamps on a new file, a far server's where it is a network one; asked once."""
+        if self._ahead is None:
+            try:
+                partial, descriptor = self._open_partial("sessions/x")
+                stamped = os.fstat(descriptor).st_mtime
+                os.close(descriptor)
+                partial.unlink()
+                self._ahead = time.time() - stamped
+            except OSError:
+                self._ahead = 0.0  # a folder that cannot be written: ages are by our clock then
+        return time.time() - self._ahead
 
     @override
     def touch(self, name: str) -> None:
@@ -140,12 +159,13 @@ class LocalStore(Store):
         partial, descriptor = self._open_partial(name)
         try:
             with os.fdopen(descriptor, "wb") as stream:
+                self.owner.take(descriptor)
                 stream.write(content)
                 stream.flush()
                 if durable:
                     os.fsync(stream.fileno())
             if new:
-                os.link(partial, path)
+                name_new(partial, path)
             else:
                 partial.replace(path)
         finally:
@@ -232,6 +252,7 @@ class LocalStore(Store):
     def adopt(self, path: Path, name: str) -> None:
         descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         try:
+            self.owner.take(descriptor)
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
@@ -261,6 +282,7 @@ class LocalAppender(Appender):
         self._closing = threading.Lock()
         path = store.root / name
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        store.owner.take(self._fd)
         os.ftruncate(self._fd, keep)
 
     @override

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import threading
 from collections.abc import Iterator
@@ -44,6 +45,7 @@ class Verifying:
         self.found = Found()
         self.passed = 0
         self.read = 0
+        self.unwritten = ""  # why what is damaged could not be taken out of use
         store = repository.store
         self._packs = [(owner, store.size(pack.name(owner))) for owner in sorted(repository.index.present)]
         self.total = sum(size for _, size in self._packs)
@@ -73,6 +75,9 @@ class Verifying:
                 raise Damaged(name, "it is another pack than its name says")
         except Damaged as damaged:
             self._fault(damaged)
+        except PermissionError as error:
+            self._fault(Damaged(name, f"it cannot be read: {error.strerror}"))
+            return []
         try:
             places, _ = pack.read_footer(store, owner, size)
         except Damaged as damaged:
@@ -122,18 +127,23 @@ class Verifying:
         for damaged in repository.index.faults:
             self._fault(damaged)
             if damaged.name.startswith("index/"):
-                repository.store.delete(damaged.name)
+                self._remove(damaged.name)
         for segment in repository.index.segments:
             if not segment.whole():
                 self._fault(Damaged(segment.name, "its body does not fit its check"))
-                repository.store.delete(segment.name)
+                self._remove(segment.name)
+
+    def _remove(self, name: str) -> None:
+        """Remove what can be made anew; where nothing can be written it stays, and is told."""
+        with contextlib.suppress(OSError):
+            self._repository.store.delete(name)
 
     def positions(self) -> None:
         """Check position arrays; a damaged one is removed, which costs the next backup a full hash."""
         for name in list(self._repository.store.names("positions")):
             if not sound(self._repository.store, name):
                 self._fault(Damaged(name, "it does not fit its check"))
-                self._repository.store.delete(name)
+                self._remove(name)
 
     def points(self) -> Iterator[int]:
         """Check that every point finds all that it needs; yields how many are done."""
@@ -172,10 +182,13 @@ class Verifying:
     def quarantine(self) -> None:
         """Take the damaged records out of use, noting which points they hit; and those back that are not any more."""
         hit = tuple(sorted(self.found.hit))
-        for place, why in self.found.bad:
-            quarantine.put(self._repository.store, place, why, hit if place.kind != record.POINT else ())
-        for place in self.found.mended.values():
-            quarantine.end(self._repository.store, place)
+        try:
+            for place, why in self.found.bad:
+                quarantine.put(self._repository.store, place, why, hit if place.kind != record.POINT else ())
+            for place in self.found.mended.values():
+                quarantine.end(self._repository.store, place)
+        except OSError as error:
+            self.unwritten = error.strerror or str(error)
 
 
 def rebuild(repository: Repository) -> list[PointName]:

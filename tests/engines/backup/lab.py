@@ -12,7 +12,7 @@ from engines import tasks
 from engines.backup.pages.page_cache import resident
 from engines.backup.repository.repository import Repository
 from engines.job import runs
-from engines.job.contract import AnyEvent, Cancel, Finished, Warned
+from engines.job.contract import AnyEvent, Cancel, Finished, Measured, RunFailed, Warned
 from engines.job.jobfile import Job, open_secrets
 from engines.job.journal import Entry
 from engines.job.params import Secret, convert
@@ -165,3 +165,18 @@ def warned(task: str, **params: Any) -> list[str]:
 def packs(repo: str) -> dict[str, int]:
     """Pack files with their sizes."""
     return {path.name: path.stat().st_size for path in Path(repo, "packs").glob("*.pack")}
+
+
+def verified(**params: Any) -> dict[str, Any]:
+    """What a verify found, whether all is whole or the run failed because it is not."""
+    told: list[dict[str, Any]] = []
+
+    def listen(entry: Entry) -> None:
+        if isinstance(entry.event, Measured) and entry.event.kind == "verify":
+            told.append(entry.event.data)
+
+    _, last = perform_job("backup-verify", listen=listen, **params)
+    if isinstance(last, Finished):
+        return last.result
+    assert isinstance(last, RunFailed) and last.why.startswith("DAMAGED"), last
+    return told[-1]

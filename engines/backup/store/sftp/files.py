@@ -11,12 +11,14 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from engines.backup.store.sftp.line import Broken, Line
+from engines.backup.store.store import TEMPORARY
 
 if TYPE_CHECKING:
     import asyncssh
 
 PLAIN = re.compile(r"^[A-Za-z0-9._-]+$")  # what a far side may call a file; anything else is not ours
-SFTP_READ, SFTP_WRITE, SFTP_CREATE = 0x1, 0x2, 0x8  # draft-ietf-secsh-filexfer-02, 6.3
+CANNOT = (errno.EOPNOTSUPP, errno.EIO, errno.EACCES)  # what servers answer that have no links
+SFTP_READ, SFTP_WRITE, SFTP_CREATE, SFTP_EXCLUSIVE = 0x1, 0x2, 0x8, 0x20  # draft-ietf-secsh-filexfer-02, 6.3
 BLOCK = 1 << 20
 SIDE_BY_SIDE = 64  # questions under way at a time
 
@@ -96,12 +98,39 @@ class FarFiles:
             except Broken:
                 lost = True
                 self.line.again(age)
-            except OSError:
+            except OSError as error:
                 if not self.exists(name):
-                    raise
+                    if error.errno not in CANNOT:
+                        raise
+                    self._claimed(partial, name)
+                    return
                 if lost and self._reads(name, len(content)) == content:
                     return  # made by the try whose answer was lost
                 raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), name) from None
+
+    def _claimed(self, partial: str, name: str) -> None:
+        """The same on a server without links: while a second file is there that only one can make, nobody else acts."""
+        folder, _, last = name.rpartition("/")
+        claim = f"{folder}/{TEMPORARY}claim-{last}" if folder else f"{TEMPORARY}claim-{last}"
+        path = self.path(claim)
+
+        async def work(client: asyncssh.SFTPClient) -> None:
+            file = await client.open(path, SFTP_WRITE | SFTP_CREATE | SFTP_EXCLUSIVE, encoding=None)
+            await file.close()
+
+        try:
+            self.line.call(work)
+        except OSError as error:
+            if self.exists(claim):
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), name) from None
+            raise error from None
+        try:
+            if self.exists(name):
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), name)
+            self.move(partial, name)
+        finally:
+            with contextlib.suppress(OSError):  # swept a day later
+                self.remove(claim)
 
     def exists(self, name: str) -> bool:
         """Whether there is such a file."""
@@ -118,7 +147,7 @@ class FarFiles:
         while True:
             age = self.line.age
             try:
-                self.line.once(lambda client: client.posix_rename(one, other))
+                self.line.once(lambda client: _renamed(client, one, other))
                 return
             except Broken:
                 lost = True
@@ -148,7 +177,7 @@ class FarFiles:
 
     def _moving(self, name: str, to: str) -> Callable[[asyncssh.SFTPClient], Awaitable[None]]:
         one, other = self.path(name), self.path(to)
-        return lambda client: client.posix_rename(one, other)
+        return lambda client: _renamed(client, one, other)
 
     def _moved(self, name: str, to: str) -> bool:
         """Rename where the answer of a first try was lost."""
@@ -225,6 +254,20 @@ class FarFiles:
                 await file.close()
 
         return self.line.call(work)
+
+
+async def _renamed(client: asyncssh.SFTPClient, one: bytes, other: bytes) -> None:
+    """Rename, and replace; a server without OpenSSH's extension renames to what is not there only."""
+    import asyncssh
+
+    try:
+        await client.posix_rename(one, other)
+    except asyncssh.SFTPOpUnsupported:
+        try:
+            await client.rename(one, other)
+        except (asyncssh.SFTPFailure, asyncssh.SFTPFileAlreadyExists):
+            await client.remove(other)
+            await client.rename(one, other)
 
 
 def _name(one: asyncssh.SFTPName) -> str:

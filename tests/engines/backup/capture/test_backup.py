@@ -86,7 +86,7 @@ def test_a_disk_that_was_cut_and_is_otherwise_the_same_has_a_point_of_its_own(
             stream.write(b"superblock")
     point = lab.backup(repo, source)
     assert lab.content(repo, point) == source.read_bytes()
-    lab.done("backup-verify", repo=repo)
+    lab.verified(repo=repo)
     with source.open("r+b") as stream:
         stream.seek((smaller - 1) * MIB)
         stream.write(b"x")

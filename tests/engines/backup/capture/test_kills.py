@@ -140,14 +140,14 @@ def hit_in_the_middle(found: Campaign) -> None:
 
 def test_kills_at_random_moments_cost_no_point(tmp_path: Path) -> None:
     found = campaign(tmp_path, kills=30, seed=int.from_bytes(os.urandom(4), "little"))
-    assert lab.done("backup-verify", repo=found.repo)["hit"] == []
+    assert lab.verified(repo=found.repo)["hit"] == []
     hit_in_the_middle(found)
 
 
 @pytest.mark.soak
 def test_two_hundred_kills_at_random_moments_cost_no_point(tmp_path: Path) -> None:
     found = campaign(tmp_path, kills=200, seed=int.from_bytes(os.urandom(4), "little"))
-    assert lab.done("backup-verify", repo=found.repo)["hit"] == []
+    assert lab.verified(repo=found.repo)["hit"] == []
     hit_in_the_middle(found)
     steps = {"backup plan", "backup read", "backup commit", "backup made its point"}
     assert steps | {"backup-prune prune"} <= set(found.hits), found.hits
@@ -222,7 +222,7 @@ def test_two_backups_of_one_disk_at_once_both_hold(tmp_path: Path) -> None:
     for name in names:
         assert lab.content(repo, str(name)) == source.read_bytes()
     lab.done("backup-gc", repo=repo)
-    assert lab.done("backup-verify", repo=repo)["hit"] == []
+    assert lab.verified(repo=repo)["hit"] == []
 
 
 def test_backups_prunes_and_gcs_side_by_side_cost_no_point(tmp_path: Path) -> None:
@@ -246,7 +246,7 @@ def test_backups_prunes_and_gcs_side_by_side_cost_no_point(tmp_path: Path) -> No
     children = [child(lambda vm=vm: backing_up(vm)) for vm in disks]  # type: ignore[misc]  # mypy cannot type a default
     children.append(child(tidying))
     assert [os.waitpid(pid, 0)[1] for pid in children] == [0, 0, 0]
-    found = lab.done("backup-verify", repo=repo)
+    found = lab.verified(repo=repo)
     assert found["hit"] == []
     assert found["bad"] == 0
     for vm, source in disks.items():

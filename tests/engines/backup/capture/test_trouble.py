@@ -46,7 +46,7 @@ def test_a_repository_that_fills_up_keeps_its_points_and_goes_on_with_more_room(
     point = lab.backup(repo, source)
     assert lab.content(repo, point) == source.read_bytes()
     assert lab.content(repo, first) == before
-    proven = lab.done("backup-verify", repo=repo)
+    proven = lab.verified(repo=repo)
     assert proven["hit"] == [] and proven["faults"] == [], "what did not fit stands behind no footer"
     lab.done("backup-gc", repo=repo)
 
@@ -70,7 +70,7 @@ def test_a_repository_without_a_byte_left_is_still_read_and_all_else_says_what_h
     first = lab.backup(repo, source)
     filler = fill(small_disk)
     assert lab.content(repo, first) == source.read_bytes()
-    assert lab.done("backup-verify", repo=repo)["whole"] == 1
+    assert lab.verified(repo=repo)["whole"] == 1
     for task, params in (
         ("backup", {"source": str(source), "vm": "web1", "limit": "none"}),
         ("backup-prune", {"drop": (first,)}),
@@ -101,7 +101,7 @@ def test_gc_writes_anew_what_is_needed_of_a_pack_with_a_broken_end_and_deletes_t
     assert not broken.exists()
     if needed:
         assert lab.content(repo, point) == source.read_bytes()
-    assert lab.done("backup-verify", repo=repo)["faults"] == []
+    assert lab.verified(repo=repo)["faults"] == []
 
 
 def test_a_record_in_quarantine_that_reads_right_again_is_used_again(tmp_path: Path) -> None:
@@ -116,9 +116,9 @@ def test_a_record_in_quarantine_that_reads_right_again_is_used_again(tmp_path: P
     content = pack.read_bytes()
     pack.write_bytes(content[:5000] + bytes([content[5000] ^ 1]) + content[5001:])
     for _ in range(2):
-        assert lab.done("backup-verify", repo=repo)["hit"] == [point]
+        assert lab.verified(repo=repo)["hit"] == [point]
     pack.write_bytes(content)
-    proven = lab.done("backup-verify", repo=repo)
+    proven = lab.verified(repo=repo)
     assert proven["hit"] == [] and proven["bad"] == 0 and proven["whole"] == 2
     assert lab.content(repo, point) == before
 

@@ -84,7 +84,7 @@ def test_a_list_shows_one_line_a_disk_and_what_filters_leave(tmp_path: Path) -> 
     repo = lab.init(tmp_path / "repo")
     source = lab.disk(tmp_path / "disk", {0: 1}, lab.MIB)
     first, last = lab.backup(repo, source, tag=["gold"]), lab.backup(repo, source)
-    lab.done("backup-verify", repo=repo)
+    lab.verified(repo=repo)
     newest = lab.backup(repo, source)
     with lab.opened(repo) as repository:
 

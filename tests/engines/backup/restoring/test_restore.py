@@ -66,7 +66,7 @@ def test_a_restore_and_a_verify_leave_neither_packs_nor_target_in_the_page_cache
     packs = [lab.cold(path) for path in Path(repo, "packs").iterdir()]
     lab.done("backup-restore", repo=repo, point=point, target=str(target))
     assert sum(map(_cached, packs)) < MIB, "of 13 MiB: the footers, and what the kernel reads beside them"
-    lab.done("backup-verify", repo=repo)
+    lab.verified(repo=repo)
     assert sum(map(_cached, packs)) < MIB, "their first bytes, too"
     assert _cached(target) < MIB, "of 24 MiB: the odd end"
     assert target.read_bytes() == source.read_bytes()

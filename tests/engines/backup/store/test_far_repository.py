@@ -59,7 +59,7 @@ def test_backup_change_incremental_restore_verify_and_prune_over_sftp(sshd: Sshd
     assert second["changed"] == MIB
     assert restored(repo, first["point"], tmp_path / "one") == before
     assert restored(repo, second["point"], tmp_path / "two") == source.read_bytes()
-    lab.done("backup-verify", repo=repo)
+    lab.verified(repo=repo)
     lab.done("backup-prune", repo=repo, keep_last=1)
     lab.done("backup-gc", repo=repo)
     assert restored(repo, "web/disk0@latest", tmp_path / "three") == source.read_bytes()

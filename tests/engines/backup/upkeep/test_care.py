@@ -51,17 +51,18 @@ def test_verify_finds_a_flipped_bit_anywhere_in_any_file(repo: str, tmp_path: Pa
             raw = bytearray(whole)
             raw[at] ^= 1 << rng.randrange(8)
             path.write_bytes(raw)
-            found = lab.done("backup-verify", repo=repo)
+            found = lab.verified(repo=repo)
             assert found["bad"] or found["faults"] or found["hit"], f"{path} at {at}"
             path.parent.mkdir(parents=True, exist_ok=True)  # a damaged cache was removed with its folder
             path.write_bytes(whole)
             for note in Path(repo, "quarantine").glob("*"):
                 note.unlink()
-    assert lab.done("backup-verify", repo=repo)["whole"] == 3
+    assert lab.verified(repo=repo)["whole"] == 3
 
 
 def test_a_flipped_bit_in_config_is_named(repo: str) -> None:
     path = Path(repo, "config.json")
+    Path(repo, "packs/config.json").unlink()  # it would serve instead
     whole = path.read_bytes()
     for at in range(len(whole)):
         raw = bytearray(whole)
@@ -76,7 +77,7 @@ def _planned(repo: str) -> tuple[None, str]:
     from engines.job.errors import CrashcartError
 
     try:
-        lab.done("backup-verify", repo=repo)
+        lab.verified(repo=repo)
     except CrashcartError as error:
         return None, str(error)
     return None, ""
@@ -93,14 +94,14 @@ def damage(repo: str, offset: int = 200) -> None:
 def test_damage_is_pinned_on_its_points_and_healed_by_the_next_backup(repo: str, tmp_path: Path) -> None:
     made = three_points(repo, tmp_path)
     damage(repo)
-    found = lab.done("backup-verify", repo=repo)
+    found = lab.verified(repo=repo)
     assert found["bad"] == 1
     assert found["hit"], "the points that need the record are named"
-    broken = lab.done("backup-verify", repo=repo)
+    broken = lab.verified(repo=repo)
     assert broken["hit"] == found["hit"], "what is in quarantine is still missed"
     lab.backup(repo, tmp_path / "disk")
     lost = [point for point, content in made if not _restores(repo, point, content)]
-    seen = lab.done("backup-verify", repo=repo)
+    seen = lab.verified(repo=repo)
     assert sorted(lost) == seen["hit"]
     assert made[-1][0] not in lost, "what the disk still holds is healed"
 
@@ -117,9 +118,9 @@ def test_a_lost_pack_is_healed_by_the_next_backup(repo: str, tmp_path: Path) -> 
     point = lab.backup(repo, source)
     lab.opened(repo).index.flush(always=True)
     max(Path(repo, "packs").glob("*.pack"), key=lambda path: path.stat().st_size).unlink()
-    assert lab.done("backup-verify", repo=repo)["hit"] == [point]
+    assert lab.verified(repo=repo)["hit"] == [point]
     lab.backup(repo, source)
-    assert lab.done("backup-verify", repo=repo)["hit"] == []
+    assert lab.verified(repo=repo)["hit"] == []
     assert lab.content(repo, point) == source.read_bytes()
     assert not lab.opened(repo).index.lost, "the next backup is a quick one again"
 
@@ -128,7 +129,7 @@ def test_index_and_points_come_back_from_the_packs(repo: str, tmp_path: Path) ->
     made = three_points(repo, tmp_path)
     for path in [*Path(repo, "index").rglob("*.idx"), *Path(repo, "points").rglob("*.point")]:
         path.unlink()
-    lab.done("backup-verify", repo=repo, rebuild=True)
+    lab.verified(repo=repo, rebuild=True)
     for point, content in made:
         assert lab.content(repo, point) == content
 
@@ -137,7 +138,7 @@ def test_verify_against_a_disk_tells_where_it_differs(repo: str, tmp_path: Path)
     (point, content), *_ = three_points(repo, tmp_path)
     disk = tmp_path / "disk"
     disk.write_bytes(content)
-    lab.done("backup-verify", repo=repo, point=point, against=str(disk))
+    lab.verified(repo=repo, point=point, against=str(disk))
     for at in (5, 15 * MIB):
         with disk.open("r+b") as stream:
             stream.seek(at)
@@ -149,8 +150,8 @@ def test_verify_against_a_disk_tells_where_it_differs(repo: str, tmp_path: Path)
 
 def test_a_share_of_the_records_can_be_read(repo: str, tmp_path: Path) -> None:
     three_points(repo, tmp_path)
-    whole = lab.done("backup-verify", repo=repo)["read"]
-    part = lab.done("backup-verify", repo=repo, percent=20)["read"]
+    whole = lab.verified(repo=repo)["read"]
+    part = lab.verified(repo=repo, percent=20)["read"]
     assert part < whole
 
 
@@ -183,7 +184,7 @@ def test_gc_frees_what_only_pruned_points_needed(repo: str, tmp_path: Path) -> N
     lab.backup(repo, source, vm="other")
     assert sum(lab.packs(repo).values()) < before
     assert lab.content(repo, made[-1][0]) == made[-1][1]
-    assert lab.done("backup-verify", repo=repo)["hit"] == []
+    assert lab.verified(repo=repo)["hit"] == []
     lab.done("backup-prune", repo=repo, drop=[made[-1][0]])
     lab.done("backup-gc", repo=repo)
     assert sum(lab.packs(repo).values()) < 16384
@@ -243,9 +244,9 @@ def test_gc_writes_a_pack_with_a_broken_frame_anew(repo: str, tmp_path: Path) ->
         raw = bytearray(path.read_bytes())
         raw[-5] ^= 1
         path.write_bytes(raw)
-    assert lab.done("backup-verify", repo=repo)["faults"]
+    assert lab.verified(repo=repo)["faults"]
     lab.done("backup-gc", repo=repo)
-    found = lab.done("backup-verify", repo=repo)
+    found = lab.verified(repo=repo)
     assert not found["faults"]
     for point, content in made:
         assert lab.content(repo, point) == content

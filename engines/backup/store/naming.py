@@ -1,0 +1,63 @@
+"""A finished file gets a name that must be new, on any file system: at once where it can, else under a claim."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import os
+import time
+from pathlib import Path
+
+from engines.backup.store.store import TEMPORARY
+
+AT_FDCWD, NOREPLACE = -100, 1  # linux/fcntl.h, linux/fs.h
+CANNOT = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EINVAL, errno.EACCES)
+STALE = 60.0  # s after which a claim is that of a killed process: it is held for a moment
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def name_new(partial: Path, path: Path) -> None:
+    """Give `partial` the name `path`. Raises FileExistsError where that is taken, whoever is quicker."""
+    try:
+        os.link(partial, path)
+    except FileExistsError:
+        raise
+    except OSError as error:
+        if error.errno not in CANNOT:
+            raise
+        if not _renamed(partial, path):
+            _claimed(partial, path)
+
+
+def _renamed(partial: Path, path: Path) -> bool:
+    """By a rename that replaces nothing; False where the file system has none."""
+    done = _libc.renameat2(AT_FDCWD, os.fsencode(partial), AT_FDCWD, os.fsencode(path), NOREPLACE)
+    if done == 0:
+        return True
+    number = ctypes.get_errno()
+    if number in CANNOT:
+        return False
+    raise OSError(number, os.strerror(number), str(path))
+
+
+def _claimed(partial: Path, path: Path) -> None:
+    """By a second file that only one can make: while it is there, nobody else gives that name."""
+    claim = path.with_name(f"{TEMPORARY}claim-{path.name}")
+    for attempt in range(2):
+        try:
+            os.close(os.open(claim, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+            break
+        except FileExistsError:
+            with contextlib.suppress(FileNotFoundError):
+                if attempt or time.time() - claim.stat().st_mtime < STALE:
+                    raise
+                claim.unlink()
+    else:
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
+    try:
+        if path.exists():
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
+        partial.replace(path)
+    finally:
+        claim.unlink(missing_ok=True)

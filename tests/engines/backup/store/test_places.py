@@ -1,0 +1,182 @@
+"""Places that can do less than a local disk: without links, read-only, another user's, with a clock of their own."""
+
+from __future__ import annotations
+
+import errno
+import mmap
+import os
+import stat
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+import pytest
+import yaml
+
+from engines.backup.errors import Damaged
+from engines.backup.repository import config, sessions
+from engines.backup.repository.repository import Repository
+from engines.backup.repository.sessions import Presence
+from engines.backup.store.local import LocalStore
+from engines.backup.store.sftp import access
+from engines.job.contract import RunFailed
+from tests.engines.backup import lab
+from tests.engines.backup.store import crippled
+from tests.engines.backup.store.sshd import Sshd
+
+
+@contextmanager
+def read_only(folder: Path) -> Iterator[None]:
+    """The folder as a file system that is mounted read-only."""
+    subprocess.run(["mount", "--bind", str(folder), str(folder)], check=True)
+    try:
+        subprocess.run(["mount", "-o", "remount,bind,ro", str(folder)], check=True)
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def test_a_file_system_without_links_folder_syncs_modes_and_mapping_holds_a_repository(tmp_path: Path) -> None:
+    behind, at = tmp_path / "behind", tmp_path / "at"
+    behind.mkdir()
+    at.mkdir()
+    source = lab.disk(tmp_path / "disk", {0: 1, 7: 2, 9: 3}, 16 * lab.MIB)
+    before = source.read_bytes()
+    with crippled.mounted(behind, at) as place:
+        (place / "x").write_bytes(bytes(4096))
+        with pytest.raises(PermissionError):
+            os.link(place / "x", place / "y")
+        with (place / "x").open("r+b") as stream, pytest.raises(OSError, match="No such device") as refused:
+            mmap.mmap(stream.fileno(), 4096)
+        assert refused.value.errno == errno.ENODEV
+        (place / "x").unlink()
+        repo = lab.init(place / "repo", pack=2 * lab.MIB)
+        first = lab.backup(repo, source)
+        lab.disk(source, {0: 1, 7: 9, 9: 3}, 16 * lab.MIB)
+        second = lab.done("backup", repo=repo, source=str(source), vm="web1", limit="none")
+        assert second["changed"] == lab.MIB
+        store = LocalStore(Path(repo))
+        with pytest.raises(FileExistsError):
+            store.put(f"points/{first.replace('@', '/')}.point", b"", new=True)
+        assert lab.content(repo, first) == before
+        assert lab.content(repo, second["point"]) == source.read_bytes()
+        assert lab.verified(repo=repo)["whole"] == 2
+        lab.done("backup-prune", repo=repo, keep_last=1)
+        lab.done("backup-gc", repo=repo)
+        assert lab.content(repo, second["point"]) == source.read_bytes()
+    assert not [path for path in behind.rglob("*") if path.name.startswith(".tmp-")]
+
+
+def test_a_repository_that_can_only_be_read_is_listed_restored_and_verified(tmp_path: Path) -> None:
+    repo = lab.init(tmp_path / "repo")
+    source = lab.disk(tmp_path / "disk", {0: 1, 3: 2}, 4 * lab.MIB)
+    point = lab.backup(repo, source)
+    with read_only(Path(repo)):
+        assert lab.content(repo, point) == source.read_bytes()
+        assert not lab.warned("backup-restore", repo=repo, point=point, target=str(tmp_path / "out"))
+        assert lab.verified(repo=repo)["hit"] == []
+        with lab.opened(repo) as repository:
+            assert [str(name) for name, _ in repository.every()] == [point]
+        _, last = lab.perform_job("backup", repo=repo, source=str(source), vm="web1", limit="none")
+        assert isinstance(last, RunFailed) and "cannot be written" in last.why
+
+
+def test_a_server_that_refuses_every_write_is_restored_from(tmp_path: Path) -> None:
+    repo = lab.init(tmp_path / "repo")
+    source = lab.disk(tmp_path / "disk", {0: 1, 3: 2}, 4 * lab.MIB)
+    point = lab.backup(repo, source)
+    folder = tmp_path / "sshd"
+    folder.mkdir()
+    sshd = Sshd(folder)
+    text = (folder / "config").read_text().replace("internal-sftp", "internal-sftp -R")
+    (folder / "config").write_text(text)
+    with sshd as running:
+        path = access.access_file()
+        path.parent.mkdir(parents=True)
+        entry = {"key_file": str(folder / "key"), "host_key": running.fingerprint, "patience": 10}
+        path.write_text(yaml.safe_dump({running.place: entry}))
+        assert lab.content(running.url(Path(repo)), point) == source.read_bytes()
+
+
+def test_what_root_writes_belongs_to_the_repositorys_owner_with_its_rights(tmp_path: Path) -> None:
+    repo = lab.init(tmp_path / "repo")
+    for path in (Path(repo), *Path(repo).rglob("*")):
+        os.chown(path, 65534, 65534)
+    Path(repo).chmod(0o750)
+    source = lab.disk(tmp_path / "disk", {0: 1}, 2 * lab.MIB)
+    lab.backup(repo, source)
+    made = [path for path in Path(repo).rglob("*") if path.name.endswith((".pack", ".point", ".pos", "web1"))]
+    assert len(made) >= 5
+    for path in made:
+        found = path.stat()
+        assert (found.st_uid, found.st_gid) == (65534, 65534), path
+        assert stat.S_IMODE(found.st_mode) == (0o750 if path.is_dir() else 0o640), path
+
+
+def test_a_pack_that_may_not_be_read_is_named_and_the_points_are_listed() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        repo = lab.init(Path(folder, "repo"))
+        lab.backup(repo, lab.disk(Path(folder, "disk"), {0: 1}, 2 * lab.MIB))
+        for path in (Path(folder), Path(repo), *Path(repo).rglob("*")):
+            os.chown(path, 65534, 65534)
+        pack = next(Path(repo, "packs").glob("*.pack"))
+        os.chown(pack, 0, 0)
+        os.setegid(65534)
+        os.seteuid(65534)
+        try:
+            with Repository.open(repo) as repository:
+                repository.load()
+                assert any(pack.name in fault.name for fault in repository.index.faults)
+                assert len(repository.heads(repository.names())) == 1
+        finally:
+            os.seteuid(0)
+            os.setegid(0)
+
+
+def test_a_process_of_before_a_reboot_counts_as_dead_at_once_and_none_of_another_machine(
+    tmp_path: Path,
+) -> None:
+    store = LocalStore(Path(lab.init(tmp_path / "repo")))
+    with Presence(store, "write", "backup") as presence:
+        mine = presence.session
+        other = msgspec.structs.replace(mine.holder, boot="another boot")
+        rebooted = msgspec.structs.replace(mine, holder=other)
+        assert sessions.alive(store, mine)
+        assert bool(mine.machine) and not sessions.alive(store, rebooted)
+        assert sessions.alive(store, msgspec.structs.replace(rebooted, machine="another machine"))
+        assert sessions.alive(store, msgspec.structs.replace(rebooted, machine="", host="another"))
+
+
+def test_the_age_of_a_file_is_counted_by_the_clock_of_the_store(tmp_path: Path) -> None:
+    store = LocalStore(Path(lab.init(tmp_path / "repo")))
+    store.put("sessions/a.json", b"{}")
+    assert store.age("sessions/a.json") < 60
+    os.utime(tmp_path / "repo/sessions/a.json", (time.time() - 900, time.time() - 900))
+    assert 890 < store.age("sessions/a.json") < 960
+
+
+def test_the_second_copy_of_the_secret_serves_where_the_first_is_lost_and_is_put_back(tmp_path: Path) -> None:
+    repo = lab.init(tmp_path / "repo")
+    source = lab.disk(tmp_path / "disk", {0: 1}, 2 * lab.MIB)
+    point = lab.backup(repo, source)
+    first = Path(repo, config.NAME)
+    wanted = first.read_bytes()
+    for spoilt in (None, b"", b"{}", wanted[:-9]):
+        first.unlink()
+        if spoilt is not None:
+            first.write_bytes(spoilt)
+        assert lab.content(repo, point) == source.read_bytes()
+        warned = lab.warned("backup", repo=repo, source=str(source), vm="web1", limit="none")
+        assert any(config.NAME in text and "put back" in text for text in warned)
+        assert first.read_bytes() == wanted
+    Path(repo, config.COPY).unlink()
+    lab.backup(repo, source)
+    assert Path(repo, config.COPY).read_bytes() == wanted
+    first.unlink()
+    Path(repo, config.COPY).unlink()
+    with pytest.raises(Damaged, match="the secret without which nothing in these packs can be read"):
+        Repository.open(repo)
