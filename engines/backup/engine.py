@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from engines.backup.commands import diff, key, listing, versions
+from engines.backup.commands import copy, diff, key, listing, versions
 from engines.backup.commands.boot import Boot
 from engines.backup.commands.gc import Gc
 from engines.backup.commands.get import Get
@@ -29,7 +29,8 @@ def _listed(params: ListParams) -> listing.Listed:
 
 
 ENGINES: tuple[Engine[Any], ...] = (
-    Run(), Init(), Restore(), Get(), Put(), MountPoint(), Serve(), Boot(), Verify(), Prune(), Gc(), Sweep(), *key.KEYS,
+    Run(), Init(), Restore(), Get(), Put(), MountPoint(), Serve(), Boot(), Verify(), Prune(), Gc(), Sweep(),
+    *key.KEYS, *copy.COPIES,
 )  # fmt: skip
 LOOKS = (
     Look("list", "the restore points of a repository", ListParams, _listed, listing.table),

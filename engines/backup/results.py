@@ -157,3 +157,19 @@ class Swept(Result, frozen=True, kw_only=True):
     removed: tuple[str, ...]
     left: tuple[str, ...]
     woken: int
+
+
+class Keyed(Result, frozen=True, kw_only=True):
+    """Of `key add`, `key remove` and `key rotate`. key: its name."""
+
+    repo: str
+    key: str
+
+
+class Copied(Result, frozen=True, kw_only=True):
+    """Of `copy`, `export` and `import`. read, stored: bytes of blocks read and written. checked: records read back."""
+
+    points: tuple[str, ...]
+    read: int
+    stored: int
+    checked: int

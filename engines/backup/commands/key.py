@@ -9,6 +9,7 @@ from typing import Annotated, ClassVar, TypeVar
 import msgspec
 from typing_extensions import override
 
+from engines.backup import results
 from engines.backup.errors import no_room
 from engines.backup.repository import config
 from engines.backup.repository.config import Config
@@ -67,6 +68,7 @@ class _Change(Engine[N]):
     """Replaces config.json by one with other ways in."""
 
     kind: ClassVar[str] = "change"
+    result: ClassVar[type[results.Result]] = results.Keyed
     doing: ClassVar[str]
 
     @override

@@ -9,7 +9,7 @@ from engines.job.errors import Refused
 
 
 def open_store(where: str) -> Store:
-    """The store that `where` names: an absolute folder, sftp://USER@HOST:PORT/FOLDER or s3://BUCKET/PREFIX.
+    """The store that `where` names: an absolute folder, a .tar that export wrote, sftp://USER@HOST:PORT/FOLDER or s3://BUCKET/PREFIX.
 
     Raises Refused.
     """
@@ -28,4 +28,8 @@ def open_store(where: str) -> Store:
             f"repository {where!r} is of no kind that is known here",
             "name a folder, sftp://USER@HOST/FOLDER or s3://BUCKET/PREFIX",
         )
+    if where.endswith(".tar") and Path(where).is_file():
+        from engines.backup.store.tar import TarStore
+
+        return TarStore(Path(where))
     return LocalStore(Path(where))

@@ -1,0 +1,171 @@
+"""Points in a second repository and in a file: the same bytes under other keys, what is there is not read again."""
+
+from __future__ import annotations
+
+import os
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engines.backup.repository.keys import Unlock
+from engines.backup.repository.repository import Repository
+from engines.job.contract import Finished, Progress, RunFailed, RunStopped
+from engines.job.errors import Refused
+from engines.job.journal import Entry
+from engines.job.perform import Stop
+from tests.engines.backup import lab
+
+MIB = 1 << 20
+SIZE = 40 * MIB
+
+
+def key_file(path: Path) -> str:
+    path.write_bytes(os.urandom(32))
+    path.chmod(0o600)
+    return str(path)
+
+
+@pytest.fixture
+def repo(tmp_path: Path) -> str:
+    return lab.init(tmp_path / "repo")
+
+
+def backups(repo: str, folder: Path, changes: list[dict[int, int]], vm: str = "web1") -> dict[str, bytes]:
+    """Content by point."""
+    made, blocks = {}, {number: number + 1 for number in range(30)}
+    for change in changes:
+        blocks |= change
+        source = lab.disk(folder / f"{vm}.img", blocks, SIZE)
+        made[lab.backup(repo, source, vm=vm)] = source.read_bytes()
+    return made
+
+
+def all_of(repo: str, made: dict[str, bytes], **unlock: Any) -> None:
+    for point, content in made.items():
+        assert lab.content(repo, point, **unlock) == content
+
+
+def points(repo: str) -> set[str]:
+    with Repository.glance(repo) as found:
+        return {str(name) for name in found.names()}
+
+
+def test_every_point_is_there_and_what_has_not_changed_is_read_once(repo: str, tmp_path: Path) -> None:
+    made = backups(repo, tmp_path, [{}, {3: 900}, {3: 901, 29: 902}])
+    other = lab.init(tmp_path / "other", cipher="aes-256-gcm", key_file=(key := key_file(tmp_path / "key")))
+    found = lab.done("backup-copy", repo=repo, to=other, to_key_file=key)
+    assert set(found["points"]) == set(made) == points(other)
+    assert found["read"] == 33 * MIB and found["checked"] > 33
+    all_of(other, made, key_file=key)
+    lab.done("backup-verify", repo=other, key_file=key)
+    more = backups(repo, tmp_path, [{0: 77}])
+    found = lab.done("backup-copy", repo=repo, to=other, to_key_file=key)
+    assert list(found["points"]) == list(more) and found["read"] <= 3 * MIB
+    all_of(other, more, key_file=key)
+    found = lab.done("backup-copy", repo=repo, to=other, to_key_file=key)
+    assert found["points"] == () or found["points"] == []
+    assert found["read"] == found["stored"] == 0
+
+
+def test_to_a_bucket_and_back_under_a_third_key(repo: str, bucket: str, tmp_path: Path) -> None:
+    made = backups(repo, tmp_path, [{}, {5: 500}])
+    far = f"s3://{bucket}/copy"
+    lab.done("backup-init", repo=far, cipher="chacha20-poly1305", key_file=(key := key_file(tmp_path / "key")))
+    lab.done("backup-copy", repo=repo, to=far, to_key_file=key)
+    back = lab.init(tmp_path / "back")
+    lab.done("backup-copy", repo=far, key_file=key, to=back)
+    all_of(back, made)
+
+
+def test_only_those_that_are_asked_for(repo: str, tmp_path: Path) -> None:
+    web = backups(repo, tmp_path, [{}, {1: 5}, {1: 6}])
+    backups(repo, tmp_path, [{}], vm="db1")
+    other = lab.init(tmp_path / "other")
+    lab.done("backup-copy", repo=repo, to=other, only=("web1",), keep_last=2)
+    assert points(other) == set(sorted(web)[-2:])
+    with pytest.raises(Refused, match="no disk 'web'"):
+        lab.perform_job("backup-copy", repo=repo, to=other, only=("web",))
+    with pytest.raises(Refused, match="one repository"):
+        lab.perform_job("backup-copy", repo=repo, to=repo)
+
+
+def test_what_a_stop_left_is_not_stored_again(repo: str, tmp_path: Path) -> None:
+    made = backups(repo, tmp_path, [{}, {3: 900}])
+    other = lab.init(tmp_path / "other", pack=4 * MIB)
+    stop = Stop()
+
+    def listen(entry: Entry) -> None:
+        if isinstance(entry.event, Progress) and entry.event.done:
+            stop.ask()
+
+    _, last = lab.perform_job("backup-copy", stop=stop, listen=listen, repo=repo, to=other)
+    assert isinstance(last, RunStopped | Finished), last
+    stored = sum(lab.packs(other).values())
+    found = lab.done("backup-copy", repo=repo, to=other)
+    all_of(other, made)
+    assert stored + found["stored"] < 40 * MIB
+    clean = lab.init(tmp_path / "clean")
+    lab.done("backup-copy", repo=repo, to=clean)
+    assert sum(lab.packs(other).values()) < sum(lab.packs(clean).values()) + 2 * MIB
+
+
+def test_undo_takes_them_out_there_and_nothing_here(repo: str, tmp_path: Path) -> None:
+    made = backups(repo, tmp_path, [{}, {3: 900}])
+    other = lab.init(tmp_path / "other")
+    run, _ = lab.perform_job("backup-copy", repo=repo, to=other)
+    lab.perform_job("backup-copy", mode="undo", earlier=run.id, repo=repo, to=other)
+    assert points(other) == set() and points(repo) == set(made)
+
+
+def test_a_damaged_block_makes_no_point_there(repo: str, tmp_path: Path) -> None:
+    backups(repo, tmp_path, [{}])
+    pack = next(Path(repo, "packs").glob("*.pack"))
+    raw = bytearray(pack.read_bytes())
+    raw[len(raw) // 2] ^= 1
+    pack.write_bytes(raw)
+    other = lab.init(tmp_path / "other")
+    _, last = lab.perform_job("backup-copy", repo=repo, to=other)
+    assert isinstance(last, RunFailed), last
+    assert points(other) == set()
+
+
+@pytest.mark.parametrize("locked", [False, True])
+def test_an_exported_file_is_a_repository_of_one_point_and_comes_back_by_import(tmp_path: Path, locked: bool) -> None:
+    key = key_file(tmp_path / "key") if locked else ""
+    given = {"cipher": "aes-256-gcm", "key_file": key} if locked else {}
+    opens = {"key_file": key} if locked else {}
+    repo = lab.init(tmp_path / "repo", **given)
+    source = lab.disk(tmp_path / "disk", {number: number + 1 for number in range(30)}, SIZE)
+    lab.backup(repo, source, **opens)
+    lab.disk(source, {4: 44}, SIZE)
+    point = lab.backup(repo, source, **opens)
+    file = tmp_path / "web1.tar"
+    lab.done("backup-export", repo=repo, point="web1/disk0@latest", file=str(file), **opens)
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert sorted(path.name for path in tmp_path.iterdir() if ".export" in path.name or ".tmp" in path.name) == []
+    with tarfile.open(file) as tar:
+        inside = tar.getnames()
+    assert inside[0] == "config.json" and len([name for name in inside if name.endswith(".pack")]) == 1
+    with pytest.raises(Refused, match="exists"):
+        lab.perform_job("backup-export", repo=repo, point=point, file=str(file), **opens)
+    assert points(str(file)) == {point}
+    assert lab.content(str(file), point, **opens) == source.read_bytes()
+    other = lab.init(tmp_path / "other")
+    lab.done("backup-import", repo=other, file=str(file), **({"file_key_file": key} if locked else {}))
+    assert lab.content(other, point) == source.read_bytes()
+    before = file.read_bytes()
+    _, last = lab.perform_job("backup", repo=str(file), source=str(source), vm="web1", limit="none", **opens)
+    assert isinstance(last, RunFailed), last
+    assert file.read_bytes() == before
+    with pytest.raises(Refused):
+        Repository.open(str(file), Unlock(key_file(tmp_path / "wrong"))) if locked else Repository.open(str(source))
+
+
+@pytest.mark.parametrize("content", [b"", b"no tar at all" * 1000, bytes(2048)])
+def test_a_file_that_is_no_export_is_refused(repo: str, tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "x.tar"
+    file.write_bytes(content)
+    with pytest.raises(Refused):
+        lab.perform_job("backup-import", repo=repo, file=str(file))
