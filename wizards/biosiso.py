@@ -10,7 +10,15 @@ BUILD = Wizard(
         "Firmware", "firmware", "board", "board_checked", "rom", why="Compare them: a wrong ROM can destroy the board."
     ),
     Form("Disc", "dos", "form", "output", why="What the machine boots, and the file that becomes of it."),
-    Form("Command", "switches", "add", "boot_test", why="The disc shows its command and flashes nothing by itself."),
+    Form(
+        "Command",
+        "flasher",
+        "command",
+        "switches",
+        "add",
+        "boot_test",
+        why="The disc shows its command and flashes nothing by itself.",
+    ),
 )
 
 INSERT = Wizard(

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from engines.biosiso.media import making, uefi
-from engines.biosiso.media.layout import BOOT, FLASHER, Entry, Form
+from engines.biosiso.media.layout import BOOT, Entry, Form
 from engines.biosiso.media.making import Detail
 from engines.biosiso.vendor.sources import CHUNK, Source
 from engines.job.contract import AnyEvent, Log, Section
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 PROMPT_WITHIN = 180.0  # s; 1 on an idle machine, a loaded one without KVM takes a minute
 FLASH_WITHIN = 180.0  # s
+READS = 128 * 1024  # bytes a second that DOS reads and sums at the least, on a loaded machine without KVM
 UEFI_WITHIN = 240.0  # s; 12 on an idle machine
 SUMMED = 64 * 1024 * 1024  # bytes; larger files are compared by size only
 ANSWER = re.compile(r"AFUSTUB ARGS=\[(?P<args>.*?)\]\s+SIZE=(?P<size>[0-9A-F]{8}) SUM=(?P<sum>[0-9A-F]{8})")
@@ -58,10 +59,14 @@ class Trial:
 
 def run(trial: Trial) -> Generator[AnyEvent, None, None]:
     """Boot it as every kind of drive it is for. Raises Failed with the reason; `trial.sections` hold the evidence."""
+    if trial.detail.form == "uefi":
+        yield Log(text="booting as UEFI: the stick itself, in the firmware's own shell")
+        _uefi(trial, _usb_disk, "UEFI USB disk")
+        return
     yield from _as_bios(trial)
     if trial.detail.form == "dual":
         yield Log(text="booting as UEFI: the disc itself, in the firmware's own shell")
-        _uefi(trial)
+        _uefi(trial, _ide, "UEFI CD")
 
 
 def require(form: Form, dos_kind: str) -> None:
@@ -70,10 +75,10 @@ def require(form: Form, dos_kind: str) -> None:
     from engines.boot.media import OVMF
 
     located("qemu-system-x86_64")
-    if dos_kind != "probe" and not shutil.which("nasm"):
+    if form != "uefi" and dos_kind != "probe" and not shutil.which("nasm"):
         raise Refused("a boot test needs nasm, which is not installed", "install it: apt-get install nasm")
-    if form == "dual" and not OVMF.is_dir():
-        raise Refused(f"a boot test of a dual disc needs UEFI firmware in {OVMF}", "install it: apt-get install ovmf")
+    if form in ("dual", "uefi") and not OVMF.is_dir():
+        raise Refused(f"a boot test of form {form} needs UEFI firmware in {OVMF}", "install it: apt-get install ovmf")
 
 
 def _as_bios(trial: Trial) -> Generator[AnyEvent, None, None]:
@@ -87,7 +92,7 @@ def _as_bios(trial: Trial) -> Generator[AnyEvent, None, None]:
         yield Log(text=f"booting as {bus}: the disc itself")
         _dos(trial, medium, bus)
     bus, medium = buses[0]
-    with _copy(trial, {FLASHER: _stand_in()}, "flasher") as copy:
+    with _copy(trial, {trial.detail.flasher: _stand_in()}, "flasher") as copy:
         yield Log(text=f"booting as {bus}: a throwaway copy whose flasher only sums the ROM")
         _flash(trial, copy, medium, bus)
     if trial.detail.form == "stick":
@@ -115,7 +120,7 @@ def _dos(trial: Trial, medium: Callable[[Path], CdDisc | Disk], bus: str) -> Non
 
     with _booted(trial, trial.path, medium, bus) as machine:
         _prompt(trial, machine, bus)
-        for name in ("AMI2.BAT", FLASHER, trial.rom):
+        for name in ("AMI2.BAT", trial.detail.flasher, trial.rom):
             answer = command(machine, f"dir {name}")
             numbers = {number.translate(GROUPS) for number in re.findall(r"[\d.,]+", " ".join(answer.lines))}
             if str(trial.entry(name).size) not in numbers:
@@ -134,7 +139,8 @@ def _probe(trial: Trial, path: Path, medium: Callable[[Path], CdDisc | Disk], bu
     from engines.biosiso.media import bootprobe
 
     with _booted(trial, path, medium, bus) as machine:
-        seen = machine.wait_for(r"^end$", where="serial", deadline=PROMPT_WITHIN)
+        summed = sum(entry.size for entry in trial.detail.disc.entries if "/" not in entry.disc)
+        seen = machine.wait_for(r"^end$", where="serial", deadline=PROMPT_WITHIN + summed / READS)
         report = bootprobe.parse(machine.serial())
         if not seen.found or not report.complete:
             raise _failed(trial, machine, bus, "the boot probe does not report to its end")
@@ -149,7 +155,8 @@ def _probe(trial: Trial, path: Path, medium: Callable[[Path], CdDisc | Disk], bu
 
 def _type_ami2(trial: Trial, machine: Machine, bus: str) -> None:
     machine.type_text(f"AMI2 {trial.rom}\n")
-    seen = machine.wait_for(ANSWER.pattern, where="serial", deadline=FLASH_WITHIN)
+    within = FLASH_WITHIN + trial.entry(trial.rom).size / READS
+    seen = machine.wait_for(ANSWER.pattern, where="serial", deadline=within)
     found = ANSWER.search(seen.text)
     if not found:
         raise _failed(trial, machine, bus, f"AMI2 {trial.rom} does not reach the flasher")
@@ -162,9 +169,8 @@ def _type_ami2(trial: Trial, machine: Machine, bus: str) -> None:
     _evidence(trial, machine, bus, f"{found[0]}\nthe ROM's size and sum, computed here: {size:08X} {total:08X}")
 
 
-def _uefi(trial: Trial) -> None:
-    bus = "UEFI CD"
-    with _booted(trial, trial.path, _ide, bus, firmware="ovmf", memory=256) as machine:
+def _uefi(trial: Trial, medium: Callable[[Path], CdDisc | Disk], bus: str) -> None:
+    with _booted(trial, trial.path, medium, bus, firmware="ovmf", memory=256) as machine:
         seen = machine.wait_for(re.escape(uefi.SAYS), where="serial", deadline=UEFI_WITHIN)
         if not seen.found:
             raise _failed(trial, machine, bus, f"the UEFI shell does not start startup.nsh ({seen.how})")
@@ -178,6 +184,12 @@ def _ide(path: Path) -> CdDisc:
     from engines.boot.media import Disc
 
     return Disc(path, "ide")
+
+
+def _usb_disk(path: Path) -> Disk:
+    from engines.boot.media import Disk
+
+    return Disk(path, bus="usb")
 
 
 # ── what must be seen ───────────────────────────────────────────────────────────────────────────────
@@ -253,7 +265,8 @@ def _memory(detail: Detail) -> int:
 def _prompt(trial: Trial, machine: Machine, bus: str) -> None:
     from engines.boot.dos import wait_for_prompt
 
-    answer = wait_for_prompt(machine, PROMPT_WITHIN)
+    loaded = sum(entry.size for entry in trial.detail.volume)
+    answer = wait_for_prompt(machine, PROMPT_WITHIN + loaded / READS)
     if not answer.found:
         raise _failed(trial, machine, bus, f"no DOS prompt ({answer.how} after {answer.seconds:.0f} s)")
 

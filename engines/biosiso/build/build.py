@@ -12,7 +12,7 @@ from typing_extensions import override
 
 from engines.biosiso.build import boottest, place, review
 from engines.biosiso.build.params import BuildParams
-from engines.biosiso.media import iso, making, verify
+from engines.biosiso.media import making
 from engines.biosiso.media.making import Detail
 from engines.biosiso.results import Disc
 from engines.job.contract import (
@@ -71,17 +71,16 @@ class Build(Engine[BuildParams]):
         place.reserve(context.folder)
         try:
             swept = [Log(text=f"removed {name}, left by a run that was killed") for name in place.sweep(output)]
-            if detail.volume:
+            if detail.volume and detail.form != "uefi":
                 yield StepStarted(step="image")
                 yield from _told(making.fat_volume(detail, partial))
                 yield StepEnded(step="image")
             yield StepStarted(step="write")
             yield from swept
-            disc = making.with_volume(detail, partial)
-            yield from _told(iso.write(disc, partial))
+            yield from _told(making.write(detail, partial))
             yield StepEnded(step="write")
             yield StepStarted(step="verify")
-            yield from _told(verify.verify(disc, partial))
+            yield from _told(making.verified(detail, partial))
             sha256 = place.sha256_of(partial)
             yield StepEnded(step="verify")
             trial = boottest.Trial(detail, partial, context.folder, context.cancel.check)
@@ -139,7 +138,7 @@ def _finished(detail: Detail, placed: place.Placed, sections: tuple[Section, ...
         "output": placed.output,
         "sha256": placed.sha256,
         "bytes": output.stat().st_size,
-        "command": f"AMI2 {detail.rom}",
+        "command": detail.command,
     }
     result |= {"before": placed.before} if placed.before else {}
     return Finished(
@@ -153,4 +152,7 @@ def _finished(detail: Detail, placed: place.Placed, sections: tuple[Section, ...
 def _summary(output: Path, detail: Detail) -> str:
     if detail.dos_kind == "probe":
         return f"{output.name} is rehearsed: its DOS is the boot probe, which flashes nothing"
-    return f"{output.name} is ready: boot it and type AMI2 {detail.rom}"
+    if not detail.command:
+        return f"{output.name} is ready: choose the file on it in the flash page of Setup"
+    where = "boot the board's UEFI shell" if detail.form == "uefi" else "boot it"
+    return f"{output.name} is ready: {where} and type {detail.command}"

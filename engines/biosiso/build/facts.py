@@ -6,14 +6,14 @@ from pathlib import Path
 
 import msgspec
 
-from engines.biosiso.media import texts
+from engines.biosiso.media import layout, texts
 from engines.biosiso.media.layout import Entry
 from engines.biosiso.media.making import Detail
 from engines.biosiso.vendor import board, dos, firmware, rom, switches
 from engines.job.contract import BytesChange, Change, TextChange
 
 MOST_RENAMED = 20  # names shown; the disc's README.TXT has them all
-SHOWN = ("AMI2.BAT", "AUTORUN.BAT", "ISOLINUX/ISOLINUX.CFG", "CONFIG.SYS", "STARTUP.NSH")
+SHOWN = ("AMI2.BAT", "AUTORUN.BAT", "ISOLINUX/ISOLINUX.CFG", "CONFIG.SYS", "STARTUP.NSH", "startup.nsh")
 
 
 def facts(
@@ -26,7 +26,7 @@ def facts(
         ("ROM date", picked.date or picked.date_note),
         ("ROM sha256", picked.sha256),
         *_lines(kit, told),
-        ("To type in DOS", texts.command(told)),
+        ("To type in DOS", texts.typed(told)),
         ("Package", firmware.KINDS[kit.kind]),
         ("Flasher", f"{kit.flasher} sha256 {kit.member(kit.flasher).sha256}"),
         ("DOS", f"{system.words}, {system.size} bytes, sha256 {system.sha256}"),
@@ -35,12 +35,28 @@ def facts(
     )
 
 
+def uefi_facts(
+    kit: firmware.Kit, picked: rom.Rom, named: str, steps: list[str], detail: Detail
+) -> tuple[tuple[str, str], ...]:
+    """The same of a stick for a UEFI shell."""
+    return (
+        ("Board", named or "not named"),
+        ("ROM", f"{picked.name} ({picked.size} bytes, for {_for_boards(picked)})"),
+        ("ROM date", picked.date or picked.date_note),
+        ("ROM sha256", picked.sha256),
+        ("To type in UEFI", "; ".join(steps) or "nothing: choose the file in Setup's flash page or the BMC's web page"),
+        ("Package", firmware.KINDS[kit.kind]),
+        ("Stick", _words(detail)),
+    )
+
+
 def _lines(kit: firmware.Kit, told: texts.Told) -> list[tuple[str, str]]:
     line = kit.vendor_line()
+    default = [("Default line", f"afudosu.exe %1 {switches.DEFAULT}")] if kit.is_amis else []
     return [
-        ("Default line", f"afudosu.exe %1 {switches.DEFAULT}"),
+        *default,
         ("Vendor's line", f"{line.text} ({line.file} line {line.line})" if line else "none found"),
-        ("Line on the disc", f"afudosu.exe %1 {told.switches} ({told.picked_by})"),
+        ("Line on the disc", f"{told.line} ({told.picked_by})"),
     ]
 
 
@@ -48,7 +64,8 @@ def _asides(kit: firmware.Kit, picked: rom.Rom, told: texts.Told, detail: Detail
     said = []
     if here := board.here():
         said.append(("This machine's board", f"{here} (only to compare; the disc may be for another)"))
-    if others := [other.name for other in kit.roms if other.name != picked.name]:
+    off = {other.name for other in layout.left_off(kit, picked)}
+    if others := [other.name for other in kit.roms if other.name in off]:
         said.append(("Left off", ", ".join(others)))
     if told.renamed:
         more = f" and {len(told.renamed) - MOST_RENAMED} more" if len(told.renamed) > MOST_RENAMED else ""
@@ -63,7 +80,7 @@ def _asides(kit: firmware.Kit, picked: rom.Rom, told: texts.Told, detail: Detail
 
 
 def _words(detail: Detail) -> str:
-    kinds = {"cd": "", "stick": " in a RAM disk", "dual": " and a UEFI boot image"}
+    kinds = {"cd": "", "stick": " in a RAM disk", "dual": " and a UEFI boot image", "uefi": " on FAT32"}
     return f"{len(detail.seen())} files{kinds[detail.form]}, about {detail.size() / 1e6:.0f} MB"
 
 
@@ -74,8 +91,9 @@ def _for_boards(picked: rom.Rom) -> str:
 def changes(output: Path, detail: Detail) -> tuple[Change, ...]:
     """The ISO as a whole, the texts of ours that decide what happens, and every vendor batch that is converted."""
     old = output.stat().st_size if output.exists() else None
+    what = "a stick for a UEFI shell" if detail.form == "uefi" else "a bootable disc"
     whole = BytesChange(
-        target=str(output), summary=f"a bootable disc: {_words(detail)}", before_size=old, after_size=detail.size()
+        target=str(output), summary=f"{what}: {_words(detail)}", before_size=old, after_size=detail.size()
     )
     entries = {entry.disc: entry for entry in (*detail.disc.entries, *detail.volume)}
     ours = [_new(entry) for name, entry in entries.items() if name in SHOWN and entry.source.kind == "text"]

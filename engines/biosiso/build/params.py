@@ -15,8 +15,13 @@ class BuildParams(Params, frozen=True, kw_only=True):
         str, param("Firmware", "The vendor's BIOS zip for this very board, or its unpacked folder.", kind="file")
     ]
     dos: Annotated[
-        str, param("DOS", "An unzipped FDOEMCD.builder folder or a FreeDOS floppy image; none is shipped.", kind="file")
-    ]
+        str,
+        param(
+            "DOS",
+            "FDOEMCD.builder.zip, its folder, or a FreeDOS floppy image; none is shipped. Not for uefi.",
+            kind="file",
+        ),
+    ] = ""
     output: Annotated[str, param("Output", "The ISO to write; a file that is there is kept for undo.", kind="output")]
     board: Annotated[
         str, param("Board", "The name printed on the board; the ROM is compared with it. Empty compares nothing.")
@@ -27,7 +32,23 @@ class BuildParams(Params, frozen=True, kw_only=True):
             "Board checked by hand", "Tick only after comparing ROM and board yourself, for a board not in the list."
         ),
     ] = False
-    rom: Annotated[str, param("ROM", "Which ROM, where the firmware holds more than one.", metavar="NAME")] = ""
+    rom: Annotated[
+        str,
+        param(
+            "ROM", "Which file is the ROM, where the firmware holds more than one or names it oddly.", metavar="NAME"
+        ),
+    ] = ""
+    flasher: Annotated[
+        str, param("Flasher", "The vendor's flash program, where it is not AMI's AFUDOS.", metavar="NAME")
+    ] = ""
+    command: Annotated[
+        str,
+        param(
+            "Command",
+            "How that flasher is called, %1 for the ROM; empty for the line of the vendor's batch.",
+            metavar="LINE",
+        ),
+    ] = ""
     switches: Annotated[
         str, param("Switches", "What the flasher is told; the review shows the vendor's own beside it.")
     ] = DEFAULT
@@ -36,10 +57,10 @@ class BuildParams(Params, frozen=True, kw_only=True):
         param("Add", "More files or folders for the disc, such as the vendor's patch application.", metavar="FILE"),
     ] = ()
     form: Annotated[
-        Literal["cd", "stick", "dual"],
+        Literal["cd", "stick", "dual", "uefi"],
         param(
             "Form",
-            "cd: CD or a BMC's virtual CD; stick: also for USB, runs in a RAM disk; dual: cd that UEFI sees too.",
+            "cd: CD or a BMC's virtual CD; stick: USB too, in a RAM disk; dual: cd that UEFI sees too; uefi: FAT32.",
         ),
     ] = "cd"
     boot_test: Annotated[

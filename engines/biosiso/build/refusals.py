@@ -14,7 +14,7 @@ from engines.job.errors import BadParam, Refused
 
 HELPS = {
     "flash.bat": "build the stick form instead: --form stick",
-    "flash.nsh": "flash from DOS with --form stick, or unzip it onto a FAT32 stick for the UEFI shell",
+    "flash.nsh": "flash from DOS with --form stick, or make a FAT32 stick for the UEFI shell: --form uefi",
 }
 
 
@@ -32,7 +32,7 @@ def output(params: BuildParams) -> Path:
         raise Refused(f"folder {folder} of the output cannot be written", "name an output in a folder of your own")
     if len(os.fsencode(output.name)) > place.LONGEST_NAME:
         raise BadParam("output", output.name, f"a name of at most {place.LONGEST_NAME} bytes")
-    for given in (params.firmware, params.dos, *params.add):
+    for given in filter(None, (params.firmware, params.dos, *params.add)):
         source = Path(given).resolve()
         if output == source or (source.is_dir() and output.is_relative_to(source)):
             raise Refused(f"output {output} is or lies in the input {given}", "name an output somewhere else")
@@ -43,24 +43,28 @@ def generation(kit: firmware.Kit) -> None:
     """Raises Refused for a package that no DOS disc can flash."""
     if kit.flasher:
         return
+    held = f"; it holds {kit.seen()}"
     if kit.script("ami.bat") or kit.script("flash.bat"):
         raise Refused(
-            f"{kit.path} has a batch file and no AFUDOSU.SMC", "fetch the zip again: the flasher is missing from it"
+            f"{kit.path} has a batch file and no AFUDOSU.SMC{held}",
+            "fetch the zip again: the flasher is missing from it; or name another flasher in it: --flasher NAME",
         )
-    if kit.kind == "uefi-only":
+    if kit.kind in ("uefi-only", "capsule"):
+        what = "files for a UEFI shell" if kit.kind == "uefi-only" else "a capsule"
         raise Refused(
-            f"{kit.path} has flash.nsh and neither AFUDOSU.SMC nor AMI.bat: this disc is not for this board generation",
-            "unzip it onto a FAT32 stick, and run flash.nsh in the board's built-in UEFI shell",
+            f"{kit.path} has {what} and no DOS flasher: this disc is not for this board generation{held}",
+            "make a FAT32 stick of it for the board's UEFI shell and Setup: --form uefi",
         )
     raise Refused(
-        f"{kit.path} has neither AFUDOSU.SMC nor AMI.bat: this disc is not for this board generation",
-        "look for a DOS package on the vendor's page, or use the update in the BMC's web page or SUM",
+        f"{kit.path} has no DOS flasher known here: this disc is not for this board generation{held}",
+        "if one of these flashes from DOS: --flasher NAME --command LINE; else look for a DOS package on the vendor's "
+        "page, or use the update in the BMC's web page or SUM",
     )
 
 
 def writers(kit: firmware.Kit, form: layout.Form) -> None:
     """FLASH.BAT (and on a dual disc flash.nsh) that leaves itself a note on the medium and reboots."""
-    if form == "stick":
+    if form in ("stick", "uefi"):
         return
     for name in ("flash.bat", *(("flash.nsh",) if form == "dual" else ())):
         script = kit.script(name)
@@ -74,7 +78,7 @@ def writers(kit: firmware.Kit, form: layout.Form) -> None:
 
 def room(output: Path, params: BuildParams, detail: Detail) -> None:
     """Raises Refused for an output that is an input by another name, and for a disk without room."""
-    for given in (params.firmware, params.dos, *params.add):
+    for given in filter(None, (params.firmware, params.dos, *params.add)):
         if output.exists() and Path(given).exists() and output.samefile(given):
             raise Refused(f"output {output} is the input {given}", "name an output somewhere else")
     room = os.statvfs(output.parent)

@@ -12,10 +12,10 @@ import msgspec
 
 from engines.biosiso.build import boottest, facts, place, refusals
 from engines.biosiso.build.params import BuildParams
-from engines.biosiso.media import iso, layout, stick, texts, uefi
+from engines.biosiso.media import iso, layout, stick, texts, uefi, usb
 from engines.biosiso.media.layout import Entry
 from engines.biosiso.media.making import Detail
-from engines.biosiso.vendor import board, dos, firmware, names, rom, switches
+from engines.biosiso.vendor import board, dos, firmware, line, names, rom, switches
 from engines.job.contract import Choice, Option, Plan, Step
 from engines.job.errors import Refused
 from engines.job.params import plain
@@ -26,22 +26,27 @@ EPOCH_LEAST, EPOCH_MOST = 315532800, 4102444799  # 1980 (FAT) to 2099, Unix s
 def plan(params: BuildParams, check: Callable[[], None]) -> Plan:
     """Look at everything a build depends on. Raises Refused."""
     output = refusals.output(params)
-    chosen = switches.read(params.switches)
-    kit = firmware.read(Path(params.firmware), check)
+    kit = firmware.read(Path(params.firmware), check, params.flasher)
+    vendors = kit.vendor_line()
+    extra = layout.added(params.add, check)
+    if params.form == "uefi":
+        return uefi_plan(params, output, kit, extra)
     refusals.generation(kit)
-    picked = rom.pick(kit.roms, params.rom, kit.path)
+    picked = rom.pick(kit.roms, params.rom, kit.path, kit.members, vendors.args if vendors else "")
+    flash = line.decide(kit, picked, params.switches, params.command)
     warnings = list(board.judge(picked, params.board.strip(), params.board_checked))
     refusals.writers(kit, params.form)
+    if not params.dos:
+        raise Refused(f"form {params.form} boots a DOS, and none is named", f"--dos: {dos.GET}")
     system = dos.read(Path(params.dos), check, from_cd=params.form != "stick")
     if params.boot_test:
         boottest.require(params.form, system.kind)
-    extra = layout.added(params.add, check)
-    line = kit.vendor_line()
-    offered = switches.offered(line.switches if line else "")
-    warnings += [*switches.warnings(chosen, offered), *_warnings(kit, params.form), *system.warnings]
+    warnings += [*_line_warnings(flash), *filter(None, [rom.odd(picked)]), *_warnings(kit, flash, params.form)]
+    warnings += system.warnings
     entries = layout.named(layout.kept(kit, picked, extra), kit, RESERVED[params.form])
-    told = _told(params, kit, picked, system, entries, chosen, tuple(warnings))
+    told = _told(params, kit, picked, system, entries, flash, tuple(warnings))
     detail = _detail(params, output, system, entries, told, _epoch(os.environ, kit, picked))
+    detail = msgspec.structs.replace(detail, flasher=flash.program, command=told.first or texts.command(told))
     refusals.room(output, params, detail)
     return Plan(
         task="biosiso",
@@ -50,12 +55,50 @@ def plan(params: BuildParams, check: Callable[[], None]) -> Plan:
         steps=_steps(params),
         changes=facts.changes(output, detail),
         facts=facts.facts(kit, picked, system, told, detail),
-        choices=_choices(chosen, offered),
+        choices=_choices(flash),
         warnings=tuple(warnings),
         undo=_undo(output),
         confirm=output.name if place.identity(output) else "",
         detail=msgspec.to_builtins(detail),
-        state=_state(output, kit, system, detail),
+        state=_state(output, kit, system.sha256, detail),
+    ).sealed()
+
+
+def uefi_plan(params: BuildParams, output: Path, kit: firmware.Kit, extra: list[layout.Kept]) -> Plan:
+    """The plan of a FAT32 stick for the board's UEFI shell; nothing of it is DOS. Raises Refused."""
+    picked = rom.pick(kit.roms, params.rom, kit.path, kit.members)
+    warnings = [*board.judge(picked, params.board.strip(), params.board_checked), *filter(None, [rom.odd(picked)])]
+    if params.boot_test:
+        boottest.require(params.form, "")
+    steps = usb.way(kit, picked, params.command)
+    readme = layout.of_text(usb.README, texts.uefi_readme(params.board.strip(), picked.name, steps, warnings))
+    volume = usb.entries(kit, picked, [readme], extra, params.command)
+    volume.append(layout.of_text("MANIFEST.TXT", texts.listed(layout.listing(volume))))
+    epoch = _epoch(os.environ, kit, picked)
+    detail = Detail(
+        disc=iso.Disc(entries=(), volume="CRASHCART", epoch=epoch),
+        volume=tuple(volume),
+        output=str(output),
+        was=place.identity(output),
+        rom=picked.name,
+        dos_kind="",
+        boot_test=params.boot_test,
+        form=params.form,
+        command="; ".join(steps),
+    )
+    refusals.room(output, params, detail)
+    return Plan(
+        task="biosiso",
+        target=str(output),
+        params=plain(params),
+        steps=_steps(params),
+        changes=facts.changes(output, detail),
+        facts=facts.uefi_facts(kit, picked, params.board.strip(), steps, detail),
+        warnings=tuple(warnings),
+        undo=_undo(output),
+        confirm=output.name if place.identity(output) else "",
+        detail=msgspec.to_builtins(detail),
+        state=_state(output, kit, "", detail),
     ).sealed()
 
 
@@ -65,23 +108,36 @@ def _told(
     picked: rom.Rom,
     system: dos.Dos,
     entries: list[Entry],
-    chosen: str,
+    flash: line.Line,
     warnings: tuple[str, ...],
 ) -> texts.Told:
-    line = kit.vendor_line()
+    vendors = kit.vendor_line()
     return texts.Told(
         rom=_disc_rom(entries, picked),
         rom_vendor=picked.name.rpartition("/")[2],
         rom_date=picked.date,
         board=params.board.strip(),
-        switches=chosen,
-        picked_by=switches.picked_by(chosen, switches.offered(line.switches if line else "")),
-        vendor_line=line.text if line else "",
+        line=flash.text,
+        picked_by=flash.picked,
+        vendor_line=vendors.text if vendors else "",
         dos=system.words,
         form=params.form,
         renamed=layout.renamed(entries),
         warnings=warnings,
+        first=_vendors_way(kit, entries, _disc_rom(entries, picked)),
     )
+
+
+def _vendors_way(kit: firmware.Kit, entries: list[Entry], name: str) -> str:
+    """FLASH.BAT as it is typed, where the package has one: it looks at the flash descriptor before it flashes."""
+    if kit.kind != "flash-bat":
+        return ""
+    found = next((entry.disc for entry in entries if entry.disc.rpartition("/")[2] == "FLASH.BAT"), "")
+    return f"{found.removesuffix('.BAT')} {name}".replace("/", "\\") if found else ""
+
+
+def _line_warnings(flash: line.Line) -> tuple[str, ...]:
+    return switches.warnings(flash.chosen, flash.vendor) if flash.chosen else ()
 
 
 def _disc_rom(entries: list[Entry], picked: rom.Rom) -> str:
@@ -94,7 +150,7 @@ def _detail(
 ) -> Detail:
     own = [
         layout.of_text("AUTORUN.BAT", texts.autorun_bat(told)),
-        layout.of_text("AMI2.BAT", texts.ami2_bat(told.switches)),
+        layout.of_text("AMI2.BAT", texts.ami2_bat(told.line)),
         layout.of_text("README.TXT", texts.readme_txt(told)),
     ]
     volume: list[Entry] = []
@@ -144,30 +200,34 @@ def _steps(params: BuildParams) -> tuple[Step, ...]:
     test = (Step(id="boot", title="Boot it in an emulated machine"),) if params.boot_test else ()
     words = {"stick": "Make the RAM disk", "dual": "Make the UEFI boot image"}
     image = (Step(id="image", title=words[params.form]),) if params.form in words else ()
+    what = "stick" if params.form == "uefi" else "disc"
     return (
         *image,
-        Step(id="write", title="Write the disc beside the output"),
+        Step(id="write", title=f"Write the {what} beside the output"),
         Step(id="verify", title="Read every file back and compare"),
         *test,
         Step(id="place", title="Put it in place", no_stop="the finished disc is being renamed into place"),
     )
 
 
-def _warnings(kit: firmware.Kit, form: layout.Form) -> list[str]:
+def _warnings(kit: firmware.Kit, flash: line.Line, form: layout.Form) -> list[str]:
     said = []
     if form == "stick" and (script := kit.script("flash.bat")) and script.writes:
         said.append(
             f"{script.file} writes to the RAM disk and reboots, which empties it: run it again after the reboot"
         )
-    line = kit.vendor_line()
-    if line and not switches.offered(line.switches):
+    vendors = kit.vendor_line()
+    if vendors and not flash.vendor:
         said.append(
-            f"the vendor's line ({line.text}) is not offered: it has no switches, or /X, which skips the ID check"
+            f"the vendor's line ({vendors.text}) is not offered: it has no switches, or /X, which skips the ID check"
         )
     return said
 
 
-def _choices(chosen: str, offered: str) -> tuple[Choice, ...]:
+def _choices(flash: line.Line) -> tuple[Choice, ...]:
+    if not flash.chosen:
+        return ()
+    chosen, offered = flash.chosen, flash.vendor
     options = [Option(value=switches.DEFAULT, label=f"default: afudosu.exe %1 {switches.DEFAULT}")]
     if offered and offered != switches.DEFAULT:
         options.append(
@@ -184,10 +244,10 @@ def _undo(output: Path) -> str:
     return f"{output.name} is removed again"
 
 
-def _state(output: Path, kit: firmware.Kit, system: dos.Dos, detail: Detail) -> dict[str, Any]:
+def _state(output: Path, kit: firmware.Kit, dos_sha256: str, detail: Detail) -> dict[str, Any]:
     return {
         "firmware": {"sha256": kit.sha256, "files": {member.name: member.sha256 for member in kit.members}},
-        "dos": system.sha256,
+        "dos": dos_sha256,
         "disc": {entry.disc: entry.sha256 for entry in detail.disc.entries},
         "volume": {entry.disc: entry.sha256 for entry in detail.volume},
         "epoch": detail.disc.epoch,

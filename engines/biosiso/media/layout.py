@@ -17,7 +17,7 @@ from engines.biosiso.vendor.rom import Rom
 from engines.biosiso.vendor.sources import Source, nothing, walk
 from engines.job.errors import Failed, Refused
 
-Form = Literal["cd", "stick", "dual"]
+Form = Literal["cd", "stick", "dual", "uefi"]
 ISOLINUX_BIN = Path("/usr/lib/ISOLINUX/isolinux.bin")
 LDLINUX = Path("/usr/lib/syslinux/modules/bios/ldlinux.c32")
 MEMDISK = Path("/usr/lib/syslinux/memdisk")
@@ -81,8 +81,11 @@ def boot_entries(dos: Dos) -> list[Entry]:
 
 
 def kept(kit: Kit, rom: Rom, added: Iterable[Kept]) -> list[Kept]:
-    """The vendor's files and the added ones. ROMs that were not picked stay off: one ROM a disc."""
-    others = {other.name for other in kit.roms} - {rom.name}
+    """The vendor's files and the added ones.
+
+    ROMs that were not picked stay off, for there is one ROM a disc, but for those that the package's own script names.
+    """
+    others = {other.name for other in left_off(kit, rom)}
     lf_only = {script.file for script in kit.scripts if script.lf_only and script.file.lower().endswith(".bat")}
     files: list[Kept] = []
     for member in kit.members:
@@ -95,6 +98,15 @@ def kept(kit: Kit, rom: Rom, added: Iterable[Kept]) -> list[Kept]:
             size, sha256 = source.digest()
         files.append(Kept(f"{member.name} of the firmware", path, source, size, sha256))
     return [*files, *added]
+
+
+def left_off(kit: Kit, rom: Rom) -> list[Rom]:
+    """The ROMs that stay off: all but the picked one, and but for those that the package's own script names."""
+    return [
+        other
+        for other in kit.roms
+        if other.name != rom.name and (other.sha256 == rom.sha256 or not kit.mentions(other.name))
+    ]
 
 
 def _from_home(name: str, home: str) -> str:
@@ -128,7 +140,8 @@ def _hashed(path: Path, name: str, check: Callable[[], None]) -> Kept:
 
 def named(files: list[Kept], kit: Kit, reserved: Iterable[str] = ()) -> list[Entry]:
     """Files under their names on the disc, the flasher under AFUDOSU.EXE too. Raises Refused on names alike."""
-    is_exe = any(_from_home(member.name, kit.home).upper() == FLASHER for member in kit.members)
+    own_name = any(_from_home(member.name, kit.home).upper() == FLASHER for member in kit.members)
+    is_exe = own_name or not kit.is_amis
     ours = [*OWN, *BOOT, CATALOG, *([] if is_exe else [FLASHER]), *reserved]
     discs = names.assign({file.label: file.path for file in files}, ours)
     entries = [

@@ -8,13 +8,16 @@ from pathlib import Path
 
 import msgspec
 
-from engines.biosiso.media import fat16, iso, layout, stick, uefi
+from engines.biosiso.media import fat16, iso, layout, stick, uefi, usb, verify
 from engines.biosiso.media.layout import Entry
 from engines.biosiso.vendor.sources import Source
 
 
 class Detail(msgspec.Struct, frozen=True, kw_only=True):
-    """What `execute` needs: the disc, the files of its FAT volume if it has one, where it goes, and what was there."""
+    """What `execute` needs: the disc, the files of its FAT volume if it has one, where it goes, and what was there.
+
+    flasher: its name on the disc. command: what is typed to flash, the vendor's way where there is one.
+    """
 
     disc: iso.Disc
     output: str
@@ -23,6 +26,8 @@ class Detail(msgspec.Struct, frozen=True, kw_only=True):
     dos_kind: str
     boot_test: bool
     form: layout.Form
+    flasher: str = layout.FLASHER
+    command: str = ""
     volume: tuple[Entry, ...] = ()
 
     def entry(self, name: str) -> Entry:
@@ -31,6 +36,8 @@ class Detail(msgspec.Struct, frozen=True, kw_only=True):
 
     def size(self) -> int:
         """Bytes of the finished disc, rounded up."""
+        if self.form == "uefi":
+            return usb.size(self.volume)
         volume = 0
         if self.volume:
             shape = fat16.layout(self.volume) if self.form == "stick" else uefi.shape(self.volume)
@@ -39,11 +46,11 @@ class Detail(msgspec.Struct, frozen=True, kw_only=True):
 
     def needed(self) -> int:
         """Bytes that a build takes: with a FAT volume or a boot test there are two copies for a while."""
-        return self.size() * (2 if self.volume or self.boot_test else 1)
+        return self.size() * (2 if (self.volume and self.form != "uefi") or self.boot_test else 1)
 
     def seen(self) -> tuple[Entry, ...]:
         """The files that DOS will see."""
-        return self.volume if self.form == "stick" else self.disc.entries
+        return self.volume if self.form in ("stick", "uefi") else self.disc.entries
 
 
 def image_beside(path: Path) -> Path:
@@ -74,6 +81,20 @@ def with_volume(detail: Detail, path: Path) -> iso.Disc:
     image = Entry(disc=name, name=name.lower(), source=source, size=size, sha256=sha256)
     efi = uefi.EFI_IMAGE if detail.form == "dual" else ""
     return msgspec.structs.replace(detail.disc, entries=(*detail.disc.entries, image), efi=efi)
+
+
+def write(detail: Detail, path: Path) -> Generator[tuple[int, int], None, None]:
+    """Write the whole medium to `path`; yields (bytes done, total). Raises Failed."""
+    if detail.form == "uefi":
+        return usb.make(detail.volume, path, detail.disc.epoch)
+    return iso.write(with_volume(detail, path), path)
+
+
+def verified(detail: Detail, path: Path) -> Generator[tuple[int, int], None, None]:
+    """Read the medium at `path` back; yields (bytes read, total). Raises Failed at the first difference."""
+    if detail.form == "uefi":
+        return usb.check(detail.volume, path)
+    return verify.verify(with_volume(detail, path), path)
 
 
 @contextmanager

@@ -12,7 +12,6 @@ from engines.biosiso.media import fat16, layout, texts
 from engines.biosiso.media.layout import Entry
 from engines.biosiso.vendor import fat, names
 from engines.biosiso.vendor.dos import Dos
-from engines.biosiso.vendor.sources import Source
 from engines.job.errors import Failed, Refused
 
 MODULES = Path("/usr/lib/syslinux/modules/bios")
@@ -57,13 +56,13 @@ def ram_entries(system: Dos, own: list[Entry], vendor: list[Entry]) -> list[Entr
 
 
 def _dos_entries(system: Dos) -> list[Entry]:
-    volume = fat.volume(Path(system.image).read_bytes())
+    volume = fat.volume(system.content())
     entries = []
     for file in volume.files():
         if file.path.upper() in REPLACED:
             continue
         disc = names.disc_path(file.path if file.path.upper() in TOP else f"DOS/{file.path}")
-        source = Source(kind="floppy", path=system.image, member=file.path)
+        source = system.within(file.path)
         size, sha256 = source.digest()
         entries.append(Entry(disc=disc, name=disc, source=source, size=size, sha256=sha256))
     return entries

@@ -10,19 +10,28 @@ WIDTH = 79  # columns of a DOS text screen, less one
 
 
 class Told(msgspec.Struct, frozen=True, kw_only=True):
-    """What the texts tell. `rom` is the ROM's name on the disc; `renamed` (vendor's name, name on the disc)."""
+    """What the texts tell. `rom` is the ROM's name on the disc; `renamed` (vendor's name, name on the disc).
+
+    line: what AMI2.BAT runs, %1 for the ROM. first: the vendor's own way, as typed, where it goes before AMI2.
+    """
 
     rom: str
     rom_vendor: str
     rom_date: str
     board: str
-    switches: str
+    line: str
     picked_by: str
     vendor_line: str
     dos: str
     form: str
     renamed: tuple[tuple[str, str], ...] = ()
     warnings: tuple[str, ...] = ()
+    first: str = ""
+
+    @property
+    def runs(self) -> str:
+        """The line with the ROM in its place."""
+        return self.line.replace("%1", self.rom)
 
 
 def dos_text(lines: Iterable[str]) -> str:
@@ -42,14 +51,30 @@ def echoed(text: str) -> str:
     return "".join("_" if char in "<>|%&^" else char for char in ascii_only(text))
 
 
-def ami2_bat(switches: str) -> str:
+def ami2_bat(line: str) -> str:
     """The batch file that flashes, one line."""
-    return dos_text([f"afudosu.exe %1 {switches}"])
+    return dos_text([line])
 
 
 def command(told: Told) -> str:
-    """What the technician types."""
+    """What the technician types by hand."""
     return f"AMI2 {told.rom}"
+
+
+def typed(told: Told) -> str:
+    """What the technician types, the vendor's way first, on one line."""
+    return f"{told.first} (the vendor's way); by hand: {command(told)}" if told.first else command(told)
+
+
+def _ways(told: Told) -> list[str]:
+    if not told.first:
+        return [f"    {command(told)}", ""]
+    return [
+        f"    {told.first}    (the vendor's way: it checks the flash first)",
+        "",
+        f"or by hand: {command(told)}",
+        "",
+    ]
 
 
 def autorun_bat(told: Told) -> str:
@@ -60,9 +85,8 @@ def autorun_bat(told: Told) -> str:
         "",
         " Nothing is flashed yet. To flash, type:",
         "",
-        f"     {command(told)}",
-        "",
-        f" which runs: afudosu.exe {told.rom} {told.switches}",
+        *(f" {line}" if line else "" for line in _ways(told)),
+        f" AMI2 runs: {told.runs}" if told.first else f" which runs: {told.runs}",
         "",
         " The wrong file can destroy the board. Keep the power on until it is done.",
         " Afterwards: AC off for a minute, then load defaults in Setup. See README.TXT",
@@ -115,9 +139,8 @@ def readme_txt(told: Told) -> str:
         "",
         "To flash, boot this disc and type:",
         "",
-        f"    {command(told)}",
-        "",
-        f"which runs: afudosu.exe {told.rom} {told.switches}   ({told.picked_by} line)",
+        *_ways(told),
+        f"{'AMI2' if told.first else 'which'} runs: {told.runs}   ({told.picked_by} line)",
         f"The vendor's own line: {told.vendor_line or 'none found'}",
         "",
         "1. The wrong file can destroy the board: compare the board's name with the ROM's.",
@@ -135,6 +158,29 @@ def readme_txt(told: Told) -> str:
     return dos_text(ascii_only(line) for line in lines)
 
 
+def uefi_readme(board: str, rom: str, steps: list[str], warnings: Iterable[str]) -> str:
+    """How to use the stick, for someone who finds only the stick."""
+    typed = steps or ["(nothing: choose the file in the flash page of Setup, or in the BMC's web page)"]
+    lines = [
+        "BIOS UPDATE STICK",
+        "",
+        f"Board:  {board or 'not named'}",
+        f"ROM:    {rom}",
+        "",
+        "Boot the board's built-in UEFI shell with this stick in it, and type:",
+        "",
+        *(f"    {line}" for line in typed),
+        "",
+        "1. The wrong file can destroy the board: compare the board's name with the ROM's.",
+        "2. Keep the power steady until the flasher says it is done.",
+        "3. Then take AC off for a minute (pull the cord; a reset is not enough).",
+        "4. Power on, enter Setup, load defaults, save.",
+        "",
+        *(line for text in warnings for line in _wrapped(text)),
+    ]
+    return dos_text(ascii_only(line) for line in lines)
+
+
 def _wrapped(text: str) -> list[str]:
     import textwrap
 
@@ -148,12 +194,17 @@ def manifest_txt(told: Told, files: Iterable[tuple[str, int, str]]) -> str:
         f"rom: {told.rom} (vendor's name {told.rom_vendor}) {told.rom_date}",
         f"dos: {told.dos}",
         f"form: {told.form}",
-        f"command: afudosu.exe %1 {told.switches}",
+        *([f"vendor's way: {told.first}"] if told.first else []),
+        f"command: {told.line}",
         f"picked: {told.picked_by}",
         f"vendor line: {told.vendor_line or 'none found'}",
         *(f"warning: {text}" for text in told.warnings),
         "",
-        f"{'sha256':<64} {'bytes':>10} name",
-        *(f"{sha256} {size:>10} {name}" for name, size, sha256 in sorted(files)),
     ]
-    return dos_text(ascii_only(line) for line in lines)
+    return dos_text(ascii_only(line) for line in lines) + listed(files)
+
+
+def listed(files: Iterable[tuple[str, int, str]]) -> str:
+    """The table of a manifest."""
+    rows = [f"{sha256} {size:>10} {name}" for name, size, sha256 in sorted(files)]
+    return dos_text(ascii_only(line) for line in [f"{'sha256':<64} {'bytes':>10} name", *rows])

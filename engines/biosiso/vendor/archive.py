@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import calendar
 import datetime
+import io
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -11,12 +12,13 @@ from zipfile import BadZipFile, ZipFile, ZipInfo
 
 import msgspec
 
-from engines.biosiso.vendor.sources import Source, nothing, walk
+from engines.biosiso.vendor.sources import Source, nothing, unreadable, walk
 from engines.job.errors import Failed, Refused
 
 MOST_FILES = 2000
 MOST_BYTES = 512 * 1024 * 1024  # unpacked; the largest vendor zips are near 40 MB
 AGAIN = "fetch the zip again from the vendor"
+RUN = (".smc", ".exe", ".com", ".efi", ".bat", ".nsh")
 ENCRYPTED = 0x1  # general purpose flag bit 0, PKWARE APPNOTE 4.4.4
 
 
@@ -43,15 +45,46 @@ class Member(msgspec.Struct, frozen=True, kw_only=True):
 def members(path: Path, check: Callable[[], None] = nothing) -> tuple[Member, ...]:
     """Every file, hashed, a single top folder taken off. Raises Refused."""
     if path.is_dir():
-        files = [(name, Source(kind="file", path=str(file)), 0.0) for name, file in walk(path, MOST_FILES)]
+        files = _of_folder(path)
     elif path.is_file():
         files = _of_zip(path)
     else:
         raise Refused(f"firmware {path} does not exist", "name the vendor's zip or the folder it was unpacked into")
     if not files:
         raise Refused(f"firmware {path} holds no files", AGAIN)
+    if len(files) > MOST_FILES:
+        raise Refused(f"{path} holds {len(files)} files, allowed are {MOST_FILES}", AGAIN)
     bare = _without_top([name for name, _, _ in files])
     return tuple(_hashed(name, source, dated, check) for name, (_, source, dated) in zip(bare, files, strict=True))
+
+
+def listed(path: Path) -> list[tuple[str, Source]]:
+    """The files of a zip by name, a single top folder left on. Raises Refused."""
+    return [(name, source) for name, source, _ in _of_zip(path)]
+
+
+Found = tuple[str, Source, float]
+
+
+def _of_folder(folder: Path) -> list[Found]:
+    found = walk(folder, MOST_FILES)
+    wrapped = _only_wraps([name for name, _ in found])
+    files: list[Found] = []
+    for name, file in found:
+        if wrapped and name.lower().endswith(".zip"):
+            files += _below(name, _listed(file, ""))
+        else:
+            files.append((name, Source(kind="file", path=str(file)), 0.0))
+    return files
+
+
+def _only_wraps(names: list[str]) -> bool:
+    """Whether what is to be run lies in a zip in it: a package that runs as it is keeps its zips closed."""
+    return not any(name.lower().endswith(RUN) for name in names)
+
+
+def _below(zipped: str, files: list[Found]) -> list[Found]:
+    return [(f"{zipped[: -len('.zip')]}/{name}", source, dated) for name, source, dated in files]
 
 
 def _hashed(name: str, source: Source, dated: float, check: Callable[[], None]) -> Member:
@@ -62,16 +95,51 @@ def _hashed(name: str, source: Source, dated: float, check: Callable[[], None]) 
     return Member(name=name, size=size, sha256=sha256, source=source, dated=dated)
 
 
-def _of_zip(path: Path) -> list[tuple[str, Source, float]]:
+def _of_zip(path: Path) -> list[Found]:
+    """The files of a zip, and of the zips that lie in it."""
     if path.stat().st_size > MOST_BYTES:
         raise Refused(f"{path} has {path.stat().st_size} bytes, allowed are {MOST_BYTES}", "name the BIOS zip")
+    found, files = _listed(path, ""), []
+    wrapped = _only_wraps([name for name, _, _ in found])
+    for name, source, dated in found:
+        if wrapped and name.lower().endswith(".zip"):
+            files += _below(name, _listed(path, source.member))
+        else:
+            files.append((name, source, dated))
+    return files
+
+
+def _listed(path: Path, inner: str) -> list[Found]:
+    """The files of a zip, or of the zip of that name in it."""
+    infos = _infos(path, inner)
+    where = Path(f"{path}/{inner}") if inner else path
+    _refuse_absurd(where, infos)
+    return [
+        (
+            info.filename.replace("\\", "/"),
+            Source(kind="member", path=str(path), inner=inner, member=info.filename),
+            _dated(info),
+        )
+        for info in sorted(infos, key=lambda info: info.filename)
+    ]
+
+
+def _infos(path: Path, inner: str) -> list[ZipInfo]:
+    named = f"{inner} in {path}" if inner else str(path)
     try:
-        with ZipFile(path) as archive:
-            infos = [info for info in archive.infolist() if not info.is_dir()]
+        with Source(kind="member", path=str(path), member=inner).open() if inner else path.open("rb") as stream:
+            content = io.BytesIO(stream.read(MOST_BYTES)) if inner else stream
+            with ZipFile(content) as archive:
+                return [info for info in archive.infolist() if not info.is_dir()]
     except BadZipFile as error:
-        raise Refused(f"{path} is no zip that can be read ({error})", AGAIN) from None
-    except (OSError, NotImplementedError, ValueError) as error:
-        raise Refused(f"{path} cannot be read ({error})", AGAIN) from None
+        raise Refused(f"{named} is no zip that can be read ({error})", AGAIN) from None
+    except Failed as failed:
+        raise Refused(failed.why, AGAIN) from None
+    except unreadable() as error:
+        raise Refused(f"{named} cannot be read ({error})", AGAIN) from None
+
+
+def _refuse_absurd(path: Path, infos: list[ZipInfo]) -> None:
     if len(infos) > MOST_FILES:
         raise Refused(f"{path} holds {len(infos)} files, allowed are {MOST_FILES}", AGAIN)
     total = sum(info.file_size for info in infos)
@@ -81,10 +149,6 @@ def _of_zip(path: Path) -> list[tuple[str, Source, float]]:
     for info in infos:
         _refuse_hostile(path, info, seen)
         seen.add(info.filename)
-    return [
-        (info.filename.replace("\\", "/"), Source(kind="member", path=str(path), member=info.filename), _dated(info))
-        for info in sorted(infos, key=lambda info: info.filename)
-    ]
 
 
 def _refuse_hostile(path: Path, info: ZipInfo, seen: set[str]) -> None:

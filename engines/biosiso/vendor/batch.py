@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import re
 
 import msgspec
 
 LONGEST = 1024 * 1024  # bytes of a script that are read
-FLASHER = re.compile(
-    r"^@?(?:call\s+)?(?:\S*[\\/])?(?P<tool>afu\w*)(?:\.(?:exe|smc|efi))?\s+(?P<rest>\S.*)$", re.IGNORECASE
-)
+KNOWN = r"afu\w*|efiflash\w*|flashspi|iflash\w*|phlash\w*|awd(?:flash|\d)\w*|asrflash\w*|fpt\w*|bflash\w*|flashit"
+"""The flashers of AMI, Gigabyte, Intel, Phoenix, Award and ASRock, by the words that public packages call them with."""
+NAMED = re.compile(r"[a-z0-9_~+-]+\.[a-z0-9_]{1,4}", re.IGNORECASE)
 SWITCH = re.compile(r"/[A-Za-z][A-Za-z0-9]*(?::[A-Za-z0-9_.]*)?")
 COMMANDS = {
     "ren": "renames a file",
@@ -40,12 +41,17 @@ QUIET = {"nul", "nul:", "con", "con:"}
 
 
 class FlashLine(msgspec.Struct, frozen=True):
-    """A flasher call as the script has it; `%1` stays. `switches` are its / words, one blank apart."""
+    """A flasher call as the script has it; `%1` stays. `switches` are its / words, one blank apart.
+
+    tool: the program without its ending. args: everything behind it but redirections.
+    """
 
     file: str
     line: int
     text: str
     switches: str
+    tool: str = ""
+    args: str = ""
 
 
 class Write(msgspec.Struct, frozen=True):
@@ -59,19 +65,21 @@ class Write(msgspec.Struct, frozen=True):
 
 
 class Script(msgspec.Struct, frozen=True):
-    """One script as read. `lf_only` is true where FreeCOM could not run it."""
+    """One script as read. `lf_only` is true where FreeCOM could not run it; `mentions` are file names, lower case."""
 
     file: str
     flash_lines: tuple[FlashLine, ...]
     writes: tuple[Write, ...]
     lf_only: bool
+    mentions: frozenset[str] = frozenset()
 
 
-def read(file: str, content: bytes) -> Script:
-    """Read a script; anything at all can be in it."""
+def read(file: str, content: bytes, flasher: str = "") -> Script:
+    """Read a script; anything at all can be in it. `flasher` is the base name of one that is not known here."""
     from engines.biosiso.vendor.sources import is_lf_only
 
     text = content[:LONGEST].decode("cp437").replace("\x1a", "")  # DOS editors end a text with Ctrl-Z
+    calls = _calls(flasher.rpartition(".")[0] or flasher)
     flash_lines: list[FlashLine] = []
     writes: list[Write] = []
     for number, raw in enumerate(re.split(r"\r\n|\n|\r", text), 1):
@@ -79,11 +87,21 @@ def read(file: str, content: bytes) -> Script:
         bare = _command(line)
         if not bare or bare.startswith((":", "#")) or re.match(r"rem\b", bare, re.IGNORECASE):
             continue
-        if found := FLASHER.match(bare):
-            call = re.split(r"[|<>]", found["rest"])[0]
-            flash_lines.append(FlashLine(file, number, line, " ".join(SWITCH.findall(call))))
+        if found := calls.match(bare):
+            call = re.split(r"[|<>]", found["rest"])[0].strip()
+            switches = " ".join(SWITCH.findall(call))
+            flash_lines.append(FlashLine(file, number, line, switches, found["tool"].lower(), call))
         writes += [Write(file, number, line, what, reboots) for what, reboots in _effects(bare)]
-    return Script(file, tuple(flash_lines), tuple(writes), is_lf_only(content))
+    mentions = frozenset(name.lower() for name in NAMED.findall(text))
+    return Script(file, tuple(flash_lines), tuple(writes), is_lf_only(content), mentions)
+
+
+@functools.cache
+def _calls(flasher: str) -> re.Pattern[str]:
+    tools = "|".join([*([re.escape(flasher)] if flasher else []), KNOWN])
+    return re.compile(
+        rf"^@?(?:call\s+)?(?:\S*[\\/])?(?P<tool>{tools})(?:\.(?:exe|com|smc|efi))?\s+(?P<rest>\S.*)$", re.IGNORECASE
+    )
 
 
 def _command(line: str) -> str:

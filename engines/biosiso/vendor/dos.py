@@ -10,14 +10,14 @@ import msgspec
 
 from engines.biosiso.vendor import fat
 from engines.biosiso.vendor.sources import Source, nothing
-from engines.job.errors import Refused
+from engines.job.errors import Failed, Refused
 
 # memdisk takes these as floppies by their size alone (syslinux, doc/memdisk.txt)
 FLOPPIES = (368640, 737280, 1228800, 1474560, 1720320, 1763328, 2949120)
 PROBE_MARK = b"CRASHCART-PROBE"
 PROBE_SECTORS = 8
 GET = (
-    "unzip FDOEMCD.builder.zip from www.fdos.org/bootdisks and name its folder, "
+    "name FDOEMCD.builder.zip from www.fdos.org/bootdisks, as downloaded or unzipped, "
     "or name a FreeDOS floppy image with ELTORITO.SYS and SHSUCDX"
 )
 FOR_THIS_CD = ("eltorito.sys",)
@@ -28,24 +28,28 @@ class Dos(msgspec.Struct, frozen=True, kw_only=True):
     """A boot image: its size in bytes, SHA-256, files in it, and what to be warned of."""
 
     path: str
-    image: str
+    source: Source
     kind: Literal["builder", "floppy", "probe"]
     size: int
     sha256: str
     files: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
-    @property
-    def source(self) -> Source:
+    def content(self) -> bytes:
         """The boot image's bytes."""
-        return Source(kind="file", path=self.image)
+        with self.source.open() as stream:
+            return stream.read()
+
+    def within(self, member: str) -> Source:
+        """A file on the boot image."""
+        return Source(kind="floppy", path=self.source.path, inner=self.source.member, member=member)
 
     @property
     def words(self) -> str:
         """What it is, for the technician."""
         if self.kind == "probe":
             return "boot probe: not a DOS, flashes nothing"
-        return {"builder": "FreeDOS from an FDOEMCD.builder folder", "floppy": "FreeDOS floppy image"}[self.kind]
+        return {"builder": "FreeDOS from FDOEMCD.builder", "floppy": "FreeDOS floppy image"}[self.kind]
 
 
 def read(path: Path, check: Callable[[], None] = nothing, *, from_cd: bool = True) -> Dos:
@@ -55,14 +59,38 @@ def read(path: Path, check: Callable[[], None] = nothing, *, from_cd: bool = Tru
     """
     path = path.resolve()
     if path.is_dir():
-        image = _builder_image(path)
+        image = Source(kind="file", path=str(_builder_image(path)))
         dos = _judge(path, image, "builder", check, from_cd)
         others = _unused(path)
         warned = (f"not taken from its CDROOT: {', '.join(others)}; put them on the disc with --add",) if others else ()
         return msgspec.structs.replace(dos, warnings=(*dos.warnings, *warned))
     if not path.is_file():
         raise Refused(f"DOS {path} does not exist", GET)
-    return _judge(path, path, "floppy", check, from_cd)
+    if is_zip(path):
+        return _judge(path, _zipped_image(path), "builder", check, from_cd)
+    return _judge(path, Source(kind="file", path=str(path)), "floppy", check, from_cd)
+
+
+def is_zip(path: Path) -> bool:
+    """Whether a file begins as zips do."""
+    with path.open("rb") as stream:
+        return stream.read(4) == b"PK\x03\x04"
+
+
+def _zipped_image(path: Path) -> Source:
+    """The boot image in FDOEMCD.builder.zip. Raises Refused with what the zip holds instead."""
+    from engines.biosiso.vendor.archive import listed
+
+    files = listed(path)
+    found = [source for name, source in files if f"/{name.lower()}".endswith("/cdroot/isolinux/btdsk.img")]
+    if len(found) != 1:
+        held = ", ".join(name for name, _ in files[:4]) or "nothing"
+        raise Refused(
+            f"DOS {path} is a zip without CDROOT/isolinux/BTDSK.IMG, so it is no FDOEMCD.builder.zip and no floppy "
+            f"image (it holds {held})",
+            GET,
+        )
+    return found[0]
 
 
 def _builder_image(folder: Path) -> Path:
@@ -100,39 +128,38 @@ def _unused(folder: Path) -> list[str]:
 
 
 def _judge(
-    path: Path, image: Path, kind: Literal["builder", "floppy"], check: Callable[[], None], from_cd: bool
+    path: Path, image: Source, kind: Literal["builder", "floppy"], check: Callable[[], None], from_cd: bool
 ) -> Dos:
     try:
-        with image.open("rb") as stream:
+        with image.open() as stream:
             content = stream.read(max(FLOPPIES) + 1)
-    except OSError as error:
-        raise Refused(f"DOS {image}: {error.strerror}", GET) from None
+        size, sha256 = image.digest(check)
+    except Failed as failed:
+        raise Refused(f"DOS {failed.why}", GET) from None
     if len(content) not in FLOPPIES:
-        size = image.stat().st_size
-        raise Refused(f"DOS {image} has {size} bytes, which is no floppy image (360 KB to 2.88 MB)", GET)
-    size, sha256 = Source(kind="file", path=str(image)).digest(check)
+        raise Refused(f"DOS {image.name} has {size} bytes, which is no floppy image (360 KB to 2.88 MB)", GET)
     if PROBE_MARK in content[: PROBE_SECTORS * fat.SECTOR]:
         return Dos(
             path=str(path),
-            image=str(image),
+            source=image,
             kind="probe",
             size=size,
             sha256=sha256,
             warnings=("the DOS is crashcart's boot probe: the disc proves that it boots, and cannot flash",),
         )
-    files = _files(image, content)
+    files = _files(image.name, content)
     return Dos(
         path=str(path),
-        image=str(image),
+        source=image,
         kind=kind,
         size=size,
         sha256=sha256,
         files=tuple(files),
-        warnings=_drivers(image, files) if from_cd else (),
+        warnings=_drivers(image.name, files) if from_cd else (),
     )
 
 
-def _files(image: Path, content: bytes) -> dict[str, bytes]:
+def _files(image: str, content: bytes) -> dict[str, bytes]:
     """Path to content, for the texts that configure DOS; empty content for the rest."""
     try:
         volume = fat.volume(content)
@@ -148,7 +175,7 @@ def _files(image: Path, content: bytes) -> dict[str, bytes]:
     return files
 
 
-def _drivers(image: Path, files: dict[str, bytes]) -> tuple[str, ...]:
+def _drivers(image: str, files: dict[str, bytes]) -> tuple[str, ...]:
     """Whether this DOS will see the disc it was booted from. Raises Refused where it cannot."""
     bases = {name.rpartition("/")[2].lower() for name in files}
     settings = b"".join(files.values()).lower()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -15,15 +16,21 @@ from engines.job.errors import Refused
 from engines.job.params import Params, param
 
 FLASHERS = ("afudosu.smc", "afudosu.exe", "afudos.smc", "afudos.exe")
+MOST_SEEN = 6
 TOOLS = (".smc", ".exe", ".efi", ".com")
 SCRIPTS = (".bat", ".nsh")
+OTHER = re.compile(rf"({batch.KNOWN})\.(exe|com)", re.IGNORECASE)
 KINDS = {
     "ami-dos": "DOS: AMI.bat renames the flasher and runs it",
     "flash-bat": "DOS: FLASH.BAT compares the flash descriptor first",
-    "dos-flasher": "DOS: a flasher without a batch file",
+    "dos-flasher": "DOS: a flasher without AMI.bat or FLASH.BAT",
+    "capsule": "a capsule (.CAP): for the board's own Setup, or a UEFI tool",
     "uefi-only": "UEFI shell: flash.nsh, nothing for DOS",
     "unknown": "not recognised",
 }
+
+
+Kind = Literal["ami-dos", "flash-bat", "dos-flasher", "uefi-only", "capsule", "unknown"]
 
 
 class Kit(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,7 +38,7 @@ class Kit(msgspec.Struct, frozen=True, kw_only=True):
 
     path: str
     sha256: str
-    kind: Literal["ami-dos", "flash-bat", "dos-flasher", "uefi-only", "unknown"]
+    kind: Kind
     members: tuple[Member, ...]
     roms: tuple[rom.Rom, ...]
     scripts: tuple[batch.Script, ...]
@@ -51,11 +58,28 @@ class Kit(msgspec.Struct, frozen=True, kw_only=True):
 
     def vendor_line(self) -> batch.FlashLine | None:
         """The last flasher call of the package's own DOS batch."""
-        for name in ("ami.bat", "flash.bat"):
-            script = self.script(name)
-            if script and script.flash_lines:
-                return script.flash_lines[-1]
-        return None
+        first = [script for name in ("ami.bat", "flash.bat") if (script := self.script(name))]
+        others = [script for script in self.scripts if script.file.lower().endswith(".bat") and script not in first]
+        lines = [script.flash_lines[-1] for script in (*first, *others) if script.flash_lines]
+        return next((line for line in lines if self.is_amis or self._is_flasher(line.tool)), None)
+
+    def _is_flasher(self, tool: str) -> bool:
+        return self.flasher.rpartition("/")[2].lower().rpartition(".")[0] == tool
+
+    @property
+    def is_amis(self) -> bool:
+        """Whether the flasher is AMI's AFUDOS, whose switches are known."""
+        return self.flasher.rpartition("/")[2].lower().startswith("afu")
+
+    def mentions(self, name: str) -> bool:
+        """Whether one of the package's own scripts names a file of that base name."""
+        return any(name.rpartition("/")[2].lower() in script.mentions for script in self.scripts)
+
+    def seen(self) -> str:
+        """What lies in it, for a refusal: programs and scripts first."""
+        ranked = sorted(self.members, key=lambda file: not file.base.lower().endswith((*TOOLS, *SCRIPTS)))
+        more = f" and {len(ranked) - MOST_SEEN} more" if len(ranked) > MOST_SEEN else ""
+        return ", ".join(f"{file.name} ({file.size} bytes)" for file in ranked[:MOST_SEEN]) + more
 
     def writers(self, ending: str) -> tuple[batch.Write, ...]:
         """What scripts with that ending write to the medium."""
@@ -64,12 +88,15 @@ class Kit(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-def read(path: Path, check: Callable[[], None] = nothing) -> Kit:
-    """Read a package and hash every file in it. Raises Refused."""
+def read(path: Path, check: Callable[[], None] = nothing, flasher: str = "") -> Kit:
+    """Read a package and hash every file in it. `flasher` names the one to use. Raises Refused."""
     path = path.resolve()
     files = members(path, check)
-    flasher = _flasher(files, path)
-    scripts = tuple(batch.read(file.name, _content(file)) for file in files if file.base.lower().endswith(SCRIPTS))
+    flasher = _flasher(files, path, flasher.strip())
+    base = flasher.rpartition("/")[2]
+    scripts = tuple(
+        batch.read(file.name, _content(file), base) for file in files if file.base.lower().endswith(SCRIPTS)
+    )
     sha256 = Source(kind="file", path=str(path)).digest(check)[1] if path.is_file() else ""
     return Kit(
         path=str(path),
@@ -90,23 +117,35 @@ def _content(file: Member) -> bytes:
         return stream.read(batch.LONGEST)
 
 
-def _flasher(files: tuple[Member, ...], path: Path) -> str:
+def _flasher(files: tuple[Member, ...], path: Path, named: str) -> str:
     """The DOS flasher. Raises Refused where two that differ leave open which is meant."""
     found = [file for name in FLASHERS for file in files if file.base.lower() == name]
+    if named:
+        found = [file for file in files if named.lower() in (file.name.lower(), file.base.lower())]
+        if not found:
+            tools = ", ".join(file.name for file in files if file.base.lower().endswith(TOOLS)) or "none"
+            raise Refused(f"{path} holds no flasher {named!r}", f"its programs are: {tools}")
+    elif not found:
+        found = [file for file in files if OTHER.fullmatch(file.base)]
     if len({file.sha256 for file in found}) > 1:
         names = " and ".join(file.name for file in found)
-        raise Refused(f"{path} holds flashers that differ: {names}", "keep the one that came with this ROM")
+        raise Refused(
+            f"{path} holds flashers that differ: {names}",
+            "name the one that came with this ROM: --flasher NAME, or keep only that one",
+        )
     return found[0].name if found else ""
 
 
-def _kind(bases: set[str], flasher: bool) -> Literal["ami-dos", "flash-bat", "dos-flasher", "uefi-only", "unknown"]:
+def _kind(bases: set[str], flasher: bool) -> Kind:
     if flasher and "flash.bat" in bases:
         return "flash-bat"
     if flasher and "ami.bat" in bases:
         return "ami-dos"
     if flasher:
         return "dos-flasher"
-    return "uefi-only" if "flash.nsh" in bases else "unknown"
+    if any(base.endswith((".nsh", ".efi")) for base in bases):
+        return "uefi-only"
+    return "capsule" if any(base.endswith(".cap") for base in bases) else "unknown"
 
 
 # ── the look ────────────────────────────────────────────────────────────────────────────────────────

@@ -16,6 +16,7 @@ SMALLEST, LARGEST = 256 * 1024, 64 * 1024 * 1024  # bytes of a BIOS flash chip
 DATED = re.compile(r"(?P<board>[A-Za-z][\w+-]*?)(?P<year>\d)\.(?P<month>[1-9A-Ca-c])(?P<day>[0-3]\d)")
 IMAGE = re.compile(r".+\.(rom|bin|cap)", re.IGNORECASE)
 DAY = 86400.0  # s
+HEADER = 64 * 1024  # bytes that a capsule may have before its ROM
 
 
 class Rom(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,27 +66,61 @@ def _day(at: float) -> str:
     return time.strftime("%Y-%m-%d", time.gmtime(at))
 
 
-def pick(roms: tuple[Rom, ...], wanted: str, where: str) -> Rom:
-    """The one ROM for the disc: the wanted one, or the only one. Raises Refused."""
-    names = ", ".join(rom.name for rom in roms) or "none"
-    chosen = [rom for rom in roms if wanted.lower() in (rom.name.lower(), rom.name.rpartition("/")[2].lower())]
-    if wanted and len(chosen) != 1:
-        raise Refused(f"ROM {wanted!r} is not in {where}", f"it holds: {names}")
-    if not wanted and not roms:
+def pick(roms: tuple[Rom, ...], wanted: str, where: str, files: tuple[Member, ...] = (), vendors: str = "") -> Rom:
+    """The one ROM for the disc: the wanted file, or the only ROM. Files alike are one. Raises Refused.
+
+    files: of the package, any of which can be wanted. vendors: the package's own flash line, which may name one.
+    """
+    if wanted:
+        return _wanted(roms, wanted.lower(), where, files)
+    if not roms:
+        held = ", ".join(f"{file.name} ({file.size} bytes)" for file in files[:6])
         raise Refused(
-            f"{where} holds no ROM (a file named like x9scm2.608)", "name the vendor's BIOS zip for this board"
+            f"{where} holds no ROM (a file named like x9scm2.608, or .rom, .bin, .cap)"
+            + (f"; it holds {held}" if held else ""),
+            "name the vendor's BIOS zip for this board; if one of these files is the ROM: --rom NAME",
         )
-    if not wanted and len(roms) > 1:
-        raise Refused(f"{where} holds {len(roms)} ROMs: {names}", "pick one by its name: --rom NAME")
-    rom = chosen[0] if wanted else roms[0]
+    different = list({rom.sha256: rom for rom in reversed(roms)}.values())[::-1]
+    called = [rom for rom in different if rom.name.rpartition("/")[2].lower() in vendors.lower().split()]
+    if len(different) > 1 and len(called) != 1:
+        names = ", ".join(rom.name for rom in roms)
+        raise Refused(f"{where} holds {len(different)} ROMs: {names}", "pick one by its name: --rom NAME")
+    rom = (called if len(different) > 1 else different)[0]
     _refuse_size(rom)
     return rom
+
+
+def _wanted(roms: tuple[Rom, ...], wanted: str, where: str, files: tuple[Member, ...]) -> Rom:
+    def named(name: str) -> bool:
+        return wanted in (name.lower(), name.rpartition("/")[2].lower())
+
+    known = {rom.sha256: rom for rom in reversed(roms) if named(rom.name)}
+    others = {file.sha256: file for file in reversed(files) if named(file.name)}
+    if len(known) == 1:
+        rom = next(iter(known.values()))
+        _refuse_size(rom)
+        return rom
+    if len(known) > 1 or len(others) != 1:
+        names = ", ".join(rom.name for rom in roms) or ", ".join(file.name for file in files[:6]) or "nothing"
+        raise Refused(f"ROM {wanted!r} is not in {where}, or there more than once", f"it holds: {names}")
+    rom = read(next(iter(others.values())))
+    if rom.size == 0:
+        _refuse_size(rom)
+    return rom
+
+
+def odd(rom: Rom) -> str:
+    """A warning where a file that was named as the ROM has no flash chip's size; empty where it has."""
+    if rom.size & (rom.size - 1) == 0 and SMALLEST <= rom.size <= LARGEST:
+        return ""
+    return f"{rom.name} has {rom.size} bytes, which is no flash chip's size: is it the file that the flasher wants?"
 
 
 def _refuse_size(rom: Rom) -> None:
     if rom.size == 0:
         raise Refused(f"ROM {rom.name} has length zero", "fetch the zip again; an empty ROM would erase the board")
-    if rom.size & (rom.size - 1) or not SMALLEST <= rom.size <= LARGEST:
+    capsule = rom.name.lower().endswith(".cap") and SMALLEST <= rom.size <= LARGEST + HEADER
+    if not capsule and (rom.size & (rom.size - 1) or not SMALLEST <= rom.size <= LARGEST):
         raise Refused(
             f"ROM {rom.name} has {rom.size} bytes, no power of two from 256 KiB to 64 MiB",
             "it is cut short or no BIOS; fetch the zip again from the vendor",

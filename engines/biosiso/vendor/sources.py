@@ -26,12 +26,14 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
 
     kind: `file` is `path`; `member` is `member` of the zip at `path`;
     `floppy` is `member` of the FAT image at `path`; `text` is `text` in ASCII.
+    inner: the file of the zip at `path` that is itself the zip, or the FAT image, that holds `member`.
     crlf: a batch file whose LF line ends become CRLF.
     """
 
     kind: Literal["file", "member", "floppy", "text"]
     path: str = ""
     member: str = ""
+    inner: str = ""
     text: str = ""
     crlf: bool = False
 
@@ -50,8 +52,8 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
             if self.kind == "file":
                 return open(self.path, "rb", buffering=0)  # noqa: PTH123  the caller closes; Path.open is slower
             if self.kind == "floppy":
-                return _on_floppy(self.path, self.member)
-            return _member(self.path, self.member)
+                return _on_floppy(self.path, self.inner, self.member)
+            return _member(self.path, self.inner, self.member)
         except unreadable() as error:
             raise Failed(f"{self.name} cannot be read: {error}", "put it back and start again") from None
 
@@ -60,7 +62,8 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
         """What errors call it."""
         if self.kind == "text":
             return "a generated text"
-        return f"{self.member} in {self.path}" if self.member else self.path
+        where = f"{self.inner} in {self.path}" if self.inner else self.path
+        return f"{self.member} in {where}" if self.member else where
 
     def digest(self, check: Callable[[], None] = nothing) -> tuple[int, str]:
         """(bytes, SHA-256 hex) of everything it gives. Raises Failed, and whatever `check` raises."""
@@ -68,10 +71,10 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
             return digest(stream, self.name, check)
 
 
-def _member(path: str, member: str) -> BinaryIO:
+def _member(path: str, inner: str, member: str) -> BinaryIO:
     import zipfile
 
-    archive = zipfile.ZipFile(path)
+    archive = zipfile.ZipFile(io.BytesIO(_whole(path, inner)) if inner else path)
     try:
         opened = archive.open(member)
     finally:
@@ -87,11 +90,19 @@ def unreadable() -> tuple[type[Exception], ...]:
     return (OSError, EOFError, ValueError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 
-def _on_floppy(path: str, member: str) -> BinaryIO:
+def _whole(path: str, inner: str) -> bytes:
+    """A file, or one of the zip that it is, in memory."""
+    if not inner:
+        return Path(path).read_bytes()
+    with _member(path, "", inner) as stream:
+        return stream.read()
+
+
+def _on_floppy(path: str, inner: str, member: str) -> BinaryIO:
     from engines.biosiso.vendor import fat
 
     try:
-        volume = fat.volume(Path(path).read_bytes())
+        volume = fat.volume(_whole(path, inner))
         return io.BytesIO(volume.read(next(file for file in volume.files() if file.path == member)))
     except (fat.NoFat, StopIteration) as error:
         raise KeyError(f"{member} ({error})") from None

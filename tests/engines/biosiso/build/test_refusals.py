@@ -21,6 +21,7 @@ from tests.engines.biosiso.packages import (
     ROM_SIZE,
     floppy,
     freedos_like,
+    made,
     params,
     planned,
     unpacked,
@@ -53,7 +54,7 @@ KITS: dict[str, tuple[Mapping[str, bytes], dict[str, Any], str]] = {
         {},
         "Readme for AMI BIOS.txt of the firmware and Readme for board.txt of the firmware",
     ),
-    "more than one ROM": (KIT | {"x9scm2.703": KIT["x9scm2.608"]}, {}, "2 ROMs: x9scm2.608, x9scm2.703"),
+    "more than one ROM": (KIT | {"x9scm2.703": bytes(ROM_SIZE)}, {}, "2 ROMs: x9scm2.608, x9scm2.703"),
     "a ROM that is not there": (KIT, {"rom": "x9scm2.703"}, "'x9scm2.703' is not in"),
     "no ROM": (without("x9scm2.608"), {}, "holds no ROM"),
     "a ROM of length zero": (KIT | {"x9scm2.608": b""}, {}, "length zero"),
@@ -258,5 +259,15 @@ def test_files_in_the_builders_cdroot_are_said_to_stay_off(tmp_path: Path) -> No
     assert "mine.exe" in dos.read(folder).warnings[0]
 
 
-def test_a_zip_named_as_dos_is_refused_not_unpacked(tmp_path: Path) -> None:
-    assert "no floppy image" in dos_refused(zipped(tmp_path / "FDOEMCD.builder.zip", {"CDROOT/x": b"x"}))
+def test_a_zip_that_is_not_the_builders_is_refused_with_what_it_holds(tmp_path: Path) -> None:
+    said = dos_refused(zipped(tmp_path / "FDOEMCD.builder.zip", {"CDROOT/x": b"x"}))
+    assert "no floppy image" in said and "CDROOT/x" in said
+
+
+@pytest.mark.parametrize("form", ["cd", "stick"])
+def test_the_builders_zip_is_taken_as_it_was_downloaded(form: str, tmp_path: Path) -> None:
+    image = floppy(tmp_path / "btdsk.img", freedos_like()).read_bytes()
+    builder = zipped(tmp_path / "FDOEMCD.builder.zip", {"FDOEMCD/CDROOT/isolinux/BTDSK.IMG": image})
+    found = dos.read(builder)
+    assert (found.kind, found.size, found.content()) == ("builder", len(image), image)
+    made(params(tmp_path, dos=str(builder), form=form))
