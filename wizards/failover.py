@@ -9,7 +9,11 @@ LAB = Wizard(
     "failover",
     Form("Visitors", "clients", "faults", why="Real clients, and how the address goes dark under them."),
     Form(
-        "Site", "addresses", "ladder", why="A site made for this, in namespaces of its own: nobody's site is touched."
+        "Site",
+        "scheme",
+        "addresses",
+        "ladder",
+        why="A site made for this, in namespaces of its own: nobody's site is touched.",
     ),
     Form("Patience", "runs", "cap", "patience", "idle", "output", why="A higher cap measures to the end, and lasts."),
     title="how many seconds real clients wait when an address goes dark",

@@ -27,6 +27,7 @@ _ALL = (
     Fault("close", "accepts, then closes without a word", mode="close"),
     Fault("reset", "accepts, then resets", mode="reset"),
     Fault("hang", "accepts, then says nothing", mode="hang"),
+    Fault("tls-hang", "accepts, then TLS never answers (https)", mode="tls-hang"),
     Fault("503", "answers 503", mode="503"),
     Fault("slow", "answers after 5 s", mode="slow"),
     Fault("mid-session", "silence while the visitor has the site open", rule="drop", within=True),

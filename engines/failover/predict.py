@@ -16,7 +16,7 @@ from engines.failover.faults import FAULTS
 from engines.failover.tables import Cell, Table
 from engines.job.params import param
 
-FaultName = Literal["drop", "rst", "icmp", "hang", "503", "mid-session"]
+FaultName = Literal["drop", "rst", "icmp", "hang", "tls-hang", "503", "mid-session"]
 WITHIN = {"drop": "mid-session", "mid-session": "mid-session", "rst": "mid-session-rst"}
 """By fault: the one that a visitor who has the site open meets."""
 

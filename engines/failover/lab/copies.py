@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 import struct
+
+from engines.failover.lab import second
 
 PAGE = """<!doctype html><html><head><title>{title}</title><link rel="icon" href="data:,"></head>
 <body><p>this is copy {letter}</p></body></html>
@@ -14,13 +17,17 @@ SLOW = 5.0  # s, what the mode "slow" waits before it answers
 
 
 class Copy:
-    """One web copy. `mode` is well, close, reset, hang, 503 or slow, and may change while it serves.
+    """One web copy. `mode` is well, close, reset, hang, tls-hang, 503 or slow, and may change while it serves.
+
+    With a `context` it speaks https, HTTP/2 to who asks for it (`second` counts such requests).
 
     title, status and location are what it answers when it is well: copies that were not kept alike.
     """
 
-    def __init__(self, letter: str) -> None:
+    def __init__(self, letter: str, context: ssl.SSLContext | None = None) -> None:
         self.letter = letter
+        self.context = context
+        self.second = 0
         self.mode = "well"
         self.title = "a shop"
         self.status = "200 OK"
@@ -42,32 +49,67 @@ class Copy:
             if self.mode == "reset":
                 _reset(writer)
                 return
+            if self.context and not await self._secured(writer, self.context):
+                return
             while await _request(reader):
                 if not await self._answer(writer):
                     return
-        except (OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+        except (OSError, TimeoutError, EOFError, asyncio.LimitOverrunError):
             return
         finally:
             writer.close()
 
+    async def _secured(self, writer: asyncio.StreamWriter, context: ssl.SSLContext) -> bool:
+        """Greet by TLS; False where all is done then, as HTTP/2 is served here."""
+        while self.mode == "tls-hang":
+            await asyncio.sleep(0.1)
+        transport = await asyncio.get_running_loop().start_tls(
+            writer.transport, writer.transport.get_protocol(), context, server_side=True
+        )
+        if transport is None:
+            return False
+        protocol = transport.get_protocol()
+        reader = protocol._stream_reader  # type: ignore[attr-defined]
+        reader._transport = transport  # 3.11 leaves the old one in place
+        writer._transport = transport  # type: ignore[attr-defined]
+        if transport.get_extra_info("ssl_object").selected_alpn_protocol() == "h2":
+            self.second += await second.serve(reader, writer, self._said)
+            return False
+        return True
+
+    async def _said(self) -> tuple[list[tuple[str, str]], bytes] | None:
+        """The answer to one request over HTTP/2."""
+        if not await self._manners():
+            return None
+        status, headers, body = self._page()
+        head = [(":status", status[:3]), *((name.lower(), value) for name, value in headers)]
+        return head, body
+
     async def _answer(self, writer: asyncio.StreamWriter) -> bool:
         """Answer one request as the mode of this moment says; False where the connection is to end."""
-        while self.mode == "hang":
+        if not await self._manners():
+            return False
+        status, headers, body = self._page()
+        head = "".join(f"{name}: {value}\r\n" for name, value in headers)
+        writer.write(f"HTTP/1.1 {status}\r\n{head}\r\n".encode() + body)
+        await writer.drain()
+        return True
+
+    async def _manners(self) -> bool:
+        """Wait as the mode of this moment has it; False where the connection is to end."""
+        while self.mode in ("hang", "tls-hang"):
             await asyncio.sleep(0.1)
         if self.mode == "slow":
             await asyncio.sleep(SLOW)
-        if self.mode in ("close", "reset"):
-            return False
-        status = "503 Service Unavailable" if self.mode == "503" else self.status
+        return self.mode not in ("close", "reset")
+
+    def _page(self) -> tuple[str, list[tuple[str, str]], bytes]:
+        """Status, headers and body."""
         body = PAGE.format(letter=self.letter, title=self.title).encode()
-        location = f"Location: {self.location}\r\n" if self.location else ""
-        head = (
-            f"HTTP/1.1 {status}\r\nServer: copy-{self.letter}\r\nContent-Type: text/html\r\n{location}"
-            f"Cache-Control: no-store\r\nContent-Length: {len(body)}\r\n\r\n"
-        )
-        writer.write(head.encode() + body)
-        await writer.drain()
-        return True
+        headers = [("Server", f"copy-{self.letter}"), ("Content-Type", "text/html"), ("Cache-Control", "no-store")]
+        headers += [("Location", self.location)] if self.location else []
+        headers.append(("Content-Length", str(len(body))))
+        return "503 Service Unavailable" if self.mode == "503" else self.status, headers, body
 
 
 async def _request(reader: asyncio.StreamReader) -> bool:

@@ -86,7 +86,7 @@ class Lab(Engine[LabParams]):
                 ("clients", ", ".join(f"{name} {version}" for name, version in versions.items())),
                 ("faults", ", ".join(faults)),
                 ("kernel", kernel),
-                ("site", f"{params.addresses} addresses in fixed order; all but the last go dark"),
+                ("site", f"{params.scheme}, {params.addresses} addresses in fixed order; all but the last go dark"),
                 ("measurements", f"{count}, each at most {params.cap} s and its client's start"),
                 ("checked by", unseen or "tcpdump, beside each"),
             ),
@@ -134,7 +134,7 @@ class Lab(Engine[LabParams]):
         yield StepEnded(step="measure")
         yield StepStarted(step="table")
         cells = results.cells(found, plan.detail["versions"], ladder, params.addresses, params.patience)
-        table = results.table(cells, ladder, os.uname().release)
+        table = results.table(cells, ladder, os.uname().release, params.scheme)
         yield from _tell(found, cells, missing, params)
         written = keep(context.folder / "table.yaml", tables.dump(table))
         if not written:

@@ -42,7 +42,8 @@ class LabParams(Params, frozen=True, kw_only=True):
         tuple[str, ...],
         param(
             "Faults",
-            "how the address goes dark: drop, rst, icmp, close, reset, hang, 503, slow, mid-session, mid-session-rst",
+            "how the address goes dark: drop, rst, icmp, close, reset, hang, tls-hang, 503, slow, mid-session,"
+            " mid-session-rst",
             allowed="names of faults",
             metavar="NAME,…",
         ),
@@ -51,6 +52,9 @@ class LabParams(Params, frozen=True, kw_only=True):
         Literal["own", "linux", "linux-old", "windows", "short"],
         param("SYN ladder", "how long the clients' kernel knocks at a silent address; own is this machine's"),
     ] = "own"
+    scheme: Annotated[
+        Literal["http", "https"], param("Scheme", "https has an authority of the lab's own, which the clients trust")
+    ] = "http"
     addresses: Annotated[int, param("Addresses", "A records of the site; all but the last go dark", ge=2, le=3)] = 2
     runs: Annotated[int, param("Runs", "how often each is measured; the table shows medians", ge=1, le=99)] = 3
     cap: Annotated[int, param("Cap", "seconds after which a wait is given up as 'more than'", ge=2, le=900)] = 30
@@ -68,6 +72,8 @@ class LabParams(Params, frozen=True, kw_only=True):
 
 def faults_of(params: LabParams) -> tuple[str, ...]:
     """The names of the faults. Raises BadParam."""
+    if "tls-hang" in words(params.faults) and params.scheme == "http":
+        raise BadParam("faults", "tls-hang", "faults that http has", "add --scheme https")
     for name in words(params.faults):
         if name not in FAULTS:
             raise BadParam("faults", name, "names among " + ", ".join(FAULTS))
@@ -109,6 +115,7 @@ def orders_of(
             sysctls=ladder.settings,
             scratch=scratch,
             witness=witness,
+            https=params.scheme == "https",
         )
         for client in clients
         if client.name not in missing

@@ -12,13 +12,12 @@ from typing import Any
 import msgspec
 
 from engines.failover.faults import FAULTS, Fault
-from engines.failover.lab import namespaces, testbed
+from engines.failover.lab import authority, namespaces, testbed
 from engines.failover.lab.syn_capture import Syn, Tap, Tcpdump, gap
 from engines.failover.visitors.clients import catalogue
-from engines.failover.visitors.visit import Setting, Visit, Visitor
+from engines.failover.visitors.visit import Setting, Trust, Visit, Visitor
 
 NAME = "shop.test"  # RFC 6761: no real name, and browsers do not try https first
-URL = f"http://{NAME}/"
 FIRST = 60.0  # s; a load with nothing wrong
 
 
@@ -38,6 +37,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     scratch: str
     idle: float = 0.0
     witness: bool = False
+    https: bool = False
 
 
 class Seen(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,13 +87,16 @@ class Cell:
         """Build the world, send the client, say what was seen."""
         order = self.order
         namespaces.furnish(Path(order.scratch), testbed.ROUTER)
-        self.control, _ = testbed.build(testbed.Site(NAME, order.letters), namespaces.new_network)
+        paper = authority.issued(Path(order.scratch), NAME) if order.https else None
+        site = testbed.Site(NAME, order.letters, paper=paper)
+        self.control, _ = testbed.build(site, namespaces.new_network)
         threading.Thread(target=_end_with_parent, daemon=True).start()  # not before the fork
         namespaces.set_sysctls(order.sysctls)
-        tap = Tap("near", testbed.PORT, self._hear)
+        tap = Tap("near", site.port, self._hear)
         tap.start()
-        dump = Tcpdump("near", testbed.PORT) if order.witness else None
-        visitor = catalogue()[order.client].visitor(Setting(Path(order.scratch), URL, self._mark))
+        dump = Tcpdump("near", site.port) if order.witness else None
+        url = f"{'https' if paper else 'http'}://{NAME}/"
+        visitor = catalogue()[order.client].visitor(Setting(Path(order.scratch), url, self._mark, _trust(paper)))
         try:
             visitor.open()
         except (RuntimeError, OSError) as error:
@@ -187,6 +190,10 @@ class Cell:
         syns = tuple((round(s.at - self.began, 3), self.letters[s.address]) for s in self.syns if s.at >= begun)
         other = gap(dumped, first, last, begun) if dumped is not None else None
         return msgspec.structs.replace(seen, syns=syns, gap=gap(self.syns, first, last, begun), gap_tcpdump=other)
+
+
+def _trust(paper: authority.Paper | None) -> Trust | None:
+    return Trust(str(paper.ca), str(paper.java), authority.JAVA, paper.pin) if paper else None
 
 
 def _end_with_parent() -> None:

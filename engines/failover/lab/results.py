@@ -61,10 +61,11 @@ def _cell(runs: list[Seen], versions: dict[str, str], ladder: Ladder, addresses:
     )
 
 
-def table(found: list[Cell], ladder: Ladder, kernel: str) -> Table:
+def table(found: list[Cell], ladder: Ladder, kernel: str, scheme: str = "http") -> Table:
     """A table that predict reads."""
     date = time.strftime("%Y-%m-%d", time.gmtime())
-    source = f"crashcart failover lab, Linux {kernel}, SYN ladder {ladder.name} ({ladder.seconds} s), http, fixed order"
+    seconds = f"SYN ladder {ladder.name} ({ladder.seconds} s)"
+    source = f"crashcart failover lab, Linux {kernel}, {seconds}, {scheme}, fixed order"
     return Table(title=f"measured {date}", date=date, source=source, cells=tuple(found))
 
 

@@ -12,22 +12,32 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from engines.failover.lab.authority import Paper
 from engines.failover.lab.copies import Copy
 from engines.failover.lab.nameserver import Nameserver
 
 ADDRESSES = {"A": "198.51.100.10", "B": "203.0.113.20", "C": "192.0.2.30"}  # RFC 5737, no two in one network
 CLIENT, ROUTER = "10.199.0.1", "10.199.0.2"
-PORT = 80
+HTTP, HTTPS = 80, 443
 TABLE = "inet crashcart"
 
 
 @dataclass(frozen=True)
 class Site:
-    """What stands at the far end: the name and the letters of its copies, in the order of their A records."""
+    """What stands at the far end: the name and the letters of its copies, in the order of their A records.
+
+    paper: what it needs to speak https; without it, it speaks http.
+    """
 
     name: str
     letters: str
     ttl: int = 60
+    paper: Paper | None = None
+
+    @property
+    def port(self) -> int:
+        """Where its copies listen."""
+        return HTTPS if self.paper else HTTP
 
     @property
     def addresses(self) -> list[str]:
@@ -42,7 +52,7 @@ def run(argv: Sequence[str], text: str = "") -> None:
         raise RuntimeError(f"{argv[0]}: {done.stderr.strip() or done.returncode}")
 
 
-def rules(rule: str, letters: str) -> str:
+def rules(rule: str, letters: str, port: int = HTTP) -> str:
     """nftables lines that treat TCP to the web port of these copies by `rule`; none where it is empty.
 
     One command a line: nft 1.0 takes no closing braces on one line.
@@ -51,7 +61,7 @@ def rules(rule: str, letters: str) -> str:
     if rule:
         chain = f"add chain {TABLE} input {{ type filter hook input priority 0; policy accept; }}"
         lines += [f"add table {TABLE}", chain]
-        lines += [f"add rule {TABLE} input ip daddr {ADDRESSES[one]} tcp dport {PORT} {rule}" for one in letters]
+        lines += [f"add rule {TABLE} input ip daddr {ADDRESSES[one]} tcp dport {port} {rule}" for one in letters]
     return "\n".join(lines) + "\n"
 
 
@@ -59,7 +69,9 @@ class Street:
     """Serves until its control socket closes; takes one JSON order a line and answers each with one."""
 
     def __init__(self, site: Site) -> None:
-        self._copies = {letter: Copy(letter) for letter in site.letters}
+        context = site.paper.context() if site.paper else None
+        self._port = site.port
+        self._copies = {letter: Copy(letter, context) for letter in site.letters}
         self._names = Nameserver(site.name, site.addresses, site.ttl)
 
     async def serve(self, control: socket.socket) -> None:
@@ -69,7 +81,7 @@ class Street:
         loop = asyncio.get_running_loop()
         await loop.create_datagram_endpoint(lambda: self._names, local_addr=(ROUTER, 53))
         servers = [await asyncio.start_server(self._names.stream, ROUTER, 53)]
-        servers += [await copy.serve(ADDRESSES[letter], PORT) for letter, copy in self._copies.items()]
+        servers += [await copy.serve(ADDRESSES[letter], self._port) for letter, copy in self._copies.items()]
         reader, writer = await asyncio.open_connection(sock=control)
         writer.write(b"{}\n")
         while line := await reader.readline():
@@ -84,12 +96,13 @@ class Street:
     def _obey(self, order: dict[str, Any]) -> dict[str, Any]:
         match order["do"]:
             case "fault":
-                run(["nft", "-f", "-"], rules(order["rule"], order["letters"]))
+                run(["nft", "-f", "-"], rules(order["rule"], order["letters"], self._port))
                 for letter in order["letters"]:
                     self._copies[letter].mode = order["mode"]
             case "turn":
                 self._names.addresses.append(self._names.addresses.pop(0))
-        return {"asked": self._names.asked, "first": self._names.addresses[0]}
+        second = sum(copy.second for copy in self._copies.values())
+        return {"asked": self._names.asked, "first": self._names.addresses[0], "second": second}
 
 
 class Control:

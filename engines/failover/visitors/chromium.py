@@ -63,7 +63,7 @@ class Chromium:
         profile = f"--user-data-dir={self._setting.scratch / 'chromium'}"
         sandbox = ["--no-sandbox"] if self._setting.root else []  # Chromium refuses its sandbox to user 0
         self._process = subprocess.Popen(
-            [self._binary, *FLAGS, *sandbox, profile, "about:blank"],
+            [self._binary, *FLAGS, *sandbox, *self._trust(), profile, "about:blank"],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -78,6 +78,11 @@ class Chromium:
         self._session = self._ask("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         for domain in ("Page", "Network", "Runtime"):
             self._ask(f"{domain}.enable")
+
+    def _trust(self) -> list[str]:
+        """A tool for its own store of authorities is seldom installed: it is told the site's key instead."""
+        trust = self._setting.trust
+        return [f"--ignore-certificate-errors-spki-list={trust.pin}"] if trust else []
 
     def visit(self, cap: float) -> Visit:
         """Load the page."""

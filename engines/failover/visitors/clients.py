@@ -36,6 +36,7 @@ class Client(msgspec.Struct, frozen=True, kw_only=True):
     suffix: str = ".py"
     module: str = ""
     install: str = ""
+    trust: tuple[str, ...] = ()
 
     def program(self) -> str:
         """The first of its programs that is installed; empty where none is."""
@@ -99,7 +100,17 @@ class Client(msgspec.Struct, frozen=True, kw_only=True):
             "{url}": setting.url,
         }
         argv, prepare = ([words.get(word, word) for word in line] for line in (self.argv, self.prepare))
+        if setting.trust:
+            told = setting.trust
+            filled = {"{ca}": told.ca, "{java}": told.java, "{password}": told.password}
+            argv[1:1] = [_filled(word, filled) for word in self.trust]
         return Program(argv, setting, prepare, begins=BEGIN in self.script)
+
+
+def _filled(word: str, words: dict[str, str]) -> str:
+    for name, text in words.items():
+        word = word.replace(name, text)
+    return word
 
 
 def _asked(argv: Sequence[str]) -> str:

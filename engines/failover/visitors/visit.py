@@ -11,6 +11,9 @@ from typing import Protocol
 
 SHOWN = re.compile(r"this is copy ([A-Z])\b")
 
+TRUSTING = ("SSL_CERT_FILE", "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS")
+"""Variables in which OpenSSL, Go, curl, requests and node look for an authority."""
+
 Mark = Callable[[float], None]
 """Told the Unix time at which a load begins, before its first packet."""
 
@@ -27,12 +30,29 @@ class Visit:
 
 
 @dataclass(frozen=True)
+class Trust:
+    """The authority that a client believes beside its own: a PEM file, a Java trust store and its password.
+
+    pin: SHA-256 of the site's public key in base64.
+    """
+
+    ca: str
+    java: str
+    password: str
+    pin: str
+
+
+@dataclass(frozen=True)
 class Setting:
-    """Where a client runs: `scratch` is its own folder in memory; `root` whether it runs as user 0."""
+    """Where a client runs: `scratch` is its own folder in memory; `root` whether it runs as user 0.
+
+    trust: whom it believes where the site speaks https.
+    """
 
     scratch: Path
     url: str
     mark: Mark
+    trust: Trust | None = None
     root: bool = field(default_factory=lambda: os.geteuid() == 0)
 
     def environment(self) -> dict[str, str]:
@@ -40,7 +60,7 @@ class Setting:
         names = ("PATH", "PYTHONPATH", "PYTHONSAFEPATH", "CRASHCART_LAB")
         kept = {name: os.environ[name] for name in names if name in os.environ}
         own = {"HOME": str(self.scratch / "home"), "TMPDIR": str(self.scratch / "tmp"), "LANG": "C.UTF-8"}
-        return kept | own
+        return kept | own | ({name: self.trust.ca for name in TRUSTING} if self.trust else {})
 
 
 class Visitor(Protocol):

@@ -113,8 +113,11 @@ class WebKit:
                 raise RuntimeError(f"WebKitWebDriver does not listen: {self._said()}")
             time.sleep(0.05)
         left = max(1.0, deadline - time.monotonic())
-        taken = self._ask("/session", left, capabilities={"alwaysMatch": WANTED})
+        taken = self._ask("/session", left, capabilities={"alwaysMatch": WANTED | self._trust()})
         self._session = f"/session/{taken['sessionId']}"
+
+    def _trust(self) -> dict[str, bool]:
+        return {"acceptInsecureCerts": True} if self._setting.trust else {}
 
     def _screen(self, deadline: float) -> str:
         """A screen in memory, on no network and with no file; its name."""
