@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from engines.failover import predict
-from engines.failover.asking import probe
-from engines.failover.asking.site import SiteParams
+from engines.failover.asking import elsewhere, probe
 from engines.failover.asking.watch import Watch
 from engines.failover.lab import clean
 from engines.failover.lab.lab import Lab
@@ -18,9 +17,9 @@ LOOKS: tuple[Look, ...] = (
     Look(
         "probe",
         "if one address of a site goes away, can the others carry it",
-        SiteParams,
-        probe.answer,
-        probe.table,
+        elsewhere.ProbeParams,
+        elsewhere.joined,
+        elsewhere.table,
         code=probe.code,
     ),
     Look(

@@ -78,7 +78,7 @@ class Field:
     @property
     def flag(self) -> str:
         """The CLI option, such as --from-disk."""
-        return "--" + self.name.replace("_", "-")
+        return "--" + self.name.rstrip("_").replace("_", "-")  # a name that Python keeps for itself ends in _
 
 
 P = TypeVar("P", bound=Params)

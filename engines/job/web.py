@@ -15,6 +15,7 @@ table{border-collapse:collapse}td,th{border:1px solid #ccc;padding:.2em .7em;tex
 h1{font-size:1.5em}h2{font-size:1.15em;border-bottom:1px solid #ddd;margin-top:2em}h3{font-size:1em}img{max-width:100%}
 ins{background:#e3f4e1;text-decoration:none}del{background:#fae3e1;text-decoration:none}
 """
+KINDS = {".svg": "image/svg+xml"}
 LARGEST_PICTURE = 4 * 1024 * 1024  # bytes
 
 
@@ -115,4 +116,4 @@ def _picture(line: str, folder: Path) -> str:
         data = base64.b64encode(path.read_bytes()).decode()
     except OSError as error:
         return f"<p>({html.escape(title)}: {html.escape(error.strerror or str(error))})</p>"
-    return f'<p><img alt="{html.escape(title)}" src="data:image/png;base64,{data}"></p>'
+    return f'<p><img alt="{html.escape(title)}" src="data:{KINDS.get(path.suffix, "image/png")};base64,{data}"></p>'

@@ -72,8 +72,12 @@ def request(host: str, path: str, agent: str = AGENT, headers: Sequence[tuple[st
     return ("\r\n".join(lines) + "\r\n\r\n").encode("utf-8")
 
 
-def parse(lines: Sequence[bytes]) -> Head:
+def parse(raw: bytes) -> Head:
     """The head, without its empty line. Raises Wrong."""
+    return _parsed(raw.replace(b"\r\n", b"\n").split(b"\n"))
+
+
+def _parsed(lines: Sequence[bytes]) -> Head:
     first, *rest = lines
     found = STATUS.fullmatch(first)
     if not found:
@@ -119,9 +123,9 @@ async def read_head(reader: asyncio.StreamReader, first: bytes = b"") -> Head:
         if bare := line.rstrip(b"\r\n"):
             lines.append(bare)
             if len(lines) == 1 and not STATUS.fullmatch(bare):
-                parse(lines)  # no need to wait for more of what is no HTTP
+                _parsed(lines)  # no need to wait for more of what is no HTTP
         elif lines:
-            head = parse(lines)
+            head = _parsed(lines)
             if head.status >= 200 or head.status == 101:
                 return head
             lines = []
@@ -134,7 +138,7 @@ def _too_long() -> Wrong:
 def _cut(lines: Sequence[bytes], rest: bytes, spent: int) -> Wrong:
     if not lines and rest:
         try:
-            parse([rest.rstrip(b"\r\n")])
+            _parsed([rest.rstrip(b"\r\n")])
         except Wrong as wrong:
             return wrong
     return Wrong("malformed", f"closed within the header, after {spent + len(rest)} bytes")

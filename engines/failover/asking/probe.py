@@ -54,6 +54,11 @@ def code(probed: Probed) -> int:
     return {True: 0, False: NO, None: UNTOLD}[probed.survives]
 
 
+def ranked(survives: bool | None) -> int:
+    """Outcomes in order, the worst first."""
+    return {False: 0, None: 1, True: 2}[survives]
+
+
 async def look(
     name: str, asked: Sequence[Server], way: HttpRequest, context: ssl.SSLContext | None
 ) -> tuple[Records, tuple[AddressCheck, ...]]:
@@ -130,21 +135,28 @@ def _any_host(good: Sequence[AddressCheck]) -> list[str]:
 def table(probed: Probed) -> str:
     """The answer first, then the lights, then DNS, then how to take a copy down."""
     lines = [f"{probed.name}: {probed.verdict}", *(f"  {reason}" for reason in probed.reasons), ""]
-    if probed.lights:
-        lines.append(f"{'address':40} {'state':13} {'connect':>8} {'tls':>8} {'1st byte':>8}")
-    for light in probed.lights:
-        times = " ".join(
-            f"{'-' if t is None else f'{t:.0f} ms':>8}" for t in (light.connect, light.tls, light.first_byte)
-        )
-        mark = "[ok]" if light.state == "ok" else "[--]"
-        lines.append(f"{light.address:40} {mark} {light.state:8} {times}")
-        lines.append(f"  {_page(light)}")
+    lines += lamps(probed.lights)
     lines += ["", *_dns(probed.records), *(f"! {note}" for note in probed.notes)]
     if probed.seen_after:
         lines += ["", "A change of these records is seen by", *(f"  {line}" for line in probed.seen_after)]
     if probed.advice:
         lines += ["", *advice.lines(probed.advice)]
     return "\n".join(map(one_line, lines))
+
+
+def lamps(lights: Sequence[AddressCheck]) -> list[str]:
+    """Two lines an address, under a heading."""
+    if not lights:
+        return []
+    lines = [f"{'address':40} {'state':13} {'connect':>8} {'tls':>8} {'1st byte':>8}"]
+    for light in lights:
+        times = " ".join(
+            f"{'-' if t is None else f'{t:.0f} ms':>8}" for t in (light.connect, light.tls, light.first_byte)
+        )
+        mark = "[ok]" if light.state == "ok" else "[--]"
+        lines.append(f"{light.address:40} {mark} {light.state:8} {times}")
+        lines.append(f"  {_page(light)}")
+    return [one_line(line) for line in lines]
 
 
 def _page(light: AddressCheck) -> str:

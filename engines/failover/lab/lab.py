@@ -14,9 +14,9 @@ from typing_extensions import override
 
 from engines.failover import tables
 from engines.failover.advice import WARNING, lines, take_down
-from engines.failover.lab import clean, namespaces, registry, results
+from engines.failover.lab import clean, namespaces, picture, registry, results
 from engines.failover.lab import ladder as ladders
-from engines.failover.lab.lab_params import LabParams, faults_of, idle_of, kept, key, orders_of, words
+from engines.failover.lab.lab_params import LETTERS, LabParams, faults_of, idle_of, kept, key, orders_of, words
 from engines.failover.lab.matrix import Matrix, Told
 from engines.failover.lab.measurement import NAME, Order, Seen
 from engines.failover.lab.testbed import ADDRESSES
@@ -43,6 +43,7 @@ from engines.job.contract import (
 from engines.job.errors import BadParam, Refused, Stopped
 from engines.job.params import plain
 
+PICTURE = "timeline.svg"
 EXAMPLE = take_down(NAME, ADDRESSES["A"])
 
 
@@ -137,6 +138,7 @@ class Lab(Engine[LabParams]):
         table = results.table(cells, ladder, os.uname().release, params.scheme)
         yield from _tell(found, cells, missing, params)
         written = keep(context.folder / "table.yaml", tables.dump(table))
+        drawn = keep(context.folder / PICTURE, picture.svg(found, LETTERS[: params.addresses]))
         if not written:
             yield Warned(text=f"no room for table.yaml in {context.folder}: the table is in the report only")
         if params.output:
@@ -146,9 +148,8 @@ class Lab(Engine[LabParams]):
         except Stopped:
             _take_back(params.output, context.folder)
             raise
-        yield _finished(
-            found, cells, missing, table, Path(params.output) if params.output else context.folder / "table.yaml"
-        )
+        place = Path(params.output) if params.output else context.folder / "table.yaml"
+        yield _finished(found, cells, missing, table, place, PICTURE if drawn else "")
 
 
 def keep(path: Path, text: str) -> bool:
@@ -220,6 +221,8 @@ def _tell(
         yield Log(text=f"tcpdump saw the same {checked} gaps, at most {apart:.3f} s apart")
     if apart > results.AGREE:
         yield Warned(text=f"a gap and tcpdump's are {apart:.2f} s apart: this machine was too busy, measure again")
+    for name, why in missing.items():
+        yield Warned(text=f"{name} was not measured: {why}")
     for seen in broken:
         yield Warned(text=f"{seen.client}, {seen.fault or 'idle'}, run {seen.run} gave no figure: {seen.error}")
     if any(seen.outcome == "waiting" for seen in found):
@@ -229,7 +232,12 @@ def _tell(
 
 
 def _finished(
-    found: Sequence[Seen], cells: Sequence[tables.Cell], missing: dict[str, str], table: tables.Table, place: Path
+    found: Sequence[Seen],
+    cells: Sequence[tables.Cell],
+    missing: dict[str, str],
+    table: tables.Table,
+    place: Path,
+    drawn: str,
 ) -> Finished:
     broken = [seen for seen in found if seen.outcome == "broken"]
     told = sorted(
@@ -253,6 +261,7 @@ def _finished(
                 brief=tables.brief(cells),
             ),
             *([Section(title="Coming back after a while", text="\n".join(back))] if back else []),
+            *([Section(title="SYN timelines, drawn", file=drawn)] if drawn and shown else []),
             Section(title="SYN timelines", text="\n".join(shown)),
             Section(title="Taking a copy down, as for copy A of the lab", text="\n".join(lines(EXAMPLE))),
             Section(title="Mind", text=WARNING),
