@@ -10,7 +10,8 @@ CORE := python3-venv python3-guestfs qemu-system-x86 qemu-utils isolinux syslinu
 	nasm mtools openssh-client iproute2 libguestfs-xfs fuse3 nftables curl e2fsprogs kmod cpio busybox
 TEST := openssh-server linux-image-amd64 genisoimage xorriso dosbox ovmf dosfstools tmux wget \
 	chromium firefox-esr iptables tcpdump nodejs fdisk lvm2 thin-provisioning-tools rpm \
-	cryptsetup-bin xfsprogs btrfs-progs ntfs-3g attr acl mdadm qemu-guest-agent libvirt-clients libnbd-bin
+	cryptsetup-bin xfsprogs btrfs-progs ntfs-3g attr acl mdadm qemu-guest-agent libvirt-clients libnbd-bin \
+	jfsutils reiserfsprogs udftools f2fs-tools nilfs-tools squashfs-tools erofs-utils exfatprogs exfat-fuse
 SOAK := webkit2gtk-driver xvfb dbus
 BENCH := virt-v2v nbdkit rpm restic borgbackup
 

@@ -5,20 +5,22 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
+from typing import Generic, TypeVar
 
 FOLDERS = 64  # remembered at most
 NAMES = 400_000  # in all of them
+T = TypeVar("T")
 
 
-class Dentries:
-    """By folder, its names and their inodes; used by any number of threads."""
+class Dentries(Generic[T]):
+    """By folder, its names and what they stand for, such as inodes; used by any number of threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._folders: OrderedDict[int, dict[bytes, int]] = OrderedDict()
+        self._folders: OrderedDict[int, dict[bytes, T]] = OrderedDict()
         self._names = 0
 
-    def get(self, folder: int, read: Callable[[], dict[bytes, int]]) -> dict[bytes, int]:
+    def get(self, folder: int, read: Callable[[], dict[bytes, T]]) -> dict[bytes, T]:
         """A folder's names; `read` gives them where they are not known."""
         with self._lock:
             known = self._folders.get(folder)
@@ -27,7 +29,7 @@ class Dentries:
                 return known
         return self.put(folder, read())
 
-    def put(self, folder: int, names: dict[bytes, int]) -> dict[bytes, int]:
+    def put(self, folder: int, names: dict[bytes, T]) -> dict[bytes, T]:
         """Remember a folder's names."""
         with self._lock:
             self._names += len(names) - len(self._folders.pop(folder, ()))

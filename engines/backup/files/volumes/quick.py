@@ -25,9 +25,9 @@ def open_quick(disk: Source, info: VolumeInfo, *, truth: bool = False) -> Volume
         from engines.backup.files.volumes.ntfs.volume import NtfsVolume
 
         return NtfsVolume(part, info, info.dirty)
-    from engines.backup.files.volumes.fat import TskVolume
+    from engines.backup.files.volumes.fat.volume import FatVolume
 
-    return TskVolume(part, info, info.dirty)
+    return FatVolume(part, info, info.dirty)
 
 
 def _ext(part: Window, info: VolumeInfo, truth: bool) -> Volume:

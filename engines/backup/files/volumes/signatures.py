@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from engines.backup.files.model import NOT_REPLAYED
 from engines.backup.files.volumes import known, ntfs_state
 from engines.backup.files.volumes.ext import superblock as ext
+from engines.backup.files.volumes.fat import volume as fat
 from engines.backup.files.volumes.window import Window
 from engines.job.errors import Failed
 
@@ -131,7 +132,7 @@ def _exfat(part: Window) -> Signature | None:
     if raw[3:11] != b"EXFAT   ":
         return None
     dirty = UNCLEAN if raw[106] & 2 else ""
-    return Signature("exfat", "", _serial(raw[100:104]), dirty, BOTH)
+    return Signature("exfat", fat.label(part), _serial(raw[100:104]), dirty, BOTH)
 
 
 def _fat(part: Window) -> Signature | None:
@@ -149,7 +150,7 @@ def _fat(part: Window) -> Signature | None:
     entry = part.read(reserved * sector, 8).ljust(8, b"\xff")
     clean = bool(entry[7] & 0x08) if wide else raw[54:59] != b"FAT16" or bool(entry[3] & 0x80)
     dirty = UNCLEAN if raw[at + 1] & 1 or not clean else ""
-    label = _text(raw[at + 7 : at + 18]).rstrip()
+    label = fat.label(part) or _text(raw[at + 7 : at + 18]).rstrip()
     return Signature("vfat", "" if label == "NO NAME" else label, _serial(raw[at + 3 : at + 7]), dirty, BOTH)
 
 

@@ -33,7 +33,7 @@ class ExtVolume(Volume):
         self._window = Window(source, 0, source.size)
         self._superblock = superblock.load(self._window)
         self._inodes = Inodes(self._window, self._superblock)
-        self._dentries = Dentries()
+        self._dentries: Dentries[int] = Dentries()
         self._damaged: dict[int, BrowseError] = {}
 
     # ── paths ───────────────────────────────────────────────────────────────────────────────────────

@@ -50,7 +50,7 @@ class NtfsVolume(Volume):
         self.info = info
         self.state = state
         self._window = Window(source, 0, source.size)
-        self._dentries = Dentries()
+        self._dentries: Dentries[int] = Dentries()
         self._geometry()
         first = self._window.exactly(self._table * self._cluster, self._record, "the file table")
         self._mft = self._stream(MFT, self._data(parse(first, MFT)))
