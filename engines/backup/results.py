@@ -143,9 +143,10 @@ class Pruned(Result, frozen=True, kw_only=True):
 
 
 class Collected(Result, frozen=True, kw_only=True):
-    """Of `gc`. freed: bytes. waits: what is left to the next one, and why."""
+    """Of `gc`. freed: bytes. dead: bytes that no point needed before. waits: what is left to the next one, and why."""
 
     freed: int
+    dead: int
     packs: int
     points: int
     waits: tuple[str, ...]

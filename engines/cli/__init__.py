@@ -109,6 +109,7 @@ def _add_task(parser: argparse.ArgumentParser, name: str, wanted: str) -> None:
 def _add_run_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dry-run", action="store_true", help="show the plan and touch nothing")
     parser.add_argument("--json", action="store_true", help="the plan as one JSON object, a run as JSON lines")
+    parser.add_argument("--quiet", action="store_true", help="say only what went wrong, as cron wants it")
     parser.add_argument("--detach", action="store_true", help="run in a session of its own and print the run's name")
     parser.add_argument("--confirm", metavar="WORD", help="the word that the plan asks for")
 
@@ -203,9 +204,11 @@ def _launch(parsed: argparse.Namespace, engine: Engine[Any], given: dict[str, An
     plan = launch.planned(work)
     if parsed.dry_run:
         return _show(plan, parsed.json)
-    if not launch.confirmed(plan, parsed.confirm, as_json=parsed.json):
+    launch.answerable(work.params, as_json=parsed.json, apart=parsed.detach)
+    if not launch.confirmed(plan, parsed.confirm, as_json=parsed.json, quiet=parsed.quiet):
         return USAGE
-    return launch.perform(work.begin(plan), engine, plan, work.secrets, as_json=parsed.json, apart=parsed.detach)
+    how = launch.How(as_json=parsed.json, apart=parsed.detach, quiet=parsed.quiet)
+    return launch.perform(work.begin(plan), engine, plan, work.secrets, how)
 
 
 def _show(plan: Plan, as_json: bool) -> int:

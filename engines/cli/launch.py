@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from engines import tasks
@@ -12,7 +13,8 @@ from engines.cli.narrate import Narrator, plan_text, put, say
 from engines.job import answers, detach, runs
 from engines.job import perform as performing
 from engines.job.contract import Engine, LastWord, Plan
-from engines.job.params import Secret
+from engines.job.errors import BadParam
+from engines.job.params import Params, Secret
 from engines.job.perform import Stop, exit_code, outliving
 from engines.job.runs import Run
 from engines.job.work import Work, follow_up, what_follows
@@ -37,9 +39,27 @@ def taken_up(run: Run) -> str:
     return f"crashcart resume {run.id}{undo}"
 
 
-def confirmed(plan: Plan, word: str | None, *, as_json: bool) -> bool:
+@dataclass(frozen=True)
+class How:
+    """How a run is told: JSON lines, a session of its own (`apart`), or only what went wrong (`quiet`)."""
+
+    as_json: bool = False
+    apart: bool = False
+    quiet: bool = False
+
+
+def answerable(params: Params, *, as_json: bool, apart: bool) -> None:
+    """Raise BadParam where the run will ask for a secret and nobody is there to answer."""
+    if apart or (sys.stdin.isatty() and not as_json):
+        return
+    for name in params.asks():
+        flag = f"--{name.replace('_', '-')}-file"
+        raise BadParam(name, "", f"one, since there is no terminal to ask on: {flag} FILE", f"give {flag} FILE")
+
+
+def confirmed(plan: Plan, word: str | None, *, as_json: bool, quiet: bool = False) -> bool:
     """Show the plan and have its word typed, where it asks for one."""
-    if not as_json:
+    if not as_json and not (quiet and plan.confirm in ("", word)):
         say(plan_text(plan))
     if not plan.confirm:
         return True
@@ -57,23 +77,23 @@ def confirmed(plan: Plan, word: str | None, *, as_json: bool) -> bool:
     return False
 
 
-def perform(
-    run: Run, engine: Engine[Any], plan: Plan, secrets: Mapping[str, Secret], *, as_json: bool, apart: bool
-) -> int:
+def perform(run: Run, engine: Engine[Any], plan: Plan, secrets: Mapping[str, Secret], how: How) -> int:
     """Perform a run whose plan was shown and its word given, here or in a session of its own; the exit code."""
-    if apart:
+    if how.apart:
         detach.start(run, secrets, plan.confirm)
         say(f"follow it: crashcart attach {run.id}")
         put(run.id, sys.stdout)
         return 0
-    narrator = Narrator(as_json=as_json, ask=True)
+    narrator = Narrator(as_json=how.as_json, ask=True, quiet=how.quiet)
     stop = Stop()
     with outliving(stop):
         last = performing.perform(
             run, engine, plan=plan, stop=stop, secrets=secrets, listen=narrator, confirm=plan.confirm
         )
-    _where(run, as_json)
-    return exit_code(last, narrator.warned)
+    code = exit_code(last, narrator.warned)
+    if code or not how.quiet:
+        _where(run, how.as_json)
+    return code
 
 
 def _where(run: Run, as_json: bool) -> None:
@@ -123,4 +143,4 @@ def again(run: Run, mode: str, parsed: argparse.Namespace) -> int:
     if not confirmed(plan, parsed.confirm, as_json=parsed.json):
         return USAGE
     begun, _ = follow_up(origin, mode)
-    return perform(begun, engine, plan, {}, as_json=parsed.json, apart=parsed.detach)
+    return perform(begun, engine, plan, {}, How(as_json=parsed.json, apart=parsed.detach))

@@ -98,9 +98,10 @@ def _change(change: Change) -> list[str]:
 
 
 class Narrator:
-    """Tells a run's events as they come: JSON lines on stdout, or words on stderr."""
+    """Tells a run's events as they come: JSON lines on stdout, or words on stderr; only what went wrong if `quiet`."""
 
-    def __init__(self, *, as_json: bool, ask: bool) -> None:
+    def __init__(self, *, as_json: bool, ask: bool, quiet: bool = False) -> None:
+        self._quiet = quiet
         self._json = as_json
         self._run = ""
         self._ask = ask and not as_json and sys.stdin.isatty()
@@ -116,7 +117,7 @@ class Narrator:
             self._run = entry.event.run
         if self._json:
             put(encode(entry).decode().rstrip("\n"), sys.stdout)
-        else:
+        elif not self._quiet or isinstance(entry.event, Warned | Asked | RunFailed | RunStopped):
             self._tell(entry.event)
         if self._ask and isinstance(entry.event, Asked):
             threading.Thread(target=self._answer, args=(entry.event,), daemon=True).start()

@@ -34,6 +34,10 @@ class Secret:
 class Params(msgspec.Struct, frozen=True, kw_only=True):
     """Root of every task's parameters; a subclass checks what spans several fields in `__post_init__`."""
 
+    def asks(self) -> tuple[str, ...]:
+        """Names of secrets that were not given and that the run will ask for. Raises Refused."""
+        return ()
+
 
 def param(
     label: str,

@@ -233,3 +233,34 @@ def test_a_state_folder_that_is_a_file_is_named(
     ran = crashcart(*words(params))
     assert ran.returncode == REFUSED
     assert str(tmp_path / "state") in ran.stderr
+
+
+def test_a_passphrase_that_nobody_can_be_asked_for_is_a_usage_error_at_once(tmp_path: Path) -> None:
+    began = time.monotonic()
+    ran = crashcart("backup", "init", str(tmp_path / "repo"), "--cipher", "aes-256-gcm")
+    assert ran.returncode == 2 and "--passphrase-file FILE" in ran.stderr
+    words = tmp_path / "words"
+    words.write_text("secret words\n")
+    words.chmod(0o600)
+    opens = ("--passphrase-file", str(words))
+    assert crashcart("backup", "init", str(tmp_path / "repo"), "--cipher", "aes-256-gcm", *opens).returncode == 0
+    disk = tmp_path / "disk"
+    disk.write_bytes(bytes(1 << 20))
+    run = ("backup", "run", str(disk), "--repo", str(tmp_path / "repo"), "--vm", "web1", "--limit", "none")
+    for verb in (run, ("backup", "verify", "--repo", str(tmp_path / "repo"))):
+        ran = crashcart(*verb)
+        assert ran.returncode == 2 and "--passphrase-file FILE" in ran.stderr
+    assert time.monotonic() - began < 120
+
+
+def test_a_quiet_run_says_nothing_unless_something_went_wrong(tmp_path: Path) -> None:
+    repo, disk = str(tmp_path / "repo"), tmp_path / "disk"
+    disk.write_bytes(bytes(2 << 20))
+    ran = crashcart("backup", "init", repo, "--quiet")
+    assert (ran.returncode, ran.stdout, ran.stderr) == (0, "", "")
+    words = ("backup", "run", str(disk), "--repo", repo, "--vm", "web1", "--limit", "none", "--quiet")
+    ran = crashcart(*words)
+    assert (ran.returncode, ran.stdout, ran.stderr) == (0, "", "")
+    disk.write_bytes(bytes(1 << 20))
+    ran = crashcart(*words)
+    assert ran.returncode == 4 and "shrank" in ran.stderr and ran.stdout

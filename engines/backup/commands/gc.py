@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from typing_extensions import override
 
@@ -27,7 +27,7 @@ from engines.job.contract import (
     StepEnded,
     StepStarted,
 )
-from engines.job.params import plain
+from engines.job.params import param, plain
 
 if TYPE_CHECKING:
     from engines.backup.upkeep.collecting import Collection
@@ -39,7 +39,15 @@ STEPS = (
 )
 
 
-class Gc(Engine[RepoParams]):
+class GcParams(RepoParams, frozen=True, kw_only=True):
+    """How much."""
+
+    threshold: Annotated[
+        int, param("Threshold", "percent of a pack that must be dead before it is written anew", ge=0, le=100)
+    ] = 30
+
+
+class Gc(Engine[GcParams]):
     """`crashcart backup gc`."""
 
     name: ClassVar[str] = "backup-gc"
@@ -48,14 +56,14 @@ class Gc(Engine[RepoParams]):
     kind: ClassVar[str] = "work"
     result: ClassVar[type[results.Result]] = results.Collected
     irreversible: ClassVar[str] = "what gc deletes is gone; nothing that a point needs is deleted"
-    params = RepoParams
+    params = GcParams
 
     @override
-    def target(self, params: RepoParams) -> str:
+    def target(self, params: GcParams) -> str:
         return f"backup gc {hashlib.sha256(where(params).encode()).hexdigest()}"
 
     @override
-    def plan(self, params: RepoParams, cancel: Cancel) -> Plan:
+    def plan(self, params: GcParams, cancel: Cancel) -> Plan:
         with Repository.glance(where(params)) as glance:
             pruned = glance.names("pruned")
             return Plan(
@@ -76,7 +84,7 @@ class Gc(Engine[RepoParams]):
         with (yield from opened(plan.params, context)) as repository:
             store = repository.store
             with Presence(store, "gc", f"gc of {store.where}") as presence:
-                collection = Collection(repository, presence)
+                collection = Collection(repository, presence, plan.params.threshold / 100)
                 collection.alone()
                 try:
                     yield from _steps(collection)
@@ -85,9 +93,11 @@ class Gc(Engine[RepoParams]):
                 done = collection.done
             freed = done.freed - done.copied
             yield Finished(
-                summary=f"{units.size(freed)} freed, {done.packs} packs and {done.points} points gone",
+                summary=f"{units.size(freed)} freed of {units.size(done.dead)} that no point needs,"
+                f" {done.packs} packs and {done.points} points gone",
                 result={
                     "freed": freed,
+                    "dead": done.dead,
                     "packs": done.packs,
                     "points": done.points,
                     "waits": done.waits,

@@ -47,6 +47,11 @@ class InitParams(Params, frozen=True, kw_only=True):
     key_file: Annotated[str, param("Key file", "32 random bytes or more; keep a copy elsewhere", kind="file")] = ""
     passphrase: Annotated[Secret | None, param("Passphrase", "opens the repository; nobody can without it")] = None
 
+    @override
+    def asks(self) -> tuple[str, ...]:
+        given = self.key_file or self.passphrase is not None
+        return () if self.cipher == "none" or given else ("passphrase",)
+
 
 class Init(Engine[InitParams]):
     """`crashcart backup init`."""

@@ -10,10 +10,11 @@ from engines.backup.names import HEX32
 from engines.backup.repository import pack, segment
 from engines.backup.repository.pack import Place
 from engines.backup.repository.segment import Segment
-from engines.backup.store.store import Store
+from engines.backup.store.store import Store, side_by_side
 
 TAIL = 32768  # places held in memory before they go to an index file; about 12 MiB
 AS_OWNER = "run it as the repository's owner or as root"
+FEW = 8  # index files that may lie about; each costs a look-up of every record that is not known
 UNINDEXED = 16  # packs whose footers may be read anew by every run; above, an index file is written
 
 
@@ -44,53 +45,58 @@ class Index:
         """Read what is there now; what was known stays known while its pack exists."""
         with self._lock:
             self._load_segments()
-            self.present = self._listed()
+            sizes = self._listed()
+            self.present = set(sizes)
             named = {known for found in self._segments for known in found.packs}
             self.lost = named - self.present
             for gone in self._tail_packs - self.present:
                 self._tail_packs.discard(gone)
-            for new in self.present - named - self._tail_packs:
-                self._read_pack(new)
+            new = [(found, sizes[found]) for found in self.present - named - self._tail_packs]
+            for found, places in side_by_side(self._store, self._read_pack, new):
+                if isinstance(places, list):
+                    self._take(found, places)
+                else:
+                    self.present.discard(found)
 
     def _load_segments(self) -> None:
         known = {found.name: found for found in self._segments}
         self.faults = []
-        segments = []
-        for name in sorted(self._store.names("index")):
-            if not (HEX32.match(name[6:-4]) and name.endswith(".idx")):
-                continue
-            try:
-                segments.append(known.get(name) or Segment(self._store, name, self._repository))
-            except FileNotFoundError:
-                continue
-            except PermissionError as error:
-                self.faults.append(Damaged(name, f"it cannot be read: {error.strerror}", AS_OWNER))
-            except Damaged as damaged:
-                self.faults.append(damaged)
-        self._segments = segments
+        there = sorted(name for name in self._store.names("index") if name.endswith(".idx"))
+        ours = [name for name in there if HEX32.match(name[6:-4])]
+        opened = side_by_side(self._store, lambda name: known.get(name) or self._segment(name), ours)
+        self._segments = [found for found in opened if found is not None]
 
-    def _listed(self) -> set[bytes]:
-        """What lies in packs/, asked once a load: with many packs nothing else costs a far store as much."""
-        names = list(self._store.names("packs"))
-        self.parts = [name for name in names if name.endswith(".part")]
-        stems = (name[6:-5] for name in names if name.endswith(".pack"))
-        return {bytes.fromhex(stem) for stem in stems if HEX32.match(stem)}
-
-    def _read_pack(self, found: bytes) -> None:
+    def _segment(self, name: str) -> Segment | None:
         try:
-            size = self._store.size(pack.name(found))
-            places, _ = pack.read_footer(self._store, found, size)
+            return Segment(self._store, name, self._repository)
         except FileNotFoundError:
-            self.present.discard(found)
-            return
+            return None
         except PermissionError as error:
-            self.faults.append(Damaged(pack.name(found), f"it cannot be read: {error.strerror}", AS_OWNER))
-            self.present.discard(found)
-            return
+            self.faults.append(Damaged(name, f"it cannot be read: {error.strerror}", AS_OWNER))
         except Damaged as damaged:
             self.faults.append(damaged)
-            places = [place for place, _ in pack.walk(self._store, pack.name(found), found, size)]
-        self._take(found, places)
+        return None
+
+    def _listed(self) -> dict[bytes, int]:
+        """Sealed packs with their bytes, asked once a load: with many packs nothing else costs a far store as much."""
+        sizes = dict(self._store.sizes("packs"))
+        self.parts = [name for name in sizes if name.endswith(".part")]
+        stems = {name[6:-5]: size for name, size in sizes.items() if name.endswith(".pack")}
+        return {bytes.fromhex(stem): size for stem, size in stems.items() if HEX32.match(stem)}
+
+    def _read_pack(self, new: tuple[bytes, int]) -> tuple[bytes, list[Place] | None]:
+        """A pack and its records by its footer; None where it is gone, or may not be read."""
+        found, size = new
+        try:
+            return found, pack.read_footer(self._store, found, size)[0]
+        except FileNotFoundError:
+            return found, None
+        except PermissionError as error:
+            self.faults.append(Damaged(pack.name(found), f"it cannot be read: {error.strerror}", AS_OWNER))
+            return found, None
+        except Damaged as damaged:
+            self.faults.append(damaged)
+            return found, [place for place, _ in pack.walk(self._store, pack.name(found), found, size)]
 
     def _take(self, found: bytes, places: list[Place]) -> None:
         self.present.add(found)
@@ -119,6 +125,29 @@ class Index:
         name = segment.write(self._store, self._repository, places, packs)
         self._segments.append(Segment(self._store, name, self._repository))
         self._tail, self._tail_packs, self._others = {}, set(), []
+        if len(self._segments) > FEW and not self.lost:
+            self._merge_small()
+
+    def _merge_small(self) -> None:
+        """Join the small index files, so that their number grows with the logarithm of the entries.
+
+        Each entry is written anew only when its file meets others of half its size and more.
+        """
+        from engines.backup.repository import merge  # brings numpy, which most runs never need
+
+        there = set(self._store.names("index"))  # gc may have put one of its own in the place of some
+        by_size = sorted((found for found in self._segments if found.name in there), key=lambda found: found.count)
+        joined, total = by_size[:2], sum(found.count for found in by_size[:2])
+        for found in by_size[2:]:
+            if found.count > 2 * total and len(by_size) - len(joined) < FEW:
+                break
+            joined.append(found)
+            total += found.count
+        if len(joined) < 2:
+            return
+        name = merge.merge(self._store, self._repository, joined, self.present & set(self._listed()))
+        rest = [found for found in self._segments if found not in joined]
+        self._segments = rest + ([Segment(self._store, name, self._repository)] if name else [])
 
     def find(self, name: bytes) -> Iterator[Place]:
         """Every place from which the record may be read."""

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Self
 
+from typing_extensions import override
+
 from engines.backup import names
 from engines.backup.errors import Damaged, Missing
 from engines.backup.names import PointName
@@ -30,6 +32,13 @@ class RepoParams(Params, frozen=True, kw_only=True):
     repo: Annotated[str, param("Repository", "where backups lie; without it $CRASHCART_REPO", kind="folder")] = ""
     key_file: Annotated[str, param("Key file", "opens a repository that was locked with it", kind="file")] = ""
     passphrase: Annotated[Secret | None, param("Passphrase", "opens a repository that was locked with it")] = None
+
+    @override
+    def asks(self) -> tuple[str, ...]:
+        if self.passphrase is not None or self.key_file:
+            return ()
+        with Repository.glance(where(self)) as glance:
+            return ("passphrase",) if config.asks(glance.config, self.key_file) else ()
 
 
 WHICH_POINT = param(

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, TypeVar
 
 TEMPORARY = ".tmp-"
+T = TypeVar("T")
+R = TypeVar("R")
 
 Bytes = bytes | bytearray | memoryview
 
@@ -41,6 +44,8 @@ class Store(Protocol):
     """
 
     where: str
+    at_once: ClassVar[int] = 1
+    """Questions worth asking at a time: more than one where each answer comes from far."""
     pack: ClassVar[int] = 256 * 1024 * 1024
     """Bytes of a pack that suits it: small enough that gc copies little, large enough that 10 TB is 40,000 files."""
 
@@ -155,3 +160,12 @@ class Store(Protocol):
     def adopt(self, path: Path, name: str) -> None:
         """Durably move what was built at `scratch(name)` to `name`."""
         ...
+
+
+def side_by_side(store: Store, work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
+    """What `work` gives for each item, in their order; as many at a time as the store is worth asking."""
+    if store.at_once < 2:
+        yield from map(work, items)
+        return
+    with ThreadPoolExecutor(store.at_once, thread_name_prefix="asking") as pool:
+        yield from pool.map(work, items)

@@ -11,6 +11,7 @@ from engines.backup.repository.pack import Place
 from engines.backup.repository.repository import Repository
 from engines.backup.repository.sessions import KEPT, Presence, Session
 from engines.backup.repository.writer import Writer
+from engines.backup.store.store import side_by_side
 from engines.backup.upkeep.mark import Marks, roots
 from engines.job.errors import Refused
 
@@ -21,19 +22,25 @@ FEW = 8  # small packs that may lie about
 
 @dataclass
 class Collected:
-    """What gc did: points let go, packs deleted, bytes freed; `waits` says what is left to the next one, and why."""
+    """What gc did: points let go, packs deleted, bytes freed; `waits` says what is left to the next one, and why.
+
+    dead: bytes that no point needs, before anything was deleted.
+    """
 
     points: int = 0
     packs: int = 0
     freed: int = 0
     copied: int = 0
+    dead: int = 0
     waits: list[str] = field(default_factory=list)
 
 
 class Collection:
     """One gc at work."""
 
-    def __init__(self, repository: Repository, presence: Presence) -> None:
+    def __init__(self, repository: Repository, presence: Presence, threshold: float = DEAD) -> None:
+        """threshold: share of a pack that may be dead before it is written anew."""
+        self._threshold = threshold
         self._repository = repository
         self._store = repository.store
         self._presence = presence
@@ -82,14 +89,16 @@ class Collection:
         small: set[bytes] = set()
         found: set[bytes] = set()
         spared = self._spared()
-        for owner in self._repository.index.present:
-            try:
-                size = self._store.size(pack.name(owner))
-                session, places = self._looked_at(owner, size)
-            except FileNotFoundError:
+        sizes = dict(self._store.sizes("packs"))
+        present = [
+            (owner, sizes[pack.name(owner)]) for owner in self._repository.index.present if pack.name(owner) in sizes
+        ]
+        self.done.dead = 0
+        for owner, size, looked in side_by_side(self._store, self._looked_at, present):
+            if looked is None or looked[0].hex() in spared:
                 continue
-            if session.hex() in spared:
-                continue
+            places = looked[1]
+            self.done.dead += max(size - live.get(owner, 0) - _overhead(places), 0)
             if places is None or self._wasteful(places, size, live.get(owner, 0)):
                 found.add(owner)
                 continue
@@ -99,22 +108,30 @@ class Collection:
 
     def _wasteful(self, places: list[Place], size: int, needed: int) -> bool:
         """Whether much of a sound pack is not needed; of one that an unchanged backup left, its point is."""
-        if needed >= size * (1 - DEAD):
+        if needed >= size * (1 - self._threshold):
             return False
         points = {place.id for place in places if place.kind == record.POINT}
         return bool(needed) or not points & self._marks.points
 
-    def _looked_at(self, owner: bytes, size: int) -> tuple[bytes, list[Place] | None]:
-        """(session that wrote it, its records by its footer); None where its frame is broken."""
+    def _looked_at(self, one: tuple[bytes, int]) -> tuple[bytes, int, tuple[bytes, list[Place] | None] | None]:
+        """A pack, its size, and (session that wrote it, its records by its footer): nothing where it is gone.
+
+        The records are None where its frame is broken.
+        """
+        owner, size = one
         name = pack.name(owner)
         try:
             _, session = pack.parse_front(self._store.read(name, 0, pack.FRONT_SIZE), name, self._repository.id)
         except Damaged:
-            return b"", None
+            return owner, size, (b"", None)
+        except FileNotFoundError:
+            return owner, size, None
         try:
-            return session, pack.read_footer(self._store, owner, size)[0]
+            return owner, size, (session, pack.read_footer(self._store, owner, size)[0])
         except Damaged:
-            return session, None
+            return owner, size, (session, None)
+        except FileNotFoundError:
+            return owner, size, None
 
     def _spared(self) -> set[str]:
         """Sessions whose packs stay: those at work, and those that were killed not long ago."""
@@ -150,21 +167,21 @@ class Collection:
 
     def copy(self) -> Iterator[tuple[int, int]]:
         """Copy what is needed out of the packs that go; yields (packs done, all)."""
+        needed = self._marks.offsets(self._ripe)
         for at, owner in enumerate(self._ripe):
-            self._copy(owner)
+            self._copy(owner, needed[owner])
             self._presence.touch()
             yield at + 1, len(self._ripe)
         self._writer.finish()
         self.done.copied = self._writer.written
 
-    def _copy(self, owner: bytes) -> None:
+    def _copy(self, owner: bytes, needed: set[int]) -> None:
         name = pack.name(owner)
         size = self._store.size(name)
         try:
             places, _ = pack.read_footer(self._store, owner, size)
         except Damaged:
             places = [place for place, _ in pack.walk(self._store, name, owner, size)]
-        needed = self._marks.offsets(owner)
         for place in places:
             if place.offset in needed or (place.kind == record.POINT and place.id in self._marks.points):
                 raw = memoryview(self._store.read(name, place.offset, place.size))
@@ -193,6 +210,14 @@ class Collection:
                 self._store.delete(session.path)
         for name in _healed(self._repository):
             self._store.delete(name)
+
+
+def _overhead(places: list[Place] | None) -> int:
+    """Bytes of a pack that are no records: its frame, and points, which are not counted as needed."""
+    if places is None:
+        return 0
+    frame = pack.FRONT_SIZE + pack.TRAILER_SIZE + len(places) * pack.ENTRY.size
+    return frame + sum(place.size for place in places if place.kind == record.POINT)
 
 
 def _healed(repository: Repository) -> list[str]:

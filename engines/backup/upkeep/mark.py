@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import numpy as np
@@ -138,14 +138,19 @@ class Marks:
                 total[pack] = total.get(pack, 0) + int(sums[number])
         return total
 
-    def offsets(self, pack: bytes) -> set[int]:
-        """Where in a pack the marked records begin."""
-        found = {offset for owner, offset in self._places if owner == pack}
+    def offsets(self, packs: Collection[bytes]) -> dict[bytes, set[int]]:
+        """By pack: where in it the marked records begin. One pass over the index for all of them."""
+        found: dict[bytes, set[int]] = {pack: set() for pack in packs}
+        for owner, offset in self._places:
+            if owner in found:
+                found[owner].add(offset)
         for segment, marked in zip(self._segments, self._marked, strict=True):
-            if pack in segment.packs:
-                rows = segment.entries()
-                mine = marked & (rows["pack"] == segment.packs.index(pack))
-                found |= {int(offset) for offset in rows["offset"][mine]}
+            wanted = np.array([pack in found for pack in segment.packs] or [False], dtype=bool)
+            if not wanted.any():
+                continue
+            rows = segment.entries()[marked]
+            for row in rows[wanted[rows["pack"]]]:
+                found[segment.packs[row["pack"]]].add(int(row["offset"]))
         return found
 
 

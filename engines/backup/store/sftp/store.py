@@ -9,6 +9,7 @@ import stat
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import ClassVar
 
 from typing_extensions import override
 
@@ -25,6 +26,8 @@ TEMPORARY_KEPT = 86400.0  # s
 
 class SftpStore(Store):
     """Files below a far folder; see Store. Raises Refused where the line cannot be made."""
+
+    at_once: ClassVar[int] = 32
 
     def __init__(self, address: Address, access: Access) -> None:
         self.where = str(address)
