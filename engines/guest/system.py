@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import io
 import posixpath
-import re
 import tarfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from engines.guest import specs
 from engines.guest.appliance import Appliance, GuestError
 from engines.job.errors import Refused
 
 PLAIN = ("ext2", "ext3", "ext4", "xfs", "btrfs", "reiserfs", "jfs")
 NEEDED = ("/boot", "/usr", "/var", "/boot/efi")  # what a guest's own tools read or write
 PACKAGES = {"xfs": "libguestfs-xfs", "reiserfs": "libguestfs-reiserfs", "jfs": "libguestfs-jfs"}
-DISK = re.compile(r"/dev/(?:hd|sd|vd|xvd)([a-z])(\d*)$")
 TOOL = 3600.0  # s for a guest's own program: an initrd takes minutes under emulation on a busy machine
 PATH = "PATH=/sbin:/usr/sbin:/bin:/usr/bin LC_ALL=C; export PATH LC_ALL; "
 
@@ -100,7 +99,8 @@ class System:
 def find(appliance: Appliance, scratch: Path) -> System:
     """The one Linux system on the disk, mounted read-only. Raises Refused where there is none, or several."""
     volumes = tuple(appliance.call("lvs"))
-    types = {device: _type(appliance, device) for device in (*appliance.call("list_partitions"), *volumes)}
+    known = (*appliance.call("list_partitions"), *appliance.call("list_md_devices"), *volumes)
+    types = {device: _type(appliance, device) for device in known}
     unread: dict[str, GuestError] = {}
     plain = [device for device, kind in types.items() if kind in PLAIN]
     roots = [device for device in plain if _is_root(appliance, device, unread)]
@@ -191,22 +191,7 @@ def _wanted(fstab: str) -> list[tuple[str, str]]:
 
 def resolve(system: System, spec: str) -> str | None:
     """The appliance's device for an fstab spec; this disk is the appliance's first."""
-    spec = re.sub(r"^/dev/disk/by-(label|uuid)/", lambda found: found.group(1).upper() + "=", spec)
-    name, _, value = spec.partition("=")
-    value = value.strip('"')
-    if name in ("LABEL", "UUID"):
-        asked = "vfs_label" if name == "LABEL" else "vfs_uuid"
-        return next((each for each in system.types if system.types[each] and _is(system, asked, each, value)), None)
-    if disk := DISK.match(spec):
-        return f"/dev/sda{disk.group(2)}" if f"/dev/sda{disk.group(2)}" in system.types else None
-    if spec.startswith("/dev/mapper/"):
-        group, _, volume = spec.removeprefix("/dev/mapper/").replace("--", "\0").partition("-")
-        spec = f"/dev/{group}/{volume}".replace("\0", "-")
-    return spec if spec in system.types else None
-
-
-def _is(system: System, asked: str, device: str, value: str) -> bool:
-    return bool(system.call(asked, device) == value)
+    return specs.resolve(system.call, system.types, spec)
 
 
 def _load_etc(system: System, scratch: Path) -> None:

@@ -36,9 +36,8 @@ def domain(params: TrialParams, target: Target) -> str:
 
 
 def _names(params: TrialParams) -> str:
-    """The options that tell the disk's names, where they are not the usual ones."""
-    old = "" if params.from_disk == "hda" else f" --from-disk {params.from_disk}"
-    return old if params.to_disk == "vda" else f"{old} --to-disk {params.to_disk}"
+    """The option that tells the disk's new name, where it is not the usual one."""
+    return "" if params.to_disk == "vda" else f" --to-disk {params.to_disk}"
 
 
 def by_hand(params: TrialParams) -> str:

@@ -5,18 +5,20 @@ from __future__ import annotations
 import re
 from typing import ClassVar
 
+import msgspec
 from typing_extensions import override
 
 from engines.guest.surgery import Surgery
 from engines.job.contract import Cancel, Change, Choice, CommandChange, Context, Events, Option, Plan
 from engines.job.errors import Refused
 from engines.job.params import plain
-from engines.virtio import advice, edits, initrd, operation, volumes
+from engines.virtio import advice, edits, initrd, naming, operation, volumes
 from engines.virtio.edits import FileEdit, custom_name
 from engines.virtio.inventory import Choice as Kernels
 from engines.virtio.inventory import GuestInventory, choose
 from engines.virtio.lines import modprobe
 from engines.virtio.lines.disks import Disks
+from engines.virtio.naming import Naming
 from engines.virtio.operation import Operation, Rebuild
 from engines.virtio.params import ConvertParams
 from engines.virtio.perform import OnOldGuest, carry_out, steps
@@ -50,7 +52,10 @@ class Convert(OnOldGuest[ConvertParams]):
 
 
 def _plan(params: ConvertParams, surgery: Surgery, patient: GuestInventory) -> tuple[Plan, Operation]:
-    disks = Disks(params.from_disk, params.to_disk)
+    given = bool(params.from_disk)
+    named = naming.of(patient, params.from_disk, params.to_disk)
+    disks = named.disks
+    params = msgspec.structs.replace(params, from_disk=disks.old)
     kernels = choose(patient, params.kernel)
     volumes.refuse_blind(patient.system)
     found = edits.all_edits(patient, kernels, disks)
@@ -59,7 +64,8 @@ def _plan(params: ConvertParams, surgery: Surgery, patient: GuestInventory) -> t
             f"the guest is converted to {disks.new} already: no file would change",
             f"after acceptance: crashcart virtio restock {params.image}",
         )
-    _refuse_other_disk(patient, found, disks)
+    if given:
+        _refuse_other_disk(patient, found, disks)
     kept = [each for each in found if each.path not in params.keep]
     decided = Operation(
         surgery=surgery,
@@ -77,9 +83,9 @@ def _plan(params: ConvertParams, surgery: Surgery, patient: GuestInventory) -> t
         params=plain(params),
         steps=steps(params.boot_test),
         changes=_changes(decided),
-        facts=_facts(params, decided, kernels, mentioned),
+        facts=_facts(params, decided, kernels, mentioned, named),
         choices=tuple(_switch(each, params.keep) for each in found),
-        warnings=(*_warnings(params, decided, found), *patient.system.warnings),
+        warnings=(*_warnings(params, decided, found, named), *patient.system.warnings),
         undo="crashcart undo puts every original byte back, until the guest has run; then virtio putback, file by file",
         confirm=params.path.name,
         detail={"initrds": {each.version: each.image for each in decided.rebuilds}, "mentions": mentioned},
@@ -101,7 +107,7 @@ def _rebuild(patient: GuestInventory, kernels: Kernels, version: str) -> Rebuild
 
 def _refuse_other_disk(patient: GuestInventory, found: list[FileEdit], disks: Disks) -> None:
     """A wrong --from-disk would change nothing that matters: say what the guest really names."""
-    if any(disks.named_in(each.before.decode("latin-1")) for each in found):
+    if any(disks.named_in((each.before or b"").decode("latin-1")) for each in found):
         return
     texts = [
         patient.loader.text,
@@ -140,13 +146,15 @@ def _switch(edit: FileEdit, keep: tuple[str, ...]) -> Choice:
 
 
 def _facts(
-    params: ConvertParams, decided: Operation, kernels: Kernels, mentioned: list[str]
+    params: ConvertParams, decided: Operation, kernels: Kernels, mentioned: list[str], named: Naming
 ) -> tuple[tuple[str, str], ...]:
     patient, target = decided.inventory, decided.surgery.target
     system = patient.system
     rows = [
         ("image", f"{params.path.name}: {target.kind}, disk of {target.disk >> 20} MiB"),
         ("guest", f"{patient.hostname}: {patient.release}"),
+        ("disk's name", f"{params.from_disk} becomes {params.to_disk} ({named.where})"),
+        *(("named for good", f"{old} becomes {new}") for old, new in named.disks.stable.items()),
         ("root", f"{system.root.replace('/dev/sda', params.from_disk)}, {system.types.get(system.root, 'unknown')}"),
         ("boot loader", f"GRUB {'0.97' if patient.loader.generation == 1 else '2'}, {patient.loader.path}"),
         ("kernel", kernels.chosen.version),
@@ -163,7 +171,7 @@ def _facts(
     return tuple(rows)
 
 
-def _warnings(params: ConvertParams, decided: Operation, found: list[FileEdit]) -> list[str]:
+def _warnings(params: ConvertParams, decided: Operation, found: list[FileEdit], named: Naming) -> list[str]:
     warnings = advice.before(decided.inventory.tool.kind)
     left = [each.path for each in found if each.path in params.keep]
     if left:
@@ -171,6 +179,8 @@ def _warnings(params: ConvertParams, decided: Operation, found: list[FileEdit]) 
     selinux = decided.inventory.system.etc.get("/etc/selinux/config", b"")
     if re.search(rb"^SELINUX=(enforcing|permissive)", selinux, re.MULTILINE):
         warnings.append("SELinux is on: after the first boot run restorecon -R /boot /etc/rc.d in the guest")
+    if named.foreign:
+        warnings.append(f"on a disk that is not given, left as it is: {', '.join(named.foreign)}")
     if params.powered_off:
         warnings.append("no lock proves that the guest is off: it rests on the technician's word")
     return warnings

@@ -11,7 +11,7 @@ from engines.job.contract import TextChange
 from engines.virtio import initrd
 from engines.virtio.inventory import Choice, GuestInventory
 from engines.virtio.kernels import DISK_MODULES
-from engines.virtio.lines import grub1, grub2, lvmconf, modprobe, tables
+from engines.virtio.lines import bls, grub1, grub2, lvmconf, modprobe, tables, tools
 from engines.virtio.lines.disks import Disks, Edit, comment, split
 
 EDITS: dict[str, Edit] = {
@@ -20,28 +20,41 @@ EDITS: dict[str, Edit] = {
     "/etc/sysconfig/grub": tables.settings,
     "/etc/default/grub": tables.settings,
     "/etc/initramfs-tools/conf.d/resume": tables.settings,
+    "/etc/sysconfig/bootloader": tables.settings,
+    "/etc/uswsusp.conf": tools.words,
+    "/etc/kernel/cmdline": tools.words,
+    "/etc/kernel-img.conf": tools.words,
+    "/etc/sysconfig/kernel": tools.suse,
+    "/etc/mkinitcpio.conf": tools.arch,
+    "/etc/mkinitfs/mkinitfs.conf": tools.alpine,
+    "/etc/mdadm.conf": tools.mdadm,
+    "/etc/mdadm/mdadm.conf": tools.mdadm,
+    "/var/cache/debconf/config.dat": tools.debconf,
     "/etc/modprobe.conf": modprobe.conf,
     "/etc/lvm/lvm.conf": lvmconf.filters,
     "/boot/grub/device.map": tables.device_map,
     "/boot/grub2/device.map": tables.device_map,
 }
-CACHES = ("/etc/blkid/blkid.tab", "/etc/blkid.tab", "/etc/lvm/cache/.cache", "/etc/lvm/.cache")
+DEVICES_FILE = "/etc/lvm/devices/system.devices"  # LVM's list of disks by their serial numbers; without it, all
+CACHES = (DEVICES_FILE, "/etc/blkid/blkid.tab", "/etc/blkid.tab", "/etc/lvm/cache/.cache", "/etc/lvm/.cache")
 CRON = "/var/spool/cron"
 
 
 @dataclass(frozen=True)
 class FileEdit:
-    """One file's bytes; `after` is None where it is removed."""
+    """One file's bytes; `before` is None where it is new, `after` where it is removed."""
 
     path: str
-    before: bytes
+    before: bytes | None
     after: bytes | None
 
     @property
     def change(self) -> TextChange:
         """For the review page, as text."""
         return TextChange(
-            target=self.path, before=_shown(self.before), after=None if self.after is None else _shown(self.after)
+            target=self.path,
+            before=None if self.before is None else _shown(self.before),
+            after=None if self.after is None else _shown(self.after),
         )
 
 
@@ -56,17 +69,30 @@ def all_edits(patient: GuestInventory, choice: Choice, disks: Disks) -> list[Fil
     """Every file that would change."""
     system = patient.system
     found = [_edited(system, path, edit, disks) for path, edit in _wanted(patient)]
-    found.append(
-        _made(
-            patient.loader.path, patient.loader.text.encode("latin-1"), menu(patient, choice, disks).encode("latin-1")
-        )
-    )
+    found += _menus(patient, choice, disks)
     unique = {edit.path: edit for edit in found if edit is not None}
     for path in CACHES:
         content = system.etc.get(path)
-        if content is not None and disks.old.encode() in content:
+        if content is not None and (path == DEVICES_FILE or disks.old.encode() in content):
             unique[path] = FileEdit(path, content, None)
     return list(unique.values())
+
+
+def _menus(patient: GuestInventory, choice: Choice, disks: Disks) -> Iterator[FileEdit | None]:
+    """The menu; of boot loader specification snippets, one more file a kernel and the default's name."""
+    loader = patient.loader
+    if not loader.snippets:
+        yield _made(loader.path, loader.text.encode("latin-1"), menu(patient, choice, disks).encode("latin-1"))
+        return
+    for kernel in choice.rebuilt:
+        stock = patient.offered(kernel)
+        assert stock is not None
+        path, text = bls.with_entry(loader.snippets, stock, custom_name(stock.initrd), disks, loader.kernel_options)
+        yield FileEdit(path, patient.system.read(path), text.encode("latin-1"))
+        if kernel is choice.chosen:
+            before = patient.system.read(loader.environment) or b""
+            after = bls.with_default(before, path.rsplit("/", 1)[-1].removesuffix(".conf"))
+            yield FileEdit(loader.environment, before, after) if after != before else None
 
 
 def _wanted(patient: GuestInventory) -> Iterator[tuple[str, Edit]]:
@@ -78,6 +104,8 @@ def _wanted(patient: GuestInventory) -> Iterator[tuple[str, Edit]]:
     for path in patient.system.etc:
         if re.fullmatch(r"/etc/modprobe\.d/[^/]+", path):
             yield path, modprobe.network
+        if re.fullmatch(r"/etc/default/grub\.d/[^/]+\.cfg", path):
+            yield path, tables.settings
     if patient.tool.kind == "debian":
         yield "/etc/initramfs-tools/modules", with_modules
 
@@ -103,7 +131,7 @@ def _made(path: str, before: bytes, after: bytes) -> FileEdit | None:
 def menu(patient: GuestInventory, choice: Choice, disks: Disks) -> str:
     """The boot menu with one more entry a kernel; the chosen one's is the default."""
     loader = patient.loader
-    text = loader.text
+    text = grub1.magic(loader.text, disks) if loader.generation == 1 else loader.text
     add: Callable[..., str] = grub1.with_entry if loader.generation == 1 else grub2.with_entry
     for kernel in choice.rebuilt:
         stock = patient.offered(kernel)

@@ -11,11 +11,13 @@ from engines.guest.system import System
 from engines.job.errors import Refused
 from engines.virtio import initrd, kernels
 from engines.virtio.kernels import Kernel
-from engines.virtio.lines import grub1, grub2
+from engines.virtio.lines import bls, grub1, grub2
 from engines.virtio.lines.grub1 import Entry
 
 GRUB1 = ("/boot/grub/menu.lst", "/boot/grub/grub.conf")
 GRUB2 = ("/boot/grub2/grub.cfg", "/boot/grub/grub.cfg")
+EFI = "/boot/efi/EFI"
+SNIPPETS = "/boot/loader/entries"
 RELEASES = ("/etc/redhat-release", "/etc/SuSE-release", "/etc/os-release", "/etc/debian_version")
 
 
@@ -23,7 +25,8 @@ RELEASES = ("/etc/redhat-release", "/etc/SuSE-release", "/etc/os-release", "/etc
 class Loader:
     """The boot loader: 1 or 2 for GRUB; `path` its menu; `entries` in order; `default` a number among them.
 
-    snippets: files beside the menu that hold an entry each, by path.
+    snippets: boot loader specification's files, an entry each, by path. environment: GRUB's, whose kernelopts
+    are `kernel_options`.
     """
 
     generation: int
@@ -32,6 +35,8 @@ class Loader:
     entries: list[Entry]
     default: int
     snippets: dict[str, str] = field(default_factory=dict)
+    environment: str = ""
+    kernel_options: str = ""
 
     @property
     def entry(self) -> Entry:
@@ -115,8 +120,10 @@ def _loader(system: System, sector: bytes) -> Loader:
             "the guest boots by LILO", "change the guest to GRUB first, or convert it by hand from a rescue disc"
         )
     there = {f"/boot/{folder}/{name}" for folder in ("grub", "grub2") for name in system.names(f"/boot/{folder}")}
-    for path in GRUB2:
-        if path in there and (found := _grub2(system, path)).entries:
+    menus = [path for path in GRUB2 if path in there]
+    menus += [f"{EFI}/{vendor}/grub.cfg" for vendor in system.names(EFI) if vendor.upper() != "BOOT"]
+    for path in menus:
+        if (found := _grub2(system, path)).entries:
             return found
     for path in GRUB1:
         if path in there:
@@ -137,13 +144,29 @@ def _loader(system: System, sector: bytes) -> Loader:
 
 def _grub2(system: System, path: str) -> Loader:
     text = (system.read(path) or b"").decode("latin-1")
-    environment = system.read(path.replace("grub.cfg", "grubenv")) or b""
-    saved = [
-        line.partition("=")[2] for line in environment.decode("latin-1").splitlines() if line.startswith("saved_entry=")
-    ]
-    uses_saved = "saved_entry" in text
-    number = grub2.default(text, saved[0] if saved and uses_saved else "")
+    environment = next(
+        (each for each in (path.replace("grub.cfg", "grubenv"), "/boot/grub2/grubenv") if system.read(each)), ""
+    )
+    block = (system.read(environment) or b"") if environment else b""
+    saved = bls.variable(block, "saved_entry")
+    if re.search(r"^\s*blscfg\b", text, re.MULTILINE) and (snippets := _snippets(system)):
+        return _specified(path, text, snippets, environment or path.replace("grub.cfg", "grubenv"), block)
+    number = grub2.default(text, saved if "saved_entry" in text else "")
     return Loader(2, path, text, grub2.entries(text), number)
+
+
+def _snippets(system: System) -> dict[str, str]:
+    names = [name for name in system.names(SNIPPETS) if name.endswith(".conf")]
+    return {f"{SNIPPETS}/{name}": (system.read(f"{SNIPPETS}/{name}") or b"").decode("latin-1") for name in names}
+
+
+def _specified(path: str, text: str, snippets: dict[str, str], environment: str, block: bytes) -> Loader:
+    options = bls.variable(block, "kernelopts") or grub2.variable(text, "kernelopts")
+    found = bls.entries(snippets, options)
+    saved = bls.variable(block, "saved_entry")
+    named = [bls.path_of(snippets, each).rsplit("/", 1)[-1].removesuffix(".conf") for each in found]
+    number = named.index(saved) if saved in named else grub1.number_in(saved)
+    return Loader(2, path, text, found, number, snippets, environment, options)
 
 
 # ── which kernels ───────────────────────────────────────────────────────────────────────────────────

@@ -80,9 +80,12 @@ class Operation:
     def saved(self) -> SavedFiles:
         """What files.json keeps."""
         files = [
-            SavedFile(each.path, each.before, _digest(each.after or b"") if each.after else "") for each in self.edits
+            SavedFile(each.path, each.before, _digest(each.after or b"") if each.after else "")
+            for each in self.edits
+            if each.before is not None
         ]
-        return SavedFiles(files, [f"/boot/{each.image}" for each in self.rebuilds if each.image != each.stock])
+        made = [f"/boot/{each.image}" for each in self.rebuilds if each.image != each.stock]
+        return SavedFiles(files, [*made, *(each.path for each in self.edits if each.before is None)])
 
     def state(self) -> dict[str, Any]:
         """The before-states that the steps depend on, for the plan's digest."""
@@ -92,7 +95,7 @@ class Operation:
             "first sector": self.inventory.sector,
             "root": system.root,
             "tool": self.inventory.tool.path,
-            "files": {each.path: _digest(each.before) for each in self.edits},
+            "files": {each.path: _digest(each.before or b"") for each in self.edits},
             "initrds": {each.stock: self.inventory.size(f"/boot/{each.stock}") for each in self.rebuilds},
         }
 

@@ -40,10 +40,10 @@ class TrialParams(ImageParams, frozen=True, kw_only=True):
     from_disk: Annotated[
         str,
         param(
-            "Disk name now", "what the guest calls its disk now",
-            pattern=r"^(hd|sd|xvd)[a-z]$", allowed="hda to hdz, sda to sdz, xvda to xvdz",
+            "Disk name now", "what the guest calls its disk now; left out, its own files say it",
+            pattern=r"^((hd|sd|xvd)[a-z])?$", allowed="hda to hdz, sda to sdz, xvda to xvdz, or left out",
         ),
-    ] = "hda"  # fmt: skip
+    ] = ""  # fmt: skip
     to_disk: Annotated[
         str, param("Disk name on virtio", "the first virtio disk is vda", pattern=r"^vd[a-z]$", allowed="vda to vdz")
     ] = "vda"

@@ -75,7 +75,7 @@ def _edit(operation: Operation) -> Work:
     for edit in operation.edits:
         if edit.after is None:
             system.call("rm_f", edit.path)
-            yield Log(text=f"removed {edit.path}, which is made anew at boot")
+            yield Log(text=f"removed {edit.path}")
         else:
             system.write(edit.path, edit.after)
             yield Log(text=f"wrote {edit.path}")

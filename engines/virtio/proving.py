@@ -18,8 +18,8 @@ from engines.job.contract import Context, Log, Section, Warned
 from engines.job.errors import Failed
 from engines.virtio import cards, complaints, reporter, trial
 from engines.virtio.evidence import Evidence
-from engines.virtio.inventory import Loader
-from engines.virtio.lines import grub1, grub2
+from engines.virtio.inventory import SNIPPETS, Loader
+from engines.virtio.lines import bls, grub1, grub2
 from engines.virtio.operation import Operation
 from engines.virtio.reporter import Report
 from engines.virtio.trial import Trial
@@ -113,8 +113,9 @@ def _speaking(system: System, loader: Loader, menu: str) -> None:
     spoken: Callable[[str], str] = grub1.for_serial if loader.generation == 1 else grub2.for_serial
     system.mount_again(writable=True)
     system.call("write", loader.path, spoken(menu).encode("latin-1"))
-    for path, text in loader.snippets.items():
-        system.call("write", path, grub2.for_serial(text).encode("latin-1"))
+    for path in [f"{SNIPPETS}/{name}" for name in system.names(SNIPPETS)]:
+        text = (system.read(path) or b"").decode("latin-1").replace("$kernelopts", loader.kernel_options)
+        system.call("write", path, bls.for_serial(text).encode("latin-1"))
     reporter.install(system)
     _fallback(system)
     system.call("umount_all")
@@ -152,7 +153,8 @@ def _before(operation: Operation, context: Context) -> Stand:
             appliance.close()
     except GuestError as error:
         return Stand(Seen("fails", f"it cannot be prepared: {error}", 0.0), None, [])
-    bus: Literal["ide"] = "ide"
-    name = re.sub(r"^(?:xvd|vd)", "sd", operation.old_disk) or "sda"
-    tried = Trial(layers.top, name, bus, firmware(head), cards.address(old), cards.model(old))
+    bus: Literal["ide", "virtio"] = "virtio" if operation.old_disk.startswith("vd") else "ide"
+    name = operation.old_disk if bus == "virtio" else re.sub(r"^xvd", "sd", operation.old_disk)
+    card = cards.model(old) if bus == "ide" else ""
+    tried = Trial(layers.top, name, bus, firmware(head), cards.address(old), card)
     return _boot(tried, "boot-before.png", context, old, old.read("/etc/fstab") or b"")

@@ -15,11 +15,11 @@ from engines.job.contract import BytesChange, Cancel, Change, CommandChange, Con
 from engines.job.errors import Refused
 from engines.job.params import plain
 from engines.job.runs import find
-from engines.virtio import initrd, operation
+from engines.virtio import initrd, naming, operation
 from engines.virtio.edits import FileEdit
 from engines.virtio.inspect import DISKS
 from engines.virtio.inventory import GuestInventory, is_custom
-from engines.virtio.lines import grub1, grub2
+from engines.virtio.lines import bls, grub1, grub2
 from engines.virtio.lines.disks import Disks
 from engines.virtio.lines.grub1 import Entry
 from engines.virtio.operation import Operation, Rebuild, SavedFiles
@@ -54,8 +54,8 @@ class Restock(OnOldGuest[RestockParams]):
 
 
 def _restocking(params: RestockParams, surgery: Surgery, patient: GuestInventory) -> Operation:
-    disks = Disks(params.from_disk, params.to_disk)
-    text, rebuilds, removed = patient.loader.text, [], []
+    disks = naming.of(patient, params.from_disk or stock_disk(patient), params.to_disk).disks
+    text, rebuilds, removed, found = patient.loader.text, [], [], []
     default = patient.loader.entry
     for entry in [each for each in patient.loader.entries if is_custom(each.initrd)]:
         stock = next(
@@ -70,13 +70,44 @@ def _restocking(params: RestockParams, surgery: Surgery, patient: GuestInventory
         command = patient.tool.command(kernel, name, xen=False, root=patient.system.root)
         rebuilds.append(Rebuild(entry.version, name, name, command, initrd.must_hold(patient.system, kernel)))
         removed.append(f"/boot/{gone}")
-        text = _menu(patient, text, stock, gone, disks, is_default=entry is default)
+        if patient.loader.snippets:
+            found += _snippets(patient, stock, entry, disks, is_default=entry is default)
+        else:
+            text = _menu(patient, text, stock, gone, disks, is_default=entry is default)
     if not rebuilds:
         raise Refused(
             "the boot menu has no entry that a conversion made", "convert the guest first: crashcart virtio convert"
         )
     before, after = patient.loader.text.encode("latin-1"), text.encode("latin-1")
-    return Operation(surgery, patient, [FileEdit(patient.loader.path, before, after)], [], rebuilds, removed)
+    if after != before:
+        found.append(FileEdit(patient.loader.path, before, after))
+    return Operation(surgery, patient, found, [], rebuilds, removed, old_disk=params.to_disk)
+
+
+def _snippets(patient: GuestInventory, stock: Entry, entry: Entry, disks: Disks, *, is_default: bool) -> list[FileEdit]:
+    """The stock snippet with the new disk's name, the default again if the custom one was; the custom one goes."""
+    loader = patient.loader
+    path, gone = bls.path_of(loader.snippets, stock), bls.path_of(loader.snippets, entry)
+    before = loader.snippets[path]
+    after = bls.renamed(before, disks, loader.kernel_options)
+    block = patient.system.read(loader.environment) or b""
+    chosen = bls.with_default(block, path.rsplit("/", 1)[-1].removesuffix(".conf")) if is_default else block
+    edits = [
+        FileEdit(path, before.encode("latin-1"), after.encode("latin-1")),
+        FileEdit(loader.environment, block, chosen),
+        FileEdit(gone, loader.snippets[gone].encode("latin-1"), None),
+    ]
+    return [each for each in edits if each.before != each.after]
+
+
+def stock_disk(patient: GuestInventory) -> str:
+    """What the stock entries call the disk: the conversion left them as they were."""
+    for entry in patient.loader.entries:
+        named = naming.ROOT.search("".join(entry.lines))
+        found = naming.NAMED.fullmatch(named.group(1)) if named and not is_custom(entry.initrd) else None
+        if found:
+            return found.group(1)
+    return ""
 
 
 def _refuse_other_disk(stanza: str, disks: Disks) -> None:

@@ -8,8 +8,16 @@ ROOT_UUID = "5ca1ab1e-0000-4000-8000-00000000c5c5"
 BOOT_UUID = "5ca1ab1e-0000-4000-8000-00000000b007"
 
 
+BY_BUS = {
+    "id": "/dev/disk/by-id/ata-QEMU_HARDDISK_QM00001-part",
+    "path": "/dev/disk/by-path/pci-0000:00:01.1-ata-1-part",
+}
+
+
 def root_spec(shape: Shape) -> str:
     """How the guest names its root."""
+    if shape.root in BY_BUS:
+        return f"{BY_BUS[shape.root]}3"
     return {
         "dev": f"/dev/{shape.disk}3",
         "label": "LABEL=/",
@@ -22,11 +30,15 @@ def swap_spec(shape: Shape) -> str:
     """How the guest names its swap."""
     if shape.root == "lvm":
         return "/dev/VolGroup00/LogVol01"
+    if shape.root in BY_BUS:
+        return f"{BY_BUS[shape.root]}2"
     return f"LABEL=SWAP-{shape.disk}2" if shape.root == "label" else f"/dev/{shape.disk}2"
 
 
 def boot_spec(shape: Shape) -> str:
     """How the guest names /boot."""
+    if shape.root in BY_BUS:
+        return f"{BY_BUS[shape.root]}1"
     return {"label": "LABEL=/boot", "uuid": f"UUID={BOOT_UUID}"}.get(shape.root, f"/dev/{shape.disk}1")
 
 

@@ -23,13 +23,13 @@ class Shape:
     """One guest.
 
     names: what its kernel calls ATA disks; xvd makes it look like a Xen guest. root: how fstab and the kernel
-    line name the root. kernels: further kernels in the boot menu, as stanzas only where they end in `xen`.
+    line name the file systems; id and path are udev's links by serial number and by place. kernels: further kernels in the boot menu, as stanzas only where they end in `xen`.
     size, boot: MiB. virtio: whether its kernel has the drivers. old_glibc: its tools call the vsyscall page.
     xfs: the root's file system. old_lvm: its lvm knows no virtio disk, unless lvm_types names them in lvm.conf.
     """
 
     family: Literal["centos5", "centos6", "centos7"] = "centos5"
-    root: Literal["dev", "label", "uuid", "lvm"] = "dev"
+    root: Literal["dev", "label", "uuid", "lvm", "id", "path"] = "dev"
     names: Literal["hd", "sd", "xvd"] = "hd"
     kernel: str = ""
     kernels: tuple[str, ...] = ()
@@ -94,6 +94,8 @@ SHAPES: dict[str, Shape] = {
     "centos6": Shape(family="centos6", names="sd"),
     "centos7": Shape(family="centos7", names="sd", root="uuid", resume=True),
     "centos7-xfs": Shape(family="centos7", names="sd", root="uuid", xfs=True),
+    "by-id": Shape(family="centos6", names="sd", root="id"),
+    "by-path": Shape(family="centos7", names="sd", root="path"),
     "old-lvm-types": replace(DEFAULT, root="lvm", old_lvm=True, lvm_types=True),
 }
 """The rehearsal guests by name."""

@@ -1,37 +1,61 @@
-"""The disk's two names, matched exactly: /dev/hda3 is the disk's; /dev/hdab, LABEL=SWAP-hda2, hda alone are not."""
+"""The disks' names, matched exactly: /dev/hda3 is the disk's; /dev/hdab, LABEL=SWAP-hda2, hda alone are not."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 Edit = Callable[[str, "Disks"], str]
+LONGER = r"[\w/.:+@-]"  # what would make a name of udev's a longer one
 
 
 @dataclass(frozen=True)
 class Disks:
-    """Names without /dev/, such as hda and vda."""
+    """Names without /dev/, such as hda and vda.
+
+    more: further disks, old name and new. stable: names that a bus is part of (/dev/disk/by-id/ata-...), and what
+    names the same partition on any bus.
+    """
 
     old: str
     new: str
+    more: tuple[tuple[str, str], ...] = ()
+    stable: dict[str, str] = field(default_factory=dict, hash=False)
+
+    @cached_property
+    def names(self) -> dict[str, str]:
+        """Every disk's new name by its old one."""
+        return {self.old: self.new, **dict(self.more)}
 
     @cached_property
     def device(self) -> re.Pattern[str]:
-        """The old disk or a partition of it, not as part of a longer name or path."""
-        return re.compile(rf"(?<![\w/.-])/dev/{re.escape(self.old)}(?=\d*(?![\w/.-]))")
+        """An old disk or a partition of it, not as part of a longer name or path."""
+        wanted = "|".join(re.escape(name) for name in self.names)
+        return re.compile(rf"(?<![\w/.-])/dev/({wanted})(?=\d*(?![\w/.-]))")
+
+    @cached_property
+    def by_bus(self) -> re.Pattern[str] | None:
+        """A name that a bus is part of."""
+        if not self.stable:
+            return None
+        wanted = "|".join(re.escape(name) for name in sorted(self.stable, key=len, reverse=True))
+        return re.compile(rf"(?<![\w/.-])(?:{wanted})(?!{LONGER})")
 
     def named_in(self, text: str) -> bool:
-        """Whether text names the old disk."""
-        return self.device.search(text) is not None
+        """Whether text names an old disk."""
+        return self.device.search(text) is not None or (self.by_bus is not None and bool(self.by_bus.search(text)))
 
     def renamed(self, text: str) -> str:
-        """Every naming of the old disk in text, with the new name."""
-        return self.device.sub(f"/dev/{self.new}", text)
+        """Every naming of an old disk in text, with the new name."""
+        text = self.device.sub(lambda found: f"/dev/{self.names[found.group(1)]}", text)
+        return self.by_bus.sub(lambda found: self.stable[found.group()], text) if self.by_bus else text
 
     def whole(self, word: str) -> str:
-        """A word that is the disk or a partition, renamed; any other word as it is."""
+        """A word that is a disk or a partition, renamed; any other word as it is."""
+        if word in self.stable:
+            return self.stable[word]
         found = self.device.match(word)
         return self.renamed(word) if found and word[found.end() :].strip("0123456789") == "" else word
 

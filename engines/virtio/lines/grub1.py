@@ -10,6 +10,7 @@ from engines.virtio.lines.disks import Disks, comment, split
 MARK = " (virtio)"
 DEFAULT = re.compile(r"(\s*default)([ \t]*=[ \t]*|[ \t]+)(\S+)")
 TITLE = re.compile(r"\s*title[ \t=]")
+MAGIC = re.compile(r"#\s?(?:x?kopt\w*|xenk?h?opt\w*|groot|defoptions|altoptions|nonaltoptions|bootdev)=")
 DEVICE = re.compile(r"\(hd\d+(?:,\w+)?\)")
 
 
@@ -108,6 +109,11 @@ def without_entry(text: str, initrd: str) -> str:
     """`text` without the entry that uses an initrd of that name."""
     gone = next((each for each in entries(text) if each.initrd.endswith("/" + initrd)), None)
     return text.replace("".join(gone.lines), "", 1) if gone else text
+
+
+def magic(text: str, disks: Disks) -> str:
+    """`text` with the new disk in the comments that Debian's update-grub makes menus from: `# kopt=root=...`."""
+    return "".join(disks.renamed(line) if MAGIC.match(line) else line for line in split(text))
 
 
 def renamed(text: str, version: str, disks: Disks) -> str:

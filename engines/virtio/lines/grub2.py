@@ -97,6 +97,12 @@ def default_to(text: str, value: str) -> str:
     return "".join(lines)
 
 
+def variable(text: str, name: str) -> str:
+    """What the menu sets a variable to; empty where it does not."""
+    found = re.search(rf"^\s*set {name}=([\"']?)(.*?)\1\s*$", text, re.MULTILINE)
+    return found.group(2) if found else ""
+
+
 def renamed(text: str, version: str, disks: Disks) -> str:
     """`text` with the new disk on the kernel lines of one kernel's entries."""
     wanted = {line for each in entries(text) if each.version == version for line in each.lines}

@@ -197,3 +197,22 @@ def test_a_file_that_is_left_alone_stays_and_is_warned_of(clinic: Clinic) -> Non
     assert "/etc/modprobe.conf" not in [change.target for change in kept.changes if isinstance(change, TextChange)]
     assert any("left alone on request: /etc/modprobe.conf" in warning for warning in kept.warnings)
     assert sha256(image) == before
+
+
+def test_names_by_serial_number_become_lasting_ones_and_the_disks_name_is_found(clinic: Clinic) -> None:
+    image = clinic.guest(SHAPES["by-id"])
+    before = sha256(image)
+    assert boot(image, "ide").fail == ""
+    run, last = clinic.run("virtio", image)
+    assert isinstance(last, Finished), last
+    plan = run.plan()
+    assert plan is not None
+    assert plan.params["from_disk"] == "sda"
+    fstab = next(change.after for change in plan.changes if isinstance(change, TextChange) and "fstab" in change.target)
+    assert fstab is not None
+    assert fstab.count("\nUUID=") + fstab.startswith("UUID=") == 3
+    assert "by-id" not in fstab
+    after = boot(image, "virtio")
+    assert (after.ok, after.root, after.boot, after.swap, after.fail) == (True, "vda3", "vda1", "vda2", ""), after
+    assert isinstance(clinic.after(run, "undo"), Finished)
+    assert sha256(image) == before

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-from typing import Any
 
 import pytest
 
@@ -24,10 +23,6 @@ from tests.engines.virtio.clinic import Clinic, boot, qcow2_of
 pytestmark = [pytest.mark.boot, pytest.mark.soak]
 
 
-def params_of(name: str) -> dict[str, Any]:
-    return {"from_disk": SHAPES[name].disk}
-
-
 @pytest.mark.parametrize("name", SHAPES)
 def test_raw(name: str, clinic: Clinic) -> None:
     shape = SHAPES[name]
@@ -37,7 +32,7 @@ def test_raw(name: str, clinic: Clinic) -> None:
     assert ide.ok, ide
     assert ide.fail == ("eth0" if shape.nic == "xennet" else ""), ide
     assert not boot(image, "virtio").ok
-    run, last = clinic.run("virtio", image, **params_of(name))
+    run, last = clinic.run("virtio", image)
     assert isinstance(last, Finished), last
     after = boot(image, "virtio")
     assert (after.ok, after.boot, after.eth0, after.fail) == (True, "vda1", "virtio_net", ""), after
@@ -51,7 +46,7 @@ def test_block(name: str, clinic: Clinic) -> None:
     image = clinic.guest(SHAPES[name])
     before = sha256(image)
     with loop(image) as device:
-        run, last = clinic.run("virtio", device, **params_of(name))
+        run, last = clinic.run("virtio", device)
         assert isinstance(last, Finished), last
         after = boot(device, "virtio")
         assert (after.ok, after.fail) == (True, ""), after
@@ -64,7 +59,7 @@ def test_qcow2(name: str, clinic: Clinic) -> None:
     image = clinic.guest(qcow2_of(SHAPES[name]))
     kept = clinic.copy(image)
     before = sha256(image)
-    run, last = clinic.run("virtio", image, **params_of(name))
+    run, last = clinic.run("virtio", image)
     assert isinstance(last, Finished), last
     assert clean(image)
     after = boot(image, "virtio", form="qcow2")

@@ -28,7 +28,7 @@ CASES: dict[str, tuple[Shape, dict[str, str], str]] = {
     "too old": (MENU_OLD, {}, "too old for virtio"),
     "only xen": (replace(DEFAULT, names="xvd", kernel="2.6.18-398.el5xen"), {"from_disk": "xvda"}, "only Xen kernels"),
     "small /boot": (replace(DEFAULT, boot=14), {}, "/boot has"),
-    "other disk": (SHAPES["centos6"], {}, "it names sda"),
+    "other disk": (SHAPES["centos6"], {"from_disk": "hda"}, "it names sda"),
     "unknown kernel": (DEFAULT, {"kernel": "9.9"}, "kernel 9.9 cannot be used"),
 }
 QUICK = ("no virtio", "small /boot")

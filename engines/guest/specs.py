@@ -1,0 +1,61 @@
+"""What a guest's own names for its file systems mean on the disk that lies before us."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from typing import Any
+
+DISK = re.compile(r"/dev/(?:hd|sd|vd|xvd)([a-z])(\d*)$")
+TAGGED = re.compile(r"/dev/disk/by-(label|uuid|partlabel|partuuid)/(.+)")
+NUMBERED = re.compile(r"/dev/disk/by-(?:id|path)/(?P<stem>.+?)(?:-part(?P<part>\d+))?$")
+ABOVE = re.compile(r"(?:dm|md|lvm)-")  # names of what lies above disks, which no change of a bus touches
+ENTRY = {"PARTUUID": "PART_ENTRY_UUID", "PARTLABEL": "PART_ENTRY_NAME"}
+
+Call = Callable[..., Any]
+
+
+def resolve(call: Call, types: dict[str, str], spec: str, disk: str = "/dev/sda") -> str | None:
+    """The appliance's device for an fstab spec, among the devices of `types`; None where it is on no disk here.
+
+    disk: the one that a name by serial number, by place or by letter means.
+    """
+    if found := TAGGED.fullmatch(spec):
+        spec = f"{found.group(1).upper()}={plain(found.group(2))}"
+    name, _, value = spec.partition("=")
+    value = value.strip("\"'")
+    if name in ("LABEL", "UUID"):
+        return _tagged(call, types, "vfs_label" if name == "LABEL" else "vfs_uuid", value)
+    if name in ENTRY:
+        return next((each for each in types if _entry(call, each, ENTRY[name]).lower() == value.lower()), None)
+    if found := NUMBERED.fullmatch(spec):
+        return _there(types, f"{disk}{found.group('part') or ''}")
+    if found := DISK.match(spec):
+        return _there(types, f"{disk}{found.group(2)}")
+    if spec.startswith("/dev/md"):
+        arrays = [each for each in types if each.startswith("/dev/md")]
+        return spec if spec in arrays else arrays[0] if len(arrays) == 1 else None
+    if spec.startswith("/dev/mapper/"):
+        group, _, volume = spec.removeprefix("/dev/mapper/").replace("--", "\0").partition("-")
+        spec = f"/dev/{group}/{volume}".replace("\0", "-")
+    return _there(types, spec)
+
+
+def _there(types: Iterable[str], device: str) -> str | None:
+    return device if device in types else None
+
+
+def _tagged(call: Call, types: dict[str, str], asked: str, value: str) -> str | None:
+    return next((each for each in types if types[each] and call(asked, each) == value), None)
+
+
+def _entry(call: Call, device: str, key: str) -> str:
+    if not re.fullmatch(r"/dev/sd[a-z]\d+", device):
+        return ""
+    found: dict[str, str] = call("blkid", device)
+    return found.get(key, "")
+
+
+def plain(name: str) -> str:
+    """A name as udev writes it, with what it escapes undone."""
+    return re.sub(r"\\x([0-9a-fA-F]{2})", lambda found: chr(int(found.group(1), 16)), name)

@@ -1,0 +1,107 @@
+"""Boot loader specification snippets, /boot/loader/entries/*.conf: one entry a file, the default in GRUB's environment.
+
+Sources: The Boot Loader Specification (uapi-group.org), type 1 entries; GRUB manual, "Environment block": 1024 bytes.
+"""
+
+from __future__ import annotations
+
+import re
+
+from engines.virtio.lines.disks import Disks, comment, split
+from engines.virtio.lines.grub1 import MARK, Entry, spoken
+
+ENDING = "-crashcart-virtio"
+SIZE = 1024  # bytes of an environment block, padded with #
+HEAD = "# GRUB Environment Block\n"
+VERSIONED = re.compile(r"\d+|[a-z]+")
+
+
+def entries(snippets: dict[str, str], options: str = "") -> list[Entry]:
+    """In the order of the menu: the latest first. `lines` are the snippet's; options: what $kernelopts stands for."""
+    return [
+        _entry(text, options) for _, text in sorted(snippets.items(), key=lambda each: _order(each[0]), reverse=True)
+    ]
+
+
+def _order(path: str) -> list[tuple[int, str]]:
+    name = path.rsplit("/", 1)[-1]
+    return [(int(each), "") if each.isdigit() else (-1, each) for each in VERSIONED.findall(name.lower())]
+
+
+def _entry(text: str, options: str) -> Entry:
+    fields = values(text)
+    lines = tuple(line.replace("$kernelopts", options) for line in split(text))
+    return Entry(fields.get("title", ""), fields.get("linux", ""), fields.get("initrd", "").split(" ")[0], lines)
+
+
+def values(text: str) -> dict[str, str]:
+    """The first value of each key."""
+    found: dict[str, str] = {}
+    for line in split(text):
+        if not comment(line):
+            key, _, value = line.strip().partition(" ")
+            found.setdefault(key, value.strip())
+    return found
+
+
+def path_of(snippets: dict[str, str], entry: Entry) -> str:
+    """The snippet of an entry."""
+    wanted = (entry.title, entry.kernel, entry.initrd)
+    return next(
+        path
+        for path, text in snippets.items()
+        if (found := _entry(text, "")) and (found.title, found.kernel, found.initrd) == wanted
+    )
+
+
+def with_entry(snippets: dict[str, str], stock: Entry, initrd: str, disks: Disks, options: str = "") -> tuple[str, str]:
+    """(path, text) of one more snippet: as the stock one, with `initrd` and the new disk."""
+    path = path_of(snippets, stock)
+    lines = [_converted(line, initrd, disks, options) for line in split(snippets[path]) if not comment(line)]
+    return path.removesuffix(".conf") + ENDING + ".conf", "".join(lines)
+
+
+def _converted(line: str, initrd: str, disks: Disks, options: str) -> str:
+    key = line.split()[0]
+    if key == "title":
+        return line.rstrip("\r\n") + MARK + "\n"
+    if key == "version":
+        return line.rstrip("\r\n") + ENDING + "\n"
+    if key == "initrd":
+        folder = line.split()[1].rpartition("/")[0]
+        return f"initrd {folder}/{initrd}{' $tuned_initrd' if '$tuned_initrd' in line else ''}\n"
+    if key == "options":
+        return _options(line, disks, options)
+    return f"id {line.split(maxsplit=1)[1].strip()}{ENDING}\n" if key == "id" else line
+
+
+def renamed(text: str, disks: Disks, options: str = "") -> str:
+    """`text` whose kernel gets the new disk."""
+    return "".join(_options(line, disks, options) if line.startswith("options ") else line for line in split(text))
+
+
+def _options(line: str, disks: Disks, options: str) -> str:
+    return disks.renamed(line.replace("$kernelopts", options) if disks.named_in(options) else line)
+
+
+def for_serial(text: str) -> str:
+    """`text` whose kernel also speaks on the first serial line: for a throwaway boot only."""
+    return "".join(spoken(line) if line.startswith("options ") else line for line in split(text))
+
+
+def variable(block: bytes, name: str) -> str:
+    """A variable of an environment block; empty where it is not set."""
+    for line in block.decode("latin-1").splitlines():
+        if line.startswith(f"{name}="):
+            return line.partition("=")[2]
+    return ""
+
+
+def with_default(block: bytes, name: str) -> bytes:
+    """An environment block whose saved entry is `name`, of the size that GRUB wants."""
+    text = block.decode("latin-1") or HEAD
+    lines = [line for line in split(text) if line.strip("#\n") and not line.startswith("saved_entry=")]
+    head = [line for line in split(text) if line.startswith("# GRUB")] or [HEAD]
+    lines = [line for line in lines if not line.startswith("# ")]
+    made = "".join([*head, f"saved_entry={name}\n", *lines]).encode("latin-1")
+    return made.ljust(SIZE, b"#") if len(made) <= SIZE else block

@@ -1,0 +1,89 @@
+"""Configuration of initrd tools and package scripts: what the next update would undo the conversion by."""
+
+from __future__ import annotations
+
+import re
+
+from engines.virtio.lines.disks import Disks, comment, split
+
+MODULES = ("virtio_blk", "virtio_pci")
+SUSE = re.compile(r"^(INITRD_MODULES=)([\"']?)([^\"'\n]*)\2", re.MULTILINE)
+ARCH = re.compile(r"^(MODULES=)([(\"'])([^)\"'\n]*)([)\"'])", re.MULTILINE)
+ALPINE = re.compile(r"^(features=)([\"'])([^\"'\n]*)\2", re.MULTILINE)
+DEVICES = re.compile(r"\s*DEVICE\s", re.IGNORECASE)
+INSTALL = re.compile(r"^(Name: grub-pc/install_devices\n(?:\S.*\n)*?Value: )(.*)$", re.MULTILINE)
+
+
+def _with(listed: str, wanted: tuple[str, ...]) -> str:
+    there = {word.replace("-", "_") for word in listed.split()}
+    return " ".join([*listed.split(), *(name for name in wanted if name not in there)])
+
+
+def _complete(listed: str, wanted: tuple[str, ...]) -> bool:
+    return set(wanted) <= {word.replace("-", "_") for word in listed.split()}
+
+
+def suse(text: str, _disks: Disks) -> str:
+    """INITRD_MODULES of /etc/sysconfig/kernel with virtio's; only where it is set."""
+    return SUSE.sub(
+        lambda found: (
+            found.group()
+            if _complete(found.group(3), MODULES)
+            else f'{found.group(1)}"{_with(found.group(3), MODULES)}"'
+        ),
+        text,
+    )
+
+
+def arch(text: str, _disks: Disks) -> str:
+    """MODULES of mkinitcpio.conf, an array or a text of words, with virtio's."""
+    return ARCH.sub(
+        lambda found: (
+            found.group()
+            if _complete(found.group(3), MODULES)
+            else f"{found.group(1)}{found.group(2)}{_with(found.group(3), MODULES)}{found.group(4)}"
+        ),
+        text,
+    )
+
+
+def alpine(text: str, _disks: Disks) -> str:
+    """Features of mkinitfs.conf with virtio."""
+    return ALPINE.sub(
+        lambda found: (
+            found.group()
+            if _complete(found.group(3), ("virtio",))
+            else f"{found.group(1)}{found.group(2)}{_with(found.group(3), ('virtio',))}{found.group(2)}"
+        ),
+        text,
+    )
+
+
+def mdadm(text: str, disks: Disks) -> str:
+    """DEVICE lines that would not look at the new disks look at all partitions; members are renamed."""
+    return "".join(line if comment(line) else _scanned(disks.renamed(line), disks) for line in split(text))
+
+
+def _scanned(line: str, disks: Disks) -> str:
+    words = line.split()[1:]
+    if not DEVICES.match(line) or "partitions" in words or any("/dev/vd" in word for word in words):
+        return line
+    if not any(re.match(r"/dev/(?:hd|sd|xvd|disk/)", word) for word in words):
+        return line
+    body = line.rstrip("\r\n")
+    return f"{body} /dev/{disks.new[:2]}*{line[len(body) :]}"
+
+
+def debconf(text: str, disks: Disks) -> str:
+    """Where Debian's grub-pc installs itself at its next update."""
+
+    def value(found: re.Match[str]) -> str:
+        devices = [disks.whole(device) for device in found.group(2).split(", ")]
+        return found.group(1) + ", ".join(devices)
+
+    return INSTALL.sub(value, text)
+
+
+def words(text: str, disks: Disks) -> str:
+    """Every naming on lines that are no comments: files that hold a kernel's arguments."""
+    return "".join(line if comment(line) else disks.renamed(line) for line in split(text))

@@ -1,0 +1,143 @@
+"""Names that a bus is part of, second disks, and the files that the next update would undo a conversion by."""
+
+from __future__ import annotations
+
+import pytest
+
+from engines.guest import specs
+from engines.virtio.lines import bls, grub1, tables, tools
+from engines.virtio.lines.disks import Disks
+
+DISK = "/dev/disk/by-id/ata-QEMU_HARDDISK_QM00001"
+STABLE = {f"{DISK}-part3": "UUID=3333", f"{DISK}-part1": "UUID=1111", DISK: "/dev/vda"}
+SDA = Disks("sda", "vda", more=(("sdb", "vdb"),), stable=STABLE)
+
+# name of the file: editor, before, after
+FILES = {
+    "fstab": (
+        tables.fstab,
+        f"{DISK}-part3 / ext4 x 0 1\n{DISK}-part33 /a ext4 x 0 1\n/dev/sdb1 /b ext4 x 0 1\n/dev/sdc1 /c ext4 x 0 1\n",
+        f"UUID=3333 / ext4 x 0 1\n{DISK}-part33 /a ext4 x 0 1\n/dev/vdb1 /b ext4 x 0 1\n/dev/sdc1 /c ext4 x 0 1\n",
+    ),
+    "crypttab": (tables.crypttab, f"c {DISK}-part1 none luks\n", "c UUID=1111 none luks\n"),
+    "device.map": (tables.device_map, f"(hd0)\t{DISK}\n(hd1)\t/dev/sdb\n", "(hd0)\t/dev/vda\n(hd1)\t/dev/vdb\n"),
+    "default/grub": (
+        tables.settings,
+        f'GRUB_CMDLINE_LINUX="resume={DISK}-part1 quiet"\n# resume={DISK}-part1\n',
+        f'GRUB_CMDLINE_LINUX="resume=UUID=1111 quiet"\n# resume={DISK}-part1\n',
+    ),
+    "initramfs resume": (tables.settings, "RESUME=/dev/sda5\n", "RESUME=/dev/vda5\n"),
+    "kernel/cmdline": (tools.words, f"ro root={DISK}-part3 quiet\n", "ro root=UUID=3333 quiet\n"),
+    "menu.lst": (
+        grub1.magic,
+        "## kopt=root=/dev/sda1\n# kopt=root=/dev/sda1 ro\n# kopt_2_6=root=/dev/sda1\n# groot=(hd0,0)\n# /dev/sda1\n",
+        "## kopt=root=/dev/sda1\n# kopt=root=/dev/vda1 ro\n# kopt_2_6=root=/dev/vda1\n# groot=(hd0,0)\n# /dev/sda1\n",
+    ),
+    "sysconfig/kernel": (
+        tools.suse,
+        'INITRD_MODULES="ata_piix virtio-blk"\nX="y"\n',
+        'INITRD_MODULES="ata_piix virtio-blk virtio_pci"\nX="y"\n',
+    ),
+    "mkinitcpio array": (tools.arch, "MODULES=()\nHOOKS=(base)\n", "MODULES=(virtio_blk virtio_pci)\nHOOKS=(base)\n"),
+    "mkinitcpio words": (tools.arch, 'MODULES="ext4"\n', 'MODULES="ext4 virtio_blk virtio_pci"\n'),
+    "mkinitfs": (tools.alpine, 'features="ata base ext4"\n', 'features="ata base ext4 virtio"\n'),
+    "mdadm patterns": (
+        tools.mdadm,
+        "DEVICE /dev/sd[ab]*\nARRAY /dev/md0 devices=/dev/sda1,/dev/sdb1\n",
+        "DEVICE /dev/sd[ab]* /dev/vd*\nARRAY /dev/md0 devices=/dev/vda1,/dev/vdb1\n",
+    ),
+    "mdadm names": (tools.mdadm, "DEVICE /dev/sda1 /dev/sdb1\n", "DEVICE /dev/vda1 /dev/vdb1\n"),
+    "mdadm all": (tools.mdadm, "DEVICE partitions\n", "DEVICE partitions\n"),
+    "debconf": (
+        tools.debconf,
+        f"Name: grub-pc/install_devices\nTemplate: x\nValue: {DISK}, /dev/sdb\nOwners: grub-pc\n\n"
+        "Name: x\nValue: /dev/sda\n",
+        "Name: grub-pc/install_devices\nTemplate: x\nValue: /dev/vda, /dev/vdb\nOwners: grub-pc\n\n"
+        "Name: x\nValue: /dev/sda\n",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_file_gets_the_new_names_and_a_second_pass_changes_nothing(name: str) -> None:
+    edit, before, after = FILES[name]
+    assert edit(before, SDA) == after
+    assert edit(after, SDA) == after
+
+
+TYPES = {"/dev/sda1": "ext4", "/dev/sda3": "ext4", "/dev/vg/root": "xfs", "/dev/md127": "ext4"}
+UUIDS = {"/dev/sda1": "1111", "/dev/sda3": "3333", "/dev/vg/root": "", "/dev/md127": "aaaa"}
+
+
+def call(name: str, device: str) -> object:
+    """What libguestfs answers for that disk."""
+    if name == "blkid":
+        number = device[-1]
+        return {"PART_ENTRY_UUID": f"DEADBEEF-0{number}", "PART_ENTRY_NAME": f"name {number}"}
+    return UUIDS[device] if name == "vfs_uuid" else f"label {device[-1]}"
+
+
+@pytest.mark.parametrize(
+    ("spec", "device"),
+    [
+        (f"{DISK}-part3", "/dev/sda3"),
+        (f"{DISK}-part4", None),
+        ("/dev/disk/by-path/pci-0000:00:01.1-ata-1-part1", "/dev/sda1"),
+        ("/dev/disk/by-uuid/3333", "/dev/sda3"),
+        ("UUID=aaaa", "/dev/md127"),
+        ('UUID="1111"', "/dev/sda1"),
+        (r"/dev/disk/by-label/label\x203", "/dev/sda3"),
+        ("PARTUUID=deadbeef-03", "/dev/sda3"),
+        ("/dev/disk/by-partuuid/deadbeef-01", "/dev/sda1"),
+        (r"/dev/disk/by-partlabel/name\x201", "/dev/sda1"),
+        ("/dev/mapper/vg-root", "/dev/vg/root"),
+        ("/dev/hda3", "/dev/sda3"),
+        ("/dev/md0", "/dev/md127"),
+        ("nas:/x", None),
+    ],
+)
+def test_every_way_to_name_a_partition_is_understood(spec: str, device: str | None) -> None:
+    assert specs.resolve(call, TYPES, spec) == device
+
+
+ENTRIES = "/boot/loader/entries"
+SNIPPET = """\
+title AlmaLinux (5.14.0-427.el9.x86_64) 9.4
+version 5.14.0-427.el9.x86_64
+linux /vmlinuz-5.14.0-427.el9.x86_64
+initrd /initramfs-5.14.0-427.el9.x86_64.img $tuned_initrd
+options $kernelopts $tuned_params
+id alma-5.14.0-427.el9.x86_64
+grub_class alma
+"""
+OPTIONS = "root=/dev/sda3 ro resume=/dev/sda2 quiet"
+SNIPPETS = {
+    f"{ENTRIES}/abc-5.14.0-70.el9.x86_64.conf": SNIPPET.replace("427", "70"),
+    f"{ENTRIES}/abc-5.14.0-427.el9.x86_64.conf": SNIPPET,
+}
+
+
+def test_a_snippet_more_boots_from_virtio_and_the_stock_one_stays() -> None:
+    latest, older = bls.entries(SNIPPETS, OPTIONS)
+    assert (latest.version, older.version) == ("5.14.0-427.el9.x86_64", "5.14.0-70.el9.x86_64")
+    assert "root=/dev/sda3" in "".join(latest.lines)
+    path, text = bls.with_entry(SNIPPETS, latest, "own-custom.img", SDA, OPTIONS)
+    assert path == f"{ENTRIES}/abc-5.14.0-427.el9.x86_64-crashcart-virtio.conf"
+    fields = bls.values(text)
+    assert fields["initrd"] == "/own-custom.img $tuned_initrd"
+    assert fields["options"] == "root=/dev/vda3 ro resume=/dev/vda2 quiet $tuned_params"
+    assert fields["title"].endswith("(virtio)")
+    assert fields["id"] == "alma-5.14.0-427.el9.x86_64-crashcart-virtio"
+    assert "$kernelopts" in bls.with_entry(SNIPPETS, latest, "x", SDA, "root=UUID=3333")[1]
+
+
+def test_the_default_in_grubs_environment_keeps_its_size_and_its_other_variables() -> None:
+    block = b"# GRUB Environment Block\nsaved_entry=old\nkernelopts=root=/dev/sda3 ro\nboot_success=1\n".ljust(
+        1024, b"#"
+    )
+    made = bls.with_default(block, "new")
+    assert len(made) == 1024
+    assert made.startswith(b"# GRUB Environment Block\nsaved_entry=new\n")
+    assert (bls.variable(made, "kernelopts"), bls.variable(made, "boot_success")) == ("root=/dev/sda3 ro", "1")
+    assert bls.with_default(made, "new") == made
+    assert bls.with_default(b"", "new").startswith(b"# GRUB Environment Block\nsaved_entry=new\n###")
