@@ -74,6 +74,7 @@ def _plan(params: ConvertParams, surgery: Surgery, patient: GuestInventory) -> t
         commands=["chkconfig kudzu off"] if any(KUDZU.fullmatch(path) for path in patient.system.links) else [],
         rebuilds=[_rebuild(patient, kernels, version) for version in (each.version for each in kernels.rebuilt)],
         old_disk=params.from_disk,
+        foreign=named.foreign,
     )
     decided.refuse_full_boot()
     mentioned = edits.mentions(patient.system, {each.path for each in found}, disks)

@@ -51,7 +51,10 @@ class SavedFiles(msgspec.Struct, frozen=True):
 
 @dataclass
 class Operation:
-    """An open surgery and what it will do, in order: edits, commands, initrds, removals. old_disk: its name before."""
+    """An open surgery and what it will do, in order: edits, commands, initrds, removals.
+
+    old_disk: its name before. foreign: names of disks that are not given.
+    """
 
     surgery: Surgery
     inventory: GuestInventory
@@ -60,6 +63,7 @@ class Operation:
     rebuilds: list[Rebuild] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
     old_disk: str = "sda"
+    foreign: tuple[str, ...] = ()
 
     @property
     def alive(self) -> bool:
@@ -76,6 +80,12 @@ class Operation:
         path = self.inventory.loader.path
         edited = next((edit.after for edit in self.edits if edit.path == path), None)
         return edited.decode("latin-1") if edited is not None else self.inventory.loader.text
+
+    def after(self, path: str) -> bytes:
+        """A file's content as it will be."""
+        real = self.inventory.system.real(path)
+        edited = next((edit.after for edit in self.edits if edit.path == real), None)
+        return edited if edited is not None else self.inventory.system.read(path) or b""
 
     def saved(self) -> SavedFiles:
         """What files.json keeps."""

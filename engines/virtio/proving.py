@@ -19,7 +19,7 @@ from engines.job.errors import Failed
 from engines.virtio import cards, complaints, reporter, trial
 from engines.virtio.evidence import Evidence
 from engines.virtio.inventory import SNIPPETS, Loader
-from engines.virtio.lines import bls, grub1, grub2
+from engines.virtio.lines import bls, grub1, grub2, tables
 from engines.virtio.operation import Operation
 from engines.virtio.reporter import Report
 from engines.virtio.trial import Trial
@@ -42,13 +42,11 @@ def prove(operation: Operation, context: Context, disk: str, evidence: Evidence)
     throwaway = operation.surgery.set_aside()
     system = operation.inventory.system
     uefi = firmware(system.call("pread_device", "/dev/sda", HEAD, 0))
-    _speaking(system, operation.inventory.loader, operation.menu)
+    fstab = tables.without(operation.after("/etc/fstab").decode("latin-1"), operation.foreign)
+    _speaking(system, operation.inventory.loader, operation.menu, fstab)
     operation.surgery.end_appliance()
-    fstab = next((each.after for each in operation.edits if each.path == "/etc/fstab"), system.read("/etc/fstab"))
     yield Log(text=f"booting with the disk on virtio, {uefi}; what the guest writes is thrown away")
-    after = _boot(
-        Trial(throwaway, disk, "virtio", uefi, cards.address(system)), "boot.png", context, system, fstab or b""
-    )
+    after = _boot(Trial(throwaway, disk, "virtio", uefi, cards.address(system)), "boot.png", context, system, fstab)
     yield from _told(after, "Boot test", "boot.png", evidence)
     evidence.result["boot_test"] = after.seen.why
     if after.seen.how == "fails":
@@ -80,12 +78,12 @@ def _judged(operation: Operation, context: Context, after: Stand, evidence: Evid
     yield Log(text="the guest was without all of this before, too")
 
 
-def _boot(tried: Trial, shot: str, context: Context, system: System, fstab: bytes) -> Stand:
+def _boot(tried: Trial, shot: str, context: Context, system: System, fstab: str) -> Stand:
     seen = trial.boot(tried, context.folder / shot, context.cancel.check)
     report = reporter.read(seen.text)
     lacks = complaints.said(seen.text)
     if report is not None:
-        lacks += complaints.lacking(report, fstab.decode("latin-1"), cards.configured(system))
+        lacks += complaints.lacking(report, fstab, cards.configured(system))
     return Stand(seen, report, lacks)
 
 
@@ -108,7 +106,7 @@ def _told(stand: Stand, title: str, shot: str, evidence: Evidence) -> Work:
         evidence.sections.append(Section(title=f"{title}: screen", file=shot))
 
 
-def _speaking(system: System, loader: Loader, menu: str) -> None:
+def _speaking(system: System, loader: Loader, menu: str, fstab: str) -> None:
     """The menu on the serial line, the reporter, and a loader where blank firmware variables look for one."""
     spoken: Callable[[str], str] = grub1.for_serial if loader.generation == 1 else grub2.for_serial
     system.mount_again(writable=True)
@@ -116,6 +114,7 @@ def _speaking(system: System, loader: Loader, menu: str) -> None:
     for path in [f"{SNIPPETS}/{name}" for name in system.names(SNIPPETS)]:
         text = (system.read(path) or b"").decode("latin-1").replace("$kernelopts", loader.kernel_options)
         system.call("write", path, bls.for_serial(text).encode("latin-1"))
+    system.write("/etc/fstab", fstab.encode("latin-1"))
     reporter.install(system)
     _fallback(system)
     system.call("umount_all")
@@ -148,7 +147,8 @@ def _before(operation: Operation, context: Context) -> Stand:
     try:
         with Appliance(layers.top, folder, context.cancel) as appliance:
             system = replace(old, appliance=appliance)
-            _speaking(system, operation.inventory.loader, operation.inventory.loader.text)
+            fstab = tables.without((old.read("/etc/fstab") or b"").decode("latin-1"), operation.foreign)
+            _speaking(system, operation.inventory.loader, operation.inventory.loader.text, fstab)
             head: bytes = system.call("pread_device", "/dev/sda", HEAD, 0)
             appliance.close()
     except GuestError as error:
@@ -157,4 +157,4 @@ def _before(operation: Operation, context: Context) -> Stand:
     name = operation.old_disk if bus == "virtio" else re.sub(r"^xvd", "sd", operation.old_disk)
     card = cards.model(old) if bus == "ide" else ""
     tried = Trial(layers.top, name, bus, firmware(head), cards.address(old), card)
-    return _boot(tried, "boot-before.png", context, old, old.read("/etc/fstab") or b"")
+    return _boot(tried, "boot-before.png", context, old, fstab)

@@ -23,9 +23,10 @@ class Shape:
     """One guest.
 
     names: what its kernel calls ATA disks; xvd makes it look like a Xen guest. root: how fstab and the kernel
-    line name the file systems; id and path are udev's links by serial number and by place. kernels: further kernels in the boot menu, as stanzas only where they end in `xen`.
-    size, boot: MiB. virtio: whether its kernel has the drivers. old_glibc: its tools call the vsyscall page.
-    xfs: the root's file system. old_lvm: its lvm knows no virtio disk, unless lvm_types names them in lvm.conf.
+    line name the file systems; id and path are udev's links by serial number and by place. kernels: further kernels
+    in the boot menu, as stanzas only where they end in `xen`. size, boot: MiB. virtio: whether its kernel has the
+    drivers. old_glibc: its tools call the vsyscall page. xfs: the root's file system. old_lvm: its lvm knows no
+    virtio disk, unless lvm_types names them in lvm.conf.
     """
 
     family: Literal["centos5", "centos6", "centos7"] = "centos5"

@@ -20,6 +20,15 @@ def fstab(text: str, disks: Disks) -> str:
     return "".join(line if comment(line) else _column(line, 0, disks) for line in split(text))
 
 
+def without(text: str, foreign: tuple[str, ...]) -> str:
+    """fstab without the rows of disks that are not there: a boot would wait for them."""
+    return "".join(f"# {line}" if not comment(line) and _of(line.split()[0], foreign) else line for line in split(text))
+
+
+def _of(spec: str, foreign: tuple[str, ...]) -> bool:
+    return spec in foreign or spec.rstrip("0123456789") in foreign
+
+
 def crypttab(text: str, disks: Disks) -> str:
     """The second column."""
     return "".join(line if comment(line) else _column(line, 1, disks) for line in split(text))

@@ -141,3 +141,9 @@ def test_the_default_in_grubs_environment_keeps_its_size_and_its_other_variables
     assert (bls.variable(made, "kernelopts"), bls.variable(made, "boot_success")) == ("root=/dev/sda3 ro", "1")
     assert bls.with_default(made, "new") == made
     assert bls.with_default(b"", "new").startswith(b"# GRUB Environment Block\nsaved_entry=new\n###")
+
+
+def test_a_boot_does_not_wait_for_disks_that_are_not_there() -> None:
+    text = "UUID=1 / ext4 x 0 1\n/dev/sdc1 /c ext4 x 0 2\n/dev/disk/by-id/ata-B-part1 /b ext4 x 0 2\n"
+    wanted = text.replace("/dev/sdc1", "# /dev/sdc1").replace("/dev/disk", "# /dev/disk")
+    assert tables.without(text, ("/dev/sdc", "/dev/disk/by-id/ata-B-part1")) == wanted
