@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engines.job.errors import Refused
-from engines.rehearsal.guest import config, lvm, parts, tree, xfs
+from engines.rehearsal.guest import config, lvm, parts, tree, uefi, xfs
 from engines.rehearsal.guest.shape import MIB, Shape
 
 SECTOR = 512
@@ -71,6 +71,9 @@ def layout(shape: Shape) -> list[Partition]:
         return [boot, Partition(after, end - after, 0x8E)]
     swap = Partition(after, SWAP * MIB // SECTOR, 0x82)
     rest = swap.start + swap.sectors
+    if shape.uefi:
+        end -= uefi.SECTORS + uefi.TABLE
+        return [boot, swap, Partition(rest, end - rest, 0x83), Partition(end, uefi.SECTORS, 0xEF)]
     return [boot, swap, Partition(rest, end - rest, 0x83)]
 
 
@@ -89,6 +92,8 @@ def _image(shape: Shape, grown: Path, path: Path) -> None:
     boot = grown.with_name("boot")
     (grown / "boot").rename(boot)
     (grown / "boot").mkdir()
+    if shape.uefi:
+        (boot / "efi").mkdir()
     _loader_files(shape, boot)
     _filesystem(shape, path, found[0].offset, found[0].size, boot, "/boot", config.BOOT_UUID)
     if shape.root == "lvm":
@@ -96,6 +101,9 @@ def _image(shape: Shape, grown: Path, path: Path) -> None:
     else:
         _swap(path, found[1].offset, found[1].size, f"SWAP-{shape.disk}2")
         _root(shape, path, found[2], grown)
+    if shape.uefi:
+        uefi.table(path, [(each.start, each.sectors, each.kind) for each in found])
+        uefi.system_partition(path, found[3].offset)
     _loader(shape, path, boot)
 
 
@@ -167,6 +175,8 @@ def _loader_files(shape: Shape, boot: Path) -> None:
 
 
 def _loader(shape: Shape, path: Path, boot: Path) -> None:
+    if shape.uefi:
+        return
     if shape.family == "centos7":
         _grub2(path, boot)
     else:

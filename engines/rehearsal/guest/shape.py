@@ -26,7 +26,8 @@ class Shape:
     line name the file systems; id and path are udev's links by serial number and by place. kernels: further kernels
     in the boot menu, as stanzas only where they end in `xen`. size, boot: MiB. virtio: whether its kernel has the
     drivers. old_glibc: its tools call the vsyscall page. xfs: the root's file system. old_lvm: its lvm knows no
-    virtio disk, unless lvm_types names them in lvm.conf.
+    virtio disk, unless lvm_types names them in lvm.conf. uefi: GPT with an EFI
+    system partition, whose loader only the machine's own firmware variables would name (CentOS 7's shape only).
     """
 
     family: Literal["centos5", "centos6", "centos7"] = "centos5"
@@ -48,6 +49,7 @@ class Shape:
     xfs: bool = False
     old_lvm: bool = False
     lvm_types: bool = False
+    uefi: bool = False
     format: Literal["raw", "qcow2"] = "raw"
 
     @property
@@ -95,6 +97,7 @@ SHAPES: dict[str, Shape] = {
     "centos6": Shape(family="centos6", names="sd"),
     "centos7": Shape(family="centos7", names="sd", root="uuid", resume=True),
     "centos7-xfs": Shape(family="centos7", names="sd", root="uuid", xfs=True),
+    "uefi": Shape(family="centos7", names="sd", root="uuid", uefi=True),
     "by-id": Shape(family="centos6", names="sd", root="id"),
     "by-path": Shape(family="centos7", names="sd", root="path"),
     "old-lvm-types": replace(DEFAULT, root="lvm", old_lvm=True, lvm_types=True),

@@ -216,3 +216,14 @@ def test_names_by_serial_number_become_lasting_ones_and_the_disks_name_is_found(
     assert (after.ok, after.root, after.boot, after.swap, after.fail) == (True, "vda3", "vda1", "vda2", ""), after
     assert isinstance(clinic.after(run, "undo"), Finished)
     assert sha256(image) == before
+
+
+def test_a_guest_of_uefi_is_proved_by_uefi_without_its_machines_own_variables(clinic: Clinic) -> None:
+    image = clinic.guest(SHAPES["uefi"])
+    before = sha256(image)
+    run, last = clinic.run("virtio", image)
+    assert isinstance(last, Finished), last
+    assert "root is mounted from vda" in last.result["boot_test"]
+    assert any("virtio, ovmf" in text for text in logs(run.journal))
+    assert isinstance(clinic.after(run, "undo"), Finished)
+    assert sha256(image) == before
