@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import ClassVar
 
 import msgspec
@@ -12,7 +13,7 @@ from engines.guest.surgery import Surgery
 from engines.job.contract import Cancel, Change, Choice, CommandChange, Context, Events, Option, Plan
 from engines.job.errors import Refused
 from engines.job.params import plain
-from engines.virtio import advice, edits, initrd, naming, operation, volumes
+from engines.virtio import advice, cards, edits, initrd, naming, operation, volumes
 from engines.virtio.edits import FileEdit, custom_name
 from engines.virtio.inventory import Choice as Kernels
 from engines.virtio.inventory import GuestInventory, choose
@@ -158,6 +159,7 @@ def _facts(
         *(("named for good", f"{old} becomes {new}") for old, new in named.disks.stable.items()),
         ("root", f"{system.root.replace('/dev/sda', params.from_disk)}, {system.types.get(system.root, 'unknown')}"),
         ("boot loader", f"GRUB {'0.97' if patient.loader.generation == 1 else '2'}, {patient.loader.path}"),
+        *_cards(patient),
         ("kernel", kernels.chosen.version),
         *(("also rebuilt", each.version) for each in kernels.rebuilt[1:]),
         *(("kernel skipped", f"{version}: {why}") for version, why in kernels.skipped.items()),
@@ -170,6 +172,12 @@ def _facts(
         ("by hand", advice.by_hand(params)),
     ]
     return tuple(rows)
+
+
+def _cards(patient: GuestInventory) -> Iterator[tuple[str, str]]:
+    found = cards.interfaces(patient.system)
+    alone = sum(each.by_slot for each in found) == 1
+    return (("network card", each.becomes(alone)) for each in found)
 
 
 def _warnings(params: ConvertParams, decided: Operation, found: list[FileEdit], named: Naming) -> list[str]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from engines.guest.system import System
 from engines.job.contract import TextChange
-from engines.virtio import initrd
+from engines.virtio import cards, initrd
 from engines.virtio.inventory import Choice, GuestInventory
 from engines.virtio.kernels import DISK_MODULES
 from engines.virtio.lines import bls, grub1, grub2, lvmconf, modprobe, tables, tools
@@ -69,6 +69,7 @@ def all_edits(patient: GuestInventory, choice: Choice, disks: Disks) -> list[Fil
     """Every file that would change."""
     system = patient.system
     found = [_edited(system, path, edit, disks) for path, edit in _wanted(patient)]
+    found += [FileEdit(path, None, content) for path, content in cards.links(system)]
     found += _menus(patient, choice, disks)
     unique = {edit.path: edit for edit in found if edit is not None}
     for path in CACHES:
@@ -106,6 +107,8 @@ def _wanted(patient: GuestInventory) -> Iterator[tuple[str, Edit]]:
             yield path, modprobe.network
         if re.fullmatch(r"/etc/default/grub\.d/[^/]+\.cfg", path):
             yield path, tables.settings
+        if cards.RULES.fullmatch(path):
+            yield path, cards.rules
     if patient.tool.kind == "debian":
         yield "/etc/initramfs-tools/modules", with_modules
 

@@ -77,6 +77,8 @@ def _edit(operation: Operation) -> Work:
             system.call("rm_f", edit.path)
             yield Log(text=f"removed {edit.path}")
         else:
+            if edit.before is None:
+                system.call("mkdir_p", edit.path.rpartition("/")[0])
             system.write(edit.path, edit.after)
             yield Log(text=f"wrote {edit.path}")
     for command in operation.commands:
