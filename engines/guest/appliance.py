@@ -10,6 +10,7 @@ import selectors
 import signal
 import subprocess
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,14 +49,14 @@ class NoRoom(Refused):
 class Appliance:
     """A running appliance; `messages` keeps what it said. Use as a context manager, or `close` it.
 
-    disk: a qcow2 overlay. folder: private, for libguestfs's temporary files.
+    disk: a qcow2 overlay; more: those of further disks. folder: private, for libguestfs's temporary files.
     """
 
-    def __init__(self, disk: Path, folder: Path, cancel: Cancel | None = None) -> None:
+    def __init__(self, disk: Path, folder: Path, cancel: Cancel | None = None, more: Sequence[Path] = ()) -> None:
         self.messages: list[str] = []
         self.cancel = Cancel() if cancel is None else cancel  # one that is not set is false
         self.seconds = 0.0
-        self._disk, self._folder = disk, folder
+        self._disks, self._folder = (disk, *more), folder
         self._child: subprocess.Popen[bytes] | None = None
         self._number = 0
         self._buffer = b""
@@ -177,7 +178,8 @@ class Appliance:
         self.call("set_network", False)
         self.call("set_smp", 1)
         self.call("set_memsize", MEMORY)
-        self.call("add_drive", str(self._disk), format="qcow2", cachemode="writeback")
+        for disk in self._disks:
+            self.call("add_drive", str(disk), format="qcow2", cachemode="writeback")
         self.call("launch", within=attempt.within)
 
     def _running(self) -> subprocess.Popen[bytes]:

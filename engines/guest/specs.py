@@ -15,10 +15,11 @@ ENTRY = {"PARTUUID": "PART_ENTRY_UUID", "PARTLABEL": "PART_ENTRY_NAME"}
 Call = Callable[..., Any]
 
 
-def resolve(call: Call, types: dict[str, str], spec: str, disk: str = "/dev/sda") -> str | None:
+def resolve(call: Call, types: dict[str, str], spec: str, letters: str = "", disk: str = "/dev/sda") -> str | None:
     """The appliance's device for an fstab spec, among the devices of `types`; None where it is on no disk here.
 
-    disk: the one that a name by serial number, by place or by letter means.
+    letters: of the guest's disks in the order of the appliance's; a letter that is none of them means no disk here,
+    but without any each means `disk`, which a name by serial number or by place means always.
     """
     if found := TAGGED.fullmatch(spec):
         spec = f"{found.group(1).upper()}={plain(found.group(2))}"
@@ -31,7 +32,10 @@ def resolve(call: Call, types: dict[str, str], spec: str, disk: str = "/dev/sda"
     if found := NUMBERED.fullmatch(spec):
         return _there(types, f"{disk}{found.group('part') or ''}")
     if found := DISK.match(spec):
-        return _there(types, f"{disk}{found.group(2)}")
+        if letters and found.group(1) not in letters:
+            return None
+        meant = f"/dev/sd{'abcdefghijklmnopqrstuvwxyz'[letters.index(found.group(1))]}" if letters else disk
+        return _there(types, f"{meant}{found.group(2)}")
     if spec.startswith("/dev/md"):
         arrays = [each for each in types if each.startswith("/dev/md")]
         return spec if spec in arrays else arrays[0] if len(arrays) == 1 else None
@@ -59,3 +63,14 @@ def _entry(call: Call, device: str, key: str) -> str:
 def plain(name: str) -> str:
     """A name as udev writes it, with what it escapes undone."""
     return re.sub(r"\\x([0-9a-fA-F]{2})", lambda found: chr(int(found.group(1), 16)), name)
+
+
+def letters(fstab: Iterable[list[str]], root: str) -> str:
+    """Letters of the disks that rows of an fstab name, that of the root first; CD drives are left out."""
+    named = [
+        found.group(1)
+        for row in fstab
+        if (found := DISK.match(row[0])) and not set(row[2].split(",")) & {"iso9660", "udf", "auto"}
+    ]
+    first = found.group(1) if (found := DISK.match(root)) else min([*named, "a"])
+    return "".join(dict.fromkeys([first, *sorted(named)]))

@@ -27,6 +27,28 @@ ROOM = 256 * 1024 * 1024  # bytes for overlay, its copy and the undo log
 UNDO = "undo"  # the log's folder within a run's
 
 
+@dataclass(frozen=True)
+class Other:
+    """A further disk: looked at, held, never written; `top` is its throwaway overlay."""
+
+    path: Path
+    hold: inuse.Hold
+    top: Path
+
+
+def _others(also: Sequence[Path], backing: Sequence[str], folder: Path, powered_off: bool) -> Iterator[Other]:
+    for number, path in enumerate(also):
+        found = target.look(path, "", backing)
+        held = inuse.hold(path, powered_off=powered_off)
+        place = folder / f"also{number}"
+        try:
+            place.mkdir()
+            yield Other(path, held, overlay.create(found, place).top)
+        except BaseException:
+            held.release()
+            raise
+
+
 @dataclass
 class Surgery:
     """An operation in progress; `close` ends the appliance, frees the hold and removes the overlay."""
@@ -37,29 +59,42 @@ class Surgery:
     layers: overlay.Overlay
     appliance: Appliance
     log: UndoLog | None = None
+    others: tuple[Other, ...] = ()
     _aside: Path | None = None
 
     @staticmethod
     def begin(
-        path: Path, cancel: Cancel, *, wanted: str = "", backing: Sequence[str] = (), powered_off: bool = False
+        path: Path,
+        cancel: Cancel,
+        *,
+        wanted: str = "",
+        backing: Sequence[str] = (),
+        powered_off: bool = False,
+        also: Sequence[Path] = (),
     ) -> Surgery:
-        """Look, hold, lay the overlay, launch. Raises Refused, Stopped, GuestError."""
+        """Look, hold, lay the overlay, launch. Raises Refused, Stopped, GuestError.
+
+        also: further disks of the guest; what is written to them goes to throwaway overlays and is never committed.
+        """
         refuse_pending(path)
         found = target.look(path, wanted, backing)
         held = inuse.hold(path, powered_off=powered_off)
         scratch: Scratch | None = None
         appliance: Appliance | None = None
+        others: list[Other] = []
         try:
             scratch = Scratch()
             _room(scratch.path)
             layers = overlay.create(found, scratch.path)
-            appliance = Appliance(layers.top, scratch.path, cancel)
+            others += _others(also, backing, scratch.path, powered_off)
+            appliance = Appliance(layers.top, scratch.path, cancel, [other.top for other in others])
             appliance.start()
-            return Surgery(found, held, scratch, layers, appliance)
+            return Surgery(found, held, scratch, layers, appliance, others=tuple(others))
         except BaseException:
             if appliance is not None:
                 appliance.kill()
-            held.release()
+            for hold in (held, *(other.hold for other in others)):
+                hold.release()
             if scratch is not None:
                 scratch.remove()
             raise
@@ -95,7 +130,8 @@ class Surgery:
     def close(self) -> None:
         """End everything; a commit that came to its end stays."""
         self.appliance.kill()
-        self.hold.release()
+        for hold in (self.hold, *(other.hold for other in self.others)):
+            hold.release()
         self.scratch.remove()
 
 

@@ -25,6 +25,7 @@ class System:
     """A mounted guest.
 
     mounts: (mount point, appliance device), root first. types: file systems by device. volumes: LVM's among them.
+    letters: of the guest's own names for its disks, in the order of the appliance's.
     """
 
     appliance: Appliance
@@ -35,6 +36,7 @@ class System:
     links: dict[str, str] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     volumes: tuple[str, ...] = ()
+    letters: str = ""
 
     def call(self, name: str, *args: Any, **named: Any) -> Any:
         """One libguestfs call."""
@@ -166,7 +168,9 @@ def _mounted(appliance: Appliance, scratch: Path, root: str, types: dict[str, st
     appliance.call("mount_ro", root, "/")
     system = System(appliance, root, [("/", root)], types, volumes=volumes)
     _load_etc(system, scratch)
-    for spec, where in _wanted(system.etc.get(system.real("/etc/fstab"), b"").decode("latin-1")):
+    rows = _rows(system.etc.get(system.real("/etc/fstab"), b"").decode("latin-1"))
+    system.letters = specs.letters(rows, next((row[0] for row in rows if row[1] == "/"), ""))
+    for spec, where in _wanted(rows):
         device = resolve(system, spec)
         try:
             if device is None:
@@ -182,16 +186,20 @@ def _mounted(appliance: Appliance, scratch: Path, root: str, types: dict[str, st
     return system
 
 
-def _wanted(fstab: str) -> list[tuple[str, str]]:
-    """(spec, mount point) of what the work needs, shortest first."""
+def _rows(fstab: str) -> list[list[str]]:
     rows = [line.split() for line in fstab.splitlines() if line.strip() and not line.lstrip().startswith("#")]
-    found = [(row[0], row[1].rstrip("/")) for row in rows if len(row) >= 3 and row[1].rstrip("/") in NEEDED]
+    return [row for row in rows if len(row) >= 3]
+
+
+def _wanted(rows: list[list[str]]) -> list[tuple[str, str]]:
+    """(spec, mount point) of what the work needs, shortest first."""
+    found = [(row[0], row[1].rstrip("/")) for row in rows if row[1].rstrip("/") in NEEDED]
     return sorted(found, key=lambda row: len(row[1]))
 
 
 def resolve(system: System, spec: str) -> str | None:
     """The appliance's device for an fstab spec; this disk is the appliance's first."""
-    return specs.resolve(system.call, system.types, spec)
+    return specs.resolve(system.call, system.types, spec, system.letters)
 
 
 def _load_etc(system: System, scratch: Path) -> None:

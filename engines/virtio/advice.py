@@ -36,8 +36,9 @@ def domain(params: TrialParams, target: Target) -> str:
 
 
 def _names(params: TrialParams) -> str:
-    """The option that tells the disk's new name, where it is not the usual one."""
-    return "" if params.to_disk == "vda" else f" --to-disk {params.to_disk}"
+    """The options that tell the disk's new name, where it is not the usual one, and further disks."""
+    also = "".join(f" --also {each}" for each in params.also)
+    return also if params.to_disk == "vda" else f"{also} --to-disk {params.to_disk}"
 
 
 def by_hand(params: TrialParams) -> str:

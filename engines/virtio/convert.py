@@ -54,7 +54,7 @@ class Convert(OnOldGuest[ConvertParams]):
 
 def _plan(params: ConvertParams, surgery: Surgery, patient: GuestInventory) -> tuple[Plan, Operation]:
     given = bool(params.from_disk)
-    named = naming.of(patient, params.from_disk, params.to_disk)
+    named = naming.of(patient, params.from_disk, params.to_disk, len(params.also))
     disks = named.disks
     params = msgspec.structs.replace(params, from_disk=disks.old)
     kernels = choose(patient, params.kernel)
@@ -156,6 +156,7 @@ def _facts(
         ("image", f"{params.path.name}: {target.kind}, disk of {target.disk >> 20} MiB"),
         ("guest", f"{patient.hostname}: {patient.release}"),
         ("disk's name", f"{params.from_disk} becomes {params.to_disk} ({named.where})"),
+        *(("further disk", f"{old} becomes {new}") for old, new in named.disks.more),
         *(("named for good", f"{old} becomes {new}") for old, new in named.disks.stable.items()),
         ("root", f"{system.root.replace('/dev/sda', params.from_disk)}, {system.types.get(system.root, 'unknown')}"),
         ("boot loader", f"GRUB {'0.97' if patient.loader.generation == 1 else '2'}, {patient.loader.path}"),

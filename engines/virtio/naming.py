@@ -28,13 +28,15 @@ class Naming:
     foreign: tuple[str, ...]
 
 
-def of(patient: GuestInventory, old: str, new: str) -> Naming:
-    """The disk's name is `old`, or found where that is empty."""
+def of(patient: GuestInventory, old: str, new: str, also: int = 0) -> Naming:
+    """The disk's name is `old`, or found where that is empty. also: how many further disks are given."""
     found, where = (old, "as given") if old else disk(patient)
     stable, foreign = _stable(patient, new)
     others = sorted({name for _, name in _names(patient)} - {found})
-    foreign += [f"/dev/{name}" for name in others if not _removable(patient, name)]
-    return Naming(Disks(found, new, stable=stable), where, tuple(foreign))
+    others = [name for name in others if not _removable(patient, name)]
+    more = [(name, f"{new[:2]}{chr(ord(new[2]) + 1 + at)}") for at, name in enumerate(others[:also])]
+    foreign += [f"/dev/{name}" for name in others[also:]]
+    return Naming(Disks(found, new, tuple(more), stable), where, tuple(foreign))
 
 
 def disk(patient: GuestInventory) -> tuple[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -127,11 +128,30 @@ def _digest(content: bytes) -> str:
 def begin(params: ImageParams, cancel: Cancel) -> tuple[Surgery, GuestInventory]:
     """Hold the image, launch, read the guest. Ends everything again where the guest is refused."""
     vouched = bool(getattr(params, "powered_off", False))
+    also = [Path(each).resolve() for each in getattr(params, "also", ())]
     surgery = Surgery.begin(
-        params.path, cancel, wanted=params.format or "", backing=params.backing, powered_off=vouched
+        params.path, cancel, wanted=params.format or "", backing=params.backing, powered_off=vouched, also=also
     )
     with closing_on_error(surgery):
-        return surgery, inventory.examine(system.find(surgery.appliance, surgery.scratch.path))
+        found = system.find(surgery.appliance, surgery.scratch.path)
+        if also:
+            _refuse_spread(found)
+        return surgery, inventory.examine(found)
+
+
+def _refuse_spread(found: system.System) -> None:
+    """Only the first disk is written."""
+    spread = [where for where, device in found.mounts if re.match(r"/dev/sd[b-z]", device) and where in ("/", "/boot")]
+    members = [device for device in found.call("pvs") if not device.startswith("/dev/sda")]
+    if found.root in found.volumes and members:
+        spread.append(f"the volume group ({', '.join(members)})")
+    if found.root.startswith("/dev/md"):
+        spread.append("the array")
+    if spread:
+        raise Refused(
+            f"{spread[0]} is, or may be, on a further disk, which a conversion does not write",
+            "name the disk with root and /boot first, or convert this guest from inside",
+        )
 
 
 @contextmanager

@@ -37,6 +37,14 @@ class InspectParams(ImageParams, frozen=True, kw_only=True):
 class TrialParams(ImageParams, frozen=True, kw_only=True):
     """What conversion and restocking have in common."""
 
+    also: Annotated[
+        tuple[str, ...],
+        param(
+            "Further disks", "images of the guest's other disks, in its own order: read, booted with, never written",
+            kind="file", metavar="IMAGE",
+        ),
+    ] = ()  # fmt: skip
+
     from_disk: Annotated[
         str,
         param(

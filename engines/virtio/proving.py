@@ -45,8 +45,11 @@ def prove(operation: Operation, context: Context, disk: str, evidence: Evidence)
     fstab = tables.without(operation.after("/etc/fstab").decode("latin-1"), operation.foreign)
     _speaking(system, operation.inventory.loader, operation.menu, fstab)
     operation.surgery.end_appliance()
+    more = tuple(other.top for other in operation.surgery.others)
     yield Log(text=f"booting with the disk on virtio, {uefi}; what the guest writes is thrown away")
-    after = _boot(Trial(throwaway, disk, "virtio", uefi, cards.address(system)), "boot.png", context, system, fstab)
+    after = _boot(
+        Trial(throwaway, disk, "virtio", uefi, cards.address(system), more=more), "boot.png", context, system, fstab
+    )
     yield from _told(after, "Boot test", "boot.png", evidence)
     evidence.result["boot_test"] = after.seen.why
     if after.seen.how == "fails":
@@ -145,7 +148,7 @@ def _before(operation: Operation, context: Context) -> Stand:
     folder.mkdir()
     layers = overlay.create(surgery.target, folder)
     try:
-        with Appliance(layers.top, folder, context.cancel) as appliance:
+        with Appliance(layers.top, folder, context.cancel, [other.top for other in surgery.others]) as appliance:
             system = replace(old, appliance=appliance)
             fstab = tables.without((old.read("/etc/fstab") or b"").decode("latin-1"), operation.foreign)
             _speaking(system, operation.inventory.loader, operation.inventory.loader.text, fstab)
@@ -156,5 +159,7 @@ def _before(operation: Operation, context: Context) -> Stand:
     bus: Literal["ide", "virtio"] = "virtio" if operation.old_disk.startswith("vd") else "ide"
     name = operation.old_disk if bus == "virtio" else re.sub(r"^xvd", "sd", operation.old_disk)
     card = cards.model(old) if bus == "ide" else ""
-    tried = Trial(layers.top, name, bus, firmware(head), cards.address(old), card)
+    tried = Trial(
+        layers.top, name, bus, firmware(head), cards.address(old), card, tuple(other.top for other in surgery.others)
+    )
     return _boot(tried, "boot-before.png", context, old, fstab)

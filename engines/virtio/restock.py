@@ -54,7 +54,7 @@ class Restock(OnOldGuest[RestockParams]):
 
 
 def _restocking(params: RestockParams, surgery: Surgery, patient: GuestInventory) -> Operation:
-    disks = naming.of(patient, params.from_disk or stock_disk(patient), params.to_disk).disks
+    disks = naming.of(patient, params.from_disk or stock_disk(patient), params.to_disk, len(params.also)).disks
     text, rebuilds, removed, found = patient.loader.text, [], [], []
     default = patient.loader.entry
     for entry in [each for each in patient.loader.entries if is_custom(each.initrd)]:

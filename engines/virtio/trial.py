@@ -38,6 +38,7 @@ class Trial:
     """One boot. disk: a qcow2 layer whose menu speaks on the serial line. name: the disk's name on that bus.
 
     address: the network card's, as the guest knows it; empty for any. card: QEMU's model of it.
+    more: layers of further disks.
     """
 
     disk: Path
@@ -46,6 +47,7 @@ class Trial:
     firmware: Firmware
     address: str = ""
     card: str = ""
+    more: tuple[Path, ...] = ()
 
     @property
     def hardware(self) -> Hardware:
@@ -54,7 +56,7 @@ class Trial:
         card = f"{model},netdev=trial" + (f",mac={self.address}" if ADDRESS.fullmatch(self.address) else "")
         network = ("-netdev", "user,id=trial,restrict=on", "-device", card)
         return Hardware(
-            media=(Disk(self.disk, format="qcow2", bus=self.bus),),
+            media=tuple(Disk(disk, format="qcow2", bus=self.bus) for disk in (self.disk, *self.more)),
             memory=MEMORY,
             firmware=self.firmware,
             extra=network,

@@ -15,7 +15,7 @@ from engines.rehearsal.guest.shape import MIB, Shape
 
 SECTOR = 512
 FIRST = 63  # sectors; where fdisk of that time starts the first partition
-SWAP = 64  # MiB
+SWAP, DATA = 64, 64  # MiB
 CORE_MODULES = ("biosdisk", "part_msdos", "ext2", "normal", "configfile", "linux", "linux16", "test", "echo", "loadenv")
 
 
@@ -105,6 +105,16 @@ def _image(shape: Shape, grown: Path, path: Path) -> None:
         uefi.table(path, [(each.start, each.sectors, each.kind) for each in found])
         uefi.system_partition(path, found[3].offset)
     _loader(shape, path, boot)
+
+
+def data_disk(path: Path) -> Path:
+    """A guest's second disk as a new raw image at `path`: one partition with an empty file system."""
+    with path.open("wb") as stream:
+        stream.truncate(DATA * MIB)
+    _run(["sfdisk", "-q", str(path)], b"start=2048, type=83\n")
+    size = DATA * 1024 - 1024
+    _run(["mke2fs", "-q", "-F", "-t", "ext3", "-E", f"offset={2048 * SECTOR}", str(path), f"{size}k"])
+    return path
 
 
 def _root(shape: Shape, path: Path, where: Partition, grown: Path) -> None:

@@ -92,6 +92,8 @@ def fstab(shape: Shape) -> str:
     ]
     rows = [f"{spec:<23} {where:<23} {kind:<7} {rest}" for spec, where, kind, rest in lines]
     rows.insert(2, f"#/dev/{shape.disk}5             /old                    ext2    noauto          0 0")
+    if shape.data:
+        rows.append(f"/dev/{shape.names}b1               /data                   {kind}    defaults        1 2")
     if shape.uefi:
         rows.append(f"/dev/{shape.disk}4               /boot/efi               vfat    noauto          0 0")
     rows.append("/dev/hdc                /media/cdrom            iso9660 ro,noauto       0 0")

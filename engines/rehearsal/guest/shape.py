@@ -27,7 +27,8 @@ class Shape:
     in the boot menu, as stanzas only where they end in `xen`. size, boot: MiB. virtio: whether its kernel has the
     drivers. old_glibc: its tools call the vsyscall page. xfs: the root's file system. old_lvm: its lvm knows no
     virtio disk, unless lvm_types names them in lvm.conf. uefi: GPT with an EFI
-    system partition, whose loader only the machine's own firmware variables would name (CentOS 7's shape only).
+    system partition, whose loader only the machine's own firmware variables would name (CentOS 7's shape only). data: its fstab has a file
+    system on a second disk, which `build.data_disk` makes.
     """
 
     family: Literal["centos5", "centos6", "centos7"] = "centos5"
@@ -50,6 +51,7 @@ class Shape:
     old_lvm: bool = False
     lvm_types: bool = False
     uefi: bool = False
+    data: bool = False
     format: Literal["raw", "qcow2"] = "raw"
 
     @property

@@ -16,7 +16,7 @@ TOOLS = Path(__file__).with_name("tools")
 FOLDERS = (
     "bin sbin usr/bin usr/sbin usr/libexec etc/init.d etc/sysconfig/network-scripts etc/lvm/cache etc/modprobe.d "
     "etc/rc.d etc/rc2.d etc/rc3.d etc/rc4.d etc/rc5.d etc/blkid boot/grub dev proc sys tmp var/lib var/log root home "
-    "mnt lib/modules lib64 run selinux"
+    "mnt data lib/modules lib64 run selinux"
 )
 
 

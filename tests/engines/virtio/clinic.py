@@ -111,11 +111,12 @@ class Clinic:
             return perform(follower, tasks.engine(job.task), confirm=AGREED)
 
 
-def boot(image: Path, bus: str, *, form: str = "raw", keep: bool = False) -> Booted:
+def boot(image: Path, bus: str, *more: Path, form: str = "raw", keep: bool = False) -> Booted:
     """Boot a rehearsal guest on ide or virtio and read what it says; `keep` lets it write to the image."""
     card = "virtio-net-pci" if bus == "virtio" else "rtl8139"
     disk = Disk(image, format=form, bus=bus, snapshot=not keep)  # type: ignore[arg-type]  # the test's own words
-    hardware = Hardware(media=(disk,), memory=256, extra=("-device", card))
+    others = [Disk(each, bus=bus) for each in more]  # type: ignore[arg-type]  # the test's own words
+    hardware = Hardware(media=(disk, *others), memory=256, extra=("-device", card))
     seen: Seen = witness(hardware, "FIXTURE-BOOTED", hopeless=LOST, deadline=300.0)
     text = "".join(line.ljust(80) if len(line) == 80 else line for line in seen.lines)
     found = re.search(BOOTED, text)

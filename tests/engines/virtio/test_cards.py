@@ -22,9 +22,7 @@ CASES = {
     "debian": ({"network/interfaces": "auto lo\nallow-hotplug eth0\niface eth0 inet dhcp\n"}, "eth0", "", False),
     "debian by slot": ({"network/interfaces": "auto lo\n\nauto enp0s3\niface enp0s3 inet dhcp\n"}, "enp0s3", "", True),
     "netplan": ({"netplan/01.yaml": "network:\n  ethernets:\n    enp0s3:\n      dhcp4: true\n"}, "enp0s3", "", True),
-    "netplan bound": (
-        {"netplan/01.yaml": f"network:\n ethernets:\n    ens3:\n      match:\n        macaddress: {MAC}\n"}, "ens3", MAC, False,
-    ),
+    "netplan bound": ({"netplan/01.yaml": f"    ens3:\n      match:\n        macaddress: {MAC}\n"}, "ens3", MAC, False),
     "manager": ({f"{MANAGER}/a": "[connection]\ninterface-name=enp1s0\n"}, "enp1s0", "", True),
 }  # fmt: skip
 

@@ -12,6 +12,7 @@ from engines.job import journal
 from engines.job.contract import Finished, Log, RunFailed, RunStopped, StepStarted, TextChange
 from engines.job.journal import Entry
 from engines.job.perform import Stop
+from engines.rehearsal.guest.build import data_disk
 from engines.rehearsal.guest.shape import DEFAULT, SHAPES
 from tests.engines.guest.images import clean, loop, same_disk, sha256
 from tests.engines.virtio.clinic import Clinic, boot, qcow2_of
@@ -225,5 +226,21 @@ def test_a_guest_of_uefi_is_proved_by_uefi_without_its_machines_own_variables(cl
     assert isinstance(last, Finished), last
     assert "root is mounted from vda" in last.result["boot_test"]
     assert any("virtio, ovmf" in text for text in logs(run.journal))
+    assert isinstance(clinic.after(run, "undo"), Finished)
+    assert sha256(image) == before
+
+
+def test_a_second_disk_that_is_given_is_mapped_and_booted_with_and_never_written(clinic: Clinic) -> None:
+    image = clinic.guest(replace(DEFAULT, data=True))
+    data = data_disk(image.with_suffix(".data.img"))
+    before, kept = sha256(image), sha256(data)
+    run, last = clinic.run("virtio", image, also=[str(data)])
+    assert isinstance(last, Finished), last
+    plan = run.plan()
+    assert plan is not None
+    assert ("further disk", "hdb becomes vdb") in plan.facts
+    assert sha256(data) == kept
+    after = boot(image, "virtio", data)
+    assert (after.ok, after.root, after.fail) == (True, "vda3", ""), after
     assert isinstance(clinic.after(run, "undo"), Finished)
     assert sha256(image) == before

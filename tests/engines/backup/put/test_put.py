@@ -107,5 +107,5 @@ def test_the_whole_way_by_the_command_line_replaces_and_names_each_file(ward: Wa
         "crashcart undo ",
     ):
         assert wanted in report, report
-    assert crashcart("undo", "last").returncode == 0
+    assert crashcart("undo", "last", "--confirm", "cli.img").returncode == 0
     assert sha256(image) == before
