@@ -26,9 +26,9 @@ class Shape:
     line name the file systems; id and path are udev's links by serial number and by place. kernels: further kernels
     in the boot menu, as stanzas only where they end in `xen`. size, boot: MiB. virtio: whether its kernel has the
     drivers. old_glibc: its tools call the vsyscall page. xfs: the root's file system. old_lvm: its lvm knows no
-    virtio disk, unless lvm_types names them in lvm.conf. uefi: GPT with an EFI
-    system partition, whose loader only the machine's own firmware variables would name (CentOS 7's shape only). data: its fstab has a file
-    system on a second disk, which `build.data_disk` makes.
+    virtio disk, unless lvm_types names them in lvm.conf. uefi: GPT with an EFI system partition, whose loader only
+    the machine's own firmware variables would name (CentOS 7's shape only). data: its fstab has a file system on a
+    second disk, which `build.data_disk` makes.
     """
 
     family: Literal["centos5", "centos6", "centos7"] = "centos5"
