@@ -103,6 +103,13 @@ def interfaces(system: System) -> list[Interface]:
     return [Interface(name, addresses.get(name, "")) for name in names]
 
 
+def told(system: System) -> list[str]:
+    """What becomes of each, in words."""
+    found = interfaces(system)
+    alone = sum(each.by_slot for each in found) == 1
+    return [each.becomes(alone) for each in found]
+
+
 def _named(system: System) -> Iterator[str]:
     for path, content in system.etc.items():
         text = content.decode("latin-1")

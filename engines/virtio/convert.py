@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from typing import ClassVar
 
 import msgspec
@@ -160,7 +159,7 @@ def _facts(
         *(("named for good", f"{old} becomes {new}") for old, new in named.disks.stable.items()),
         ("root", f"{system.root.replace('/dev/sda', params.from_disk)}, {system.types.get(system.root, 'unknown')}"),
         ("boot loader", f"GRUB {'0.97' if patient.loader.generation == 1 else '2'}, {patient.loader.path}"),
-        *_cards(patient),
+        *(("network card", words) for words in cards.told(system)),
         ("kernel", kernels.chosen.version),
         *(("also rebuilt", each.version) for each in kernels.rebuilt[1:]),
         *(("kernel skipped", f"{version}: {why}") for version, why in kernels.skipped.items()),
@@ -173,12 +172,6 @@ def _facts(
         ("by hand", advice.by_hand(params)),
     ]
     return tuple(rows)
-
-
-def _cards(patient: GuestInventory) -> Iterator[tuple[str, str]]:
-    found = cards.interfaces(patient.system)
-    alone = sum(each.by_slot for each in found) == 1
-    return (("network card", each.becomes(alone)) for each in found)
 
 
 def _warnings(params: ConvertParams, decided: Operation, found: list[FileEdit], named: Naming) -> list[str]:

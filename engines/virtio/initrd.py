@@ -74,6 +74,12 @@ def must_hold(system: System, kernel: Kernel) -> list[str]:
     return kernel.wanted(tuple(names))
 
 
+def lacks_lvm(system: System, listed: list[str]) -> bool:
+    """Whether the root is on LVM and nothing in an initrd's listing could open it."""
+    programs = ("lvm", "lvm.static", "vgchange")
+    return system.root in system.volumes and not any(path.rsplit("/", 1)[-1] in programs for path in listed)
+
+
 def contents(system: System, path: str) -> list[str]:
     """The paths in an initrd of the guest. Raises Failed where it cannot be listed."""
     try:

@@ -9,7 +9,7 @@ from engines.guest import system
 from engines.guest.surgery import Surgery
 from engines.job.contract import Cancel
 from engines.job.errors import Refused
-from engines.virtio import inventory, volumes
+from engines.virtio import cards, inventory, naming, volumes
 from engines.virtio.inventory import GuestInventory, choose
 from engines.virtio.params import InspectParams
 
@@ -38,6 +38,7 @@ def _described(surgery: Surgery, found: GuestInventory) -> dict[str, Any]:
         }
     except Refused as refused:
         fit = {"convertible": False, "why": f"{refused.why}; {refused.what_helps}", "kernel": "", "skipped": {}}
+    named = naming.of(found, "", "vda")
     fstab = (found.system.read("/etc/fstab") or b"").decode("latin-1")
     names = set(DISKS.findall(fstab + found.loader.text)) - {"hdc", "hdd"}
     return {
@@ -52,6 +53,10 @@ def _described(surgery: Surgery, found: GuestInventory) -> dict[str, Any]:
         "kernels": {each.version: each.virtio for each in found.kernels},
         "initrd tool": found.tool.path,
         "disk names": sorted(names),
+        "its name": f"{named.disks.old} ({named.where})",
+        "named by bus": named.disks.stable,
+        "not given": list(named.foreign),
+        "network": cards.told(found.system),
         **fit,
     }
 

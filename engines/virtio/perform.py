@@ -120,6 +120,11 @@ def _verified(operation: Operation, rebuild: Rebuild) -> list[str]:
             f"/boot/{rebuild.image} lacks {', '.join(lacking)} although its tool reported success",
             "the image is untouched; run the command in the guest by hand and see what it says",
         )
+    if initrd.lacks_lvm(operation.inventory.system, listed):
+        raise Failed(
+            f"/boot/{rebuild.image} lacks LVM's program, and the root is on LVM",
+            "the image is untouched; see in the guest that its initrd tool knows LVM (Debian: the package lvm2)",
+        )
     return listed
 
 

@@ -235,6 +235,8 @@ def test_what_a_guest_is_can_be_asked_without_a_plan(clinic: Clinic) -> None:
         found = inspect.answer(convert(InspectParams, {"image": str(image)}))
     assert found["convertible"]
     assert found["disk names"] == ["hda"]
+    assert found["its name"].startswith("hda (the root in ")
+    assert found["network"] == ["eth0 stays: it is bound to 52:54:00:12:34:56, which the virtio card must have too"]
     assert found["kernels"] == {"2.6.18-398.el5": True, "2.6.18-371.el5": True}
     assert "disk names     hda" in inspect.table(found)
     assert sha256(image) == before
