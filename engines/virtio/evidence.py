@@ -9,7 +9,8 @@ from engines.job.contract import Section
 
 @dataclass
 class Evidence:
-    """Sections in order, and the result's plain values."""
+    """Sections in order, the result's plain values, and why the boot test is not sure, where it is not."""
 
     sections: list[Section] = field(default_factory=list)
     result: dict[str, object] = field(default_factory=dict)
+    unsure: str = ""

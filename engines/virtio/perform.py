@@ -61,8 +61,9 @@ def carry_out(
     yield from told(SAVE, _save(operation, context, evidence))
     yield from told(COMMIT, commit(surgery))
     evidence.sections.append(Section(title="What the appliance said", text="\n".join(surgery.appliance.messages)))
+    unsure = f"{surgery.target.path.name} is written, and its boot test is not sure: {evidence.unsure}"
     yield Finished(
-        summary=done,
+        summary=unsure if evidence.unsure else done,
         result=evidence.result,
         sections=tuple(evidence.sections),
         then=(*then, f"Take it back: crashcart undo {context.folder.name}"),

@@ -59,6 +59,7 @@ def prove(operation: Operation, context: Context, disk: str, evidence: Evidence)
     if after.lacks:
         yield from _judged(operation, context, after, evidence)
     if after.seen.how == "unsure":
+        evidence.unsure = after.seen.why
         yield Warned(text=f"the boot test is not sure: {after.seen.why}")
 
 
@@ -70,6 +71,7 @@ def _judged(operation: Operation, context: Context, after: Stand, evidence: Evid
     before = _before(operation, context)
     yield from _told(before, "Boot as it was", "boot-before.png", evidence)
     if before.seen.how == "fails":
+        evidence.unsure = "; ".join(after.lacks)
         yield Warned(text=f"the guest as it was does not boot here ({before.seen.why}), so this may be new: "
                      + "; ".join(after.lacks))  # fmt: skip
         return

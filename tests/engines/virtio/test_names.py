@@ -147,3 +147,23 @@ def test_a_boot_does_not_wait_for_disks_that_are_not_there() -> None:
     text = "UUID=1 / ext4 x 0 1\n/dev/sdc1 /c ext4 x 0 2\n/dev/disk/by-id/ata-B-part1 /b ext4 x 0 2\n"
     wanted = text.replace("/dev/sdc1", "# /dev/sdc1").replace("/dev/disk", "# /dev/disk")
     assert tables.without(text, ("/dev/sdc", "/dev/disk/by-id/ata-B-part1")) == wanted
+
+
+@pytest.mark.parametrize(
+    ("rows", "root", "letters"),
+    [
+        ([["/dev/hda1", "/", "ext3"], ["/dev/hdb1", "/var", "ext3"]], "/dev/hda1", "ab"),
+        ([["UUID=1", "/", "ext3"], ["/dev/sdb1", "/var", "ext3"]], "UUID=1", "ab"),
+        ([["/dev/sdb1", "/", "ext3"], ["/dev/sda1", "/var", "ext3"]], "/dev/sdb1", "ba"),
+        ([["/dev/hda1", "/", "ext3"], ["/dev/hdc", "/cd", "udf,iso9660"]], "/dev/hda1", "a"),
+        ([], "", "a"),
+    ],
+)
+def test_letters_are_disks_in_their_order_with_the_roots_first(rows: list[list[str]], root: str, letters: str) -> None:
+    assert specs.letters(rows, root) == letters
+
+
+def test_a_partition_of_a_second_disk_is_never_taken_for_the_firsts() -> None:
+    assert specs.resolve(call, TYPES, "/dev/hdb3", "ab") is None
+    assert specs.resolve(call, {**TYPES, "/dev/sdb3": "ext4"}, "/dev/hdb3", "ab") == "/dev/sdb3"
+    assert specs.resolve(call, TYPES, "/dev/hdb3", "ba") == "/dev/sda3"
