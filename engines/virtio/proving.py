@@ -71,10 +71,15 @@ def _judged(operation: Operation, context: Context, after: Stand, evidence: Evid
     before = _before(operation, context)
     yield from _told(before, "Boot as it was", "boot-before.png", evidence)
     if before.seen.how == "fails":
+        raise Failed(
+            f"the converted guest comes up on virtio without this: {'; '.join(after.lacks)}; whether it had it before is "
+            f"not known, as it does not boot here on its old bus ({before.seen.why})",
+            "the image is untouched; where the guest was without it before, too, switch the boot test off",
+        )
+    if before.report is None and after.report is not None:
         evidence.unsure = "; ".join(after.lacks)
-        yield Warned(text=f"the guest as it was does not boot here ({before.seen.why}), so this may be new: "
-                     + "; ".join(after.lacks))  # fmt: skip
-        return
+        yield Warned(text=f"the guest as it was did not say what it has, so this may be new: {evidence.unsure}")
+        after = replace(after, lacks=complaints.said(after.seen.text))
     new = complaints.anew(before.lacks, after.lacks)
     evidence.result["lacks_as_before"] = [each for each in after.lacks if each not in new]
     evidence.result["lacks_anew"] = new
