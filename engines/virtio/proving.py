@@ -72,8 +72,8 @@ def _judged(operation: Operation, context: Context, after: Stand, evidence: Evid
     yield from _told(before, "Boot as it was", "boot-before.png", evidence)
     if before.seen.how == "fails":
         raise Failed(
-            f"the converted guest comes up on virtio without this: {'; '.join(after.lacks)}; whether it had it before is "
-            f"not known, as it does not boot here on its old bus ({before.seen.why})",
+            f"the converted guest comes up on virtio without this: {'; '.join(after.lacks)}; whether it had it before "
+            f"is not known, as it does not boot here on its old bus ({before.seen.why})",
             "the image is untouched; where the guest was without it before, too, switch the boot test off",
         )
     if before.report is None and after.report is not None:

@@ -244,3 +244,15 @@ def test_a_second_disk_that_is_given_is_mapped_and_booted_with_and_never_written
     assert (after.ok, after.root, after.fail) == (True, "vda3", ""), after
     assert isinstance(clinic.after(run, "undo"), Finished)
     assert sha256(image) == before
+
+
+def test_a_guest_that_comes_up_without_what_it_had_is_not_committed(clinic: Clinic) -> None:
+    """Its root is mounted and userland runs; /boot and swap, which it had on IDE, it has no more."""
+    image = clinic.guest(DEFAULT)
+    before = sha256(image)
+    run, last = clinic.run("virtio", image, keep=["/etc/fstab"])
+    assert isinstance(last, RunFailed), last
+    assert "comes up on virtio without what it had" in last.why
+    assert "mounting the disk1 on /boot failed" in last.why
+    assert any("boot as it was after" in text and "FIXTURE-BOOTED" in text for text in logs(run.journal))
+    assert sha256(image) == before
