@@ -133,9 +133,11 @@ def _ours(patient: GuestInventory, stem: str) -> bool:
 
 
 def lasting(patient: GuestInventory, device: str) -> str:
-    """UUID=... of what a device holds; empty where that has none."""
+    """UUID=... of what a device holds, or its path where SUSE's old initrd reads that only; empty where it has none."""
     try:
         uuid = str(patient.system.call("vfs_uuid", device))
     except GuestError:
         return ""
-    return f"UUID={uuid}" if uuid else ""
+    if not uuid:
+        return ""
+    return f"/dev/disk/by-uuid/{uuid}" if patient.tool.kind == "suse" else f"UUID={uuid}"
