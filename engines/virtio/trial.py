@@ -35,9 +35,10 @@ ADDRESS = re.compile(r"(?:[0-9a-f]{2}:){5}[0-9a-f]{2}")
 
 @dataclass(frozen=True)
 class Trial:
-    """One boot. disk: a qcow2 layer whose menu speaks on the serial line. name: the disk's name on that bus.
+    """One boot.
 
-    address: the network card's, as the guest knows it; empty for any. card: QEMU's model of it.
+    disk: a throwaway qcow2 layer that takes what the guest writes; its menu speaks on the serial line. name: the disk's
+    name on that bus. address: the network card's, as the guest knows it; empty for any. card: QEMU's model of it.
     more: layers of further disks.
     """
 
@@ -56,7 +57,10 @@ class Trial:
         card = f"{model},netdev=trial" + (f",mac={self.address}" if ADDRESS.fullmatch(self.address) else "")
         network = ("-netdev", "user,id=trial,restrict=on", "-device", card)
         return Hardware(
-            media=tuple(Disk(disk, format="qcow2", bus=self.bus) for disk in (self.disk, *self.more)),
+            media=(
+                Disk(self.disk, format="qcow2", bus=self.bus, snapshot=False),
+                *(Disk(disk, format="qcow2", bus=self.bus) for disk in self.more),
+            ),
             memory=MEMORY,
             firmware=self.firmware,
             extra=network,

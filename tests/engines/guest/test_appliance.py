@@ -15,10 +15,11 @@ import pytest
 
 from engines.boot import accel
 from engines.guest import appliance_kernel, attempts, leftover_sockets
-from engines.guest.appliance import Appliance, GuestError
+from engines.guest.appliance import Appliance, GuestError, NoRoom
 from engines.job.contract import Cancel
 from engines.job.errors import Stopped
 from engines.rehearsal.guest import parts
+from tests.absent import absent
 
 
 @pytest.fixture
@@ -39,6 +40,27 @@ def group(number: int) -> list[int]:
         if owner == str(number) and state not in "ZX":
             found.append(int(process.parent.name))
     return found
+
+
+def test_a_full_file_system_below_the_overlay_is_named_at_once(tmp_path: Path) -> None:
+    """QEMU would keep the appliance waiting for room, without a word, until a call's time is over."""
+    if os.geteuid() != 0:
+        absent("needs root, to mount a small file system")
+    small = tmp_path / "small"
+    small.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", small], check=True)
+    try:
+        (small / "run").mkdir()
+        top = small / "run/disk.qcow2"
+        subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", top, "64M"], check=True)
+        (small / "filler").write_bytes(bytes(5 << 20))
+        appliance = Appliance(top, small / "run")
+        with pytest.raises(NoRoom, match=f"^{small} is full") as full:
+            appliance.start()
+        assert "TMPDIR" in full.value.what_helps
+        assert not appliance.alive
+    finally:
+        subprocess.run(["umount", "-l", small], check=True)
 
 
 @pytest.mark.boot
