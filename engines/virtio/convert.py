@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import ClassVar
 
 import msgspec
 from typing_extensions import override
 
 from engines.guest.surgery import Surgery
-from engines.job.contract import Cancel, Change, Choice, CommandChange, Context, Events, Option, Plan
+from engines.host.files import write_whole
+from engines.job.contract import Cancel, Change, Choice, CommandChange, Context, Events, Option, Plan, TextChange
 from engines.job.errors import Refused
 from engines.job.params import plain
-from engines.virtio import advice, cards, edits, initrd, naming, operation, volumes
+from engines.virtio import advice, cards, domain, edits, initrd, naming, operation, volumes
 from engines.virtio.edits import FileEdit, custom_name
 from engines.virtio.inventory import Choice as Kernels
 from engines.virtio.inventory import GuestInventory, choose
@@ -38,6 +40,7 @@ class Convert(OnOldGuest[ConvertParams]):
 
     @override
     def decide(self, params: ConvertParams, cancel: Cancel) -> tuple[Plan, Operation]:
+        params = params.found()
         operation.refuse_boot_test(params)
         surgery, patient = operation.begin(params, cancel)
         with operation.closing_on_error(surgery):
@@ -47,6 +50,10 @@ class Convert(OnOldGuest[ConvertParams]):
     def carry_out(self, decided: Operation, plan: Plan, context: Context) -> Events:
         params: ConvertParams = plan.params
         then = advice.after_convert(params, decided.surgery.target, decided.inventory.tool.kind)
+        if new := plan.detail.get("domain", ""):
+            place = context.folder / f"{Path(params.domain).name}.xml"
+            write_whole(place, new.encode())
+            then = (f"Define the domain with its disks and cards on virtio: virsh define {place}", *then[1:])
         proof = f"boots from virtio as {params.to_disk}" if params.boot_test else "is converted; no boot proves it"
         return carry_out(decided, context, params.to_disk, then, params.boot_test, f"{params.path.name} {proof}")
 
@@ -83,13 +90,17 @@ def _plan(params: ConvertParams, surgery: Surgery, patient: GuestInventory) -> t
         target=params.image,
         params=plain(params),
         steps=steps(params.boot_test),
-        changes=_changes(decided),
+        changes=(*_changes(decided), *_domain(params)),
         facts=_facts(params, decided, kernels, mentioned, named),
         choices=tuple(_switch(each, params.keep) for each in found),
         warnings=(*_warnings(params, decided, found, named), *patient.system.warnings),
         undo="crashcart undo puts every original byte back, until the guest has run; then virtio putback, file by file",
         confirm=params.path.name,
-        detail={"initrds": {each.version: each.image for each in decided.rebuilds}, "mentions": mentioned},
+        detail={
+            **({"domain": domain.moved(domain.text_of(params.domain))} if params.domain else {}),
+            "initrds": {each.version: each.image for each in decided.rebuilds},
+            "mentions": mentioned,
+        },
         state=decided.state(),
     )
     return plan.sealed(), decided
@@ -134,6 +145,15 @@ def _changes(decided: Operation) -> tuple[Change, ...]:
         for each in decided.rebuilds
     ]
     return (*(each.change for each in decided.edits), *shell, *built)
+
+
+def _domain(params: ConvertParams) -> tuple[Change, ...]:
+    """The domain's description as it must be afterwards: shown, written into the run's folder, defined by nobody."""
+    if not params.domain:
+        return ()
+    text = domain.text_of(params.domain)
+    target = f"domain {params.domain} (written beside, not defined)"
+    return (TextChange(target=target, before=text, after=domain.moved(text)),)
 
 
 def _switch(edit: FileEdit, keep: tuple[str, ...]) -> Choice:

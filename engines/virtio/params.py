@@ -5,7 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
+import msgspec
+from typing_extensions import override
+
+from engines.job.errors import Refused
 from engines.job.params import Params, param
+from engines.virtio import domain
 
 FOUND = "the image format; left out, a libvirt domain or the name .qcow2 says it, and all else is raw"
 BACKING = "a file below a qcow2 image that lies in another folder, named to say that it is meant"
@@ -44,7 +49,6 @@ class TrialParams(ImageParams, frozen=True, kw_only=True):
             kind="file", metavar="IMAGE",
         ),
     ] = ()  # fmt: skip
-
     from_disk: Annotated[
         str,
         param(
@@ -65,11 +69,43 @@ class TrialParams(ImageParams, frozen=True, kw_only=True):
 
 
 class ConvertParams(TrialParams, frozen=True, kw_only=True):
-    """Convert a guest."""
+    """Convert a guest, named by its image or by its domain."""
+
+    image: Annotated[
+        str,
+        param(
+            "Disk image", "the guest's whole disk: a raw or qcow2 file, or a block device; or leave it to the domain",
+            kind="file", positional=True,
+        ),
+    ] = ""  # fmt: skip
+    domain: Annotated[
+        str,
+        param(
+            "Libvirt domain", "its name; its disks are found, and its new description is written beside, not defined",
+            metavar="NAME",
+        ),
+    ] = ""  # fmt: skip
 
     kernel: Annotated[
         str, param("Kernel", "the version that boots by default; left out, the guest's own choice", metavar="VER")
     ] = ""
+
+    @property
+    @override
+    def path(self) -> Path:
+        """The image, or the domain's first disk. Raises Refused."""
+        if not self.image and not self.domain:
+            raise Refused("neither an image nor a domain is named", "name the disk image, or --domain NAME")
+        return Path(self.image or domain.disks(self.domain)[0]).resolve()
+
+    def found(self) -> ConvertParams:
+        """With the domain's disks where they were left to it. Raises Refused."""
+        if self.image or not self.domain:
+            return self
+        first, *others = domain.disks(self.domain)
+        also = self.also or tuple(map(str, others))
+        return msgspec.structs.replace(self, image=str(first.resolve()), also=also)
+
     keep: Annotated[tuple[str, ...], param("Leave alone", "files of the plan that are not to be changed")] = ()
 
 

@@ -1,0 +1,96 @@
+"""A libvirt domain by its name: which disks it has, and its description with everything on virtio.
+
+Source: libvirt domain XML, <disk>, <interface>; virsh(1).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+from engines.host.libvirt import DEFINED, Domain, DomainDisk, parsed
+from engines.job.errors import Refused
+
+ANSWERS_WITHIN = 10.0  # s
+DISK = re.compile(r"<disk\b[^>]*\bdevice=['\"]disk['\"].*?</disk>", re.DOTALL)
+CARD = re.compile(r"<interface\b.*?</interface>", re.DOTALL)
+TARGET = re.compile(r"<target\b[^>]*/>")
+ADDRESS = re.compile(r"[ \t]*<address\b[^>]*/>\n?")
+MODEL = re.compile(r"<model\b[^>]*\btype=['\"]([^'\"]*)['\"][^>]*/>")
+OLD = ("ide", "sata", "scsi", "xen")
+
+
+def text_of(name: str) -> str:
+    """The domain's stored description. Raises Refused where there is none."""
+    uri = [] if os.environ.get("LIBVIRT_DEFAULT_URI") else ["--connect", "qemu:///system"]
+    command = ["virsh", "--readonly", "--quiet", *uri, "dumpxml", "--inactive", "--domain", name]
+    try:
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=ANSWERS_WITHIN, check=False
+        )
+        if done.returncode == 0:
+            return done.stdout.decode("utf-8", "replace")
+    except (OSError, subprocess.TimeoutExpired):
+        pass  # no virsh, or a libvirtd that hangs: what it has stored lies in a file
+    try:
+        return (DEFINED / f"{Path(name).name}.xml").read_text("utf-8", "replace")
+    except OSError:
+        raise Refused(f"libvirt knows no domain {name}", "virsh list --all names them; or name the image") from None
+
+
+def disks(name: str) -> list[Path]:
+    """Its disks that a conversion moves, in the guest's order. Raises Refused where it has none."""
+    domain = parsed(text_of(name)) or Domain(name, ())
+    found = sorted((disk for disk in domain.disks if disk.bus in OLD and _is_disk(disk.path)), key=_place)
+    if not found:
+        named = ", ".join(f"{disk.target} on {disk.bus}" for disk in domain.disks) or "none"
+        raise Refused(f"domain {name} has no disk on {', '.join(OLD)} (it has: {named})", "name the image instead")
+    return [disk.path for disk in found]
+
+
+def _place(disk: DomainDisk) -> tuple[int, str]:
+    return len(disk.target), disk.target
+
+
+def _is_disk(path: Path) -> bool:
+    return path.suffix.lower() != ".iso"
+
+
+def renamed(text: str) -> dict[str, str]:
+    """Each moving disk's new name by its old one, in the guest's order, beside those that are on virtio already."""
+    domain = parsed(text) or Domain("", ())
+    taken = {disk.target for disk in domain.disks if disk.bus == "virtio"}
+    free = (f"vd{letter}" for letter in "abcdefghijklmnopqrstuvwxyz" if f"vd{letter}" not in taken)
+    moving = sorted((disk for disk in domain.disks if disk.bus in OLD), key=_place)
+    moving = [disk for disk in moving if _is_disk(disk.path)]
+    return {disk.target: new for disk, new in zip(moving, free, strict=False)}
+
+
+def moved(text: str) -> str:
+    """The description with each disk and network card on virtio; all else stays byte for byte."""
+    names = renamed(text)
+
+    def disk(found: re.Match[str]) -> str:
+        block = found.group()
+        target = TARGET.search(block)
+        if target is None or not re.search(rf"\bbus=['\"](?:{'|'.join(OLD)})['\"]", target.group()):
+            return block
+        name = re.search(r"\bdev=['\"](\w+)['\"]", target.group())
+        block = ADDRESS.sub("", block)
+        return TARGET.sub(
+            f"<target dev='{names.get(name.group(1) if name else '', 'vda')}' bus='virtio'/>", block, count=1
+        )
+
+    def card(found: re.Match[str]) -> str:
+        block = found.group()
+        model = MODEL.search(block)
+        if model is not None and model.group(1) == "virtio":
+            return block
+        block = ADDRESS.sub("", block)
+        if model is not None:
+            return MODEL.sub("<model type='virtio'/>", block, count=1)
+        return re.sub(r"([ \t]*)</interface>", r"\1  <model type='virtio'/>\n\1</interface>", block, count=1)
+
+    return CARD.sub(card, DISK.sub(disk, text))

@@ -1,0 +1,106 @@
+"""A domain by its name: its disks in the guest's order, and its description with everything on virtio."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from engines.host.libvirt import parsed
+from engines.job.errors import Refused
+from engines.job.params import convert
+from engines.virtio import domain
+from engines.virtio.params import ConvertParams
+from tests.absent import absent
+
+XML = """\
+<domain type='test'>
+  <name>web1</name>
+  <memory>65536</memory>
+  <os><type>hvm</type></os>
+  <devices>
+    <disk type='file' device='cdrom'>
+      <source file='/srv/cd.iso'/>
+      <target dev='hdc' bus='ide'/>
+    </disk>
+    <disk type='file' device='disk'>
+      <driver name='qemu' type='raw'/>
+      <source file='{folder}/data.img'/>
+      <target dev='hdb' bus='ide'/>
+      <address type='drive' controller='0' bus='0' target='0' unit='1'/>
+    </disk>
+    <disk type='file' device='disk'>
+      <driver name='qemu' type='raw'/>
+      <source file='{folder}/root.img'/>
+      <target dev='hda' bus='ide'/>
+    </disk>
+    <disk type='file' device='disk'>
+      <source file='{folder}/new.img'/>
+      <target dev='vda' bus='virtio'/>
+    </disk>
+    <interface type='bridge'>
+      <mac address='52:54:00:12:34:56'/>
+      <source bridge='br0'/>
+      <model type='rtl8139'/>
+      <address type='pci' domain='0x0000' bus='0x00' slot='0x03' function='0x0'/>
+    </interface>
+    <interface type='bridge'>
+      <mac address='52:54:00:12:34:57'/>
+      <source bridge='br0'/>
+    </interface>
+  </devices>
+</domain>
+"""
+
+
+@contextmanager
+def libvirt(folder: Path) -> Iterator[None]:
+    """libvirt's own test driver, which keeps its domains in this process's description of a node."""
+    if shutil.which("virsh") is None:
+        absent("needs virsh: apt-get install libvirt-clients")
+    text = XML.replace("{folder}", str(folder))
+    (folder / "node.xml").write_text(f"<node>{text}</node>")
+    before = os.environ.get("LIBVIRT_DEFAULT_URI")
+    os.environ["LIBVIRT_DEFAULT_URI"] = f"test://{folder}/node.xml"
+    try:
+        yield
+    finally:
+        os.environ.pop("LIBVIRT_DEFAULT_URI")
+        if before is not None:
+            os.environ["LIBVIRT_DEFAULT_URI"] = before
+
+
+def test_disks_and_cards_move_and_all_else_stays() -> None:
+    after = domain.moved(XML)
+    found = parsed(after)
+    assert found is not None
+    assert [(disk.path.name, disk.target, disk.bus) for disk in found.disks] == [
+        ("cd.iso", "hdc", "ide"),
+        ("data.img", "vdc", "virtio"),  # after the root, as in the guest
+        ("root.img", "vdb", "virtio"),
+        ("new.img", "vda", "virtio"),
+    ]
+    assert after.count("<model type='virtio'/>") == 2
+    assert "<address" not in after
+    assert "52:54:00:12:34:56" in after
+    assert domain.moved(after) == after
+
+
+def test_a_domain_is_asked_of_libvirt_for_its_disks_in_order(tmp_path: Path) -> None:
+    with libvirt(tmp_path):
+        assert subprocess.run(["virsh", "dominfo", "web1"], capture_output=True).returncode == 0
+        params = convert(ConvertParams, {"domain": "web1"}).found()
+        assert Path(params.image).name == "root.img"
+        assert [Path(each).name for each in params.also] == ["data.img"]
+        with pytest.raises(Refused, match="knows no domain web2"):
+            domain.disks("web2")
+
+
+def test_neither_image_nor_domain_is_refused() -> None:
+    with pytest.raises(Refused, match="neither an image nor a domain"):
+        _ = convert(ConvertParams, {}).path
