@@ -11,6 +11,7 @@ MARK = " (virtio)"
 DEFAULT = re.compile(r"(\s*default)([ \t]*=[ \t]*|[ \t]+)(\S+)")
 TITLE = re.compile(r"\s*title[ \t=]")
 MAGIC = re.compile(r"#\s?(?:x?kopt\w*|xenk?h?opt\w*|groot|defoptions|altoptions|nonaltoptions|bootdev)=")
+QUIET = re.compile(r" (?:rhgb|quiet|splash(?:=\w+)?|loglevel=\d|(?:rd\.)?systemd\.show_status=\w+)(?= |$)")
 DEVICE = re.compile(r"\(hd\d+(?:,\w+)?\)")
 
 
@@ -132,4 +133,4 @@ def for_serial(text: str) -> str:
 def spoken(line: str) -> str:
     """A kernel line that is not quiet and uses the serial line."""
     body = line.rstrip("\r\n")
-    return re.sub(r" (?:rhgb|quiet)(?= |$)", "", body) + " console=tty0 console=ttyS0,115200" + line[len(body) :]
+    return QUIET.sub("", body) + " console=tty0 console=ttyS0,115200" + line[len(body) :]
