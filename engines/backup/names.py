@@ -8,6 +8,7 @@ import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
+from functools import lru_cache
 
 from engines.job.errors import BadParam
 
@@ -22,6 +23,7 @@ FORM = "%Y%m%dT%H%M%SZ"
 LONGEST = 128  # characters of a VM's or disk's name
 
 
+@lru_cache(maxsize=4096)
 def good(name: str) -> bool:
     """Whether `name` may be a VM's or disk's: it names a folder entry of its own, never `.` or `..`."""
     return bool(re.match(NAME, name)) and not name.endswith("\n") and name not in (".", "..") and len(name) <= LONGEST

@@ -127,7 +127,13 @@ def _add_run_commands(commands: Any) -> None:
     job = add("run", _job, "run a job file", run=False)
     job.add_argument("job", metavar="JOB.yaml")
     _add_run_options(job)
-    add("runs", _runs, "list runs, newest first", run=False).add_argument("--json", action="store_true")
+    listed = add("runs", _runs, "list runs, newest first, or remove old ones", run=False)
+    listed.add_argument("action", nargs="?", choices=("list", "prune"), default="list")
+    listed.add_argument("--keep", type=_count, metavar="N", default=100, help="prune: this many newest stay (100)")
+    listed.add_argument(
+        "--days", type=_count, metavar="N", default=90, help="prune: those of the last N days stay (90)"
+    )
+    listed.add_argument("--json", action="store_true")
     add("attach", _attach, "follow a run to its end").add_argument("--json", action="store_true")
     answer = add("answer", _answer, "answer a run's question")
     answer.add_argument("text", nargs="?", help="the answer; without it, it is asked for or read from stdin")
@@ -226,9 +232,29 @@ def _found(parsed: argparse.Namespace) -> Run:
     return find(parsed.run)
 
 
+def _count(text: str) -> int:
+    if not text.isdigit():
+        raise argparse.ArgumentTypeError(f"{text!r}, allowed is a whole number from 0 on")
+    return int(text)
+
+
+def _tidied(as_json: bool, keep: int, days: int) -> int:
+    import msgspec
+
+    from engines.job import tidy
+
+    found = tidy.prune(keep, days)
+    stay = "".join(f", {count} {why}" for why, count in found.kept.items())
+    words = f"{len(found.removed)} runs removed; {sum(found.kept.values())} stay{stay}"
+    sys.stdout.write((msgspec.json.encode(found).decode() if as_json else words) + "\n")
+    return 0
+
+
 def _runs(parsed: argparse.Namespace) -> int:
     from engines.job import history
 
+    if parsed.action == "prune":
+        return _tidied(parsed.json, parsed.keep, parsed.days)
     sys.stdout.write(history.as_json() if parsed.json else history.table())
     return 0
 

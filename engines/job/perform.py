@@ -38,7 +38,7 @@ from engines.job.pace import Pace
 from engines.job.params import Params, Secret
 from engines.job.params import secrets as secrets_of
 from engines.job.report import write_reports
-from engines.job.runs import Info, Run, find
+from engines.job.runs import Info, Run, find, interrupted
 from engines.job.stopping import Stop, outliving
 from engines.job.work import Work, typed
 
@@ -83,10 +83,21 @@ def perform(
             last = _last_word(record, run, engine, plan, stop, secrets or {}, confirm, listener)
         record.write(last)
         unfinished.clear(run.folder.parent, run.id)
+        if isinstance(last, Finished):
+            _made_good(run)
     finally:
         journal.close()
     write_reports(run)
     return last
+
+
+def _made_good(run: Run) -> None:
+    """What earlier runs of the same work were killed at is done now: nobody is told to take them up any more."""
+    done = run.info()
+    for killed in list(interrupted(done.target)):
+        begun = killed.info()
+        if begun.task == done.task and begun.born < done.born:
+            unfinished.clear(run.folder.parent, killed.id)
 
 
 @dataclass

@@ -77,5 +77,5 @@ def test_runs_of_before_there_were_marks_are_found_still(job: Job) -> None:
     killed = begun(job, kill=True)
     shutil.rmtree(runs.home().parent / "unfinished")
     assert found() == [killed.id]
-    begun(job)
+    begun(Job(task="copier", params={**job.params, "output": f"{job.params['output']}-2"}))
     assert found() == [killed.id], "also after the first mark"
