@@ -15,7 +15,7 @@ from engines.biosiso.build.params import BuildParams
 from engines.biosiso.media import iso, layout, stick, texts, uefi, usb
 from engines.biosiso.media.layout import Entry
 from engines.biosiso.media.making import Detail
-from engines.biosiso.vendor import board, dos, firmware, line, names, rom, switches
+from engines.biosiso.vendor import board, dos, firmware, inside, line, names, rom, switches
 from engines.job.contract import Choice, Option, Plan, Step
 from engines.job.errors import Refused
 from engines.job.params import plain
@@ -30,11 +30,12 @@ def plan(params: BuildParams, check: Callable[[], None]) -> Plan:
     vendors = kit.vendor_line()
     extra = layout.added(params.add, check)
     if params.form == "uefi":
-        return uefi_plan(params, output, kit, extra)
+        return uefi_plan(params, output, kit, extra, check)
     refusals.generation(kit)
     picked = rom.pick(kit.roms, params.rom, kit.path, kit.members, vendors.args if vendors else "")
     flash = line.decide(kit, picked, params.switches, params.command)
-    warnings = list(board.judge(picked, params.board.strip(), params.board_checked))
+    found = inside.read(kit.member(picked.name).source, check)
+    warnings = list(board.judge(picked, params.board.strip(), params.board_checked, found))
     refusals.writers(kit, params.form)
     if not params.dos:
         raise Refused(f"form {params.form} boots a DOS, and none is named", f"--dos: {dos.GET}")
@@ -54,7 +55,7 @@ def plan(params: BuildParams, check: Callable[[], None]) -> Plan:
         params=plain(params),
         steps=_steps(params),
         changes=facts.changes(output, detail),
-        facts=facts.facts(kit, picked, system, told, detail),
+        facts=(*facts.facts(kit, picked, system, told, detail), ("In the ROM", found.words())),
         choices=_choices(flash),
         warnings=tuple(warnings),
         undo=_undo(output),
@@ -64,10 +65,15 @@ def plan(params: BuildParams, check: Callable[[], None]) -> Plan:
     ).sealed()
 
 
-def uefi_plan(params: BuildParams, output: Path, kit: firmware.Kit, extra: list[layout.Kept]) -> Plan:
+def uefi_plan(
+    params: BuildParams, output: Path, kit: firmware.Kit, extra: list[layout.Kept], check: Callable[[], None]
+) -> Plan:
     """The plan of a FAT32 stick for the board's UEFI shell; nothing of it is DOS. Raises Refused."""
     picked = rom.pick(kit.roms, params.rom, kit.path, kit.members)
-    warnings = [*board.judge(picked, params.board.strip(), params.board_checked), *filter(None, [rom.odd(picked)])]
+    found = inside.read(kit.member(picked.name).source, check)
+    warnings = list(board.judge(picked, params.board.strip(), params.board_checked, found))
+    if not found.capsule:
+        warnings += filter(None, [rom.odd(picked)])
     if params.boot_test:
         boottest.require(params.form, "")
     steps = usb.way(kit, picked, params.command)
@@ -93,7 +99,7 @@ def uefi_plan(params: BuildParams, output: Path, kit: firmware.Kit, extra: list[
         params=plain(params),
         steps=_steps(params),
         changes=facts.changes(output, detail),
-        facts=facts.uefi_facts(kit, picked, params.board.strip(), steps, detail),
+        facts=(*facts.uefi_facts(kit, picked, params.board.strip(), steps, detail), ("In the ROM", found.words())),
         warnings=tuple(warnings),
         undo=_undo(output),
         confirm=output.name if place.identity(output) else "",

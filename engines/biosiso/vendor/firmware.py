@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from engines.biosiso.vendor import batch, rom
+from engines.biosiso.vendor import batch, inside, rom
 from engines.biosiso.vendor.archive import Member, members
 from engines.biosiso.vendor.sources import Source, nothing
 from engines.job.errors import Refused
@@ -168,7 +168,10 @@ def inspect(params: InspectParams) -> dict[str, Any]:
         "firmware": kit.path,
         "sha256": kit.sha256,
         "kind": kit.kind,
-        "roms": [msgspec.to_builtins(found) for found in kit.roms],
+        "roms": [
+            {**msgspec.to_builtins(found), "inside": msgspec.to_builtins(inside.read(kit.member(found.name).source))}
+            for found in kit.roms
+        ],
         "flasher": kit.flasher,
         "vendor_line": line.text if line else "",
         "vendor_switches": line.switches if line else "",
@@ -187,6 +190,7 @@ def table(found: dict[str, Any]) -> str:
     for each in found["roms"]:
         date = each["date"] or each["date_note"]
         lines += [f"  ROM       {each['name']}  {each['size']} bytes  board {each['stem'].upper()}  {date}"]
+        lines += [f"  in it     {msgspec.convert(each['inside'], inside.Inside).words()}"]
     lines += [] if found["roms"] else ["  ROM       none found"]
     lines += [f"  flasher   {found['flasher'] or 'none found'}"]
     lines += [f"  vendor's  {found['vendor_line'] or 'no flash line found'}"]
