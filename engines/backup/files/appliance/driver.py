@@ -72,6 +72,10 @@ class GuestfsDisk:
         overlay.lay(self._server.path, self._scratch.path / "overlay.qcow2")
         with self.asking(b""):
             self._launch()
+        self.look()
+
+    def look(self) -> None:
+        """Find what is on the disk. Raises BrowseError, Damaged."""
         infos, self._places = probed(self)
         self._infos = tuple(self._judged(info) for info in infos)
 

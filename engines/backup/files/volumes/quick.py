@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from engines.backup.files.model import NOT_REPLAYED, BrowseError, Source, Unsupported, Volume, VolumeInfo
+from engines.backup.files.volumes import spare
 from engines.backup.files.volumes.window import Window
 
 EXT = ("ext2", "ext3", "ext4")
@@ -21,6 +22,7 @@ def open_quick(disk: Source, info: VolumeInfo, *, truth: bool = False) -> Volume
         raise Unsupported(f"{info.name}: the quick driver cannot read {info.format or 'what is on it'}")
     if truth and info.dirty == NOT_REPLAYED:
         raise Unsupported(f"{info.name}: the quick driver cannot replay the journal of {info.format}")
+    part = spare.sound(part)
     if info.format == "ntfs":
         from engines.backup.files.volumes.ntfs.volume import NtfsVolume
 

@@ -9,16 +9,17 @@ import itertools
 import struct
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from engines.backup.files.model import NOT_REPLAYED
-from engines.backup.files.volumes import known, ntfs_state
+from engines.backup.files.volumes import known, ntfs_state, spare
 from engines.backup.files.volumes.ext import superblock as ext
 from engines.backup.files.volumes.fat import volume as fat
 from engines.backup.files.volumes.window import Window
 from engines.job.errors import Failed
 
 SPARE = "its superblock is damaged, a copy serves"
+SPARE_BOOT = "its boot sector is damaged, a copy serves"
 UNCLEAN = "not unmounted cleanly"
 BOTH = ("quick", "libguestfs")
 APPLIANCE = ("libguestfs",)
@@ -127,6 +128,15 @@ def _ntfs(part: Window) -> Signature | None:
     return Signature("ntfs", label, f"{struct.unpack_from('<Q', raw, 72)[0]:016X}", dirty, BOTH)
 
 
+def _by_spare(part: Window) -> Signature | None:
+    """NTFS, exFAT and FAT32 by the copy of a damaged boot sector."""
+    found = spare.sound(part)
+    if found is part:
+        return None
+    known = next(filter(None, (probe(found) for probe in (_ntfs, _exfat, _fat))), None)
+    return replace(known, dirty=SPARE_BOOT, drivers=("quick",)) if known else None
+
+
 def _exfat(part: Window) -> Signature | None:
     raw = part.read(0, 512)
     if raw[3:11] != b"EXFAT   ":
@@ -197,6 +207,7 @@ PROBES: tuple[Callable[[Window], Signature | None], ...] = (
     _iso,
     _swap,
     _ext_by_copy,
+    _by_spare,
     _blank,
 )
 

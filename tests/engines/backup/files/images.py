@@ -63,6 +63,7 @@ def mounted(image: Path, *options: str) -> Iterator[Path]:
     run("mount", "-o", ",".join(("loop", *options)), image, folder)
     try:
         yield folder
+        run("sync", "-f", folder)  # a namespace of somebody's that copied the mount keeps it from ending here
     finally:
         run("umount", folder)
 

@@ -51,6 +51,7 @@ class NtfsVolume(Volume):
         self.state = state
         self._window = Window(source, 0, source.size)
         self._dentries: Dentries[int] = Dentries()
+        self._damaged: dict[int, BrowseError] = {}
         self._geometry()
         first = self._window.exactly(self._table * self._cluster, self._record, "the file table")
         self._mft = self._stream(MFT, self._data(parse(first, MFT)))
@@ -124,13 +125,21 @@ class NtfsVolume(Volume):
         for each, reference in known.items():
             if _folded(each) == wanted:
                 return reference
+        if folder & RECORD in self._damaged:
+            raise self._damaged[folder & RECORD]
         raise NoSuchFile(f"{shown(path)}: there is no such file")
 
     def _names(self, folder: int, path: bytes) -> dict[bytes, int]:
         record = self._live(folder)
         if not record.flags & FOLDER:
             raise NoSuchFile(f"{shown(path)}: there is no such file")
-        return dict(self._entries(record))
+        found: dict[bytes, int] = {}
+        try:
+            for name, reference in self._entries(record):
+                found.setdefault(name, reference)
+        except BrowseError as error:
+            self._damaged[folder & RECORD] = error
+        return found
 
     def _entries(self, record: Record) -> Iterator[tuple[bytes, int]]:
         what = f"the folder of file record {record.number}"
@@ -144,9 +153,15 @@ class NtfsVolume(Volume):
         size = index.block_size(root.value)
         blocks = self._stream(record.number, by_type[INDEX])
         used = self._bits(record.number, by_type.get(BITMAP))
+        trouble: BrowseError | None = None
         for number in range(min(blocks.size // size, len(used) * 8)):
             if used[number // 8] >> number % 8 & 1:
-                yield from self._visible(index.of_block(blocks.read(number * size, size), what))
+                try:
+                    yield from self._visible(index.of_block(blocks.read(number * size, size), what))
+                except BrowseError as error:
+                    trouble = trouble or error
+        if trouble:
+            raise trouble
 
     def _bits(self, number: int, bitmap: Attribute | None) -> bytes:
         if bitmap is None:

@@ -1,0 +1,113 @@
+"""What is damaged is told, and what is whole beside it is still there: superblocks, boot sectors, folders, circles."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+import pytest
+
+from engines.backup.files.model import BrowseError
+from engines.backup.files.opening import open_tree
+from engines.backup.files.volumes.disk_map import survey
+from tests.engines.backup.files.images import MIB, Image, blank, ext, mounted, ntfs_mounted, quick, run
+
+
+@pytest.mark.parametrize("options", [("-b", "1024"), ("-b", "4096"), ("-b", "1024", "-O", "bigalloc", "-C", "4096")])
+def test_an_ext_without_its_first_superblock_is_read_from_a_copy(tmp_path: Path, options: tuple[str, ...]) -> None:
+    image = ext(tmp_path / "disk", 160 * MIB, *options)
+    with mounted(image) as root:
+        for number in range(2000):
+            (root / f"file{number}").write_text(str(number))
+    assert quick(image).read(b"/file7", 0, 9) == b"7"
+    raw = bytearray(image.read_bytes())
+    if "bigalloc" not in options:
+        block = int(options[1])
+        raw[1024 : max(2048, 2 * block)] = bytes(max(2048, 2 * block) - 1024)  # the descriptors behind it, too
+        image.write_bytes(raw)
+        info = survey(Image(image)).volumes[0]
+        assert (info.format, info.drivers) == ("ext4", ("quick",))
+        assert "superblock is damaged" in info.dirty
+    assert quick(image).read(b"/file1999", 0, 9) == b"1999"
+
+
+@pytest.mark.parametrize("kind", ["ntfs", "fat32", "exfat"])
+def test_a_boot_sector_is_read_from_its_copy(tmp_path: Path, kind: str) -> None:
+    image = blank(tmp_path / "disk", 64 * MIB)
+    (tmp_path / "file").write_text("whole")
+    if kind == "ntfs":
+        run("mkfs.ntfs", "-q", "-F", image)
+        with ntfs_mounted(image) as root:
+            (root / "file").write_text("whole")
+    elif kind == "fat32":
+        run("mkfs.vfat", "-F", "32", image)
+        run("mcopy", "-i", image, tmp_path / "file", "::file")
+    else:
+        run("mkfs.exfat", image)
+    with image.open("r+b") as stream:
+        stream.write(b"\xaa" * 512)
+    info = survey(Image(image)).volumes[0]
+    assert info.format == {"fat32": "vfat"}.get(kind, kind)
+    assert "boot sector is damaged" in info.dirty
+    volume = quick(image)
+    assert [node.name for node in volume.list(b"/")] == ([] if kind == "exfat" else [b"file"])
+    assert kind == "exfat" or volume.read(b"/file", 0, 9) == b"whole"
+
+
+def blocks(image: Path, path: str) -> list[int]:
+    said = run("debugfs", "-R", f"blocks {path}", image)
+    return [int(word) for word in said.split() if word.isdigit()]
+
+
+def test_a_folder_damaged_in_one_block_lists_the_others_and_says_so(tmp_path: Path) -> None:
+    image = ext(tmp_path / "disk", 64 * MIB, "-b", "1024", "-O", "^dir_index,^metadata_csum,^has_journal")
+    with mounted(image) as root:
+        (root / "many").mkdir()
+        for number in range(200):
+            (root / "many" / f"file{number}").write_text(str(number))
+    raw = bytearray(image.read_bytes())
+    place = blocks(image, "/many")[2] * 1024
+    raw[place : place + 8] = b"\xff" * 8
+    image.write_bytes(raw)
+    volume = quick(image)
+    found: list[bytes] = []
+    with pytest.raises(BrowseError, match="damaged at byte 0"):
+        for node in volume.list(b"/many"):
+            found.append(node.name)
+    assert 100 < len(found) < 200
+    assert volume.read(b"/many/file199", 0, 9) == b"199"
+    with pytest.raises(BrowseError, match="damaged"):
+        missing = next(number for number in range(200) if b"file%d" % number not in found)
+        volume.stat(b"/many/file%d" % missing)
+
+
+def test_a_folder_whose_blocks_were_never_written_is_not_shown_as_empty(tmp_path: Path) -> None:
+    image = ext(tmp_path / "disk", 16 * MIB, "-b", "1024", "-O", "^metadata_csum,^has_journal")
+    with mounted(image) as root:
+        (root / "folder").mkdir()
+        (root / "folder/file").write_text("x")
+    inode = quick(image).stat(b"/folder").inode
+    run("debugfs", "-w", "-R", "ex /folder", image)
+    raw = bytearray(image.read_bytes())
+    block = blocks(image, "/folder")[0]
+    at = raw.index(struct.pack("<HHI", 1, 0, block), 0)  # length 1, the block's number: the extent of the folder
+    struct.pack_into("<H", raw, at, 1 + 32768)
+    image.write_bytes(raw)
+    volume = quick(image)
+    assert volume.stat(b"/folder").inode == inode
+    with pytest.raises(BrowseError, match="never written"):
+        list(volume.list(b"/folder"))
+
+
+def test_a_folder_that_holds_itself_ends_the_walk_there(tmp_path: Path) -> None:
+    image = ext(tmp_path / "disk", 16 * MIB, "-b", "1024", "-O", "^metadata_csum,^has_journal")
+    with mounted(image) as root:
+        (root / "one/two").mkdir(parents=True)
+        (root / "one/file").write_text("x")
+    run("debugfs", "-w", "-R", "link /one /one/two/again", image)
+    run("debugfs", "-w", "-R", "link / /one/top", image)
+    with open_tree(Image(image)) as tree:
+        told: list[bytes] = []
+        walked = [path for path, _ in tree.walk(b"/", lambda path, _error: told.append(path))]
+    assert set(told) == {b"/one/two/again", b"/one/top"}
+    assert b"/one/file" in walked
