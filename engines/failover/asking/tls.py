@@ -19,6 +19,7 @@ def trust(https: bool, ca_file: str = "", insecure: bool = False) -> ssl.SSLCont
         return None
     context = ssl.create_default_context()
     context.hostname_checks_common_name = False  # no browser looks at the common name since 2017
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # a store may hold an intermediate without its root
     context.set_alpn_protocols(PROTOCOLS)
     if ca_file:
         try:

@@ -120,6 +120,12 @@ def test_a_missing_intermediate_is_named_as_such(
     assert "'Test Issuing CA 1'" in light.why
 
 
+def test_an_intermediate_in_the_store_is_enough(stage: Stage, tmp_path: Path, middle: Holder) -> None:
+    (tmp_path / "middle.pem").write_bytes(middle.pem)
+    port = stage.web(hello, "127.0.0.2", context=serving(tmp_path, made(NAME, middle, names=(NAME,))))
+    assert asked(stage, port, ca_file=str(tmp_path / "middle.pem")).lights[0].state == "ok"
+
+
 def test_a_common_name_alone_is_not_what_browsers_take(stage: Stage, tmp_path: Path, root: Holder, ca: str) -> None:
     port = stage.web(hello, "127.0.0.2", context=serving(tmp_path, made(NAME, root)))
     (light,) = asked(stage, port, ca_file=ca).lights

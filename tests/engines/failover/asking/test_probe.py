@@ -218,6 +218,22 @@ def test_more_addresses_than_can_be_asked_are_said_to_be_left_out(stage: Stage) 
     assert max(map(len, probe.table(found).splitlines())) < 400
 
 
+async def endless_titles(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await reader.readuntil(b"\r\n\r\n")
+    body = b"<title" * (256 * 1024 // 6)
+    writer.write(b"HTTP/1.1 200 OK\nContent-Length: %d\n\n" % len(body) + body)
+    await writer.drain()
+    writer.close()
+
+
+def test_a_page_of_nothing_but_titles_holds_nobody_up(stage: Stage) -> None:
+    port = stage.web(endless_titles, "127.0.0.2")
+    began = time.process_time()
+    found = probed(stage.names(NAME, ["127.0.0.2"])[1], port)
+    assert states(found) == {"127.0.0.2": "ok"}
+    assert time.process_time() - began < 3.0
+
+
 async def painted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     await reader.readuntil(b"\r\n\r\n")
     page = b"<title>\x1b[31mred\x07</title>"
