@@ -107,7 +107,8 @@ def predict(
         )
     if not alone and any(ipaddress.ip_address(address).version == 6 for address in addresses):
         notes.append("measured with IPv4; between IPv6 and IPv4 most clients change over within a second")
-    notes.append("a cell holds for the client version, kernel and date that it names; other versions may differ")
+    if not alone:
+        notes.append("a cell holds for the client version, kernel and date that it names; other versions may differ")
     return Prediction(
         name=name,
         fault=fault,

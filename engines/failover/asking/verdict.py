@@ -53,7 +53,7 @@ def judge(found: Records, lights: Sequence[AddressCheck], expected: bool = False
     ]
     apart = len({(sight.survives, sight.why) for sight in sights}) > 1
     if apart:
-        reasons += [f"{_who(sight)}: {_said(sight)}" for sight in sights]
+        reasons += [f"{_who(sight)}: {_said(sight)}" for sight in sights if sight is not worst]
     words = _said(worst, f"{_who(worst)}: " if apart and worst.survives is not True else "")
     return Verdict(survives=worst.survives, words=words, reasons=tuple(reasons), sights=tuple(sights))
 

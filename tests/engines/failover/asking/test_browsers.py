@@ -14,7 +14,7 @@ import h2.events
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
 from engines.failover.asking import probe
@@ -33,7 +33,7 @@ NOW = datetime.datetime.now(datetime.UTC)
 class Holder:
     """A certificate with its key."""
 
-    key: ec.EllipticCurvePrivateKey
+    key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
     cert: x509.Certificate = field(init=False)
 
     @property
@@ -46,9 +46,11 @@ class Holder:
         return self.key.private_bytes(serialization.Encoding.PEM, kind, serialization.NoEncryption())
 
 
-def made(common: str, by: Holder | None = None, *, ca: bool = False, names: tuple[str, ...] = ()) -> Holder:
-    """A certificate signed by `by`, or by itself."""
-    holder = Holder(ec.generate_private_key(ec.SECP256R1()))
+def made(
+    common: str, by: Holder | None = None, *, ca: bool = False, names: tuple[str, ...] = (), old: bool = False
+) -> Holder:
+    """A certificate signed by `by`, or by itself; an `old` one has an RSA key."""
+    holder = Holder(rsa.generate_private_key(65537, 2048) if old else ec.generate_private_key(ec.SECP256R1()))
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common)])
     builder = (
         x509.CertificateBuilder()
@@ -124,6 +126,16 @@ def test_an_intermediate_in_the_store_is_enough(stage: Stage, tmp_path: Path, mi
     (tmp_path / "middle.pem").write_bytes(middle.pem)
     port = stage.web(hello, "127.0.0.2", context=serving(tmp_path, made(NAME, middle, names=(NAME,))))
     assert asked(stage, port, ca_file=str(tmp_path / "middle.pem")).lights[0].state == "ok"
+
+
+@pytest.mark.parametrize(("cipher", "state"), [("AES128-SHA", "ok"), ("DHE-RSA-AES128-GCM-SHA256", "tls-error")])
+def test_ciphers_are_those_of_browsers(
+    stage: Stage, tmp_path: Path, root: Holder, ca: str, cipher: str, state: str
+) -> None:
+    context = serving(tmp_path, made(NAME, root, names=(NAME,), old=True))
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers(cipher)
+    assert asked(stage, stage.web(hello, "127.0.0.2", context=context), ca_file=ca).lights[0].state == state
 
 
 def test_a_common_name_alone_is_not_what_browsers_take(stage: Stage, tmp_path: Path, root: Holder, ca: str) -> None:
