@@ -150,7 +150,7 @@ class Run(Engine[RunParams]):
 
 
 def _wished(params: RunParams, run: str = "", made: PointRef | None = None) -> SourceOptions:
-    return source_options(params.agent, params.snapshot_size, params.hints, run, made, params.backing)
+    return source_options(params.agent, params.snapshot_size, params.hints, run, made, params.backing, params.qmp)
 
 
 def _of(disk: str, called: Sequence[str]) -> str:

@@ -57,6 +57,14 @@ class RunParams(RepoParams, frozen=True, kw_only=True):
     agent: Annotated[
         str, param("Guest agent", "its socket: it has the VM write its files out before the snapshot", kind="file")
     ] = ""
+    qmp: Annotated[
+        str,
+        param(
+            "QMP socket",
+            "of the running QEMU that has these disks open: it holds one moment of them while they are read",
+            kind="file",
+        ),
+    ] = ""
     snapshot_size: Annotated[
         str, param("Snapshot size", "room for what the VM writes meanwhile, like 20G; empty for a fifth of the volume")
     ] = ""

@@ -61,6 +61,8 @@ def served(where: Path, record: Record | None, keeps: str) -> Iterator[NbdSource
 class NbdSource(Claims, Source):
     """A disk behind an NBD server at a socket; every thread has a connection of its own. See Source."""
 
+    export = b""
+
     def __init__(self, where: Path, path: Path, extents: list[Extent], server: int, still: Stillness) -> None:
         self._where = where
         self._still = still
@@ -80,7 +82,7 @@ class NbdSource(Claims, Source):
 
     def _connection(self) -> tuple[socket.socket, int]:
         if not hasattr(self._local, "peer"):
-            self._local.peer = _connect(self._path)
+            self._local.peer = _connect(self._path, self.export)
             self._opened.append(self._local.peer[0])
         found: tuple[socket.socket, int] = self._local.peer
         return found
@@ -151,11 +153,11 @@ class NbdSource(Claims, Source):
         """The pages are qemu's."""
 
 
-def _connect(path: Path) -> tuple[socket.socket, int]:
+def _connect(path: Path, export: bytes) -> tuple[socket.socket, int]:
     """A connection in transmission, and the size in bytes."""
     peer = hello(path)
     try:
-        option(peer, Opt.EXPORT_NAME)
+        option(peer, Opt.EXPORT_NAME, export)
         size, _ = struct.unpack(">QH", exactly(peer, 10))
     except BaseException:
         peer.close()

@@ -31,6 +31,12 @@ def open_source(where: str, form: Format = "auto", wish: SourceOptions | None = 
 @contextmanager
 def look_at(wheres: Sequence[str], form: Format, wish: SourceOptions) -> Iterator[tuple[Source, ...]]:
     """The sources, with nothing made for them. Raises Refused."""
+    if wish.qmp:
+        from engines.backup.sources.qmp import source as qmp
+
+        with qmp.looked(_fit(wheres, wish), wish.qmp) as held:
+            yield held
+        return
     if _volumes(wheres, form, wish):
         from engines.backup.sources.lvm import source as lvm
 
@@ -43,7 +49,13 @@ def look_at(wheres: Sequence[str], form: Format, wish: SourceOptions) -> Iterato
 
 @contextmanager
 def open_together(wheres: Sequence[str], form: Format, wish: SourceOptions) -> Iterator[tuple[Source, ...]]:
-    """The sources, alive within the `with`, volumes all of one moment. Raises Refused."""
+    """The sources, alive within the `with`, volumes and disks of a QEMU all of one moment. Raises Refused."""
+    if wish.qmp:
+        from engines.backup.sources.qmp import source as qmp
+
+        with qmp.opened(_fit(wheres, wish), wish.qmp) as held:
+            yield held
+        return
     if _volumes(wheres, form, wish):
         from engines.backup.sources.lvm import source as lvm
 
@@ -52,6 +64,18 @@ def open_together(wheres: Sequence[str], form: Format, wish: SourceOptions) -> I
         return
     with ExitStack() as stack:
         yield tuple(stack.enter_context(_opener(where, form, wish).open(Path(where), form)) for where in wheres)
+
+
+def _fit(wheres: Sequence[str], wish: SourceOptions) -> list[Path]:
+    """The disks of a running QEMU. Raises Refused where something is wished that it does not do."""
+    if wish.agent or wish.size or wish.hints != "none":
+        raise Refused(
+            "--qmp has QEMU hold the moment: --agent, --snapshot-size and --hints are of no use then", "leave them away"
+        )
+    for where in wheres:
+        if not Path(where).exists():
+            raise Refused(f"{where} does not exist", "name an image that the VM has open")
+    return [Path(where) for where in wheres]
 
 
 def _volumes(wheres: Sequence[str], form: Format, wish: SourceOptions) -> bool:

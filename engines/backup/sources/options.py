@@ -31,6 +31,7 @@ class SourceOptions:
 
     hints: what shall keep record of changes. made: the point to be; None where nothing may be kept for the next one.
     backing: files that may lie below a qcow2 image though they are in another folder.
+    qmp: socket of the QEMU that has the disks open.
     """
 
     run: str = ""
@@ -39,6 +40,7 @@ class SourceOptions:
     hints: Hints = "none"
     made: PointRef | None = None
     backing: tuple[str, ...] = ()
+    qmp: Path | None = None
 
 
 def source_options(
@@ -48,10 +50,11 @@ def source_options(
     run: str = "",
     made: PointRef | None = None,
     backing: tuple[str, ...] = (),
+    qmp: str = "",
 ) -> SourceOptions:
     """From parameters of those names. Raises BadParam."""
     found = SIZE.fullmatch(snapshot_size)
     if snapshot_size and not found:
         raise BadParam("snapshot_size", snapshot_size, "bytes like 512M or 20G")
     size = int(found[1]) * SUFFIX[found[2]] if found else 0
-    return SourceOptions(run, Path(agent) if agent else None, size, hints, made, backing)
+    return SourceOptions(run, Path(agent) if agent else None, size, hints, made, backing, Path(qmp) if qmp else None)

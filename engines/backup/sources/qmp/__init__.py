@@ -1,0 +1,1 @@
+"""Disks of a running QEMU, read in one moment through QEMU itself."""
