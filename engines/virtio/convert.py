@@ -202,6 +202,8 @@ def _warnings(params: ConvertParams, decided: Operation, found: list[FileEdit], 
     selinux = decided.inventory.system.etc.get("/etc/selinux/config", b"")
     if re.search(rb"^SELINUX=(enforcing|permissive)", selinux, re.MULTILINE):
         warnings.append("SELinux is on: after the first boot run restorecon -R /boot /etc/rc.d in the guest")
+    if tools := edits.leftovers(decided.inventory.system):
+        warnings.append(f"{' and '.join(tools)} are in the guest and stay: remove them there after acceptance")
     if named.foreign:
         warnings.append(f"on a disk that is not given, left as it is: {', '.join(named.foreign)}")
     if params.powered_off:

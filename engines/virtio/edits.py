@@ -30,6 +30,7 @@ EDITS: dict[str, Edit] = {
     "/etc/mdadm.conf": tools.mdadm,
     "/etc/mdadm/mdadm.conf": tools.mdadm,
     "/var/cache/debconf/config.dat": tools.debconf,
+    "/etc/inittab": tables.inittab,
     "/etc/modprobe.conf": modprobe.conf,
     "/etc/lvm/lvm.conf": lvmconf.filters,
     "/boot/grub/device.map": tables.device_map,
@@ -152,6 +153,20 @@ def custom_name(stock: str) -> str:
     """The custom initrd's file name for a stock path in the menu; a custom one keeps its name."""
     name = stock.rsplit("/", 1)[-1]
     return name if name.endswith(("-custom.img", "-custom")) else initrd.custom(name)
+
+
+LEFTOVERS = {
+    "VMware's tools": r"/etc/(?:vmware-tools/|init\.d/vmware-tools|systemd/system/.*vmtoolsd)",
+    "VirtualBox's additions": r"/etc/(?:init\.d/vboxadd|systemd/system/.*vboxadd)",
+    "Hyper-V's daemons": r"/etc/(?:init\.d/hv_|systemd/system/.*hv-?(?:kvp|vss|fcopy))",
+    "Xen's or XenServer's tools": r"/etc/(?:init\.d/(?:xe-|xendomains|xenstored)|xensource|systemd/system/.*xe-linux)",
+}
+
+
+def leftovers(system: System) -> list[str]:
+    """What another hypervisor has left in the guest, by its files in /etc."""
+    paths = [*system.etc, *system.links]
+    return [name for name, pattern in LEFTOVERS.items() if any(re.match(pattern, path) for path in paths)]
 
 
 def mentions(system: System, edited: set[str], disks: Disks) -> list[str]:

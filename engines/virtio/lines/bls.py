@@ -81,7 +81,7 @@ def renamed(text: str, disks: Disks, options: str = "") -> str:
 
 
 def _options(line: str, disks: Disks, options: str) -> str:
-    return disks.renamed(line.replace("$kernelopts", options) if disks.named_in(options) else line)
+    return disks.booted(line.replace("$kernelopts", options) if disks.named_in(options) else line)
 
 
 def for_serial(text: str) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 Edit = Callable[[str, "Disks"], str]
+XEN_CONSOLE = re.compile(r" console=(?:xvc|hvc)\d+\S*")
 LONGER = r"[\w/.:+@-]"  # what would make a name of udev's a longer one
 
 
@@ -51,6 +52,10 @@ class Disks:
         """Every naming of an old disk in text, with the new name."""
         text = self.device.sub(lambda found: f"/dev/{self.names[found.group(1)]}", text)
         return self.by_bus.sub(lambda found: self.stable[found.group()], text) if self.by_bus else text
+
+    def booted(self, line: str) -> str:
+        """A kernel's arguments with the new names, and without consoles that only Xen has."""
+        return XEN_CONSOLE.sub("", self.renamed(line)) if self.old.startswith("xvd") else self.renamed(line)
 
     def whole(self, word: str) -> str:
         """A word that is a disk or a partition, renamed; any other word as it is."""

@@ -86,7 +86,7 @@ def _converted(line: str, initrd: str, disks: Disks) -> str:
         return body.rstrip() + MARK + line[len(body) :]
     if word == "initrd":
         return re.sub(r"[^/\s]+(?=\s*$)", lambda _: initrd, line, count=1)
-    return disks.renamed(line) if word == "kernel" else line
+    return disks.booted(line) if word == "kernel" else line
 
 
 def with_default(text: str, number: int) -> str:
@@ -121,7 +121,7 @@ def renamed(text: str, version: str, disks: Disks) -> str:
     """`text` with the new disk on the kernel lines of one kernel's entries."""
     wanted = {line for each in entries(text) if each.version == version and not each.xen for line in each.lines}
     kernel = re.compile(r"\s*kernel\s")
-    return "".join(disks.renamed(line) if line in wanted and kernel.match(line) else line for line in split(text))
+    return "".join(disks.booted(line) if line in wanted and kernel.match(line) else line for line in split(text))
 
 
 def for_serial(text: str) -> str:

@@ -68,7 +68,7 @@ def _converted(line: str, initrd: str, identity: str, disks: Disks) -> str:
         return re.sub(r"[^/\s]+(?=\s*$)", lambda _: initrd, line, count=1)
     if line.strip() == "}":
         return "}\n"
-    return disks.renamed(line) if LINUX.match(line) else line
+    return disks.booted(line) if LINUX.match(line) else line
 
 
 def with_default(text: str, version: str) -> str:
@@ -106,7 +106,7 @@ def variable(text: str, name: str) -> str:
 def renamed(text: str, version: str, disks: Disks) -> str:
     """`text` with the new disk on the kernel lines of one kernel's entries."""
     wanted = {line for each in entries(text) if each.version == version for line in each.lines}
-    return "".join(disks.renamed(line) if line in wanted and LINUX.match(line) else line for line in split(text))
+    return "".join(disks.booted(line) if line in wanted and LINUX.match(line) else line for line in split(text))
 
 
 def for_serial(text: str) -> str:

@@ -6,6 +6,8 @@ import re
 
 from engines.virtio.lines.disks import Disks, comment, split
 
+XEN_LOGIN = re.compile(r":respawn:.*\b(?:xvc|hvc)\d")
+
 
 def _column(line: str, number: int, disks: Disks) -> str:
     words = re.split(r"([ \t\r\n]+)", line)
@@ -27,6 +29,13 @@ def without(text: str, foreign: tuple[str, ...]) -> str:
 
 def _of(spec: str, foreign: tuple[str, ...]) -> bool:
     return spec in foreign or spec.rstrip("0123456789") in foreign
+
+
+def inittab(text: str, disks: Disks) -> str:
+    """Without login prompts on consoles that only Xen has, where the guest comes from there."""
+    if not disks.old.startswith("xvd"):
+        return text
+    return "".join(f"# {line}" if not comment(line) and XEN_LOGIN.search(line) else line for line in split(text))
 
 
 def crypttab(text: str, disks: Disks) -> str:

@@ -65,6 +65,20 @@ def test_a_file_gets_the_new_names_and_a_second_pass_changes_nothing(name: str) 
     assert edit(after, SDA) == after
 
 
+XEN = Disks("xvda", "vda")
+
+
+def test_consoles_that_only_xen_has_go_with_it() -> None:
+    line = "\tkernel /vmlinuz-2.6.18 ro root=/dev/xvda1 console=xvc0 console=tty0\n"
+    assert grub1.spoken(XEN.booted(line)).count("console=") == 3
+    assert XEN.booted(line) == "\tkernel /vmlinuz-2.6.18 ro root=/dev/vda1 console=tty0\n"
+    assert SDA.booted(line) == line
+    table = "1:2345:respawn:/sbin/mingetty tty1\nco:2345:respawn:/sbin/agetty xvc0 9600 vt100\n"
+    assert tables.inittab(table, XEN) == table.replace("co:", "# co:")
+    assert tables.inittab(tables.inittab(table, XEN), XEN) == tables.inittab(table, XEN)
+    assert tables.inittab(table, SDA) == table
+
+
 TYPES = {"/dev/sda1": "ext4", "/dev/sda3": "ext4", "/dev/vg/root": "xfs", "/dev/md127": "ext4"}
 UUIDS = {"/dev/sda1": "1111", "/dev/sda3": "3333", "/dev/vg/root": "", "/dev/md127": "aaaa"}
 
