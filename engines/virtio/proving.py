@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from engines.boot.accel import tried
 from engines.boot.firmware import HEAD, firmware
 from engines.boot.watch import Seen
 from engines.guest import overlay
@@ -43,7 +44,7 @@ def prove(operation: Operation, context: Context, disk: str, evidence: Evidence)
     system = operation.inventory.system
     uefi = firmware(system.call("pread_device", "/dev/sda", HEAD, 0))
     fstab = tables.without(operation.after("/etc/fstab").decode("latin-1"), operation.foreign)
-    _speaking(system, operation.inventory.loader, operation.menu, fstab)
+    _speaking(system, operation.inventory.loader, operation.menu, fstab, _waits(operation, context))
     operation.surgery.end_appliance()
     more = tuple(other.top for other in operation.surgery.others)
     yield Log(text=f"booting with the disk on virtio, {uefi}; what the guest writes is thrown away")
@@ -88,8 +89,8 @@ def _judged(operation: Operation, context: Context, after: Stand, evidence: Evid
     yield Log(text="the guest was without all of this before, too")
 
 
-def _boot(tried: Trial, shot: str, context: Context, system: System, fstab: str) -> Stand:
-    seen = trial.boot(tried, context.folder / shot, context.cancel.check)
+def _boot(wanted: Trial, shot: str, context: Context, system: System, fstab: str) -> Stand:
+    seen = trial.boot(wanted, context.folder / shot, context.cancel.check)
     report = reporter.read(seen.text)
     lacks = complaints.said(seen.text)
     if report is not None:
@@ -116,19 +117,30 @@ def _told(stand: Stand, title: str, shot: str, evidence: Evidence) -> Work:
         evidence.sections.append(Section(title=f"{title}: screen", file=shot))
 
 
-def _speaking(system: System, loader: Loader, menu: str, fstab: str) -> None:
+def _speaking(system: System, loader: Loader, menu: str, fstab: str, more: str) -> None:
     """The menu on the serial line, the reporter, and a loader where blank firmware variables look for one."""
-    spoken: Callable[[str], str] = grub1.for_serial if loader.generation == 1 else grub2.for_serial
+    spoken: Callable[[str, str], str] = grub1.for_serial if loader.generation == 1 else grub2.for_serial
     system.mount_again(writable=True)
-    system.call("write", loader.path, spoken(menu).encode("latin-1"))
+    system.call("write", loader.path, spoken(menu, more).encode("latin-1"))
     for path in [f"{SNIPPETS}/{name}" for name in system.names(SNIPPETS)]:
         text = (system.read(path) or b"").decode("latin-1").replace("$kernelopts", loader.kernel_options)
-        system.call("write", path, bls.for_serial(text).encode("latin-1"))
+        system.call("write", path, bls.for_serial(text, more).encode("latin-1"))
     system.write("/etc/fstab", fstab.encode("latin-1"))
     reporter.install(system)
     _fallback(system)
     system.call("umount_all")
     system.call("sync")
+
+
+def _waits(operation: Operation, context: Context) -> str:
+    """Kernel arguments for a guest under emulation, ten times slower: it waits longer for devices that do come."""
+    if tried(check=context.cancel.check).name == "kvm":
+        return ""
+    root = " rootdelay=180" if operation.inventory.tool.kind == "debian" else ""  # there it is the longest wait
+    system = operation.inventory.system
+    if not any(path.startswith("/etc/systemd/") for path in (*system.etc, *system.links)):
+        return root  # kernels of old take 256 characters in all
+    return f"{root} systemd.default_timeout_start_sec=240 systemd.default_device_timeout_sec=240"
 
 
 def _fallback(system: System) -> None:
@@ -158,7 +170,9 @@ def _before(operation: Operation, context: Context) -> Stand:
         with Appliance(layers.top, folder, context.cancel, [other.top for other in surgery.others]) as appliance:
             system = replace(old, appliance=appliance)
             fstab = tables.without((old.read("/etc/fstab") or b"").decode("latin-1"), operation.foreign)
-            _speaking(system, operation.inventory.loader, operation.inventory.loader.text, fstab)
+            _speaking(
+                system, operation.inventory.loader, operation.inventory.loader.text, fstab, _waits(operation, context)
+            )
             head: bytes = system.call("pread_device", "/dev/sda", HEAD, 0)
             appliance.close()
     except GuestError as error:
@@ -166,7 +180,7 @@ def _before(operation: Operation, context: Context) -> Stand:
     bus: Literal["ide", "virtio"] = "virtio" if operation.old_disk.startswith("vd") else "ide"
     name = operation.old_disk if bus == "virtio" else re.sub(r"^xvd", "sd", operation.old_disk)
     card = cards.model(old) if bus == "ide" else ""
-    tried = Trial(
+    wanted = Trial(
         layers.top, name, bus, firmware(head), cards.address(old), card, tuple(other.top for other in surgery.others)
     )
-    return _boot(tried, "boot-before.png", context, old, fstab)
+    return _boot(wanted, "boot-before.png", context, old, fstab)

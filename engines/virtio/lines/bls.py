@@ -84,9 +84,9 @@ def _options(line: str, disks: Disks, options: str) -> str:
     return disks.booted(line.replace("$kernelopts", options) if disks.named_in(options) else line)
 
 
-def for_serial(text: str) -> str:
-    """`text` whose kernel also speaks on the first serial line: for a throwaway boot only."""
-    return "".join(spoken(line) if line.startswith("options ") else line for line in split(text))
+def for_serial(text: str, more: str = "") -> str:
+    """`text` whose kernel also speaks on the first serial line: for a throwaway boot only. more: arguments."""
+    return "".join(spoken(line, more) if line.startswith("options ") else line for line in split(text))
 
 
 def variable(block: bytes, name: str) -> str:

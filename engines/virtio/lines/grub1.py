@@ -124,13 +124,13 @@ def renamed(text: str, version: str, disks: Disks) -> str:
     return "".join(disks.booted(line) if line in wanted and kernel.match(line) else line for line in split(text))
 
 
-def for_serial(text: str) -> str:
-    """`text` whose kernel lines also speak on the first serial line: for a throwaway boot only."""
+def for_serial(text: str, more: str = "") -> str:
+    """`text` whose kernel lines also speak on the first serial line: for a throwaway boot only. more: arguments."""
     kernel = re.compile(r"\s*kernel\s")
-    return "".join(spoken(line) if kernel.match(line) else line for line in split(text))
+    return "".join(spoken(line, more) if kernel.match(line) else line for line in split(text))
 
 
-def spoken(line: str) -> str:
+def spoken(line: str, more: str = "") -> str:
     """A kernel line that is not quiet and uses the serial line."""
     body = line.rstrip("\r\n")
-    return QUIET.sub("", body) + " console=tty0 console=ttyS0,115200" + line[len(body) :]
+    return QUIET.sub("", body) + " console=tty0 console=ttyS0,115200" + more + line[len(body) :]

@@ -109,6 +109,6 @@ def renamed(text: str, version: str, disks: Disks) -> str:
     return "".join(disks.booted(line) if line in wanted and LINUX.match(line) else line for line in split(text))
 
 
-def for_serial(text: str) -> str:
-    """`text` whose kernel lines also speak on the first serial line: for a throwaway boot only."""
-    return "".join(spoken(line) if LINUX.match(line) else line for line in split(text))
+def for_serial(text: str, more: str = "") -> str:
+    """`text` whose kernel lines also speak on the first serial line: for a throwaway boot only. more: arguments."""
+    return "".join(spoken(line, more) if LINUX.match(line) else line for line in split(text))
