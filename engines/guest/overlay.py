@@ -15,6 +15,7 @@ from pathlib import Path
 
 from engines.guest.target import Target, qemu_img, told_by_qemu_img
 from engines.host.qemu_img import WORKS_WITHIN
+from engines.job.errors import Refused
 
 CLUSTER = 65536  # bytes; qcow2's default
 GROWTH = 1 << 40  # bytes a qcow2 container may grow on the lower layer; sparse
@@ -97,7 +98,13 @@ def _nested(lower: Path, target: Target) -> dict[str, object]:
 
 def copy(overlay: Path, to: Path) -> Path:
     """A copy of a quiet overlay, checked: what a flushed appliance has written is whole. Raises Refused."""
-    _sparse_copy(overlay, to)
+    try:
+        _sparse_copy(overlay, to)
+    except OSError as error:
+        raise Refused(
+            f"{to.parent.parent}: {error.strerror} while the overlay is copied",
+            "the image is untouched; make room there, or set TMPDIR to a folder that has it",
+        ) from None
     qemu_img("check", "-q", "-f", "qcow2", str(to), within=WORKS_WITHIN)
     return to
 
