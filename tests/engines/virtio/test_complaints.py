@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+from pathlib import Path
+
 import pytest
 
 from engines.boot.watch import DOWN
@@ -122,3 +125,22 @@ def test_an_initrds_welcome_is_no_userland() -> None:
     text = "Welcome to CentOS Linux 7 (Core) dracut-033-554.el7 (Initramfs)!"
     assert not trial.UP.search(text)
     assert not trial.USERLAND.search(text)
+
+
+@pytest.mark.parametrize("shell", [["sh"], ["busybox", "sh"]])
+def test_the_program_runs_in_any_shell_and_is_understood(shell: list[str], tmp_path: Path) -> None:
+    line = tmp_path / "line"
+    program = tmp_path / "report"
+    program.write_text(reporter.SCRIPT.replace("/dev/ttyS0", str(line)).replace("/run/systemd/system", "/nowhere"))
+    done = subprocess.run([*shell, program], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stderr == ""
+    report = reporter.read(line.read_text())
+    assert report is not None
+    wanted = {
+        row[1]: row[0] for text in Path("/proc/mounts").read_text().splitlines() if (row := text.split())[0][0] == "/"
+    }
+    assert report.mounts == wanted
+    assert len(report.swaps) == sum(row.startswith("/") for row in Path("/proc/swaps").read_text().splitlines())
+    assert {name for name, _, _ in report.cards} == {
+        card.name for card in Path("/sys/class/net").iterdir() if (card / "device").exists()
+    }
