@@ -17,6 +17,8 @@ from textual.screen import Screen
 from engines.job import detach, report, runs
 from engines.job.contract import Plan
 from engines.job.errors import CrashcartError, Refused
+from engines.job.telling import plan_lines
+from engines.job.undoing import way_back
 from engines.job.units import one_line
 from engines.job.work import follow_up, what_follows
 from engines.rehearsal.stage import Staged
@@ -37,6 +39,7 @@ from tui.screens.text import Text
 from tui.stage import Stages
 from tui.widgets.asking import Choosing, TypedWord
 from tui.widgets.menu import Row
+from tui.widgets.waiting import Waiting
 from tui.wizard import Section, Wizard
 
 SWITCH = 0.001  # s; with Python's 5 ms, a thread that reads a folder makes every paint wait in dozens of places
@@ -67,7 +70,7 @@ screen does not touch it. crashcart attach RUN shows it again.
 """
 
 
-class Suite(KeyQueue[str]):
+class Suite(KeyQueue[str], inherit_bindings=False):
     """The crash cart. Exits with the words to leave on the terminal."""
 
     TITLE = "crashcart"
@@ -149,23 +152,18 @@ class Suite(KeyQueue[str]):
     @work
     async def rehearse(self) -> None:
         """Fill in a task's form with a target made for trying it."""
-        words = "A target is made for it on this machine. Nothing of yours is touched."
-        task = await self.push_screen_wait(Choosing("Rehearse which task?", words, self.stages.rows(self.wizards)))
+        about = "A target is made for it on this machine. Nothing of yours is touched."
+        task = await self.push_screen_wait(Choosing("Rehearse which task?", about, self.stages.rows(self.wizards)))
         if not task:
             return
-        worker = self._stage(task)
-        try:
-            staged: Staged = await worker.wait()
-        except Exception:  # noqa: BLE001  wait wraps what the worker raised; its own words are shown
-            failed = str(worker.error)
-            self.push_screen(Text(task, lambda: f"! {failed}"))
+        staged = await self.push_screen_wait(Waiting(f"Making a target for {task}", lambda: self.stages.make(task)))
+        if not isinstance(staged, Staged):
+            if staged:
+                words = f"! {staged}"
+                self.push_screen(Text(task, lambda: words))
             return
         secrets = {name: secret.reveal() for name, secret in staged.secrets.items()}
         self.open_task(staged.job.task, staged.job.params, secrets)
-
-    @work(thread=True, group="stage", exit_on_error=False)
-    def _stage(self, task: str) -> Staged:
-        return self.stages.make(task)
 
     def on_unmount(self) -> None:
         self.stages.close()
@@ -242,9 +240,9 @@ class Suite(KeyQueue[str]):
             why = f"! {one_line(refused.why)}\n{one_line(refused.what_helps)}"
             self.push_screen(Text(title, lambda: why))
             return
-        words = one_line(f"{plan.task} {plan.target}") + (f"\n\n{one_line(plan.undo)}" if mode == "undo" else "")
+        words = "\n".join(plan_lines(way_back(plan) if mode == "undo" else plan))
         asked = (
-            TypedWord(title, words, plan.confirm)
+            TypedWord(title, words, plan)
             if plan.confirm
             else Choosing(title, words, [Row("Not now", "-"), Row(title, mode)])
         )
@@ -257,6 +255,8 @@ class Suite(KeyQueue[str]):
             failed = str(worker.error)
             self.push_screen(Text(title, lambda: f"! {failed}"))
             return
+        if isinstance(self.screen, Frame):
+            self.pop_screen()  # it shows the end of the earlier run, which is its end no more
         self.show_run(begun)
 
     @work(thread=True, group="begin", exit_on_error=False)
@@ -313,6 +313,8 @@ class Suite(KeyQueue[str]):
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """What ^p offers."""
         for wizard in self.wizards.values():
+            if wizard.under and not wizard.name:
+                continue  # a screen opens it, and gives it what it works on
             yield SystemCommand(f"Open {wizard.task}", wizard.title, lambda task=wizard.task: self.open_task(task))
         yield SystemCommand("History", "every run, with its report", lambda: self.push_screen(History()))
         yield SystemCommand("Last report", "of the newest run", self._last_report)

@@ -115,7 +115,7 @@ class Frame(LeanScreen[None]):
 
 def walk(wizard: Wizard, draft: Draft) -> Frame:
     """The frame of one wizard. Raises Refused where the wizard module does not fit its task."""
-    forms = [FormPage(form.title, form.why, wizard.fields(form), draft) for form in wizard.forms]
+    forms = [FormPage(form.title, form.why, wizard.fields(form), draft, form.twice) for form in wizard.forms]
     return Frame(wizard.engine.title, [*forms, ReviewPage(draft), wizard.live(draft), ResultPage(draft)])
 
 

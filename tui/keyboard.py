@@ -7,6 +7,7 @@ Enter and the next path then all land in the first field.
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Generic, TypeVar
 
 from textual import events
@@ -24,15 +25,24 @@ class KeyQueue(App[T], Generic[T]):
     def __init__(self) -> None:
         super().__init__()
         self.typed: asyncio.Queue[events.Key | events.Paste] = asyncio.Queue()
+        self.pressed: dict[str, float] = {}
+        self.presses = 0
 
     async def on_event(self, event: events.Event) -> None:
         if isinstance(event, events.Key | events.Paste) and not event.is_forwarded:
+            if isinstance(event, events.Key):
+                self.pressed[event.key] = time.monotonic()
+                self.presses += 1
             self.typed.put_nowait(event)
             if not self.typing:
                 self.typing = True
                 self.run_worker(self._type(), group="keyboard")
         else:
             await super().on_event(event)
+
+    def rested(self, key: str) -> float:
+        """Seconds since `key` last came in; one that is held comes in many times a second."""
+        return time.monotonic() - self.pressed.get(key, 0.0)
 
     async def _type(self) -> None:
         try:

@@ -20,7 +20,7 @@ from engines.job.contract import (
     Warned,
 )
 from engines.job.journal import Entry
-from engines.job.units import one_line
+from engines.job.units import amount, one_line, span
 
 TAIL = 500  # lines of log kept on the page; the journal and the report keep all
 
@@ -39,8 +39,8 @@ class Stage:
             return f"[ ] {self.step.title}"
         if self.ended is None:
             held = "" if over or not self.step.no_stop else "  (cannot be stopped)"
-            return f"[{'!' if over else '>'}] {self.step.title}  {spell(now - self.began)}{held}"
-        return f"[x] {self.step.title}  {spell(self.ended - self.began)}"
+            return f"[{'!' if over else '>'}] {self.step.title}  {span(now - self.began)}{held}"
+        return f"[x] {self.step.title}  {span(self.ended - self.began)}"
 
 
 @dataclass
@@ -121,25 +121,3 @@ class RunView:
             return ""
         seconds = round(left * took / moved)
         return f"  ETA {seconds // 60}:{seconds % 60:02}"
-
-
-def amount(done: int, total: int, unit: str) -> str:
-    """`12/23 MiB`, or the plain numbers with their unit where they are not bytes."""
-    if unit != "bytes":
-        return f"{done}/{total} {unit}"
-    power, name = next(
-        (pair for pair in ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")) if total >= 4 * pair[0]), (1, "bytes")
-    )
-    return f"{done // power}/{total // power} {name}"
-
-
-def spell(seconds: float) -> str:
-    """`0.4 s`, `12 s`, `3 min 05 s`, `2 h 10 min`."""
-    if seconds < 10:
-        return f"{max(seconds, 0.0):.1f} s"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02} min"

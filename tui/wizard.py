@@ -18,12 +18,13 @@ from tui.stage import Stages
 
 
 class Form:
-    """One page of fields, named as the parameters are."""
+    """One page of fields, named as the parameters are; `twice` names new secrets, which are typed two times."""
 
-    def __init__(self, title: str, *names: str, why: str) -> None:
+    def __init__(self, title: str, *names: str, why: str, twice: tuple[str, ...] = ()) -> None:
         self.title = title
         self.names = names
         self.why = why
+        self.twice = twice
 
 
 @dataclass(frozen=True)

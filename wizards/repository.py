@@ -16,7 +16,12 @@ VERIFY = Wizard(
 
 INIT = Wizard(
     "backup-init",
-    Form("Repository", "repo", "cipher", "key_file", "passphrase", why="A new folder; the key is nowhere else."),
+    Form(
+        "Repository",
+        *("repo", "cipher", "key_file", "passphrase"),
+        why="A new folder; the key is nowhere else.",
+        twice=("passphrase",),
+    ),
     title="make a place for restore points",
     under=BACKUP,
     name="New repository",

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
 from engines import tasks
-from engines.cli.narrate import Narrator, plan_text, put, say
+from engines.cli.narrate import Narrator, put, say
+from engines.cli.usage import BadUsage
 from engines.job import answers, detach, runs
 from engines.job import perform as performing
 from engines.job.contract import Engine, LastWord, Plan
@@ -17,9 +21,10 @@ from engines.job.errors import BadParam
 from engines.job.params import Params, Secret
 from engines.job.perform import Stop, exit_code, outliving
 from engines.job.runs import Run
+from engines.job.telling import plan_lines
+from engines.job.undoing import way_back
+from engines.job.word import agrees
 from engines.job.work import Work, follow_up, what_follows
-
-USAGE = 2
 
 
 def planned(work: Work[Any]) -> Plan:
@@ -57,24 +62,26 @@ def answerable(params: Params, *, as_json: bool, apart: bool) -> None:
         raise BadParam(name, "", f"one, since there is no terminal to ask on: {flag} FILE", f"give {flag} FILE")
 
 
-def confirmed(plan: Plan, word: str | None, *, as_json: bool, quiet: bool = False) -> bool:
-    """Show the plan and have its word typed, where it asks for one."""
-    if not as_json and not (quiet and plan.confirm in ("", word)):
-        say(plan_text(plan))
+def show(plan: Plan, *, as_json: bool) -> int:
+    """A plan on stdout, and nothing else."""
+    put(msgspec.json.encode(plan).decode() if as_json else "\n".join(plan_lines(plan)), sys.stdout)
+    return 0
+
+
+def confirmed(plan: Plan, word: str | None, *, as_json: bool, quiet: bool = False) -> None:
+    """Show the plan and have its word typed, where it asks for one. Raises BadUsage."""
+    if not as_json and not (quiet and agrees(plan, word)):
+        say("\n".join(plan_lines(plan)))
     if not plan.confirm:
-        return True
+        return
     if word is None and sys.stdin.isatty() and not as_json:
         try:
             word = input(f"type {plan.confirm} to go on, anything else to leave: ")
         except EOFError:
             word = None
-    if word == plan.confirm:
-        return True
-    say(
-        f"crashcart: nothing was touched; to go on, give --confirm {plan.confirm}"
-        + (f" (not {word!r})" if word else "")
-    )
-    return False
+    if not agrees(plan, word):
+        given = f" (not {word!r})" if word else ""
+        raise BadUsage("nothing was touched", f"to go on, give --confirm {shlex.quote(plan.confirm)}{given}")
 
 
 def perform(run: Run, engine: Engine[Any], plan: Plan, secrets: Mapping[str, Secret], how: How) -> int:
@@ -135,12 +142,9 @@ def again(run: Run, mode: str, parsed: argparse.Namespace) -> int:
     """Resume or undo a run with its stored plan."""
     origin, plan = what_follows(run, mode)
     engine = tasks.engine(plan.task)
-    if mode == "undo":
-        say(f"undo of {origin.id}: {plan.undo}")
+    shown = way_back(plan) if mode == "undo" else plan
     if parsed.dry_run:
-        put(plan_text(plan), sys.stdout)
-        return 0
-    if not confirmed(plan, parsed.confirm, as_json=parsed.json):
-        return USAGE
+        return show(shown, as_json=parsed.json)
+    confirmed(shown, parsed.confirm, as_json=parsed.json, quiet=parsed.quiet)
     begun, _ = follow_up(origin, mode)
-    return perform(begun, engine, plan, {}, How(as_json=parsed.json, apart=parsed.detach))
+    return perform(begun, engine, plan, {}, How(as_json=parsed.json, apart=parsed.detach, quiet=parsed.quiet))

@@ -13,24 +13,18 @@ from engines.job.contract import (
     Answered,
     AnyEvent,
     Asked,
-    BytesChange,
-    Change,
-    CommandChange,
     Finished,
     Log,
-    Plan,
     Progress,
     RunFailed,
     RunStopped,
     Started,
     StepStarted,
-    TextChange,
     Warned,
 )
-from engines.job.diff import unified
 from engines.job.errors import Failed, Refused
 from engines.job.journal import Entry, encode
-from engines.job.units import one_line
+from engines.job.units import amount, one_line
 
 
 def put(text: str, stream: TextIO) -> None:
@@ -59,42 +53,14 @@ def crashed(error: Exception) -> None:
     import traceback
 
     say(f"crashcart: unexpected: {one_line(f'{type(error).__name__}: {error}')}")
-    where = runs.home().parent / "crash.txt"
     try:
+        where = runs.home().parent / "crash.txt"
         where.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         write_whole(where, "".join(traceback.format_exception(error)).encode())
-    except OSError:
+    except (OSError, Refused):
         say("  what helps: this is a fault of crashcart; send this line and the command")
     else:
         say(f"  what helps: this is a fault of crashcart; send {where}")
-
-
-def plan_text(plan: Plan) -> str:
-    """A plan in full, as lines for people."""
-    lines = [f"{plan.task}: {one_line(plan.target)}"]
-    lines += [f"  {name}: {one_line(value)}" for name, value in plan.facts]
-    for choice in plan.choices:
-        lines.append(f"  {choice.question}")
-        lines += [
-            f"    {'(x)' if o.value == choice.chosen else '( )'} {o.label}  {o.why}".rstrip() for o in choice.options
-        ]
-    for at, step in enumerate(plan.steps, 1):
-        lines.append(f"  {at}. {step.title}" + (f"  (cannot be stopped: {step.no_stop})" if step.no_stop else ""))
-    lines += [line for change in plan.changes for line in _change(change)]
-    lines += [f"! {one_line(warning)}" for warning in plan.warnings]
-    lines += [f"taken back: {plan.undo}"] if plan.undo else []
-    return "\n".join(lines)
-
-
-def _change(change: Change) -> list[str]:
-    match change:
-        case TextChange():
-            return ["  " + one_line(line) for line in unified(change).splitlines()]
-        case BytesChange():
-            return [f"  {one_line(change.target)}: {one_line(change.summary)}"]
-        case CommandChange():
-            expects = f"   (expects: {change.expects})" if change.expects else ""
-            return [f"  at {change.where}: {one_line(change.command)}{expects}"]
 
 
 class Narrator:
@@ -152,9 +118,7 @@ class Narrator:
         share = 100 * event.done // event.total if event.total else 100
         end = "\n" if event.done >= event.total else "\r"
         try:
-            sys.stderr.write(
-                f"      {share:3d}%  {amount(event.done, event.unit)} of {amount(event.total, event.unit)}   {end}"
-            )
+            sys.stderr.write(f"      {share:3d}%  {amount(event.done, event.total, event.unit)}   {end}")
             sys.stderr.flush()
         except (OSError, ValueError):
             self._bar = False
@@ -170,11 +134,6 @@ class Narrator:
         except Refused as refused:
             refuse(refused)
             self._answer(question)
-
-
-def amount(number: int, unit: str) -> str:
-    """A count with its unit; bytes in MiB."""
-    return f"{number / 1048576:.1f} MiB" if unit == "bytes" else f"{number} {unit}"
 
 
 def last_words(event: AnyEvent) -> str:

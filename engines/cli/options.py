@@ -7,13 +7,26 @@ import os
 from pathlib import Path
 from typing import Any
 
+from engines.cli.examples import example
+from engines.cli.usage import Parser
 from engines.job.errors import BadParam
 from engines.job.params import Field, Params, Secret, fields
 
 
-def add(parser: argparse.ArgumentParser, cls: type[Params]) -> None:
-    """Give `parser` one option a parameter; values stay text, so that `convert` has the one set of error words."""
-    for field in fields(cls):
+def add(verb: Parser, cls: type[Params]) -> None:
+    """Give `verb` one option a parameter; values stay text, so that `convert` has the one set of error words.
+
+    What must be given stands first, in the usage line, the help and the example.
+    """
+    declared = fields(cls)
+    verb.needed = [(field.flag, written(field)) for field in declared if field.required and not field.positional]
+    places = " ".join(written(field) for field in declared if field.positional)
+    flags = " ".join(text for _, text in verb.needed)
+    verb.usage = " ".join(part for part in (verb.prog, places, flags, "[option ...]") if part)
+    verb.epilog = f"example:\n  {example(verb.prog, cls)}"
+    needed = verb.add_argument_group("needed") if verb.needed else verb
+    for field in declared:
+        parser = needed if field.required and not field.positional else verb
         if field.shape == "secret":
             parser.add_argument(f"{field.flag}-file", metavar="FILE", help=f"{field.why} (first line of a 0600 file)")
             parser.add_argument(f"{field.flag}-fd", metavar="N", type=int, help="the same from an open file descriptor")
@@ -33,11 +46,28 @@ def add(parser: argparse.ArgumentParser, cls: type[Params]) -> None:
             parser.add_argument(field.flag, dest=field.name, default=None, **how)
 
 
+def written(field: Field) -> str:
+    """How a parameter stands on a command line: `POINT`, `[SOURCE ...]`, `--vm VM`."""
+    name = "{" + ",".join(field.choices) + "}" if field.choices else field.metavar
+    if not field.positional:
+        return f"{field.flag}-file FILE" if field.shape == "secret" else f"{field.flag} {name}"
+    if field.shape == "list":
+        return f"{name} [{name} ...]" if field.required else f"[{name} ...]"
+    return name if field.required else f"[{name}]"
+
+
+def lacking(cls: type[Params], found: dict[str, Any]) -> list[str]:
+    """Every needed parameter that was not given, as it is written."""
+    return [
+        written(field)
+        for field in fields(cls)
+        if field.required and found.get(field.name) in (None, "") and f"{field.name}_file" not in found
+    ]
+
+
 def _help(field: Field) -> str:
     words = field.why
-    if field.required:
-        words += " (required)"
-    elif field.default not in (None, "", (), False):
+    if field.default not in (None, "", (), False):
         listed = ", ".join(map(str, field.default)) if field.shape == "list" else field.default
         words += f" (default: {'yes' if field.default is True else listed})"
     return words.replace("%", "%%")  # argparse formats help texts

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import time
-
 import msgspec
 
-from engines.job import runs
+from engines.job import journal, runs
+from engines.job.contract import LastWord
 from engines.job.units import one_line
 
 
 class Row(msgspec.Struct):
-    """One run; `followed` names the run that resumed or undid it. `created` is Unix time in seconds."""
+    """One run; `followed` names the run that resumed or undid it.
+
+    created, ended: Unix times in seconds, `ended` None where it has no last word. report: its path, "" where none is.
+    """
 
     id: str
     task: str
@@ -20,16 +22,30 @@ class Row(msgspec.Struct):
     mode: str
     created: float
     followed: str = ""
+    ended: float | None = None
+    report: str = ""
 
 
 def rows() -> list[Row]:
     """Every run, newest first."""
     later = runs.followed_up()
-    found = []
-    for run in runs.every():
-        info = run.info()
-        found.append(Row(run.id, info.task, info.target, run.status(), info.mode, info.created, later.get(run.id, "")))
-    return found
+    return [_row(run, later.get(run.id, "")) for run in runs.every()]
+
+
+def _row(run: runs.Run, followed: str) -> Row:
+    info, found = run.info(), journal.entries(run.journal)
+    last = found[-1] if found and isinstance(found[-1].event, LastWord) else None
+    return Row(
+        id=run.id,
+        task=info.task,
+        target=info.target,
+        status=run.status_by(found),
+        mode=info.mode,
+        created=info.created,
+        followed=followed,
+        ended=last.at if last else None,
+        report=str(run.report) if last and run.report.exists() else "",
+    )
 
 
 def as_json() -> str:
@@ -47,12 +63,3 @@ def table() -> str:
         elif row.status == "interrupted":
             lines.append(f"    killed: crashcart resume {row.id}, or crashcart undo {row.id}")
     return "\n".join(lines) + "\n" if len(lines) > 1 else "no run yet\n"
-
-
-def ago(created: float) -> str:
-    """How long ago, in the largest unit that fits."""
-    seconds = max(0, int(time.time() - created))
-    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= size:
-            return f"{seconds // size} {unit} ago"
-    return f"{seconds} s ago"

@@ -40,6 +40,7 @@ from engines.job.params import secrets as secrets_of
 from engines.job.report import write_reports
 from engines.job.runs import Info, Run, find, interrupted
 from engines.job.stopping import Stop, outliving
+from engines.job.word import agrees
 from engines.job.work import Work, typed
 
 __all__ = ["Stop", "exit_code", "outliving", "perform"]
@@ -179,7 +180,7 @@ def _settled(info: Info, engine: Engine[Any], params: Params, shown: Plan | None
 def _agreed(plan: Plan, confirm: Agree, mode: str) -> None:
     """Raise Refused unless the word is the one that the plan asks for."""
     word = confirm if isinstance(confirm, str) else confirm(plan)
-    if word != plan.confirm and plan.confirm:
+    if not agrees(plan, word):
         told = f"{word!r} is not" if word else "nobody gave"
         does = {"do": "go on", "resume": "take it up", "undo": "take it back"}[mode]
         raise Refused(f"{told} the word that this plan asks for", f"to {does}, give the word {plan.confirm}")

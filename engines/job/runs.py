@@ -28,6 +28,7 @@ from engines.job.contract import (
 )
 from engines.job.errors import Refused
 from engines.job.jobfile import Job, dump, parse
+from engines.job.journal import Entry
 
 T = TypeVar("T")
 
@@ -111,7 +112,11 @@ class Run:
 
     def status(self) -> str:
         """starting, running, asking, done, warned, failed, refused, stopped or interrupted (killed, no last word)."""
-        return status_of(journal.entries(self.journal), self._alive())
+        return self.status_by(journal.entries(self.journal))
+
+    def status_by(self, found: list[Entry]) -> str:
+        """The same, where its journal was read already."""
+        return status_of(found, self._alive())
 
     def _alive(self) -> bool:
         holder = self.holder()
@@ -194,11 +199,14 @@ def _fresh(parent: Path, name: str) -> Path:
 
 
 def every() -> list[Run]:
-    """All runs whose record can be read, newest first, by when they were created."""
+    """All runs whose record can be read, newest first, by when they were created. Raises Refused."""
     try:
         found = [Run(entry) for entry in home().iterdir()]
     except (FileNotFoundError, NotADirectoryError):
         return []
+    except OSError as error:
+        why = f"{home()} cannot be read: {(error.strerror or str(error)).lower()}"
+        raise Refused(why, "make it readable, or set XDG_STATE_HOME to a folder that is") from None
     born: dict[str, int] = {}
     for run in found:
         with suppress(Refused):

@@ -23,8 +23,8 @@ class Tidied(msgspec.Struct, frozen=True, kw_only=True):
     kept: dict[str, int]
 
 
-def prune(keep: int, days: float) -> Tidied:
-    """Remove all runs but the newest `keep`, those younger than `days`, and those that somebody may still need."""
+def prune(keep: int, days: float, *, dry_run: bool = False) -> Tidied:
+    """Remove (or, with `dry_run`, only name) all runs but the newest `keep`, those younger than `days`, and those that somebody may still need."""
     every = runs.every()
     later = runs.followed_up()
     youngest = time.time() - days * 86400.0
@@ -34,8 +34,9 @@ def prune(keep: int, days: float) -> Tidied:
     for number, run in enumerate(every):
         why = "newest" if number < keep else _why(run, later, youngest) or ("followed up" if run.id in needed else "")
         if not why:
-            shutil.rmtree(run.folder, ignore_errors=True)
-            unfinished.clear(runs.home(), run.id)
+            if not dry_run:
+                shutil.rmtree(run.folder, ignore_errors=True)
+                unfinished.clear(runs.home(), run.id)
             removed.append(run.id)
             continue
         kept[why] = kept.get(why, 0) + 1

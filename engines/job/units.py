@@ -1,4 +1,4 @@
-"""Bytes, rates and names, in words for people."""
+"""Bytes, rates, times and names, in words for people: one way to say each, on every screen and in every report."""
 
 from __future__ import annotations
 
@@ -15,6 +15,28 @@ def size(count: float) -> str:
             return f"{count:.0f} {unit}" if unit == "bytes" else f"{count:.1f} {unit}"
         count /= 1024
     return f"{count:.1f} TiB"
+
+
+def amount(done: int, total: int, unit: str) -> str:
+    """`12/23 MiB`, or the plain numbers with their unit where they are not bytes."""
+    if unit != "bytes":
+        return f"{done}/{total} {unit}"
+    power, name = next(
+        (pair for pair in ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")) if total >= 4 * pair[0]), (1, "bytes")
+    )
+    return f"{done // power}/{total // power} {name}"
+
+
+def span(seconds: float) -> str:
+    """`0.4 s`, `12 s`, `3 min 05 s`, `2 h 10 min`."""
+    if seconds < 10:
+        return f"{max(seconds, 0.0):.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02} min"
 
 
 def one_line(text: str) -> str:

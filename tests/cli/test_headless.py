@@ -10,6 +10,7 @@ import engines
 from engines.tasks import TASKS
 
 ROOT = Path(__file__).resolve().parents[2]
+PARSER = "from engines.cli import acts, parsing; "
 
 
 def modules_after(statement: str) -> set[str]:
@@ -29,7 +30,7 @@ def test_the_command_line_loads_neither_textual_nor_rich() -> None:
 
 
 def test_asking_for_help_loads_no_task() -> None:
-    loaded = modules_after("import engines.cli\nengines.cli._parser('--help')")
+    loaded = modules_after(f"{PARSER}parsing.parser(['--help'], acts.CALLS)")
     assert {name for name in loaded if any(name.startswith(f"engines.{task}") for task in TASKS)} == set()
 
 
@@ -39,7 +40,7 @@ def test_a_verb_had_alone_is_the_tasks_own_and_loads_no_other() -> None:
             _, (engine,) = task.of(verb)
             assert type(engine) in {type(known) for known in task.engines()}
             assert engine.verb == verb
-    loaded = modules_after("import engines.cli\nengines.cli._parser('backup', 'run')")
+    loaded = modules_after(f"{PARSER}parsing.parser(['backup', 'run'], acts.CALLS)")
     assert "engines.backup.commands.run" in loaded
     assert not {"engines.backup.engine", "engines.backup.commands.restore", "numpy"} & loaded
 

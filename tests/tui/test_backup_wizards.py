@@ -28,7 +28,7 @@ async def task(pilot: type_of_pilot, name: str, first: str) -> None:
     """From the home screen to a wizard's first page."""
     await until(pilot, lambda: page(pilot) == "Home")
     await row(pilot, "backup")
-    await until(pilot, lambda: page(pilot) == "Within")
+    await until(pilot, lambda: page(pilot) == "SectionScreen")
     await row(pilot, name)
     await until(pilot, lambda: page(pilot) == first)
 
@@ -44,7 +44,7 @@ async def ended(pilot: type_of_pilot) -> str:
     await until(pilot, lambda: "Steps" in shown(pilot), 30)
     said = shown(pilot)
     await pilot.press("enter")
-    await until(pilot, lambda: page(pilot) == "Within")
+    await until(pilot, lambda: page(pilot) == "SectionScreen")
     await pilot.press("escape")
     return said
 
@@ -78,7 +78,7 @@ async def test_a_disk_goes_into_a_new_repository_and_back_by_keyboard(tmp_path: 
         await until(pilot, lambda: "nothing was started" in shown(pilot))
         assert back.read_bytes() == b"old" * MIB
         await pilot.press("escape")
-        await start(pilot, str(back))
+        await start(pilot, back.name)
         await ended(pilot)
         assert back.read_bytes() == disk.read_bytes()
 

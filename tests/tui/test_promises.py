@@ -16,11 +16,12 @@ from engines.job.contract import Answered, Asked, Finished, Progress, Started, S
 from engines.job.errors import BadParam
 from engines.job.journal import Entry
 from engines.job.params import fields
+from engines.job.units import amount, span
 from tests.tui.conftest import ROOT
 from tui.ascii import ascii_only
 from tui.console import Terminal, prepare, remember, remembered
 from tui.draft import Draft, shown, typed
-from tui.story import RunView, amount, spell
+from tui.story import RunView
 from tui.widgets.diff import folded
 from tui.widgets.line import complete
 
@@ -172,7 +173,7 @@ def test_a_story_knows_where_a_run_stands() -> None:
     ("seconds", "words"), [(0.04, "0.0 s"), (12.3, "12 s"), (185, "3 min 05 s"), (7805, "2 h 10 min")]
 )
 def test_a_time_is_spelled(seconds: float, words: str) -> None:
-    assert spell(seconds) == words
+    assert span(seconds) == words
 
 
 def test_an_amount_has_its_unit() -> None:

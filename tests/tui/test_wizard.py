@@ -93,11 +93,11 @@ async def test_a_bad_value_is_said_under_its_field_and_the_focus_is_there(desk: 
         await pilot.press("enter")
         await until(pilot, lambda: page(pilot) == "Files")
         await pilot.press("ctrl+n")
-        assert "! this is needed" in shown(pilot)
+        assert "! needed: a file" in shown(pilot)
         fill(pilot, source=str(desk.source), output=str(desk.output), count="many")
         await pilot.press("ctrl+n", "ctrl+n")
         assert page(pilot) == "Manner"
-        assert "! 'many' will not do, allowed is a whole number from 0 to" in shown(pilot)
+        assert "! many will not do; needed: a whole number from 0 to" in shown(pilot)
         assert pilot.app.focused is pilot.app.screen.page.entries["count"].control  # type: ignore[attr-defined]
 
 
@@ -106,9 +106,9 @@ async def test_what_planning_finds_goes_to_the_field_at_fault(desk: Desk) -> Non
         await until(pilot, lambda: page(pilot) == "Home")
         await pilot.press("enter")
         await until(pilot, lambda: page(pilot) == "Files")
-        fill(pilot, source="/nowhere/a.txt", output=str(desk.output))
+        fill(pilot, source=str(desk.source.parent), output=str(desk.output))
         await pilot.press(*["ctrl+n"] * 3)
-        await until(pilot, lambda: "! source is '/nowhere/a.txt'" in shown(pilot))
+        await until(pilot, lambda: "will not do; needed: a file that exists" in shown(pilot).replace("\n", ""))
         assert page(pilot) == "Files"
         assert pilot.app.focused is pilot.app.screen.page.entries["source"].control  # type: ignore[attr-defined]
 
@@ -181,6 +181,8 @@ async def test_stop_is_answered_and_the_target_stays_as_it_was(desk: Desk) -> No
         await start(pilot)
         await until(pilot, lambda: "/200 lines" in shown(pilot))
         await pilot.press("ctrl+x")
+        await until(pilot, lambda: page(pilot) == "Choosing")
+        await pilot.press("down", "enter")
         await until(pilot, lambda: "[!] Stopped" in shown(pilot))
         assert "r Resume" in shown(pilot)
     assert isinstance(entries(runs.every()[0].journal)[-1].event, RunStopped)
@@ -199,6 +201,8 @@ async def test_stop_in_a_step_that_cannot_be_stopped_says_why(desk: Desk) -> Non
         await start(pilot)
         await until(pilot, lambda: "(cannot be stopped)" in shown(pilot))
         await pilot.press("ctrl+x")
+        await until(pilot, lambda: page(pilot) == "Choosing")
+        await pilot.press("down", "enter")
         await until(pilot, lambda: "Not now, because half a file is worse than none" in shown(pilot))
         await until(pilot, lambda: page(pilot) == "Result")
     assert desk.output.read_text() == desk.source.read_text()

@@ -5,21 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-from textual import on
+from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
-from textual.events import DescendantFocus
+from textual.events import DescendantBlur, DescendantFocus
 from textual.widget import Widget
 from textual.widgets import Input, Static
 
-from engines.job.errors import BadParam
 from engines.job.params import Field
-from tui.draft import Draft, Raw, shown, typed
+from tui.draft import Draft, Raw, shown
+from tui.fault import fault
 from tui.pages.page import Page
+from tui.widgets.asking import Typing
 from tui.widgets.flag import Flag
-from tui.widgets.line import SHOWN, Line
+from tui.widgets.line import Line
 from tui.widgets.pick import Pick
 
 
@@ -82,7 +83,8 @@ def _control(field: Field, raw: Raw | None) -> Line | Pick | Flag:
         str(value),
         kind=field.kind,
         password=field.shape == "secret",
-        replaces=field.shape in ("int", "float"),
+        replaces=field.shape in ("int", "float") or bool(value),
+        several=field.shape == "list",
     )
 
 
@@ -91,9 +93,14 @@ class FormPage(Page):
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+n", "next", "Next page")]
 
-    def __init__(self, heading: str, about: str, fields: Sequence[Field], draft: Draft) -> None:
+    def __init__(
+        self, heading: str, about: str, fields: Sequence[Field], draft: Draft, twice: Sequence[str] = ()
+    ) -> None:
+        """`twice`: the secrets that nothing else knows yet, so that a slip of the finger would lock them out."""
         super().__init__(heading, about)
         self.draft = draft
+        self.twice = tuple(twice)
+        self.repeated: dict[str, Raw] = {}
         self.entries = {field.name: Entry(field, draft.raw.get(field.name)) for field in fields}
 
     def compose(self) -> ComposeResult:
@@ -122,13 +129,36 @@ class FormPage(Page):
             if not self._check(entry):
                 entry.control.focus()
                 return
-        self.post_message(self.Turn(self, 1))
+        unsure = next((name for name in self.twice if self.entries[name].raw not in ("", self.repeated.get(name))), "")
+        if unsure:
+            self._repeat(self.entries[unsure])
+        else:
+            self.post_message(self.Turn(self, 1))
+
+    @work(exclusive=True, group="repeat")
+    async def _repeat(self, entry: Entry) -> None:
+        """Have a new secret typed once more."""
+        asked = Typing(entry.field.label, "Once more: it is kept nowhere, and nothing opens without it.", secret=True)
+        again = await self.app.push_screen_wait(asked)
+        if again == entry.raw:
+            self.repeated[entry.field.name] = again
+            self.action_next()
+            return
+        entry.control.focus()
+        entry.note("not typed alike twice; type it again" if again else "to be typed twice", wrong=True)
 
     @on(DescendantFocus)
     def _focused(self, event: DescendantFocus) -> None:
         entry = self._entry(event.widget)
         if entry:
             self._why(entry)
+
+    @on(DescendantBlur)
+    def _left(self, event: DescendantBlur) -> None:
+        """A field says what is wrong with it when it is left; one that was only passed by says nothing yet."""
+        entry = self._entry(event.widget)
+        if entry and entry.raw != "" and self.app.screen is self.screen:
+            self._check(entry)
 
     def _why(self, entry: Entry) -> None:
         self.post_message(self.Why(entry.field.why or self.about))
@@ -143,8 +173,7 @@ class FormPage(Page):
     def _offers(self, event: Line.Offers) -> None:
         entry = self._entry(event.line)
         if entry:
-            more = f"  and {len(event.names) - SHOWN} more" if len(event.names) > SHOWN else ""
-            entry.note("  ".join(event.names[:SHOWN]) + more)
+            entry.note(event.words)
 
     @on(Input.Submitted)
     def _submitted(self, event: Input.Submitted) -> None:
@@ -174,14 +203,9 @@ class FormPage(Page):
 
     def _check(self, entry: Entry) -> bool:
         self.draft.raw[entry.field.name] = entry.raw
-        try:
-            typed(entry.field, entry.raw)
-        except BadParam as bad:
-            needed = "this is needed: " if entry.raw == "" else f"{bad.value!r} will not do, allowed is "
-            entry.note(needed + bad.allowed, wrong=True)
-            return False
-        entry.note("")
-        return True
+        words = fault(entry.field, entry.raw)
+        entry.note(words, wrong=bool(words))
+        return not words
 
     def _advance(self, entry: Entry | None) -> None:
         if entry is None or not self._check(entry):

@@ -10,10 +10,10 @@ from textual.content import Content
 from textual.widget import Widget
 from textual.widgets import Static
 
+from engines.job import units
 from engines.job.contract import BytesChange, Change, Choice, CommandChange, Plan, TextChange
 from engines.job.diff import unified
 from engines.job.units import one_line
-from tui.story import amount
 from tui.widgets.diff import Diff
 from tui.widgets.pick import Pick
 
@@ -103,6 +103,5 @@ def _told(heading: str, words: str) -> Widget:
 
 
 def size(count: int) -> str:
-    """`1474560 bytes (1440 KiB)`."""
-    words = amount(count, count, "bytes").partition("/")[2]
-    return f"{count} bytes" + ("" if words.endswith("bytes") else f" ({words})")
+    """`1474560 bytes (1.4 MiB)`."""
+    return f"{count} bytes" + (f" ({units.size(count)})" if count >= 1024 else "")

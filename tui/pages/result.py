@@ -15,10 +15,9 @@ from textual.worker import Worker
 
 from engines.job.report import SAID, Report, Timed, gather
 from engines.job.runs import Run
-from engines.job.units import one_line
+from engines.job.units import one_line, span
 from tui.draft import Draft
 from tui.pages.page import Page
-from tui.story import spell
 
 MARKS = {"done": "[x]", "warned": "[x]"}
 RESUMABLE = ("interrupted", "stopped", "failed")
@@ -68,10 +67,11 @@ class ResultPage(Page):
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         if self.found is None:
             return action not in ("resume", "undo", "again", "report")
-        changed = self.found.plan is not None and self.found.info.mode != "undo"
+        plan = self.found.plan
+        changed = plan is not None and self.found.info.mode != "undo"
         wanted = {
             "resume": changed and self.found.status in RESUMABLE,
-            "undo": changed and self.found.status in UNDOABLE,
+            "undo": changed and plan is not None and plan.undoable and self.found.status in UNDOABLE,
             "again": self.found.info.mode == "do",
         }
         return wanted.get(action, True)
@@ -137,7 +137,7 @@ def report_line(run: Run) -> str:
 def _step(step: Timed) -> str:
     if step.seconds is None:
         return f"[!] {one_line(step.title)}  not ended"
-    return f"[x] {one_line(step.title)}  {spell(step.seconds)}"
+    return f"[x] {one_line(step.title)}  {span(step.seconds)}"
 
 
 def _listed(title: str, lines: list[str]) -> Iterator[Static]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import ClassVar
 
@@ -17,11 +18,13 @@ from textual.worker import Worker, WorkerState, get_current_worker
 from engines.host.files import write_whole
 from engines.job import detach, runs
 from engines.job.contract import Plan
-from engines.job.errors import BadParam, Refused
+from engines.job.errors import Refused
 from engines.job.jobfile import Job, dump
 from engines.job.params import Secret
 from engines.job.units import one_line
 from tui.draft import Draft
+from tui.fault import in_labels, said
+from tui.keyboard import KeyQueue
 from tui.pages import plan as drawn
 from tui.pages.page import Page
 from tui.widgets.asking import Choosing, TypedWord
@@ -48,7 +51,8 @@ class ReviewPage(Page):
         Binding("ctrl+e", "save", "Save job"),
     ]
 
-    settle = 0.7  # s that a plan stands before ^n starts it: ^n also came here, and a held key repeats
+    settle = 1.0  # s without ^n before it starts anything: ^n also came here, and a held key repeats
+    held = 0.4  # s after ^n in which another one tells of a held key, or of a line that stuttered
 
     def __init__(self, draft: Draft) -> None:
         super().__init__("Review", COMPLETE)
@@ -97,8 +101,8 @@ class ReviewPage(Page):
         self.draft.plan, self.settled = None, False
         try:
             job = self.draft.job()
-        except BadParam as bad:
-            self.post_message(self.Fault(bad.name, f"{bad.value!r} will not do, allowed is {bad.allowed}"))
+        except Refused as refused:
+            self._refused(refused.why, refused.what_helps, getattr(refused, "name", ""))
             return
         self.since = time.monotonic()
         self.looking = self._plan(job, self.draft.secrets())
@@ -151,8 +155,14 @@ class ReviewPage(Page):
         self.set_timer(self.settle, self._settle)
 
     def _settle(self) -> None:
+        if (waits := self.settle - self._rested()) > 0:
+            self.set_timer(waits, self._settle)
+            return
         self.settled = self.draft.plan is not None
         self.refresh_bindings()
+
+    def _rested(self) -> float:
+        return self.app.rested("ctrl+n") if isinstance(self.app, KeyQueue) else self.settle
 
     def _ending(self, plan: Plan) -> Static:
         start = f"You will be asked to type  {plan.confirm}  before anything starts." if plan.confirm else ""
@@ -162,10 +172,14 @@ class ReviewPage(Page):
         return Static(Content(words), classes="part")
 
     def _refused(self, why: str, what_helps: str, param: str) -> None:
+        fields = self.draft.fields()
+        label = next((f"{field.label}: " for field in fields if field.name == param), "")
+        why, what_helps = (one_line(in_labels(words, fields)) for words in (said(param, why), what_helps))
         self.post_message(self.Why("Nothing has been touched. Esc goes back to correct it, ^r looks again."))
-        self._show(Static(Content(f"! {one_line(why)}"), classes="warnings"), Static(Content(one_line(what_helps))))
+        self._show(Static(Content(f"! {label}{why}"), classes="warnings"), Static(Content(what_helps)))
         if param:
-            self.post_message(self.Fault(param, f"{one_line(why)}; {one_line(what_helps)}"))
+            helps = "" if what_helps == f"correct {param}" else f"; {what_helps}"
+            self.post_message(self.Fault(param, why + helps))
 
     def _show(self, *widgets: Widget) -> None:
         self.sheet.remove_children()
@@ -182,7 +196,7 @@ class ReviewPage(Page):
 
     # ── starting ────────────────────────────────────────────────────────────────────────────────────
 
-    @work
+    @work(exclusive=True, group="agree")
     async def action_start(self) -> None:
         """Ask for the word, where there is one, and start the run."""
         plan = self.draft.plan
@@ -190,12 +204,27 @@ class ReviewPage(Page):
             return
         if plan.confirm:
             words = "\n".join([one_line(plan.target), *briefly(plan.warnings)])
-            if not await self.app.push_screen_wait(TypedWord("Start", words, plan.confirm)):
+            if not await self.app.push_screen_wait(TypedWord("Start", words, plan)):
                 return
+        elif await self._held():
+            return
         self.starting = True
         self.post_message(self.Why("Starting the run in a process of its own ..."))
         self._start(self.draft.job(), plan, self.draft.secrets())
         self.refresh_bindings()
+
+    async def _held(self) -> bool:
+        """Whether ^n is being held down, which is no wish to start; it has to rest before it counts again."""
+        if not isinstance(self.app, KeyQueue):
+            return False
+        presses = self.app.presses
+        await asyncio.sleep(self.held)
+        if self.app.presses == presses:
+            return False
+        self.settled = False
+        self.refresh_bindings()
+        self._settle()
+        return True
 
     @work(thread=True, exclusive=True, group="start", exit_on_error=False)
     def _start(self, job: Job, plan: Plan, secrets: dict[str, Secret]) -> runs.Run:

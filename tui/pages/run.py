@@ -23,7 +23,7 @@ from engines.job.units import one_line
 from tui.draft import Draft
 from tui.pages.page import Page
 from tui.story import RunView
-from tui.widgets.asking import Choosing, Typing
+from tui.widgets.asking import Choosing, Question, Typing
 from tui.widgets.menu import Row
 
 GOES_ON = "The run goes on without this screen. Esc leaves it; crashcart attach shows it."
@@ -52,6 +52,7 @@ class RunPage(Page):
         self.waiting: deque[Entry] = deque()
         self.following: Worker[None] | None = None
         self.asking: Asked | None = None
+        self.asked: Question | None = None
         self.ended = False
 
     @property
@@ -151,8 +152,8 @@ class RunPage(Page):
         """Show the run's question; take it away where it was answered elsewhere."""
         if self.story.question is self.asking:
             return
-        if self.asking and isinstance(self.app.screen, Typing | Choosing):
-            self.app.screen.dismiss("")
+        if self.asked and self.app.screen is self.asked:
+            self.asked.dismiss("")
         self.asking = self.story.question
         self.refresh_bindings()
         self.action_answer()
@@ -167,9 +168,10 @@ class RunPage(Page):
         words = one_line(asked.question)
         if asked.choices:
             rows = [Row(one_line(choice), choice) for choice in asked.choices]
-            said = await self.app.push_screen_wait(Choosing("The run asks", words, rows))
+            self.asked = Choosing("The run asks", words, rows)
         else:
-            said = await self.app.push_screen_wait(Typing("The run asks", words, secret=asked.secret))
+            self.asked = Typing("The run asks", words, secret=asked.secret)
+        said = await self.app.push_screen_wait(self.asked)
         if said and self.asking is asked:
             self._send(said)
         elif self.asking is asked:
@@ -183,8 +185,15 @@ class RunPage(Page):
     # ── stopping ────────────────────────────────────────────────────────────────────────────────────
 
     def action_stop(self) -> None:
-        """Ask the run to stop, and say what it answers."""
-        self._stop(self.run)
+        """Ask whether it shall stop; then say what the run answers."""
+        self._whether()
+
+    @work(exclusive=True, group="whether")
+    async def _whether(self) -> None:
+        rows = [Row("Let it go on", "-"), Row("Stop it", "stop")]
+        words = "What it began is put back, or named where it cannot be. A stopped run can be resumed."
+        if await self.app.push_screen_wait(Choosing("Stop this run?", words, rows)) == "stop" and not self.ended:
+            self._stop(self.run)
 
     @work(thread=True, exclusive=True, group="stop", exit_on_error=False)
     def _stop(self, run: Run) -> str:

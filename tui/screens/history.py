@@ -37,6 +37,7 @@ class History(LeanScreen[None]):
     def __init__(self) -> None:
         super().__init__()
         self.found: dict[str, history.Row] = {}
+        self.ways_back: dict[str, bool] = {}
 
     def compose(self) -> ComposeResult:
         yield Static(Content(f"crashcart | History | {runs.home()}"), id="title")
@@ -57,9 +58,14 @@ class History(LeanScreen[None]):
 
     @on(Worker.StateChanged)
     def _looked(self, event: Worker.StateChanged) -> None:
-        found = event.worker.result
-        if event.worker.group != "runs" or not event.worker.is_finished or not isinstance(found, list):
+        if event.worker.group != "runs" or not event.worker.is_finished:
             return
+        if event.worker.error:
+            self.found = {}
+            self.query_one(Menu).fill([Row(f"! {words}") for words in _unreadable(event.worker.error)])
+            self.refresh_bindings()
+            return
+        found = event.worker.result or []
         by_id = {one.id: one for one in found}
         if by_id != self.found or not found:
             self.found = by_id
@@ -83,10 +89,18 @@ class History(LeanScreen[None]):
         open_ended = not here.followed and here.mode != "undo"
         wanted = {
             "follow_up('resume')": open_ended and here.status in RESUMABLE,
-            "follow_up('undo')": open_ended and here.status in UNDOABLE,
+            "follow_up('undo')": open_ended and here.status in UNDOABLE and self._undoable(here.id),
             "again": here.mode == "do",
         }
         return wanted.get(f"{action}('{parameters[0]}')" if parameters else action, True)
+
+    def _undoable(self, id: str) -> bool:
+        """Whether its plan said that it can be taken back; looked up for the run under the cursor alone."""
+        if id not in self.ways_back:
+            run = self._run()
+            plan = run.plan() if run else None
+            self.ways_back[id] = plan is not None and plan.undoable
+        return self.ways_back[id]
 
     @on(Menu.Moved)
     def _moved(self, event: Menu.Moved) -> None:
@@ -128,3 +142,7 @@ class History(LeanScreen[None]):
             return runs.find(self.here.id) if self.here else None
         except Refused:
             return None
+
+
+def _unreadable(error: BaseException) -> list[str]:
+    return [error.why, error.what_helps] if isinstance(error, Refused) else [f"{type(error).__name__}: {error}"]

@@ -8,20 +8,26 @@ from typing import ClassVar
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, Vertical
+from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
 from textual.widgets import Input, Static
 
+from engines.job.contract import Plan
+from engines.job.word import agrees
 from tui.widgets.calm import CalmModal
 from tui.widgets.keys import Keys
-from tui.widgets.line import SHOWN, Line
+from tui.widgets.line import Line
 from tui.widgets.menu import Menu, Row
 
 
 class Question(CalmModal[str]):
     """A box with words, something to answer with, and the keys; dismissed with "" where it is left unanswered."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,ctrl+o", "leave", "Back")]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,ctrl+o", "leave", "Back"),
+        Binding("pagedown", "scroll(1)", "More"),
+        Binding("pageup", "scroll(-1)", show=False),
+    ]
 
     def __init__(self, title: str, words: str) -> None:
         super().__init__()
@@ -31,7 +37,8 @@ class Question(CalmModal[str]):
     def compose(self) -> ComposeResult:
         with Vertical(id="box"):
             yield Static(Content(self.heading), id="heading")
-            yield Static(Content(self.words), id="words")
+            with VerticalScroll(id="words", can_focus=False):
+                yield Static(Content(self.words), id="said")
             yield from self.answers()
             yield Static("", id="wrong")
             yield Keys()
@@ -43,6 +50,14 @@ class Question(CalmModal[str]):
     def wrong(self, words: str) -> None:
         """Say under the answer why it will not do."""
         self.query_one("#wrong", Static).update(Content(words))
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        return action != "scroll" or (self.is_mounted and self.query_one("#words").max_scroll_y > 0)
+
+    def action_scroll(self, way: int) -> None:
+        """More of the words, where they are long."""
+        words = self.query_one("#words")
+        words.scroll_relative(y=way * (words.size.height - 1), animate=False)
 
     def action_leave(self) -> None:
         """Leave it unanswered."""
@@ -88,7 +103,7 @@ class Typing(Question):
 
     @on(Line.Offers)
     def _offers(self, event: Line.Offers) -> None:
-        self.wrong("  ".join(event.names[:SHOWN]))
+        self.wrong(event.words)
 
     @on(Input.Submitted)
     def _submitted(self, event: Input.Submitted) -> None:
@@ -106,17 +121,22 @@ class Typing(Question):
 class TypedWord(Typing):
     """The typed word that starts a change; anything else starts nothing."""
 
-    def __init__(self, title: str, words: str, word: str) -> None:
-        super().__init__(title, f"{words}\n\nTo start, type  {word}  and press Enter.")
-        self.word = word
+    def __init__(self, title: str, words: str, plan: Plan) -> None:
+        super().__init__(title, words)
+        self.plan = plan
+
+    def answers(self) -> ComposeResult:
+        yield Static(Content(f"To start, type  {self.plan.confirm}  and press Enter."), id="ask")
+        yield from super().answers()
 
     def taken(self, text: str) -> None:
         """Only the very word will do."""
-        if text.strip() == self.word:
-            self.dismiss(self.word)
+        word = self.plan.confirm
+        if agrees(self.plan, text.strip()):
+            self.dismiss(word)
         else:
             self.wrong(
-                f"{text.strip() or 'nothing'} is not {self.word}: nothing was started"
+                f"{text.strip()} is not {word}: nothing was started"
                 if text.strip()
-                else f"type {self.word}, or Esc to go back: nothing was started"
+                else f"type {word}, or Esc to go back: nothing was started"
             )

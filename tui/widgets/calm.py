@@ -15,7 +15,7 @@ class LeanScreen(Screen[T]):
     """The focus moves without drawing the whole screen, and a screen that is covered draws nothing."""
 
     DEFAULT_CSS = """
-    Calm:ansi.-screen-suspended { text-style: none; }
+    LeanScreen:ansi.-screen-suspended { text-style: none; }
     """
     focused: Reactive[Widget | None] = Reactive(None, repaint=False)
 

@@ -13,7 +13,7 @@ from textual.widget import Widget
 
 
 class Flag(Widget, can_focus=True):
-    """Space changes it, Enter goes on."""
+    """Space changes it, Enter goes on, up and down go to the fields beside it."""
 
     DEFAULT_CSS = """
     Flag { height: auto; }
@@ -21,6 +21,8 @@ class Flag(Widget, can_focus=True):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("space", "change", "Change"),
         Binding("enter", "go", "Next field"),
+        Binding("up", "app.focus_previous", show=False),
+        Binding("down", "app.focus_next", show=False),
     ]
     value: reactive[bool] = reactive(False)
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import ClassVar
 
 from rich.cells import cell_len
@@ -14,36 +12,9 @@ from textual.message import Message
 from textual.widgets import Input
 from textual.worker import Worker, WorkerState
 
-SHOWN = 8  # candidates named under the field
+from tui.widgets.completing import Completion, complete, last_item
 
-
-@dataclass(frozen=True)
-class Completion:
-    """What Tab makes of a path: the text it becomes, and the names it could still become."""
-
-    text: str
-    names: tuple[str, ...] = ()
-
-
-def complete(text: str, *, folders_only: bool) -> Completion:
-    """The longest beginning that all fitting names share."""
-    head, tail = os.path.split(text)
-    folder = Path(head).expanduser()
-    try:
-        with os.scandir(folder) as found:
-            fitting = sorted(
-                entry.name + ("/" if entry.is_dir() else "")
-                for entry in found
-                if entry.name.startswith(tail)
-                and (tail or not entry.name.startswith("."))
-                and (entry.is_dir() or not folders_only)
-            )
-    except OSError:
-        return Completion(text)
-    if not fitting:
-        return Completion(text)
-    shared = os.path.commonprefix(fitting)  # noqa: RUF071  a shell, too, completes by characters
-    return Completion(text[: len(text) - len(tail)] + shared, tuple(fitting) if len(fitting) > 1 else ())
+SHOWN = 8  # candidates named under the field at once
 
 
 class Line(Input):
@@ -60,21 +31,30 @@ class Line(Input):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "submit", "Next field"),
         Binding("tab", "complete", "Complete"),
-        Binding("up", "screen.focus_previous", show=False),
-        Binding("down", "screen.focus_next", show=False),
+        Binding("up", "app.focus_previous", show=False),
+        Binding("down", "app.focus_next", show=False),
     ]
 
     @dataclass
     class Offers(Message):
-        """The names that Tab could still mean."""
+        """Words about what Tab could still mean."""
 
         line: Line
-        names: tuple[str, ...]
+        words: str
 
-    def __init__(self, value: str = "", *, kind: str = "text", password: bool = False, replaces: bool = False) -> None:
-        """`replaces`: typing replaces what is there, so that 40 typed over 3 is not 340."""
+    def __init__(
+        self,
+        value: str = "",
+        *,
+        kind: str = "text",
+        password: bool = False,
+        replaces: bool = False,
+        several: bool = False,
+    ) -> None:
+        """`replaces`: typing replaces what is there, so that 40 typed over 3 is not 340. `several`: a list of paths."""
         super().__init__(value, password=password, compact=True, select_on_focus=replaces)
         self.kind = kind
+        self.several = several
         self.cursor_blink = False  # each blink is bytes on a serial line
 
     def on_resize(self) -> None:
@@ -87,29 +67,40 @@ class Line(Input):
         return super().check_action(action, parameters)
 
     def action_complete(self) -> None:
-        """Complete the path, or go on where there is nothing to complete."""
-        if self.value:
-            self._look(self.value)
-        else:
-            self.screen.focus_next()
+        """Complete the path; again, and the next names are told; a path that is whole goes on."""
+        self._look(self.value)
 
     @work(thread=True, exclusive=True, group="complete", exit_on_error=False)
-    def _look(self, text: str) -> Completion:
-        return complete(text, folders_only=self.kind == "folder")
+    def _look(self, text: str) -> tuple[str, Completion]:
+        before, item = last_item(text) if self.several else ("", text)
+        return before, complete(item, folders_only=self.kind == "folder")
 
     def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
         """Take the completion over, unless typing went on meanwhile."""
         event.stop()
-        found = event.worker.result
-        if event.state is not WorkerState.SUCCESS or not isinstance(found, Completion):
+        if event.state is not WorkerState.SUCCESS or not isinstance(event.worker.result, tuple):
             return
-        if found.text != self.value:
-            self.value = found.text
-            self.cursor_position = len(found.text)
-        elif not found.names or self._offered == found.names:
+        before, found = event.worker.result
+        if not self.value.startswith(before):
+            return
+        same = before + found.text == self.value
+        if not same:
+            self.value = before + found.text
+            self.cursor_position = len(self.value)
+        if same and found.whole:
             self.screen.focus_next()
             return
+        self._page = self._page + 1 if same and found.names == self._offered else 0
         self._offered = found.names
-        self.post_message(self.Offers(self, found.names))
+        self.post_message(self.Offers(self, found.wrong or told(found.names, self._page)))
 
     _offered: tuple[str, ...] = ()
+    _page: int = 0
+
+
+def told(names: tuple[str, ...], page: int) -> str:
+    """One page of names, and how many there are in all where one page does not hold them."""
+    pages = max(1, -(-len(names) // SHOWN))
+    at = page % pages * SHOWN
+    more = f"  ({at + 1}-{min(at + SHOWN, len(names))} of {len(names)}, Tab: more)" if pages > 1 else ""
+    return "  ".join(names[at : at + SHOWN]) + more

@@ -28,6 +28,7 @@ from engines.job.contract import (
     StepStarted,
 )
 from engines.job.params import param, plain
+from engines.job.word import short
 
 if TYPE_CHECKING:
     from engines.backup.upkeep.collecting import Collection
@@ -73,6 +74,7 @@ class Gc(Engine[GcParams]):
                 steps=STEPS,
                 facts=(("points", str(len(glance.names()))), ("pruned points that go for good", str(len(pruned)))),
                 undo="it cannot be: pruned points are gone for good",
+                confirm=short(glance.store.where) if pruned else "",
                 state={"repository": glance.config.id, "pruned": [str(name) for name in pruned]},
             ).sealed()
 

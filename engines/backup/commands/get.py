@@ -22,6 +22,7 @@ from engines.job.contract import BytesChange, Cancel, Choice, Context, Engine, E
 from engines.job.errors import BadParam, Refused
 from engines.job.lock import name_identity
 from engines.job.params import param, plain
+from engines.job.word import short
 
 FLUSHING = "what was taken is being made durable"
 STDOUT = "-"
@@ -39,7 +40,7 @@ class GetParams(RepoParams, frozen=True, kw_only=True):
         param(
             "Destination",
             "the folder that they go into; with --tar a file, or - for stdout",
-            kind="folder",
+            kind="output",
             positional=True,
         ),
     ]
@@ -105,7 +106,7 @@ class Get(Engine[GetParams]):
             choices=_choices(found, params),
             warnings=(*notes, *_warnings(found, before, params)),
             undo=_undo(params, taken=taken),
-            confirm=str(dest) if taken and params.conflict == "overwrite" else "",
+            confirm=short(str(dest)) if taken and params.conflict == "overwrite" else "",
             detail={"existed": before["folder"], "counted": found is not None, "weight": found.weight if found else 0},
             state={"point": str(name), "before": {**before, "room": 0}, "there": found.named if found else []},
         ).sealed()

@@ -38,6 +38,7 @@ from engines.job.contract import (
 )
 from engines.job.errors import BadParam, Refused
 from engines.job.params import param, plain
+from engines.job.word import short
 
 AT_ONCE = 256  # points between two looks at who uses them
 NAMES_ONLY = (
@@ -94,7 +95,7 @@ class Prune(Engine[PruneParams]):
                 ),
                 warnings=found.warnings,
                 undo="the points are put back, until the next gc",
-                confirm=glance.store.where if go else "",
+                confirm=short(glance.store.where) if go else "",
                 detail={"go": [str(name) for name in go]},
                 state={"go": [str(name) for name in go]},
             ).sealed()

@@ -46,6 +46,7 @@ from engines.job.contract import (
 from engines.job.errors import Failed, Refused, Stopped
 from engines.job.lock import content_identity, name_identity
 from engines.job.params import param, plain
+from engines.job.word import short
 
 WIPED = 64 * 1024 * 1024  # bytes at a time
 FLUSHING = "what was written is being made durable"
@@ -115,7 +116,7 @@ class Restore(Engine[RestoreParams]):
                 warnings=seen.warnings,
                 undo="it cannot be: what was on the target is overwritten" if before else "the new file is removed",
                 undoable=not before,
-                confirm=str(path) if before else "",
+                confirm=short(str(path)) if before else "",
                 detail={"existed": bool(before), "device": bool(before.get("device"))},
                 state={"point": str(name), "target": before},
             ).sealed()

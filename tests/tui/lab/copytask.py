@@ -54,7 +54,7 @@ class CopyParams(Params, frozen=True, kw_only=True):
     token: Annotated[Secret | None, param("Token", "Only its length is ever told.")] = None
 
 
-class Copy:
+class Copy(Engine[CopyParams]):
     """Copies one text file."""
 
     name: ClassVar[str] = "copy"

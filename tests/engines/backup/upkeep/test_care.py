@@ -291,4 +291,4 @@ def test_the_plan_of_prune_names_what_goes_and_wants_the_repositorys_name(repo: 
     engine = tasks.engine("backup-prune")
     plan = engine.plan(convert(engine.params, {"repo": repo, "keep_last": 1}), Cancel())
     assert [change.target for change in plan.changes if hasattr(change, "target")] == [made[0][0], made[1][0]]
-    assert plan.confirm == repo
+    assert plan.confirm == Path(repo).name

@@ -146,7 +146,7 @@ def test_overwriting_is_confirmed_with_the_folders_name_and_taking_is_not(guest:
         for conflict in ("ask", "skip", "overwrite", "rename")
     }
     assert {conflict: plan.confirm for conflict, plan in plans.items()} == {
-        "ask": "", "skip": "", "rename": "", "overwrite": str(dest)
+        "ask": "", "skip": "", "rename": "", "overwrite": dest.name
     }  # fmt: skip
     assert all(plan.choices[0].param == "conflict" for plan in plans.values())
 

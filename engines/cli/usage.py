@@ -1,0 +1,100 @@
+"""Errors of a command line: what was meant, everything that is missing at once, as words or as one JSON object."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any, NoReturn
+
+from engines.job.errors import BadParam, CrashcartError, Failed, Refused
+
+FAILED = 1
+USAGE = 2
+REFUSED = 3
+
+
+class BadUsage(Refused):
+    """The command line itself will not do."""
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse, whose errors name the nearest right word and the next action."""
+
+    words: Sequence[str] = ()
+    needed: Sequence[tuple[str, str]] = ()
+    """Options that must be given, as (--flag, how it is written)."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise BadUsage."""
+        lacking = re.fullmatch(r"the following arguments are required: (.*)", message)
+        if lacking:
+            raise missing(self.prog, [*lacking[1].split(", "), *absent(self.needed, self.words)])
+        raise BadUsage(message, f"see: {self.prog} --help")
+
+
+def absent(needed: Iterable[tuple[str, str]], words: Iterable[str]) -> list[str]:
+    """The needed options that none of the words gives, in full or by their beginning."""
+    given = [word.partition("=")[0] for word in words if word.startswith("--") and len(word) > 2]
+    return [written for flag, written in needed if not any(_gives(word, flag) for word in given)]
+
+
+def _gives(word: str, flag: str) -> bool:
+    return flag.startswith(word) or word in (f"{flag}-file", f"{flag}-fd")
+
+
+def missing(prog: str, what: Sequence[str]) -> BadUsage:
+    """All that is missing, in one error."""
+    return BadUsage(f"needed, and not given: {', '.join(what)}", f"see: {prog} --help")
+
+
+def meant(word: str, known: Iterable[str]) -> str:
+    """`did you mean restore?` or nothing."""
+    import difflib
+
+    near = difflib.get_close_matches(word, list(known), 2, 0.6)
+    return f"did you mean {' or '.join(near)}?" if near else ""
+
+
+def unknown(prog: str, kind: str, word: str, known: Sequence[str]) -> BadUsage:
+    """A word that is none of those known."""
+    helps = meant(word, known) or (f"allowed are {', '.join(known)}" if len(known) < 30 else "")
+    return BadUsage(f"{word!r} is no {kind} of {prog}", f"{helps}{'; ' if helps else ''}see: {prog} --help")
+
+
+def leftover(parsed: argparse.Namespace, rest: Sequence[str]) -> BadUsage:
+    """Words that the command does not know."""
+    leaf: argparse.ArgumentParser = parsed.leaf
+    flags = [flag for action in leaf._actions for flag in action.option_strings]  # no public way
+    word = rest[0].partition("=")[0]
+    if word.startswith("-"):
+        helps = meant(word, flags)
+        return BadUsage(f"{leaf.prog} has no option {word}", f"{helps}{'; ' if helps else ''}see: {leaf.prog} --help")
+    return BadUsage(f"{leaf.prog} takes no {word!r}", f"see: {leaf.prog} --help")
+
+
+def told(error: CrashcartError, *, as_json: bool) -> int:
+    """Say an error on stderr, with --json also as one object on stdout; gives the exit code."""
+    code = FAILED if not isinstance(error, Refused) else USAGE if isinstance(error, BadParam | BadUsage) else REFUSED
+    if isinstance(error, Refused | Failed):
+        from engines.cli.narrate import refuse
+
+        refuse(error)
+    if as_json:
+        import msgspec
+
+        sys.stdout.write(msgspec.json.encode({"error": shaped(error, code)}).decode() + "\n")
+    return code
+
+
+def shaped(error: CrashcartError, code: int) -> dict[str, Any]:
+    """An error as plain values; `param` names the parameter at fault, empty where it is none."""
+    kind = {FAILED: "failed", USAGE: "usage", REFUSED: "refused"}[code]
+    return {
+        "kind": kind,
+        "code": code,
+        "why": getattr(error, "why", str(error)),
+        "what_helps": getattr(error, "what_helps", ""),
+        "param": getattr(error, "name", ""),
+    }
