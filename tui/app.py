@@ -70,7 +70,7 @@ screen does not touch it. crashcart attach RUN shows it again.
 """
 
 
-class Suite(KeyQueue[str], inherit_bindings=False):
+class Suite(KeyQueue, inherit_bindings=False):
     """The crash cart. Exits with the words to leave on the terminal."""
 
     TITLE = "crashcart"
@@ -105,6 +105,8 @@ class Suite(KeyQueue[str], inherit_bindings=False):
         self._dress()
 
     def _dress(self) -> None:
+        self.thrifty = not self.terminal.unicode
+        self.set_class(self.thrifty, "-thrifty")
         self.theme = themes.FULL.name if self.terminal.colour == "full" else themes.SIXTEEN.name
 
     def get_line_filters(self) -> Sequence[LineFilter]:
@@ -289,6 +291,7 @@ class Suite(KeyQueue[str], inherit_bindings=False):
 
     def action_redraw(self) -> None:
         """Draw every cell anew, for a line that dropped some."""
+        self.paper.forget()
         for screen in self.screen_stack:
             screen.refresh(layout=True)
             for widget in screen.walk_children():

@@ -25,6 +25,8 @@ from tui.widgets.keys import Keys
 from tui.widgets.menu import Row
 from tui.wizard import Wizard
 
+WIDE = 100  # columns from which there is room for the steps beside the page
+
 
 class Frame(LeanScreen[None]):
     """Pages in a row; going back keeps what they hold."""
@@ -40,6 +42,7 @@ class Frame(LeanScreen[None]):
         self.at = at
 
     def compose(self) -> ComposeResult:
+        self._fit()
         for number, page in enumerate(self.pages):
             page.id = f"page-{number}"
         yield Static(Content(f"crashcart | {self.words}"), id="title")
@@ -65,13 +68,28 @@ class Frame(LeanScreen[None]):
 
     def _show(self) -> None:
         self.query_one(ContentSwitcher).current = f"page-{self.at}"
-        marks = ["[x]" if at < self.at else "[>]" if at == self.at else "[ ]" for at in range(len(self.pages))]
-        lines = [
-            Content.styled(f"{mark} {page.heading}", "bold" if mark == "[>]" else "")
-            for mark, page in zip(marks, self.pages, strict=True)
-        ]
-        self.query_one("#steps", Static).update(Content("\n").join(lines), layout=False)
+        self._tell_steps()
         self.page.arrive()
+
+    def on_resize(self) -> None:
+        self._fit()
+        self._tell_steps()
+
+    def _fit(self) -> None:
+        self.set_class(self.app.size.width < WIDE, "-narrow")
+
+    def _tell_steps(self) -> None:
+        """Every step beside the page, or where the page needs the width only the one on show above it."""
+        if self.app.size.width < WIDE:
+            follows = f"   next: {self.pages[self.at + 1].heading}" if self.at + 1 < len(self.pages) else ""
+            words = Content(f"[>] {self.page.heading}   {self.at + 1} of {len(self.pages)}{follows}")
+        else:
+            marks = ["[x]" if at < self.at else "[>]" if at == self.at else "[ ]" for at in range(len(self.pages))]
+            words = Content("\n").join(
+                Content.styled(f"{mark} {page.heading}", "bold" if mark == "[>]" else "")
+                for mark, page in zip(marks, self.pages, strict=True)
+            )
+        self.query_one("#steps", Static).update(words, layout=False)
 
     @on(Page.Why)
     def _why(self, event: Page.Why) -> None:

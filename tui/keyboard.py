@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import Generic, TypeVar
 
 from textual import events
-from textual.app import App
 
-T = TypeVar("T")
+from tui.thrift import Thrifty
+
 PATIENCE = 0.2  # s for one widget to come to rest; a stuck one must not hold the keyboard
 
 
-class KeyQueue(App[T], Generic[T]):
+class KeyQueue(Thrifty):
     """An app that can be typed ahead of."""
 
     typing = False

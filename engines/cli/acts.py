@@ -33,7 +33,7 @@ def look(parsed: argparse.Namespace) -> int:
         return 0
     answer = asked.answer(params)
     sys.stdout.write((msgspec.json.encode(answer).decode() if parsed.json else asked.table(answer)) + "\n")
-    return asked.code(answer) if asked.code else 0  # type: ignore[no-any-return]
+    return asked.code(answer) if asked.code else 0
 
 
 def _complete(parsed: argparse.Namespace, cls: Any, found: dict[str, Any]) -> None:
