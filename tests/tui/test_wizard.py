@@ -108,7 +108,7 @@ async def test_what_planning_finds_goes_to_the_field_at_fault(desk: Desk) -> Non
         await until(pilot, lambda: page(pilot) == "Files")
         fill(pilot, source=str(desk.source.parent), output=str(desk.output))
         await pilot.press(*["ctrl+n"] * 3)
-        await until(pilot, lambda: "will not do; needed: a file that exists" in shown(pilot).replace("\n", ""))
+        await until(pilot, lambda: "will not do; needed: a file that exists" in " ".join(shown(pilot).split()))
         assert page(pilot) == "Files"
         assert pilot.app.focused is pilot.app.screen.page.entries["source"].control  # type: ignore[attr-defined]
 
