@@ -21,7 +21,7 @@ VALUES = {
     "name": "shop.example.net",
     "nbd": "/run/web1.sock",
     "new": "web1/disk0@latest",
-    "old": "web1/disk0@2026-01-01",
+    "old": "web1/disk0@20260101T030000Z",
     "output": "bios.iso",
     "pattern": "fstab",
     "point": "web1/disk0@latest",

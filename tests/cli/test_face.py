@@ -62,10 +62,10 @@ def test_every_verb_has_an_example_that_would_run(task: str, verb: str) -> None:
     [
         (["bakup"], "did you mean backup?"),
         (["backup", "restor", "a", "b"], "did you mean restore?"),
-        (["virtio", "convert", "a.img", "--boot-tset"], "did you mean --boot-test?"),
+        (["virtio", "convert", "a.img", "--boot-tset"], "did you mean --boot-test or"),
         (["runs", "--jsn"], "did you mean --json?"),
         (["virtio"], "inspect, convert, restock, putback"),
-        (["biosiso", "build"], "--firmware FIRMWARE, --dos DOS, --output OUTPUT"),
+        (["biosiso", "build"], "--firmware FIRMWARE, --output OUTPUT"),
         (["biosiso", "build", "--dos", "x"], "--firmware FIRMWARE, --output OUTPUT"),
         (["backup", "run"], "SOURCE, --vm VM"),
         (["vdx", "diagnose", "--user", "x"], "--switch HOST[:PORT], --interface INTERFACE"),
