@@ -40,7 +40,10 @@ COMMANDS = (
         (
             ("action", {"nargs": "?", "metavar": "prune", "choices": ("list", "prune"), "default": "list"}),
             ("--keep", {"type": int, "metavar": "N", "default": 100, "help": "prune: this many newest stay (100)"}),
-            ("--days", {"type": int, "metavar": "N", "default": 90, "help": "prune: those of the last N days stay (90)"}),
+            (
+                "--days",
+                {"type": int, "metavar": "N", "default": 90, "help": "prune: those of the last N days stay (90)"},
+            ),
             ("--dry-run", {"action": "store_true", "help": "prune: name what would go, and touch nothing"}),
             JSON,
         ),

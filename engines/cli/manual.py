@@ -90,5 +90,5 @@ def _verb(leaf: argparse.ArgumentParser) -> Iterator[str]:
 def _text(words: str) -> str:
     """Words that roff takes as they are."""
     escaped = words.replace("\\", r"\e").replace("-", r"\-")
-    escaped = "".join(char if char.isascii() else rf"\[u{ord(char):04X}]" for char in escaped)
+    escaped = escaped.replace("\u2026", "...")
     return rf"\&{escaped}" if escaped[:1] in (".", "'") else escaped

@@ -129,11 +129,12 @@ def test_runs_tell_their_end_and_their_report_and_old_records_go_by_rule(repo: P
     assert all(Path(row["report"]).is_file() for row in rows)
 
     verifies = [row["id"] for row in rows if row["task"] == "backup-verify"]
-    shown = crashcart("runs", "prune", "--keep", "1", "--days", "0", "--dry-run")
-    assert shown.stdout.split() == verifies[1:]
-    assert "can still be undone" in shown.stderr
-    assert crashcart("runs", "prune", "--keep", "0", "--days", "1").stdout == ""
-    assert crashcart("runs", "prune", "--keep", "0", "--days", "0").stdout.split() == verifies
+    shown = crashcart("runs", "prune", "--keep", "1", "--days", "0", "--dry-run").stdout
+    assert shown.splitlines()[:-1] == verifies[1:]
+    assert "can still be undone" in shown
+    assert json.loads(crashcart("runs", "prune", "--keep", "0", "--days", "1", "--json").stdout)["removed"] == []
+    gone = json.loads(crashcart("runs", "prune", "--keep", "0", "--days", "0", "--json").stdout)["removed"]
+    assert gone == verifies
     assert kept in {row.id for row in history.rows()}
 
 
