@@ -24,7 +24,10 @@ class Tidied(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def prune(keep: int, days: float, *, dry_run: bool = False) -> Tidied:
-    """Remove (or, with `dry_run`, only name) all runs but the newest `keep`, those younger than `days`, and those that somebody may still need."""
+    """Remove all runs but the newest `keep`, those younger than `days`, and those that somebody may still need.
+
+    dry_run: only name them.
+    """
     every = runs.every()
     later = runs.followed_up()
     youngest = time.time() - days * 86400.0
