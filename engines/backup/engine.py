@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from engines.backup.commands import copy, diff, key, listing, versions
+from engines.backup.commands import copy, diff, key, listing, tamper, versions
 from engines.backup.commands.boot import Boot
 from engines.backup.commands.gc import Gc
 from engines.backup.commands.get import Get
 from engines.backup.commands.init import Init
 from engines.backup.commands.listing import ListParams
+from engines.backup.commands.lock import Lock
 from engines.backup.commands.looks import LOOKS as BROWSE
 from engines.backup.commands.mount import MountPoint
 from engines.backup.commands.prune import Prune
 from engines.backup.commands.put import Put
 from engines.backup.commands.restore import Restore
+from engines.backup.commands.rewind import Rewind
 from engines.backup.commands.run import Run
 from engines.backup.commands.serve import Serve
 from engines.backup.commands.snapshots import Sweep
@@ -30,12 +32,13 @@ def _listed(params: ListParams) -> listing.Listed:
 
 ENGINES: tuple[Engine[Any], ...] = (
     Run(), Init(), Restore(), Get(), Put(), MountPoint(), Serve(), Boot(), Verify(), Prune(), Gc(), Sweep(),
-    *key.KEYS, *copy.COPIES,
+    *key.KEYS, *copy.COPIES, Lock(), Rewind(),
 )  # fmt: skip
 LOOKS = (
     Look("list", "the restore points of a repository", ListParams, _listed, listing.table),
     *BROWSE,
     *key.LOOKS,
+    *tamper.LOOKS,
     Look("diff", "which files differ between two points", diff.DiffParams, diff.answer, stream=diff.lines),
     Look(
         "versions",

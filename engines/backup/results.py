@@ -174,3 +174,21 @@ class Copied(Result, frozen=True, kw_only=True):
     read: int
     stored: int
     checked: int
+
+
+class Rewound(Result, frozen=True, kw_only=True):
+    """Of `rewind`. repo: what was made."""
+
+    repo: str
+    points: int
+    files: int
+    bytes: int
+
+
+class Locked(Result, frozen=True, kw_only=True):
+    """Of `lock`. files: what the points need. renewed: those whose lock was made longer. until: ISO time of those."""
+
+    points: int
+    files: int
+    renewed: int
+    until: str

@@ -22,8 +22,10 @@ from engines.backup.repository import catalogue, config
 from engines.backup.repository.repository import NamesOnly, RepoParams, Repository, where
 from engines.backup.repository.sessions import Presence
 from engines.backup.repository.unlocking import opened
+from engines.backup.store import uplink
 from engines.backup.store.local import LocalStore
 from engines.backup.store.tar import packed
+from engines.backup.store.uplink import Uplink
 from engines.backup.upkeep import copying, counted, retention
 from engines.backup.upkeep.copying import Copying
 from engines.backup.upkeep.retention import Rules
@@ -63,6 +65,9 @@ class CopyParams(RepoParams, frozen=True, kw_only=True):
     ] = ()
     to_key_file: Annotated[str, param("Key file there", "opens the other repository", kind="file")] = ""
     to_passphrase: Annotated[Secret | None, param("Passphrase there", "opens the other repository")] = None
+    uplink: Annotated[
+        str, param("Uplink", "how fast it is written there: 30M, none, or '07:00-22:00 30M, else none'", metavar="RATE")
+    ] = "none"
     keep_last: Annotated[int, param("Keep last", "copy this many newest points of each disk", ge=0, le=100000)] = 0
     keep_daily: Annotated[int, param("Keep daily", "the newest of this many days", ge=0, le=100000)] = 0
     keep_weekly: Annotated[int, param("Keep weekly", "the newest of this many weeks", ge=0, le=100000)] = 0
@@ -86,6 +91,7 @@ class Copy(Engine[CopyParams]):
 
     @override
     def plan(self, params: CopyParams, cancel: Cancel) -> Plan:
+        uplink.parse(params.uplink)
         with Repository.glance(where(params)) as source, Repository.glance(_there(params)) as target:
             if source.config.id == target.config.id:
                 raise Refused(f"{source.store.where} and {target.store.where} are one repository", "name another")
@@ -118,7 +124,7 @@ class Copy(Engine[CopyParams]):
             target = open_.enter_context((yield from opened(other, _secrets_there(context))))
             source.load()
             chosen = _kept(source, [names.parse(text) for text in plan.detail["points"]], params)
-            yield from _copied(source, target, chosen, context, _Told(target.store.where))
+            yield from _copied(source, target, chosen, context, _Told(target.store.where, params.uplink))
 
     @override
     def undo(self, plan: Plan, context: Context) -> Events:
@@ -127,9 +133,10 @@ class Copy(Engine[CopyParams]):
 
 @dataclasses.dataclass(frozen=True)
 class _Told:
-    """How the last word speaks."""
+    """How fast it goes, and how the last word speaks."""
 
     where: str
+    uplink: str = "none"
     verb: str = "copied to"
     then: str = "prove it: crashcart backup verify --repo"
 
@@ -145,7 +152,7 @@ def _copied(
         Presence(target.store, "write", f"copy from {source.store.where}") as presence,
     ):
         catalogue.look(target, presence)
-        work = Copying(source, target, presence)
+        work = Copying(source, target, presence, Uplink(uplink.parse(told.uplink), context.cancel.sleep))
         try:
             yield from _points(work, source, target, chosen, there)
             work.commit()
@@ -313,7 +320,7 @@ class Export(Engine[ExportParams]):
             made = config.create(store, cipher=source.config.cipher, unlock=source.unlock)
             target = Repository(store, made, config.unlocked(made, source.unlock), source.unlock)
             last: AnyEvent | None = None
-            told = _Told(str(path), "exported to", "look into it: crashcart backup list --repo")
+            told = _Told(str(path), "none", "exported to", "look into it: crashcart backup list --repo")
             for event in _copied(source, target, [names.parse(params.point)], context, told):
                 if isinstance(event, Finished):
                     last = event

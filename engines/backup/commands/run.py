@@ -25,6 +25,8 @@ from engines.backup.repository.writer import Writer
 from engines.backup.sources.opening import look_at, open_together
 from engines.backup.sources.options import PointRef, SourceOptions, source_options
 from engines.backup.sources.source import Source
+from engines.backup.store import uplink
+from engines.backup.store.uplink import Uplink
 from engines.job import units
 from engines.job.contract import (
     AnyEvent,
@@ -67,6 +69,7 @@ class Run(Engine[RunParams]):
     @override
     def plan(self, params: RunParams, cancel: Cancel) -> Plan:
         throttle.parse(params.limit)
+        uplink.parse(params.uplink)
         with Repository.glance(where(params)) as repository:
             called = disks(params)
             with look_at([params.source, *params.more], params.format, _wished(params)) as sources:
@@ -99,6 +102,7 @@ class Run(Engine[RunParams]):
                         ("repository", repository.store.where),
                         *compared,
                         ("limit", params.limit),
+                        ("uplink", params.uplink),
                     ),
                     warnings=_once(sources),
                     undo="the restore point is taken out; what only it needs goes with the next gc",
@@ -182,7 +186,8 @@ class _Backup:
     def work(self) -> Working:
         """From the first byte to the points."""
         self.began = time.time()
-        self.writer = Writer(self.repository, self.presence)
+        held = Uplink(uplink.parse(self.params.uplink), self.context.cancel.sleep)
+        self.writer = Writer(self.repository, self.presence, held)
         catalogue.look(self.repository, self.presence)
         for damaged in self.repository.index.faults:
             yield Warned(text=f"{damaged.why}; it is left out and made anew")

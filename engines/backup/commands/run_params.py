@@ -41,6 +41,14 @@ class RunParams(RepoParams, frozen=True, kw_only=True):
     limit: Annotated[
         str, param("Limit", "share of the disk's speed (60%), bytes a second (40M), or none", metavar="LIMIT")
     ] = "60%"
+    uplink: Annotated[
+        str,
+        param(
+            "Uplink",
+            "how fast the repository is written: bytes a second (30M), none, or '07:00-22:00 30M, else none'",
+            metavar="RATE",
+        ),
+    ] = "none"
     format: Annotated[Format, param("Image format", "raw or qcow2; auto goes by libvirt and by the name")] = "auto"
     backing: Annotated[
         tuple[str, ...],

@@ -11,6 +11,7 @@ from engines.backup.repository.pack import OpenPack
 from engines.backup.repository.record import Codec
 from engines.backup.repository.repository import Repository
 from engines.backup.repository.sessions import Presence
+from engines.backup.store.uplink import Uplink
 
 Content = bytes | bytearray | memoryview
 
@@ -19,10 +20,11 @@ class Writer:
     """The one writer of a session; its methods may be called from several threads.
 
     written: bytes of the records that it stored. packs: those it sealed.
-    used: packs in which it found what it need not store.
+    uplink: what holds the writing back. used: packs in which it found what it need not store.
     """
 
-    def __init__(self, repository: Repository, presence: Presence) -> None:
+    def __init__(self, repository: Repository, presence: Presence, uplink: Uplink | None = None) -> None:
+        self._uplink = uplink or Uplink()
         self._repository = repository
         self._presence = presence
         self._lock = threading.Lock()
@@ -57,6 +59,7 @@ class Writer:
     def _append(self, kind: int, name: bytes, content: Content) -> None:
         head, payload, header = self._repository.codec.encode(kind, name, content)
         full = None
+        self._uplink.take(len(head) + len(payload))
         with self._lock, self._room():
             opened = self._open = self._open or self._begin()
             place = opened.add(head, payload, header)
@@ -90,6 +93,7 @@ class Writer:
     def add(self, head: bytes, payload: Content, header: record.Header) -> None:
         """Append a record that was made before, as gc does."""
         full = None
+        self._uplink.take(len(head) + len(payload))
         with self._lock, self._room():
             opened = self._open = self._open or self._begin()
             self.written += opened.add(head, payload, header).size

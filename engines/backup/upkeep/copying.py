@@ -15,6 +15,7 @@ from engines.backup.repository.point import MAP, Point
 from engines.backup.repository.repository import Repository
 from engines.backup.repository.sessions import Presence
 from engines.backup.repository.writer import Writer
+from engines.backup.store.uplink import Uplink
 from engines.job.errors import Failed
 
 AT_ONCE = 8  # blocks under way
@@ -25,11 +26,11 @@ BATCH = 32  # points that are made at a time, so that small ones share a pack
 class Copying:
     """One copy at work. made: points that the other repository has now. read, stored: bytes; checked: records."""
 
-    def __init__(self, source: Repository, target: Repository, presence: Presence) -> None:
+    def __init__(self, source: Repository, target: Repository, presence: Presence, uplink: Uplink) -> None:
         self._source = source
         self._target = target
         self._presence = presence
-        self._writer = Writer(target, presence)
+        self._writer = Writer(target, presence, uplink)
         self._maps: dict[bytes, bytes] = {ZERO: ZERO}  # ours by theirs
         self._before: dict[tuple[str, str], tuple[Point, Point]] = {}
         self._made_here: set[tuple[str, str]] = set()  # disks whose point before is of this run

@@ -1,0 +1,154 @@
+"""backup rewind: a repository in a bucket as it was at a time, out of the bucket's versions, into a new one."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from contextlib import closing
+from datetime import UTC, datetime
+from typing import Annotated, ClassVar
+
+from typing_extensions import override
+
+from engines.backup import results
+from engines.backup.errors import no_room
+from engines.backup.repository.repository import RepoParams, where
+from engines.backup.store.opening import open_store
+from engines.backup.store.s3.versions import Version, Versions
+from engines.backup.store.store import Store
+from engines.job import units
+from engines.job.contract import (
+    BytesChange,
+    Cancel,
+    Context,
+    Engine,
+    Events,
+    Finished,
+    Plan,
+    Progress,
+    Step,
+    StepEnded,
+    StepStarted,
+)
+from engines.job.errors import BadParam, Failed, Refused
+from engines.job.params import param, plain
+
+NEEDED = re.compile(r"^(config\.json|(packs|index|points|pruned|quarantine|verified)/.+)$")
+CHANGES = re.compile(r"^(config\.json|quarantine/.+|verified/.+)$")  # the newest of that time is the true one
+TIME = r"^[0-9]{8}T[0-9]{6}Z$"
+
+
+class RewindParams(RepoParams, frozen=True, kw_only=True):
+    """Which repository, as of when, to where."""
+
+    repo: Annotated[str, param("Repository", "s3://BUCKET/PREFIX", kind="folder", positional=True)]
+    at: Annotated[str, param("Time", "UTC, as points have it", pattern=TIME, allowed="a time like 20261130T031500Z")]
+    into: Annotated[str, param("Into", "a new repository: a folder, sftp:// or s3://", kind="output")]
+
+
+class Rewind(Engine[RewindParams]):
+    """`crashcart backup rewind`."""
+
+    name: ClassVar[str] = "backup-rewind"
+    verb: ClassVar[str] = "rewind"
+    title: ClassVar[str] = "a repository in a bucket as it was at a time"
+    kind: ClassVar[str] = "work"
+    irreversible: ClassVar[str] = "what it made is a repository like any other: remove it yourself"
+    result: ClassVar[type[results.Result]] = results.Rewound
+    params = RewindParams
+
+    @override
+    def target(self, params: RewindParams) -> str:
+        return f"backup rewind {hashlib.sha256(params.into.encode()).hexdigest()}"
+
+    @override
+    def plan(self, params: RewindParams, cancel: Cancel) -> Plan:
+        versions = Versions(where(params))
+        versions.demand()
+        chosen = chosen_at(versions.every(), seconds(params.at))
+        if not any(version.name == "config.json" for version in chosen):
+            raise Refused(f"there was no repository at {params.at}", "name a later time: crashcart backup tamper")
+        with closing(open_store(params.into)) as store:
+            if any(True for _ in store.names(".")):
+                raise Refused(f"{params.into} is not empty", "name a new folder or prefix")
+        points = sum(version.name.startswith("points/") for version in chosen)
+        size = units.size(sum(version.size for version in chosen))
+        return Plan(
+            task=self.name,
+            target=params.into,
+            params={**plain(params), "repo": where(params)},
+            steps=(Step(id="copy", title=f"Copy {len(chosen)} files, {size}"),),
+            changes=(BytesChange(target=params.into, summary=f"a new repository with {points} points"),),
+            facts=(("as of", params.at), ("points", str(points)), ("size", size)),
+            state={"versions": sorted(version.id for version in chosen)},
+        ).sealed()
+
+    @override
+    def execute(self, plan: Plan, context: Context) -> Events:
+        yield StepStarted(step="copy")
+        params: RewindParams = plan.params
+        versions = Versions(params.repo)
+        chosen = chosen_at(versions.every(), seconds(params.at))
+        total, done = sum(version.size for version in chosen), 0
+        with closing(open_store(params.into)) as store:
+            there = dict(store.sizes("."))
+            try:
+                for version in chosen:
+                    if there.get(version.name) != version.size or version.name == "config.json":
+                        _copy(versions, version, store)
+                    done += version.size
+                    yield Progress(done=done, total=total)
+            except OSError as error:
+                raise no_room(params.into, error) from None
+        yield StepEnded(step="copy")
+        points = sum(version.name.startswith("points/") for version in chosen)
+        yield Finished(
+            summary=f"{params.into} is {params.repo} as of {params.at}: {points} points, {units.size(total)}",
+            result={"repo": params.into, "points": points, "files": len(chosen), "bytes": total},
+            then=(f"prove it: crashcart backup verify --repo {params.into}",),
+        )
+
+
+def chosen_at(every: dict[str, list[Version]], at: float) -> list[Version]:
+    """The true version of every file that was there at Unix time `at`; config.json last, so that it is one when whole.
+
+    What is written once is true as it was written first, whatever was put over it or over its grave later.
+    """
+    found = [version for name, kept in every.items() if NEEDED.match(name) and (version := _at(name, kept, at))]
+    return sorted(found, key=lambda version: (version.name == "config.json", version.name))
+
+
+def _at(name: str, kept: Sequence[Version], at: float) -> Version | None:
+    past = [version for version in kept if version.at <= at]
+    if not past or past[-1].marker:
+        return None
+    written = [version for version in past if not version.marker]
+    return written[-1] if CHANGES.match(name) else written[0]
+
+
+def _copy(versions: Versions, version: Version, store: Store) -> None:
+    if not version.name.endswith(".pack"):
+        content = b"".join(versions.read(version))
+        store.put(version.name, content)
+        return
+    stem = version.name.removeprefix("packs/").removesuffix(".pack")
+    growing = store.append(f"packs/{'0' * 32}.{stem}.part")
+    try:
+        for piece in versions.read(version):
+            growing.write([piece])
+    except BaseException:
+        growing.abandon()
+        raise
+    if growing.offset != version.size:
+        growing.abandon()
+        raise Failed(f"{version.name} has {growing.offset} bytes where {version.size} were listed", "run it again")
+    growing.seal(version.name)
+
+
+def seconds(stamp: str) -> float:
+    """Unix time of the end of that second. Raises BadParam."""
+    try:
+        return datetime.strptime(stamp, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC).timestamp() + 0.999
+    except ValueError:
+        raise BadParam("at", stamp, "a time like 20261130T031500Z") from None

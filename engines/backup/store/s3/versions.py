@@ -1,0 +1,181 @@
+"""What a bucket keeps of every object: its versions, its delete markers, its locks; asked for by few verbs only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from engines.backup.errors import FarFailed
+from engines.backup.store.s3 import access as accesses
+from engines.backup.store.s3 import trouble
+from engines.backup.store.s3.access import Access, Address, Key
+from engines.job.errors import Refused
+
+READ = 8 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Version:
+    """One version of a name below the repository, or a marker that it was deleted. `at`: Unix time, by the bucket."""
+
+    name: str
+    id: str
+    at: float
+    tag: str = ""
+    size: int = 0
+    marker: bool = False
+    latest: bool = False
+
+
+class Versions:
+    """The versions below an address. Raises Refused, FarFailed."""
+
+    def __init__(self, where: str, *, lock: bool = False) -> None:
+        if not where.startswith(accesses.SCHEME):
+            raise Refused(
+                f"{where} is no bucket: it keeps no versions of what is overwritten or deleted",
+                "protect a folder or an sftp server by its own means: snapshots of its file system, chattr +a, or an"
+                " account that may add but not change",
+            )
+        self.address = accesses.parse(where)
+        self.access = accesses.load(self.address)
+        key = self.access.key
+        if lock and self.access.lock_key_file:
+            key = accesses.read_key(Path(self.access.lock_key_file))
+        self._client = _client(self.access, key)
+
+    @contextmanager
+    def _asking(self) -> Iterator[None]:
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        try:
+            yield
+        except ClientError as error:
+            found = error.response
+            code, status = found["Error"].get("Code", ""), found["ResponseMetadata"].get("HTTPStatusCode", "")
+            said = f"status code: {status} <Code>{code}</Code><Message>{found['Error'].get('Message', '')}</Message>"
+            raise trouble.explained(OSError(said), self.address, self.access) from None
+        except BotoCoreError as error:
+            raise trouble.explained(OSError(str(error)), self.address, self.access) from None
+
+    def _key(self, name: str) -> str:
+        return f"{self.address.prefix}/{name}" if self.address.prefix else name
+
+    def kept(self) -> bool:
+        """Whether the bucket keeps versions."""
+        with self._asking():
+            found = self._client.get_bucket_versioning(Bucket=self.address.bucket)
+        return bool(found.get("Status") == "Enabled")
+
+    def locks(self) -> bool:
+        """Whether objects of the bucket can be locked."""
+        try:
+            with self._asking():
+                found = self._client.get_object_lock_configuration(Bucket=self.address.bucket)
+        except FarFailed as failed:
+            if "NotFound" in failed.why or "404" in failed.why:
+                return False
+            raise
+        return bool(found.get("ObjectLockConfiguration", {}).get("ObjectLockEnabled") == "Enabled")
+
+    def demand(self) -> None:
+        """Raises Refused where the bucket keeps no versions."""
+        if not self.kept():
+            raise Refused(
+                f"bucket {self.address.bucket} keeps no versions: what was overwritten or deleted left no trace",
+                "switch versioning on (it counts from then on), or make a bucket with Object Lock",
+            )
+
+    def every(self) -> dict[str, list[Version]]:
+        """All versions and markers by name, oldest first."""
+        found: dict[str, list[Version]] = {}
+        pages = self._client.get_paginator("list_object_versions")
+        start = f"{self.address.prefix}/" if self.address.prefix else ""
+        with self._asking():
+            for page in pages.paginate(Bucket=self.address.bucket, Prefix=start):
+                for marker in (False, True):
+                    for one in page.get("DeleteMarkers" if marker else "Versions", ()):
+                        version = _version(one, len(start), marker=marker)
+                        found.setdefault(version.name, []).append(version)
+        for versions in found.values():
+            versions.sort(key=lambda version: (version.at, version.latest))
+        return found
+
+    def read(self, version: Version) -> Iterator[bytes]:
+        """The content of a version, piece by piece."""
+        with self._asking():
+            found = self._client.get_object(
+                Bucket=self.address.bucket, Key=self._key(version.name), VersionId=version.id
+            )
+            yield from found["Body"].iter_chunks(READ)
+
+    def locked_until(self, name: str) -> float:
+        """Unix time until which the newest version cannot be deleted; 0 where it can."""
+        with self._asking():
+            found = self._client.head_object(Bucket=self.address.bucket, Key=self._key(name))
+        until: datetime | None = found.get("ObjectLockRetainUntilDate")
+        return until.timestamp() if until else 0.0
+
+    def lock(self, name: str, until: datetime, mode: str) -> None:
+        """Have the newest version not deleted before that time."""
+        with self._asking():
+            self._client.put_object_retention(
+                Bucket=self.address.bucket, Key=self._key(name), Retention={"Mode": mode, "RetainUntilDate": until}
+            )
+
+
+def _version(one: dict[str, Any], start: int, *, marker: bool) -> Version:
+    return Version(
+        name=str(one["Key"])[start:],
+        id=str(one["VersionId"]),
+        at=one["LastModified"].timestamp(),
+        tag=str(one.get("ETag", "")),
+        size=int(one.get("Size", 0)),
+        marker=marker,
+        latest=bool(one.get("IsLatest")),
+    )
+
+
+def _client(access: Access, key: Key) -> Any:
+    try:
+        import boto3
+        from botocore.config import Config
+    except ImportError:
+        raise Refused("boto3 is not installed", "pip install 'crashcart[s3-lock]'") from None
+    style = "path" if access.path_style else "virtual"
+    config = Config(
+        retries={"total_max_attempts": 6, "mode": "standard"}, s3={"addressing_style": style}, max_pool_connections=16
+    )
+    return boto3.client(
+        "s3",
+        endpoint_url=access.endpoint or None,
+        aws_access_key_id=key.id,
+        aws_secret_access_key=key.secret.reveal(),
+        aws_session_token=key.token.reveal() if key.token else None,
+        region_name=access.region,
+        verify=access.ca_file or None,
+        config=config,
+    )
+
+
+def policy(address: Address) -> dict[str, Any]:
+    """What a writer's key needs, in the words of a bucket policy: not to delete versions, not to change locks."""
+    bucket = f"arn:aws:s3:::{address.bucket}"
+    inside = f"{bucket}/{address.prefix}/*" if address.prefix else f"{bucket}/*"
+    objects = ["s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload"]
+    return {
+        "Version": "2012-10-17",
+        "Statement": [
+            {"Effect": "Allow", "Action": ["s3:ListBucket", "s3:GetBucketLocation"], "Resource": bucket},
+            {"Effect": "Allow", "Action": objects, "Resource": inside},
+            {
+                "Effect": "Deny",
+                "Action": ["s3:DeleteObjectVersion", "s3:PutObjectRetention", "s3:BypassGovernanceRetention"],
+                "Resource": inside,
+            },
+        ],
+    }

@@ -1,0 +1,166 @@
+"""In a bucket that keeps versions: what an attacker did is named and undone elsewhere, and locks prevent it."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from engines.backup.commands import tamper
+from engines.backup.commands.tamper import PlaceParams
+from engines.backup.names import stamp
+from engines.backup.store.opening import open_store
+from engines.backup.store.store import Store
+from engines.job.contract import Cancel, Finished
+from engines.job.errors import Refused
+from engines.job.params import convert
+from tests.engines.backup import lab
+from tests.engines.backup.store.weed import Weed
+
+MIB = 1 << 20
+SIZE = 8 * MIB
+
+
+@pytest.fixture
+def vault(weed: Weed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A repository in a bucket that keeps versions and allows locks."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    bucket = weed.bucket(f"vault-{os.urandom(6).hex()}", locked=True)
+    weed.allow(bucket)
+    repo = f"s3://{bucket}/ams"
+    lab.done("backup-init", repo=repo)
+    return repo
+
+
+def backup(repo: str, folder: Path, seed: int) -> tuple[str, bytes]:
+    source = lab.disk(folder / "disk", {0: 1, 5: seed}, SIZE)
+    return lab.backup(repo, source), source.read_bytes()
+
+
+def listed(store: Store, ending: str) -> list[str]:
+    """Sorted; SeaweedFS 4.48 lists config.json of a bucket with versions below packs/, too, now and then."""
+    folder = {".pack": "packs", ".point": "points"}[ending]
+    return sorted(name for name in store.names(folder) if name.endswith(ending))
+
+
+def traces(repo: str) -> list[tuple[str, str]]:
+    found = tamper.tamper(PlaceParams(repo=repo))
+    assert tamper.table(found)
+    return [(one.name, one.what.split(" ")[0]) for one in found.found]
+
+
+def test_what_backups_do_is_no_trace_and_what_others_do_is_named_and_undone(vault: str, tmp_path: Path) -> None:
+    first, content = backup(vault, tmp_path, 2)
+    second, later = backup(vault, tmp_path, 3)
+    run, _ = lab.perform_job("backup-prune", repo=vault, drop=(first,))
+    lab.perform_job("backup-prune", mode="undo", earlier=run.id, repo=vault, drop=(first,))
+    lab.done("backup-verify", repo=vault)
+    assert traces(vault) == []
+    time.sleep(1.1)
+    good = stamp(time.time())
+    time.sleep(1.1)
+    store = open_store(vault)
+    packs, points = listed(store, ".pack"), listed(store, ".point")
+    store.put(packs[0], b"ransom")
+    store.delete(packs[1])
+    store.delete(points[0])
+    store.put(points[1], b"ransom")
+    store.put("config.json", b"{}")
+    wanted = {
+        (packs[0], "OVERWRITTEN"), (packs[1], "DELETED"), (points[0], "DELETED"), (points[1], "OVERWRITTEN"),
+        ("config.json", "OVERWRITTEN"),
+    }  # fmt: skip
+    assert set(traces(vault)) == wanted
+    into = str(tmp_path / "back")
+    found = lab.done("backup-rewind", repo=vault, at=good, into=into)
+    assert found["points"] == 2
+    assert lab.content(into, first) == content and lab.content(into, second) == later
+    lab.done("backup-verify", repo=into)
+
+
+def test_a_gc_is_no_trace(vault: str, tmp_path: Path) -> None:
+    backup(vault, tmp_path, 2)
+    second, later = backup(vault, tmp_path, 3)
+    lab.done("backup-prune", repo=vault, keep_last=1)
+    lab.done("backup-gc", repo=vault)
+    assert traces(vault) == []
+    assert lab.content(vault, second) == later
+
+
+def test_before_there_was_a_repository_there_is_nothing_to_go_back_to(vault: str, tmp_path: Path) -> None:
+    with pytest.raises(Refused, match="no repository at"):
+        lab.perform_job("backup-rewind", repo=vault, at="20200101T000000Z", into=str(tmp_path / "x"))
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "file").write_text("x")
+    with pytest.raises(Refused, match="not empty"):
+        lab.perform_job("backup-rewind", repo=vault, at=stamp(time.time() + 5), into=str(tmp_path / "full"))
+
+
+def test_what_is_locked_cannot_be_deleted_for_good(vault: str, weed: Weed, tmp_path: Path) -> None:
+    first, content = backup(vault, tmp_path, 2)
+    found = lab.done("backup-lock", repo=vault, days=30)
+    assert found["points"] == 1 and found["renewed"] == found["files"] >= 3
+    again = lab.done("backup-lock", repo=vault, days=30)
+    assert again["renewed"] == 0
+    longer = lab.done("backup-lock", repo=vault, days=60)
+    assert longer["renewed"] == longer["files"]
+    bucket = vault.split("/")[2]
+    boto = weed.boto()
+    refused = 0
+    for version in boto.list_object_versions(Bucket=bucket, Prefix="ams/packs/")["Versions"]:
+        if not version["Key"].endswith(".pack"):
+            continue
+        with pytest.raises(boto.exceptions.ClientError, match=r"AccessDenied|Access Denied|locked|WORM"):
+            boto.delete_object(Bucket=bucket, Key=version["Key"], VersionId=version["VersionId"])
+        refused += 1
+    assert refused
+    assert lab.content(vault, first) == content
+    lab.done("backup-gc", repo=vault)  # it never fights a lock
+
+
+def test_only_what_long_kept_points_need_is_locked(vault: str, tmp_path: Path) -> None:
+    for seed in (2, 3, 4):
+        backup(vault, tmp_path, seed)
+    everything = lab.done("backup-lock", repo=vault, days=1, keep_last=1)
+    assert everything["points"] == 1
+    assert len(list(open_store(vault).names("packs"))) >= 3
+
+
+def test_compliance_asks_for_its_word_and_says_why(vault: str, tmp_path: Path) -> None:
+    from engines.backup.commands.lock import Lock, LockParams
+
+    plan = Lock().plan(convert(LockParams, {"repo": vault, "mode": "COMPLIANCE"}), Cancel())
+    assert plan.confirm == "COMPLIANCE" and any("CANNOT BE TAKEN BACK" in text for text in plan.warnings)
+    assert Lock().plan(convert(LockParams, {"repo": vault}), Cancel()).confirm == ""
+
+
+def test_where_no_versions_are_kept_nothing_can_be_proven(bucket: str, tmp_path: Path) -> None:
+    repo = f"s3://{bucket}/r"
+    lab.done("backup-init", repo=repo)
+    with pytest.raises(Refused, match="keeps no versions"):
+        traces(repo)
+    with pytest.raises(Refused, match="no Object Lock"):
+        lab.perform_job("backup-lock", repo=repo)
+    with pytest.raises(Refused, match=r"is no bucket.*chattr|is no bucket"):
+        traces(str(tmp_path))
+
+
+def test_fitness_says_what_was_proven_and_what_a_writer_may(vault: str) -> None:
+    found = tamper.proven(PlaceParams(repo=vault))
+    assert found.fit and found.versions == found.locks == "yes"
+    text = tamper.told(found)
+    assert "fit for a repository" in text and "s3:DeleteObjectVersion" in text and "test-secret" not in text
+
+
+def test_a_change_of_keys_is_a_note_and_no_trace(weed: Weed, vault: str, tmp_path: Path) -> None:
+    repo = vault + "-locked"
+    keys = [tmp_path / "a.key", tmp_path / "b.key"]
+    for key in keys:
+        key.write_bytes(os.urandom(32))
+    lab.done("backup-init", repo=repo, cipher="aes-256-gcm", key_file=str(keys[0]))
+    _, last = lab.perform_job("backup-key-add", repo=repo, key_file=str(keys[0]), name="b", new_key_file=str(keys[1]))
+    assert isinstance(last, Finished), last
+    assert traces(repo) == []
+    assert "keys were changed" in tamper.tamper(PlaceParams(repo=repo)).notes[0]

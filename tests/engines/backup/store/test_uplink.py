@@ -1,0 +1,94 @@
+"""What leaves for a repository is held to a rate, by the hour, however fast it was read."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from engines.backup.store.uplink import Rule, Uplink, parse
+from engines.job.contract import Progress, RunStopped
+from engines.job.errors import BadParam
+from engines.job.journal import Entry
+from engines.job.perform import Stop
+from tests.engines.backup import lab
+
+MIB = 1 << 20
+DAY = 24 * 60
+
+
+@pytest.mark.parametrize(
+    ("text", "rules"),
+    [
+        ("30M", (Rule(0, DAY, 30 * MIB),)),
+        ("none", (Rule(0, DAY, 0),)),
+        ("07:00-22:00 30M, else none", (Rule(420, 1320, 30 * MIB), Rule(0, DAY, 0))),
+        ("22:00-06:30 1G,06:30-07:00 10M", (Rule(1320, 390, 1 << 30), Rule(390, 420, 10 * MIB))),
+    ],
+)  # fmt: skip
+def test_rules_are_read_in_their_order(text: str, rules: tuple[Rule, ...]) -> None:
+    assert parse(text) == rules
+
+
+@pytest.mark.parametrize(
+    "text", ["", "0", "0M", "fast", "30%", "7-22 30M", "25:00-26:00 1M", "30M, 40M", "07:00-22:00", "else"]
+)
+def test_what_is_no_rate_is_refused_with_what_is(text: str) -> None:
+    with pytest.raises(BadParam, match="07:00-22:00 30M, else none"):
+        parse(text)
+
+
+def test_hours_may_go_over_midnight() -> None:
+    night = Rule(22 * 60, 6 * 60, 1)
+    assert [night.holds(hour * 60) for hour in (21, 22, 23, 0, 5, 6, 12)] == [
+        False,
+        True,
+        True,
+        True,
+        True,
+        False,
+        False,
+    ]
+
+
+def test_it_waits_as_long_as_the_rate_asks_and_not_at_all_without_one() -> None:
+    waited: list[float] = []
+    held = Uplink(parse("1M"), waited.append)
+    for _ in range(9):
+        held.take(MIB)
+    assert 7.5 < max(waited) <= 9
+    Uplink(parse("none"), lambda _: pytest.fail("it waited")).take(1 << 40)
+    Uplink().take(1 << 40)
+
+
+def test_a_cached_image_is_stored_no_faster_than_the_uplink_allows(tmp_path: Path) -> None:
+    repo = lab.init(tmp_path / "repo")
+    source = lab.warm(lab.disk(tmp_path / "disk", {number: number + 1 for number in range(24)}, 24 * MIB))
+    began = time.monotonic()
+    found = lab.done("backup", repo=repo, source=str(source), vm="web1", limit="none", uplink="4M")
+    took = time.monotonic() - began
+    assert took > (found["stored"] - 2 * MIB) / (4 * MIB)
+    again = lab.done("backup", repo=repo, source=str(source), vm="web1", limit="none", uplink="4M")
+    assert again["stored"] < MIB
+    other = lab.init(tmp_path / "other")
+    began = time.monotonic()
+    found = lab.done("backup-copy", repo=repo, to=other, uplink="4M")
+    assert time.monotonic() - began > (found["stored"] - 2 * MIB) / (4 * MIB)
+
+
+def test_a_stop_does_not_wait_for_the_uplink(tmp_path: Path) -> None:
+    repo = lab.init(tmp_path / "repo")
+    source = lab.disk(tmp_path / "disk", {number: number + 1 for number in range(24)}, 24 * MIB)
+    stop = Stop()
+
+    def listen(entry: Entry) -> None:
+        if isinstance(entry.event, Progress):
+            stop.ask()
+
+    began = time.monotonic()
+    _, last = lab.perform_job(
+        "backup", stop=stop, listen=listen, repo=repo, source=str(source), vm="web1", limit="none", uplink="64K"
+    )
+    assert isinstance(last, RunStopped), last
+    assert time.monotonic() - began < 60
