@@ -1,4 +1,4 @@
-"""How fast a repository may be written, by the hour: what leaves this machine is held back, however fast it was read."""
+"""How fast a repository may be written, by the hour: what leaves is held back, however fast it was read."""
 
 from __future__ import annotations
 
