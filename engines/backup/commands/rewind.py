@@ -35,7 +35,10 @@ from engines.job.errors import BadParam, Failed, Refused
 from engines.job.params import param, plain
 
 NEEDED = re.compile(r"^(config\.json|(packs|index|points|pruned|quarantine|verified)/.+)$")
-CHANGES = re.compile(r"^(config\.json|quarantine/.+|verified/.+)$")  # the newest of that time is the true one
+CHANGES = re.compile(
+    r"^(config\.json|packs/config\.json|quarantine/.+|verified/.+)$"
+)  # the newest of that time is the true one
+CONFIGS = ("config.json", "packs/config.json")
 TIME = r"^[0-9]{8}T[0-9]{6}Z$"
 
 
@@ -95,7 +98,7 @@ class Rewind(Engine[RewindParams]):
             there = dict(store.sizes("."))
             try:
                 for version in chosen:
-                    if there.get(version.name) != version.size or version.name == "config.json":
+                    if there.get(version.name) != version.size or version.name in CONFIGS:
                         _copy(versions, version, store)
                     done += version.size
                     yield Progress(done=done, total=total)
@@ -116,7 +119,7 @@ def chosen_at(every: dict[str, list[Version]], at: float) -> list[Version]:
     What is written once is true as it was written first, whatever was put over it or over its grave later.
     """
     found = [version for name, kept in every.items() if NEEDED.match(name) and (version := _at(name, kept, at))]
-    return sorted(found, key=lambda version: (version.name == "config.json", version.name))
+    return sorted(found, key=lambda version: (version.name in CONFIGS, version.name))
 
 
 def _at(name: str, kept: Sequence[Version], at: float) -> Version | None:

@@ -67,8 +67,8 @@ def tamper(params: PlaceParams) -> Tampered:
     found: list[Trace] = []
     notes: list[str] = []
     for name, kept in sorted(every.items()):
-        if name == "config.json":
-            _config(versions, kept, found, notes)
+        if name in ("config.json", "packs/config.json"):
+            _config(versions, name, kept, found, notes)
         elif ONCE.match(name):
             found += _overwritten(name, kept)
             found += _deleted(name, kept, every, condemned)
@@ -116,20 +116,18 @@ def _deleted(name: str, kept: list[Version], every: dict[str, list[Version]], co
     yield Trace(name=name, what="DELETED by neither prune nor gc", at=_utc(kept[-1].at), first=first)
 
 
-def _config(versions: Versions, kept: list[Version], found: list[Trace], notes: list[str]) -> None:
+def _config(versions: Versions, name: str, kept: list[Version], found: list[Trace], notes: list[str]) -> None:
     written = [version for version in kept if not version.marker]
     if kept[-1].marker:
         first = written[0].id if written else ""
-        found.append(Trace(name="config.json", what="DELETED", at=_utc(kept[-1].at), first=first))
+        found.append(Trace(name=name, what="DELETED", at=_utc(kept[-1].at), first=first))
     lasting = [_lasting(b"".join(versions.read(version))) for version in written]
     for version, said in zip(written[1:], lasting[1:], strict=True):
         if said != lasting[0] or not said:
             found.append(
-                Trace(
-                    name="config.json", what="OVERWRITTEN with other content", at=_utc(version.at), first=written[0].id
-                )
+                Trace(name=name, what="OVERWRITTEN with other content", at=_utc(version.at), first=written[0].id)
             )
-        elif version.tag != written[0].tag:
+        elif version.tag != written[0].tag and name == "config.json":
             notes.append(f"the repository's keys were changed at {_utc(version.at)}")
 
 

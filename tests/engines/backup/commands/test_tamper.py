@@ -40,7 +40,7 @@ def backup(repo: str, folder: Path, seed: int) -> tuple[str, bytes]:
 
 
 def listed(store: Store, ending: str) -> list[str]:
-    """Sorted; SeaweedFS 4.48 lists config.json of a bucket with versions below packs/, too, now and then."""
+    """Sorted; a copy of config.json lies with the packs."""
     folder = {".pack": "packs", ".point": "points"}[ending]
     return sorted(name for name in store.names(folder) if name.endswith(ending))
 
