@@ -10,8 +10,8 @@ from typing_extensions import override
 from engines.biosiso.bmc.insert_plan import InsertParams, disc, door, facts, requests, seek, steps, warnings
 from engines.biosiso.bmc.insert_run import InsertRun, Past
 from engines.biosiso.bmc.redfish import Client, shown
+from engines.biosiso.bmc.resources import ROOT, Root
 from engines.biosiso.bmc.serve import split
-from engines.biosiso.bmc.slot import ROOT, Root
 from engines.biosiso.results import Inserted
 from engines.job.contract import Cancel, Context, Engine, Events, Finished, Plan, RunFailed, RunStopped
 from engines.job.errors import Failed, Refused

@@ -9,8 +9,9 @@ from urllib.parse import urlsplit
 import msgspec
 
 from engines.biosiso.bmc.redfish import Client, Door, shown
+from engines.biosiso.bmc.resources import Boot, Link, Order
 from engines.biosiso.bmc.serve import Offer, offer, split
-from engines.biosiso.bmc.slot import Boot, Link, Order, boot_target, former, look, override
+from engines.biosiso.bmc.slot import bodies, boot_target, former, look, override
 from engines.job.contract import Cancel, CommandChange, Step
 from engines.job.errors import BadParam
 from engines.job.params import Params, Secret, param
@@ -149,7 +150,13 @@ def seek(client: Client, params: InsertParams, url: str) -> Found:
         ("in the slot now", slot.said()),
         ("boot override now", boot.said()),
     )
-    return Found(order, facts, _wary(order, slot.said()))
+    wary = _wary(order, slot.said())
+    if params.boot_once and not order.target:
+        wary = (f"this BMC offers no one-time boot from a CD: {BOOT_MENU}", *wary)
+    return Found(order, facts, wary)
+
+
+BOOT_MENU = "choose the virtual CD in the boot menu (F11) at the reset"
 
 
 def _wary(order: Order, inside: str) -> tuple[str, ...]:
@@ -192,7 +199,7 @@ def facts(found: Offer, params: InsertParams) -> tuple[tuple[str, str], ...]:
 
 def steps(params: InsertParams, order: Order | None) -> tuple[Step, ...]:
     """The run's steps; without an order, those that may be needed."""
-    boot = params.boot_once
+    boot = params.boot_once and (order is None or bool(order.target))
     full = order is None or order.held or bool(order.image)
     wait = f"Keep it in for {params.eject_after:g} min" if params.eject_after else "Keep it in until you say so"
     found = [
@@ -214,10 +221,12 @@ def requests(client: Client, order: Order) -> tuple[CommandChange, ...]:
         text = msgspec.json.encode(body).decode()
         return CommandChange(where=str(client.door), command=f"{method} {path} {text}", expects=expects)
 
-    again = "200 or 204 (after 412 or 428 once more, with the ETag)"
+    again = "200 or 204 (where the ETag is asked for, once more with it; where it is refused, the run goes on without)"
     out = sent("POST", order.eject, {}, "200, 202 or 204, then the slot is empty")
     found = [out] if order.held or order.image else []
-    found.append(sent("POST", order.insert, {"Image": order.url}, "200, 202 or 204, then the slot holds this image"))
+    first, full = bodies(order.url)
+    more = f"where it asks for {', '.join(list(full)[1:])}: once more with them"
+    found.append(sent("POST", order.insert, first, f"200, 202 or 204, then the slot holds this image; {more}"))
     if order.target:
         found.append(sent("PATCH", order.system, override(order), f"{again}, then target {order.target}, Once"))
     found.append(out)

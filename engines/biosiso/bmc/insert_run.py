@@ -9,10 +9,20 @@ from typing import TypeVar
 
 import msgspec
 
-from engines.biosiso.bmc.insert_plan import InsertParams, door, requests, seek
-from engines.biosiso.bmc.redfish import Client, shown, until
+from engines.biosiso.bmc.insert_plan import BOOT_MENU, InsertParams, door, requests, seek
+from engines.biosiso.bmc.redfish import Client, Declined, shown, until
+from engines.biosiso.bmc.resources import Boot, Link, Order, Slot
 from engines.biosiso.bmc.serve import DiscServer, Offer, addresses
-from engines.biosiso.bmc.slot import Boot, Link, Order, Slot, boot_back, boot_now, eject, override, put_back, take_out
+from engines.biosiso.bmc.slot import (
+    boot_back,
+    boot_now,
+    eject,
+    insert,
+    override,
+    put_back,
+    take_out,
+)
+from engines.biosiso.bmc.task import done
 from engines.host.files import write_whole
 from engines.job import journal
 from engines.job.contract import (
@@ -73,6 +83,7 @@ class InsertRun:
         self.sleep = context.cancel.sleep
         self.server: DiscServer | None = None
         self.sent = "insert" in self.past.started
+        self.inside = ""  # what the slot still shows after the disc was taken out
 
     def run(self) -> Events:
         """All steps, less what the past has done."""
@@ -194,7 +205,8 @@ class InsertRun:
 
     def _insert(self, client: Client, order: Order) -> Events:
         self.sent = True
-        client.send("POST", order.insert, {"Image": order.url})  # SuperMicro refuses the optional properties
+        if said := insert(client, order, self.sleep):
+            yield Log(text=said)
         slot = until(
             lambda: client.get(order.slot, Slot),
             lambda slot: slot.holds and slot.has(order.url),
@@ -219,15 +231,19 @@ class InsertRun:
         def taken(boot: Boot) -> bool:
             return boot.target == order.target and boot.enabled in ("Once", "Continuous")
 
-        client.send("PATCH", order.system, override(order))
+        try:
+            done(client, "PATCH", order.system, override(order), self.sleep)
+        except Declined as declined:
+            if declined.status == 401:
+                raise
+            yield Warned(text=f"the BMC refuses the one-time boot ({declined.said or declined.status}): {BOOT_MENU}")
+            return
         boot = until(
             lambda: boot_now(client, order), lambda boot: taken(boot) and modal(boot), self.sleep, client.door.timeout
         )
         if not taken(boot):
-            raise Failed(
-                f"the BMC took the one-time boot, but says {boot.said()}",
-                "try boot_mode unchanged; or boot_once no, and the boot menu (F11) at the reset",
-            )
+            yield Warned(text=f"the BMC took the one-time boot, but says {boot.said()}: {BOOT_MENU}")
+            return
         if boot.enabled != "Once":
             yield Warned(text="the BMC says Continuous, not Once: every start comes from the disc until it is ejected")
         if not modal(boot):
@@ -250,6 +266,10 @@ class InsertRun:
     def _out(self, client: Client, order: Order) -> Events:
         yield StepStarted(step="eject")
         yield Log(text=take_out(client, order, self.sleep, sent=self.sent))
+        slot = client.get(order.slot, Slot)
+        self.inside = slot.said() if slot.holds or slot.image or slot.image_name else ""
+        if self.inside:
+            yield Warned(text=f"slot {Link(order.slot).name} is not as clean as it was asked to be: {self.inside}")
         yield StepEnded(step="eject")
         if order.target:
             yield StepStarted(step="boot-back")
@@ -259,7 +279,8 @@ class InsertRun:
     def _finished(self, order: Order) -> Finished:
         fetched = {"bytes_fetched": self.server.sent} if self.server else {}
         return Finished(
-            summary=f"the disc was in slot {Link(order.slot).name} of {self.params.bmc}, now out{self._turned_away()}",
+            summary=f"the disc was in slot {Link(order.slot).name} of {self.params.bmc}, now out"
+            f"{f'; the slot: {self.inside}' if self.inside else ''}{self._turned_away()}",
             result={"bmc": self.params.bmc, "system": order.system, "slot": order.slot, "url": order.url, **fetched},
             then=THEN,
         )

@@ -25,6 +25,7 @@ from engines.job.errors import Failed
 from engines.job.params import Secret
 
 LIMIT = 1024 * 1024  # bytes of one answer; the largest standard resource is some tens of KiB
+ASKS_ETAG = re.compile(r"if-?match|e-?tag|precondition", re.IGNORECASE)
 HOPS = 3  # redirects of one GET
 PATH = re.compile(r"/redfish/[\x21-\x7e]{0,1000}")
 BY_HAND = (
@@ -38,6 +39,15 @@ T = TypeVar("T")
 
 class Unanswered(Failed):
     """No Redfish answer came: nothing listens, it does not speak it, or it is not the machine it should be."""
+
+
+class Declined(Failed):
+    """The BMC understood and said no. `status` is HTTP's; `said` its own reason, empty where it gave none."""
+
+    def __init__(self, why: str, what_helps: str, status: int, said: str) -> None:
+        super().__init__(why, what_helps)
+        self.status = status
+        self.said = said
 
 
 class Door(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,18 +88,21 @@ class Client:
 
     def get(self, path: str, kind: type[T]) -> T:
         """The resource at `path`. Raises Unanswered or Failed."""
-        answer = self._fetch(path)
-        self._judge(answer, "GET", path)
-        return self._decode(answer, path, kind)
+        answer = self.fetch(path)
+        self.judge(answer, "GET", path)
+        return self.decode(answer, path, kind)
 
-    def send(self, method: str, path: str, body: dict[str, Any]) -> None:
-        """POST or PATCH; repeated once with the resource's ETag where the BMC demands that. Raises Failed."""
+    def send(self, method: str, path: str, body: dict[str, Any]) -> Answer:
+        """POST or PATCH; repeated once with the resource's ETag where that is asked. Raises Declined, Failed."""
         answer = self._exchange(method, path, body)
-        if answer.status in (412, 428):
-            answer = self._exchange(method, path, body, self._fetch(path).etag)
-        self._judge(answer, method, path)
+        wants_etag = answer.status == 400 and ASKS_ETAG.search(self._said(answer))
+        if answer.status in (412, 428) or wants_etag:
+            answer = self._exchange(method, path, body, self.fetch(path).etag)
+        self.judge(answer, method, path)
+        return answer
 
-    def _fetch(self, path: str) -> Answer:
+    def fetch(self, path: str) -> Answer:
+        """A GET's answer, whatever it is, behind redirects of this BMC's own. Raises Unanswered."""
         for _ in range(HOPS + 1):
             answer = self._exchange("GET", path)
             if answer.status not in (301, 302, 303, 307, 308):
@@ -103,15 +116,19 @@ class Client:
             raise Unanswered(f"{self.door} answers with {what} that leaves /redfish: {shown(path)}", BY_HAND)
         return path
 
-    def _judge(self, answer: Answer, method: str, path: str) -> None:
+    def judge(self, answer: Answer, method: str, path: str) -> None:
+        """Raise Failed for an answer that is no success."""
         if answer.status == 401:
             raise Failed(f"{self.door} refuses the user or the password", "give the BMC's own user and password")
         if answer.status == 404 and path.rstrip("/") == "/redfish/v1":
             raise Unanswered(f"{self.door} has no Redfish (404 at /redfish/v1/)", BY_HAND)
         if not 200 <= answer.status < 300:
-            raise Failed(
-                f"{method} {path} is answered {answer.status}: {self._said(answer) or 'no reason given'}",
+            said = self._said(answer)
+            raise Declined(
+                f"{method} {path} is answered {answer.status}: {said or 'no reason given'}",
                 "see the BMC's own log; a 403 often means a missing licence or too few rights of the user",
+                answer.status,
+                said,
             )
 
     def _said(self, answer: Answer) -> str:
@@ -123,7 +140,8 @@ class Client:
         said = [part.text for part in error.more if part.text] or [error.message or ""]
         return shown(" ".join(said), 300)
 
-    def _decode(self, answer: Answer, path: str, kind: type[T]) -> T:
+    def decode(self, answer: Answer, path: str, kind: type[T]) -> T:
+        """An answer's JSON. Raises Unanswered."""
         try:
             return msgspec.convert(self._tree(answer.body), kind)
         except msgspec.ValidationError as error:

@@ -6,146 +6,26 @@ DMTF/Redfishtool 106.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
-from typing import Any, TypeVar
-from urllib.parse import urlsplit
+from typing import Any
 
-import msgspec
-
-from engines.biosiso.bmc.redfish import BY_HAND, Client, shown, until
+from engines.biosiso.bmc.redfish import BY_HAND, Client, Declined, shown, until
+from engines.biosiso.bmc.resources import (
+    ROOT,
+    Boot,
+    Collection,
+    Link,
+    Manager,
+    Order,
+    Root,
+    Slot,
+    System,
+)
+from engines.biosiso.bmc.task import Sleep, done
 from engines.job.errors import Failed, Refused
 
-ROOT = "/redfish/v1/"
 MOST = 16  # members of a collection that are looked at; real ones have 1 to 4
-Sleep = Callable[[float], None]
-
-
-class Link(msgspec.Struct, frozen=True):
-    """A reference to another resource; `path` is as the BMC gave it, unchecked."""
-
-    path: str = msgspec.field(name="@odata.id")
-
-    @property
-    def name(self) -> str:
-        """Its last part, which is the resource's id."""
-        return self.path.rstrip("/").rsplit("/", 1)[-1]
-
-
-class Root(msgspec.Struct, frozen=True, rename="pascal"):
-    """The front page, readable without a login."""
-
-    redfish_version: str | None = None
-    product: str | None = None
-    vendor: str | None = None
-    systems: Link | None = None
-
-
-class Collection(msgspec.Struct, frozen=True, rename="pascal"):
-    """Links to resources of one kind."""
-
-    members: list[Link]
-
-
-class Boot(msgspec.Struct, frozen=True):
-    """A boot override; None where the BMC does not tell."""
-
-    enabled: str | None = msgspec.field(name="BootSourceOverrideEnabled", default=None)
-    target: str | None = msgspec.field(name="BootSourceOverrideTarget", default=None)
-    mode: str | None = msgspec.field(name="BootSourceOverrideMode", default=None)
-    targets: list[str] | None = msgspec.field(name="BootSourceOverrideTarget@Redfish.AllowableValues", default=None)
-
-    def said(self) -> str:
-        """In words."""
-        return shown(f"{self.enabled or 'not told'}, {self.target or 'no target'}, mode {self.mode or 'not told'}")
-
-
-class SystemLinks(msgspec.Struct, frozen=True, rename="pascal"):
-    """What a system points at."""
-
-    managed_by: list[Link] | None = None
-
-
-class System(msgspec.Struct, frozen=True, rename="pascal"):
-    """A host."""
-
-    name: str | None = None
-    manufacturer: str | None = None
-    model: str | None = None
-    serial_number: str | None = None
-    power_state: str | None = None
-    boot: Boot | None = None
-    virtual_media: Link | None = None
-    links: SystemLinks | None = None
-
-
-class Manager(msgspec.Struct, frozen=True, rename="pascal"):
-    """A BMC; older firmware hangs the slots here."""
-
-    virtual_media: Link | None = None
-
-
-class Action(msgspec.Struct, frozen=True):
-    """Where an action is posted to."""
-
-    target: str
-
-
-class Actions(msgspec.Struct, frozen=True):
-    """The two actions of a slot."""
-
-    insert: Action | None = msgspec.field(name="#VirtualMedia.InsertMedia", default=None)
-    eject: Action | None = msgspec.field(name="#VirtualMedia.EjectMedia", default=None)
-
-
-class Slot(msgspec.Struct, frozen=True, rename="pascal"):
-    """A virtual media slot."""
-
-    media_types: list[str] | None = None
-    image: str | None = None
-    image_name: str | None = None
-    inserted: bool | None = None
-    connected_via: str | None = None
-    actions: Actions | None = None
-
-    @property
-    def holds(self) -> bool:
-        """Whether a disc is in; SuperMicro leaves Image and Inserted set on a slot that is NotConnected."""
-        told = bool(self.image or self.image_name) if self.inserted is None else self.inserted
-        return told and self.connected_via != "NotConnected"
-
-    def has(self, url: str) -> bool:
-        """Whether what it names is the image at `url`."""
-        if self.image:
-            return self.image == url or self.image.endswith(urlsplit(url).path)
-        return bool(self.image_name) and self.image_name == urlsplit(url).path.rsplit("/", 1)[-1]
-
-    def said(self) -> str:
-        """In words."""
-        named = shown(self.image or self.image_name or "")
-        if self.holds:
-            return named or "a disc without a name"
-        return f"empty, with a leftover entry {named}" if named else "empty"
-
-
-class Order(msgspec.Struct, frozen=True, kw_only=True):
-    """What one run changes, and what was there before; JSON-able, and enough to take it all back.
-
-    Paths are the BMC's own. `target` is empty where the boot is left alone, `mode` where the mode is.
-    """
-
-    system: str
-    slot: str
-    insert: str
-    eject: str
-    url: str
-    target: str
-    mode: str
-    boot: Boot
-    held: bool
-    image: str
-
-
-T = TypeVar("T")
 
 
 def look(client: Client, system: str, slot: str) -> tuple[str, System, str, Slot]:
@@ -157,24 +37,54 @@ def look(client: Client, system: str, slot: str) -> tuple[str, System, str, Slot
     where = _pick("system", system, hosts)
     host = client.get(where, System)
     slots = _slots(client, host)
-    return where, host, (at := _pick("slot", slot, {path: Link(path) for path in slots})), slots[at]
+    return where, host, (at := _slot(slot, slots)), slots[at]
+
+
+def _slot(wanted: str, slots: dict[str, Slot]) -> str:
+    """The wanted slot, the only one, or the first empty one. Raises Refused."""
+    empty = [path for path, slot in slots.items() if not slot.holds]
+    if not wanted and len(slots) > 1:
+        if empty:
+            return empty[0]
+        held = "; ".join(f"{shown(Link(path).name, 40)} holds {slot.said()}" for path, slot in slots.items())
+        raise Refused(f"this BMC has {len(slots)} CD slots and none is empty: {held}", "give slot, one of them")
+    return _pick("slot", wanted, {path: Link(path) for path in slots})
 
 
 def _slots(client: Client, host: System) -> dict[str, Slot]:
-    """By path: slots that take a CD by the standard's action, of the host, or else of the BMCs that manage it."""
+    """By path: slots that take a CD by the standard's action, of the host, or else of the BMCs that manage it.
+
+    Raises Refused with what was seen instead.
+    """
     managers = host.links.managed_by if host.links and host.links.managed_by else []
-    found = _takes_cd(client, [host.virtual_media] if host.virtual_media else [])
+    seen: list[str] = []
+    found = _takes_cd(client, [host.virtual_media] if host.virtual_media else [], seen)
     if not found:
         homes = [client.get(link.path, Manager).virtual_media for link in managers[:MOST]]
-        found = _takes_cd(client, [home for home in homes if home])
+        found = _takes_cd(client, [home for home in homes if home], seen)
+    if not found:
+        what = "; ".join(seen) or "no VirtualMedia at the host, nor at its manager"
+        raise Refused(f"this BMC offers no CD slot that can be filled by Redfish InsertMedia; seen: {what}", BY_HAND)
     return found
 
 
-def _takes_cd(client: Client, homes: Iterable[Link]) -> dict[str, Slot]:
+def _seen(link: Link, slot: Slot) -> str:
+    names = [name for name in slot.named or {} if name != "Oem"]
+    oem = slot.named.get("Oem") if slot.named else None
+    names += [f"Oem {name}" for name in oem] if isinstance(oem, dict) else []
+    return shown(
+        f"{link.name} (media {', '.join(slot.media_types or []) or 'not told'}; actions {', '.join(names) or 'none'})"
+    )
+
+
+def _takes_cd(client: Client, homes: Iterable[Link], seen: list[str]) -> dict[str, Slot]:
     found: dict[str, Slot] = {}
     for home in homes:
-        for link in client.get(home.path, Collection).members[:MOST]:
+        members = client.get(home.path, Collection).members[:MOST]
+        seen += [] if members else [f"{shown(home.path)} is empty"]
+        for link in members:
             slot = client.get(link.path, Slot)
+            seen.append(_seen(link, slot))
             types = slot.media_types or ["CD" if "cd" in link.name.lower() else ""]
             if {"CD", "DVD"} & set(types) and slot.actions and slot.actions.insert and slot.actions.eject:
                 found[link.path] = slot
@@ -195,18 +105,56 @@ def _pick(param: str, wanted: str, found: dict[str, Link]) -> str:
 
 
 def boot_target(host: System) -> str:
-    """The override that means the virtual CD. Raises Refused."""
+    """The override that means the virtual CD; empty where the BMC offers none."""
     offered = host.boot.targets if host.boot else None
     supermicro = "supermicro" in (host.manufacturer or "").lower().replace(" ", "")
     order = ("UsbCd", "Cd") if supermicro else ("Cd", "UsbCd")  # SuperMicro's Cd is a drive of its own
     for target in order:
         if target in (offered or ["Cd"]):
             return target
-    listed = shown(", ".join(offered or []))
-    raise Refused(
-        f"this BMC offers no one-time boot from a CD (only {listed})",
-        "set boot_once to no, and choose the virtual CD in the boot menu (F11) at the reset",
-    )
+    return ""
+
+
+FULL = {"Inserted": True, "WriteProtected": True, "TransferMethod": "Stream", "TransferProtocolType": "HTTP"}
+
+
+def bodies(url: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What InsertMedia is sent, and what it may be sent where it asks for more."""
+    first: dict[str, Any] = {"Image": url}
+    return first, first | FULL | ({"TransferProtocolType": "HTTPS"} if url.startswith("https:") else {})
+
+
+def insert(client: Client, order: Order, sleep: Sleep) -> str:
+    """Put the disc in; again with the properties that the BMC asks for, which is said in words. Raises Failed.
+
+    SuperMicro refuses the optional properties, others demand them: what is not asked for is not sent.
+    """
+    first, full = bodies(order.url)
+    asked: list[str] = []
+    reasons: list[str] = []
+    for _ in range(len(FULL) + 1):
+        body = first | {name: full[name] for name in FULL if name in asked}
+        try:
+            done(client, "POST", order.insert, body, sleep)
+            break
+        except Declined as declined:
+            more = _wanted(declined, asked)
+            if not more:
+                raise
+            asked += more
+            reasons.append(declined.said)
+    return f"InsertMedia asked for more ({'; '.join(reasons)}): sent with {', '.join(asked)}" if asked else ""
+
+
+def _wanted(declined: Declined, asked: list[str]) -> list[str]:
+    """The properties that a refusal asks for: those it names, or all where it only says that something is missing."""
+    if declined.status not in (400, 422):
+        return []
+    words = declined.said.lower().replace(" ", "")
+    named = [name for name in FULL if name.lower() in words and name not in asked]
+    if named or not re.search(r"missing|required|must be (given|specified|supplied)", declined.said, re.IGNORECASE):
+        return named
+    return [name for name in FULL if name not in asked]
 
 
 def override(order: Order) -> dict[str, Any]:
@@ -243,7 +191,7 @@ def take_out(client: Client, order: Order, sleep: Sleep, *, sent: bool) -> str:
 def eject(client: Client, order: Order, sleep: Sleep) -> None:
     """Empty the slot; an error to it counts only where a disc stays in. Raises Failed."""
     try:
-        client.send("POST", order.eject, {})
+        done(client, "POST", order.eject, {}, sleep)
         error = Failed(
             f"slot {Link(order.slot).name} still holds a disc after EjectMedia",
             "eject it on the BMC's own page, Virtual Media",
@@ -269,7 +217,7 @@ def boot_back(client: Client, order: Order, sleep: Sleep) -> str:
         return f"the boot override is {now.said()}, as before"
     if now.enabled != "Disabled" and now.target != order.target:
         return f"the boot override was changed by someone else to {now.said()}: left alone"
-    client.send("PATCH", order.system, former(want, order.mode))
+    done(client, "PATCH", order.system, former(want, order.mode), sleep)
     seen = until(
         lambda: boot_now(client, order), lambda boot: _alike(boot, want, order.mode), sleep, client.door.timeout
     )

@@ -24,6 +24,7 @@ from tests.agreed import AGREED
 from tests.engines.biosiso.bmc.redfish_emulator import PASSWORD, secrets_pair
 from tests.ports import free_port
 
+TASK = "/redfish/v1/TaskService/Tasks/7"
 SYSTEM, SLOT = "/redfish/v1/Systems/1", "/redfish/v1/Managers/1/VirtualMedia/CD1"
 
 
@@ -32,6 +33,10 @@ class Board:
 
     `script` replaces the answer to a path: bytes are sent raw, a tuple is (status, JSON). `lag` is how many
     looks at the slot still show the old state after an insert.
+    task: an insert becomes a task, whose states these are, the last one staying; it is done at Completed.
+    demands: properties without which InsertMedia is a 400 that names them. etag_by_400: as old boards ask for it.
+    refuses_boot: the words of a 400 to the boot override. targets: what the override may be. sticky: an eject that
+    leaves the entry, and one that leaves the disc. It proves the engine's manners, no board's.
     """
 
     def __init__(self, tls: tuple[Path, Path] | None = None) -> None:
@@ -39,6 +44,12 @@ class Board:
         self.logins: set[str] = set()
         self.script: dict[str, Any] = {}
         self.lag, self.deaf, self.alive = 0, False, True
+        self.task: list[str] = []
+        self.demands: tuple[str, ...] = ()
+        self.etag_by_400, self.refuses_boot, self.sticky = False, "", ""
+        self.targets = ["None", "Pxe", "Cd", "UsbCd"]
+        self.taken: list[dict[str, Any]] = []
+        self.coming: dict[str, Any] = {}
         self.boot = {"Enabled": "Disabled", "Target": "None", "Mode": "UEFI"}
         self.slot: dict[str, Any] = {"Inserted": False, "Image": None, "ConnectedVia": "NotConnected"}
         self.waiting: tuple[int, dict[str, Any]] | None = None
@@ -76,7 +87,7 @@ class Board:
                 self.slot = coming
         if path == SYSTEM:
             boot: dict[str, Any] = {f"BootSourceOverride{key}": value for key, value in self.boot.items()}
-            boot["BootSourceOverrideTarget@Redfish.AllowableValues"] = ["None", "Pxe", "Cd", "UsbCd"]
+            boot["BootSourceOverrideTarget@Redfish.AllowableValues"] = self.targets
             links = {"ManagedBy": [{"@odata.id": "/redfish/v1/Managers/1"}]}
             return {"Id": "1", "Manufacturer": "Supermicro", "PowerState": "On", "Boot": boot, "Links": links}
         if path == SLOT:
@@ -84,6 +95,11 @@ class Board:
                 f"#VirtualMedia.{act}": {"target": f"{SLOT}/Actions/{act}"} for act in ("InsertMedia", "EjectMedia")
             }
             return {"MediaTypes": ["CD"], "Actions": acts, **self.slot}
+        if path == TASK:
+            state = self.task.pop(0) if len(self.task) > 1 else self.task[0]
+            if state == "Completed" and self.coming:
+                self.slot, self.coming = self.coming, {}
+            return {"TaskState": state, "TaskStatus": "OK", "Messages": [{"Message": "image not reachable"}]}
         return {
             "/redfish/v1/": {"RedfishVersion": "1.8.0", "Systems": {"@odata.id": "/redfish/v1/Systems"}},
             "/redfish/v1/Systems": {"Members": [{"@odata.id": SYSTEM}]},
@@ -94,21 +110,36 @@ class Board:
     def change(self, method: str, path: str, body: dict[str, Any], etag: str) -> tuple[int, Any]:
         """Do what is asked: status and body."""
         if path == SYSTEM and method == "PATCH":
+            if self.refuses_boot:
+                return 400, said(self.refuses_boot)
             if etag != self.etag():
+                if self.etag_by_400:
+                    return 400, said("The request shall have an If-Match header.")
                 return 428, said("the request did not provide the required precondition")
             if not self.deaf:
                 self.boot |= {key.removeprefix("BootSourceOverride"): text for key, text in body["Boot"].items()}
             return 200, {}
         if path == f"{SLOT}/Actions/InsertMedia":
-            if set(body) != {"Image"}:
+            self.taken.append(body)
+            if missing := [name for name in self.demands if name not in body]:
+                return 400, said(f"The action InsertMedia requires the parameter {missing[0]}.")
+            if set(body) != {"Image", *self.demands}:
                 return 400, said("The property Inserted is not in the list of valid properties for the resource.")
             if self.slot["Image"]:
                 return 400, said("an image is set already")
             coming = {"Inserted": True, "Image": body["Image"], "ConnectedVia": "URI"}
+            if self.task:
+                self.coming = coming
+                return 202, {"@odata.id": TASK}
             if not self.deaf:
                 self.waiting = (self.lag + 1, coming)
             return 202, {}
         if path == f"{SLOT}/Actions/EjectMedia":
+            if self.sticky == "disc":
+                return 204, None
+            if self.sticky == "entry":
+                self.waiting, self.slot = None, {**self.slot, "Inserted": False, "ConnectedVia": "NotConnected"}
+                return 204, None
             self.waiting, self.slot = None, {"Inserted": False, "Image": None, "ConnectedVia": "NotConnected"}
             return 204, None
         return 404, said("no such resource")

@@ -119,10 +119,22 @@ def test_several_hosts_or_slots_are_named_with_the_parameter(disc: Path, board: 
     slots = "/redfish/v1/Managers/1/VirtualMedia"
     board.script[f"{slots}/CD2"] = (200, board.tree(f"{slots}/CD1"))
     board.script[slots] = (200, {"Members": [{"@odata.id": f"{slots}/{name}"} for name in ("CD1", "CD2")]})
-    refused = refusal(disc, board.port)
-    assert "CD1, CD2" in refused.why
-    assert "slot" in refused.what_helps
+    assert dict(planned(disc, board.port).facts)["slot"] == "CD1"
     assert dict(planned(disc, board.port, slot="CD2").facts)["slot"] == "CD2"
+    full = {"Inserted": True, "Image": "http://10.0.0.9/other.iso", "ConnectedVia": "URI"}
+    board.slot = full
+    assert dict(planned(disc, board.port).facts)["slot"] == "CD2"
+    board.script[f"{slots}/CD2"] = (200, board.tree(f"{slots}/CD1"))
+    refused = refusal(disc, board.port)
+    assert "CD1 holds http://10.0.0.9/other.iso" in refused.why and "slot" in refused.what_helps
+
+
+def test_where_no_slot_can_be_filled_it_is_told_what_was_seen(disc: Path, board: Board) -> None:
+    acts = {"Oem": {"#SmcVirtualMedia.Mount": {"target": "/redfish/v1/x"}}}
+    board.script["/redfish/v1/Managers/1/VirtualMedia/CD1"] = (200, {"MediaTypes": ["CD"], "Actions": acts})
+    assert "CD1 (media CD; actions Oem #SmcVirtualMedia.Mount)" in refusal(disc, board.port).why
+    board.script["/redfish/v1/Managers/1/VirtualMedia"] = (200, {"Members": []})
+    assert "/redfish/v1/Managers/1/VirtualMedia is empty" in refusal(disc, board.port).why
 
 
 def test_a_wrong_password_is_refused_before_anything_is_sent(disc: Path, board: Board) -> None:

@@ -1,0 +1,90 @@
+"""A request, and the task that a BMC sets going for it, to its end (DSP0266, 13.4)."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+
+from engines.biosiso.bmc.redfish import PATH, Answer, Client, Unanswered, shown
+from engines.job.errors import Failed
+
+WITHIN = 120.0  # s
+RUNNING = ("New", "Starting", "Running", "Suspended", "Interrupted", "Pending", "Stopping", "Service", "Cancelling")
+Sleep = Callable[[float], None]
+
+
+class Message(msgspec.Struct, frozen=True, rename="pascal"):
+    """A word of the BMC's about a task."""
+
+    message: str | None = None
+
+
+class Task(msgspec.Struct, frozen=True, rename="pascal"):
+    """A task as it stands."""
+
+    task_state: str | None = None
+    task_status: str | None = None
+    messages: list[Message] = []
+
+    def said(self) -> str:
+        """How it stands, in the BMC's words."""
+        words = " ".join(part.message for part in self.messages if part.message)
+        return shown(f"{self.task_state} ({self.task_status or 'no status'}): {words or 'no reason given'}", 300)
+
+
+class Named(msgspec.Struct, frozen=True):
+    """What a body calls itself."""
+
+    path: str = msgspec.field(name="@odata.id", default="")
+
+
+def done(client: Client, method: str, path: str, body: dict[str, Any], sleep: Sleep) -> None:
+    """Send a request, and wait for the task that a 202 names. Raises Declined or another Failed."""
+    answer = client.send(method, path, body)
+    if answer.status == 202 and (task := _named(client, answer)):
+        _follow(client, task, f"{method} {path}", sleep)
+
+
+def _named(client: Client, answer: Answer) -> str:
+    """The path of the task; empty where none is named. It is asked of this BMC, whatever host stands before it."""
+    named = answer.location
+    if not named and answer.body.strip():
+        try:
+            named = client.decode(answer, "", Named).path
+        except Unanswered:
+            return ""
+    path = urlsplit(named).path if named else ""
+    return path if PATH.fullmatch(path) and re.search(r"task|monitor|job", path, re.IGNORECASE) else ""
+
+
+def _follow(client: Client, path: str, what: str, sleep: Sleep) -> None:
+    within = max(WITHIN, client.door.timeout)
+    deadline = time.monotonic() + within
+    while not _ended(client, path, what):
+        if time.monotonic() > deadline:
+            raise Failed(
+                f"{what}: its task {path} is not done after {within:.0f} s",
+                "look at it on the BMC's own page; give a larger timeout",
+            )
+        sleep(0.5)
+
+
+def _ended(client: Client, path: str, what: str) -> bool:
+    """Whether it is done. A monitor is gone once its task is. Raises Failed where the task failed."""
+    seen = client.fetch(path)
+    if seen.status in (204, 404, 410):
+        return True
+    if seen.status == 202:
+        return False
+    client.judge(seen, "GET", path)
+    task = client.decode(seen, path, Task) if seen.body.strip() else Task()
+    if task.task_state in RUNNING:
+        return False
+    if task.task_state not in (None, "Completed") or task.task_status == "Critical":
+        raise Failed(f"{what}: its task ends {task.said()}", "see the BMC's own log")
+    return True

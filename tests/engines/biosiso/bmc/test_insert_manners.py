@@ -1,0 +1,87 @@
+"""Boards with manners of their own: tasks, properties they ask for, refused boots, slots that stay full."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from engines.job.contract import Finished, Log, RunFailed, Warned
+from tests.engines.biosiso.bmc.redfish_board import TASK, Board, drive, events, job
+from tests.engines.biosiso.bmc.redfish_emulator import make_disc
+
+
+@pytest.fixture
+def board() -> Iterator[Board]:
+    with Board() as running:
+        yield running
+
+
+@pytest.fixture
+def disc(tmp_path: Path) -> Path:
+    return make_disc(tmp_path)
+
+
+def test_the_task_of_a_202_is_followed_to_its_end(board: Board, disc: Path) -> None:
+    board.task = ["New", "Running", "Running", "Completed"]
+    _, last = drive(job(disc, board.port))
+    assert isinstance(last, Finished), last
+    assert board.asked.count(("GET", TASK)) == 4
+
+
+def test_a_task_that_fails_is_told_in_the_bmcs_words(board: Board, disc: Path) -> None:
+    board.task = ["Running", "Exception"]
+    _, last = drive(job(disc, board.port))
+    assert isinstance(last, RunFailed), last
+    assert "Exception" in last.why and "image not reachable" in last.why and last.left_behind == ()
+
+
+@pytest.mark.parametrize(
+    "demands",
+    [("TransferProtocolType",), ("Inserted", "WriteProtected"), ("TransferMethod", "TransferProtocolType")],
+)
+def test_properties_that_are_asked_for_are_sent_and_no_others(
+    board: Board, disc: Path, demands: tuple[str, ...]
+) -> None:
+    board.demands = demands
+    run, last = drive(job(disc, board.port))
+    assert isinstance(last, Finished), last
+    assert set(board.taken[0]) == {"Image"} and set(board.taken[-1]) == {"Image", *demands}
+    assert any("InsertMedia asked for more" in event.text for event in events(run) if isinstance(event, Log))
+
+
+def test_an_etag_that_is_asked_for_by_a_400_is_given(board: Board, disc: Path) -> None:
+    board.etag_by_400 = True
+    _, last = drive(job(disc, board.port))
+    assert isinstance(last, Finished), last
+    assert board.boot["Enabled"] == "Disabled"
+
+
+def test_a_refused_boot_override_does_not_end_the_run(board: Board, disc: Path) -> None:
+    board.refuses_boot = "BootSourceOverrideTarget is read only"
+    run, last = drive(job(disc, board.port))
+    assert isinstance(last, Finished), last
+    warned = [event.text for event in events(run) if isinstance(event, Warned)]
+    assert any("is read only" in text and "boot menu (F11)" in text for text in warned)
+
+
+def test_a_board_that_offers_no_cd_boot_is_warned_of_in_the_plan(board: Board, disc: Path) -> None:
+    board.targets = ["None", "Pxe", "Hdd"]
+    run, last = drive(job(disc, board.port))
+    assert isinstance(last, Finished), last
+    plan = run.plan()
+    assert plan is not None and any("boot menu (F11)" in text for text in plan.warnings)
+    assert not [step.id for step in plan.steps if step.id.startswith("boot")]
+    assert not [change for change in board.changes() if change[0] == "PATCH"]
+
+
+def test_what_stays_in_the_slot_is_said(board: Board, disc: Path) -> None:
+    board.sticky = "entry"
+    _, last = drive(job(disc, board.port))
+    assert isinstance(last, Finished), last
+    assert "leftover entry" in last.summary
+    board.sticky, board.slot = "disc", {"Inserted": False, "Image": None, "ConnectedVia": "NotConnected"}
+    _, last = drive(job(disc, board.port, timeout=1.0))
+    assert isinstance(last, RunFailed), last
+    assert "still holds a disc" in last.why and any("the disc in slot CD1" in line for line in last.left_behind)
