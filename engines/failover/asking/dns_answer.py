@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from engines.failover.asking.exchange import bounded
 from engines.failover.asking.services import Service, services
 
 if TYPE_CHECKING:
@@ -92,6 +93,6 @@ def decode(wire: bytes, name: str, kind: str) -> Answer:
     import dns.message
 
     try:
-        return read(dns.message.from_wire(wire), name, kind)
+        return read(dns.message.from_wire(bounded(wire)), name, kind)
     except (dns.exception.DNSException, ValueError) as error:
         return Answer(kind=kind, state="malformed", why=type(error).__name__)

@@ -11,6 +11,7 @@ import msgspec
 
 from engines.failover.asking import services
 from engines.failover.asking.dns_answer import Answer, read
+from engines.failover.asking.exchange import TooMany, exchange
 from engines.failover.asking.site import Server
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ async def ask(server: Server, name: str, kind: str, timeout: float, *, recurse: 
         async with asyncio.timeout(timeout):
             message, over_tcp = await _exchange(server, name, kind, timeout, recurse=recurse)
             return read(message, name, kind, over_tcp=over_tcp)
-    except (TimeoutError, dns.exception.Timeout):
+    except TimeoutError:
         return Answer(kind=kind, state="timeout", why=f"no answer within {timeout:.0f} s")
     except (dns.exception.DNSException, ValueError, EOFError) as error:
         return Answer(kind=kind, state="malformed", why=type(error).__name__)
@@ -98,11 +99,13 @@ async def _exchange(
         message, over_tcp = await _once(server, name, kind, timeout / 2, recurse=recurse, edns=True)
         if message.rcode() not in (dns.rcode.FORMERR, dns.rcode.NOTIMP, dns.rcode.BADVERS, dns.rcode.SERVFAIL):
             return message, over_tcp
-    except (dns.exception.DNSException, ValueError, EOFError):
+    except TooMany:
+        raise
+    except (dns.exception.DNSException, ValueError, EOFError, TimeoutError):
         message = None
     try:
         return await _once(server, name, kind, timeout / 2, recurse=recurse, edns=False)
-    except dns.exception.DNSException:
+    except (dns.exception.DNSException, TimeoutError):
         if message is None:
             raise
         return message, over_tcp
@@ -111,14 +114,13 @@ async def _exchange(
 async def _once(
     server: Server, name: str, kind: str, timeout: float, *, recurse: bool, edns: bool
 ) -> tuple[dns.message.Message, bool]:
-    import dns.asyncquery
     import dns.flags
     import dns.message
 
     query = dns.message.make_query(name, kind, want_dnssec=edns, use_edns=edns)
     if not recurse:
         query.flags &= ~dns.flags.RD
-    return await dns.asyncquery.udp_with_fallback(query, server.address, timeout, server.port)
+    return await exchange(server, query, timeout)
 
 
 async def view(server: Server, name: str, timeout: float, role: str, *, port: int = 443) -> View:

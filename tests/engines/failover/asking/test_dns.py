@@ -197,3 +197,24 @@ def test_a_server_that_gives_its_records_in_parts_is_asked_until_all_are_known(s
     found = probed(stage, part)
     assert {light.address for light in found.lights} == {"127.0.0.2", "127.0.0.3", "127.0.0.4"}
     assert found.records.order == "rotating"
+
+
+@pytest.mark.parametrize("count", [600, 5000])
+def test_no_answer_costs_more_than_its_bytes(count: int) -> None:
+    """Names that point into one long name: each record takes as long as a hundred labels."""
+    long = b"\x01a" * 126 + b"\x00" + struct.pack("!HH", 1, 1)
+    records = b"".join(
+        struct.pack("!HHHIHH", 0xC00C, 5, 1, 60, 2, 0xC000 | (12 + 2 * (at % 100))) for at in range(count)
+    )
+    wire = struct.pack("!HHHHHH", 1, 0x8180, 1, count, 0, 0) + long + records
+    began = time.process_time()
+    state = decode(wire, NAME, "A").state
+    assert time.process_time() - began < 6.0
+    assert state == ("no record" if count <= 1024 else "malformed")
+
+
+def test_a_site_with_more_records_than_are_read_is_malformed_within_the_time_out(stage: Stage) -> None:
+    at = stage.names(NAME, [f"127.{a}.{b}.1" for a in range(20) for b in range(60)])[1]
+    found = probe.answer(convert(SiteParams, {"name": NAME, "resolver": [at], "scheme": "http", "timeout": 2}))
+    assert found.survives is False
+    assert found.records.state == "malformed"
