@@ -69,7 +69,7 @@ def _shown(content: bytes) -> str:
 def all_edits(patient: GuestInventory, choice: Choice, disks: Disks) -> list[FileEdit]:
     """Every file that would change."""
     system = patient.system
-    found = [_edited(system, path, edit, disks) for path, edit in _wanted(patient)]
+    found = [_edited(system, path, edit, disks) for path, edit in _wanted(patient, choice)]
     found += [FileEdit(path, None, content) for path, content in cards.links(system)]
     found += _menus(patient, choice, disks)
     unique = {edit.path: edit for edit in found if edit is not None}
@@ -97,11 +97,14 @@ def _menus(patient: GuestInventory, choice: Choice, disks: Disks) -> Iterator[Fi
             yield FileEdit(loader.environment, before, after) if after != before else None
 
 
-def _wanted(patient: GuestInventory) -> Iterator[tuple[str, Edit]]:
+def _wanted(patient: GuestInventory, choice: Choice) -> Iterator[tuple[str, Edit]]:
     """A device map beside a menu is GRUB's; files of modprobe.d hold aliases too."""
     folder = patient.loader.path.rsplit("/", 1)[0]
+    built_in = any(kernel.module("virtio_blk") is None for kernel in choice.rebuilt)
     for path, edit in EDITS.items():
-        if not path.startswith("/boot/") or path.startswith(folder + "/"):
+        if path == "/etc/modprobe.conf" and built_in:
+            yield path, modprobe.network  # mkinitrd ends at an alias for a module that the kernel has built in
+        elif not path.startswith("/boot/") or path.startswith(folder + "/"):
             yield path, edit
     for path in patient.system.etc:
         if re.fullmatch(r"/etc/modprobe\.d/[^/]+", path):
