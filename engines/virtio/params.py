@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import msgspec
 from typing_extensions import override
 
-from engines.job.errors import Refused
+from engines.job.errors import BadParam
 from engines.job.params import Params, param
 from engines.virtio import domain
 
@@ -93,9 +93,9 @@ class ConvertParams(TrialParams, frozen=True, kw_only=True):
     @property
     @override
     def path(self) -> Path:
-        """The image, or the domain's first disk. Raises Refused."""
+        """The image, or the domain's first disk. Raises BadParam, Refused."""
         if not self.image and not self.domain:
-            raise Refused("neither an image nor a domain is named", "name the disk image, or --domain NAME")
+            raise BadParam("image", "", "a disk image, or left out where --domain names a libvirt domain")
         return Path(self.image or domain.disks(self.domain)[0]).resolve()
 
     def found(self) -> ConvertParams:

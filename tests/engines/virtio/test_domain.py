@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from engines.host.libvirt import parsed
-from engines.job.errors import Refused
+from engines.job.errors import BadParam, Refused
 from engines.job.params import convert
 from engines.virtio import domain
 from engines.virtio.params import ConvertParams
@@ -102,5 +102,5 @@ def test_a_domain_is_asked_of_libvirt_for_its_disks_in_order(tmp_path: Path) -> 
 
 
 def test_neither_image_nor_domain_is_refused() -> None:
-    with pytest.raises(Refused, match="neither an image nor a domain"):
+    with pytest.raises(BadParam, match="a disk image, or left out where --domain"):
         _ = convert(ConvertParams, {}).path
