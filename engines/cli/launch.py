@@ -86,12 +86,15 @@ def confirmed(plan: Plan, word: str | None, *, as_json: bool, quiet: bool = Fals
 
 def perform(run: Run, engine: Engine[Any], plan: Plan, secrets: Mapping[str, Secret], how: How) -> int:
     """Perform a run whose plan was shown and its word given, here or in a session of its own; the exit code."""
+    if how.apart and plan.target == "-":
+        raise BadParam("detach", True, "a run in the foreground, whose standard output is somebody's")
     if how.apart:
         detach.start(run, secrets, plan.confirm)
         say(f"follow it: crashcart attach {run.id}")
         put(run.id, sys.stdout)
         return 0
-    narrator = Narrator(as_json=how.as_json, ask=True, quiet=how.quiet)
+    piped = plan.target == "-"  # standard output is the run's own
+    narrator = Narrator(as_json=how.as_json and not piped, ask=True, quiet=how.quiet)
     stop = Stop()
     with outliving(stop):
         last = performing.perform(
@@ -99,7 +102,7 @@ def perform(run: Run, engine: Engine[Any], plan: Plan, secrets: Mapping[str, Sec
         )
     code = exit_code(last, narrator.warned)
     if code or not how.quiet:
-        _where(run, how.as_json)
+        _where(run, how.as_json or piped)
     return code
 
 

@@ -9,18 +9,20 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Any, ClassVar
 
 import msgspec
 from typing_extensions import override
 
 from engines.backup import names, results
+from engines.backup.commands import stream
 from engines.backup.commands.holes import told_holes
+from engines.backup.commands.restore_params import RestoreParams
 from engines.backup.errors import Damaged, Missing
 from engines.backup.pages.workers import Workers
 from engines.backup.repository import sessions
 from engines.backup.repository.point import Point
-from engines.backup.repository.repository import WHICH_POINT, NamesOnly, RepoParams, Repository, where
+from engines.backup.repository.repository import NamesOnly, Repository, where
 from engines.backup.repository.sessions import Presence
 from engines.backup.repository.unlocking import opened
 from engines.backup.restoring import place, target
@@ -45,31 +47,11 @@ from engines.job.contract import (
 )
 from engines.job.errors import Failed, Refused, Stopped
 from engines.job.lock import content_identity, name_identity
-from engines.job.params import param, plain
+from engines.job.params import plain
 from engines.job.word import short
 
 WIPED = 64 * 1024 * 1024  # bytes at a time
 FLUSHING = "what was written is being made durable"
-
-
-class RestoreParams(RepoParams, frozen=True, kw_only=True):
-    """What goes where."""
-
-    point: Annotated[str, WHICH_POINT]
-    target: Annotated[
-        str, param("Target", "a file or block device; what is on it is lost", kind="output", positional=True)
-    ]
-    delta: Annotated[bool, param("Delta", "change the target in place, and write only what differs")] = False
-    verify: Annotated[bool, param("Verify", "read the target back and compare")] = False
-    salvage: Annotated[
-        bool, param("Salvage", "where blocks are lost, write all that is whole, and name what is not")
-    ] = False
-    wipe_tail: Annotated[
-        bool, param("Wipe tail", "overwrite what a larger device has behind the disk's end with zeros")
-    ] = False
-    powered_off: Annotated[
-        bool, param("Powered off", "you vouch that no other machine uses it, where no lock can tell")
-    ] = False
 
 
 class Restore(Engine[RestoreParams]):
@@ -84,6 +66,8 @@ class Restore(Engine[RestoreParams]):
 
     @override
     def target(self, params: RestoreParams) -> str:
+        if params.target == stream.STDOUT:
+            return f"standard output of {os.getpid()}"
         path = Path(params.target)
         return content_identity(path) if path.is_block_device() else name_identity(path)
 
@@ -91,6 +75,8 @@ class Restore(Engine[RestoreParams]):
     def plan(self, params: RestoreParams, cancel: Cancel) -> Plan:
         with Repository.glance(where(params)) as glance:
             name = glance.resolve(params.point)
+            if params.target == stream.STDOUT:
+                return stream.planned(self.name, glance, name, params)
             path = Path(params.target).resolve()
             before = place.looked_at(path, powered_off=params.powered_off, store=glance.store.where)
             seen = _inside(glance, name, path, before, params)
@@ -125,6 +111,9 @@ class Restore(Engine[RestoreParams]):
     def execute(self, plan: Plan, context: Context) -> Events:
         yield StepStarted(step="write")
         with (yield from opened(plan.params, context)) as repository:
+            if plan.target == stream.STDOUT:
+                yield from stream.sent(repository, plan)
+                return
             name = names.parse(plan.params.point)
             does = f"restore of {name} to {plan.target}"
             with Presence(repository.store, "read", does, pins=(name.path(),)) as presence:
@@ -136,12 +125,16 @@ class Restore(Engine[RestoreParams]):
     @override
     def resume(self, plan: Plan, context: Context) -> Events:
         """What is half written is gone on with: blocks that are right already are not written again."""
+        if plan.target == stream.STDOUT:
+            raise Refused("what was sent to standard output cannot be taken up", "send it anew")
         again = msgspec.structs.replace(plan.params, delta=plan.params.delta or plan.detail["device"])
         detail = {**plan.detail, "again": True}
         yield from self.execute(msgspec.structs.replace(plan, params=again, detail=detail), context)
 
     @override
     def undo(self, plan: Plan, context: Context) -> Events:
+        if plan.target == stream.STDOUT:
+            raise Refused("what was sent to standard output cannot be taken back", "remove it where it went")
         path = Path(plan.target)
         with contextlib.suppress(OSError), Repository.glance(plan.params.repo) as glance:
             sessions.sweep(glance.store)  # cannot be done where the repository is read-only
