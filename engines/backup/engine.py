@@ -13,8 +13,10 @@ from engines.backup.commands.listing import ListParams
 from engines.backup.commands.lock import Lock
 from engines.backup.commands.looks import LOOKS as BROWSE
 from engines.backup.commands.mount import MountPoint
+from engines.backup.commands.protect import Protect
 from engines.backup.commands.prune import Prune
 from engines.backup.commands.put import Put
+from engines.backup.commands.rename import Rename
 from engines.backup.commands.restore import Restore
 from engines.backup.commands.rewind import Rewind
 from engines.backup.commands.run import Run
@@ -31,7 +33,8 @@ def _listed(params: ListParams) -> listing.Listed:
 
 
 ENGINES: tuple[Engine[Any], ...] = (
-    Run(), Init(), Restore(), Get(), Put(), MountPoint(), Serve(), Boot(), Verify(), Prune(), Gc(), Sweep(),
+    Run(), Init(), Restore(), Get(), Put(), MountPoint(), Serve(), Boot(), Verify(), Prune(), Gc(),
+    Protect(), Rename(), Sweep(),
     *key.KEYS, *copy.COPIES, Lock(), Rewind(),
 )  # fmt: skip
 LOOKS = (

@@ -192,3 +192,18 @@ class Locked(Result, frozen=True, kw_only=True):
     files: int
     renewed: int
     until: str
+
+
+class Protected(Result, frozen=True, kw_only=True):
+    """Of `protect`."""
+
+    point: str
+    protected: bool
+
+
+class Renamed(Result, frozen=True, kw_only=True):
+    """Of `rename`: the points as they are called now."""
+
+    vm: str
+    to: str
+    points: tuple[str, ...]

@@ -11,7 +11,7 @@ import msgspec
 from engines.backup import names
 from engines.backup.errors import Damaged
 from engines.backup.names import PointName
-from engines.backup.repository import quarantine, sessions
+from engines.backup.repository import protected, quarantine, sessions
 from engines.backup.repository.point import Head
 from engines.backup.repository.repository import RepoParams, Repository
 from engines.backup.repository.verified import last_verified
@@ -57,6 +57,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     tags: tuple[str, ...] = ()
     damaged: int = 0
     verified: str = ""
+    protected: bool = False
     trouble: str = ""
 
     @property
@@ -104,7 +105,9 @@ def listed(repository: Repository, params: ListParams | None = None) -> Listed:
         for name, found in every.items()
         if names.selected(name, params.only)
     ]
-    rows = _filtered(chosen, params)
+    safe = {str(name) for name in protected.every(repository)}
+    rows = [msgspec.structs.replace(row, protected=True) if row.point in safe else row for row in chosen]
+    rows = _filtered(rows, params)
     return Listed(
         repo=store.where,
         encrypted=repository.config.cipher != "none",
@@ -231,7 +234,10 @@ def _state(row: Row) -> str:
     state = row.trouble or (f"DAMAGED: {row.damaged} records" if row.damaged else "")
     moment = f"without {', '.join(row.missing)}" if row.missing else ""
     verified = row.verified and f"verified {row.verified}"
-    return "; ".join(filter(None, [units.one_line(row.source), state, row.consistency, moment, *row.tags, verified]))
+    safe = "protected" if row.protected else ""
+    return "; ".join(
+        filter(None, [units.one_line(row.source), state, safe, row.consistency, moment, *row.tags, verified])
+    )
 
 
 def _when(time_: str) -> str:

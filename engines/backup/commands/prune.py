@@ -15,7 +15,7 @@ from typing_extensions import override
 from engines.backup import names, results
 from engines.backup.errors import no_room_at_all
 from engines.backup.names import PointName
-from engines.backup.repository import sessions
+from engines.backup.repository import protected, sessions
 from engines.backup.repository.repository import NamesOnly, RepoParams, Repository, where
 from engines.backup.repository.sessions import Presence
 from engines.backup.store.opening import open_store
@@ -180,6 +180,9 @@ def _chosen(glance: NamesOnly, params: PruneParams) -> _Choice:
             "see what there is: crashcart backup list; names count whole, 'web*' means all that begin so",
         )
     every = {**dict.fromkeys(known), **dict.fromkeys(sorted(dropped))}
+    safe = protected.every(glance) & set(every)
+    if held := sorted(safe & dropped):
+        raise Refused(f"{held[0]} is protected", f"let it go first: crashcart backup protect {held[0]} --off")
     left = [name for name in known if name not in dropped]
     if not rules:
         stay = dict.fromkeys(left, "no rule")
@@ -188,6 +191,7 @@ def _chosen(glance: NamesOnly, params: PruneParams) -> _Choice:
     stay = {}
     for _, disk in groupby(seen, key=lambda one: (one.name.vm, one.name.disk)):
         stay |= retention.kept(list(disk), rules)
+    stay |= {name: f"{stay[name]}, protected" if name in stay else "protected" for name in sorted(safe)}
     return _Choice(stay, [name for name in every if name not in stay], warnings)
 
 
