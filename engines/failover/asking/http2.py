@@ -53,15 +53,15 @@ async def exchange(
             spent += len(wire)
             for event in connection.receive_data(wire):
                 match event:
-                    case h2.events.ResponseReceived():
+                    case h2.events.ResponseReceived(stream_id=1):
                         begun()
                         head = _head(event.headers or [])
                     case h2.events.DataReceived(stream_id=int(stream), flow_controlled_length=int(length)):
-                        body += event.data or b""
+                        body += (event.data or b"") if stream == 1 else b""
                         connection.acknowledge_received_data(length, stream)
-                    case h2.events.StreamEnded():
+                    case h2.events.StreamEnded(stream_id=1):
                         return _reply(head, body)
-                    case h2.events.StreamReset() | h2.events.ConnectionTerminated():
+                    case h2.events.StreamReset(stream_id=1) | h2.events.ConnectionTerminated():
                         raise Wrong("reset", f"HTTP/2 error {_code(event.error_code)}")
             if head and len(body) >= BODY:
                 return _reply(head, body)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engines.failover.asking import http1, page
+from engines.failover.asking import http1, http2, page
 from engines.failover.asking.http1 import BODY, Reply, Wrong
 
 
@@ -137,3 +137,58 @@ async def test_a_packed_body_is_no_larger_unpacked_than_another() -> None:
     assert len(bomb) < BODY
     reply = await whole(b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n" + bomb)
     assert len(reply.body) == BODY
+
+
+class Nobody(asyncio.Transport):
+    """Takes what is written, and lets it go."""
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        pass
+
+    def is_closing(self) -> bool:
+        return False
+
+
+async def over_http_2(raw: bytes) -> Reply:
+    reader = fed(raw)
+    protocol = asyncio.StreamReaderProtocol(reader)
+    writer = asyncio.StreamWriter(Nobody(), protocol, reader, asyncio.get_running_loop())
+    return await http2.exchange(reader, writer, "shop.test", "/", "crashcart", (), lambda: None)
+
+
+def frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
+    return len(payload).to_bytes(3, "big") + bytes([kind, flags]) + stream.to_bytes(4, "big") + payload
+
+
+frames = st.builds(frame, st.integers(0, 12), st.integers(0, 255), st.integers(0, 4), st.binary(max_size=40))
+hello = frame(4, 0, 0, b"") + frame(1, 4, 1, b"\x88")  # SETTINGS, and HEADERS that say :status 200
+
+
+@given(st.booleans(), st.lists(frames, max_size=12), st.binary(max_size=20))
+def test_no_frames_raise_anything_but_their_name(greeted: bool, sent: list[bytes], rest: bytes) -> None:
+    try:
+        reply = asyncio.run(over_http_2((hello if greeted else b"") + b"".join(sent) + rest))
+    except Wrong as wrong:
+        assert wrong.state in ("malformed", "closed", "reset")
+    else:
+        assert 100 <= reply.head.status < 1000
+
+
+async def test_an_answer_over_http_2_ends_where_it_is_long_enough() -> None:
+    data = b"".join(frame(0, 0, 1, bytes(16384)) for _ in range(40))
+    assert len((await over_http_2(hello + data)).body) == BODY
+
+
+@pytest.mark.parametrize("piece", [frame(4, 0, 0, b""), frame(6, 0, 0, bytes(8)), frame(0, 0, 1, b"")])
+async def test_frames_without_an_answer_have_an_end(piece: bytes) -> None:
+    began = time.process_time()
+    with pytest.raises(Wrong):
+        await over_http_2(hello + piece * (600_000 // len(piece)))
+    assert time.process_time() - began < 20.0
+
+
+async def test_headers_that_unpack_without_end_are_refused() -> None:
+    block = b"\x88" + b"\x40\x01a\x7f\x00" + b"a" * 127 + b"\xbe" * 16000  # one entry, named again and again
+    with pytest.raises(Wrong) as wrong:
+        await over_http_2(frame(4, 0, 0, b"") + frame(1, 4, 1, block[:16384]))
+    assert wrong.value.state == "malformed"
