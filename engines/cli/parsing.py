@@ -16,7 +16,10 @@ from engines.tasks import TASKS
 if TYPE_CHECKING:
     from engines.job.contract import Engine, Look
 
-EXITS = "exit: 0 done, 1 failed, 2 usage, 3 refused and nothing touched, 4 done with warnings, 130 stopped"
+EXITS = (
+    "exit: 0 done, 1 failed, 2 usage, 3 refused and nothing touched, 4 done with warnings, 130 stopped;"
+    " of a question with a verdict 0 yes, 5 no, 6 cannot be told"
+)
 GLOBAL = ("-h", "--help", "--version")
 
 

@@ -67,3 +67,17 @@ def test_a_dry_run_shows_the_plan_and_makes_nothing() -> None:
     plan = json.loads(done.stdout)
     assert [step["id"] for step in plan["steps"]] == ["measure", "table"]
     assert not plan["confirm"]
+
+
+def test_each_verdict_has_its_exit_code() -> None:
+    with open_stage() as stage:
+        copies, port = stage.copies(["127.0.0.2", "127.0.0.3"])
+        both, one = (stage.names("shop.test", ["127.0.0.2", "127.0.0.3"][:count])[1] for count in (2, 1))
+        site = ["probe", "shop.test", "--scheme", "http", "--port", str(port), "--resolver"]
+        assert ran(*site, both).returncode == 0
+        assert ran(*site, one).returncode == 5
+        copies[1].status = "404 Not Found"
+        for more in ([], ["--json"]):
+            done = ran(*site, both, *more)
+            assert done.returncode == 6
+            assert "404" in done.stdout
