@@ -70,11 +70,11 @@ class Restored(Result, frozen=True, kw_only=True):
 
 
 class Taken(Result, frozen=True, kw_only=True):
-    """Of `get`. notes: lines about what did not come along, all in the report."""
+    """Of `get`. notes: the first lines about what did not come along; the report has all."""
 
     files: int
     bytes: int
-    notes: int
+    notes: tuple[str, ...]
     folders: int = 0
     links: int = 0
     skipped: int = 0

@@ -8,7 +8,7 @@ import msgspec
 class Fixed(msgspec.Struct, frozen=True, kw_only=True):
     """By a vcs id of its own: what the switch has now, and how far its configuration equals the copy.
 
-    lines_put_back, left_out: configuration lines. stages: what the reboot went through, with seconds.
+    lines_put_back: how many; left_out: those that were not. stages: what the reboot went through, with seconds.
     By edge ports only `edge_ports` and `weak_crypto` are filled in.
     """
 
@@ -16,7 +16,7 @@ class Fixed(msgspec.Struct, frozen=True, kw_only=True):
     vcsid: int = 0
     old_vcsid: int | None = None
     config_equals_copy: bool = False
-    lines_put_back: tuple[str, ...] = ()
+    lines_put_back: int = 0
     left_out: tuple[str, ...] = ()
     other_end_verified: bool = False
     weak_crypto: tuple[str, ...] = ()

@@ -7,37 +7,93 @@ import hashlib
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from engines import tasks
-from engines.job.contract import Engine
+from engines.backup.repository.byte_source import unpinned
+from engines.backup.repository.repository import Repository
+from engines.job.contract import AnyEvent, Engine, Log, Measured, Plan
 from engines.job.jobfile import Job
-from engines.job.params import Params, convert
+from engines.job.params import Secret
+from engines.job.work import Work
 from engines.rehearsal import disk, firmware
+from engines.rehearsal.guest.build import build
+from engines.rehearsal.guest.shape import DEFAULT
+from engines.rehearsal.switches import Rehearsal
+from engines.virtio import operation
 from tests.contract.copier import Copier
 from tests.engines.backup import lab as backup_lab
+from tests.engines.biosiso.bmc import redfish_board, redfish_emulator
+from tests.engines.failover.stage import open_stage
+from tests.engines.vdx.conftest import QUICK, knobs
+from tests.ports import free_port
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Target:
+    """One staged target: the job that works on it, and what its promises are about."""
+
+    engine: Engine[Any]
+    job: Job
+    state: Callable[[], Any]
+    secrets: dict[str, Secret] = field(default_factory=dict)
+
+    @property
+    def work(self) -> Work[Any]:
+        return Work.of(self.engine, self.job.params, self.secrets)
+
+    def plan(self) -> Plan:
+        return self.work.plan()
 
 
 @dataclass(frozen=True)
 class Case:
-    """One task. `stage` fills an empty folder and gives the parameters; `wrong` changes them into refusals."""
+    """One engine. `stage` fills an empty folder and gives the parameters, or a target that lives within a `with`.
+
+    wrong: changes of the parameters into refusals. adds: it only adds to what is there, so that a stop, a kill or an
+    undo may leave more than there was, and changes nothing of that. until: the event at which a run that goes on until
+    it is stopped is asked to. moments: how many events it is stopped or killed at, spread evenly; 0 for all of them.
+    passes: what it does is over when it ends, and its target as before. apart: killed in a process of its own, since a
+    fork would take this process's servers along.
+    """
 
     name: str
     engine: Callable[[], Engine[Any]]
-    stage: Callable[[Path], dict[str, Any]]
+    stage: Callable[[Path], Any]
     wrong: tuple[dict[str, Any], ...]
+    adds: bool = False
+    until: Callable[[AnyEvent], bool] | None = None
+    moments: int = 0
+    passes: bool = False
+    apart: bool = False
 
-    def job(self, folder: Path) -> Job:
+    @contextmanager
+    def staged(self, folder: Path) -> Iterator[Target]:
+        """The target, while it stands."""
         folder.mkdir(parents=True, exist_ok=True)
-        return Job(task=self.engine().name, params=self.stage(folder))
+        made = self.stage(folder)
+        if isinstance(made, dict):
+            yield Target(self.engine(), Job(task=self.engine().name, params=made), lambda: contents(folder))
+            return
+        with made as target:
+            yield target
 
-    def params(self, job: Job) -> Params:
-        params: Params = convert(self.engine().params, job.params)
-        return params
+    def few(self, moments: list[T]) -> list[T]:
+        """As many of them as are tried."""
+        if not self.moments or len(moments) <= self.moments:
+            return moments
+        return [moments[at * (len(moments) - 1) // max(self.moments - 1, 1)] for at in range(self.moments)]
+
+    def kept(self, before: Any, after: Any) -> bool:
+        """Whether the target is as it was, as far as this engine promises that."""
+        return before == after or (self.adds and all(after.get(name) == seen for name, seen in before.items()))
 
 
 def copied(folder: Path) -> dict[str, Any]:
@@ -135,6 +191,119 @@ def archived(folder: Path) -> dict[str, Any]:
     return {**taken(folder), "dest": str(folder / "out.tar"), "tar": True}
 
 
+def of_repository(task: str, folder: Path, params: dict[str, Any]) -> Target:
+    """What counts of a repository is what its points hold; its files are made anew, merged and swept at any time."""
+
+    def state() -> dict[str, str]:
+        with Repository.open(params["repo"]) as repository:
+            found = {}
+            for name in repository.names():
+                with unpinned(repository, name) as content:
+                    found[str(name)] = hashlib.sha256(content.read(0, content.size)).hexdigest()
+        others = contents(folder)
+        return found | {name: others[name] for name in others if not name.startswith("repository")}
+
+    return Target(tasks.engine(task), Job(task=task, params=params), state)
+
+
+@contextmanager
+def backed_up(folder: Path) -> Iterator[Target]:
+    """A fourth point of a disk."""
+    yield of_repository("backup", folder, disk.make(folder))
+
+
+@contextmanager
+def upkept(folder: Path) -> Iterator[Target]:
+    """A repository with points, and one that was pruned."""
+    repo = disk.make(folder)["repo"]
+    backup_lab.done("backup-prune", repo=repo, keep_last=2)
+    yield of_repository("backup-gc", folder, {"repo": repo})
+
+
+@contextmanager
+def verified(folder: Path) -> Iterator[Target]:
+    yield of_repository("backup-verify", folder, {"repo": disk.make(folder)["repo"]})
+
+
+def of_a_point(folder: Path) -> dict[str, Any]:
+    repo, point = point_made()
+    shutil.copytree(repo, folder / "repo")
+    return {"repo": str(folder / "repo"), "point": point}
+
+
+def mounted(folder: Path) -> dict[str, Any]:
+    (folder / "shown").mkdir()
+    return {**of_a_point(folder), "folder": str(folder / "shown")}
+
+
+def served(folder: Path) -> dict[str, Any]:
+    return {**of_a_point(folder), "nbd": str(folder / "disk.sock")}
+
+
+@contextmanager
+def switches(folder: Path) -> Iterator[Target]:
+    """Two switches of which one gets a vcs id of its own; what counts is how both are configured and what they run."""
+    with Rehearsal(knobs(), knobs()) as pair:
+        job = Job(task="vdx", params={**pair.params(), **QUICK})
+        secrets = {"password": Secret(pair.password)}
+
+        def state() -> Any:
+            return [(each.vcsid, each.shown(), each.startup == each.running) for each in (pair.a, pair.b)]
+
+        yield Target(tasks.engine("vdx"), job, state, secrets)
+
+
+@contextmanager
+def inserted(folder: Path) -> Iterator[Target]:
+    """A board with an empty drive."""
+    with redfish_board.Board() as board:
+        job = redfish_board.job(redfish_emulator.make_disc(folder), board.port)
+
+        def state() -> Any:
+            return {path: board.tree(path) for path in (redfish_board.SLOT, redfish_board.SYSTEM)}
+
+        yield Target(tasks.engine("biosiso-insert"), job, state, {"password": Secret(redfish_emulator.PASSWORD)})
+
+
+@contextmanager
+def watched(folder: Path) -> Iterator[Target]:
+    """A name of two addresses, of which nobody answers."""
+    with open_stage() as stage:
+        at = stage.names("shop.test", ["127.0.0.2", "127.0.0.3"])[1]
+        given = {"name": "shop.test", "resolver": [at], "scheme": "http", "port": free_port(), "interval": 1}
+        yield Target(tasks.engine("failover-watch"), Job(task="failover-watch", params=given), lambda: contents(folder))
+
+
+@cache
+def guest_made() -> Path:
+    """One small guest on hda; building it takes longer than to copy it."""
+    folder = Path(tempfile.mkdtemp(prefix="crashcart-contract-"))
+    atexit.register(shutil.rmtree, folder)
+    build(DEFAULT, folder / "guest.img")
+    return folder / "guest.img"
+
+
+@contextmanager
+def converted(folder: Path) -> Iterator[Target]:
+    """A guest on hda."""
+    image = folder / "guest.img"
+    subprocess.run(["cp", "--sparse=always", guest_made(), image], check=True)
+    job = Job(task="virtio", params={"image": str(image), "boot_test": False})
+    yield Target(tasks.engine("virtio"), job, lambda: hashlib.sha256(image.read_bytes()).hexdigest())
+    operation.kept.close_all()
+
+
+def running(event: AnyEvent) -> bool:
+    """It is there: from here on it goes on until it is stopped."""
+    return isinstance(event, Measured | Log)
+
+
+def named(name: str) -> Callable[[], Engine[Any]]:
+    return lambda: tasks.engine(name)
+
+
+NO_REPO = {"repo": "/nowhere"}
+POINTS: tuple[dict[str, Any], ...] = (NO_REPO, {"point": "web9/disk0@latest"}, {"point": "x"})
 CASES = (
     Case("copier", Copier, copied, ({"source": "/nowhere"},)),
     Case("copier anew", Copier, copied_anew, ({"source": "/nowhere"},)),
@@ -142,27 +311,51 @@ CASES = (
         "biosiso", biosiso, disc, ({"firmware": "/nowhere"}, {"dos": ""}, {"output": "/nowhere/x.iso"}, {"rom": "x.1"})
     ),
     Case("biosiso over a file", biosiso, disc_over_a_file, ({"board": "X9SCM-iiF"}, {"switches": "/X"})),
-    Case("backup init", lambda: tasks.engine("backup-init"), repository, ({"repo": "/nowhere/x"}, {"repo": "/etc"})),
     Case(
-        "backup restore",
-        lambda: tasks.engine("backup-restore"),
-        restored,
-        ({"repo": "/nowhere"}, {"point": "web9/disk0@latest"}, {"point": "x"}, {"target": "/nowhere/x"}),
+        "biosiso insert",
+        named("biosiso-insert"),
+        inserted,
+        ({"iso": "/nowhere"}, {"bmc": "127.0.0.1:1"}),
+        moments=6,
+        passes=True,
     ),
+    Case("backup init", named("backup-init"), repository, ({"repo": "/nowhere/x"}, {"repo": "/etc"})),
+    Case(
+        "backup",
+        named("backup"),
+        backed_up,
+        (NO_REPO, {"source": "/nowhere"}, {"vm": "a b"}, {"limit": "fast"}),
+        adds=True,
+        moments=8,
+    ),
+    Case("backup restore", named("backup-restore"), restored, (*POINTS, {"target": "/nowhere/x"})),
     Case(
         "backup get",
-        lambda: tasks.engine("backup-get"),
+        named("backup-get"),
         taken,
-        ({"repo": "/nowhere"}, {"paths": ["web9/disk0@latest:/"]}, {"paths": ["x"]}, {"dest": "/nowhere/x"}),
+        (NO_REPO, {"paths": ["web9/disk0@latest:/"]}, {"paths": ["x"]}, {"dest": "/nowhere/x"}),
     ),
     Case(
         "backup get --tar",
-        lambda: tasks.engine("backup-get"),
+        named("backup-get"),
         archived,
-        ({"repo": "/nowhere"}, {"paths": ["/etc"]}, {"dest": "/etc"}, {"dest": "/nowhere/x"}),
+        (NO_REPO, {"paths": ["/etc"]}, {"dest": "/etc"}, {"dest": "/nowhere/x"}),
     ),
-    Case("backup prune", lambda: tasks.engine("backup-prune"), pruned, ({"keep_last": 0}, {"repo": "/nowhere"})),
+    Case("backup prune", named("backup-prune"), pruned, ({"keep_last": 0}, NO_REPO)),
+    Case("backup verify", named("backup-verify"), verified, (NO_REPO,), adds=True, moments=6),
+    Case("backup gc", named("backup-gc"), upkept, (NO_REPO,), moments=6),
+    Case("backup mount", named("backup-mount"), mounted, (*POINTS, {"folder": "/nowhere"}), until=running, moments=4),
+    Case("backup serve", named("backup-serve"), served, (*POINTS, {"nbd": "/nowhere/x"}), until=running, moments=4),
     Case("failover", failover, lab, ({"clients": ["mosaic"]}, {"faults": ["fire"]}, {"output": "/etc/hostname"})),
+    Case("failover watch", named("failover-watch"), watched, ({"name": "a b"},), until=running, moments=3),
+    Case("vdx", named("vdx"), switches, ({"interface": "x"}, {"switch": "127.0.0.1:1"}), moments=2, apart=True),
+    Case(
+        "virtio",
+        named("virtio"),
+        converted,
+        ({"image": "/nowhere"}, {"image": "/etc/hostname"}, {"from_disk": "sdq"}),
+        moments=2,
+    ),
 )
 
 
