@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 from engines import tasks
 from engines.backup.repository.byte_source import unpinned
 from engines.backup.repository.repository import Repository
+from engines.guest import operation
 from engines.job.contract import AnyEvent, Engine, Log, Measured, Plan
 from engines.job.jobfile import Job
 from engines.job.params import Secret
@@ -25,7 +26,6 @@ from engines.rehearsal import disk, firmware
 from engines.rehearsal.guest.build import build
 from engines.rehearsal.guest.shape import DEFAULT
 from engines.rehearsal.switches import Rehearsal
-from engines.virtio import operation
 from tests.contract.copier import Copier
 from tests.engines.backup import lab as backup_lab
 from tests.engines.biosiso.bmc import redfish_board, redfish_emulator
