@@ -180,7 +180,10 @@ def stop(run: str | Run) -> str:
 
 
 def open_repository(where: str | Path, *, key_file: str | Path = "", passphrase: Secret | None = None) -> Repository:
-    """A backup repository, a context manager: a folder, or sftp://USER@HOST/FOLDER. Raises Refused, Damaged."""
+    """A backup repository, a context manager: a folder, sftp://USER@HOST/FOLDER or s3://BUCKET/PREFIX.
+
+    Raises Refused, Damaged.
+    """
     from engines.backup.repository.repository import RepoParams, Repository
 
     given = {"repo": str(where), "key_file": str(key_file), "passphrase": passphrase}

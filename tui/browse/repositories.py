@@ -22,7 +22,7 @@ from tui.widgets.calm import LeanScreen
 from tui.widgets.keys import Keys
 from tui.widgets.menu import Menu, Row
 
-OTHER = Row("Another repository ...", "other:", "You type its folder, or sftp://USER@HOST/FOLDER.")
+OTHER = Row("Another repository ...", "other:", "You type its folder, sftp://USER@HOST/FOLDER or s3://BUCKET/PREFIX.")
 TRIAL = Row(
     "A repository to try it on", "trial:", "Made on this machine in a few seconds. Nothing of yours is touched."
 )
@@ -75,7 +75,7 @@ class Repositories(LeanScreen[None]):
     @work
     async def _ask_place(self) -> None:
         said = await self.app.push_screen_wait(
-            Typing("Repository", "Its folder, or sftp://USER@HOST/FOLDER:", kind="folder")
+            Typing("Repository", "Its folder, sftp://USER@HOST/FOLDER or s3://BUCKET/PREFIX:", kind="folder")
         )
         if said:
             self._open(Access(said.rstrip("/") or "/"))

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -101,9 +102,7 @@ class Versions:
                     for one in page.get("DeleteMarkers" if marker else "Versions", ()):
                         version = _version(one, len(start), marker=marker)
                         found.setdefault(version.name, []).append(version)
-        for versions in found.values():
-            versions.sort(key=lambda version: (version.at, version.latest))
-        return found
+        return {name: in_order(versions) for name, versions in found.items()}
 
     def read(self, version: Version) -> Iterator[bytes]:
         """The content of a version, piece by piece."""
@@ -126,6 +125,20 @@ class Versions:
             self._client.put_object_retention(
                 Bucket=self.address.bucket, Key=self._key(name), Retention={"Mode": mode, "RetainUntilDate": until}
             )
+
+
+def in_order(versions: list[Version]) -> list[Version]:
+    """Oldest first. A listing tells seconds: within one, what is there is deleted before it is written anew."""
+    found: list[Version] = []
+    for _, together in groupby(sorted(versions, key=lambda version: version.at), key=lambda version: version.at):
+        waiting = list(together)
+        while waiting:
+            there = bool(found) and not found[-1].marker
+            fits = [version for version in waiting if version.marker == there]
+            chosen = min(fits or waiting, key=lambda version: version.latest)
+            waiting.remove(chosen)
+            found.append(chosen)
+    return found
 
 
 def _version(one: dict[str, Any], start: int, *, marker: bool) -> Version:

@@ -12,6 +12,7 @@ from engines.backup.commands import tamper
 from engines.backup.commands.tamper import PlaceParams
 from engines.backup.names import stamp
 from engines.backup.store.opening import open_store
+from engines.backup.store.s3.versions import Version, in_order
 from engines.backup.store.store import Store
 from engines.job.contract import Cancel, Finished
 from engines.job.errors import Refused
@@ -78,6 +79,16 @@ def test_what_backups_do_is_no_trace_and_what_others_do_is_named_and_undone(vaul
     assert found["points"] == 2
     assert lab.content(into, first) == content and lab.content(into, second) == later
     lab.done("backup-verify", repo=into)
+
+
+def test_what_happened_within_a_second_is_put_in_the_only_order_that_can_be() -> None:
+    def one(number: int, at: float, *, marker: bool = False, latest: bool = False) -> Version:
+        return Version("points/x", str(number), at, marker=marker, latest=latest)
+
+    kept = [one(3, 5), one(1, 1), one(2, 5, marker=True), one(4, 9, marker=True, latest=True)]
+    assert [version.id for version in in_order(kept)] == ["1", "2", "3", "4"]
+    kept = [one(2, 1, marker=True, latest=True), one(1, 1)]
+    assert [version.id for version in in_order(kept)] == ["1", "2"]
 
 
 def test_a_gc_is_no_trace(vault: str, tmp_path: Path) -> None:
