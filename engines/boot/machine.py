@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import socket
@@ -19,10 +20,12 @@ from engines.boot.accel import Accelerator, located, tried
 from engines.boot.media import Hardware, arguments, escaped
 from engines.boot.qmp import Gone, Qmp, QmpError
 from engines.boot.scratch import Scratch
-from engines.host.child import bind_to_parent
+from engines.host.child import bounded
 from engines.job.errors import Refused
 
 POLL = 0.1  # seconds between two looks
+ADDRESSES = 12 << 30  # bytes of address space beside the guest's memory
+SERIAL = 64 << 20  # bytes of its serial port that are kept
 ENDS_WITHIN = 10.0  # seconds from closing the control line to the end of the process
 Pattern = str | re.Pattern[str] | Callable[[str], bool]
 
@@ -164,8 +167,15 @@ class Machine:
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0:
             self._check()
+            self._keep_short()
             time.sleep(min(POLL, left))
         self._check()
+
+    def _keep_short(self) -> None:
+        """A guest may write to its serial port without end: what it said is thrown away when it is too much."""
+        serial = self._folder / "serial"
+        if serial.stat().st_size > SERIAL:
+            os.truncate(serial, 0)  # QEMU appends
 
     def _text(self, where: Literal["screen", "serial"]) -> str:
         if where == "screen":
@@ -186,7 +196,7 @@ class Machine:
                 stderr=stderr,
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,
-                preexec_fn=bind_to_parent(),
+                preexec_fn=bounded((self.hardware.memory << 20) + ADDRESSES),
             )
         try:
             self._qmp.greet()
@@ -210,6 +220,7 @@ class Machine:
                 "-no-user-config",
             ),
             *("-no-reboot", "-display", "none", "-vga", "std"),
+            *("-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"),
             "-S",  # the guest waits for the greeting to be over, or a short one could end before it
             *(
                 "-chardev",
@@ -217,7 +228,7 @@ class Machine:
                 "-mon",
                 "chardev=control,mode=control",
             ),
-            *("-chardev", f"file,id=com1,path={escaped(self._folder / 'serial')}", "-serial", "chardev:com1"),
+            *("-chardev", f"file,id=com1,append=on,path={escaped(self._folder / 'serial')}", "-serial", "chardev:com1"),
             *arguments(self.hardware, self._folder),
         ]
 

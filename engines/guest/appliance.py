@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from engines.guest import attempts, leftover_sockets
-from engines.host.child import bind_to_parent
+from engines.host.child import bounded
 from engines.job.contract import Cancel
 from engines.job.errors import CrashcartError, Refused, Stopped
 
@@ -27,7 +27,9 @@ PATIENCE = 600.0  # s; for one call, under emulation on a busy machine
 TICK = 0.1  # s between two looks for a stop
 ROOM = 4 << 20  # bytes; with less, QEMU keeps the appliance waiting for room without a word
 MEMORY = 768  # MiB; enough for a guest's dracut, and what a small rescue system can spare
+ADDRESSES = 12 << 30  # bytes of address space for the worker and for its QEMU
 KEPT = 400  # messages
+LONGEST = 4096  # characters of one, and of a line that has not ended yet
 ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
@@ -157,7 +159,7 @@ class Appliance:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 start_new_session=True,
-                preexec_fn=bind_to_parent(),
+                preexec_fn=bounded(ADDRESSES),
                 cwd="/",
                 env={**os.environ, "LC_ALL": "C.UTF-8"},
             )
@@ -250,8 +252,8 @@ class Appliance:
     def _note(self, text: str, *, streamed: bool = False) -> None:
         """Keep what was said; the appliance's console comes in pieces of lines."""
         whole = ESCAPE.sub("", self._partial + text).replace("\r", "\n").split("\n")
-        self._partial = whole.pop() if streamed else ""
-        self.messages += [line.strip() for line in whole if line.strip()]
+        self._partial = whole.pop()[-LONGEST:] if streamed else ""
+        self.messages += [line.strip()[:LONGEST] for line in whole if line.strip()]
         del self.messages[:-KEPT]
 
     def _value(self, name: str, message: dict[str, Any]) -> Any:

@@ -236,9 +236,9 @@ def test_a_state_disk_too_full_for_the_undo_log_refuses_with_the_image_untouched
 )
 def test_images_that_are_not_operated_on_are_refused_by_name(options: list[str], said: str, tmp_path: Path) -> None:
     raw(tmp_path / "plain.img", 2 * MIB)
-    subprocess.run(["qemu-img", "convert", *options, "plain.img", "other"], check=True, cwd=tmp_path)
+    subprocess.run(["qemu-img", "convert", *options, "plain.img", "other.qcow2"], check=True, cwd=tmp_path)
     with pytest.raises(Refused) as refused:
-        target.look(tmp_path / "other")
+        target.look(tmp_path / "other.qcow2")
     assert said in refused.value.why
     assert refused.value.what_helps
 
