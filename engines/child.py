@@ -9,6 +9,7 @@ import msgspec
 
 from engines import tasks
 from engines.host.child import die_with_parent
+from engines.host.streams import settle
 from engines.job.detach import Handed, Planned
 from engines.job.errors import BadParam, Refused
 from engines.job.params import Secret
@@ -19,6 +20,7 @@ from engines.job.work import Work
 
 def main(argv: list[str]) -> int:
     """`plan`, or `perform FOLDER`."""
+    settle()
     handed = msgspec.json.decode(sys.stdin.buffer.read(), type=Handed)
     secrets = {name: Secret(text) for name, text in handed.secrets.items()}
     if argv[0] == "plan":

@@ -23,7 +23,7 @@ from engines.job.units import one_line
 from engines.job.work import follow_up, what_follows
 from engines.rehearsal.stage import Staged
 from tui import console, themes
-from tui.ascii import AsciiFilter
+from tui.ascii import AsciiFilter, CleanFilter
 from tui.browse.taking import OpenTask
 from tui.console import Terminal
 from tui.draft import Draft
@@ -114,6 +114,7 @@ class Suite(KeyQueue, inherit_bindings=False):
         filters = [known for known in super().get_line_filters() if not isinstance(known, Monochrome | NoColor)]
         if self.terminal.colour == "mono":
             filters.append(NoColor())
+        filters.append(CleanFilter())
         return filters if self.terminal.unicode else [*filters, AsciiFilter()]
 
     def on_mount(self) -> None:

@@ -58,6 +58,20 @@ def ascii_only(text: str) -> str:
     return text if text.isascii() else text.translate(TABLE)
 
 
+class CleanFilter(LineFilter):
+    """Draws nothing that the terminal would act on, wherever a name came from."""
+
+    def apply(self, segments: list[Segment], background: Color) -> list[Segment]:
+        """The segments without control characters, as wide as before; `background` does not matter."""
+        if all(control or text.isprintable() for text, _, control in segments):
+            return segments
+        return [each if each.control else Segment(_clean(each.text), each.style) for each in segments]
+
+
+def _clean(text: str) -> str:
+    return "".join(char if char.isprintable() else "?" * get_character_cell_size(char) for char in text)
+
+
 class AsciiFilter(LineFilter):
     """Draws every line in ASCII, and says no colour of blanks: on a plain line each change of style is ten bytes."""
 

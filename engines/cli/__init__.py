@@ -2,21 +2,41 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 
 from engines.cli.acts import CALLS
 from engines.cli.parsing import parser
 from engines.cli.usage import BadUsage, leftover, told
-from engines.job.errors import Failed, Refused
+from engines.job.errors import Failed, Refused, Stopped
 from engines.tasks import TASKS
 
 FAILED = 1
+NO_FAULT = {
+    errno.ENAMETOOLONG: "name something shorter",
+    errno.ENOSPC: "make room there",
+    errno.EDQUOT: "make room there",
+    errno.EFBIG: "raise the limit of file sizes: ulimit -f",
+    errno.EROFS: "name a place that can be written",
+    errno.EMFILE: "raise the limit of open files: ulimit -n 1024",
+    errno.ENFILE: "raise the limit of open files: sysctl fs.file-max",
+    errno.ENOMEM: "end other programs, or add memory",
+    errno.EACCES: "run it as a user who may, or as root",
+    errno.EPERM: "run it as a user who may, or as root",
+    errno.ENOENT: "see that it is still there; where that is this folder: cd /",
+    errno.ELOOP: "name something that links lead to",
+    errno.EIO: "look at the disk: dmesg",
+}
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command; the exit code is 0, 1, 2, 3, 4 or 130 as README.md says."""
+    from engines.host.streams import settle
+
+    settle()
     words = sys.argv[1:] if argv is None else argv
     if not words:
         from engines.host.child import become
@@ -34,11 +54,13 @@ def main(argv: list[str] | None = None) -> int:
         return _run(words)
     except (Refused, Failed) as error:
         return told(error, as_json=as_json)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Stopped):
         return 130
     except Exception as error:  # noqa: BLE001  no traceback reaches a user; it goes to a file
         if isinstance(error, BrokenPipeError):
             return _reader_left()
+        if isinstance(error, OSError) and error.errno in NO_FAULT:
+            return _no_fault(error, as_json=as_json)
         from engines.cli.narrate import crashed
 
         crashed(error)
@@ -62,6 +84,14 @@ def _run(words: Sequence[str]) -> int:
         TASKS[words[0]].sweep()
     code: int = parsed.call(parsed)
     return code
+
+
+def _no_fault(error: OSError, *, as_json: bool) -> int:
+    """The machine has no room, or takes no such name: nobody's fault here, and said as what it is."""
+    where = f"{error.filename}: " if error.filename else ""
+    with suppress(OSError):  # what is left in stdout's buffer would fail again at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    return told(Failed(f"{where}{error.strerror}", NO_FAULT[error.errno or 0]), as_json=as_json)
 
 
 def _reader_left() -> int:

@@ -236,8 +236,10 @@ class Cancel:
 
     def __init__(self) -> None:
         self._event = threading.Event()
+        self.heard = False  # whether the work has seen that a stop is asked for
 
     def __bool__(self) -> bool:
+        self.heard = self.heard or self._event.is_set()
         return self._event.is_set()
 
     def set(self) -> None:
@@ -246,12 +248,13 @@ class Cancel:
 
     def check(self) -> None:
         """Raise Stopped where a stop was asked for."""
-        if self._event.is_set():
+        if self:
             raise Stopped()
 
     def sleep(self, seconds: float) -> None:
         """Wait, but wake and raise Stopped as soon as a stop is asked for."""
         if self._event.wait(seconds):
+            self.heard = True
             raise Stopped()
 
 

@@ -28,7 +28,7 @@ from engines.job.contract import (
 )
 from engines.job.diff import unified
 from engines.job.runs import Info, Run, status_of
-from engines.job.units import one_line
+from engines.job.units import clean, marked
 
 SAID = {
     "done": "done",
@@ -114,16 +114,16 @@ def _note(report: Report, event: object) -> None:
 def markdown(report: Report) -> str:
     """The report as Markdown."""
     info = report.info
-    lines = [f"# crashcart {info.task}: {one_line(info.target)}", ""]
+    lines = [f"# crashcart {info.task}: {marked(info.target)}", ""]
     lines += [f"- run: {info.id}", f"- outcome: {SAID.get(report.status, report.status)}"]
     if report.began and report.ended:
         lines.append(f"- time: {_utc(report.began)} to {_utc(report.ended)} ({report.ended - report.began:.1f} s)")
     if info.earlier:
         lines.append(f"- {info.mode} of: {info.earlier}")
     if report.summary:
-        lines += ["", f"**{report.summary}**"]
+        lines += ["", f"**{marked(report.summary)}**"]
     if report.what_helps:
-        lines += ["", f"What helps: {report.what_helps}"]
+        lines += ["", f"What helps: {marked(report.what_helps)}"]
     lines += _listed("Left behind", report.left_behind)
     lines += _listed("Warnings", (*(report.plan.warnings if report.plan else ()), *report.warnings))
     lines += _numbered("What to do next", report.then)
@@ -141,17 +141,20 @@ def _utc(at: float) -> str:
 
 
 def _listed(title: str, items: tuple[str, ...]) -> list[str]:
-    return ["", f"## {title}", "", *(f"- {one_line(item)}" for item in items)] if items else []
+    return ["", f"## {title}", "", *(f"- {marked(item)}" for item in items)] if items else []
 
 
 def _numbered(title: str, items: tuple[str, ...]) -> list[str]:
-    return ["", f"## {title}", "", *(f"{at}. {one_line(item)}" for at, item in enumerate(items, 1))] if items else []
+    return ["", f"## {title}", "", *(f"{at}. {marked(item)}" for at, item in enumerate(items, 1))] if items else []
 
 
 def _steps(steps: list[Timed]) -> list[str]:
     if not steps:
         return []
-    rows = [f"| {step.title} | {'not ended' if step.seconds is None else f'{step.seconds:.1f} s'} |" for step in steps]
+    rows = [
+        f"| {marked(step.title)} | {'not ended' if step.seconds is None else f'{step.seconds:.1f} s'} |"
+        for step in steps
+    ]
     return ["", "## Steps", "", "| step | took |", "|---|---|", *rows]
 
 
@@ -159,8 +162,8 @@ def _planned(plan: Plan | None) -> list[str]:
     if plan is None:
         return []
     lines = ["", "## Plan", ""]
-    lines += [f"- {name}: {one_line(value)}" for name, value in plan.facts]
-    lines += [f"- how it is taken back: {plan.undo}"] if plan.undo else []
+    lines += [f"- {marked(name)}: {marked(value)}" for name, value in plan.facts]
+    lines += [f"- how it is taken back: {marked(plan.undo)}"] if plan.undo else []
     lines += [f"- digest: {plan.digest}"]
     for change in plan.changes:
         lines += _change(change)
@@ -170,17 +173,17 @@ def _planned(plan: Plan | None) -> list[str]:
 def _change(change: Change) -> list[str]:
     match change:
         case TextChange():
-            return _fenced(f"Change: {one_line(change.target)}", unified(change), "diff", level=3)
+            return _fenced(f"Change: {change.target}", unified(change), "diff", level=3)
         case BytesChange():
-            return ["", f"### Change: {one_line(change.target)}", "", one_line(change.summary)]
+            return ["", f"### Change: {marked(change.target)}", "", marked(change.summary)]
         case CommandChange():
             expects = f"\n(expects: {change.expects})" if change.expects else ""
-            return _fenced(f"Command at {one_line(change.where)}", change.command + expects, level=3)
+            return _fenced(f"Command at {change.where}", change.command + expects, level=3)
 
 
 def _section(section: Section) -> list[str]:
     if section.file:
-        return ["", f"## {section.title}", "", f"![{section.title}]({section.file})"]
+        return ["", f"## {marked(section.title)}", "", f"![{marked(section.title)}]({section.file})"]
     return _fenced(section.title, section.text)
 
 
@@ -190,19 +193,19 @@ def _fenced(title: str, text: str, kind: str = "", level: int = 2) -> list[str]:
     fence = "```"
     while fence in text:
         fence += "`"
-    shown = "".join(char if char == "\n" or char == "\t" or char.isprintable() else repr(char)[1:-1] for char in text)
-    return ["", f"{'#' * level} {title}", "", f"{fence}{kind}", shown.rstrip("\n"), fence]
+    shown = clean(text)
+    return ["", f"{'#' * level} {marked(title)}", "", f"{fence}{kind}", shown.rstrip("\n"), fence]
 
 
 def _tree(value: Any, indent: str = "") -> list[str]:
     lines = []
     for name, item in value.items():
         if isinstance(item, dict):
-            lines += [f"{indent}- {name}:", *_tree(item, indent + "  ")]
+            lines += [f"{indent}- {marked(str(name))}:", *_tree(item, indent + "  ")]
         elif isinstance(item, list):
-            lines += [f"{indent}- {name}:", *(f"{indent}  - {one_line(_words(part))}" for part in item)]
+            lines += [f"{indent}- {marked(str(name))}:", *(f"{indent}  - {marked(_words(part))}" for part in item)]
         else:
-            lines.append(f"{indent}- {name}: {one_line(str(item))}")
+            lines.append(f"{indent}- {marked(str(name))}: {marked(str(item))}")
     return lines
 
 

@@ -11,6 +11,7 @@ from types import FrameType
 from typing import Any
 
 from engines.job.contract import Cancel
+from engines.job.errors import Stopped
 
 
 @dataclass
@@ -27,6 +28,11 @@ class Stop:
         if not self.held_by:
             self.cancel.set()
 
+    @property
+    def unheard(self) -> bool:
+        """Whether a stop was asked for that the work may take, and has not seen: it waits for the kernel."""
+        return self.wanted and not self.held_by and not self.cancel.heard
+
     def enter(self, no_stop: str) -> None:
         """A step begins that, where `no_stop` is not empty, cannot be stopped."""
         self.held_by = no_stop
@@ -36,12 +42,15 @@ class Stop:
 
 @contextmanager
 def outliving(stop: Stop) -> Iterator[None]:
-    """SIGINT and SIGTERM ask for a stop; SIGHUP and SIGPIPE, a lost line, do not touch the run."""
+    """SIGINT and SIGTERM ask for a stop, a second one ends what waits in the kernel; a lost line (SIGHUP, SIGPIPE) does
+    not touch the run."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
     def asked(_number: int, _frame: FrameType | None) -> None:
+        if stop.unheard:
+            raise Stopped()  # out of the system call that the first one could not end
         stop.ask()
 
     handlers: dict[int, Any] = {signal.SIGINT: asked, signal.SIGTERM: asked}

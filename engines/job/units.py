@@ -39,6 +39,31 @@ def span(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60:02} min"
 
 
+MARKDOWN = re.compile(r"[`*<|]|\\(?=[^\w\s])|\](?=\()|^[#>+-]|(?<!\w)_|_(?!\w)|~(?=~)")
+ESCAPED = re.compile(r"\\([\\`*<|\]#>+\-_~])")
+
+
 def one_line(text: str) -> str:
     """Text with control characters shown as escapes, so that no name can break a line or a terminal."""
-    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
+    return text if text.isprintable() else "".join(char if char.isprintable() else _escape(char) for char in text)
+
+
+def clean(text: str) -> str:
+    """Text of several lines for a terminal, a table or a fence: as `one_line`, but for newlines and tabs."""
+    if text.isprintable():
+        return text
+    return "".join(char if char in "\n\t" or char.isprintable() else _escape(char) for char in text)
+
+
+def marked(text: str) -> str:
+    """A name or sentence of somebody else for Markdown: on one line, and no mark in it means anything."""
+    return MARKDOWN.sub(lambda found: "\\" + found[0], one_line(text))
+
+
+def unmarked(text: str) -> str:
+    """What `marked` was given, on one line."""
+    return ESCAPED.sub(r"\1", text)
+
+
+def _escape(char: str) -> str:
+    return repr(char)[1:-1]

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import base64
 import html
+import re
 from pathlib import Path
 
 from engines.job.report import Report, markdown
+from engines.job.units import unmarked
 
 STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;max-width:60em;margin:2em auto;padding:0 1em;color:#1b1b1b;background:#fff}
@@ -16,6 +18,7 @@ h1{font-size:1.5em}h2{font-size:1.15em;border-bottom:1px solid #ddd;margin-top:2
 ins{background:#e3f4e1;text-decoration:none}del{background:#fae3e1;text-decoration:none}
 """
 KINDS = {".svg": "image/svg+xml"}
+CELL = re.compile(r"(?<!\\)\|")
 LARGEST_PICTURE = 4 * 1024 * 1024  # bytes
 
 
@@ -38,7 +41,7 @@ def _blocks(lines: list[str], folder: Path) -> list[str]:
         line = lines[at]
         if line.startswith("```"):
             fence = line[: len(line) - len(line.lstrip("`"))]
-            end = next(i for i in range(at + 1, len(lines)) if lines[i] == fence)
+            end = next((i for i in range(at + 1, len(lines)) if lines[i] == fence), len(lines))
             made.append(_fence(lines[at + 1 : end], line.endswith("diff")))
             at = end + 1
             continue
@@ -64,7 +67,7 @@ def _kind(line: str) -> str:
 def _group(kind: str, lines: list[str], folder: Path) -> str:
     match kind:
         case "table":
-            rows = [[html.escape(cell.strip()) for cell in line.strip("|").split("|")] for line in lines]
+            rows = [[_words(cell.strip()) for cell in CELL.split(line[1:-1])] for line in lines]
             cells = ["".join(f"<td>{cell}</td>" for cell in row) for row in rows[2:]]
             head = "".join(f"<th>{cell}</th>" for cell in rows[0])
             return f"<table><tr>{head}</tr>{''.join(f'<tr>{row}</tr>' for row in cells)}</table>"
@@ -95,7 +98,7 @@ def _text(line: str) -> str:
 
 
 def _words(text: str) -> str:
-    return html.escape(text)
+    return html.escape(unmarked(text))
 
 
 def _fence(lines: list[str], diff: bool) -> str:
@@ -108,7 +111,8 @@ def _fence(lines: list[str], diff: bool) -> str:
 
 
 def _picture(line: str, folder: Path) -> str:
-    title, name = line[2:].rstrip(")").split("](", 1)
+    title, name = line[2:].removesuffix(")").rsplit("](", 1)
+    title = unmarked(title)
     path = folder / name
     try:
         if path.resolve().parent != folder.resolve() or path.stat().st_size > LARGEST_PICTURE:

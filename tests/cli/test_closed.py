@@ -1,0 +1,57 @@
+"""Closed descriptors, full devices, names too long, a folder that is gone: each is said as what it is."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from engines.host import child
+from engines.job import runs
+
+CRASHCART = Path(sys.executable).with_name("crashcart")
+
+
+def shell(words: str, **env: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["/bin/sh", "-c", words], capture_output=True, text=True, check=False, timeout=120, env={**os.environ, **env}
+    )
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_backup_is_made_and_verified_whatever_is_closed(tmp_path: Path, closed: str) -> None:
+    (tmp_path / "disk").write_bytes(os.urandom(1 << 20))
+    repo = tmp_path / "repo"
+    assert shell(f"{CRASHCART} backup init {repo} {closed}").returncode == 0
+    ran = shell(f"{CRASHCART} backup run {tmp_path}/disk --repo {repo} --vm web1 --limit none {closed}")
+    assert ran.returncode in (0, 4), ran.stderr
+    assert "fault of crashcart" not in ran.stderr
+    assert {run.status() for run in runs.every()} <= {"done", "warned"} and len(runs.every()) == 2
+    for verb in (f"backup list --repo {repo}", f"backup verify --repo {repo}", "runs", "report last"):
+        assert shell(f"{CRASHCART} {verb} {closed}").returncode == 0
+
+
+def test_what_the_machine_has_no_room_or_name_for_is_no_fault_of_crashcart(tmp_path: Path) -> None:
+    for words in (
+        f"{CRASHCART} --help > /dev/full",
+        f"{CRASHCART} runs --json > /dev/full",
+        f"{CRASHCART} run {'x' * 300}.yaml",
+        f"{CRASHCART} backup list --repo /{'x' * 300}",
+        f"mkdir {tmp_path}/gone; cd {tmp_path}/gone; rmdir ../gone; {CRASHCART} runs; {CRASHCART} backup list --repo r",
+        f"ulimit -n 20; {CRASHCART} runs",
+    ):
+        ran = shell(words)
+        assert "fault of crashcart" not in ran.stderr and "Traceback" not in ran.stderr, (words, ran.stderr)
+
+
+def test_with_umask_0_nothing_is_writable_for_others(tmp_path: Path) -> None:
+    (tmp_path / "disk").write_bytes(os.urandom(1 << 20))
+    shell(f"umask 0; {CRASHCART} backup init {tmp_path}/repo")
+    shell(f"umask 0; {CRASHCART} backup run {tmp_path}/disk --repo {tmp_path}/repo --vm web1 --limit none")
+    made = [path for path in tmp_path.rglob("*") if not path.is_symlink()]
+    assert len(made) > 10
+    assert not [path for path in made if path.stat().st_mode & 0o022]
+    assert child.ROOT == "/"
