@@ -30,8 +30,7 @@ DOWN = re.compile(
     # the firmware: nothing more will come
     r"No bootable device.*|BdsDxe: No bootable option or device was found"
     # boot loaders
-    r"|grub rescue>|^Error \d\d: .*|GRUB (?:Hard Disk|Geom|Read) Error.*|^error: (?:file|disk|symbol) .* not found.*"
-    r"|^error: (?:no such|unknown filesystem|you need to load the kernel|attempt to read or write outside).*"
+    r"|grub rescue>|^grub> *$|^Error \d\d: .*|GRUB (?:Hard Disk|Geom|Read) Error.*|^error: you need to load the kernel.*"
     r"|(?:BOOTMGR|NTLDR) is missing.*|Missing operating system.*|Operating system not found.*"
     r"|INACCESSIBLE_BOOT_DEVICE.*"
     # the kernel and initrds
@@ -86,7 +85,8 @@ class Signs:
 
     up: the guest is up. down: it never will be. within: s in all.
     linger: s that a guest which is up is watched on, by all it has said.
-    patience: s without a new word on the serial line, by all it has said, after which `rest` judges; None waits on.
+    patience: s without a new word on the serial line, by all that it and the screen say, after which `rest` judges;
+    None waits on.
     rest: the verdict on a guest that powered off (not alive), or said nothing more, by all it has said.
     pictures: a graphical screen that came to rest has nothing more to say.
     """
@@ -129,7 +129,8 @@ def _look(machine: Machine, signs: Signs, overlay: Path | None, shot: Path | Non
         if not alive:
             how, why = signs.rest(serial, False)
             return Seen(how, f"{why} after {seconds:.0f} s{_status(machine)}", seconds)
-        if signs.patience and not up.seen and time.monotonic() - heard > (silent := signs.patience(serial)):
+        silent = signs.patience(f"{serial}\n{screen}") if signs.patience else signs.within
+        if not up.seen and time.monotonic() - heard > silent:
             how, why = signs.rest(serial, True)
             return Seen(how, f"{why}, and the console has said nothing for {silent:.0f} s", seconds)
         if signs.pictures and not screen and graphics.still():

@@ -29,6 +29,9 @@ UP = re.compile(
     re.MULTILINE,
 )
 USERLAND = re.compile(r"INIT: version .*|Welcome to (?!.*[Ii]nitramfs).*|systemd\[1\]: .*|Entering runlevel.*")
+# GRUB says so of a font or a module that it can do without, too: only the silence behind it decides.
+LOADER = re.compile(r"^error: .*", re.MULTILINE)
+KERNEL = re.compile(r"Linux version |\[ +\d+\.\d+\]|Decompressing Linux|Booting the kernel")
 CARD = {"virtio": "virtio-net-pci", "ide": "e1000"}
 ADDRESS = re.compile(r"(?:[0-9a-f]{2}:){5}[0-9a-f]{2}")
 
@@ -74,11 +77,15 @@ def boot(trial: Trial, shot: Path, check: Callable[[], None]) -> Seen:
     settled, silent = SETTLED[accelerator.name], SILENT[accelerator.name]
 
     def patience(text: str) -> float:
+        if (trouble := LOADER.search(text)) and not KERNEL.search(text, trouble.end()):
+            return settled
         return settled if USERLAND.search(text) and mounted.search(text) else silent
 
     def rest(text: str, alive: bool) -> tuple[Literal["boots", "fails", "unsure"], str]:
         root, user = mounted.search(text), USERLAND.search(text)
         if user is None:
+            if (trouble := LOADER.search(text)) and not KERNEL.search(text):
+                return "fails", f"the boot loader said {trouble.group().strip()!r} and started no kernel"
             return "fails", "no userland began" if alive else "it powered off or reset before its root was mounted"
         if root is None:
             return "unsure", "userland began, but no word tells which root it runs on"

@@ -144,3 +144,12 @@ def test_the_program_runs_in_any_shell_and_is_understood(shell: list[str], tmp_p
     assert {name for name, _, _ in report.cards} == {
         card.name for card in Path("/sys/class/net").iterdir() if (card / "device").exists()
     }
+
+
+def test_what_a_boot_loader_can_do_without_is_no_death() -> None:
+    """GRUB goes on behind a font, a module or a hint that is not there; only its prompt is its end."""
+    for text in ("error: file `/grub2/fonts/unicode.pf2' not found.", "error: no such device: 5ca1ab1e."):
+        assert not DOWN.search(text)
+        assert trial.LOADER.search(text)
+    assert DOWN.search("error: you need to load the kernel first.")
+    assert DOWN.search("Minimal BASH-like line editing is supported.\n\ngrub> ")
