@@ -30,7 +30,8 @@ DOWN = re.compile(
     # the firmware: nothing more will come
     r"No bootable device.*|BdsDxe: No bootable option or device was found"
     # boot loaders
-    r"|grub rescue>|^grub> *$|^Error \d\d: .*|GRUB (?:Hard Disk|Geom|Read) Error.*|^error: you need to load the kernel.*"
+    r"|grub rescue>|^grub> *$|^Error \d\d: .*|GRUB (?:Hard Disk|Geom|Read) Error.*"
+    r"|^error: you need to load the kernel.*"
     r"|(?:BOOTMGR|NTLDR) is missing.*|Missing operating system.*|Operating system not found.*"
     r"|INACCESSIBLE_BOOT_DEVICE.*"
     # the kernel and initrds
@@ -131,7 +132,7 @@ def _look(machine: Machine, signs: Signs, overlay: Path | None, shot: Path | Non
             return Seen(how, f"{why} after {seconds:.0f} s{_status(machine)}", seconds)
         silent = signs.patience(f"{serial}\n{screen}") if signs.patience else signs.within
         if not up.seen and time.monotonic() - heard > silent:
-            how, why = signs.rest(serial, True)
+            how, why = signs.rest(f"{serial}\n{screen}", True)
             return Seen(how, f"{why}, and the console has said nothing for {silent:.0f} s", seconds)
         if signs.pictures and not screen and graphics.still():
             return Seen("unsure", f"a graphical screen that came to rest after {seconds:.0f} s", seconds)

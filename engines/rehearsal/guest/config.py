@@ -180,7 +180,7 @@ set timeout=1
 menuentry 'CentOS Linux ({version}) 7 (Core)' --class centos $menuentry_id_option 'gnulinux-{version}-advanced' {{
 \tinsmod part_{table}
 \tinsmod ext2
-\tset root='hd0,{"gpt" if shape.uefi else "msdos"}1'
+\tset root='hd0,{table}1'
 \tlinux{suffix} /vmlinuz-{version} {arguments(shape)}
 \tinitrd{suffix} /{initrd_name(shape.family, version)}
 }}
