@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import lru_cache
 
@@ -19,6 +19,7 @@ from engines.backup.repository.sessions import Presence
 
 CACHE = 64  # blocks
 AHEAD = 4  # blocks read before they are asked for, once reads follow one another
+FAR = 8  # the same where the store is far, and as many at a time: each waits for an answer
 
 
 @contextmanager
@@ -55,7 +56,9 @@ class PointBytes:
         self._lock = threading.Lock()
         self._cache: OrderedDict[bytes, memoryview] = OrderedDict()
         self._next = -1
-        self._ahead = ThreadPoolExecutor(1, thread_name_prefix="read-ahead")
+        self._far = repository.store.at_once > 1
+        self._ahead = ThreadPoolExecutor(FAR if self._far else 1, thread_name_prefix="read-ahead")
+        self._coming: dict[bytes, Future[memoryview]] = {}
         self._map = lru_cache(maxsize=64)(lambda number: repository.map(point, number))
 
     def close(self) -> None:
@@ -71,6 +74,8 @@ class PointBytes:
             self._presence.touch()
         first, last = offset // self.block, (end - 1) // self.block
         parts = []
+        if self._far and last > first:
+            self._begin(range(first, min(last + 1, first + CACHE // 2)))
         for number in range(first, last + 1):
             start = number * self.block
             view = self._block(number)
@@ -82,9 +87,16 @@ class PointBytes:
         follows, self._next = offset == self._next, end
         if not follows or end % self.block > self.block // 2:
             return
-        for number in range(last + 1, min(last + 1 + AHEAD, self.point.blocks)):
-            if self.ids(number, 1)[0] not in self._cache:
-                self._ahead.submit(self._block, number)
+        self._begin(range(last + 1, min(last + 1 + (FAR if self._far else AHEAD), self.point.blocks)))
+
+    def _begin(self, numbers: range) -> None:
+        """Have those blocks read that are neither at hand nor on their way."""
+        for name in self.ids(numbers.start, len(numbers)):
+            with self._lock:
+                if name == ZERO or name in self._cache or name in self._coming:
+                    continue
+                coming = self._coming[name] = self._ahead.submit(self._fetch, name)
+            coming.add_done_callback(lambda _, name=name: self._coming.pop(name, None))  # type: ignore[misc]  # a name
 
     def _block(self, number: int) -> memoryview:
         name = self.ids(number, 1)[0]
@@ -94,6 +106,10 @@ class PointBytes:
             if name in self._cache:
                 self._cache.move_to_end(name)
                 return self._cache[name]
+            coming = self._coming.get(name)
+        return coming.result() if coming else self._fetch(name)
+
+    def _fetch(self, name: bytes) -> memoryview:
         content = memoryview(self._repository.fetch(name, record.BLOCK))
         with self._lock:
             self._cache[name] = content

@@ -15,6 +15,7 @@ from engines.backup.repository.point import MAP, Point, map_length
 from engines.backup.repository.repository import Repository
 from engines.backup.restoring.target import Target
 
+FAR = 16  # threads where the store is far: each waits for an answer
 PIECE = 4  # blocks that one thread handles at a time
 
 
@@ -83,7 +84,8 @@ class Restoring:
 
     def writing(self) -> Workers[Run]:
         """Threads that restore; each waits for the disk itself, and another has the processor meanwhile."""
-        return Workers(self._runs(), self._write, threads=2 * worker_count())
+        far = min(self._repository.store.at_once, FAR)
+        return Workers(self._runs(), self._write, threads=max(2 * worker_count(), far))
 
     def push(self) -> None:
         """Begin to make durable what was written."""

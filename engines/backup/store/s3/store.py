@@ -27,12 +27,12 @@ FOREVER = (".pack", ".idx")  # endings of files that never change under their na
 TOUCHED = 600.0  # s between touches of one file: each is a version where the bucket keeps versions
 KEPT = 86400.0  # s that what a killed process left aside waits
 READ = 16 * 1024 * 1024  # bytes read at a time into the cache
-AT_ONCE = 16  # questions
 
 
 class S3Store(Store):
     """Objects below a prefix; see Store. An `append` cannot be taken up: `keep` must be 0."""
 
+    at_once: ClassVar[int] = 16
     pack: ClassVar[int] = 64 * 1024 * 1024  # an upload that is cut is lost: less of it then
 
     def __init__(self, address: Address, opens: Access) -> None:
@@ -111,7 +111,7 @@ class S3Store(Store):
             except OSError as error:
                 return name, error
 
-        with ThreadPoolExecutor(AT_ONCE) as reading:
+        with ThreadPoolExecutor(self.at_once) as reading:
             yield from reading.map(one, names)
 
     @override
@@ -123,7 +123,7 @@ class S3Store(Store):
                 return True
             return False
 
-        with ThreadPoolExecutor(AT_ONCE) as asking:
+        with ThreadPoolExecutor(self.at_once) as asking:
             return {name for name, is_gone in zip(names, asking.map(gone, names), strict=True) if is_gone}
 
     # ── the bucket's clock ──────────────────────────────────────────────────────────────────────────
