@@ -8,10 +8,12 @@ from engines.job.params import Field, Params, fields
 
 VALUES = {
     "action": "sweep",
+    "at": "20260101T030000Z",
     "bmc": "bmc.example.net",
     "board": "X9SCM-F",
     "dest": "/root/taken",
     "dos": "FDOEMCD.builder/",
+    "file": "/mnt/usb/web1.tar",
     "firmware": "x9scm2_608.zip",
     "folder": "/mnt/point",
     "image": "web1.img",
@@ -29,6 +31,7 @@ VALUES = {
     "run": "last",
     "source": "/var/lib/libvirt/images/web1.img",
     "switch": "sw1",
+    "to": "/srv/second",
     "target": "/var/lib/libvirt/images/new.img",
     "user": "admin",
     "vm": "web1",
