@@ -16,7 +16,7 @@ from engines.cli.narrate import Narrator, put, say
 from engines.cli.usage import BadUsage
 from engines.job import answers, detach, runs
 from engines.job import perform as performing
-from engines.job.contract import Engine, LastWord, Plan
+from engines.job.contract import Asked, Engine, LastWord, Plan, StepStarted
 from engines.job.errors import BadParam
 from engines.job.params import Params, Secret
 from engines.job.perform import Stop, exit_code, outliving
@@ -92,7 +92,7 @@ def perform(run: Run, engine: Engine[Any], plan: Plan, secrets: Mapping[str, Sec
         detach.start(run, secrets, plan.confirm)
         say(f"follow it: crashcart attach {run.id}")
         put(run.id, sys.stdout)
-        return 0
+        return _there(run, engine.serves)
     piped = plan.target == "-"  # standard output is the run's own
     narrator = Narrator(as_json=how.as_json and not piped, ask=True, quiet=how.quiet)
     stop = Stop()
@@ -104,6 +104,17 @@ def perform(run: Run, engine: Engine[Any], plan: Plan, secrets: Mapping[str, Sec
     if code or not how.quiet:
         _where(run, how.as_json or piped)
     return code
+
+
+def _there(run: Run, step: str) -> int:
+    """Wait until what a run in a session of its own serves is there: its `step` has begun; the exit code."""
+    for entry in detach.follow(run) if step else ():
+        if isinstance(entry.event, Asked) or (isinstance(entry.event, StepStarted) and entry.event.step == step):
+            return 0
+        if isinstance(entry.event, LastWord):
+            say(f"it ended already: crashcart attach {run.id}")
+            return exit_code(entry.event, warned=False)
+    return 0
 
 
 def _where(run: Run, as_json: bool) -> None:

@@ -71,13 +71,15 @@ class Surgery:
         backing: Sequence[str] = (),
         powered_off: bool = False,
         also: Sequence[Path] = (),
+        bare: bool = False,
     ) -> Surgery:
         """Look, hold, lay the overlay, launch. Raises Refused, Stopped, GuestError.
 
         also: further disks of the guest; what is written to them goes to throwaway overlays and is never committed.
+        bare: a disk without a partition table will do.
         """
         refuse_pending(path)
-        found = target.look(path, wanted, backing)
+        found = target.look(path, wanted, backing, bare=bare)
         held = inuse.hold(path, powered_off=powered_off)
         scratch: Scratch | None = None
         appliance: Appliance | None = None

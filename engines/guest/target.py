@@ -44,10 +44,11 @@ class Target:
         return f"{'block device' if self.block else 'file'}, {self.format}"
 
 
-def look(path: Path, wanted: str = "", backing: Sequence[str] = ()) -> Target:
+def look(path: Path, wanted: str = "", backing: Sequence[str] = (), *, bare: bool = False) -> Target:
     """What `path` is. Raises Refused.
 
     wanted: names the format; empty takes what the host says of it. backing: files in other folders that may lie below.
+    bare: a disk that is one file system, without a partition table, will do.
     """
     try:
         found = path.stat()
@@ -65,7 +66,7 @@ def look(path: Path, wanted: str = "", backing: Sequence[str] = ()) -> Target:
             f"{path} is {size} bytes, too small for a disk with a system on it", "name the guest's disk image"
         )
     if seen == "raw":
-        if head[510:512] != b"\x55\xaa":
+        if head[510:512] != b"\x55\xaa" and not bare:
             raise Refused(f"{path} has no partition table in its first sector", "name the whole disk, not a partition")
         return Target(path, "raw", block, size, size)
     return _qcow2(path, block, size, backing)

@@ -285,6 +285,7 @@ class Engine(Protocol[P]):
     An engine that keeps hold of its target from plan to execute says so with a class attribute `holds = True`;
     for any other the run plans anew under the target's lock and compares digests.
     irreversible: why no run of it can be taken back; empty where `undo` can.
+    serves: the step at whose start what the run serves is there; `--detach` waits for it. Empty for others.
     result: a struct whose fields are the keys of `Finished.result`, as `execute` and `resume` give it.
     """
 
@@ -293,6 +294,7 @@ class Engine(Protocol[P]):
     title: ClassVar[str]
     kind: ClassVar[str]
     holds: ClassVar[bool] = False
+    serves: ClassVar[str] = ""
     irreversible: ClassVar[str] = ""
     result: ClassVar[type[Any]] = dict
     params: type[P]

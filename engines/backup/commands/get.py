@@ -202,8 +202,10 @@ def _warnings(found: Counted | None, before: dict[str, Any], params: GetParams) 
     warnings = [
         f"{path} is a link to {target}: the link is taken, not what it leads to" for path, target in _links(found)
     ]
-    if found and before["room"] is not None and found.weight > before["room"]:
-        warnings.append(f"{units.size(found.weight)} may not fit: the destination has less room than that")
+    need = found.bytes if found and not before.get("holes", True) else found.weight if found else 0
+    if before["room"] is not None and need > before["room"]:
+        holes = ", which keeps no holes," if found and need > found.weight else ""
+        warnings.append(f"{units.size(need)} may not fit: the destination{holes} has less room than that")
     if found and found.special and not params.special:
         warnings.append(f"{found.special} device nodes, pipes and sockets are left out (--special --owner makes them)")
     return tuple(warnings)

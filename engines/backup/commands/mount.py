@@ -63,6 +63,7 @@ class MountPoint(Engine[MountParams]):
     verb: ClassVar[str] = "mount"
     title: ClassVar[str] = "show a point's files in a folder, read-only, until it is stopped or unmounted"
     kind: ClassVar[str] = "work"
+    serves: ClassVar[str] = "serve"  # --detach returns once the mount is there
     result: ClassVar[type[results.Result]] = results.Unmounted
     params = MountParams
 

@@ -16,7 +16,7 @@ from engines.backup.files.contents import weight
 from engines.backup.files.model import BrowseError, shown
 from engines.backup.files.opening import open_tree, states
 from engines.backup.put import perform, trial
-from engines.backup.put.operation import Operation, Target, chosen, folder_of
+from engines.backup.put.operation import Operation, Target, chosen, folder_of, led
 from engines.backup.put.params import PutParams
 from engines.backup.put.placing import Placed, PutOptions
 from engines.backup.repository.byte_source import open_point
@@ -26,7 +26,18 @@ from engines.guest.committing import COMMIT, SAVE, commit, save, told
 from engines.guest.operation import OnGuest, kept, refusing
 from engines.guest.surgery import Surgery
 from engines.job import units
-from engines.job.contract import AnyEvent, BytesChange, Cancel, Context, Events, Finished, Plan, StepEnded
+from engines.job.contract import (
+    AnyEvent,
+    BytesChange,
+    Cancel,
+    Change,
+    Context,
+    Events,
+    Finished,
+    Plan,
+    StepEnded,
+    TextChange,
+)
 from engines.job.errors import Refused
 from engines.job.params import plain
 from engines.job.runs import Run
@@ -87,11 +98,16 @@ def _begin(params: PutParams, repository: Repository, cancel: Cancel) -> tuple[O
         stack.callback(tree.close)
         sources = chosen(tree, paths)
         wanted, vouched = params.format or "", params.powered_off
-        surgery = Surgery.begin(params.image, cancel, wanted=wanted, backing=params.backing, powered_off=vouched)
+        surgery = Surgery.begin(
+            params.image, cancel, wanted=wanted, backing=params.backing, powered_off=vouched, bare=True
+        )
         stack.callback(surgery.close)
         operation = Operation(tree, surgery, stack)
         wish = PutOptions(params.conflict, params.special, params.setuid, f".from-{point.time}".encode(), point.moment)
-        operation.place(sources, folder_of(params.at), params.volume, wish)
+        at = folder_of(params.at)
+        if at is not None and not params.volume:
+            sources, at = led(tree, sources, at)
+        operation.place(sources, at, params.volume, wish)
         return operation, point
     except BaseException:
         stack.close()
@@ -115,13 +131,16 @@ def _plan(params: PutParams, repository: Repository, point: names.PointName, ope
         ),
         warnings=tuple(_warnings(params, operation)),
         undo="crashcart undo puts every original byte back, until the guest has run",
-        confirm=params.image.name,
+        confirm=params.image.name if written else "",
         state={"point": str(point), "disk": target.disk, "files": dict(_states(operation))},
     ).sealed()
 
 
-def _change(target: Target, placed: Placed) -> BytesChange:
+def _change(target: Target, placed: Placed) -> Change:
     node, before = placed.node, placed.before
+    if placed.place in target.texts:
+        old, new = target.texts[placed.place]
+        return TextChange(target=f"{target.volume.name}:{shown(placed.place)}", before=old, after=new)
     new = f"{units.size(node.size)} of {_date(node.mtime)}" if node.is_file else "folder" if node.is_folder else "link"
     texts = {
         "create": f"new, {new}",
@@ -182,6 +201,14 @@ def _carried_out(operation: Operation, plan: Plan, context: Context) -> Events:
     surgery = operation.surgery
     yield from perform.write(operation, context, bool(plan.params.setuid), evidence)
     yield StepEnded(step=perform.WRITE.id)
+    if not any(each.written for target in operation.targets for each in target.placing.placed):
+        evidence.result |= {"bytes_changed": 0, "undo_log": ""}
+        yield Finished(
+            summary=f"nothing was put into {Path(plan.target).name}: what is there stays, and the image is untouched",
+            result=evidence.result,
+            sections=tuple(evidence.sections),
+        )
+        return
     if plan.params.boot_test:
         yield from told(trial.BOOT, trial.boot(operation, context, evidence))
     else:

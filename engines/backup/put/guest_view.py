@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import posixpath
 import stat
 from collections.abc import Iterable
@@ -14,7 +15,7 @@ from engines.guest.appliance import Appliance
 from engines.job.errors import Refused
 
 SAFE = "nodev,nosuid,noatime"  # a guest's device node would be one of the appliance's
-OPTIONS = {"xfs": ",nouuid", "vfat": ",utf8"}
+OPTIONS = {"xfs": ",nouuid", "vfat": ",utf8", "btrfs": ",subvolid=5"}  # all of a btrfs, as the browser has it
 FOREIGN = ("vfat", "exfat", "ntfs")  # they keep neither owners nor modes
 HIBERNATED = b"""for d in /dev/sd?* /dev/mapper/*; do blkid -p -o value -s TYPE $d; done 2>/dev/null |
 grep -x swsuspend || true"""
@@ -118,6 +119,15 @@ class GuestView:
             name.encode("latin-1").decode("utf-8", "surrogateescape"): value.encode("latin-1")
             for name, value in found.items()
         }
+
+    def content(self, path: bytes, most: int) -> bytes:
+        """The beginning of a file."""
+        memory = os.memfd_create("guest-read")
+        try:
+            into = f"/proc/{os.getpid()}/fd/{memory}"
+            return os.pread(memory, self._appliance.bytewise("read", _line(path), most, 0, into), 0)
+        finally:
+            os.close(memory)
 
     def reach(self, path: bytes) -> tuple[bytes, list[bytes]]:
         """(the deepest existing folder on the way to `path`, links followed; the names that are missing below it).

@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import os
 import posixpath
+import stat
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from engines.backup.files.globs import expanded
 from engines.backup.files.guest import Joined
-from engines.backup.files.model import Node, VolumeInfo, join, parsed, shown
+from engines.backup.files.model import VolumeInfo, join, shown
 from engines.backup.files.opening import BrowseTree
-from engines.backup.files.selection import Walk
+from engines.backup.files.reach import path_of
+from engines.backup.files.selection import Entry, Walk
 from engines.backup.put.guest_view import GuestView, GuestVolume, Room, volumes
 from engines.backup.put.matching import matched
-from engines.backup.put.placing import Placing, PutOptions, refuse_taken
+from engines.backup.put.placing import Placed, Placing, PutOptions, refuse_taken
 from engines.guest.appliance import GuestError
 from engines.guest.surgery import ROOM, Surgery
 from engines.job import runs
-from engines.job.errors import Refused
+from engines.job.errors import Failed, Refused
+
+TEXT = 64 * 1024  # bytes of a text file that a plan shows
+SHOWN = 50  # of them
 
 
 @dataclass(frozen=True)
@@ -40,6 +45,7 @@ class Target:
     room: Room
     placing: Placing
     infos: list[VolumeInfo] = field(default_factory=list)
+    texts: dict[bytes, tuple[str, str]] = field(default_factory=dict)  # by place: text files before and after
 
 
 @dataclass
@@ -85,14 +91,30 @@ class Operation:
             walk = Walk(self.tree, {source.path: posixpath.basename(source.inner)}, self._complain, across=False)
             placing.add(walk.entries(), folder)
         infos = list({source.info.name: source.info for source in group}.values())
-        self.targets.append(Target(volume, ground.room(), placing, infos))
+        self.targets.append(Target(volume, ground.room(), placing, infos, dict(self._texts(placing, ground))))
 
-    def _ancestors(self, source: Source) -> list[Node]:
+    def _texts(self, placing: Placing, ground: GuestView) -> Iterator[tuple[bytes, tuple[str, str]]]:
+        """Small text files that are replaced by another text, as both sides have them."""
+        replaced = [each for each in placing.placed if each.action == "replace" and _is_small(each)]
+        for placed in replaced[:SHOWN]:
+            assert placed.entry is not None
+            assert placed.entry.volume is not None
+            try:
+                new = placed.entry.volume.read(placed.entry.inner, 0, TEXT)
+                old = ground.content(placed.place, TEXT)
+            except (Failed, GuestError):
+                continue  # the run itself says it
+            pair = _text(old), _text(new)
+            if pair[0] is not None and pair[1] is not None and pair[0] != pair[1]:
+                yield placed.place, (pair[0], pair[1])
+
+    def _ancestors(self, source: Source) -> list[Entry]:
         """The folders above a chosen file, from the volume's top down."""
-        found, path, inner = [], source.path, posixpath.dirname(source.inner)
+        found, inner = list[Entry](), posixpath.dirname(source.inner)
+        volume, _ = self.tree.volume(source.path)
         while inner != b"/":
-            path, inner = posixpath.dirname(path), posixpath.dirname(inner)
-            found.append(self.tree.stat(path))
+            found.append(Entry(inner, inner[1:], volume.stat(inner), volume, inner))
+            inner = posixpath.dirname(inner)
         return found[::-1]
 
     def _complain(self, path: bytes, what: str) -> None:
@@ -162,6 +184,28 @@ def _within(path: bytes, others: dict[bytes, Source]) -> bool:
     return any(path != other and path.startswith(other.rstrip(b"/") + b"/") for other in others)
 
 
+def _is_small(placed: Placed) -> bool:
+    before = placed.before
+    small = before is not None and stat.S_ISREG(before.mode) and max(before.size, placed.node.size) <= TEXT
+    return small and placed.node.is_file and placed.entry is not None and placed.entry.volume is not None
+
+
+def _text(raw: bytes) -> str | None:
+    """As text; None for what is none."""
+    try:
+        return None if b"\0" in raw else raw.decode()
+    except UnicodeDecodeError:
+        return None
+
+
 def folder_of(at: str) -> bytes | None:
     """The folder that --at names; None for each file's own."""
-    return parsed(at) if at else None
+    return path_of(at) if at else None
+
+
+def led(tree: BrowseTree, sources: list[Source], at: bytes) -> tuple[list[Source], bytes]:
+    """`sources` meant for the volume that the guest has `at` on, and that folder there. Raises BrowseError."""
+    if tree.single or (tree.guest() is None and at[1:].partition(b"/")[0].decode("utf-8", "replace") not in tree.infos):
+        return sources, at
+    name, inner = tree.located(at)
+    return [replace(source, info=tree.infos[name]) for source in sources], inner

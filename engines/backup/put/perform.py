@@ -43,6 +43,8 @@ def write(operation: Operation, context: Context, setuid: bool, evidence: Eviden
     total = sum(contents.weight(each.node) for target in operation.targets for each in _poured(target))
     done = 0
     for target in operation.targets:
+        if not any(each.written for each in target.placing.placed):
+            continue  # mounting it would write already
         target.volume.mount(appliance, writable=True)
         with Pouring(appliance, operation.surgery.scratch.path, total) as out:
             archive = Archive(out.write, words=False, pads=False)

@@ -79,18 +79,19 @@ class Placing:
     _twins: dict[tuple[int, int], bytes] = field(default_factory=dict)
     _places: dict[bytes, bytes] = field(default_factory=dict)
 
-    def root(self, folder: bytes, ancestors: Iterable[Node | None]) -> None:
+    def root(self, folder: bytes, ancestors: Iterable[Entry | None]) -> None:
         """Have `folder` take files; those of its components that are missing are made like `ancestors`."""
         if folder in self._spots:
             return
         here, missing = self.ground.reach(folder)
         likes = list(ancestors)[-len(missing) :] if missing else []
         for name, like in zip(missing, likes, strict=True):
-            node = like or Node(name=name, inode=0, mode=stat.S_IFDIR | 0o755, size=0, mtime=self.wish.made)
+            plain = Node(name=name, inode=0, mode=stat.S_IFDIR | 0o755, size=0, mtime=self.wish.made)
+            node = like.node if like else plain
             here = join(here, name)
             if here not in self._places:
                 self._places[here] = b""
-                self.placed.append(Placed(here, self._lowered(node), "create", note="a folder on the way"))
+                self.placed.append(Placed(here, self._lowered(node), "create", like, note="a folder on the way"))
         self._spots[folder] = Spot(here, not missing)
 
     def add(self, entries: Iterable[Entry], top: bytes) -> None:

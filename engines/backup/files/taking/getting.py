@@ -24,11 +24,13 @@ from engines.backup.files.taking.taking import Taking
 from engines.backup.names import parse
 from engines.backup.repository import sessions, unlocking
 from engines.backup.repository.repository import Repository
+from engines.host import mountinfo
 from engines.job import units
 from engines.job.contract import Context, Events, Finished, Plan, Section, StepEnded, StepStarted, Warned
 from engines.job.errors import Failed, Refused, Stopped
 
 KEPT_AS = "taken.tsv"  # the record, in the run's folder once the work is done
+WHOLE = ("vfat", "msdos", "exfat", "hfs", "hfsplus", "fuse.exfat")  # file systems without holes
 LISTED = 2000  # names in the report
 
 
@@ -37,12 +39,19 @@ def looked_at(dest: Path) -> dict[str, Any]:
     if not dest.exists():
         if not dest.parent.is_dir():
             raise Refused(f"{dest.parent} does not exist", "make it first, or name another folder")
-        return {"folder": False, "room": _room(dest.parent)}
+        return {"folder": False, "room": _room(dest.parent), "holes": _holes(dest.parent)}
     if not dest.is_dir():
         raise Refused(f"{dest} is no folder", "name a folder; for an archive give --tar")
     if not os.access(dest, os.W_OK | os.X_OK):
         raise Refused(f"{dest} cannot be written to", "name another folder, or run as root")
-    return {"folder": True, "room": _room(dest)}
+    return {"folder": True, "room": _room(dest), "holes": _holes(dest)}
+
+
+def _holes(folder: Path) -> bool:
+    """Whether a hole takes no room there."""
+    device = folder.stat().st_dev
+    number = f"{os.major(device)}:{os.minor(device)}"
+    return not any(each.number == number and each.kind in WHOLE for each in mountinfo.mounts())
 
 
 def _room(folder: Path) -> int:

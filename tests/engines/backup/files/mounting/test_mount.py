@@ -264,3 +264,19 @@ def test_a_folder_that_cannot_be_used_is_refused(guest: Guest, tmp_path: Path) -
             )
         assert refused.value.what_helps
     inside.rmdir()
+
+
+def test_a_mount_of_its_own_session_is_there_when_the_command_returns(guest: Guest, tmp_path: Path) -> None:
+    folder = tmp_path / "there"
+    folder.mkdir()
+    words = [*CRASHCART, "backup", "mount", "--repo", guest.repo, guest.point, str(folder), "--detach"]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    assert done.returncode == 0, done.stderr
+    try:
+        assert (folder / "etc/hosts").read_text() == "127.0.0.1 localhost\n"
+    finally:
+        subprocess.run([*CRASHCART, "stop", done.stdout.strip()], check=False, capture_output=True)
+    deadline = time.monotonic() + PATIENCE
+    while os.path.ismount(folder):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
