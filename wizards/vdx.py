@@ -5,8 +5,9 @@ from __future__ import annotations
 from tui.wizard import Form, Wizard
 
 SWITCH = ("switch", "user", "password", "interface")
+LOGIN = ("key_file", "agent", "jump", "ssh_config")
 OTHER = ("mate", "mate_user", "mate_password", "mate_interface", "mate_name")
-BACK = ("console", "mate_console", "out_of_band")
+BACK = ("console", "mate_console", "out_of_band", "copy_to")
 HOW = ("method", "change", "vcsid", "used_vcsids", "reboot_timeout", "stable_for")
 AGREED = ("two_fabrics", "parallel_links", "split_vlag", "leave_fabric", "without_mate")
 
@@ -17,5 +18,6 @@ FIX = Wizard(
     Form("Way back", *BACK, why="A reset may take the management address and the users with it."),
     Form("Fix", *HOW, why="The review says what it costs and what is sent."),
     Form("Agreed", *AGREED, why="Leave empty until it is asked for."),
+    Form("Ways in", *LOGIN, why="Only where a password from here is not the way in."),
     Form("Ssh", "host_key", "legacy_crypto", "new_host_key", why="Only where the login is refused and says so."),
 )

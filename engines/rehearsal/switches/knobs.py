@@ -28,6 +28,7 @@ class Knobs:
     `vcs virtual ip address`. after_y: words in place of the usual ones after `y`, and nothing follows.
     mute_help: `?` shows nothing. mode: empty for a release whose `show vcs` names none. vcs_off: VCS is disabled.
     lldp_name: what LLDP calls it. deny: commands that start so are not for this user. console_asks: its login prompt.
+    keys: SHA256 of the ssh keys that log in.
     reason: instead of ISL DOWN. lldp: whether the neighbour is seen. startup_differs: something is not saved.
     """
 
@@ -68,6 +69,7 @@ class Knobs:
     vcs_off: bool = False
     lldp_name: str = ""
     deny: str = ""
+    keys: tuple[str, ...] = ()
     console_asks: str = ""
     reason: str = ""
     lldp: bool = True

@@ -248,6 +248,13 @@ def _login() -> Any:
             await asyncio.sleep(self._host.switch.knobs.login_delay)
             return self._host.switch.accepts(username, password)
 
+        def public_key_auth_supported(self) -> bool:
+            return bool(self._host.switch.knobs.keys)
+
+        def validate_public_key(self, username: str, key: Any) -> bool:
+            switch = self._host.switch
+            return username == switch.user and str(key.get_fingerprint()) in switch.knobs.keys
+
         def kbdint_auth_supported(self) -> bool:
             return self._host.switch.knobs.kbdint
 

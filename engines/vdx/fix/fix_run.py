@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -86,11 +87,14 @@ class FixRun:
             secret = (self.context.secrets.get("mate_password") if mate else None) or self.context.secrets.get(
                 "password"
             )
+            if secret is None and self.params.ways().keys:
+                secret = Secret("")
             if secret is None:
                 typed = yield Asked(question=f"password of {user} at {where}", secret=True)
                 secret = Secret(typed or "")
             console = self.params.mate_console if mate else self.params.console
-            self._access[which] = Access(which, where, user, secret, console)
+            keys = self.params.host_keys().first
+            self._access[which] = Access(which, where, user, secret, console, self.params.ways(), keys)
         return self._access[which]
 
     def adopt(self, which: str, session: Session, access: Access) -> None:
@@ -167,9 +171,23 @@ class FixRun:
                 "nothing was touched; review again",
             )
         path = self.write(backup_file(side.which), text)
+        if self.params.copy_to:
+            yield Log(text=f"{side.label}: its configuration also in {self._copied(side, text)}")
         yield Log(
             text=f"{side.label}: {len(text.splitlines())} lines, twice alike, sha256 {digest(text)}, in {path.name}"
         )
+
+    def _copied(self, side: Side, text: str) -> Path:
+        """A copy in the user's own folder, beside any earlier one. Raises Failed."""
+        stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+        path = Path(self.params.copy_to) / f"{side.hostname}-{side.which}-{stamp}.cfg"
+        try:
+            write_whole(path, text.encode())
+        except OSError as error:
+            raise Failed(
+                f"{path}: {error.strerror}", "nothing was touched; free some space there, or name another folder"
+            ) from None
+        return path
 
     def save(self, side: Side) -> Events:
         """Make the running-config the startup-config."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import socket
 import time
 from collections.abc import Generator
@@ -19,6 +20,7 @@ from engines.vdx.switch import look, parse
 
 POLL = 0.1  # s between looks
 GOES_DOWN = 120.0  # s within which a switch that was told to reboot goes down
+VIA = 1.0  # s between logins by way of another machine, once it is down
 LOOK_AGAIN = 5.0  # s at most between logins while nothing shows that it went down
 ASK = ("auth", "hostkey", "negotiate")
 
@@ -109,12 +111,14 @@ def waiting(access: Access, lender: SessionOpener, expected: Expected) -> Waitin
     again = min(LOOK_AGAIN, expected.seconds / 10)
     down, looked, consoled = False, -again if expected.taken_up else 0.0, 0.0
     while stages.elapsed < expected.seconds:
-        state = probe(access.where)
+        state = probe(access.where) if access.ways.direct else "banner"
         down = down or state != "banner"
         yield from stages.note(state if down else "up")
-        if state == "banner" and (down or stages.elapsed - looked >= again):
+        due = (down and access.ways.direct) or stages.elapsed - looked >= min(again, VIA if down else again)
+        if state == "banner" and due:
             looked = stages.elapsed
             session, access = yield from _login(access, lender)
+            down = down or (session is None and not access.ways.direct)  # only a login tells, behind another machine
             if session:
                 yield from stages.note("login" if down else "up")
                 if (yield from _settled(session, stages, expected, down)):
@@ -137,14 +141,14 @@ def waiting(access: Access, lender: SessionOpener, expected: Expected) -> Waitin
 
 
 def _login(access: Access, lender: SessionOpener) -> Generator[AnyEvent, str | None, tuple[Session | None, Access]]:
-    bare = Access(access.name, access.where, access.user, access.password)
+    bare = dataclasses.replace(access, console="")
     try:
         session, found = yield from reaching(bare, lender, reset=True)
     except Trouble as trouble:
         if trouble.kind in ASK:
             raise trouble.failed(()) from None
         return None, access
-    return session, Access(access.name, access.where, found.user, found.password, access.console)
+    return session, dataclasses.replace(access, user=found.user, password=found.password)
 
 
 def _by_console(

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from engines.job.contract import Cancel, Change, Choice, CommandChange, Option, Plan, Step, TextChange
+from engines.job.errors import Refused
 from engines.job.params import plain
 from engines.vdx.judging import choose, hazards
 from engines.vdx.judging.verdict import Verdict, judge
 from engines.vdx.line import patterns
-from engines.vdx.line.login import console_argv
 from engines.vdx.line.transcript import redacted
 from engines.vdx.switch import config
 from engines.vdx.switch.look import End
@@ -50,10 +52,9 @@ class Detail(msgspec.Struct, frozen=True, kw_only=True):
 
 def plan(params: FixParams, cancel: Cancel) -> Plan:
     """Look at both ends and decide. Raises Refused."""
-    for command in (params.console, params.mate_console):
-        if command:
-            console_argv(command)
-    pair = look_at(params, cancel, deeply=True, consoles=(params.console, params.mate_console))
+    if params.copy_to and not (Path(params.copy_to).is_dir() and os.access(params.copy_to, os.W_OK | os.X_OK)):
+        raise Refused(f"{params.copy_to} is no folder that can be written to", "make it, or name another for --copy-to")
+    pair = look_at(params, cancel, deeply=True)
     wordings = patterns.load()
     verdict = judge(pair.a, pair.b, wordings)
     which, why = choose.side(params, pair)

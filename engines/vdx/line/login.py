@@ -27,6 +27,7 @@ ALLOWED = {
     "MACs": "legacy_mac",
 }
 SSH = "/usr/bin/ssh"
+LOCKED_KEY = re.compile(r"Enter passphrase for (key )?\S+: ?$")
 ASKS_FOR_KEY = re.compile(r"continue connecting \(yes/no")
 MUTE_TRIES = 2
 CONNECT = 15  # s for TCP and ssh's greeting
@@ -34,14 +35,39 @@ LOGIN = 60.0  # s from the password to the prompt: AAA servers are slow when the
 
 
 @dataclass(frozen=True)
+class Ways:
+    """What ssh is given besides a password: a key's file, the agent, a machine to jump over, a config of the user's."""
+
+    key_file: str = ""
+    agent: bool = False
+    jump: str = ""
+    config: str = ""
+
+    @property
+    def keys(self) -> bool:
+        """Whether a login may go without a password."""
+        return bool(self.key_file or self.agent or self.config)
+
+    @property
+    def direct(self) -> bool:
+        """Whether the switch's own port can be looked at from here."""
+        return not self.jump and not self.config
+
+
+@dataclass(frozen=True)
 class Access:
-    """How one switch is reached. `name` is what the technician calls it: the switch, or the mate."""
+    """How one switch is reached. `name` is what the technician calls it: the switch, or the mate.
+
+    password: empty where a key is to do. host_keys: fingerprints agreed to beforehand.
+    """
 
     name: str
     where: Address
     user: str
     password: Secret
     console: str = ""
+    ways: Ways = Ways()
+    host_keys: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -61,6 +87,7 @@ def ssh_argv(access: Access, kept: Remembered) -> list[str]:
         "NumberOfPasswordPrompts": "1",
         "PreferredAuthentications": "keyboard-interactive,password",
         "PubkeyAuthentication": "no",
+        **_keys(access),
         "ConnectTimeout": str(CONNECT),
         "ServerAliveInterval": "10",
         "ServerAliveCountMax": "3",
@@ -74,12 +101,31 @@ def ssh_argv(access: Access, kept: Remembered) -> list[str]:
         "ForwardAgent": "no",
         "ForwardX11": "no",
     }
-    argv = [SSH, "-F", "/dev/null", "-tt", "-p", str(access.where.port), "-l", access.user]
+    argv = [SSH, "-F", access.ways.config or "/dev/null", "-tt", "-l", access.user]
+    if not access.ways.config or access.where.port != 22:  # else the config may have another port
+        argv += ["-p", str(access.where.port)]
     for name, value in options.items():
         argv += ["-o", f'{name}="{value}"' if " " in value else f"{name}={value}"]
     for name, names in kept.legacy().items():
         argv += ["-o", f"{name}=+{','.join(names)}"]
+        if name == "HostKeyAlgorithms" and access.ways.keys:  # who signs with SHA-1 takes no other signature either
+            argv += ["-o", f"PubkeyAcceptedAlgorithms=+{','.join(names)}"]
+    if access.ways.jump:
+        argv += ["-J", access.ways.jump]
     return [*argv, "--", access.where.host]
+
+
+def _keys(access: Access) -> dict[str, str]:
+    ways = access.ways
+    if not ways.keys:
+        return {}
+    asked = ",keyboard-interactive,password" if access.password.reveal() else ""
+    found = {"PubkeyAuthentication": "yes", "PreferredAuthentications": "publickey" + asked}
+    if not ways.agent and not ways.config:
+        found["IdentityAgent"] = "none"
+    if ways.key_file:
+        found |= {"IdentityFile": ways.key_file.replace("%", "%%"), "IdentitiesOnly": "no" if ways.agent else "yes"}
+    return found
 
 
 def open_ssh(access: Access, lender: SessionOpener, keys: tuple[str, ...] = ()) -> Session:
@@ -107,7 +153,8 @@ def _by_ssh(access: Access, lender: SessionOpener, keys: tuple[str, ...]) -> Ses
     if transcript:
         transcript.hide(access.password)
         transcript.mark(f"ssh to {access.where} as {access.user}")
-    terminal = Terminal(ssh_argv(access, kept), transcript, lender.patterns, lender.cancel, echo=True)
+    agent = access.ways.agent or bool(access.ways.config)
+    terminal = Terminal(ssh_argv(access, kept), transcript, lender.patterns, lender.cancel, echo=True, agent=agent)
     session = Session(terminal, transcript, lender.patterns, "ssh")
     try:
         _pass_ssh(terminal, access, keys)
@@ -131,13 +178,15 @@ def _pass_ssh(terminal: Terminal, access: Access, keys: tuple[str, ...]) -> None
 
     A new host key is agreed to by typing its fingerprint, which ssh itself compares with the key it met.
     """
-    who = f"{re.escape(access.user)}@{re.escape(access.where.host)}"
+    who = f"{re.escape(access.user)}@(?:{'|'.join(re.escape(name) for name in _names(access))})"
     asks = re.compile(rf"\({who}\) .*|{who}'s password: ?", re.IGNORECASE)
 
     def asked(text: str) -> str | None:
         last = text.rsplit("\n", 1)[-1]
         if ASKS_FOR_KEY.search(last):
             return "key " + text
+        if LOCKED_KEY.search(last):
+            return "locked"
         return "password" if asks.fullmatch(last) else ("prompt" if ANY_PROMPT.fullmatch(last) else None)
 
     said = terminal.until(asked, CONNECT + 15.0)
@@ -150,6 +199,14 @@ def _pass_ssh(terminal: Terminal, access: Access, keys: tuple[str, ...]) -> None
         said = terminal.until(asked, CONNECT + 15.0)
     if said == "prompt":
         return
+    if said == "locked":
+        raise Trouble(
+            str(access.where),
+            "auth",
+            "Permission denied: the key file has a passphrase; add it to an agent, use --agent",
+        )
+    if said == "password" and not access.password.reveal():
+        raise Trouble(str(access.where), "auth", "Permission denied: the key was not taken, and no password is given")
     if said != "password":
         raise Trouble(str(access.where), "closed", "ssh asks about the host key a second time")
     if not terminal.echo_is_off(5.0):
@@ -164,6 +221,16 @@ def _pass_ssh(terminal: Terminal, access: Access, keys: tuple[str, ...]) -> None
         raise Ended(words) from None
     if said == "password":
         raise Trouble(str(access.where), "auth", "Permission denied: the password was not accepted")
+
+
+def _names(access: Access) -> list[str]:
+    """What ssh calls the switch when it asks for its password; never a machine on the way to it."""
+    if not access.ways.config:
+        return [access.where.host]
+    argv = [SSH, "-G", "-F", access.ways.config, "-l", access.user, "--", access.where.host]
+    ran = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    names = [line.partition(" ")[2] for line in ran.stdout.splitlines() if line.startswith("hostname ")]
+    return [access.where.host, *names]
 
 
 def open_console(access: Access, lender: SessionOpener, seconds: float = 20.0) -> Session:

@@ -116,18 +116,18 @@ def reaching(access: Access, lender: SessionOpener, *, reset: bool) -> Reaching:
 
 
 def _ask_for_crypto_and_key(access: Access, lender: SessionOpener) -> Generator[AnyEvent, str | None, Session]:
-    keys: tuple[str, ...] = ()
+    keys, asked = access.host_keys, False
     while True:
         try:
             return open_ssh(access, lender, keys)
         except Trouble as trouble:
-            if trouble.kind == "newkey" and trouble.fingerprint and not keys:
+            if trouble.kind == "newkey" and trouble.fingerprint and not asked:
                 yield from _agree(
                     f"{access.where} shows its ssh host key for the first time: {trouble.fingerprint}. Compare it with "
                     "what the switch shows on its console. Trust it?"
                 )
                 yield Warned(text=f"{access.where}: ssh host key {trouble.fingerprint} trusted, met for the first time")
-                keys = (trouble.fingerprint,)
+                keys, asked = (trouble.fingerprint,), True
                 continue
             if trouble.kind == "negotiate":
                 names = _allowed(access, lender, trouble)

@@ -41,10 +41,20 @@ class Silent(Exception):
 
 
 class Terminal:
-    """One program. `echo` is whether the pseudo-terminal itself echoes, which ssh must find as at a real one."""
+    """One program. `echo` is whether the pseudo-terminal itself echoes, which ssh must find as at a real one.
+
+    agent: whether it may ask the user's ssh agent.
+    """
 
     def __init__(
-        self, argv: list[str], transcript: Transcript | None, patterns: Patterns, cancel: Cancel, *, echo: bool
+        self,
+        argv: list[str],
+        transcript: Transcript | None,
+        patterns: Patterns,
+        cancel: Cancel,
+        *,
+        echo: bool,
+        agent: bool = False,
     ) -> None:
         import pexpect
 
@@ -56,7 +66,7 @@ class Terminal:
         self._child: Any = pexpect.spawn(
             argv[0],
             argv[1:],
-            env=_environment(),
+            env=_environment(agent=agent),
             dimensions=WIDE,
             encoding="utf-8",
             codec_errors="replace",
@@ -142,6 +152,7 @@ class Terminal:
             self._child.close(force=True)
 
 
-def _environment() -> dict[str, str]:
-    kept = {name: os.environ[name] for name in ("PATH", "HOME", "USER", "LOGNAME") if name in os.environ}
+def _environment(*, agent: bool) -> dict[str, str]:
+    names = ("PATH", "HOME", "USER", "LOGNAME", *(("SSH_AUTH_SOCK",) if agent else ()))
+    kept = {name: os.environ[name] for name in names if name in os.environ}
     return {**kept, "TERM": "dumb", "LC_ALL": "C"}

@@ -10,9 +10,10 @@ import msgspec
 
 from engines.job.contract import Cancel
 from engines.job.errors import BadParam, Refused
+from engines.job.params import Secret
 from engines.vdx.line import patterns
 from engines.vdx.line.address import Remembered
-from engines.vdx.line.login import Access, SessionOpener
+from engines.vdx.line.login import Access, SessionOpener, console_argv
 from engines.vdx.line.reach import reach
 from engines.vdx.line.session import QUICK, SURE, Session, SessionLost, Unexpected, refused
 from engines.vdx.line.transcript import Transcript
@@ -45,20 +46,29 @@ class Pair:
     b_depth: Depth | None
 
 
-def accesses(params: Ends, consoles: tuple[str, str] = ("", "")) -> tuple[Access, Access | None]:
-    """How the switch and the mate are reached. Raises BadParam where there is no password."""
-    if params.password is None:
-        raise BadParam("password", None, "a file with it (--password-file) or a descriptor (--password-fd)")
-    a = Access("switch", params.where(), params.user, params.password, consoles[0])
+def accesses(params: Ends) -> tuple[Access, Access | None]:
+    """How the switch and the mate are reached. Raises BadParam where there is neither password nor key."""
+    ways = params.ways()
+    if params.password is None and not ways.keys:
+        raise BadParam(
+            "password",
+            None,
+            "a file with it (--password-file), a descriptor (--password-fd), or a key (--key-file, --agent)",
+        )
+    for command in (params.console, params.mate_console):
+        if command:
+            console_argv(command)
+    secret = params.password or Secret("")
+    a = Access("switch", params.where(), params.user, secret, params.console, ways)
     if not params.mate:
         return a, None
-    secret = params.mate_password or params.password
-    return a, Access("mate", params.mate_where(), params.mate_user or params.user, secret, consoles[1])
+    user, there = params.mate_user or params.user, params.mate_password or secret
+    return a, Access("mate", params.mate_where(), user, there, params.mate_console, ways)
 
 
-def look_at(params: Ends, cancel: Cancel, *, deeply: bool, consoles: tuple[str, str] = ("", "")) -> Pair:
+def look_at(params: Ends, cancel: Cancel, *, deeply: bool) -> Pair:
     """Both ends as they are now. Raises Refused where the switch itself cannot be looked at."""
-    a, b = accesses(params, consoles)
+    a, b = accesses(params)
     lender = SessionOpener(patterns.load(), cancel, _last_look)
     interface = parse.interface_name(params.interface)
     with ThreadPoolExecutor(2) as pool:

@@ -10,6 +10,7 @@ import msgspec
 from engines.job.errors import BadParam
 from engines.job.params import Params, Secret, param
 from engines.vdx.line.address import Address, address, user
+from engines.vdx.line.login import Ways
 from engines.vdx.line.reach import HostKeys
 from engines.vdx.switch.parse import block_name, interface_name
 
@@ -38,6 +39,30 @@ class Ends(Params, frozen=True, kw_only=True):
     mate_interface: Annotated[
         str, param("Port there", "the mate's port; empty where LLDP shows it", allowed="a port such as te 2/0/5")
     ] = ""
+    key_file: Annotated[
+        str,
+        param("Key", "a private key to log in with; the password is still used where one is asked for", kind="file"),
+    ] = ""
+    agent: Annotated[bool, param("Agent", "log in with the keys of this session's ssh agent")] = False
+    jump: Annotated[
+        str,
+        param("Jump", "a machine to go through; its own login must need no question", metavar="[USER@]HOST[:PORT]"),
+    ] = ""
+    ssh_config: Annotated[
+        str,
+        param(
+            "ssh config",
+            "a file such as ~/.ssh/config whose settings for these hosts are taken; else none",
+            kind="file",
+        ),
+    ] = ""
+    console: Annotated[
+        str,
+        param(
+            "Console", "a command that reaches the switch's console line, such as: telnet ts1 7005", metavar="COMMAND"
+        ),
+    ] = ""
+    mate_console: Annotated[str, param("Console there", "the same for the mate", metavar="COMMAND")] = ""
     mate_name: Annotated[
         str, param("Name in LLDP", "agree that the mate is what LLDP calls so, where it calls itself otherwise")
     ] = ""
@@ -63,10 +88,16 @@ class Ends(Params, frozen=True, kw_only=True):
             raise BadParam("mate", self.mate, "another switch than the first")
         if self.mate_user:
             user("mate_user", self.mate_user)
+        if self.jump and not JUMP.fullmatch(self.jump):
+            raise BadParam("jump", self.jump, "[USER@]HOST[:PORT]; several with a comma between")
         for name in ("interface", "mate_interface"):
             given = getattr(self, name)
             if (given or name == "interface") and not interface_name(given):
                 raise BadParam(name, given, _port_wanted(given))
+
+    def ways(self) -> Ways:
+        """How ssh goes there and proves who it is, besides the password."""
+        return Ways(self.key_file, self.agent, self.jump, self.ssh_config)
 
     def host_keys(self) -> HostKeys:
         """The fingerprints that were agreed to."""
@@ -80,6 +111,10 @@ class Ends(Params, frozen=True, kw_only=True):
     def mate_where(self) -> Address:
         """The mate; only where one is given."""
         return address("mate", self.mate)
+
+
+ONE = r"(?:[A-Za-z0-9_][A-Za-z0-9._@-]*@)?(?:[A-Za-z0-9_][A-Za-z0-9._-]*|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?"
+JUMP = re.compile(rf"{ONE}(?:,{ONE})*")
 
 
 def _port_wanted(given: str) -> str:
@@ -114,13 +149,10 @@ class FixParams(Ends, frozen=True, kw_only=True):
     change: Annotated[
         Literal["auto", "switch", "mate"], param("Changed switch", "which one gets the new vcsid and reboots")
     ] = "auto"
-    console: Annotated[
+    copy_to: Annotated[
         str,
-        param(
-            "Console", "a command that reaches the switch's console line, such as: telnet ts1 7005", metavar="COMMAND"
-        ),
+        param("Copy to", "a folder of yours that gets the configuration as well, before the reboot", kind="folder"),
     ] = ""
-    mate_console: Annotated[str, param("Console there", "the same for the mate", metavar="COMMAND")] = ""
     out_of_band: Annotated[
         bool, param("Out of band", "somebody can reach the changed switch without its management address")
     ] = False

@@ -32,7 +32,8 @@ def test_a_first_host_key_is_asked_about_once_and_shown_in_plan_and_report(lab: 
 
 def test_a_run_that_meets_a_key_for_the_first_time_asks(lab: Labs) -> None:
     here = lab()
-    run = here.begin(method="edge-port", out_of_band=False)
+    here.diagnose()
+    run = here.begin(method="edge-port", out_of_band=False, host_key="")
     for switch in (here.a, here.b):
         host, port = here.switches.address(switch).split(":")
         Remembered(Address(host, int(port))).forget_key()
