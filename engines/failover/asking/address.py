@@ -214,7 +214,8 @@ async def probe(address: str, way: HttpRequest, context: ssl.SSLContext | None, 
 
     With `way.follow` each redirect to the same name is followed at the same address, each within the time-out.
     """
-    other = asyncio.create_task(_any(address, way, context)) if hint else None
+    named = any(name.lower() == "host" for name, _ in way.headers)  # then both requests would ask for the same
+    other = asyncio.create_task(_any(address, way, context)) if hint and not named else None
     for _ in range(FOLLOWED if way.follow else 1):
         asking = _Asking(address, way, way.host, context)
         reply: http1.Reply | None = None

@@ -117,6 +117,14 @@ def test_a_resolver_that_says_there_is_no_such_name_is_no(stage: Stage) -> None:
     assert other in found.verdict
 
 
+@pytest.mark.parametrize(("rcode", "survives"), [(2, None), (3, False), (5, True)])
+def test_a_resolver_that_fails_is_no_proof_of_no(stage: Stage, rcode: int, survives: bool | None) -> None:
+    """SERVFAIL may be the resolver's own fault or a signature that does not hold; REFUSED is for strangers."""
+    _, port = stage.copies(TWO)
+    ill = stage.odd_names(lambda query: respond(query, rcode=rcode))
+    assert probed(f"{stage.names(NAME, TWO)[1]} {ill}", port).survives is survives
+
+
 def test_a_resolver_that_is_silent_changes_nothing(stage: Stage) -> None:
     _, port = stage.copies(TWO)
     found = probed(f"{stage.names(NAME, TWO)[1]} {stage.odd_names(lambda query: None)}", port)
