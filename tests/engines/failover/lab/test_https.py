@@ -106,7 +106,7 @@ def test_a_copy_speaks_http_2_to_who_asks_for_it(stage: Stage, tmp_path: Path) -
 
 @pytest.mark.parametrize(
     ("mode", "state"),
-    [("tls-hang", "tls-hang"), ("hang", "hang"), ("503", "5xx"), ("close", "tls-error"), ("reset", "tls-error")],
+    [("tls-hang", "tls-hang"), ("hang", "hang"), ("503", "5xx"), ("close", "tls-error"), ("reset", "reset tls-error")],
 )
 def test_its_manners_have_names_over_tls_too(stage: Stage, tmp_path: Path, mode: str, state: str) -> None:
     paper = authority.issued(tmp_path, NAME)
@@ -114,4 +114,4 @@ def test_its_manners_have_names_over_tls_too(stage: Stage, tmp_path: Path, mode:
     copy.mode = mode
     stage.do(copy.serve("127.0.0.2", port))
     (light,) = asked(stage, port, paper).lights
-    assert light.state == state, light
+    assert light.state in state.split(), light  # a reset may come before the greeting or in it
