@@ -175,7 +175,7 @@ def _rows(raw: bytes) -> Iterator[_Row]:
         if not point.startswith("/"):
             continue
         pairs = (each.partition("=") for each in options.split(","))
-        folder = re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), point)
+        spec, folder = (re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), word) for word in (spec, point))
         path = folder.encode("utf-8", "surrogateescape").rstrip(b"/")
         yield _Row(spec.replace('"', ""), path, format_, {name: value for name, _, value in pairs})
 

@@ -1,0 +1,112 @@
+"""Which folder a guest starts from, and what its fstab joins: subvolumes, LVM, arrays, /dev names, two systems."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from engines.backup.files import guest
+from engines.backup.files.guest import Guest
+from engines.backup.files.model import VolumeInfo
+from tests.engines.backup.files.folder_volume import FolderVolume
+
+UUID = "11111111-2222-3333-4444-555555555555"
+
+
+class Folder(FolderVolume):
+    """A folder that says of itself what volume it is."""
+
+    def __init__(self, root: Path, name: str, default: bytes = b"", **more: str) -> None:
+        super().__init__(root, name)
+        self.default = default
+        self.info = info(name, **more)
+
+
+def info(name: str, **more: str) -> VolumeInfo:
+    plain = VolumeInfo(name=name, format="ext4", offset=0, size=0, drivers=("quick",))
+    return msgspec.structs.replace(plain, **more)
+
+
+def system(folder: Path, fstab: str) -> Path:
+    (folder / "etc").mkdir(parents=True)
+    (folder / "etc/passwd").write_text("root:x:0:0::/root:/bin/sh\n")
+    (folder / "etc/fstab").write_text(fstab)
+    return folder
+
+
+def joined(found: Guest | None) -> dict[bytes, tuple[str, bytes]]:
+    assert found is not None
+    return {each.point: (each.volume, each.inner) for each in found.joined}
+
+
+def test_subvolumes_beside_a_default_one_are_joined(tmp_path: Path) -> None:
+    lines = [f"UUID={UUID} / btrfs defaults 0 0"]
+    lines += [f"UUID={UUID} /{name} btrfs subvol=/@/{name} 0 0" for name in ("home", "var", ".snapshots")]
+    system(tmp_path / "@/.snapshots/1/snapshot", "\n".join(lines))
+    (tmp_path / "@/home").mkdir()
+    volume = Folder(tmp_path, "p2", b"/@/.snapshots/1/snapshot", format="btrfs", uuid=UUID)
+    found = guest.found([volume], [volume.info])
+    assert joined(found) == {
+        b"": ("p2", b"/@/.snapshots/1/snapshot"),
+        b"/home": ("p2", b"/@/home"),
+        b"/var": ("p2", b"/@/var"),
+        b"/.snapshots": ("p2", b"/@/.snapshots"),
+    }
+    assert found is not None
+    assert found.place(b"/etc/fstab") == ("p2", b"/@/.snapshots/1/snapshot/etc/fstab")
+    assert found.place(b"/home/x") == ("p2", b"/@/home/x")
+
+
+def test_a_root_that_its_fstab_names_by_subvolume_is_found_without_a_default(tmp_path: Path) -> None:
+    system(tmp_path / "old", f"UUID={UUID} / btrfs subvol=gone 0 0")
+    system(
+        tmp_path / "root", f"UUID={UUID} / btrfs subvol=root,compress=zstd:1 0 0\nUUID={UUID} /home btrfs subvol=home"
+    )
+    volume = Folder(tmp_path, "p3", format="btrfs", uuid=UUID)
+    assert joined(guest.found([volume], [volume.info])) == {b"": ("p3", b"/root"), b"/home": ("p3", b"/home")}
+
+
+def test_every_way_to_name_a_volume_is_followed(tmp_path: Path) -> None:
+    fstab = """
+/dev/mapper/vg--a-root / ext4 defaults 0 1
+/dev/vg-a/home /home ext4 defaults
+LABEL=data /label ext4
+PARTLABEL="EFI\\040system" /boot/efi vfat
+UUID=AB12-CD34 /usb vfat noauto
+/dev/disk/by-id/ata-QEMU_HARDDISK_QM00001-part5 /id ext4
+/dev/disk/by-label/big\\x20one /big ext4
+/dev/md/0 /array ext4
+/dev/sda6 /six ext4
+/dev/sdb1 /other ext4
+//host/share /share cifs
+"""
+    root = Folder(system(tmp_path / "root", fstab), "vg-a-root")
+    known = [
+        root.info, info("vg-a-home"), info("p1", label="data"), info("p2", partlabel="EFI system"),
+        info("p3", uuid="AB12-CD34"), info("p5"), info("p4", label="big one"), info("md127"), info("p6"),
+    ]  # fmt: skip
+    found = guest.found([root], known)
+    assert {point: volume for point, (volume, _) in joined(found).items()} == {
+        b"": "vg-a-root", b"/home": "vg-a-home", b"/label": "p1", b"/boot/efi": "p2", b"/usb": "p3", b"/id": "p5",
+        b"/big": "p4", b"/array": "md127", b"/six": "p6",
+    }  # fmt: skip
+    assert found is not None
+    assert found.elsewhere == {b"/other": "/dev/sdb1"}
+
+
+def test_of_two_systems_the_one_whose_fstab_names_itself_is_the_guest(tmp_path: Path) -> None:
+    copy = Folder(system(tmp_path / "copy", f"UUID={UUID} / ext4"), "p1", uuid="99999999")
+    own = Folder(system(tmp_path / "own", f"UUID={UUID} / ext4"), "p2", uuid=UUID)
+    found = guest.found([copy, own], [copy.info, own.info])
+    assert joined(found)[b""] == ("p2", b"")
+    assert found is not None
+    assert found.notes == ("the guest's tree is that of p2; p1 holds a root, too",)
+
+
+def test_windows_is_a_guest_and_a_data_disk_is_none(tmp_path: Path) -> None:
+    (tmp_path / "c/Windows/System32").mkdir(parents=True)
+    (tmp_path / "d/files").mkdir(parents=True)
+    data, drive = Folder(tmp_path / "d", "p1"), Folder(tmp_path / "c", "p2", format="ntfs")
+    assert joined(guest.found([data, drive], [data.info, drive.info])) == {b"": ("p2", b"")}
+    assert guest.found([data], [data.info]) is None
