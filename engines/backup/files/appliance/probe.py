@@ -42,10 +42,10 @@ size=; start=; part=; name=; uuid=
 read size < $d/size; read start < $d/start; read part < $d/partition; read name < $d/dm/name; read uuid < $d/dm/uuid
 echo "$d|$size|$start|$part|$name|$uuid"; all="$all $d"
 done 2>/dev/null
-for d in $all; do case $d in dm-*|md*)
+for d in $all; do case $d in dm-*)
 [ -n "$(blkid -p -o value -s PTTYPE /dev/$d)" ] && [ -z "$(blkid -p -o value -s TYPE /dev/$d)" ] || continue
 l=$(losetup -P -f --show /dev/$d) || continue; udevadm settle; l=${l#/dev/}
-read name < $d/dm/name || name=$d
+read name < $d/dm/name
 for p in $l/$l""p*; do p=${p#$l/}; read size < $p/size && read part < $p/partition || continue
 echo "$p|$size|0|$part|$name-p$part|LOOP"; all="$all $p"; done;; esac; done 2>/dev/null
 echo; for d in $all; do blkid -p -o export /dev/$d; echo; done || true"""
