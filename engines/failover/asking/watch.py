@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -42,6 +43,7 @@ from engines.job.params import param, plain
 from engines.job.units import one_line
 
 DNS_EVERY = 30.0  # s between looks at the records
+PARTS = 10  # looks, of a server that gives a part of its addresses at a time
 HEARTBEAT = 60.0  # s between readings while nothing changes
 
 
@@ -141,26 +143,24 @@ class Watch(Engine[WatchParams]):
 
 def _rounds(name: str, params: WatchParams, watching: Watching, run: Context) -> Iterator[AnyEvent]:
     way, context, asked = asked_of(params), trusted(params), servers(params.resolver)
-    found: Records | None = None
+    dns = InDns()
     until = watching.began + params.minutes * 60 if params.minutes else float("inf")
     next_dns = next_beat = 0.0
     while (now := time.time()) < until:
         said: list[str] = []
         if now >= next_dns:
             next_dns = now + DNS_EVERY
-            new = asyncio.run(_resolve(name, asked, params.timeout, way.port))
-            said += _moved(found.addresses if found else (), new)
-            found = new if new.addresses or found is None else found
-            watching.forget(found.addresses, time.time())
-        assert found is not None
-        lights = asyncio.run(_lights(found.addresses, way, context))
+            said += dns.take(asyncio.run(_resolve(name, asked, params.timeout, way.port)))
+            watching.forget(dns.addresses, time.time())
+        assert dns.records is not None
+        lights = asyncio.run(_lights(dns.addresses, way, context))
         said += watching.take(lights, time.time())
         for line in said:
             stamped = f"{clock(time.time())} {one_line(line)}"
             _append(run, stamped)
             watching.changes.append(stamped)
             yield Log(text=stamped)
-        verdict = judge(found, lights, bool(way.expect)).words
+        verdict = judge(dns.records, lights, bool(way.expect)).words
         reading = watching.reading(time.time()) | {"verdict": verdict}
         yield Measured(kind="look", data=reading | {"name": name, "changes": said})
         if said or now >= next_beat:
@@ -211,13 +211,28 @@ async def _lights(addresses: Sequence[str], way: HttpRequest, context: Any) -> l
     return list(await asyncio.gather(*(probe(address, way, context, hint=False) for address in addresses[:MOST])))
 
 
-def _moved(before: tuple[str, ...], found: Records) -> list[str]:
-    if not found.addresses:
-        return [f"DNS gives no address now: {found.state}"]
-    if not before:
-        return []
-    lines = [f"DNS: {address} is new" for address in found.addresses if address not in before]
-    return lines + [f"DNS: {address} is gone" for address in before if address not in found.addresses]
+class InDns:
+    """What DNS gives now; of servers that give a part of their addresses at a time, what the last PARTS looks gave."""
+
+    def __init__(self) -> None:
+        self.records: Records | None = None
+        self.addresses: tuple[str, ...] = ()
+        self._recent: deque[tuple[str, ...]] = deque(maxlen=PARTS)
+
+    def take(self, new: Records) -> list[str]:
+        """One look; a line for each address that came or went."""
+        if not new.addresses:
+            self.records = self.records or new
+            return [f"DNS gives no address now: {new.state}"]
+        if not any(len(offers) > 1 for view in new.views for offers in view.offers.values()):
+            self._recent.clear()
+        self._recent.append(new.addresses)
+        before, now = self.addresses, tuple(dict.fromkeys(one for given in reversed(self._recent) for one in given))
+        self.records, self.addresses = new, now
+        if not before:
+            return []
+        lines = [f"DNS: {address} is new" for address in now if address not in before]
+        return lines + [f"DNS: {address} is gone" for address in before if address not in now]
 
 
 def _summary(name: str, watching: Watching, now: float) -> str:

@@ -15,8 +15,10 @@ from typing import Any, ClassVar
 import pytest
 
 from engines.failover.asking.address import AddressCheck
+from engines.failover.asking.dns_answer import Answer
 from engines.failover.asking.ledger import TAIL, Watching, span
-from engines.failover.asking.watch import Watch, WatchParams
+from engines.failover.asking.records import Records, View
+from engines.failover.asking.watch import InDns, Watch, WatchParams
 from engines.job import journal, runs
 from engines.job.contract import Cancel, Finished, Log, Measured, Warned
 from engines.job.errors import BadParam, Refused
@@ -211,3 +213,22 @@ def test_what_cannot_be_told_is_refused_beforehand(given: dict[str, str], name: 
     with pytest.raises(BadParam) as refused:
         Watch().plan(convert(WatchParams, {"name": NAME, "resolver": ["127.0.0.1:1"]} | given), Cancel())
     assert refused.value.name == name
+
+
+def given(*offers: tuple[str, ...]) -> Records:
+    answers = tuple(Answer(kind=kind, state="ok", order=offers[0]) for kind in ("A", "AAAA"))
+    addresses = tuple(dict.fromkeys(one for offer in offers for one in offer))
+    view = View(server="s", role="resolver", order="", answers=answers, offers={"A": offers})
+    return Records(
+        name=NAME, state="ok" if addresses else "timeout", addresses=addresses, order="", ttl=1, views=(view,)
+    )
+
+
+def test_what_dns_gives_in_parts_does_not_come_and_go() -> None:
+    dns = InDns()
+    assert dns.take(given(("a",), ("b",))) == []
+    assert dns.take(given(("b",), ("c",))) == ["DNS: c is new"]
+    assert set(dns.addresses) == {"a", "b", "c"}
+    assert dns.take(given(("b", "c"))) == ["DNS: a is gone"]
+    assert dns.take(given(())) == ["DNS gives no address now: timeout"]
+    assert set(dns.addresses) == {"b", "c"}
