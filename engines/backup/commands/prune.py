@@ -174,9 +174,9 @@ def _chosen(glance: NamesOnly, params: PruneParams) -> _Choice:
     if not rules and not dropped:
         raise BadParam("keep_daily", 0, "at least one rule, such as --keep-daily 7", "say what to keep")
     known = [name for name in glance.names() if names.selected(name, params.only)]
-    if not known and not dropped:
+    if params.only and not known and not dropped:
         raise Refused(
-            f"no disk here is called {params.only!r}" if params.only else "there are no points",
+            f"no disk here is called {params.only!r}",
             "see what there is: crashcart backup list; names count whole, 'web*' means all that begin so",
         )
     every = {**dict.fromkeys(known), **dict.fromkeys(sorted(dropped))}
