@@ -8,14 +8,18 @@ have = [ $$(dpkg-query -W -f='$${db:Status-Abbrev}\n' $(1) 2>/dev/null | grep -c
 
 CORE := python3-venv python3-guestfs qemu-system-x86 qemu-utils isolinux syslinux-common syslinux \
 	nasm mtools openssh-client iproute2 libguestfs-xfs fuse3 nftables curl e2fsprogs kmod cpio busybox
-TEST := openssh-server linux-image-amd64 genisoimage xorriso dosbox ovmf dosfstools tmux wget \
+# The virtio rehearsal boots a guest with the kernel of this machine; a container or a cloud image may have none.
+ifeq ($(wildcard /boot/vmlinuz-*),)
+KERNEL := linux-image-amd64
+endif
+TEST := zsh fish groff openssh-server linux-image-amd64 genisoimage xorriso dosbox ovmf dosfstools tmux wget \
 	chromium firefox-esr iptables tcpdump nodejs fdisk lvm2 thin-provisioning-tools rpm \
 	cryptsetup-bin xfsprogs btrfs-progs ntfs-3g attr acl mdadm qemu-guest-agent libvirt-clients libnbd-bin \
 	jfsutils reiserfsprogs udftools f2fs-tools nilfs-tools squashfs-tools erofs-utils exfatprogs exfat-fuse
 SOAK := webkit2gtk-driver xvfb dbus
 BENCH := virt-v2v nbdkit rpm restic borgbackup
 
-.PHONY: run test test-machines test-rest check bench soak setup screenshots
+.PHONY: run test test-machines test-rest check bench soak setup screenshots deb
 .DELETE_ON_ERROR:
 
 # A rehearsal that needs more than the core is refused (3) and says what to install: no fault of the others.
@@ -26,10 +30,11 @@ setup: .setup-core
 
 # The machine's own python3: python3-guestfs exists for no other.
 .setup-core: pyproject.toml Makefile
-	@echo "crashcart installs from Debian: $(CORE)"
+	@echo "crashcart installs from Debian: $(CORE) $(KERNEL)"
 	@echo "and from PyPI, into .venv: $$(sed -n '/^dependencies/,/^]/p' pyproject.toml | grep -o '"[^"]*"' | tr '\n' ' ')"
 	@if [ -t 0 ] && [ -t 1 ]; then printf 'go on? [y/N] '; read answer; [ "$$answer" = y ]; fi
-	@$(call have,$(CORE)) || { $(APT) update && $(APT) install -y --no-install-recommends $(CORE) >/dev/null; }
+	@$(call have,$(CORE) $(KERNEL)) || \
+		{ $(APT) update && $(APT) install -y --no-install-recommends $(CORE) $(KERNEL) >/dev/null; }
 	@[ -x $(PYTHON) ] || /usr/bin/python3 -m venv --system-site-packages .venv
 	@$(PYTHON) -m pip install -q --disable-pip-version-check -e '.[rehearsal]'
 	@touch $@
@@ -74,3 +79,7 @@ soak: .setup-soak
 
 screenshots: .setup-test
 	$(PYTHON) -m screenshots.make
+
+# A Debian package with the suite's venv inside: dist/crashcart_VERSION_ARCH.deb
+deb: .setup-core
+	packaging/deb.sh $(PYTHON)

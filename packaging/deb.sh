@@ -1,0 +1,72 @@
+#!/bin/sh
+# Builds dist/crashcart_VERSION_ARCH.deb: the suite in a venv of its own under /usr/lib/crashcart, manual, completions.
+# The venv sees the system's packages, since python3-guestfs exists nowhere else. Use: packaging/deb.sh [PYTHON]
+set -eu
+
+cd "$(dirname "$0")/.."
+python=${1:-/usr/bin/python3}
+version=$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+arch=$(dpkg --print-architecture)
+root=build/deb
+lib=$root/usr/lib/crashcart
+depends="python3 (>= 3.11), python3 (<< 3.12), python3-guestfs, $(sed -n '/^CORE := /,/[^\\]$/p' Makefile \
+    | sed 's/^CORE := //' | tr -d '\\\n\t' | tr -s ' ' '\n' | grep -v '^python3\|^$' | paste -sd, | sed 's/,/, /g')"
+
+rm -rf "$root"
+mkdir -p "$root/DEBIAN" "$root/usr/bin" "$root/usr/share/doc/crashcart" dist
+/usr/bin/python3 -m venv --system-site-packages --without-pip "$lib"
+"$python" -m pip --python "$lib/bin/python" install -q --disable-pip-version-check --no-compile --ignore-installed \
+    '.[rehearsal]'
+
+# Only the one command: the others of the venv name a folder that is not there once it is installed.
+find "$lib/bin" -mindepth 1 ! -name 'python*' -delete
+ln -sf /usr/bin/python3 "$lib/bin/python3"
+printf '#!/usr/lib/crashcart/bin/python -P\nimport sys\nfrom engines.cli import main\n\nsys.exit(main())\n' > "$lib/bin/crashcart"
+chmod 755 "$lib/bin/crashcart"
+ln -s ../lib/crashcart/bin/crashcart "$root/usr/bin/crashcart"
+sed -i "/^command = /d" "$lib/pyvenv.cfg"
+find "$lib" -name __pycache__ -prune -exec rm -rf {} +
+find "$lib" -name '*.so*' -type f -exec strip --strip-unneeded {} + 2>/dev/null || :
+
+"$python" -P -m engines.cli man "$root/usr/share/man/man1" > /dev/null
+gzip -9n "$root"/usr/share/man/man1/*.1
+for shell in bash-completion/completions/crashcart:bash zsh/vendor-completions/_crashcart:zsh \
+    fish/vendor_completions.d/crashcart.fish:fish; do
+    mkdir -p "$(dirname "$root/usr/share/${shell%:*}")"
+    "$python" -P -m engines.cli completion "${shell#*:}" > "$root/usr/share/${shell%:*}"
+done
+cp README.md "$root/usr/share/doc/crashcart/"
+gzip -9nc CHANGELOG.md > "$root/usr/share/doc/crashcart/changelog.gz"
+
+cat > "$root/DEBIAN/control" <<EOF
+Package: crashcart
+Version: $version
+Architecture: $arch
+Maintainer: crashcart <root@localhost>
+Installed-Size: $(du -sk "$root/usr" | cut -f1)
+Section: admin
+Priority: optional
+Depends: $depends
+Description: maintenance tasks for hosting technicians, by keyboard or from scripts
+ A bootable disc for a BIOS update, an old guest moved to virtio, a VDX port that
+ is down, a site whose address goes dark, block-level backups and their files:
+ planned to the byte, run beyond a lost line, taken back where that is possible,
+ and reported.
+EOF
+cat > "$root/DEBIAN/postinst" <<'EOF'
+#!/bin/sh
+set -e
+if [ "$1" = configure ]; then
+    /usr/lib/crashcart/bin/python -m compileall -q /usr/lib/crashcart/lib || :
+fi
+EOF
+cat > "$root/DEBIAN/prerm" <<'EOF'
+#!/bin/sh
+set -e
+find /usr/lib/crashcart -name __pycache__ -prune -exec rm -rf {} +
+EOF
+chmod 755 "$root/DEBIAN/postinst" "$root/DEBIAN/prerm"
+find "$root" -type d -exec chmod 755 {} +
+(cd "$root" && find usr -type f -printf '%P\n' | sort | sed 's|^|usr/|' | xargs -d '\n' md5sum > DEBIAN/md5sums)
+dpkg-deb --root-owner-group -Zxz --build "$root" "dist/crashcart_${version}_${arch}.deb" > /dev/null
+echo "dist/crashcart_${version}_${arch}.deb"
