@@ -60,9 +60,9 @@ async def test_up_and_down_walk_over_check_boxes(tmp_path: Path) -> None:
         assert page(pilot) == "Agreed"
         await pilot.press("down", "down", "space")
         boxes = list(pilot.app.screen.page.query(Flag))  # type: ignore[attr-defined]
-        assert [box.value for box in boxes] == [False, False, True, False]
+        assert [at for at, box in enumerate(boxes) if box.value] == [2]
         await pilot.press("up", "space", "shift+tab", "space")
-        assert [box.value for box in boxes] == [True, True, True, False]
+        assert [at for at, box in enumerate(boxes) if box.value] == [0, 1, 2]
 
 
 async def test_up_and_down_walk_over_every_field_of_every_shape(desk: Desk) -> None:
@@ -73,7 +73,7 @@ async def test_up_and_down_walk_over_every_field_of_every_shape(desk: Desk) -> N
             await pilot.press("down")
             seen.append(type(pilot.app.focused).__name__)
         assert seen == ["Pick", "Pick", "Line", "Line", "Flag", "Pick"]
-        await pilot.press("up", "up", "up")
+        await pilot.press("up", "up", "up", "up")
         assert pilot.app.focused is form.entries["count"].control
 
 
