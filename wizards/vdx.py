@@ -18,6 +18,12 @@ FIX = Wizard(
     Form("Way back", *BACK, why="A reset may take the management address and the users with it."),
     Form("Fix", *HOW, why="The review says what it costs and what is sent."),
     Form("Agreed", *AGREED, why="Leave empty until it is asked for."),
-    Form("Ways in", *LOGIN, why="Only where a password from here is not the way in."),
-    Form("Ssh", "host_key", "legacy_crypto", "new_host_key", why="Only where the login is refused and says so."),
+    Form(
+        "Ssh",
+        *LOGIN,
+        "host_key",
+        "legacy_crypto",
+        "new_host_key",
+        why="Where a password is not the way in, or a login is refused and says so.",
+    ),
 )
