@@ -4,21 +4,15 @@ from __future__ import annotations
 
 from tui.wizard import Form, Wizard
 
+COMMAND = ("flasher", "command", "switches", "add", "boot_test")
+
 BUILD = Wizard(
     "biosiso",
     Form(
         "Firmware", "firmware", "board", "board_checked", "rom", why="Compare them: a wrong ROM can destroy the board."
     ),
     Form("Disc", "dos", "form", "output", why="What the machine boots, and the file that becomes of it."),
-    Form(
-        "Command",
-        "flasher",
-        "command",
-        "switches",
-        "add",
-        "boot_test",
-        why="The disc shows its command and flashes nothing by itself.",
-    ),
+    Form("Command", *COMMAND, why="The disc shows its command and flashes nothing by itself."),
 )
 
 INSERT = Wizard(
