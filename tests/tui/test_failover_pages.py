@@ -87,6 +87,8 @@ async def test_a_watch_shows_a_light_an_address() -> None:
             run = runs.every()[0]
             assert sum(isinstance(entry.event, Measured) for entry in journal.entries(run.journal)) < 3
             await pilot.press("ctrl+x")
+            await until(pilot, lambda: "Stop this run?" in shown(pilot), 60)
+            await pilot.press("down", "enter")
             await until(pilot, lambda: page(pilot) == "Result", 60)
             await until(pilot, lambda: "127.0.0.3       refused, dark" in shown(pilot), 60)
     assert "{'" not in run.report.read_text()
