@@ -68,7 +68,8 @@ class Firefox:
             self._socket = websocket.create_connection(f"{address}/session", timeout=START, suppress_origin=True)
         except websocket.WebSocketException as error:
             raise RuntimeError(f"firefox took no BiDi session: {error}") from None
-        self._ask("session.new", capabilities={"alwaysMatch": {"acceptInsecureCerts": self._setting.trust is not None}})
+        wanted = {"alwaysMatch": {"acceptInsecureCerts": True}} if self._setting.trust else {}
+        self._ask("session.new", capabilities=wanted)
         self._tab = self._ask("browsingContext.getTree")["contexts"][0]["context"]
 
     def visit(self, cap: float) -> Visit:
