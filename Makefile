@@ -4,6 +4,12 @@ PYTHON := .venv/bin/python
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 APT := $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Use-Pty=0
 
+# By the lock files with their hashes, of which the last one builds this project too: nothing else is fetched.
+INSTALL := $(PYTHON) -m pip install -q --disable-pip-version-check --require-hashes
+INSTALL_SELF := $(PYTHON) -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+LOCK := .venv/bin/uv pip compile -q --generate-hashes --python $(PYTHON) --no-emit-index-url --no-header --upgrade \
+	--extra build --extra rehearsal
+
 have = [ $$(dpkg-query -W -f='$${db:Status-Abbrev}\n' $(1) 2>/dev/null | grep -c ^ii) = $(words $(1)) ]
 
 CORE := python3-venv python3-guestfs qemu-system-x86 qemu-utils isolinux syslinux-common syslinux \
@@ -19,7 +25,7 @@ TEST := zsh fish groff openssh-server linux-image-amd64 genisoimage xorriso dosb
 SOAK := webkit2gtk-driver xvfb dbus
 BENCH := virt-v2v nbdkit rpm restic borgbackup
 
-.PHONY: run test test-machines test-rest check bench soak setup screenshots deb
+.PHONY: run test test-machines test-rest check bench soak setup screenshots deb lock sbom
 .DELETE_ON_ERROR:
 
 # A rehearsal that needs more than the core is refused (3) and says what to install: no fault of the others.
@@ -29,19 +35,21 @@ run: .setup-core
 setup: .setup-core
 
 # The machine's own python3: python3-guestfs exists for no other.
-.setup-core: pyproject.toml Makefile
+.setup-core: pyproject.toml requirements.lock Makefile
 	@echo "crashcart installs from Debian: $(CORE) $(KERNEL)"
 	@echo "and from PyPI, into .venv: $$(sed -n '/^dependencies/,/^]/p' pyproject.toml | grep -o '"[^"]*"' | tr '\n' ' ')"
 	@if [ -t 0 ] && [ -t 1 ]; then printf 'go on? [y/N] '; read answer; [ "$$answer" = y ]; fi
 	@$(call have,$(CORE) $(KERNEL)) || \
 		{ $(APT) update && $(APT) install -y --no-install-recommends $(CORE) $(KERNEL) >/dev/null; }
 	@[ -x $(PYTHON) ] || /usr/bin/python3 -m venv --system-site-packages .venv
-	@$(PYTHON) -m pip install -q --disable-pip-version-check -e '.[rehearsal]'
+	@$(INSTALL) -r requirements.lock
+	@$(INSTALL_SELF)
 	@touch $@
 
-.setup-test: .setup-core
+.setup-test: .setup-core requirements-test.lock
 	@$(call have,$(TEST)) || { $(APT) update && $(APT) install -y --no-install-recommends $(TEST) >/dev/null; }
-	@$(PYTHON) -m pip install -q --disable-pip-version-check -e '.[rehearsal,test]'
+	@$(INSTALL) -r requirements-test.lock
+	@$(INSTALL_SELF)
 	@touch $@
 
 .setup-bench: .setup-test
@@ -83,3 +91,13 @@ screenshots: .setup-test
 # A Debian package with the suite's venv inside: dist/crashcart_VERSION_ARCH.deb
 deb: .setup-core
 	packaging/deb.sh $(PYTHON)
+
+# The floors in pyproject.toml, made into exact versions with hashes.
+lock: .setup-test
+	$(PYTHON) -m pip install -q --disable-pip-version-check uv
+	$(LOCK) pyproject.toml -o requirements.lock
+	$(LOCK) --extra test -c requirements.lock pyproject.toml -o requirements-test.lock
+
+sbom: .setup-core
+	@[ -x .sbom/bin/cyclonedx-py ] || { /usr/bin/python3 -m venv .sbom && .sbom/bin/pip install -q --disable-pip-version-check cyclonedx-bom; }
+	.sbom/bin/cyclonedx-py requirements requirements.lock --pyproject pyproject.toml --output-reproducible -o sbom.json

@@ -14,10 +14,10 @@ import msgspec
 from engines import tasks
 from engines.cli.narrate import Narrator, put, say
 from engines.cli.usage import BadUsage
-from engines.job import answers, detach, runs
+from engines.job import answers, detach, journal, runs
 from engines.job import perform as performing
 from engines.job.contract import Asked, Engine, LastWord, Plan, StepStarted
-from engines.job.errors import BadParam
+from engines.job.errors import BadParam, Refused
 from engines.job.params import Params, Secret
 from engines.job.perform import Stop, exit_code, outliving
 from engines.job.runs import Run
@@ -143,7 +143,11 @@ def attach(run: Run, *, as_json: bool) -> int:
 
 
 def answer(run: Run, text: str | None) -> int:
-    """Answer a run's question from the command line, the terminal or stdin."""
+    """Answer a run's question from the command line, the terminal or stdin. Raises Refused for a secret in argv."""
+    asked = [entry.event for entry in journal.entries(run.journal)][-1:]
+    if text is not None and asked and isinstance(asked[0], Asked) and asked[0].secret:
+        helps = f"change it if others work here; then give it no words: crashcart answer {run.id}"
+        raise Refused("a secret on a command line is seen by every user of this machine", helps)
     if text is None:
         import getpass
 

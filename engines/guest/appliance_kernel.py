@@ -10,6 +10,7 @@ import bz2
 import hashlib
 import lzma
 import os
+import stat
 import struct
 import zlib
 from pathlib import Path
@@ -21,8 +22,9 @@ DPKG = Path("/var/lib/dpkg/status")  # supermin builds its appliance anew when t
 
 
 def made() -> Path:
-    """Where libguestfs keeps the appliance that it built."""
-    return Path(f"/var/tmp/.guestfs-{os.getuid()}/appliance.d")  # noqa: S108 libguestfs's own place
+    """Where libguestfs keeps the appliance that it built; guestfs(3), guestfs_get_cachedir."""
+    cache = os.environ.get("LIBGUESTFS_CACHEDIR") or os.environ.get("TMPDIR") or "/var/tmp"  # noqa: S108
+    return Path(cache) / f".guestfs-{os.getuid()}" / "appliance.d"
 
 
 def fixed(appliance: Path | None = None) -> Path | None:
@@ -32,15 +34,28 @@ def fixed(appliance: Path | None = None) -> Path | None:
     """
     source = appliance or made()
     try:
-        if os.environ.get("LIBGUESTFS_PATH") or not _current(source):
+        if os.environ.get("LIBGUESTFS_PATH") or not _ours(source) or not _current(source):
             return None
         packed = (source / "kernel").read_bytes()
         folder = leftover_sockets.cache() / f"appliance-{hashlib.sha256(packed).hexdigest()[:16]}"
-        if not (folder / "README.fixed").exists():
+        if not (folder / "README.fixed").exists() or (folder / "root").resolve() != (source / "root").resolve():
             _make(source, folder, packed)
+        if not _ours(folder):
+            return None
     except (OSError, ValueError, struct.error):
         return None
     return folder
+
+
+def _ours(folder: Path) -> bool:
+    """Whether nobody else made, or can write, what boots on the victim's disk: looked at before every start."""
+    for each in (folder.parent, folder, *(folder / name for name in ("kernel", "initrd", "root"))):
+        found = each.lstat()
+        if stat.S_ISLNK(found.st_mode) and each.parent == folder:
+            found = each.stat()  # ours lead to libguestfs's own, which was looked at
+        if found.st_uid != os.geteuid() or found.st_mode & 0o022 or stat.S_ISLNK(found.st_mode):
+            return False
+    return True
 
 
 def _current(source: Path) -> bool:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -31,10 +33,21 @@ def load(path: Path) -> Job:
     """Read a job file. Raises Refused, naming file and line."""
     try:
         with path.open("rb") as stream:
+            _refuse_others(path, os.fstat(stream.fileno()))
             raw = stream.read(LIMIT + 1)
     except OSError as error:
         raise Refused(f"job file {path}: {error.strerror}", "name a file that can be read") from None
     return parse(raw, str(path))
+
+
+def _refuse_others(path: Path, found: os.stat_result) -> None:
+    """A job says which command is run for a console, and whose disk is changed: nobody else may have a say in it."""
+    if not stat.S_ISREG(found.st_mode):
+        return  # what a shell hands over by a pipe
+    if found.st_uid not in (os.geteuid(), 0):
+        raise Refused(f"job file {path} belongs to user {found.st_uid}", "read it, and take a copy of your own")
+    if found.st_mode & 0o002 or (found.st_mode & 0o020 and found.st_gid not in (0, os.getegid())):
+        raise Refused(f"job file {path} can be written by others", f"read it, then: chmod go-w {path}")
 
 
 def parse(raw: bytes, name: str) -> Job:

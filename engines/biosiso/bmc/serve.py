@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import ipaddress
 import os
 import re
 import socket
 import socketserver
 import threading
+from contextlib import suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -203,6 +205,16 @@ class Offer(msgspec.Struct, frozen=True, kw_only=True):
             raise Refused(f"{self.file} is no longer the disc that was reviewed", "review again, then start anew")
 
 
+def _any(address: str) -> bool:
+    """Whether it would bind every address, in any of the ways to write that: 0, 0x0, ::, ::0, ::ffff:0.0.0.0."""
+    with suppress(OSError):
+        return socket.inet_aton(address) == bytes(4)
+    with suppress(ValueError):
+        found = ipaddress.IPv6Address(address.partition("%")[0])
+        return int(found.ipv4_mapped or found) == 0
+    return False
+
+
 def offer(iso: Path, listen: str, bmc: tuple[str, int], cancel: Cancel) -> Offer:
     """`iso` served at `listen` (ADDRESS[:PORT]; empty for the address that faces the BMC). Raises Refused, Failed.
 
@@ -211,7 +223,7 @@ def offer(iso: Path, listen: str, bmc: tuple[str, int], cancel: Cancel) -> Offer
     """
     sha256 = digest(iso, cancel)
     address, port = split(listen, "listen", PORT) if listen else (facing(*bmc), PORT)
-    if address in ("0.0.0.0", "::"):  # noqa: S104  refused here, not bound
+    if _any(address):
         raise BadParam("listen", listen, "one address of this machine, as the BMC sees it")
     free((address, port))
     token = hashlib.sha256(f"{boot_id()} {sha256} {bmc}".encode()).hexdigest()[:24]

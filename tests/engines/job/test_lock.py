@@ -184,3 +184,16 @@ def test_a_target_that_another_program_has_locked_is_refused(target: Path) -> No
         fcntl.flock(stream, fcntl.LOCK_EX)
         with pytest.raises(Refused, match="another process"), lock.hold(lock.content_identity(target), "a-run"):
             pass
+
+
+@pytest.mark.parametrize(("owner", "mode"), [(NOBODY, 0o600), (0, 0o666), (0, 0o602)])
+def test_a_job_file_that_others_own_or_can_write_is_refused(tmp_path: Path, owner: int, mode: int) -> None:
+    from engines.job import jobfile
+
+    path = tmp_path / "job.yaml"
+    path.write_text("task: vdx\nparams: {console: touch /tmp/ran}\n")
+    assert jobfile.load(path).task == "vdx"
+    os.chown(path, owner, owner)
+    path.chmod(mode)
+    with pytest.raises(Refused, match=str(path)):
+        jobfile.load(path)

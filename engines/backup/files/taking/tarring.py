@@ -104,7 +104,8 @@ def _output(path: Path, context: Context, *, replace: bool) -> Iterator[BinaryIO
                 yield stream
             return
         partial = _partial(path)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        partial.unlink(missing_ok=True)  # of a run that was killed
         with os.fdopen(os.open(partial, flags, 0o600), "wb", BUFFER) as stream:
             yield stream
             stream.flush()
