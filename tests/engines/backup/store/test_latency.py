@@ -29,6 +29,7 @@ class Slow:
         self._waiting = 0
         self.most = 0
         self.requests = 0
+        self.lists: list[str] = []
         self._listening = socket.create_server(("127.0.0.1", 0), backlog=64)
         self.port = self._listening.getsockname()[1]
         threading.Thread(target=self._serve, daemon=True).start()
@@ -48,6 +49,8 @@ class Slow:
             with self._lock:
                 self._waiting += 1
                 self.requests += 1
+                if b"list-type=2" in (first := part.split(b"\r\n", 1)[0]):
+                    self.lists.append(first.decode())
                 self.most = max(self.most, self._waiting)
             time.sleep(LATENCY)
             with self._lock:
@@ -97,3 +100,21 @@ def test_restore_and_reading_ask_for_many_blocks_at_a_time(weed: Weed, slow: Slo
         content = b"".join(opened.read(at, MIB) for at in range(0, BLOCKS * MIB, MIB))
         assert content == source.read_bytes()
         assert slow.requests - before <= 2 * BLOCKS
+
+
+def test_backup_restore_and_copy_list_the_packs_once(weed: Weed, slow: Slow, bucket: str, tmp_path: Path) -> None:
+    repo = f"s3://{bucket}/r"
+    lab.done("backup-init", repo=repo)
+    source = lab.disk(tmp_path / "disk", {0: 1, 3: 2}, 8 * MIB)
+    weed.allow(bucket, endpoint=f"http://127.0.0.1:{slow.port}")
+    other = lab.init(tmp_path / "other")
+    verbs: dict[str, dict[str, object]] = {
+        "backup": {"source": str(source), "vm": "web1", "limit": "none"},
+        "backup-restore": {"point": "web1/disk0@latest", "target": str(tmp_path / "back")},
+        "backup-copy": {"to": other},
+    }
+    for task, given in verbs.items():
+        slow.lists.clear()
+        lab.done(task, repo=repo, **given)
+        packs = [line for line in slow.lists if "packs" in line]
+        assert len(packs) <= 1, f"{task}: {packs}"
