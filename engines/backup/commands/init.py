@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 from contextlib import closing
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
@@ -156,4 +157,4 @@ def _then(plan: Plan) -> tuple[str, ...]:
         " are lost, nothing can be restored" + ("; who has it can read the backups" if not keep else ""),
         *keep,
     )
-    return (*keep, f"back up: crashcart backup run SOURCE --repo {plan.params.repo} --vm NAME")
+    return (*keep, f"back up: crashcart backup run SOURCE --repo {shlex.quote(plan.params.repo)} --vm NAME")

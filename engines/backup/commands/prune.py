@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shlex
 import time
 from contextlib import closing
 from dataclasses import dataclass
@@ -121,7 +122,7 @@ class Prune(Engine[PruneParams]):
             yield Finished(
                 summary=f"{len(gone)} points are taken out of {store.where}",
                 result={"pruned": gone},
-                then=(f"free the space: crashcart backup gc --repo {store.where}",),
+                then=(f"free the space: crashcart backup gc --repo {shlex.quote(store.where)}",),
             )
 
     @override

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack, closing
@@ -282,7 +283,7 @@ class _Backup:
         return Finished(
             summary=f"{called}: {units.size(changed)} changed, {units.size(stored)} stored",
             result=result,
-            then=(f"prove it: crashcart backup verify --repo {self.repository.store.where}",),
+            then=(f"prove it: crashcart backup verify --repo {shlex.quote(self.repository.store.where)}",),
         )
 
 

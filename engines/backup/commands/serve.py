@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -127,5 +128,5 @@ def _finished(server: NbdServer, name: names.PointName, repo: str) -> Finished:
             "turned_away": len(server.turned_away),
         },
         sections=tuple(sections),
-        then=(f"see what is damaged: crashcart backup verify --repo {repo}",) if server.faulty else (),
+        then=(f"see what is damaged: crashcart backup verify --repo {shlex.quote(repo)}",) if server.faulty else (),
     )

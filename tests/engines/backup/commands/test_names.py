@@ -9,7 +9,7 @@ import pytest
 from engines import tasks
 from engines.backup import names
 from engines.backup.commands import listing
-from engines.job.contract import Cancel
+from engines.job.contract import Cancel, Finished
 from engines.job.errors import BadParam, Refused
 from engines.job.params import convert
 from tests.engines.backup import lab
@@ -97,3 +97,9 @@ def test_a_list_shows_one_line_a_disk_and_what_filters_leave(tmp_path: Path) -> 
         assert [row.point for row in asked(last=1).points] == [newest]
         assert asked(bad=True).points == []
         assert "last proven whole" in listing.table(asked(disks=True))
+
+
+def test_advice_can_be_pasted_whatever_the_repository_is_called(tmp_path: Path) -> None:
+    _, last = lab.perform_job("backup-init", repo=str(tmp_path / "my backups; rm x"))
+    assert isinstance(last, Finished)
+    assert f"--repo '{tmp_path}/my backups; rm x'" in last.then[-1]
