@@ -68,5 +68,5 @@ EOF
 chmod 755 "$root/DEBIAN/postinst" "$root/DEBIAN/prerm"
 find "$root" -type d -exec chmod 755 {} +
 (cd "$root" && find usr -type f -printf '%P\n' | sort | sed 's|^|usr/|' | xargs -d '\n' md5sum > DEBIAN/md5sums)
-dpkg-deb --root-owner-group -Zxz --build "$root" "dist/crashcart_${version}_${arch}.deb" > /dev/null
+dpkg-deb --root-owner-group -Zxz -z1 --build "$root" "dist/crashcart_${version}_${arch}.deb" > /dev/null
 echo "dist/crashcart_${version}_${arch}.deb"
