@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import resource
 import sys
 from typing import TextIO
 
@@ -28,7 +29,7 @@ def _escaped(char: str) -> str:
 
 
 def settle() -> None:
-    """Open /dev/null on those that are closed, and keep new files from being writable for others (umask 0)."""
+    """Open /dev/null on those that are closed, let others write to no new file (umask 0), and dump no core."""
     for number in (0, 1, 2):
         try:
             os.fstat(number)
@@ -43,6 +44,7 @@ def settle() -> None:
     sys.stdin = sys.stdin or open(0, closefd=False)  # noqa: SIM115
     sys.stdout, sys.stderr = _settled(sys.stdout, 1), _settled(sys.stderr, 2)
     os.umask(os.umask(0o077) | 0o022)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would hold secrets
 
 
 def _settled(stream: TextIO | None, number: int) -> TextIO:

@@ -96,3 +96,9 @@ def test_python_is_started_in_one_place() -> None:
 @pytest.mark.parametrize("text", ["import sys\nrun([sys.executable])", "Popen(module('x'))", "['/usr/bin/python3']"])
 def test_another_start_of_python_would_be_found(text: str) -> None:
     assert _starts(ast.parse(text))
+
+
+def test_no_core_is_dumped_of_what_may_hold_secrets() -> None:
+    text = "import resource; from engines.host.streams import settle; settle(); print(resource.getrlimit(4))"
+    done = subprocess.run(child.code(text), capture_output=True, text=True, check=True, env=child.environment())
+    assert done.stdout == "(0, 0)\n"

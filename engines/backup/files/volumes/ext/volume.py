@@ -211,7 +211,10 @@ class ExtVolume(Volume):
         return found
 
     def _value(self, number: int, size: int) -> bytes:
-        return self._content(self._inodes.get(number), 0, size)
+        inode = self._inodes.get(number)
+        if inode.flags & INLINE:  # its data would be an attribute itself, and might be this one
+            raise BrowseError(f"an attribute's value lies in inode {number}, which holds its own data inline")
+        return self._content(inode, 0, size)
 
     def _inline_rest(self, inode: Inode) -> bytes:
         return dict(attributes.in_inode(inode, self._value)).get(attributes.INLINE_DATA, b"")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import struct
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -110,6 +111,22 @@ def test_inline_files_and_folders_are_read(tmp_path: Path, small: bytes) -> None
     assert volume.attributes(b"/a/tiny") == {"user.small": b"v"}
     assert volume.attributes(b"/a/holes") == {"user.large": b"v" * 700}
     assert {node.name for node in volume.list(b"/a")} == {b"b", b"holes", b"tiny"}
+
+
+def test_inline_data_that_is_its_own_attribute_ends(tmp_path: Path, small: bytes) -> None:
+    """The kernel makes no such inode: the value of "system.data" is said to lie in an inode that has inline data."""
+    (tmp_path / "disk").write_bytes(small)
+    number = quick(tmp_path / "disk").stat(b"/a/tiny").inode
+    head = re.compile(rb"\x04\x07..(....)........data", re.DOTALL)
+    crafted = bytearray(small)
+    found = [match.start(1) for match in head.finditer(small)]
+    assert found
+    for at in found:
+        crafted[at : at + 4] = number.to_bytes(4, "little")
+    (tmp_path / "disk").write_bytes(crafted)
+    volume = quick(tmp_path / "disk")
+    with pytest.raises(BrowseError, match="lies in inode"):
+        volume.read(b"/a/tiny", 0, 10)
 
 
 def test_any_number_of_threads_open_a_volume_once_and_read_the_same(small: bytes) -> None:
