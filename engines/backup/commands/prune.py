@@ -37,7 +37,7 @@ from engines.job.contract import (
     StepStarted,
     Warned,
 )
-from engines.job.errors import BadParam, Refused
+from engines.job.errors import BadParam, Refused, Stopped
 from engines.job.params import param, plain
 from engines.job.word import short
 
@@ -108,17 +108,23 @@ class Prune(Engine[PruneParams]):
             gone: list[str] = []
             for text in plan.warnings:
                 yield Warned(text=text)
-            with Presence(store, "prune", f"prune of {store.where}"):
-                going = [names.parse(text) for text in plan.detail["go"]]
-                for at in range(0, len(going), AT_ONCE):
-                    batch = going[at : at + AT_ONCE]
-                    pins = {pin for session in sessions.living(store) for pin in session.pins}
-                    for name in batch:
-                        if name.path() in pins:
-                            yield Warned(text=f"{name} stays: it is being used")
-                    gone += _moved(store, [name for name in batch if name.path() not in pins], "points", "pruned")
-                    yield Progress(done=at + len(batch), total=len(going), unit="points")
-            yield StepEnded(step="prune")
+            try:
+                with Presence(store, "prune", f"prune of {store.where}"):
+                    going = [names.parse(text) for text in plan.detail["go"]]
+                    for at in range(0, len(going), AT_ONCE):
+                        batch = going[at : at + AT_ONCE]
+                        pins = {pin for session in sessions.living(store) for pin in session.pins}
+                        for name in batch:
+                            if name.path() in pins:
+                                yield Warned(text=f"{name} stays: it is being used")
+                        gone += _moved(store, [name for name in batch if name.path() not in pins], "points", "pruned")
+                        yield Progress(done=at + len(batch), total=len(going), unit="points")
+                yield StepEnded(step="prune")
+            except (Stopped, GeneratorExit):
+                kept = (
+                    f"{len(gone)} of {len(plan.detail['go'])} points are taken out: resume goes on, undo puts them back"
+                )
+                raise Stopped((kept,) if gone else ()) from None
             yield Finished(
                 summary=f"{len(gone)} points are taken out of {store.where}",
                 result={"pruned": gone},

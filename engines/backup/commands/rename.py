@@ -56,7 +56,13 @@ class Rename(Engine[RenameParams]):
                 task=self.name,
                 target=f"{params.vm} in {glance.store.where}",
                 params={**plain(params), "repo": glance.store.where},
-                steps=(Step(id="rename", title=f"Make {len(old)} points of {params.to} from those of {params.vm}"),),
+                steps=(
+                    Step(
+                        id="rename",
+                        title=f"Make {len(old)} points of {params.to} from those of {params.vm}",
+                        no_stop="half of them would go by each name",
+                    ),
+                ),
                 facts=(
                     ("VM", f"{params.vm}, from now on {params.to}"),
                     ("points", str(len(old))),

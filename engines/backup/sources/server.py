@@ -57,7 +57,9 @@ def refused(where: Path, said: bytes) -> Refused:
     """Why qemu does not open an image, in a technician's words."""
     words = said.decode("utf-8", "replace").strip().splitlines()
     if any("lock" in word for word in words):
-        return Refused(f"{where} is in use by a virtual machine", "shut it down, or back up a snapshot of it")
+        return Refused(
+            f"{where} is in use by a virtual machine", "shut it down, or have it hold a moment itself: --qmp SOCKET"
+        )
     return Refused(f"{where}: {words[-1] if words else 'qemu does not open it'}", "name a whole qcow2 image")
 
 
