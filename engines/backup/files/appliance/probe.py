@@ -49,6 +49,10 @@ read name < $d/dm/name
 for p in $l/$l""p*; do p=${p#$l/}; read size < $p/size && read part < $p/partition || continue
 echo "$p|$size|0|$part|$name-p$part|LOOP"; all="$all $p"; done;; esac; done 2>/dev/null
 echo; for d in $all; do blkid -p -o export /dev/$d; echo; done || true"""
+# What LVM makes a volume of; it lets nobody else use these endings (lvm(8), reserved names).
+PARTS = re.compile(
+    r"_(rimage|rmeta|mimage|mlog|cdata|cmeta|cvol|corig|tdata|tmeta|vdata|vorigin|pmspare|iorig|imeta)(_\d+)?$"
+)
 LOOPED = "LOOP"
 # ext: s_feature_incompat at 1024+96, bit 4 (fs/ext4/ext4.h); btrfs: log_root at 64 KiB+96 (fs/btrfs/ctree.h).
 ASK = {
@@ -70,7 +74,7 @@ def probed(disk: Shell) -> tuple[tuple[VolumeInfo, ...], dict[str, str]]:
     for line in lines:
         device, size, start, part, name, uuid = line.split("|")
         found = known.get(f"/dev/{device}", {})
-        if _is_container(device, int(size), uuid, found):
+        if _is_container(device, int(size), uuid, found) or (device.startswith("dm-") and PARTS.search(name)):
             continue
         inner = uuid == LOOPED
         volume = _name(device.replace(own, "sda"), part, name, places)
