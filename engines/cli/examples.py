@@ -37,6 +37,7 @@ VALUES = {
     "vm": "web1",
 }
 PLACES = {"paths": "web1/disk0@latest:/etc/fstab", "where": "web1:/etc/fstab", "path": "/etc"}
+TEXTS = {"to": "web2"}  # where the parameter of that name is no place
 SHOWN = ("repo", "board", "iso")  # options that nearly every call of their verb gives
 
 
@@ -60,4 +61,6 @@ def value(field: Field) -> str:
         return field.choices[0]
     if field.shape in ("int", "float"):
         return "1" if field.default is None else str(field.default)
+    if field.kind == "text" and field.name in TEXTS:
+        return TEXTS[field.name]
     return VALUES.get(field.name) or PLACES.get(field.name) or field.metavar

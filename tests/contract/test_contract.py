@@ -315,7 +315,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
     place = tmp_path / "small"
     place.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "crashcart-test", str(place)], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m,mode=0700", "crashcart-test", str(place)], check=True)
     yield place
     subprocess.run(["umount", "--lazy", str(place)], check=True)  # a server that just ended may still have its log open
 
