@@ -30,7 +30,7 @@ def test_a_form_with_a_field_at_fault(name: str, snap_compare: Compare) -> None:
         await until(pilot, lambda: page(pilot) == "Home")
         await pilot.press("enter")
         await until(pilot, lambda: page(pilot) == "Files")
-        fill(pilot, source="/srv/a.txt", output="/srv/b.txt", count="many")
+        fill(pilot, source="/etc/hostname", output="/srv/b.txt", count="many")
         await pilot.press("ctrl+n", "ctrl+n")
         await until(pilot, lambda: page(pilot) == "Manner")
         await pilot.pause(0.3)
