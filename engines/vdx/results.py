@@ -9,7 +9,8 @@ class Fixed(msgspec.Struct, frozen=True, kw_only=True):
     """By a vcs id of its own: what the switch has now, and how far its configuration equals the copy.
 
     lines_put_back: how many; left_out: those that were not. stages: what the reboot went through, with seconds.
-    By edge ports only `edge_ports` and `weak_crypto` are filled in.
+    host_keys: what each end showed, with its fingerprint.
+    By edge ports only `edge_ports`, `weak_crypto` and `host_keys` are filled in.
     """
 
     hostname: str = ""
@@ -20,6 +21,7 @@ class Fixed(msgspec.Struct, frozen=True, kw_only=True):
     left_out: tuple[str, ...] = ()
     other_end_verified: bool = False
     weak_crypto: tuple[str, ...] = ()
+    host_keys: tuple[str, ...] = ()
     question: str = ""
     stages: tuple[str, ...] = ()
     edge_ports: tuple[str, ...] = ()

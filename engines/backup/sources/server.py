@@ -56,7 +56,7 @@ def asked(where: Path, *argv: str) -> bytes:
 def refused(where: Path, said: bytes) -> Refused:
     """Why qemu does not open an image, in a technician's words."""
     words = said.decode("utf-8", "replace").strip().splitlines()
-    if any("lock" in word for word in words):
+    if any("lock" in word or "another process" in word for word in words):
         return Refused(
             f"{where} is in use by a virtual machine", "shut it down, or have it hold a moment itself: --qmp SOCKET"
         )

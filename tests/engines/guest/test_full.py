@@ -68,7 +68,7 @@ def test_a_serial_port_that_never_falls_silent_is_kept_short(tmp_path: Path) -> 
     loop = bytes.fromhex("ba f8 03 b0 41 ee eb fb")  # mov dx, 3f8h; mov al, 'A'; out dx, al; jmp
     disk = tmp_path / "disk"
     disk.write_bytes(loop.ljust(510, b"\0") + b"\x55\xaa" + bytes(1 << 20))
-    with Machine(Hardware((Disk(disk),)), accelerator=Accelerator("tcg")) as machine:
+    with Machine(Hardware((Disk(disk),)), accelerator=Accelerator("tcg", "for this test")) as machine:
         assert machine.wait_for("AAAA", where="serial", deadline=60).found
         serial = machine._folder / "serial"
         with serial.open("ab") as stream:
