@@ -87,9 +87,10 @@ def _versions(params: VersionsParams) -> Iterator[Version]:
     if not found:
         raise Refused(f"there is no point of {params.where.partition(':')[0]}", "see all: crashcart backup list")
     before: dict[str, tuple[Node, str]] = {}
+    alone = len({name.disk for name in found}) == 1  # no other disk could have it
     seen: set[str] = set()  # disks that the path was on
     for name in found:
-        sure = bool(disk) or name.disk in seen
+        sure = bool(disk) or alone or name.disk in seen
         version, node = _one(repository, name, path, params.driver, before.get(name.disk), sure)
         yield version
         if node:
