@@ -74,13 +74,15 @@ def _version(*argv: str) -> Outcome:
 
 def run_folder() -> Outcome:
     """The folder of runs takes a file, and has room for a run's reserve."""
-    home = runs.home()
     try:
+        home = runs.home()
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=home) as trial:
             os.posix_fallocate(trial.fileno(), 0, 1024 * 1024)
+    except Refused as refused:
+        return Outcome(False, refused.why)
     except OSError as error:
-        return Outcome(False, f"{home}: {error.strerror}")
+        return Outcome(False, f"{error.filename or home}: {error.strerror}")
     return Outcome(True, f"{home} takes files")
 
 
