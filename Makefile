@@ -67,7 +67,7 @@ check: .setup-test
 	.venv/bin/lint-imports --no-cache
 
 # Two cores, two halves of one length: guests, switches and clients that are mostly waited for, and the rest.
-MACHINES := tests/engines/guest tests/engines/virtio tests/engines/vdx tests/engines/failover
+MACHINES := tests/contract tests/engines/guest tests/engines/virtio tests/engines/vdx tests/engines/failover
 
 test: check
 	$(PYTHON) -m screenshots.make --check
