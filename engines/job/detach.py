@@ -22,6 +22,7 @@ from engines.job.params import Secret
 from engines.job.runs import Run, step_now
 
 TICK = 0.1  # s between looks at a journal
+REPORTED_WITHIN = 5.0  # s between a last word and its report, on a busy machine
 
 
 class Handed(msgspec.Struct):
@@ -107,10 +108,21 @@ def follow(run: Run, stopped: Callable[[], bool] = lambda: False) -> Iterator[jo
             offset = behind
             yield entry
             if isinstance(entry.event, LastWord):
+                _reported(run)
                 return
         if gone or (holder is None and run.status() == "interrupted"):
             return
         time.sleep(TICK)
+
+
+def _reported(run: Run) -> None:
+    """Wait for the report, which is made of a journal that is complete: whoever followed the run looks for it next."""
+    deadline = time.monotonic() + REPORTED_WITHIN
+    while not run.report.exists() and time.monotonic() < deadline:
+        holder = run.holder()
+        if holder is None or not holder.alive():
+            return
+        time.sleep(0.02)
 
 
 def stop(run: Run) -> str:
