@@ -17,8 +17,9 @@ from engines.backup.repository import config
 from engines.backup.store.s3 import access, fitness
 from engines.backup.store.s3.store import S3Store, open_s3
 from engines.job import runs
-from engines.job.contract import RunFailed
+from engines.job.contract import Progress, RunFailed
 from engines.job.errors import BadParam, Refused
+from engines.job.journal import Entry
 from tests.engines.backup import lab
 from tests.engines.backup.store.weed import KEY, SECRET, Weed
 
@@ -108,10 +109,15 @@ def test_a_server_that_goes_away_in_mid_run_shows_no_point_and_the_next_run_is_w
     repo = "s3://vault/r"
     lab.done("backup-init", repo=repo)
     source = lab.disk(tmp_path / "disk", {number: number + 1 for number in range(64)}, SIZE)
-    leaver = threading.Timer(1.0, own_weed.stop)
-    leaver.start()
-    _, last = lab.perform_job("backup", source=str(source), repo=repo, vm="web", limit="16M")
-    leaver.join()
+    gone = threading.Event()
+
+    def leave(entry: Entry) -> None:
+        if isinstance(entry.event, Progress) and not gone.is_set():
+            gone.set()
+            own_weed.stop()
+
+    _, last = lab.perform_job("backup", source=str(source), repo=repo, vm="web", limit="16M", listen=leave)
+    assert gone.is_set()
     assert isinstance(last, RunFailed), last
     assert "bucket vault" in last.why and "fault of crashcart" not in last.what_helps
     with pytest.raises(Refused, match=f"bucket vault at 127.0.0.1:{own_weed.port} was not reached"):
