@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 from engines.host.libvirt import DEFINED, Domain, DomainDisk, parsed
@@ -26,14 +27,12 @@ def text_of(name: str) -> str:
     """The domain's stored description. Raises Refused where there is none."""
     uri = [] if os.environ.get("LIBVIRT_DEFAULT_URI") else ["--connect", "qemu:///system"]
     command = ["virsh", "--readonly", "--quiet", *uri, "dumpxml", "--inactive", "--domain", name]
-    try:
+    with suppress(OSError, subprocess.TimeoutExpired):  # no virsh, or a libvirtd that hangs: a file has it, too
         done = subprocess.run(
             command, stdin=subprocess.DEVNULL, capture_output=True, timeout=ANSWERS_WITHIN, check=False
         )
         if done.returncode == 0:
             return done.stdout.decode("utf-8", "replace")
-    except (OSError, subprocess.TimeoutExpired):
-        pass  # no virsh, or a libvirtd that hangs: what it has stored lies in a file
     try:
         return (DEFINED / f"{Path(name).name}.xml").read_text("utf-8", "replace")
     except OSError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from abc import abstractmethod
 from collections.abc import Generator, Iterator
 from typing import Annotated, ClassVar, TypeVar
 
@@ -99,9 +100,9 @@ class _Change(Engine[N]):
             state={"ways": [way.name for way in known], "repository": found.id},
         ).sealed()
 
+    @abstractmethod
     def after(self, params: N, known: tuple[Way, ...]) -> list[Way | str]:
         """What opens it then. Raises Refused."""
-        raise NotImplementedError
 
     @override
     def execute(self, plan: Plan, context: Context) -> Events:
@@ -131,9 +132,9 @@ class _Change(Engine[N]):
         return Unlock()
         yield  # a generator, as those are that ask
 
+    @abstractmethod
     def changed(self, found: Config, unlock: Unlock, params: N, new: Unlock) -> Config:
         """The config to be. Raises Refused."""
-        raise NotImplementedError
 
 
 def _new(params: NewParams, context: Context) -> Opening:
