@@ -34,6 +34,7 @@ from engines.job.lock import folder
 
 LONGEST = 20.0  # s that a VM may stand still; Windows lets go of its own freeze after 10
 STARTS_WITHIN = 90.0  # s until it holds: the agent's deadlines and a slow start
+STANDS_WITHIN = 5.0  # s for a signal to arrive, behind a write that is under way
 RECORD = "still-"
 NAME = re.compile(rf"{RECORD}\d+\.json")
 
@@ -146,7 +147,8 @@ def main() -> None:
     try:
         held = _frozen(wanted)
         began = time.monotonic()
-        held.stopped = _signal(wanted.processes, signal.SIGSTOP)
+        _signal(wanted.processes, signal.SIGSTOP)
+        held.stopped = _standing(wanted.processes)
         _say(held)
         ready = bool(select.select([sys.stdin], [], [], wanted.longest)[0])
     finally:
@@ -201,6 +203,28 @@ def _signal(processes: list[Holder], number: signal.Signals) -> int:
                 os.kill(holder.pid, number)
                 done += 1
     return done
+
+
+def _standing(processes: list[Holder], within: float = STANDS_WITHIN) -> int:
+    """How many of them stand still: a signal that is sent has not arrived yet, and a write goes on to its end."""
+    end = time.monotonic() + within
+    moving = list(processes)
+    while moving := [holder for holder in moving if not _stands(holder)]:
+        if time.monotonic() > end:
+            break
+        time.sleep(0.002)
+    return len(processes) - len(moving)
+
+
+def _stands(holder: Holder) -> bool:
+    """Whether no thread of it runs; False where it is gone."""
+    if not holder.alive():
+        return False
+    states = set()
+    for thread in Path(f"/proc/{holder.pid}/task").iterdir():
+        with contextlib.suppress(OSError):  # it ended while it was looked at
+            states.add((thread / "stat").read_text().rpartition(")")[2].split()[0])
+    return states <= set("TtZX")
 
 
 T = TypeVar("T", Held, Released)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,7 +16,7 @@ from engines.backup.repository import config
 from engines.backup.store.s3 import access, fitness
 from engines.backup.store.s3.store import S3Store, open_s3
 from engines.job import runs
-from engines.job.contract import Progress, RunFailed
+from engines.job.contract import Finished, Progress, RunFailed
 from engines.job.errors import BadParam, Refused
 from engines.job.journal import Entry
 from tests.engines.backup import lab
@@ -92,13 +91,22 @@ def test_a_server_that_is_killed_and_comes_back_costs_nothing_but_time(own_weed:
     lab.done("backup-init", repo=repo)
     source = lab.disk(tmp_path / "disk", {number: number + 1 for number in range(64)}, SIZE)
 
+    gone = threading.Event()
+
+    def leave(entry: Entry) -> None:
+        if isinstance(entry.event, Progress) and not gone.is_set():
+            own_weed.stop()
+            gone.set()
+
     with ThreadPoolExecutor(1) as running:
-        backup = running.submit(lab.done, "backup", source=str(source), repo=repo, vm="web", limit="24M")
-        time.sleep(1.0)
-        own_weed.stop()
-        assert not backup.done()
+        backup = running.submit(
+            lab.perform_job, "backup", source=str(source), repo=repo, vm="web", limit="24M", listen=leave
+        )
+        assert gone.wait(300)
         own_weed.start()  # in the thread that lives on: the server dies with the one that started it
-        made = backup.result()
+        _, last = backup.result()
+    assert isinstance(last, Finished), last
+    made = last.result
     assert restored(repo, made["point"], tmp_path / "back") == source.read_bytes()
 
 

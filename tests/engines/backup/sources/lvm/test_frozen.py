@@ -123,6 +123,17 @@ def test_a_holder_killed_at_any_step_leaves_nobody_frozen(
     assert not records(agent)
 
 
+def test_whoever_is_said_to_stand_still_does_so_at_that_moment() -> None:
+    """A signal that was sent to a busy process has not arrived yet: ten times, since it often has."""
+    with subprocess.Popen(["sh", "-c", "while :; do :; done"]) as busy:
+        try:
+            for _ in range(10):
+                with Moment([Holder(busy.pid, start_time(busy.pid), boot_id())]) as moment:
+                    assert (moment.held.stopped, state(busy.pid)) == (1, "T")
+        finally:
+            busy.kill()
+
+
 def test_a_parent_lets_go_in_the_place_of_a_killed_holder(agent: FakeAgent, writer: Holder) -> None:
     with Moment([writer], agent.path, longest=60.0) as held:
         assert agent.frozen and state(writer.pid) == "T"
