@@ -18,6 +18,7 @@ from typing_extensions import override
 from engines.backup import names, results
 from engines.backup.errors import Damaged, no_room
 from engines.backup.names import PointName
+from engines.backup.new_place import refuse_devices
 from engines.backup.repository import catalogue, config
 from engines.backup.repository.repository import NamesOnly, RepoParams, Repository, where
 from engines.backup.repository.sessions import Presence
@@ -288,6 +289,7 @@ class Export(Engine[ExportParams]):
         path = Path(params.file)
         if path.exists() or path.is_symlink():
             raise Refused(f"{path} exists", "name a new file")
+        refuse_devices(params.file, "a file")
         if not path.parent.is_dir():
             raise Refused(f"{path.parent} does not exist", "make it first, or name another place")
         with Repository.glance(where(params)) as source:

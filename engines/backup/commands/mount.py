@@ -19,6 +19,7 @@ from engines.backup.files.mounting import mounts
 from engines.backup.files.mounting.mount_server import Said, Wanted
 from engines.backup.files.mounting.mounts import Mount
 from engines.backup.files.opening import WhichDriver
+from engines.backup.new_place import refuse_devices
 from engines.backup.repository.repository import WHICH_POINT, RepoParams, Repository, where
 from engines.backup.repository.unlocking import passphrase_of
 from engines.host.child import module, start
@@ -126,6 +127,7 @@ LINKS = "links that lead to /… lead to this machine's own files, as in any mou
 
 def _possible(folder: Path, repo: str) -> None:
     """Raises Refused."""
+    refuse_devices(str(folder), "a mount")
     if not FUSE.exists():
         raise Refused(f"{FUSE} is not there", "modprobe fuse, or get the files out: crashcart backup get")
     if not os.access(FUSE, os.R_OK | os.W_OK):

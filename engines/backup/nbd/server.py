@@ -17,6 +17,7 @@ from engines.backup.nbd.handshake import Export, Handshake
 from engines.backup.nbd.sparse import Source, Sparse
 from engines.backup.nbd.transmission import Transmission
 from engines.backup.nbd_wire import Hostile
+from engines.backup.new_place import refuse_devices
 from engines.boot.scratch import Scratch
 from engines.job.errors import Refused
 
@@ -181,6 +182,7 @@ def refuse_unfit(path: Path) -> None:
     """Raises Refused where no socket can be at `path`: too long, no folder, or something there but a dead socket."""
     if len(os.fsencode(path)) > LONGEST_PATH:
         raise Refused(f"{path} is longer than the {LONGEST_PATH} bytes of a socket's address", "name a shorter path")
+    refuse_devices(str(path), "a socket")
     if not path.parent.is_dir():
         raise Refused(f"{path.parent} is no folder", "make it first, open to yourself alone")
     try:
