@@ -1,6 +1,7 @@
-"""libvirt's description of a domain, read from its XML: its name, its disks and their limits.
+"""libvirt's description of a domain, read from its XML: its name, its disks and their limits, and what else it keeps.
 
-Source: libvirt domain XML, <disk>, <iotune> and <blkiotune>. State files of running domains need no connection.
+Source: libvirt domain XML, <disk>, <iotune>, <blkiotune>, <nvram>, <tpm> and <channel>.
+State files of running domains need no connection.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from xml.etree import ElementTree
 
 STATE = Path("/run/libvirt/qemu")  # one XML a running domain
 DEFINED = Path("/etc/libvirt/qemu")  # one XML a domain, running or not
+AGENT = "org.qemu.guest_agent.0"
 TUNED = ("total_bytes_sec", "read_bytes_sec")
 
 
@@ -19,7 +21,8 @@ TUNED = ("total_bytes_sec", "read_bytes_sec")
 class DomainDisk:
     """One disk: its file or device; `target` and `bus` as the guest sees it; its read limit in bytes/s, 0 for none.
 
-    format: as the domain has it opened, or empty.
+    path: `.` where it is no local file or device, or has no medium. format: as the domain has it opened, or empty.
+    device: disk, lun, cdrom or floppy. words: where it lies, for people. volume: (pool, name) of a storage volume.
     """
 
     path: Path
@@ -27,6 +30,11 @@ class DomainDisk:
     bus: str = ""
     limit: int = 0
     format: str = ""
+    device: str = "disk"
+    words: str = ""
+    volume: tuple[str, str] = ("", "")
+    readonly: bool = False
+    transient: bool = False
 
     def at(self, path: Path) -> bool:
         """Whether it is that very file or device."""
@@ -38,10 +46,19 @@ class DomainDisk:
 
 @dataclass(frozen=True)
 class Domain:
-    """One virtual machine."""
+    """One virtual machine. disks: those with a path; elsewhere: those without.
+
+    nvram: its UEFI variables. tpm: type of its TPM's backend, such as emulator, or empty. agent: its guest agent's
+    socket on this host.
+    """
 
     name: str
     disks: tuple[DomainDisk, ...]
+    elsewhere: tuple[DomainDisk, ...] = ()
+    uuid: str = ""
+    nvram: Path | None = None
+    tpm: str = ""
+    agent: Path | None = None
 
 
 def parsed(text: str) -> Domain | None:
@@ -53,7 +70,26 @@ def parsed(text: str) -> Domain | None:
     domain = root if root.tag == "domain" else root.find(".//domain")
     if domain is None:
         return None
-    return Domain(domain.findtext("name", "").strip(), tuple(_disks(domain)))
+    every = tuple(_disks(domain))
+    nvram = domain.findtext("./os/nvram", "").strip()
+    backend = domain.find("./devices/tpm/backend")
+    return Domain(
+        name=domain.findtext("name", "").strip(),
+        disks=tuple(disk for disk in every if disk.path.name),
+        elsewhere=tuple(disk for disk in every if not disk.path.name),
+        uuid=domain.findtext("uuid", "").strip(),
+        nvram=Path(nvram) if nvram else None,
+        tpm=backend.get("type", "") if backend is not None else "",
+        agent=_agent(domain),
+    )
+
+
+def _agent(domain: ElementTree.Element) -> Path | None:
+    for channel in domain.iterfind("./devices/channel"):
+        target, source = channel.find("target"), channel.find("source")
+        if target is not None and target.get("name") == AGENT and source is not None and source.get("path"):
+            return Path(source.get("path", ""))
+    return None
 
 
 def _disks(domain: ElementTree.Element) -> Iterator[DomainDisk]:
@@ -61,16 +97,34 @@ def _disks(domain: ElementTree.Element) -> Iterator[DomainDisk]:
         device.findtext("path", ""): _least(device, ("read_bytes_sec",))
         for device in domain.iterfind("./blkiotune/device")
     }
-    for disk in domain.iter("disk"):
+    for disk in domain.iterfind("./devices/disk"):
         source, target = disk.find("source"), disk.find("target")
         path = (source.get("dev") or source.get("file") or "") if source is not None else ""
-        if not path:
-            continue
         iotune, driver = disk.find("iotune"), disk.find("driver")
         form = driver.get("type", "") if driver is not None else ""
         rates = [_least(iotune, TUNED) if iotune is not None else 0, tuned.get(path, 0)]
         name, bus = (target.get("dev", ""), target.get("bus", "")) if target is not None else ("", "")
-        yield DomainDisk(Path(path), name, bus, min(filter(None, rates), default=0), form)
+        yield DomainDisk(
+            path=Path(path),
+            target=name,
+            bus=bus,
+            limit=min(filter(None, rates), default=0),
+            format=form,
+            device=disk.get("device", "disk"),
+            words=path or _elsewhere(disk.get("type", ""), source),
+            volume=(source.get("pool", ""), source.get("volume", "")) if source is not None else ("", ""),
+            readonly=disk.find("readonly") is not None,
+            transient=disk.find("transient") is not None,
+        )
+
+
+def _elsewhere(kind: str, source: ElementTree.Element | None) -> str:
+    """Where a disk without a path lies."""
+    if source is None:
+        return "no medium"
+    if source.get("volume"):
+        return f"volume {source.get('volume')} of pool {source.get('pool', '')}"
+    return f"{kind} {source.get('protocol', '')} {source.get('name', '')}".strip()
 
 
 def _least(element: ElementTree.Element, names: tuple[str, ...]) -> int:

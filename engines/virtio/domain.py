@@ -5,13 +5,12 @@ Source: libvirt domain XML, <disk>, <interface>; virsh(1).
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
 from contextlib import suppress
 from pathlib import Path
 
 from engines.host.libvirt import DEFINED, Domain, DomainDisk, parsed
+from engines.host.virsh import VirshFailed, virsh
 from engines.job.errors import Refused
 
 ANSWERS_WITHIN = 10.0  # s
@@ -25,14 +24,8 @@ OLD = ("ide", "sata", "scsi", "xen")
 
 def text_of(name: str) -> str:
     """The domain's stored description. Raises Refused where there is none."""
-    uri = [] if os.environ.get("LIBVIRT_DEFAULT_URI") else ["--connect", "qemu:///system"]
-    command = ["virsh", "--readonly", "--quiet", *uri, "dumpxml", "--inactive", "--domain", name]
-    with suppress(OSError, subprocess.TimeoutExpired):  # no virsh, or a libvirtd that hangs: a file has it, too
-        done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=ANSWERS_WITHIN, check=False
-        )
-        if done.returncode == 0:
-            return done.stdout.decode("utf-8", "replace")
+    with suppress(VirshFailed):  # no virsh, or a libvirtd that hangs: a file has it, too
+        return virsh("--readonly", "dumpxml", "--inactive", "--domain", name, within=ANSWERS_WITHIN)
     try:
         return (DEFINED / f"{Path(name).name}.xml").read_text("utf-8", "replace")
     except OSError:

@@ -5,7 +5,6 @@ Source: virsh(1).
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 import shutil
@@ -14,6 +13,7 @@ import time
 from pathlib import Path
 
 from engines.host.libvirt import parsed
+from engines.host.virsh import connect
 
 ANSWERS_WITHIN = 5.0  # s for all of it; a hanging libvirtd must not keep a backup from starting
 DOMAIN = re.compile(r"<domain[ >].*?</domain>", re.DOTALL)
@@ -40,7 +40,7 @@ def _virsh(end: float, commands: str) -> str:
         return ""
     try:
         done = subprocess.run(
-            ["virsh", "--readonly", "--quiet", *_connect(), commands],
+            ["virsh", "--readonly", "--quiet", *connect(), commands],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=left,
@@ -49,8 +49,3 @@ def _virsh(end: float, commands: str) -> str:
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return done.stdout.decode("utf-8", "replace")
-
-
-def _connect() -> list[str]:
-    """Backups run as root, for which libvirt's default is the system's VMs; what the environment says comes first."""
-    return [] if os.environ.get("LIBVIRT_DEFAULT_URI") else ["--connect", "qemu:///system"]
