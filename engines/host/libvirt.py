@@ -97,7 +97,7 @@ def _disks(domain: ElementTree.Element) -> Iterator[DomainDisk]:
         device.findtext("path", ""): _least(device, ("read_bytes_sec",))
         for device in domain.iterfind("./blkiotune/device")
     }
-    for disk in domain.iterfind("./devices/disk"):
+    for disk in (found for part in domain if part.tag != "metadata" for found in part.iter("disk")):
         source, target = disk.find("source"), disk.find("target")
         path = (source.get("dev") or source.get("file") or "") if source is not None else ""
         iotune, driver = disk.find("iotune"), disk.find("driver")
