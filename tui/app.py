@@ -47,7 +47,8 @@ HELP = """\
 The same keys work on every page, and a mouse is never needed.
 
   Enter        next field; on the last one, next page. It starts nothing.
-  Up, Down     move; Space picks or changes; Tab completes a path
+  Up, Down     move; Space picks or changes; Tab completes a name
+  ^f, ^r       choose from what is known; the value of an earlier run
   ^n           next page; on the review: start
   Esc or ^o    back; nothing typed is lost, nothing is touched
   ^x           stop a run, or stop looking
@@ -178,6 +179,8 @@ class Suite(KeyQueue, inherit_bindings=False):
         try:
             wizard = self.wizards[task]
             draft = Draft(wizard.engine)
+            if params is None:
+                draft.remember(wizard.keeps)
             draft.prefill(params or {})
             draft.raw.update(secrets or {})
             self.push_screen(walk(wizard, draft))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 
+from engines.job import earlier
 from engines.job.contract import Engine, Plan
 from engines.job.errors import BadParam
 from engines.job.jobfile import Job
@@ -16,15 +17,20 @@ from engines.job.params import Field, Params, Secret, absolute, convert_one, fie
 from engines.job.runs import Run
 
 Raw = str | bool
+OPENS = ("repo", "key_file")  # a key goes with its repository, so both are taken from one run
 
 
 @dataclass
 class Draft:
-    """One walk through a wizard. `raw`: form texts by name; `chosen`: what was picked on the review page."""
+    """One walk through a wizard. `raw`: form texts by name; `chosen`: what was picked on the review page.
+
+    remembered: the fields that begin as they were in the last run of the task.
+    """
 
     engine: Engine[Any]
     raw: dict[str, Raw] = field(default_factory=dict)
     chosen: dict[str, Any] = field(default_factory=dict)
+    remembered: set[str] = field(default_factory=set)
     touched: bool = False
     plan: Plan | None = None
     run: Run | None = None
@@ -59,6 +65,16 @@ class Draft:
         for declared in self.fields():
             if params.get(declared.name) is not None:
                 self.raw[declared.name] = shown(declared, params[declared.name])
+
+    def remember(self, names: Sequence[str]) -> None:
+        """Begin with what those fields were in the last run of the task; a repository and its key, of its kin."""
+        task, opens = self.engine.name, {*OPENS} & {*names}
+        found = {name: value for name, value in earlier.last(task).items() if name not in OPENS} if names else {}
+        if opens:
+            found |= {name: value for name, value in earlier.last_with(task, OPENS[0]).items() if name in opens}
+        kept = {name: value for name, value in found.items() if name in {*names}}
+        self.prefill(kept)
+        self.remembered = {name for name in kept if self.raw.get(name)}
 
 
 def typed(declared: Field, raw: Raw | None) -> Any:

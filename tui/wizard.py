@@ -53,6 +53,7 @@ class Wizard:
     task: the job file's `task`. title: its line on the home screen, where the task package's own will not do.
     live: the run page, for a task whose readings deserve more than a log; a subclass of RunPage overrides
     `measured`, which gets every Measured event of the run.
+    keeps: fields that begin as in the last run; never what a run changes, nor what was agreed to for it.
     under: the section that lists it, under `name`; a section's wizard without a name is on no list, a screen opens it.
     """
 
@@ -64,6 +65,7 @@ class Wizard:
         live: type[RunPage] = RunPage,
         under: Section | None = None,
         name: str = "",
+        keeps: tuple[str, ...] = (),
     ) -> None:
         self.task = task
         self.under = under
@@ -71,6 +73,7 @@ class Wizard:
         self.title = title or tasks.TASKS[task].title
         self.forms = forms
         self.live = live
+        self.keeps = keeps
 
     @property
     def why(self) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tui.wizard import Form, Wizard
-from wizards.browse import BACKUP, OPENS
+from wizards.browse import BACKUP, KEEPS, OPENS
 
 RUN = Wizard(
     "backup",
@@ -14,6 +14,7 @@ RUN = Wizard(
     title="read the disks of a VM into new restore points",
     under=BACKUP,
     name="Back up now",
+    keeps=(*KEEPS, "limit", "strict", "snapshot_size"),
 )
 
 RESTORE = Wizard(
@@ -23,4 +24,5 @@ RESTORE = Wizard(
     title="write a restore point back to a file, volume or disk",
     under=BACKUP,
     name="Restore a disk",
+    keeps=KEEPS,
 )

@@ -13,6 +13,7 @@ BUILD = Wizard(
     ),
     Form("Disc", "dos", "form", "output", why="What the machine boots, and the file that becomes of it."),
     Form("Command", *COMMAND, why="The disc shows its command and flashes nothing by itself."),
+    keeps=("dos", "form"),
 )
 
 INSERT = Wizard(
@@ -22,4 +23,5 @@ INSERT = Wizard(
     Form("Trust", "fingerprint", "ca_file", "insecure_http", why="How the BMC proves that it is itself."),
     Form("Network", "listen", "fetch_from", "system", "slot", "timeout", why="Only where the obvious does not fit."),
     title="put a disc into a BMC's virtual drive",
+    keeps=("user", "ca_file", "listen", "fetch_from", "timeout"),
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tui.wizard import Form, Wizard
-from wizards.browse import BACKUP, OPENS
+from wizards.browse import BACKUP, KEEPS, OPENS
 
 BOOT = Wizard(
     "backup-boot",
@@ -13,4 +13,5 @@ BOOT = Wizard(
     title="see whether a restore point starts as a machine",
     under=BACKUP,
     name="Boot a point",
+    keeps=(*KEEPS, "memory", "deadline"),
 )

@@ -8,16 +8,11 @@ from tui.wizard import Form, Wizard
 LAB = Wizard(
     "failover",
     Form("Visitors", "clients", "faults", why="Real clients, and how the address goes dark under them."),
-    Form(
-        "Site",
-        "scheme",
-        "addresses",
-        "ladder",
-        why="A site made for this, in namespaces of its own: nobody's site is touched.",
-    ),
+    Form("Site", "scheme", "addresses", "ladder", why="Made for this, in namespaces of its own; nobody's is touched."),
     Form("Patience", "runs", "cap", "patience", "idle", "output", why="A higher cap measures to the end, and lasts."),
     title="how many seconds real clients wait when an address goes dark",
     live=LabPage,
+    keeps=("clients", "faults", "scheme", "addresses", "ladder", "runs", "cap", "patience", "idle"),
 )
 
 WATCH = Wizard(
@@ -26,4 +21,5 @@ WATCH = Wizard(
     Form("Manner", "interval", "minutes", "timeout", "resolver", why="The defaults fit most sites."),
     title="watch a site's addresses during maintenance",
     live=WatchPage,
+    keeps=("name", "scheme", "port", "path", "expect", "interval", "minutes", "timeout", "resolver"),
 )

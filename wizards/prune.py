@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tui.wizard import Form, Wizard
-from wizards.browse import BACKUP, OPENS
+from wizards.browse import BACKUP, KEEPS, OPENS
 
 PRUNE = Wizard(
     "backup-prune",
@@ -13,4 +13,5 @@ PRUNE = Wizard(
     title="take out old restore points",
     under=BACKUP,
     name="Thin out",
+    keeps=(*KEEPS, "keep_last", "keep_hourly", "keep_daily", "keep_weekly", "keep_monthly", "keep_yearly"),
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tui.wizard import Form, Wizard
-from wizards.browse import BACKUP, OPENS
+from wizards.browse import BACKUP, KEEPS, OPENS
 
 VERIFY = Wizard(
     "backup-verify",
@@ -12,6 +12,7 @@ VERIFY = Wizard(
     title="prove that every restore point can still be read",
     under=BACKUP,
     name="Verify",
+    keeps=(*KEEPS, "percent"),
 )
 
 INIT = Wizard(

@@ -26,4 +26,5 @@ FIX = Wizard(
         "new_host_key",
         why="Where a password is not the way in, or a login is refused and says so.",
     ),
+    keeps=("user", "mate_user", "copy_to", "used_vcsids", "key_file", "agent", "jump", "ssh_config"),
 )

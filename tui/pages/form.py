@@ -17,6 +17,7 @@ from textual.widgets import Input, Static
 from engines.job.params import Field
 from tui.draft import Draft, Raw, shown
 from tui.fault import fault
+from tui.known import Known
 from tui.pages.page import Page
 from tui.widgets.asking import Typing
 from tui.widgets.flag import Flag
@@ -35,10 +36,11 @@ class Entry(Vertical):
     Entry > .note.-wrong { color: $error; }
     """
 
-    def __init__(self, field: Field, raw: Raw | None) -> None:
+    def __init__(self, field: Field, draft: Draft) -> None:
         super().__init__()
         self.field = field
-        self.control = _control(field, raw)
+        self.remembered = field.name in draft.remembered
+        self.control = _control(field, draft)
 
     def compose(self) -> ComposeResult:
         if not isinstance(self.control, Flag):
@@ -55,13 +57,24 @@ class Entry(Vertical):
     def _caption(self) -> str:
         hints = {"list": "several, with commas between", "secret": "not shown"}
         told = [hints[self.field.shape]] if self.field.shape in hints else []
-        told += ["may stay empty"] if not self.field.required and self.field.default in (None, "", ()) else []
+        told += (
+            ["may stay empty"]
+            if not self.remembered and not self.field.required and self.field.default in (None, "", ())
+            else []
+        )
+        told += ["as in the last run"] if self.remembered else []
         return self.field.label + (f"  ({'; '.join(told)})" if told else "")
 
     @property
     def raw(self) -> Raw:
         """What the form holds."""
         return str(self.control.value or "") if isinstance(self.control, Pick) else self.control.value
+
+    def changed(self) -> None:
+        """It is no more as it was in the last run."""
+        if self.remembered:
+            self.remembered = False
+            self.query_one(".caption", Static).update(Content(self._caption()))
 
     def note(self, words: str, *, wrong: bool = False) -> None:
         """Words under the field, empty for none."""
@@ -73,7 +86,8 @@ class Entry(Vertical):
         line.set_class(wrong, "-wrong")
 
 
-def _control(field: Field, raw: Raw | None) -> Line | Pick | Flag:
+def _control(field: Field, draft: Draft) -> Line | Pick | Flag:
+    raw = draft.raw.get(field.name)
     value = shown(field, field.default) if raw is None else raw
     if field.shape == "flag":
         return Flag(field.label, bool(value))
@@ -81,10 +95,12 @@ def _control(field: Field, raw: Raw | None) -> Line | Pick | Flag:
         return Pick([(choice, choice, "") for choice in field.choices], value)
     return Line(
         str(value),
-        kind=field.kind,
+        kind="number" if field.shape in ("int", "float") else field.kind,
         password=field.shape == "secret",
         replaces=field.shape in ("int", "float") or bool(value),
         several=field.shape == "list",
+        known=Known(draft, field),
+        label=field.label,
     )
 
 
@@ -101,7 +117,7 @@ class FormPage(Page):
         self.draft = draft
         self.twice = tuple(twice)
         self.repeated: dict[str, Raw] = {}
-        self.entries = {field.name: Entry(field, draft.raw.get(field.name)) for field in fields}
+        self.entries = {field.name: Entry(field, draft) for field in fields}
 
     def compose(self) -> ComposeResult:
         yield Static(Content(self.about), classes="about")
@@ -199,6 +215,7 @@ class FormPage(Page):
         self.draft.raw[entry.field.name] = entry.raw
         self.draft.chosen.pop(entry.field.name, None)
         self.draft.touched = True
+        entry.changed()
         entry.note("")
 
     def _check(self, entry: Entry) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -63,8 +64,31 @@ def _user(text: str) -> Completion:
     return Completion(shared, tuple(names) if len(names) > 1 else ())
 
 
+def choose(text: str, values: Sequence[str]) -> Completion:
+    """The same for a value that is known by name instead of by path."""
+    fitting = [value for value in values if value.startswith(text)]
+    if not fitting:
+        return Completion(text, wrong="no such name")
+    shared = os.path.commonprefix(fitting)  # noqa: RUF071  by characters, as above
+    whole = shared in fitting and len(fitting) == 1
+    return Completion(shared, () if whole else tuple(fitting), whole=whole)
+
+
 def last_item(text: str) -> tuple[str, str]:
-    """A list that is being typed: what stands before its last item, and that item."""
-    before, comma, item = text.rpartition(",")
-    space = item[: len(item) - len(item.lstrip())]
-    return before + comma + space, item.lstrip()
+    """A list that is being typed: what stands before its last item, and that item, its quotes taken off."""
+    quoted, at = False, 0
+    for place, char in enumerate(text):
+        quoted ^= char == '"'
+        at = place + 1 if char == "," and not quoted else at
+    item = text[at:].lstrip()
+    before = text[: len(text) - len(item)]
+    if item.startswith('"'):
+        item = item[1:].removesuffix('"').replace('""', '"') if not quoted else item[1:].replace('""', '"')
+    return before, item
+
+
+def as_item(item: str, *, whole: bool) -> str:
+    """An item as a list keeps it: quoted where it has a comma; the quotes stay open while it is not whole."""
+    if "," not in item and '"' not in item:
+        return item
+    return '"' + item.replace('"', '""') + ('"' if whole else "")

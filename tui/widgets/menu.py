@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from rich.segment import Segment
 from textual.binding import Binding, BindingType
+from textual.events import Click, Key
 from textual.geometry import Region, Size
 from textual.message import Message
 from textual.reactive import reactive
@@ -17,11 +18,12 @@ from textual.strip import Strip
 
 @dataclass(frozen=True)
 class Row:
-    """One line; a heading where it has no id. `why` goes to the line below the list."""
+    """One line; a heading where it has no id. `why` goes to the line below the list; `number` chooses it."""
 
     text: str
     id: str = ""
     why: str = ""
+    number: str = ""
 
 
 class Menu(ScrollView, can_focus=True):
@@ -64,9 +66,14 @@ class Menu(ScrollView, can_focus=True):
         menu: Menu
         row: Row
 
-    def __init__(self, rows: Sequence[Row] = (), *, id: str | None = None, classes: str | None = None) -> None:
+    def __init__(
+        self, rows: Sequence[Row] = (), *, id: str | None = None, classes: str | None = None, jumps: bool = False
+    ) -> None:
+        """`jumps`: letters go to the row that begins with them."""
         super().__init__(id=id, classes=classes)
         self.rows: tuple[Row, ...] = tuple(rows)
+        self.jumps = jumps
+        self.typed = ""
 
     def on_mount(self) -> None:
         self.fill(self.rows)
@@ -74,7 +81,7 @@ class Menu(ScrollView, can_focus=True):
     def fill(self, rows: Sequence[Row]) -> None:
         """Show other rows, the cursor staying on the row it was on where that is still there."""
         known = self.row.id if self.row else ""
-        self.rows = tuple(rows)
+        self.rows, self.typed = tuple(rows), ""
         self.virtual_size = Size(0, len(self.rows))
         where = next((at for at, row in enumerate(self.rows) if row.id and row.id == known), None)
         self.cursor = self._nearest(0, 1) if where is None else where
@@ -98,14 +105,19 @@ class Menu(ScrollView, can_focus=True):
         here = at == self.cursor and bool(row.id)
         part = "menu--cursor" if here and self.has_focus else "menu--row" if row.id else "menu--heading"
         style = self.get_component_rich_style(part)
-        mark = "> " if here else "  " if row.id else ""
+        mark = ("> " if here else "  " if row.id else "") + (f"{row.number} " if row.number else "")
         strip = Strip([Segment(" " + mark + row.text, style)])
         if strip.cell_length > width:
             strip = Strip.join([strip.crop(0, width - 1), Strip([Segment("~", style)])])
         return strip.adjust_cell_length(width, style if here else self.rich_style)
 
+    def go_to(self, id: str) -> None:
+        """Put the cursor on the row of that id, where there is one."""
+        self.cursor = next((at for at, row in enumerate(self.rows) if row.id and row.id == id), self.cursor)
+
     def action_move(self, by: int) -> None:
         """Move the cursor over headings and empty rows."""
+        self.typed = ""
         aim = max(0, min(len(self.rows) - 1, self.cursor + by))
         found = self._nearest(aim, 1 if by > 0 else -1)
         if found == self.cursor and by == -1:
@@ -124,6 +136,38 @@ class Menu(ScrollView, can_focus=True):
         self.refresh_line(before)
         self.refresh_line(now)
         self._tell()
+
+    # ── typing and clicking ─────────────────────────────────────────────────────────────────────────
+
+    def on_key(self, event: Key) -> None:
+        """A digit chooses its row; letters go to the row that begins with what was typed; others are not taken."""
+        letter = event.character if event.is_printable else None
+        if event.key == "backspace" and self.typed:
+            self.typed = self.typed[:-1]
+        elif letter and not self.typed and (named := [row for row in self.rows if row.number == letter]):
+            self.go_to(named[0].id)
+            self.action_choose()
+        elif not (letter and self.jumps and (letter != " " or self.typed) and self._jump(self.typed + letter)):
+            return
+        event.stop()
+        event.prevent_default()
+
+    def _jump(self, typed: str) -> bool:
+        """Go to the first row that begins so, else to the first that has it in it; whether there is one."""
+        texts = [row.text.lower() if row.id else "" for row in self.rows]
+        begin = (at for at, text in enumerate(texts) if text.startswith(typed.lower()))
+        within = (at for at, text in enumerate(texts) if typed.lower() in text)
+        at = next(begin, next(within, -1) if len(typed) > 1 else -1)
+        if at >= 0:
+            self.cursor, self.typed = at, typed
+        return at >= 0
+
+    def on_click(self, event: Click) -> None:
+        """A click chooses."""
+        at = event.y + self.scroll_offset.y
+        if at < len(self.rows) and self.rows[at].id:
+            self.cursor = at
+            self.action_choose()
 
     def _tell(self) -> None:
         if self.row:
