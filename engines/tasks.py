@@ -59,6 +59,7 @@ TASKS = {
         groups=("key",),
         sweeper="engines.backup.sweeping",
     ),
+    "fleet": Task("engines.fleet.engine", "every guest of every hypervisor, backed up every night"),
     "virtio": Task("engines.virtio.engine", "an old guest moved from an IDE or Xen disk to virtio"),
     "vdx": Task("engines.vdx.engine", "a VDX port that is down with ISL DOWN: why, and the fix that keeps the config"),
     "failover": Task("engines.failover.engine", "can a site with several addresses survive one going dark"),

@@ -8,6 +8,7 @@ from engines.backup.commands import copy, diff, key, listing, tamper, versions
 from engines.backup.commands.boot import Boot
 from engines.backup.commands.gc import Gc
 from engines.backup.commands.get import Get
+from engines.backup.commands.guests import GUESTS
 from engines.backup.commands.init import Init
 from engines.backup.commands.listing import ListParams
 from engines.backup.commands.lock import Lock
@@ -39,6 +40,7 @@ ENGINES: tuple[Engine[Any], ...] = (
 )  # fmt: skip
 LOOKS = (
     Look("list", "the restore points of a repository", ListParams, _listed, listing.table),
+    GUESTS,
     *BROWSE,
     *key.LOOKS,
     *tamper.LOOKS,

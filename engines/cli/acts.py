@@ -208,6 +208,13 @@ def man(parsed: argparse.Namespace) -> int:
     return 0
 
 
+def agent(_: argparse.Namespace) -> int:
+    """Answer one request of a controller."""
+    from engines.fleet.agent.answering import main
+
+    return main()
+
+
 CALLS: Calls = {
     "look": look,
     "task": task,
@@ -222,5 +229,6 @@ CALLS: Calls = {
     "rehearse": rehearse,
     "completion": completion,
     "man": man,
+    "agent": agent,
     "help": man,  # never called: `help` is answered before anything is parsed
 }

@@ -91,6 +91,7 @@ COMMANDS = (
         (("folder", {"metavar": "FOLDER", "help": "where they go; it is made where it is not there"}),),
         "/usr/local/share/man/man1",
     ),
+    Command("fleet-agent", "answer a fleet's controller: the forced command of its ssh key on a hypervisor", "agent"),
     Command("help", "the help of a command", "help", (("of", {"nargs": "*", "metavar": "COMMAND"}),), "backup restore"),
 )
 BY_NAME = {command.name: command for command in COMMANDS}

@@ -44,6 +44,8 @@ def say(text: str) -> None:
 def refuse(error: Refused | Failed) -> None:
     """Why not, and what helps."""
     say(f"crashcart: {one_line(error.why)}")
+    for line in error.lines if isinstance(error, Refused) else ():
+        say(f"  {one_line(line)}")
     if error.what_helps:
         say(f"  what helps: {one_line(error.what_helps)}")
 

@@ -28,19 +28,10 @@ class Version(argparse.Action):
 
     @override
     def __call__(self, parser: argparse.ArgumentParser, *_: Any, **__: Any) -> None:
+        from engines.host.version import version
+
         sys.stdout.write(f"crashcart {version()}\n")
         parser.exit()
-
-
-def version() -> str:
-    """As the package was installed."""
-    from importlib.metadata import PackageNotFoundError
-    from importlib.metadata import version as installed
-
-    try:
-        return installed("crashcart")
-    except PackageNotFoundError:
-        return "of a checkout that was not installed"
 
 
 def parser(words: Sequence[str], calls: commands.Calls) -> argparse.ArgumentParser:

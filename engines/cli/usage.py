@@ -96,5 +96,6 @@ def shaped(error: CrashcartError, code: int) -> dict[str, Any]:
         "code": code,
         "why": getattr(error, "why", str(error)),
         "what_helps": getattr(error, "what_helps", ""),
+        **({"lines": lines} if (lines := getattr(error, "lines", ())) else {}),
         "param": getattr(error, "name", ""),
     }

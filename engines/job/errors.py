@@ -17,8 +17,10 @@ class CrashcartError(Exception):
 class Refused(CrashcartError):
     """The engine declines before touching anything.
 
-    why: what is wrong, naming the value. what_helps: the next action.
+    why: what is wrong, naming the value. what_helps: the next action. lines: where more than one thing is, one each.
     """
+
+    lines: tuple[str, ...] = ()
 
     def __init__(self, why: str, what_helps: str) -> None:
         super().__init__(f"{why}; {what_helps}")

@@ -31,30 +31,37 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
 def load(path: Path) -> Job:
     """Read a job file. Raises Refused, naming file and line."""
+    return parse(own(path, "job file"), str(path))
+
+
+def own(path: Path, what: str, limit: int = LIMIT) -> bytes:
+    """What a file holds that nobody but its reader and root can write, and a byte over `limit` where it is longer.
+
+    what: what it is to be. Raises Refused.
+    """
     try:
         with path.open("rb") as stream:
-            _refuse_others(path, os.fstat(stream.fileno()))
-            raw = stream.read(LIMIT + 1)
+            _refuse_others(path, os.fstat(stream.fileno()), what)
+            return stream.read(limit + 1)
     except OSError as error:
-        raise Refused(f"job file {path}: {error.strerror}", "name a file that can be read") from None
-    return parse(raw, str(path))
+        raise Refused(f"{what} {path}: {error.strerror}", "name a file that can be read") from None
 
 
-def _refuse_others(path: Path, found: os.stat_result) -> None:
+def _refuse_others(path: Path, found: os.stat_result, what: str) -> None:
     """A job says which command is run for a console, and whose disk is changed: nobody else may have a say in it."""
     if not stat.S_ISREG(found.st_mode):
         return  # what a shell hands over by a pipe
     if found.st_uid not in (os.geteuid(), 0):
-        raise Refused(f"job file {path} belongs to user {found.st_uid}", "read it, and take a copy of your own")
+        raise Refused(f"{what} {path} belongs to user {found.st_uid}", "read it, and take a copy of your own")
     if found.st_mode & 0o002 or (found.st_mode & 0o020 and found.st_gid not in (0, os.getegid())):
-        raise Refused(f"job file {path} can be written by others", f"read it, then: chmod go-w {path}")
+        raise Refused(f"{what} {path} can be written by others", f"read it, then: chmod go-w {path}")
 
 
 def parse(raw: bytes, name: str) -> Job:
     """A job from YAML bytes; `name` is what errors call it."""
     if len(raw) > LIMIT:
         raise Refused(f"job file {name} is over {LIMIT} bytes", "a job file is a few lines; name the right file")
-    data = _yaml(raw, name)
+    data = yaml_of(raw, f"job file {name}")
     if not isinstance(data, dict):
         raise Refused(f"job file {name} holds no keys", "write 'task: NAME' and 'params: {...}'")
     for key in data:
@@ -70,7 +77,11 @@ def parse(raw: bytes, name: str) -> Job:
     return Job(task=task, params=given)
 
 
-def _yaml(raw: bytes, name: str) -> Any:
+def yaml_of(raw: bytes, name: str, helps: str = "write 'task: NAME' and 'params: {...}'") -> Any:
+    """Plain values from YAML without aliases and without a key given twice. Raises Refused.
+
+    name: as errors call it. helps: what they say to write.
+    """
     import yaml
 
     class Loader(yaml.SafeLoader):
@@ -81,23 +92,23 @@ def _yaml(raw: bytes, name: str) -> Any:
             for key, _ in node.value:
                 if key.value in seen:
                     line = key.start_mark.line + 1
-                    raise Refused(f"job file {name} line {line}: {key.value} is given twice", "keep one")
+                    raise Refused(f"{name} line {line}: {key.value} is given twice", "keep one")
                 seen.add(str(key.value))
             return super().construct_mapping(node, deep)
 
         def compose_node(self, parent: Any, index: Any) -> Any:
             if self.check_event(yaml.AliasEvent):
-                raise Refused(f"job file {name} uses a YAML alias", "write the value out")
+                raise Refused(f"{name} uses a YAML alias", "write the value out")
             return super().compose_node(parent, index)
 
     try:
         return yaml.load(raw, Loader)  # noqa: S506  Loader derives from SafeLoader
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise Refused(f"job file {name} line {line}: {error.problem}", "correct that line") from None
+        raise Refused(f"{name} line {line}: {error.problem}", "correct that line") from None
     except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
         said = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise Refused(f"job file {name} is no YAML: {said}", "write 'task: NAME' and 'params: {...}'") from None
+        raise Refused(f"{name} is no YAML: {said}", helps) from None
 
 
 def dump(job: Job) -> str:

@@ -1,0 +1,1 @@
+"""The guests of this host with their disks, and why one cannot be backed up."""

@@ -1,0 +1,42 @@
+"""All guests of this host, by every way that it has."""
+
+from __future__ import annotations
+
+import msgspec
+
+from engines.backup import names
+from engines.backup.guests.domains import domains
+from engines.backup.guests.model import Disk, Found, Guest
+from engines.backup.guests.volumes import by_volumes
+from engines.host.virsh import VirshFailed
+from engines.job.errors import Refused
+
+
+def find(connect: str, *, libvirt: bool = True, patterns: tuple[str, ...] = ()) -> Found:
+    """Every guest, each once, by name. What had no answer is in `silent`: a host that is not seen must be loud."""
+    found: list[Guest] = []
+    silent: list[str] = []
+    if libvirt:
+        try:
+            found += domains(connect)
+        except VirshFailed as error:
+            silent.append(f"libvirt: {error}")
+    for pattern in patterns:
+        try:
+            taken = [disk.source for guest in found for disk in guest.disks]
+            found += by_volumes(pattern, taken)
+        except Refused as refused:
+            silent.append(str(refused))
+    return Found(guests=tuple(sorted(map(_fit, found), key=lambda guest: guest.name)), silent=tuple(silent))
+
+
+def _fit(guest: Guest) -> Guest:
+    """With what its names lack: a repository takes no other ones."""
+    disks = tuple(_named(disk) for disk in guest.disks)
+    return msgspec.structs.replace(guest, disks=disks)
+
+
+def _named(disk: Disk) -> Disk:
+    if disk.why or names.fit(disk.name):
+        return disk
+    return msgspec.structs.replace(disk, why=f"its name {disk.name!r} is none that a repository takes")

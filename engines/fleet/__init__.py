@@ -1,0 +1,1 @@
+"""Every guest of every hypervisor, every night, and the truth about it in the morning."""

@@ -1,0 +1,66 @@
+"""The agent: reads one request, answers it, and never runs a word of it as a command."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+import time
+from collections.abc import Iterator
+
+import msgspec
+
+from engines.backup.guests.finding import find
+from engines.fleet.agent import wire
+from engines.host.version import version
+from engines.job import folders
+from engines.job.errors import CrashcartError, Failed, Refused
+
+LONGEST = 1024 * 1024  # bytes of a request
+BUSY = 75  # exit code: nothing is wrong, try again later
+
+
+def main() -> int:
+    """Answer the request on stdin by lines on stdout; the exit code is 0, 3 where it is declined, 75 where busy."""
+    raw = sys.stdin.buffer.read(LONGEST + 1)
+    code = 0
+    for answer in _answers(raw):
+        sys.stdout.buffer.write(msgspec.json.encode(answer) + b"\n")
+        sys.stdout.buffer.flush()
+        code = {wire.Declined: 3, wire.Busy: BUSY}.get(type(answer), code)
+    return code
+
+
+def _answers(raw: bytes) -> Iterator[wire.AnyAnswer]:
+    try:
+        request = msgspec.json.decode(raw, type=wire.AnyRequest)
+    except msgspec.MsgspecError as error:
+        yield wire.Declined(why=f"this is no request: {error}", what_helps="it is asked by: crashcart fleet")
+        return
+    if request.version != wire.VERSION:
+        helps = "install the same crashcart on controller and hosts"
+        yield wire.Declined(why=f"request {request.version}, this agent answers {wire.VERSION}", what_helps=helps)
+        return
+    try:
+        yield from _answered(request)
+    except (Refused, Failed) as error:
+        yield wire.Declined(why=error.why, what_helps=error.what_helps)
+    except CrashcartError as error:
+        yield wire.Declined(why=str(error))
+
+
+def _answered(request: wire.AnyRequest) -> Iterator[wire.AnyAnswer]:
+    match request:
+        case wire.Find():
+            found = find(request.connect, libvirt=request.libvirt, patterns=request.patterns)
+            yield wire.Guests(found=found)
+        case wire.About():
+            yield _about()
+        case _:
+            raise Refused("this is not answered yet", "wait for a later crashcart")
+
+
+def _about() -> wire.Host:
+    room = os.statvfs(folders.state())
+    free = room.f_bavail * room.f_frsize
+    return wire.Host(version=version(), clock=time.time(), machine=platform.node(), free=free)

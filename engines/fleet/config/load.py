@@ -1,0 +1,79 @@
+"""fleet.yaml from its file: read, and held to itself (names that are used are there)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from engines.fleet.config.model import Fleet, Match, Rule
+from engines.fleet.config.reading import Reading
+from engines.job import jobfile
+from engines.job.errors import Refused
+
+PATH = Path("/etc/crashcart/fleet.yaml")
+LIMIT = 1024 * 1024  # bytes; YAML bombs need room
+
+
+class Mistakes(Refused):
+    """fleet.yaml cannot be used; `lines` has one for each mistake: key, value, what is allowed."""
+
+    def __init__(self, name: str, mistakes: list[str]) -> None:
+        super().__init__(f"{name} has {len(mistakes)} mistake{'s' * (len(mistakes) > 1)}", f"correct {name}")
+        self.lines = tuple(mistakes)
+
+
+def load(path: Path = PATH) -> Fleet:
+    """The fleet of a file. Raises Refused, Mistakes."""
+    return parsed(jobfile.own(path, "fleet file", LIMIT), str(path))
+
+
+def parsed(raw: bytes, name: str = "fleet.yaml") -> Fleet:
+    """The fleet of a text; `name` is what errors call it. Raises Refused, Mistakes."""
+    if len(raw) > LIMIT:
+        raise Refused(f"fleet file {name} is over {LIMIT} bytes", "match guests by patterns instead of one by one")
+    data = jobfile.yaml_of(raw, f"fleet file {name}", "write hosts, repositories, policies and guests")
+    reading = Reading()
+    fleet = reading.read(Fleet, data)
+    if fleet is not None:
+        reading.mistakes += _unknown(fleet)
+    if reading.mistakes or fleet is None:
+        raise Mistakes(name, reading.mistakes)
+    return fleet
+
+
+def _unknown(fleet: Fleet) -> Iterator[str]:
+    """Names that are used and stand nowhere."""
+    for name, repository in fleet.repositories.items():
+        yield from _one(f"repositories.{name}.uplink", repository.uplink, fleet.uplinks)
+        yield from _one(f"repositories.{name}.host", repository.host, fleet.hosts)
+    for name, policy in fleet.policies.items():
+        if not policy.to:
+            yield f"policies.{name}.to is nothing, allowed is a list of {', '.join(fleet.repositories)}"
+        for to in policy.to:
+            yield from _one(f"policies.{name}.to", to, fleet.repositories)
+    for number, rule in enumerate(fleet.guests, 1):
+        yield from _rule(f"guests[{number}]", rule, fleet)
+    for number, alert in enumerate(fleet.alerts, 1):
+        if (alert.to is None) == (not alert.ping_file):
+            yield f"alerts[{number}] is neither or both, allowed is one of to, ping_file"
+
+
+def _rule(key: str, rule: Rule, fleet: Fleet) -> Iterator[str]:
+    if bool(rule.skip) == (rule.match is not None):
+        yield f"{key} is neither or both, allowed is one of match, skip"
+    if rule.skip and not rule.why:
+        yield f"{key}.why is nothing, allowed is why {rule.skip} is not backed up"
+    if isinstance(rule.match, Match) and rule.match == Match():
+        yield f"{key}.match is nothing, allowed is all, or one or more of metadata, name, tag, host"
+    yield from _one(f"{key}.policy", rule.policy, fleet.policies)
+    named = rule.match.metadata if isinstance(rule.match, Match) else ""
+    if rule.match is not None and not rule.skip and not rule.policy and not named:
+        yield f"{key}.policy is nothing, allowed is one of {', '.join(fleet.policies)}"
+    if named and not rule.policy:
+        yield from _one(f"{key}.match.metadata", named, fleet.policies)
+
+
+def _one(key: str, name: str, known: dict[str, Any]) -> Iterator[str]:
+    if name and name not in known:
+        yield f"{key} is {name!r}, allowed is one of {', '.join(known) or 'none, since none is declared'}"

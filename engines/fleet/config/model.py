@@ -1,0 +1,178 @@
+"""What fleet.yaml says, in types; every text in it was read without a mistake."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+
+from engines.backup.commands.prune import PruneParams
+from engines.fleet.config import words
+from engines.fleet.config.words import Window, word
+
+DURATION = word("hour, day, week, month, or like 90m, 36h, 2d, 1w", words.seconds)
+COUNT = word("a whole number from 1 to 1000", ge=1, le=1000)
+KEPT = word("a whole number from 0 to 100000", ge=0, le=100000)
+
+
+class Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A part of fleet.yaml; its fields are the keys that are allowed."""
+
+
+class ByLvm(Part, frozen=True, kw_only=True):
+    """Guests by the names of their volumes."""
+
+    lvm: Annotated[str, word("a regular expression with the groups (?P<vm>...) and (?P<disk>...)", words.pattern)]
+
+
+class Host(Part, frozen=True, kw_only=True):
+    """A hypervisor. ssh: USER@HOST or USER@HOST:PORT; `local` is the controller's own machine, without ssh.
+
+    slots: how many runs at once. connect: libvirt's URI there. key, known_hosts: files for ssh, else ssh's own.
+    """
+
+    ssh: Annotated[
+        str,
+        word("USER@HOST, USER@HOST:PORT or local", pattern=r"^(local|[\w.-]+@[\w.:-]+|[\w.-]+@\[[0-9a-f:]+\](:\d+)?)$"),
+    ]
+    slots: Annotated[int, COUNT] = 2
+    find: tuple[Literal["libvirt"] | ByLvm, ...] = ("libvirt",)
+    connect: str = "qemu:///system"
+    key: str = ""
+    known_hosts: str = ""
+    zone: str = ""
+
+
+class Repository(Part, frozen=True, kw_only=True):
+    """Where backups go: a folder of each host, sftp:// or s3://. Files that unlock it lie on the hosts.
+
+    host: that prunes, collects and verifies; empty for the controller.
+    """
+
+    url: Annotated[str, word("a folder, sftp://USER@HOST/FOLDER or s3://BUCKET/PREFIX", pattern=r"^(/|sftp://|s3://)")]
+    slots: Annotated[int, COUNT] = 4
+    uplink: str = ""
+    key_file: str = ""
+    passphrase_file: str = ""
+    host: str = ""
+    gc: Annotated[str, DURATION] = "week"
+    verify: Annotated[str, DURATION] = "day"
+    share: Annotated[int, word("percent of the packs a verify reads, from 1 to 100", ge=1, le=100)] = 5
+
+
+class Uplink(Part, frozen=True, kw_only=True):
+    """A line that repositories share. limit: bytes a second by the hour, for each run its share of the slots."""
+
+    slots: Annotated[int, COUNT] = 8
+    limit: Annotated[tuple[str, ...], word("a list like ['07:00-22:00 30M', 'else none']", words.rates)] = ()
+
+
+class Keep(Part, frozen=True, kw_only=True):
+    """What prune keeps of each disk; nothing said, nothing pruned."""
+
+    last: Annotated[int, KEPT] = 0
+    hourly: Annotated[int, KEPT] = 0
+    daily: Annotated[int, KEPT] = 0
+    weekly: Annotated[int, KEPT] = 0
+    monthly: Annotated[int, KEPT] = 0
+    yearly: Annotated[int, KEPT] = 0
+
+
+class Policy(Part, frozen=True, kw_only=True):
+    """How a guest is backed up. late: after which age of its newest good point it is called so; 1.5 times `every`
+    where it is not said. prove: how often a restore is tried; lock: how long points cannot be deleted.
+    """
+
+    to: tuple[str, ...]
+    every: Annotated[str, DURATION] = "day"
+    window: Annotated[str, word("like 22:00-06:00", words.window)] = "00:00-00:00"
+    spread: Literal["hash", "none"] = "hash"
+    keep: Keep = Keep()
+    late: Annotated[str | None, DURATION] = None
+    prove: Annotated[str | None, DURATION] = None
+    lock: Annotated[str | None, DURATION] = None
+    retries: Annotated[int, word("a whole number from 0 to 100", ge=0, le=100)] = 3
+    limit: Annotated[str, word("a share of the disk's speed (60%), bytes a second (40M), or none", words.limit)] = "60%"
+
+    @property
+    def interval(self) -> int:
+        """Seconds from one backup to the next."""
+        return words.seconds(self.every)
+
+    @property
+    def late_after(self) -> int:
+        """Seconds after which the newest point is too old."""
+        return words.seconds(self.late) if self.late else self.interval * 3 // 2
+
+    @property
+    def hours(self) -> Window:
+        """When a backup may start."""
+        return words.window(self.window)
+
+
+class Match(Part, frozen=True, kw_only=True):
+    """Which guests a rule is for; what is said must all hold. metadata: the policy that the guest itself names."""
+
+    metadata: str = ""
+    name: str = ""
+    tag: str = ""
+    host: str = ""
+
+
+class Rule(Part, frozen=True, kw_only=True):
+    """One line of `guests`; the first that fits a guest counts. Without a policy, the guest's own metadata names it.
+
+    running: whether the file images of a running guest are read all the same, of no one moment.
+    """
+
+    match: Literal["all"] | Match | None = None
+    policy: str = ""
+    agent: bool = False
+    running: Literal["refuse", "read"] = "refuse"
+    skip: str = ""
+    why: str = ""
+
+
+class AlertMatch(Part, frozen=True, kw_only=True):
+    """Which notices go there."""
+
+    severity: tuple[Literal["failed", "late", "uncovered", "gone", "warned", "good"], ...] = (
+        "failed",
+        "late",
+        "uncovered",
+    )
+
+
+class AlertTo(Part, frozen=True, kw_only=True):
+    """Whom to tell: a file with apprise URLs, one a line."""
+
+    apprise_file: str
+
+
+class Alert(Part, frozen=True, kw_only=True):
+    """One line of `alerts`: a notice, or an address that is called after every whole round."""
+
+    match: AlertMatch = AlertMatch()
+    to: AlertTo | None = None
+    quiet: Annotated[str, DURATION] = "4h"
+    ping_file: str = ""
+
+
+class Fleet(Part, frozen=True, kw_only=True):
+    """fleet.yaml. zone: whose hours the windows are. ledger: the controller's memory, a file."""
+
+    hosts: dict[Annotated[str, word(words.NAMED, pattern=words.NAME)], Host]
+    repositories: dict[Annotated[str, word(words.NAMED, pattern=words.NAME)], Repository]
+    policies: dict[Annotated[str, word(words.NAMED, pattern=words.NAME)], Policy]
+    guests: tuple[Rule, ...]
+    uplinks: dict[Annotated[str, word(words.NAMED, pattern=words.NAME)], Uplink] = {}
+    alerts: tuple[Alert, ...] = ()
+    zone: Annotated[str, word("a name such as Europe/Berlin", words.zone)] = "UTC"
+    ledger: str = ""
+
+
+def kept(keep: Keep) -> dict[str, int]:
+    """The parameters of `backup prune`."""
+    named = {f"keep_{name}": getattr(keep, name) for name in ("last", "hourly", "daily", "weekly", "monthly", "yearly")}
+    assert named.keys() <= set(PruneParams.__struct_fields__)
+    return {name: count for name, count in named.items() if count}

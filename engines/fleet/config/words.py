@@ -1,0 +1,94 @@
+"""The words of fleet.yaml that mean more than text: durations, windows, patterns."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import msgspec
+
+from engines.backup.limits import throttle
+from engines.backup.store import uplink
+from engines.job.errors import BadParam, Refused
+
+NAME = r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,63}$"
+NAMED = "a name of letters, digits, . _ and -, up to 64"
+UNITS = {"m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
+PERIODS = {"hour": 3600, "day": 86400, "week": 7 * 86400, "month": 30 * 86400}
+DURATION = re.compile(r"^([1-9]\d{0,4})([mhdw])$")
+WINDOW = re.compile(r"^([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-3]):([0-5]\d)$")
+
+
+@dataclass(frozen=True)
+class Window:
+    """From one minute of the day up to another, by the fleet's time zone; over midnight where it ends first."""
+
+    start: int
+    end: int
+
+    @property
+    def minutes(self) -> int:
+        """How long it is; equal ends are the whole day."""
+        return (self.end - self.start) % 1440 or 1440
+
+
+def seconds(text: str) -> int:
+    """hour, day, week, month (30 days), or like 90m, 36h, 2d, 1w. Raises ValueError."""
+    if text in PERIODS:
+        return PERIODS[text]
+    if match := DURATION.match(text):
+        return int(match[1]) * UNITS[match[2]]
+    raise ValueError(text)
+
+
+def window(text: str) -> Window:
+    """Like 22:00-06:00. Raises ValueError."""
+    match = WINDOW.match(text)
+    if match is None:
+        raise ValueError(text)
+    return Window(int(match[1]) * 60 + int(match[2]), int(match[3]) * 60 + int(match[4]))
+
+
+def zone(text: str) -> ZoneInfo:
+    """A name such as Europe/Berlin. Raises ValueError."""
+    try:
+        return ZoneInfo(text)
+    except (ZoneInfoNotFoundError, OSError, ValueError):
+        raise ValueError(text) from None
+
+
+def pattern(text: str) -> re.Pattern[str]:
+    """A regular expression with the groups vm and disk. Raises ValueError."""
+    try:
+        made = re.compile(text)
+    except re.error:
+        raise ValueError(text) from None
+    if not {"vm", "disk"} <= made.groupindex.keys():
+        raise ValueError(text)
+    return made
+
+
+def rates(parts: tuple[str, ...]) -> str:
+    """An uplink's limits as `backup run --uplink` takes them. Raises ValueError."""
+    text = ", ".join(parts) or "none"
+    try:
+        uplink.parse(text)
+    except BadParam:
+        raise ValueError(text) from None
+    return text
+
+
+def limit(text: str) -> None:
+    """As `backup run --limit` takes it. Raises ValueError."""
+    try:
+        throttle.parse(text)
+    except Refused:
+        raise ValueError(text) from None
+
+
+def word(allowed: str, read: Callable[[Any], Any] | None = None, **bounds: Any) -> msgspec.Meta:
+    """What a value of fleet.yaml may be, in words; `read` raises ValueError for one that is not."""
+    return msgspec.Meta(extra={"allowed": allowed, "read": read}, **bounds)

@@ -1,0 +1,201 @@
+"""The controller's memory in one sqlite file: written ahead, so that a kill at any moment leaves it whole."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Self
+
+import msgspec
+
+from engines.backup.guests.model import Guest
+from engines.fleet.config.model import Fleet
+from engines.fleet.ledger.rows import ENDED, Job, Kind, Known, State
+from engines.job import folders
+from engines.job.errors import Refused
+
+VERSION = 1
+SCHEMA = """
+create table guest (
+  uuid text primary key, vm text not null unique, name text not null, host text not null, policy text not null,
+  first real not null, seen real not null, gone real, guest blob not null);
+create table job (
+  key text primary key, round text not null, kind text not null, uuid text not null, vm text not null,
+  host text not null, repository text not null, policy text not null, disks blob not null, state text not null,
+  tries integer not null, not_before real not null, planned real not null, started real, ended real,
+  run text not null, why text not null, what_helps text not null, warnings blob not null, points blob not null,
+  read integer not null, changed integer not null, stored integer not null);
+create index job_by_guest on job (uuid, repository, kind, planned);
+create index job_by_state on job (state);
+create index job_by_round on job (round);
+create table kept (name text primary key, value blob not null, at real not null);
+"""
+COLUMNS = Job.__struct_fields__
+
+
+def place(fleet: Fleet) -> Path:
+    """Where the ledger of a fleet lies. Raises Refused."""
+    return Path(fleet.ledger) if fleet.ledger else folders.state("fleet") / "ledger.sqlite"
+
+
+class Ledger:
+    """Used by several threads of one process; a second process may read meanwhile. A context manager."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock = threading.RLock()
+        try:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+            self._base = sqlite3.connect(path, timeout=60.0, isolation_level=None, check_same_thread=False)
+            self._base.execute("pragma journal_mode=wal")
+            self._base.execute("pragma synchronous=full")
+            self._made()
+        except (OSError, sqlite3.Error) as error:
+            helps = "name another file as `ledger`, or move this one away: points are the truth, it is only a memory"
+            raise Refused(f"ledger {path}: {error}", helps) from None
+
+    def _made(self) -> None:
+        with self._written():
+            (version,) = self._base.execute("pragma user_version").fetchone()
+            if version == 0:
+                for statement in filter(str.strip, SCHEMA.split(";")):
+                    self._base.execute(statement)
+                self._base.execute(f"pragma user_version={VERSION}")
+        if version > VERSION:
+            raise Refused(f"ledger {self.path} is of a newer crashcart ({version})", "use that one, or a new file")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._base.close()
+
+    @contextmanager
+    def _written(self) -> Iterator[None]:
+        """One change, whole or not at all."""
+        with self._lock:
+            self._base.execute("begin immediate")
+            try:
+                yield
+            except BaseException:
+                self._base.execute("rollback")
+                raise
+            self._base.execute("commit")
+
+    def _rows(self, question: str, given: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        with self._lock:
+            return self._base.execute(question, given).fetchall()
+
+    # ── guests ──
+
+    def guests(self) -> list[Known]:
+        """Every guest that was ever seen, by name."""
+        return [_known(row) for row in self._rows("select * from guest order by name")]
+
+    def saw(self, found: Sequence[tuple[Guest, str, str]], now: float, answered: Sequence[str]) -> None:
+        """Note guests that were found, each with its name in repositories and its policy.
+
+        answered: the hosts that were asked and answered: who was last on one of them and is not found is gone.
+        """
+        with self._written():
+            self._base.executemany(
+                "insert into guest values (?, ?, ?, ?, ?, ?, ?, null, ?) on conflict (uuid) do update set"
+                " name = excluded.name, host = excluded.host, policy = excluded.policy, seen = excluded.seen,"
+                " gone = null, guest = excluded.guest",
+                [
+                    (guest.uuid, vm, guest.name, guest.host, policy, now, now, msgspec.json.encode(guest))
+                    for guest, vm, policy in found
+                ],
+            )
+            for host in answered:
+                self._base.execute(
+                    "update guest set gone = ? where host = ? and seen < ? and gone is null", (now, host, now)
+                )
+
+    # ── jobs ──
+
+    def jobs(self, where: str = "1", given: Sequence[Any] = ()) -> list[Job]:
+        """Jobs that a condition in SQL fits, in the order of their planning."""
+        found = self._rows(f"select {', '.join(COLUMNS)} from job where {where} order by planned, key", given)  # noqa: S608
+        return [_job(row) for row in found]
+
+    def job(self, key: str) -> Job | None:
+        """The job of that key."""
+        return next(iter(self.jobs("key = ?", (key,))), None)
+
+    def open_jobs(self) -> list[Job]:
+        """Those that are neither done nor given up: what a controller that was killed takes up."""
+        return self.jobs(f"state not in ({', '.join('?' * len(ENDED))})", ENDED)
+
+    def newest(self, kind: Kind = "backup") -> dict[tuple[str, str], Job]:
+        """By guest and repository: the job that was planned last."""
+        columns = ", ".join(COLUMNS)
+        found = self._rows(
+            f"select {columns} from (select *, row_number() over (partition by uuid, repository order by planned desc)"  # noqa: S608
+            " as place from job where kind = ?) where place = 1",
+            (kind,),
+        )
+        return {(job.uuid, job.repository): job for job in map(_job, found)}
+
+    def keep(self, *jobs: Job) -> None:
+        """Write jobs, whether they were known or not."""
+        marks = ", ".join("?" * len(COLUMNS))
+        with self._written():
+            self._base.executemany(
+                f"insert or replace into job ({', '.join(COLUMNS)}) values ({marks})",  # noqa: S608  our own words
+                [_row(job) for job in jobs],
+            )
+
+    def note(self, key: str, state: State, **changed: Any) -> None:
+        """Change columns of one job."""
+        values = {"state": state, **changed}
+        with self._written():
+            self._base.execute(
+                f"update job set {', '.join(f'{name} = ?' for name in values)} where key = ?",  # noqa: S608
+                [*(_plain(name, value) for name, value in values.items()), key],
+            )
+
+    # ── what else is to be remembered, by name ──
+
+    def remember(self, name: str, value: Any, now: float) -> None:
+        """Keep any plain value under a name."""
+        with self._written():
+            self._base.execute("insert or replace into kept values (?, ?, ?)", (name, msgspec.json.encode(value), now))
+
+    def remembered(self, name: str) -> Any:
+        """The value under that name; None where there is none."""
+        rows = self._rows("select value from kept where name = ?", (name,))
+        return msgspec.json.decode(rows[0][0]) if rows else None
+
+
+LISTS = ("disks", "warnings", "points")
+
+
+def _plain(name: str, value: Any) -> Any:
+    return msgspec.json.encode(value) if name in LISTS else value
+
+
+def _row(job: Job) -> tuple[Any, ...]:
+    return tuple(_plain(name, getattr(job, name)) for name in COLUMNS)
+
+
+def _job(row: tuple[Any, ...]) -> Job:
+    values = dict(zip(COLUMNS, row, strict=True))
+    for name in LISTS:
+        values[name] = tuple(msgspec.json.decode(values[name]))
+    return Job(**values)
+
+
+def _known(row: tuple[Any, ...]) -> Known:
+    uuid, vm, name, host, policy, first, seen, gone, guest = row
+    told = msgspec.json.decode(guest, type=Guest)
+    return Known(uuid=uuid, vm=vm, name=name, host=host, policy=policy, first=first, seen=seen, gone=gone, guest=told)

@@ -1,0 +1,1 @@
+"""Who is backed up when, where and why, before anything is done."""

@@ -1,0 +1,69 @@
+"""All hosts asked at once which guests they have; each guest once, wherever it moved."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+
+import msgspec
+
+from engines.backup.guests.model import Found, Guest
+from engines.fleet.agent import wire
+from engines.fleet.config.model import ByLvm, Host
+from engines.fleet.reach import ssh
+from engines.job.errors import Failed
+
+AT_ONCE = 16  # hosts
+TWICE = "it is seen on {} at once: end the migration, or undefine the copy"
+
+
+class Census(msgspec.Struct, frozen=True, kw_only=True):
+    """Who is there. silent: by host, why it, or a way of looking on it, had no answer. answered: hosts that had."""
+
+    guests: tuple[Guest, ...] = ()
+    silent: dict[str, str] = {}
+    answered: tuple[str, ...] = ()
+
+
+def take(hosts: Mapping[str, Host]) -> Census:
+    """Ask them all."""
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        found = dict(zip(hosts, pool.map(_asked, hosts, hosts.values()), strict=True))
+    guests = [
+        msgspec.structs.replace(guest, host=name)
+        for name, answer in found.items()
+        if isinstance(answer, Found)
+        for guest in answer.guests
+    ]
+    silent = {name: answer for name, answer in found.items() if isinstance(answer, str)}
+    partly = {
+        name: "; ".join(answer.silent) for name, answer in found.items() if isinstance(answer, Found) and answer.silent
+    }
+    answered = tuple(name for name in hosts if name not in silent | partly)
+    return Census(guests=tuple(each_once(guests)), silent=silent | partly, answered=answered)
+
+
+def _asked(name: str, host: Host) -> Found | str:
+    patterns = tuple(way.lvm for way in host.find if isinstance(way, ByLvm))
+    request = wire.Find(connect=host.connect, libvirt="libvirt" in host.find, patterns=patterns)
+    try:
+        answer = ssh.one(name, host, request)
+    except Failed as failed:
+        return str(failed)
+    return answer.found if isinstance(answer, wire.Guests) else f"host {name} answers something else"
+
+
+def each_once(guests: Iterable[Guest]) -> list[Guest]:
+    """By UUID: of one that is on several hosts, as in a migration, where it runs; told where that is not one."""
+    by: dict[str, list[Guest]] = {}
+    for guest in guests:
+        by.setdefault(guest.uuid, []).append(guest)
+    return sorted((_one(same) for same in by.values()), key=lambda guest: (guest.name, guest.uuid))
+
+
+def _one(same: list[Guest]) -> Guest:
+    running = [guest for guest in same if guest.running]
+    if len(same) == 1 or len(running) == 1:
+        return (running or same)[0]
+    hosts = " and ".join(f"{guest.host} ({guest.name})" for guest in same)
+    return msgspec.structs.replace(same[0], why=TWICE.format(hosts))

@@ -1,0 +1,150 @@
+"""One request to one host: by ssh, over a connection that several share, or by a child for the controller itself."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from engines.fleet.agent import wire
+from engines.fleet.config.model import Host
+from engines.host.child import module, start
+from engines.job import folders
+from engines.job.errors import Failed
+
+PATIENCE = 15  # s until a host that does not answer a connection, or has fallen silent, is given up
+PLACE = re.compile(r"^(?P<user>[^@]+)@(?:\[(?P<six>[^\]]+)\]|(?P<name>[^:]+))(?::(?P<port>\d+))?$")
+STAYS = 60  # s that a connection nobody uses is kept
+
+
+class Unreachable(Failed):
+    """No answer came from the host; whether it has done what it was asked is not known."""
+
+
+def ask(name: str, host: Host, request: wire.AnyRequest, held: Held | None = None) -> Iterator[wire.AnyAnswer]:
+    """The host's answers as they come. Raises Unreachable.
+
+    held: who can end the connection from another thread; the run on the host goes on.
+    """
+    child = start(argv(host), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert child.stdin and child.stdout and child.stderr
+    noise: list[bytes] = []
+    reader = threading.Thread(target=lambda: noise.append(child.stderr.read()), daemon=True)  # type: ignore[union-attr]
+    reader.start()
+    if held:
+        held.add(child)
+    try:
+        try:
+            child.stdin.write(msgspec.json.encode(request))
+            child.stdin.close()
+        except BrokenPipeError:
+            pass  # it says why on stderr
+        last: wire.AnyAnswer | None = None
+        for line in child.stdout:
+            last = _answer(name, line)
+            yield last
+        child.wait()
+        reader.join()
+        if last is None or child.returncode not in (0, 3, 75):
+            said = b"".join(noise).decode("utf-8", "replace").strip().splitlines()
+            raise Unreachable(
+                f"host {name} ({host.ssh}): {said[-1] if said else 'the connection was lost'}", _helps(host)
+            )
+    finally:
+        child.kill()
+        child.wait()
+        if held:
+            held.remove(child)
+
+
+def one(name: str, host: Host, request: wire.AnyRequest) -> wire.AnyAnswer:
+    """The last answer of the host. Raises Unreachable; Failed where it declines."""
+    *_, last = ask(name, host, request)
+    if isinstance(last, wire.Declined):
+        raise Failed(f"host {name}: {last.why}", last.what_helps)
+    return last
+
+
+class Held:
+    """The connections that are open."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._open: set[subprocess.Popen[bytes]] = set()
+
+    def add(self, child: subprocess.Popen[bytes]) -> None:
+        """One more."""
+        with self._lock:
+            self._open.add(child)
+
+    def remove(self, child: subprocess.Popen[bytes]) -> None:
+        """One less."""
+        with self._lock:
+            self._open.discard(child)
+
+    def cut(self) -> None:
+        """End them all; what runs on the hosts goes on."""
+        with self._lock:
+            for child in self._open:
+                child.kill()
+
+
+def _answer(name: str, line: bytes) -> wire.AnyAnswer:
+    try:
+        return msgspec.json.decode(line, type=wire.AnyAnswer)
+    except msgspec.MsgspecError:
+        shown = line[:80].decode("utf-8", "replace").strip()
+        helps = "install the same crashcart there, and have the key's forced command be: crashcart fleet-agent"
+        raise Unreachable(f"host {name} answers {shown!r}, which no agent says", helps) from None
+
+
+def argv(host: Host) -> list[str]:
+    """The command that reaches the host's agent."""
+    if host.ssh == "local":
+        return module("engines.cli", "fleet-agent")
+    place = PLACE.match(host.ssh)
+    assert place  # the config was read
+    options = {
+        "BatchMode": "yes",
+        "ConnectTimeout": str(PATIENCE),
+        "ServerAliveInterval": str(PATIENCE // 3),
+        "ServerAliveCountMax": "3",
+        "ControlMaster": "auto",
+        "ControlPath": f"{_sockets()}/%C",
+        "ControlPersist": str(STAYS),
+        "ForwardAgent": "no",
+        "ForwardX11": "no",
+    }
+    if host.known_hosts:
+        options |= {"UserKnownHostsFile": host.known_hosts, "StrictHostKeyChecking": "yes"}
+    if host.key:
+        options |= {"IdentitiesOnly": "yes", "IdentityFile": host.key}
+    said = [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
+    port = ["-p", place["port"]] if place["port"] else []
+    return [
+        "ssh",
+        "-T",
+        *said,
+        *port,
+        "--",
+        f"{place['user']}@{place['six'] or place['name']}",
+        "crashcart",
+        "fleet-agent",
+    ]
+
+
+def _sockets() -> Path:
+    """Where shared connections have their sockets: a short path, since a socket's may have 107 bytes."""
+    folder = folders.runtime("ssh")
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return folder
+
+
+def _helps(host: Host) -> str:
+    if host.ssh == "local":
+        return "try: crashcart doctor"
+    return "try it by hand with the same key: ssh " + host.ssh.split(":")[0]

@@ -1,0 +1,119 @@
+"""fleet.yaml is typed: what it says is there, and every mistake is one line with key, value and what is allowed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from engines.fleet.config.load import Mistakes, load, parsed
+from engines.fleet.config.model import ByLvm, Fleet, Keep, Match, kept
+from engines.job.errors import Refused
+
+GOOD = r"""
+hosts: {hv1: {ssh: root@hv1, slots: 2, find: [libvirt, {lvm: '^(?P<vm>vm-\d+)-(?P<disk>.+)$'}], zone: ams}}
+repositories: {off1: {url: 's3://vault/ams', slots: 4, uplink: wan},
+  off2: {url: 'sftp://b@far/srv/r', slots: 6, uplink: wan}}
+uplinks: {wan: {slots: 8, limit: ['07:00-22:00 30M', 'else none']}}
+policies: {gold: {every: day, window: '22:00-06:00', spread: hash, to: [off1, off2],
+  keep: {daily: 14, weekly: 8, monthly: 12}, late: 36h, prove: month, lock: 30d, retries: 3}, silver: {to: [off1]}}
+guests: [{match: {metadata: gold}}, {match: {name: 'db*'}, policy: gold, agent: true}, {match: all, policy: silver},
+  {skip: 'tmp-*', why: scratch}]
+alerts: [{match: {severity: [failed, late, uncovered]}, to: {apprise_file: /etc/crashcart/ops.url}, quiet: 4h},
+  {ping_file: /etc/crashcart/healthcheck.url}]
+"""
+BAD = {
+    "hosts: {hv1: {ssh: nope nope, slots: 2}}": "hosts.hv1.ssh is 'nope nope', allowed is USER@HOST,",
+    "hosts: {hv1: {ssh: a@b, slot: 2}}": "hosts.hv1.slot is unknown, allowed are ssh, slots, find",
+    "hosts: {hv1: {slots: 2}}": "hosts.hv1.ssh is nothing, allowed is USER@HOST,",
+    "hosts: {hv1: {ssh: a@b, slots: 0}}": "hosts.hv1.slots is 0, allowed is a whole number from 1 to 1000",
+    "hosts: {hv1: {ssh: a@b, slots: '2'}}": "hosts.hv1.slots is '2', allowed is a whole number",
+    "hosts: {hv1: {ssh: a@b, find: [libvrt]}}": "hosts.hv1.find[1] is 'libvrt', allowed is libvirt or keys: lvm",
+    "hosts: {hv1: {ssh: a@b, find: [{lvm: '(?P<vm>x'}]}}": "hosts.hv1.find[1].lvm is '(?P<vm>x', allowed is a regular",
+    "hosts: {hv1: {ssh: a@b, find: [{lvm: 'x'}]}}": "hosts.hv1.find[1].lvm is 'x', allowed is a regular expression",
+    "hosts: {'a b': {ssh: a@b}}": "a name in hosts is 'a b', allowed is a name of letters",
+    "hosts: [hv1]": "hosts is ['hv1'], allowed is names, each with its keys",
+    "hosts: {hv1: 3}": "hosts.hv1 is 3, allowed is keys: ssh, slots",
+    "policies: {gold: {to: [off1], every: dai}}": "policies.gold.every is 'dai', allowed is hour, day, week, month",
+    "policies: {gold: {to: [off1], window: '22-06'}}": "policies.gold.window is '22-06', allowed is like 22:00-06:00",
+    "policies: {gold: {to: [off1], spread: hsh}}": "policies.gold.spread is 'hsh', allowed is hash, none",
+    "policies: {gold: {to: [off9]}}": "policies.gold.to is 'off9', allowed is one of off1",
+    "policies: {gold: {to: []}}": "policies.gold.to is nothing, allowed is a list of off1",
+    "policies: {gold: {to: [off1], keep: {daily: -1}}}": "policies.gold.keep.daily is -1, allowed is a whole number",
+    "policies: {gold: {to: [off1], limit: fast}}": "policies.gold.limit is 'fast', allowed is",
+    "repositories: {off1: {url: ftp://x}}": "repositories.off1.url is 'ftp://x', allowed is a folder, sftp://",
+    "repositories: {off1: {url: /r, uplink: wan}}": "repositories.off1.uplink is 'wan', allowed is one of none, since",
+    "repositories: {off1: {url: /r, host: hv9}}": "repositories.off1.host is 'hv9', allowed is one of hv1",
+    "uplinks: {wan: {limit: [fast]}}": "uplinks.wan.limit is ['fast'], allowed is a list like",
+    "guests: [{match: al, policy: gold}]": "guests[1].match is 'al', allowed is all or keys: metadata",
+    "guests: [{match: {metadat: gold}}]": "guests[1].match.metadat is unknown, allowed are metadata, name",
+    "guests: [{match: {}, policy: gold}]": "guests[1].match is nothing, allowed is all, or one or more of",
+    "guests: [{match: all}]": "guests[1].policy is nothing, allowed is one of gold",
+    "guests: [{match: {metadata: lead}}]": "guests[1].match.metadata is 'lead', allowed is one of gold",
+    "guests: [{match: all, policy: lead}]": "guests[1].policy is 'lead', allowed is one of gold",
+    "guests: [{skip: 'tmp-*'}]": "guests[1].why is nothing, allowed is why tmp-* is not backed up",
+    "guests: [{skip: 'tmp-*', why: x, match: all}]": "guests[1] is neither or both, allowed is one of match, skip",
+    "guests: {}": "guests is {}, allowed is a list",
+    "alerts: [{quiet: 4h}]": "alerts[1] is neither or both, allowed is one of to, ping_file",
+    "alerts: [{to: {apprise_file: /x}, match: {severity: [loud]}}]": "alerts[1].match.severity is ['loud'], allowed is",
+    "zone: Mars/Olympus": "zone is 'Mars/Olympus', allowed is a name such as Europe/Berlin",
+    "nights: 3": "nights is unknown, allowed are hosts, repositories",
+}  # fmt: skip
+LEAST = {
+    "hosts": "hosts: {hv1: {ssh: a@b}}",
+    "repositories": "repositories: {off1: {url: /r}}",
+    "policies": "policies: {gold: {to: [off1]}}",
+    "guests": "guests: [{match: all, policy: gold}]",
+}
+
+
+def least(line: str = "") -> bytes:
+    key = line.partition(":")[0]
+    return "\n".join([*(text for name, text in LEAST.items() if name != key), line]).encode()
+
+
+def test_a_whole_file_is_in_its_types() -> None:
+    fleet = parsed(GOOD.encode())
+    assert isinstance(fleet, Fleet)
+    assert fleet.hosts["hv1"].find == ("libvirt", ByLvm(lvm=r"^(?P<vm>vm-\d+)-(?P<disk>.+)$"))
+    gold = fleet.policies["gold"]
+    assert (gold.interval, gold.late_after, gold.hours.minutes) == (86400, 36 * 3600, 8 * 60)
+    assert kept(gold.keep) == {"keep_daily": 14, "keep_weekly": 8, "keep_monthly": 12}
+    assert kept(Keep()) == {}
+    assert fleet.policies["silver"].late_after == 36 * 3600
+    assert fleet.guests[0].match == Match(metadata="gold")
+    assert parsed(least()).zone == "UTC"
+
+
+@pytest.mark.parametrize("line", BAD)
+def test_each_mistake_is_one_line_that_names_key_value_and_what_is_allowed(line: str) -> None:
+    with pytest.raises(Mistakes) as caught:
+        parsed(least(line))
+    assert len(caught.value.lines) == 1, caught.value.lines
+    assert caught.value.lines[0].startswith(BAD[line])
+
+
+def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "fleet.yaml"
+    path.write_bytes(least("hosts: {hv1: {ssh: x y, slots: 0, find: [a]}}\nzone: Nowhere"))
+    with pytest.raises(Mistakes) as caught:
+        load(path)
+    assert [line.split(" is ")[0] for line in caught.value.lines] == [
+        "hosts.hv1.ssh", "hosts.hv1.slots", "hosts.hv1.find[1]", "zone",
+    ]  # fmt: skip
+    assert str(path) in caught.value.why
+
+
+@pytest.mark.parametrize("raw", [b"", b"- a", b"hosts: [", b"a: &x 1\nb: *x", b"a: 1\na: 2", b"\xff\xfe", b"#" * 2**21])
+def test_what_is_no_fleet_file_is_refused_in_words(raw: bytes) -> None:
+    with pytest.raises(Refused) as caught:
+        parsed(raw)
+    assert "job file" not in str(caught.value) and caught.value.what_helps
+
+
+def test_a_file_that_others_may_write_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "fleet.yaml"
+    path.write_bytes(least())
+    path.chmod(0o666)
+    with pytest.raises(Refused, match="can be written by others"):
+        load(path)
