@@ -7,9 +7,10 @@ from typing import ClassVar
 import msgspec
 from typing_extensions import override
 
+from engines.biosiso.bmc.connection import shown
 from engines.biosiso.bmc.insert_plan import InsertParams, disc, door, facts, requests, seek, steps, warnings
 from engines.biosiso.bmc.insert_run import InsertRun, Past
-from engines.biosiso.bmc.redfish import Client, shown
+from engines.biosiso.bmc.redfish import Client
 from engines.biosiso.bmc.resources import ROOT, Root
 from engines.biosiso.bmc.serve import split
 from engines.biosiso.results import Inserted

@@ -8,7 +8,8 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from engines.biosiso.bmc.redfish import Client, Door, shown
+from engines.biosiso.bmc.connection import Door, shown
+from engines.biosiso.bmc.redfish import Client
 from engines.biosiso.bmc.resources import Boot, Link, Order
 from engines.biosiso.bmc.serve import Offer, offer, split
 from engines.biosiso.bmc.slot import bodies, boot_target, former, look, override

@@ -9,8 +9,9 @@ from typing import TypeVar
 
 import msgspec
 
+from engines.biosiso.bmc.connection import shown
 from engines.biosiso.bmc.insert_plan import BOOT_MENU, InsertParams, door, requests, seek
-from engines.biosiso.bmc.redfish import Client, Declined, shown, until
+from engines.biosiso.bmc.redfish import Client, Declined, until
 from engines.biosiso.bmc.resources import Boot, Link, Order, Slot
 from engines.biosiso.bmc.serve import DiscServer, Offer, addresses
 from engines.biosiso.bmc.slot import (

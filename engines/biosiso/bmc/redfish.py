@@ -6,21 +6,14 @@ Sources: DMTF DSP0266 (protocol), DSP0268 (ComputerSystem, VirtualMedia).
 from __future__ import annotations
 
 import base64
-import contextlib
-import hashlib
-import hmac
-import http.client
 import re
-import socket
-import ssl
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import msgspec
 
+from engines.biosiso.bmc.connection import BY_HAND, Door, Unanswered, line_to, shown
 from engines.job.errors import Failed
 from engines.job.params import Secret
 
@@ -28,17 +21,7 @@ LIMIT = 1024 * 1024  # bytes of one answer; the largest standard resource is som
 ASKS_ETAG = re.compile(r"if-?match|e-?tag|precondition", re.IGNORECASE)
 HOPS = 3  # redirects of one GET
 PATH = re.compile(r"/redfish/[\x21-\x7e]{0,1000}")
-BY_HAND = (
-    "a board of the X9 age has no Redfish; by hand: put the ISO on an SMB (Windows) share, open the BMC's web "
-    "interface, Virtual Media > CD-ROM Image, enter share host, path, user and password, Save, Mount; then reset "
-    "the host yourself and choose the ATEN virtual CD in the boot menu (F11); unmount when done"
-)
-
 T = TypeVar("T")
-
-
-class Unanswered(Failed):
-    """No Redfish answer came: nothing listens, it does not speak it, or it is not the machine it should be."""
 
 
 class Declined(Failed):
@@ -48,21 +31,6 @@ class Declined(Failed):
         super().__init__(why, what_helps)
         self.status = status
         self.said = said
-
-
-class Door(msgspec.Struct, frozen=True, kw_only=True):
-    """How a BMC is reached. `timeout` in seconds bounds one request whole; `fingerprint` is 64 hex digits or empty."""
-
-    host: str
-    port: int
-    https: bool = True
-    ca_file: str = ""
-    fingerprint: str = ""
-    timeout: float = 30.0
-
-    def __str__(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{'https' if self.https else 'http'}://{host}:{self.port}"
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -171,44 +139,13 @@ class Client:
         if etag:
             headers["If-Match"] = etag
         path = self.own(path)
-        with self._line() as line:
+        with line_to(self.door) as line:
             line.request(method, path, payload, headers)
             response = line.getresponse()
             text = response.read(LIMIT + 1)
             if len(text) > LIMIT:
                 raise Unanswered(f"{self.door}{path} answers with more than {LIMIT} bytes", BY_HAND)
             return Answer(response.status, text, response.getheader("ETag", ""), response.getheader("Location", ""))
-
-    @contextmanager
-    def _line(self) -> Iterator[http.client.HTTPConnection]:
-        """A connection that is cut when its time is up, however slowly the other end drips."""
-        door, late = self.door, threading.Event()
-        line = http.client.HTTPConnection(door.host, door.port)
-        context = _context(door)
-        try:
-            line.sock = socket.create_connection((door.host, door.port), door.timeout)
-            if context is not None:
-                line.sock = context.wrap_socket(line.sock, server_hostname=door.host, do_handshake_on_connect=False)
-            watch = threading.Timer(door.timeout, _cut, (line.sock, late))
-            watch.daemon = True
-            watch.start()
-            try:
-                _prove(door, line.sock)
-                yield line
-            finally:
-                watch.cancel()
-        except TimeoutError:
-            raise self._silent() from None
-        except (OSError, http.client.HTTPException, ValueError) as error:
-            raise self._silent() if late.is_set() else _unanswered(door, error) from None
-        finally:
-            line.close()
-
-    def _silent(self) -> Unanswered:
-        return Unanswered(
-            f"{self.door} did not answer in full within {self.door.timeout:g} s",
-            "check address and network; a slow BMC: give a larger timeout",
-        )
 
 
 LINKS = ("@odata.id", "target")
@@ -225,86 +162,6 @@ class _Error(msgspec.Struct):
 
 class _Wrapped(msgspec.Struct):
     error: _Error
-
-
-def _cut(line: socket.socket, late: threading.Event) -> None:
-    late.set()
-    with contextlib.suppress(OSError):  # already gone
-        socket.socket.shutdown(line, socket.SHUT_RDWR)  # SSLSocket's own would change state under the reader
-
-
-def _context(door: Door) -> ssl.SSLContext | None:
-    if not door.https:
-        return None
-    try:
-        context = ssl.create_default_context(cafile=door.ca_file or None)
-    except OSError as error:  # ssl.SSLError, of a file that holds no certificate, is one
-        raise Unanswered(f"ca_file {door.ca_file}: {error.strerror or error}", "name a PEM file") from None
-    if door.fingerprint:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE  # the pin, checked before a byte is sent, takes its place
-    return context
-
-
-def _prove(door: Door, line: socket.socket) -> None:
-    if not isinstance(line, ssl.SSLSocket):
-        return
-    try:
-        line.do_handshake()
-    except ssl.SSLCertVerificationError as error:
-        seen = offered(door)
-        raise Unanswered(
-            f"{door} shows a certificate that is not trusted ({error.verify_message})",
-            f"compare sha256:{seen} with the one on the BMC's own page, then give fingerprint; or give ca_file",
-        ) from None
-    if door.fingerprint and not hmac.compare_digest(_digest(line), door.fingerprint):
-        raise Unanswered(
-            f"{door} shows certificate sha256:{_digest(line)}, not the one that fingerprint names",
-            "find out why: another machine may be answering; nothing was sent to it",
-        )
-
-
-def _digest(line: ssl.SSLSocket) -> str:
-    return hashlib.sha256(line.getpeercert(binary_form=True) or b"").hexdigest()
-
-
-def offered(door: Door) -> str:
-    """SHA-256, in hex, of the certificate shown at `door`; nothing is sent. Empty where it cannot be had."""
-    context = ssl.create_default_context()
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    try:
-        with (
-            socket.create_connection((door.host, door.port), door.timeout) as raw,
-            context.wrap_socket(raw, server_hostname=door.host, do_handshake_on_connect=False) as line,
-        ):
-            watch = threading.Timer(door.timeout, _cut, (line, threading.Event()))
-            watch.daemon = True
-            watch.start()
-            try:
-                line.do_handshake()
-                return _digest(line)
-            finally:
-                watch.cancel()
-    except OSError:
-        return ""
-
-
-def _unanswered(door: Door, error: Exception) -> Unanswered:
-    if isinstance(error, ConnectionRefusedError):
-        return Unanswered(f"nothing listens at {door} (connection refused)", f"check address and port; {BY_HAND}")
-    if isinstance(error, ssl.SSLError):
-        why = error.reason or error.args[-1]
-        return Unanswered(f"{door} fails at TLS ({why})", f"a BMC this old: update its firmware; or {BY_HAND}")
-    if isinstance(error, OSError):
-        return Unanswered(f"{door} cannot be reached ({error.strerror or error})", "check address and network")
-    return Unanswered(f"{door} answers, but not in HTTP ({type(error).__name__})", f"check the port; {BY_HAND}")
-
-
-def shown(text: str, longest: int = 160) -> str:
-    """What a BMC said, fit for one line: printable and short."""
-    clean = "".join(char if char.isprintable() else "?" for char in text[: longest + 1])
-    return clean if len(clean) <= longest else clean[: longest - 3] + "..."
 
 
 def until(look: Callable[[], T], good: Callable[[T], bool], sleep: Callable[[float], None], within: float) -> T:

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from engines.biosiso.bmc.redfish import shown
+from engines.biosiso.bmc.connection import shown
 
 ROOT = "/redfish/v1/"
 

@@ -10,7 +10,8 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from engines.biosiso.bmc.redfish import BY_HAND, Client, Declined, shown, until
+from engines.biosiso.bmc.connection import BY_HAND, shown
+from engines.biosiso.bmc.redfish import Client, Declined, until
 from engines.biosiso.bmc.resources import (
     ROOT,
     Boot,

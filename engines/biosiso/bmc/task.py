@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from engines.biosiso.bmc.redfish import PATH, Answer, Client, Unanswered, shown
+from engines.biosiso.bmc.connection import Unanswered, shown
+from engines.biosiso.bmc.redfish import PATH, Answer, Client
 from engines.job.errors import Failed
 
 WITHIN = 120.0  # s

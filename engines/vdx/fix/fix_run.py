@@ -19,7 +19,7 @@ from engines.vdx.fix.link_up import End, up_and_stable
 from engines.vdx.fix.progress import FixProgress, backup_file, keep
 from engines.vdx.judging.planning import SAVE, Detail, Side
 from engines.vdx.line import patterns
-from engines.vdx.line.login import Access, SessionOpener
+from engines.vdx.line.access import Access, SessionOpener
 from engines.vdx.line.patterns import Wordings, own_file
 from engines.vdx.line.reach import reaching
 from engines.vdx.line.session import Armed, Session, SessionLost, Unexpected, refused

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 from engines.job.contract import AnyEvent, Log, Measured, Progress
 from engines.job.errors import Failed
+from engines.vdx.line.access import Access, SessionOpener
 from engines.vdx.line.address import Address
-from engines.vdx.line.login import Access, SessionOpener, open_console
+from engines.vdx.line.console import open_console
 from engines.vdx.line.reach import ask_login, reaching
 from engines.vdx.line.session import Session, SessionLost
 from engines.vdx.line.trouble import Trouble

@@ -1,23 +1,17 @@
-"""Log in to a switch by /usr/bin/ssh, or over a console line, as a careful person would."""
+"""Log in to a switch by /usr/bin/ssh, as a careful person would."""
 
 from __future__ import annotations
 
 import re
-import shlex
-import shutil
 import subprocess
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
-from engines.job.contract import Cancel
-from engines.job.errors import BadParam, Refused
-from engines.job.params import Secret
-from engines.vdx.line.address import Address, Remembered
-from engines.vdx.line.patterns import Patterns, fits
+from engines.job.errors import Refused
+from engines.vdx.line.access import LOGIN, Access, SessionOpener
+from engines.vdx.line.address import Remembered
+from engines.vdx.line.patterns import Patterns
 from engines.vdx.line.session import ANY_PROMPT, Session, SessionLost
 from engines.vdx.line.terminal import Ended, Silent, Terminal
-from engines.vdx.line.transcript import Transcript
 from engines.vdx.line.trouble import Trouble, kind_of
 
 ALLOWED = {
@@ -31,52 +25,6 @@ LOCKED_KEY = re.compile(r"Enter passphrase for (key )?\S+: ?$")
 ASKS_FOR_KEY = re.compile(r"continue connecting \(yes/no")
 MUTE_TRIES = 2
 CONNECT = 15  # s for TCP and ssh's greeting
-LOGIN = 60.0  # s from the password to the prompt: AAA servers are slow when they are down
-
-
-@dataclass(frozen=True)
-class Ways:
-    """What ssh is given besides a password: a key's file, the agent, a machine to jump over, a config of the user's."""
-
-    key_file: str = ""
-    agent: bool = False
-    jump: str = ""
-    config: str = ""
-
-    @property
-    def keys(self) -> bool:
-        """Whether a login may go without a password."""
-        return bool(self.key_file or self.agent or self.config)
-
-    @property
-    def direct(self) -> bool:
-        """Whether the switch's own port can be looked at from here."""
-        return not self.jump and not self.config
-
-
-@dataclass(frozen=True)
-class Access:
-    """How one switch is reached. `name` is what the technician calls it: the switch, or the mate.
-
-    password: empty where a key is to do. host_keys: fingerprints agreed to beforehand.
-    """
-
-    name: str
-    where: Address
-    user: str
-    password: Secret
-    console: str = ""
-    ways: Ways = Ways()
-    host_keys: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class SessionOpener:
-    """What logins share: wordings, the stop request, and a transcript for each (None for no record)."""
-
-    patterns: Patterns
-    cancel: Cancel
-    transcript: Callable[[Access], Transcript | None]
 
 
 def ssh_argv(access: Access, kept: Remembered) -> list[str]:
@@ -231,78 +179,6 @@ def _names(access: Access) -> list[str]:
     ran = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     names = [line.partition(" ")[2] for line in ran.stdout.splitlines() if line.startswith("hostname ")]
     return [access.where.host, *names]
-
-
-def open_console(access: Access, lender: SessionOpener, seconds: float = 20.0) -> Session:
-    """A session over the console command. Raises Trouble."""
-    transcript = lender.transcript(access)
-    if transcript:
-        transcript.hide(access.password)
-        transcript.mark(f"console: {access.console}")
-    terminal = Terminal(console_argv(access.console), transcript, lender.patterns, lender.cancel, echo=False)
-    session = Session(terminal, transcript, lender.patterns, "console")
-    try:
-        _pass_console(terminal, access, lender.patterns, seconds)
-        session.learn()
-        if session.context:
-            session.run("end")
-    except Ended as ended:
-        session.close()
-        raise Trouble("the console", "console", ended.said) from None
-    except (Silent, SessionLost) as error:
-        session.close()
-        raise Trouble("the console", "silent", error.said) from None
-    except BaseException:
-        session.close()
-        raise
-    return session
-
-
-def console_argv(command: str) -> list[str]:
-    """The console command as an argument list. Raises BadParam."""
-    try:
-        argv = shlex.split(command)
-    except ValueError as error:
-        raise BadParam("console", command, f"a command with its arguments ({error})") from None
-    found = shutil.which(argv[0]) if argv else None
-    if found is None:
-        raise BadParam("console", command, "a command that is installed here, such as telnet, console or cu")
-    return [found, *argv[1:]]
-
-
-def _pass_console(terminal: Terminal, access: Access, patterns: Patterns, seconds: float) -> None:
-    def asked(text: str) -> str | None:
-        last = text.rsplit("\n", 1)[-1]
-        if fits(patterns.console_denied, text):
-            return "denied"
-        if fits(patterns.console_login, last):
-            return "login"
-        if fits(patterns.console_password, last):
-            return "password"
-        return "prompt" if ANY_PROMPT.fullmatch(last) else None
-
-    said, tries, given = "", max(1, int(seconds / 2)), False
-    for _ in range(tries):
-        terminal.send("\r")
-        try:
-            said = terminal.until(asked, 2.0, settle=0.1)
-            break
-        except Silent:
-            continue
-    if said == "password":
-        terminal.send("\r")
-        said = terminal.until(asked, 10.0, settle=0.1)
-    while said in ("login", "password", "denied"):
-        if said == "denied" or (said == "login" and given):
-            raise Trouble("the console", "auth", "the console did not accept the user or the password")
-        if said == "login":
-            terminal.send(access.user + "\r")
-        else:
-            terminal.send_secret(access.password)
-            given = True
-        said = terminal.until(asked, LOGIN, settle=0.1)
-    if not said:
-        raise Silent("", seconds)
 
 
 def widen(access: Access, trouble: Trouble, patterns: Patterns) -> tuple[str, tuple[str, ...]]:

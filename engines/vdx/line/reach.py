@@ -9,8 +9,10 @@ from engines.host.files import write_whole
 from engines.job.contract import AnyEvent, Asked, Log, Warned
 from engines.job.errors import Failed, Refused
 from engines.job.params import Secret
+from engines.vdx.line.access import Access, SessionOpener
 from engines.vdx.line.address import Remembered
-from engines.vdx.line.login import Access, SessionOpener, fingerprint, open_console, open_ssh, widen
+from engines.vdx.line.console import open_console
+from engines.vdx.line.login import fingerprint, open_ssh, widen
 from engines.vdx.line.session import Session
 from engines.vdx.line.trouble import Trouble
 

@@ -12,8 +12,9 @@ from engines.job.contract import Cancel
 from engines.job.errors import BadParam, Refused
 from engines.job.params import Secret
 from engines.vdx.line import patterns
+from engines.vdx.line.access import Access, SessionOpener
 from engines.vdx.line.address import Remembered
-from engines.vdx.line.login import Access, SessionOpener, console_argv
+from engines.vdx.line.console import console_argv
 from engines.vdx.line.reach import reach
 from engines.vdx.line.session import QUICK, SURE, Session, SessionLost, Unexpected, refused
 from engines.vdx.line.transcript import Transcript

@@ -9,8 +9,8 @@ import msgspec
 
 from engines.job.errors import BadParam
 from engines.job.params import Params, Secret, param
+from engines.vdx.line.access import Ways
 from engines.vdx.line.address import Address, address, user
-from engines.vdx.line.login import Ways
 from engines.vdx.line.reach import HostKeys
 from engines.vdx.switch.parse import block_name, interface_name
 

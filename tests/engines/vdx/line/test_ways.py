@@ -13,8 +13,9 @@ import pytest
 
 from engines.job.errors import BadParam, Refused
 from engines.job.params import Secret
+from engines.vdx.line.access import Access, Ways
 from engines.vdx.line.address import Remembered, address
-from engines.vdx.line.login import Access, Ways, ssh_argv
+from engines.vdx.line.login import ssh_argv
 from tests.engines.vdx.conftest import Lab, knobs, mended
 
 Labs = Callable[..., Lab]
