@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from engines.backup.commands import copy, diff, key, listing, tamper, versions
+from engines.backup.commands import copy, diff, key, key_looks, listing, one_file, tamper, versions
 from engines.backup.commands.boot import Boot
 from engines.backup.commands.gc import Gc
 from engines.backup.commands.get import Get
@@ -36,13 +36,13 @@ def _listed(params: ListParams) -> listing.Listed:
 ENGINES: tuple[Engine[Any], ...] = (
     Run(), Init(), Restore(), Get(), Put(), MountPoint(), Serve(), Boot(), Verify(), Prune(), Gc(),
     Protect(), Rename(), Sweep(),
-    *key.KEYS, *copy.COPIES, Lock(), Rewind(),
+    *key.KEYS, copy.Copy(), one_file.Export(), one_file.Import(), Lock(), Rewind(),
 )  # fmt: skip
 LOOKS = (
     Look("list", "the restore points of a repository", ListParams, _listed, listing.table),
     GUESTS,
     *BROWSE,
-    *key.LOOKS,
+    *key_looks.LOOKS,
     *tamper.LOOKS,
     Look("diff", "which files differ between two points", diff.DiffParams, diff.answer, stream=diff.lines),
     Look(

@@ -9,10 +9,11 @@ from typing import Annotated, ClassVar, Literal
 from typing_extensions import override
 
 from engines.backup import names, results
+from engines.backup.commands.on_repository import OnRepository
 from engines.backup.nbd import overlay
 from engines.backup.nbd.server import NbdServer, serving
 from engines.backup.repository.byte_source import open_point
-from engines.backup.repository.repository import WHICH_POINT, RepoParams, Repository, where
+from engines.backup.repository.repository import WHICH_POINT, NamesOnly, RepoParams, where
 from engines.backup.repository.unlocking import opened
 from engines.boot.firmware import HEAD, firmware
 from engines.boot.scratch import Scratch
@@ -21,7 +22,6 @@ from engines.boot.watch import Seen
 from engines.job.contract import (
     Cancel,
     Context,
-    Engine,
     Events,
     Finished,
     Plan,
@@ -32,7 +32,7 @@ from engines.job.contract import (
     Warned,
 )
 from engines.job.errors import BadParam
-from engines.job.params import param, plain
+from engines.job.params import param
 
 STEP = Step(id="boot", title="Boot the point and watch its screen")
 TOLD = 5
@@ -57,7 +57,7 @@ class BootParams(RepoParams, frozen=True, kw_only=True):
     ] = "auto"
 
 
-class Boot(Engine[BootParams]):
+class Boot(OnRepository[BootParams]):
     """`crashcart backup boot`."""
 
     name: ClassVar[str] = "backup-boot"
@@ -75,22 +75,25 @@ class Boot(Engine[BootParams]):
     @override
     def plan(self, params: BootParams, cancel: Cancel) -> Plan:
         _pattern(params.expect)
-        with Repository.glance(where(params)) as glance:
-            point = glance.resolve(params.point)
-            return Plan(
-                task=self.name,
-                target=str(point),
-                params={**plain(params), "repo": glance.store.where, "point": str(point)},
-                steps=(STEP,),
-                facts=(
-                    ("point", str(point)),
-                    ("machine", f"{params.memory} MiB, disk on {params.bus}, firmware {params.firmware}, no network"),
-                    ("waits for", params.expect or "a login prompt, or another sign of life"),
-                    ("repository", glance.store.where),
-                ),
-                undo="nothing to take back: what the guest writes is thrown away",
-                state={"repository": glance.config.id, "point": str(point)},
-            ).sealed()
+        return super().plan(params, cancel)
+
+    @override
+    def plan_on(self, glance: NamesOnly, params: BootParams, cancel: Cancel) -> Plan:
+        point = glance.resolve(params.point)
+        return Plan(
+            task=self.name,
+            target=str(point),
+            params={"point": str(point)},
+            steps=(STEP,),
+            facts=(
+                ("point", str(point)),
+                ("machine", f"{params.memory} MiB, disk on {params.bus}, firmware {params.firmware}, no network"),
+                ("waits for", params.expect or "a login prompt, or another sign of life"),
+                ("repository", glance.store.where),
+            ),
+            undo="nothing to take back: what the guest writes is thrown away",
+            state={"repository": glance.config.id, "point": str(point)},
+        )
 
     @override
     def execute(self, plan: Plan, context: Context) -> Events:

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from typing_extensions import override
 
 from engines.backup import results
+from engines.backup.commands.on_repository import OnRepository
 from engines.backup.errors import no_room
-from engines.backup.repository.repository import RepoParams, Repository, where
+from engines.backup.repository.repository import NamesOnly, RepoParams
 from engines.backup.repository.sessions import Presence
 from engines.backup.repository.unlocking import opened
 from engines.job import units
 from engines.job.contract import (
     Cancel,
     Context,
-    Engine,
     Events,
     Finished,
     Log,
@@ -27,7 +26,7 @@ from engines.job.contract import (
     StepEnded,
     StepStarted,
 )
-from engines.job.params import param, plain
+from engines.job.params import param
 from engines.job.word import short
 
 if TYPE_CHECKING:
@@ -48,7 +47,7 @@ class GcParams(RepoParams, frozen=True, kw_only=True):
     ] = 30
 
 
-class Gc(Engine[GcParams]):
+class Gc(OnRepository[GcParams]):
     """`crashcart backup gc`."""
 
     name: ClassVar[str] = "backup-gc"
@@ -60,23 +59,18 @@ class Gc(Engine[GcParams]):
     params = GcParams
 
     @override
-    def target(self, params: GcParams) -> str:
-        return f"backup gc {hashlib.sha256(where(params).encode()).hexdigest()}"
-
-    @override
-    def plan(self, params: GcParams, cancel: Cancel) -> Plan:
-        with Repository.glance(where(params)) as glance:
-            pruned = glance.names("pruned")
-            return Plan(
-                task=self.name,
-                target=glance.store.where,
-                params={**plain(params), "repo": glance.store.where},
-                steps=STEPS,
-                facts=(("points", str(len(glance.names()))), ("pruned points that go for good", str(len(pruned)))),
-                undo="it cannot be: pruned points are gone for good",
-                confirm=short(glance.store.where) if pruned else "",
-                state={"repository": glance.config.id, "pruned": [str(name) for name in pruned]},
-            ).sealed()
+    def plan_on(self, glance: NamesOnly, params: GcParams, cancel: Cancel) -> Plan:
+        pruned = glance.names("pruned")
+        return Plan(
+            task=self.name,
+            target=glance.store.where,
+            params={},
+            steps=STEPS,
+            facts=(("points", str(len(glance.names()))), ("pruned points that go for good", str(len(pruned)))),
+            undo="it cannot be: pruned points are gone for good",
+            confirm=short(glance.store.where) if pruned else "",
+            state={"repository": glance.config.id, "pruned": [str(name) for name in pruned]},
+        )
 
     @override
     def execute(self, plan: Plan, context: Context) -> Events:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar
 from typing_extensions import override
 
 from engines.backup import results
+from engines.backup.commands.on_repository import OnRepository
 from engines.backup.files.globs import expanded
 from engines.backup.files.model import shown
 from engines.backup.files.opening import WhichDriver
@@ -16,12 +17,12 @@ from engines.backup.files.selection import Walk, places
 from engines.backup.files.taking import getting, tarring
 from engines.backup.files.taking.conflicts import Policy
 from engines.backup.files.taking.counting import Counted, counted
-from engines.backup.repository.repository import RepoParams, Repository, where
+from engines.backup.repository.repository import NamesOnly, RepoParams, Repository
 from engines.job import units
-from engines.job.contract import BytesChange, Cancel, Choice, Context, Engine, Events, Option, Plan, Step
+from engines.job.contract import BytesChange, Cancel, Choice, Context, Events, Option, Plan, Step
 from engines.job.errors import BadParam, Refused
 from engines.job.lock import name_identity
-from engines.job.params import param, plain
+from engines.job.params import param
 from engines.job.word import short
 
 FLUSHING = "what was taken is being made durable"
@@ -54,7 +55,7 @@ class GetParams(RepoParams, frozen=True, kw_only=True):
     driver: WhichDriver = "auto"
 
 
-class Get(Engine[GetParams]):
+class Get(OnRepository[GetParams]):
     """`crashcart backup get`."""
 
     name: ClassVar[str] = "backup-get"
@@ -70,8 +71,7 @@ class Get(Engine[GetParams]):
         return "stdout" if params.dest == STDOUT else name_identity(Path(params.dest))
 
     @override
-    def plan(self, params: GetParams, cancel: Cancel) -> Plan:
-        glance = Repository.glance(where(params))
+    def plan_on(self, glance: NamesOnly, params: GetParams, cancel: Cancel) -> Plan:
         name, paths = chosen(glance, params.paths)
         dest = Path(params.dest) if params.dest == STDOUT else Path(params.dest).resolve()
         before = tarring.looked_at(dest) if params.tar else getting.looked_at(dest)
@@ -95,7 +95,7 @@ class Get(Engine[GetParams]):
         return Plan(
             task=self.name,
             target=str(dest),
-            params={**plain(params), "repo": glance.store.where, "dest": str(dest), "paths": _named(str(name), paths)},
+            params={"dest": str(dest), "paths": _named(str(name), paths)},
             steps=(
                 Step(id="look", title=f"Open {name}"),
                 Step(id="write", title=f"Write {_amount(found)} to {'stdout' if params.dest == STDOUT else dest}"),
@@ -109,7 +109,7 @@ class Get(Engine[GetParams]):
             confirm=short(str(dest)) if taken and params.conflict == "overwrite" else "",
             detail={"existed": before["folder"], "counted": found is not None, "weight": found.weight if found else 0},
             state={"point": str(name), "before": {**before, "room": 0}, "there": found.named if found else []},
-        ).sealed()
+        )
 
     @override
     def execute(self, plan: Plan, context: Context) -> Events:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
 from abc import abstractmethod
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from typing import Annotated, ClassVar, TypeVar
 
 import msgspec
 from typing_extensions import override
 
 from engines.backup import results
+from engines.backup.commands.on_repository import OnRepository
 from engines.backup.errors import no_room
 from engines.backup.repository import config
 from engines.backup.repository.config import Config
 from engines.backup.repository.keys import Unlock
-from engines.backup.repository.repository import RepoParams, Repository, where
+from engines.backup.repository.repository import NamesOnly, RepoParams
 from engines.backup.repository.unlocking import passphrase_of
 from engines.backup.repository.ways import NAME, Way
 from engines.backup.store.opening import open_store
@@ -25,17 +25,15 @@ from engines.job.contract import (
     BytesChange,
     Cancel,
     Context,
-    Engine,
     Events,
     Finished,
-    Look,
     Plan,
     Step,
     StepEnded,
     StepStarted,
 )
 from engines.job.errors import BadParam, Refused
-from engines.job.params import Secret, param, plain
+from engines.job.params import Secret, param
 
 COPIED = (
     "the secret of the repository stays the same: who copied config.json before, and has a key of then, can still read"
@@ -65,21 +63,17 @@ class NewParams(NamedParams, frozen=True, kw_only=True):
 N = TypeVar("N", bound=NamedParams)
 
 
-class _Change(Engine[N]):
+class _Change(OnRepository[N]):
     """Replaces config.json by one with other ways in."""
 
     kind: ClassVar[str] = "change"
     result: ClassVar[type[results.Result]] = results.Keyed
+    locks: ClassVar[str] = "keys"
     doing: ClassVar[str]
 
     @override
-    def target(self, params: N) -> str:
-        return f"backup keys {hashlib.sha256(where(params).encode()).hexdigest()}"
-
-    @override
-    def plan(self, params: N, cancel: Cancel) -> Plan:
-        with Repository.glance(where(params)) as glance:
-            found, place = glance.config, glance.store.where
+    def plan_on(self, glance: NamesOnly, params: N, cancel: Cancel) -> Plan:
+        found, place = glance.config, glance.store.where
         if found.cipher == "none":
             raise Refused(
                 f"{place} is not locked: it has no keys", "a locked one is made: crashcart backup init --cipher"
@@ -89,7 +83,7 @@ class _Change(Engine[N]):
         return Plan(
             task=self.name,
             target=place,
-            params={**plain(params), "repo": place},
+            params={},
             steps=(Step(id="keys", title=f"{self.doing} {params.name}", no_stop="config.json is being replaced"),),
             changes=(
                 BytesChange(target=f"{place}/config.json", summary=f"opened by {_and(known)}; then by {_and(after)}"),
@@ -98,7 +92,7 @@ class _Change(Engine[N]):
             warnings=() if len(after) > len(known) else (COPIED,),
             confirm="" if len(after) > len(known) else params.name,
             state={"ways": [way.name for way in known], "repository": found.id},
-        ).sealed()
+        )
 
     @abstractmethod
     def after(self, params: N, known: tuple[Way, ...]) -> list[Way | str]:
@@ -259,93 +253,4 @@ def _and(ways: tuple[Way, ...] | list[Way | str]) -> str:
     return ", ".join(one if isinstance(one, str) else f"{one.name} ({one.words})" for one in ways)
 
 
-# ── looks ───────────────────────────────────────────────────────────────────────────────────────────
-
-
-class KeyRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One way in: its name, key-file or passphrase, and since when."""
-
-    name: str
-    kind: str
-    added: str
-
-
-class KeyList(msgspec.Struct, frozen=True, kw_only=True):
-    """What opens a repository; empty where it is not locked."""
-
-    repo: str
-    cipher: str
-    keys: list[KeyRow]
-
-
-def listed(params: RepoParams) -> KeyList:
-    """The ways in; no key is needed to see them. Raises Refused, Damaged."""
-    with Repository.glance(where(params)) as glance:
-        found, place = glance.config, glance.store.where
-    rows = [
-        KeyRow(name=way.name, kind="passphrase" if way.kind == "scrypt" else way.kind, added=way.added)
-        for way in config.ways(found)
-    ]
-    return KeyList(repo=place, cipher=found.cipher, keys=rows)
-
-
-def table(found: KeyList) -> str:
-    """The same in lines."""
-    if not found.keys:
-        return f"{found.repo} is not locked"
-    width = max(len(row.name) for row in found.keys)
-    return "\n".join(f"{row.name:{width}}  {row.kind:10}  since {row.added}" for row in found.keys)
-
-
-class Paper(msgspec.Struct, frozen=True, kw_only=True):
-    """A recovery sheet: `config` is config.json, line by line as it must be typed to have it again."""
-
-    repo: str
-    id: str
-    keys: list[KeyRow]
-    config: list[str]
-
-
-def paper(params: RepoParams) -> Paper:
-    """The sheet; it opens nothing without one of the keys. Raises Refused, Damaged."""
-    with Repository.glance(where(params)) as glance:
-        lines = config.written(glance.config).decode().splitlines()
-        return Paper(repo=glance.store.where, id=glance.config.id, keys=listed(params).keys, config=lines)
-
-
-def sheet(found: Paper) -> str:
-    """The same, to be printed."""
-    return "\n".join(_sheet(found))
-
-
-def _sheet(found: Paper) -> Iterator[str]:
-    yield f"RECOVERY SHEET of the backup repository {found.repo}"
-    yield ""
-    if found.keys:
-        yield "It is opened by any one of these, none of which is on this sheet. Keep one with it, not in it:"
-        yield from (
-            f"    {row.name}: {row.kind}, since {row.added}: ______________________________" for row in found.keys
-        )
-    else:
-        yield "IT IS NOT LOCKED: who has the repository can read it."
-    yield ""
-    yield "See what is there:  crashcart backup list --repo REPO [--key-file FILE | --passphrase-file FILE]"
-    yield "Restore:            crashcart backup restore VM/DISK@latest TARGET --repo REPO [the same]"
-    yield "Without crashcart:  engines/backup/FORMAT.md in its source says where every byte lies"
-    yield ""
-    yield "Where config.json was lost, type it as it stands between the lines, without the marks at the left; its check"
-    yield "proves the whole, and each mark its line (the first 4 hex digits of the line's SHA-256, spaces left out):"
-    yield "-" * 100
-    for line in found.config:
-        mark = hashlib.sha256(line.replace(" ", "").encode()).hexdigest()[:4]
-        yield from (f"{mark}  {line[:92]}", *(f"   +  {line[at : at + 92]}" for at in range(92, len(line), 92)))
-    yield "-" * 100
-
-
 KEYS = (KeyAdd(), KeyRemove(), KeyRotate())
-LOOKS = (
-    Look("key-list", "what opens a locked repository", RepoParams, listed, table),
-    Look(
-        "key-paper", "a sheet to print and keep: what a repository needs to be opened again", RepoParams, paper, sheet
-    ),
-)

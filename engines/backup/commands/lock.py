@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from itertools import groupby
 from typing import Annotated, ClassVar, Literal
 
 from typing_extensions import override
 
 from engines.backup import results
+from engines.backup.commands.keeping import KeepDaily, KeepMonthly, KeepWeekly, KeepYearly, kept
+from engines.backup.commands.on_repository import OnRepository
 from engines.backup.names import PointName
 from engines.backup.repository import pack
-from engines.backup.repository.repository import RepoParams, Repository, where
+from engines.backup.repository.repository import NamesOnly, RepoParams, Repository, where
 from engines.backup.repository.unlocking import opened
 from engines.backup.store.s3.versions import Versions
 from engines.job.contract import (
     Cancel,
     Context,
-    Engine,
     Events,
     Finished,
     Plan,
@@ -31,12 +30,11 @@ from engines.job.contract import (
     StepStarted,
 )
 from engines.job.errors import Refused
-from engines.job.params import param, plain
+from engines.job.params import param
 
 DAY = 86400.0  # s
 GENERATION = 10 * DAY  # more than was asked for, so that a pack is renewed once in ten days and not every night
 AT_ONCE = 8
-PERIODS = ("last", "daily", "weekly", "monthly", "yearly")
 
 
 class LockParams(RepoParams, frozen=True, kw_only=True):
@@ -49,13 +47,13 @@ class LockParams(RepoParams, frozen=True, kw_only=True):
         param("Mode", "GOVERNANCE can be lifted by who has that right; COMPLIANCE by nobody, not even the provider"),
     ] = "GOVERNANCE"
     keep_last: Annotated[int, param("Keep last", "lock this many newest points of each disk", ge=0, le=100000)] = 0
-    keep_daily: Annotated[int, param("Keep daily", "the newest of this many days", ge=0, le=100000)] = 0
-    keep_weekly: Annotated[int, param("Keep weekly", "the newest of this many weeks", ge=0, le=100000)] = 0
-    keep_monthly: Annotated[int, param("Keep monthly", "the newest of this many months", ge=0, le=100000)] = 0
-    keep_yearly: Annotated[int, param("Keep yearly", "the newest of this many years", ge=0, le=100000)] = 0
+    keep_daily: KeepDaily = 0
+    keep_weekly: KeepWeekly = 0
+    keep_monthly: KeepMonthly = 0
+    keep_yearly: KeepYearly = 0
 
 
-class Lock(Engine[LockParams]):
+class Lock(OnRepository[LockParams]):
     """`crashcart backup lock`."""
 
     name: ClassVar[str] = "backup-lock"
@@ -67,37 +65,35 @@ class Lock(Engine[LockParams]):
     params = LockParams
 
     @override
-    def target(self, params: LockParams) -> str:
-        return f"backup lock {hashlib.sha256(where(params).encode()).hexdigest()}"
-
-    @override
     def plan(self, params: LockParams, cancel: Cancel) -> Plan:
-        place = where(params)
-        versions = Versions(place, lock=True)
+        versions = Versions(where(params), lock=True)
         if not versions.locks():
             raise Refused(
                 f"bucket {versions.address.bucket} has no Object Lock",
                 "it is switched on when a bucket is made: make one",
             )
-        with Repository.glance(place) as glance:
-            known = len(glance.names())
-            hard = params.mode == "COMPLIANCE"
-            return Plan(
-                task=self.name,
-                target=place,
-                params={**plain(params), "repo": place},
-                steps=(
-                    Step(id="mark", title="Find what the points need"),
-                    Step(id="lock", title=f"Lock it for {params.days} days and a generation of 10"),
-                ),
-                facts=(("points", str(known)), ("mode", params.mode), ("at least until", _day(params.days * DAY))),
-                warnings=(
-                    "what is locked takes room and money until then, whatever prune and gc do",
-                    *(("COMPLIANCE CANNOT BE TAKEN BACK BY ANYBODY, nor shortened",) if hard else ()),
-                ),
-                confirm="COMPLIANCE" if hard else "",
-                state={"repository": glance.config.id, "mode": params.mode},
-            ).sealed()
+        return super().plan(params, cancel)
+
+    @override
+    def plan_on(self, glance: NamesOnly, params: LockParams, cancel: Cancel) -> Plan:
+        known = len(glance.names())
+        hard = params.mode == "COMPLIANCE"
+        return Plan(
+            task=self.name,
+            target=glance.store.where,
+            params={},
+            steps=(
+                Step(id="mark", title="Find what the points need"),
+                Step(id="lock", title=f"Lock it for {params.days} days and a generation of 10"),
+            ),
+            facts=(("points", str(known)), ("mode", params.mode), ("at least until", _day(params.days * DAY))),
+            warnings=(
+                "what is locked takes room and money until then, whatever prune and gc do",
+                *(("COMPLIANCE CANNOT BE TAKEN BACK BY ANYBODY, nor shortened",) if hard else ()),
+            ),
+            confirm="COMPLIANCE" if hard else "",
+            state={"repository": glance.config.id, "mode": params.mode},
+        )
 
     @override
     def execute(self, plan: Plan, context: Context) -> Events:
@@ -106,7 +102,7 @@ class Lock(Engine[LockParams]):
         versions = Versions(params.repo, lock=True)
         with (yield from opened(params, context)) as repository:
             repository.load()
-            points = _chosen(repository, params)
+            points = kept(repository, repository.names(), params)
             needed = sorted(_needed(repository, points))
             yield StepEnded(step="mark")
             yield StepStarted(step="lock")
@@ -131,20 +127,6 @@ class Lock(Engine[LockParams]):
             result={"points": len(points), "files": len(needed), "renewed": renewed, "until": until.isoformat()},
             then=("run it every night: what is locked long enough is left alone",),
         )
-
-
-def _chosen(repository: Repository, params: LockParams) -> list[PointName]:
-    from engines.backup.upkeep import counted, retention
-
-    known = repository.names()
-    rules = retention.Rules(**{period: getattr(params, f"keep_{period}") for period in PERIODS})
-    if not rules:
-        return known
-    stay: set[PointName] = set()
-    seen = counted.by_heads(repository.heads(known), retention.zone("UTC"), time.time())
-    for _, disk in groupby(seen, key=lambda one: (one.name.vm, one.name.disk)):
-        stay |= set(retention.kept(list(disk), rules))
-    return [name for name in known if name in stay]
 
 
 def _needed(repository: Repository, points: list[PointName]) -> Iterator[str]:

@@ -15,12 +15,13 @@ import msgspec
 from typing_extensions import override
 
 from engines.backup import results
+from engines.backup.commands.on_repository import OnRepository
 from engines.backup.files.mounting import mounts
 from engines.backup.files.mounting.mount_server import Said, Wanted
 from engines.backup.files.mounting.mounts import Mount
 from engines.backup.files.opening import WhichDriver
 from engines.backup.new_place import refuse_devices
-from engines.backup.repository.repository import WHICH_POINT, RepoParams, Repository, where
+from engines.backup.repository.repository import WHICH_POINT, NamesOnly, RepoParams
 from engines.backup.repository.unlocking import passphrase_of
 from engines.host.child import module, start
 from engines.host.holder import Holder, boot_id, start_time
@@ -28,7 +29,6 @@ from engines.job import units
 from engines.job.contract import (
     Cancel,
     Context,
-    Engine,
     Events,
     Finished,
     Log,
@@ -41,7 +41,7 @@ from engines.job.contract import (
 )
 from engines.job.errors import Failed, Refused, Stopped
 from engines.job.lock import content_identity
-from engines.job.params import Secret, param, plain
+from engines.job.params import Secret, param
 
 TICK = 0.5  # s; how soon a stop is noticed
 PATIENCE = 20.0  # s for a server that was asked to end
@@ -57,7 +57,7 @@ class MountParams(RepoParams, frozen=True, kw_only=True):
     driver: WhichDriver = "auto"
 
 
-class MountPoint(Engine[MountParams]):
+class MountPoint(OnRepository[MountParams]):
     """`crashcart backup mount`."""
 
     name: ClassVar[str] = "backup-mount"
@@ -73,15 +73,14 @@ class MountPoint(Engine[MountParams]):
         return content_identity(Path(params.folder))
 
     @override
-    def plan(self, params: MountParams, cancel: Cancel) -> Plan:
-        glance = Repository.glance(where(params))
+    def plan_on(self, glance: NamesOnly, params: MountParams, cancel: Cancel) -> Plan:
         name = glance.resolve(params.point)
         folder = Path(params.folder).resolve()
         _possible(folder, glance.store.where)
         return Plan(
             task=self.name,
             target=str(folder),
-            params={**plain(params), "repo": glance.store.where, "point": str(name), "folder": str(folder)},
+            params={"point": str(name), "folder": str(folder)},
             steps=(
                 Step(id="open", title=f"Open {name}"),
                 Step(id="serve", title=f"Show {'its disk' if params.image else 'its files'} in {folder}"),
@@ -95,7 +94,7 @@ class MountPoint(Engine[MountParams]):
             warnings=() if params.image else (LINKS,),
             undo="it is unmounted; nothing is changed by it",
             state={"point": str(name)},
-        ).sealed()
+        )
 
     @override
     def execute(self, plan: Plan, context: Context) -> Events:

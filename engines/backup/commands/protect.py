@@ -8,13 +8,14 @@ from typing import Annotated, ClassVar
 from typing_extensions import override
 
 from engines.backup import names, results
+from engines.backup.commands.on_repository import OnRepository
 from engines.backup.errors import no_room
 from engines.backup.repository import protected
-from engines.backup.repository.repository import WHICH_POINT, RepoParams, Repository, where
+from engines.backup.repository.repository import WHICH_POINT, NamesOnly, RepoParams, Repository, where
 from engines.backup.store.store import Store
-from engines.job.contract import Cancel, Context, Engine, Events, Finished, Plan, Step, StepEnded, StepStarted
+from engines.job.contract import Cancel, Context, Events, Finished, Plan, Step, StepEnded, StepStarted
 from engines.job.errors import Refused
-from engines.job.params import param, plain
+from engines.job.params import param
 
 
 class ProtectParams(RepoParams, frozen=True, kw_only=True):
@@ -25,7 +26,7 @@ class ProtectParams(RepoParams, frozen=True, kw_only=True):
     off: Annotated[bool, param("Off", "let it go again: prune goes by its rules")] = False
 
 
-class Protect(Engine[ProtectParams]):
+class Protect(OnRepository[ProtectParams]):
     """`crashcart backup protect`."""
 
     name: ClassVar[str] = "backup-protect"
@@ -40,22 +41,21 @@ class Protect(Engine[ProtectParams]):
         return f"backup protect {where(params)} {params.point}"
 
     @override
-    def plan(self, params: ProtectParams, cancel: Cancel) -> Plan:
-        with Repository.glance(where(params)) as glance:
-            name = glance.resolve(params.point)
-            is_so = name in protected.every(glance)
-            if is_so != params.off:
-                raise Refused(f"{name} is {'protected already' if is_so else 'not protected'}", "nothing is to be done")
-            does = f"{'Let go of' if params.off else 'Protect'} {name}"
-            return Plan(
-                task=self.name,
-                target=f"{name} in {glance.store.where}",
-                params={**plain(params), "repo": glance.store.where, "point": str(name)},
-                steps=(Step(id="protect", title=does, no_stop="it takes a moment"),),
-                facts=(("point", str(name)), ("repository", glance.store.where)),
-                undo="it is let go again" if not params.off else "it is protected again",
-                state={"point": str(name), "protected": is_so},
-            ).sealed()
+    def plan_on(self, glance: NamesOnly, params: ProtectParams, cancel: Cancel) -> Plan:
+        name = glance.resolve(params.point)
+        is_so = name in protected.every(glance)
+        if is_so != params.off:
+            raise Refused(f"{name} is {'protected already' if is_so else 'not protected'}", "nothing is to be done")
+        does = f"{'Let go of' if params.off else 'Protect'} {name}"
+        return Plan(
+            task=self.name,
+            target=f"{name} in {glance.store.where}",
+            params={"point": str(name)},
+            steps=(Step(id="protect", title=does, no_stop="it takes a moment"),),
+            facts=(("point", str(name)), ("repository", glance.store.where)),
+            undo="it is let go again" if not params.off else "it is protected again",
+            state={"point": str(name), "protected": is_so},
+        )
 
     @override
     def execute(self, plan: Plan, context: Context) -> Events:

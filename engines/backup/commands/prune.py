@@ -2,32 +2,31 @@
 
 from __future__ import annotations
 
-import hashlib
 import shlex
 import time
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import tzinfo
-from itertools import groupby
 from typing import Annotated, ClassVar
 
 from typing_extensions import override
 
 from engines.backup import names, results
+from engines.backup.commands.keeping import KeepDaily, KeepHourly, KeepMonthly, KeepWeekly, KeepYearly, rules_of
+from engines.backup.commands.on_repository import OnRepository
 from engines.backup.errors import no_room_at_all
 from engines.backup.names import PointName
 from engines.backup.repository import protected, sessions
-from engines.backup.repository.repository import NamesOnly, RepoParams, Repository, where
+from engines.backup.repository.repository import NamesOnly, RepoParams, Repository
 from engines.backup.repository.sessions import Presence
 from engines.backup.store.opening import open_store
 from engines.backup.store.store import Store
 from engines.backup.upkeep import counted, retention
-from engines.backup.upkeep.retention import Rules, Seen
+from engines.backup.upkeep.retention import Seen
 from engines.job.contract import (
     BytesChange,
     Cancel,
     Context,
-    Engine,
     Events,
     Finished,
     Plan,
@@ -38,7 +37,7 @@ from engines.job.contract import (
     Warned,
 )
 from engines.job.errors import BadParam, Refused, Stopped
-from engines.job.params import param, plain
+from engines.job.params import param
 from engines.job.word import short
 
 AT_ONCE = 256  # points between two looks at who uses them
@@ -51,11 +50,11 @@ class PruneParams(RepoParams, frozen=True, kw_only=True):
     """What stays."""
 
     keep_last: Annotated[int, param("Keep last", "this many newest points of each disk", ge=0, le=100000)] = 0
-    keep_hourly: Annotated[int, param("Keep hourly", "the newest of this many hours", ge=0, le=100000)] = 0
-    keep_daily: Annotated[int, param("Keep daily", "the newest of this many days", ge=0, le=100000)] = 0
-    keep_weekly: Annotated[int, param("Keep weekly", "the newest of this many weeks", ge=0, le=100000)] = 0
-    keep_monthly: Annotated[int, param("Keep monthly", "the newest of this many months", ge=0, le=100000)] = 0
-    keep_yearly: Annotated[int, param("Keep yearly", "the newest of this many years", ge=0, le=100000)] = 0
+    keep_hourly: KeepHourly = 0
+    keep_daily: KeepDaily = 0
+    keep_weekly: KeepWeekly = 0
+    keep_monthly: KeepMonthly = 0
+    keep_yearly: KeepYearly = 0
     keep_tag: Annotated[tuple[str, ...], param("Keep tag", "points that have this tag")] = ()
     zone: Annotated[
         str, param("Time zone", "whose hours and days are counted: UTC, local, or a name such as Europe/Berlin")
@@ -64,7 +63,7 @@ class PruneParams(RepoParams, frozen=True, kw_only=True):
     drop: Annotated[tuple[str, ...], param("Drop", "this point goes, whatever the rules say")] = ()
 
 
-class Prune(Engine[PruneParams]):
+class Prune(OnRepository[PruneParams]):
     """`crashcart backup prune`."""
 
     name: ClassVar[str] = "backup-prune"
@@ -75,31 +74,26 @@ class Prune(Engine[PruneParams]):
     params = PruneParams
 
     @override
-    def target(self, params: PruneParams) -> str:
-        return f"backup prune {hashlib.sha256(where(params).encode()).hexdigest()}"
-
-    @override
-    def plan(self, params: PruneParams, cancel: Cancel) -> Plan:
-        with Repository.glance(where(params)) as glance:
-            found = _chosen(glance, params)
-            stay, go = found.stay, found.go
-            return Plan(
-                task=self.name,
-                target=glance.store.where,
-                params={**plain(params), "repo": glance.store.where},
-                steps=(Step(id="prune", title=f"Take out {len(go)} points"),),
-                changes=tuple(BytesChange(target=str(name), summary="goes") for name in go),
-                facts=(
-                    ("points", f"{len(stay) + len(go)}, of which {len(go)} go"),
-                    ("days are counted in", f"{params.zone}; --zone NAME takes another"),
-                    *((f"stays {name}", why) for name, why in stay.items()),
-                ),
-                warnings=found.warnings,
-                undo="the points are put back, until the next gc",
-                confirm=short(glance.store.where) if go else "",
-                detail={"go": [str(name) for name in go]},
-                state={"go": [str(name) for name in go]},
-            ).sealed()
+    def plan_on(self, glance: NamesOnly, params: PruneParams, cancel: Cancel) -> Plan:
+        found = _chosen(glance, params)
+        stay, go = found.stay, found.go
+        return Plan(
+            task=self.name,
+            target=glance.store.where,
+            params={},
+            steps=(Step(id="prune", title=f"Take out {len(go)} points"),),
+            changes=tuple(BytesChange(target=str(name), summary="goes") for name in go),
+            facts=(
+                ("points", f"{len(stay) + len(go)}, of which {len(go)} go"),
+                ("days are counted in", f"{params.zone}; --zone NAME takes another"),
+                *((f"stays {name}", why) for name, why in stay.items()),
+            ),
+            warnings=found.warnings,
+            undo="the points are put back, until the next gc",
+            confirm=short(glance.store.where) if go else "",
+            detail={"go": [str(name) for name in go]},
+            state={"go": [str(name) for name in go]},
+        )
 
     @override
     def execute(self, plan: Plan, context: Context) -> Events:
@@ -167,15 +161,7 @@ class _Choice:
 
 def _chosen(glance: NamesOnly, params: PruneParams) -> _Choice:
     """Raises Refused, BadParam."""
-    rules = Rules(
-        params.keep_last,
-        params.keep_hourly,
-        params.keep_daily,
-        params.keep_weekly,
-        params.keep_monthly,
-        params.keep_yearly,
-        params.keep_tag,
-    )
+    rules = rules_of(params)
     zone = retention.zone(params.zone)
     dropped = {glance.resolve(text) for text in params.drop}
     if not rules and not dropped:
@@ -195,9 +181,7 @@ def _chosen(glance: NamesOnly, params: PruneParams) -> _Choice:
         stay = dict.fromkeys(left, "no rule")
         return _Choice(stay, [name for name in every if name not in stay])
     seen, warnings = _looked(params, left, zone)
-    stay = {}
-    for _, disk in groupby(seen, key=lambda one: (one.name.vm, one.name.disk)):
-        stay |= retention.kept(list(disk), rules)
+    stay = retention.kept_of_each(seen, rules)
     stay |= {name: f"{stay[name]}, protected" if name in stay else "protected" for name in sorted(safe)}
     return _Choice(stay, [name for name in every if name not in stay], warnings)
 

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import Annotated, ClassVar
 
 import msgspec
 from typing_extensions import override
 
 from engines.backup import names, results
+from engines.backup.commands.on_repository import OnRepository
 from engines.backup.errors import Damaged, no_room_at_all
 from engines.backup.names import PointName
 from engines.backup.repository import catalogue, sessions
 from engines.backup.repository.point import Point
-from engines.backup.repository.repository import RepoParams, Repository, where
+from engines.backup.repository.repository import NamesOnly, RepoParams, Repository
 from engines.backup.repository.sessions import Presence
 from engines.backup.repository.unlocking import opened
 from engines.backup.repository.writer import Writer
-from engines.job.contract import Cancel, Context, Engine, Events, Finished, Plan, Progress, Step, StepEnded, StepStarted
+from engines.job.contract import Cancel, Context, Events, Finished, Plan, Progress, Step, StepEnded, StepStarted
 from engines.job.errors import BadParam, Refused
-from engines.job.params import param, plain
+from engines.job.params import param
 
 
 class RenameParams(RepoParams, frozen=True, kw_only=True):
@@ -29,7 +29,7 @@ class RenameParams(RepoParams, frozen=True, kw_only=True):
     to: Annotated[str, param("New name", "which no VM has", pattern=names.NEW, allowed=names.ALLOWED, positional=True)]
 
 
-class Rename(Engine[RenameParams]):
+class Rename(OnRepository[RenameParams]):
     """`crashcart backup rename`."""
 
     name: ClassVar[str] = "backup-rename"
@@ -40,38 +40,33 @@ class Rename(Engine[RenameParams]):
     params = RenameParams
 
     @override
-    def target(self, params: RenameParams) -> str:
-        return f"backup rename {hashlib.sha256(where(params).encode()).hexdigest()}"
-
-    @override
-    def plan(self, params: RenameParams, cancel: Cancel) -> Plan:
-        with Repository.glance(where(params)) as glance:
-            known = glance.names()
-            old = [str(name) for name in known if name.vm == params.vm]
-            if not old:
-                raise Refused(f"no VM here is called {params.vm}", "see what there is: crashcart backup list --disks")
-            if any(name.vm == params.to for name in known) or not names.fit(params.to):
-                raise BadParam("to", params.to, "a name that no VM here has", "see them: crashcart backup list --disks")
-            return Plan(
-                task=self.name,
-                target=f"{params.vm} in {glance.store.where}",
-                params={**plain(params), "repo": glance.store.where},
-                steps=(
-                    Step(
-                        id="rename",
-                        title=f"Make {len(old)} points of {params.to} from those of {params.vm}",
-                        no_stop="half of them would go by each name",
-                    ),
+    def plan_on(self, glance: NamesOnly, params: RenameParams, cancel: Cancel) -> Plan:
+        known = glance.names()
+        old = [str(name) for name in known if name.vm == params.vm]
+        if not old:
+            raise Refused(f"no VM here is called {params.vm}", "see what there is: crashcart backup list --disks")
+        if any(name.vm == params.to for name in known) or not names.fit(params.to):
+            raise BadParam("to", params.to, "a name that no VM here has", "see them: crashcart backup list --disks")
+        return Plan(
+            task=self.name,
+            target=f"{params.vm} in {glance.store.where}",
+            params={},
+            steps=(
+                Step(
+                    id="rename",
+                    title=f"Make {len(old)} points of {params.to} from those of {params.vm}",
+                    no_stop="half of them would go by each name",
                 ),
-                facts=(
-                    ("VM", f"{params.vm}, from now on {params.to}"),
-                    ("points", str(len(old))),
-                    ("next backup", "hashes every block once, since its hashes by position go by the name"),
-                ),
-                undo="the points of the old name are put back until the next gc",
-                detail={"points": old},
-                state={"points": old},
-            ).sealed()
+            ),
+            facts=(
+                ("VM", f"{params.vm}, from now on {params.to}"),
+                ("points", str(len(old))),
+                ("next backup", "hashes every block once, since its hashes by position go by the name"),
+            ),
+            undo="the points of the old name are put back until the next gc",
+            detail={"points": old},
+            state={"points": old},
+        )
 
     @override
     def execute(self, plan: Plan, context: Context) -> Events:

@@ -17,12 +17,13 @@ from typing_extensions import override
 from engines.backup import names, results
 from engines.backup.commands import stream
 from engines.backup.commands.holes import told_holes
+from engines.backup.commands.on_repository import OnRepository
 from engines.backup.commands.restore_params import RestoreParams
 from engines.backup.errors import Damaged, Missing
 from engines.backup.pages.workers import Workers
 from engines.backup.repository import sessions
 from engines.backup.repository.point import Point
-from engines.backup.repository.repository import NamesOnly, Repository, where
+from engines.backup.repository.repository import NamesOnly, Repository
 from engines.backup.repository.sessions import Presence
 from engines.backup.repository.unlocking import opened
 from engines.backup.restoring import place, target
@@ -35,7 +36,6 @@ from engines.job.contract import (
     BytesChange,
     Cancel,
     Context,
-    Engine,
     Events,
     Finished,
     Plan,
@@ -47,14 +47,13 @@ from engines.job.contract import (
 )
 from engines.job.errors import Failed, Refused, Stopped
 from engines.job.lock import content_identity, name_identity
-from engines.job.params import plain
 from engines.job.word import short
 
 WIPED = 64 * 1024 * 1024  # bytes at a time
 FLUSHING = "what was written is being made durable"
 
 
-class Restore(Engine[RestoreParams]):
+class Restore(OnRepository[RestoreParams]):
     """`crashcart backup restore`."""
 
     name: ClassVar[str] = "backup-restore"
@@ -72,40 +71,39 @@ class Restore(Engine[RestoreParams]):
         return content_identity(path) if path.is_block_device() else name_identity(path)
 
     @override
-    def plan(self, params: RestoreParams, cancel: Cancel) -> Plan:
-        with Repository.glance(where(params)) as glance:
-            name = glance.resolve(params.point)
-            if params.target == stream.STDOUT:
-                return stream.planned(self.name, glance, name, params)
-            path = Path(params.target).resolve()
-            before = place.looked_at(path, powered_off=params.powered_off, store=glance.store.where)
-            seen = _inside(glance, name, path, before, params)
-            return Plan(
-                task=self.name,
-                target=str(path),
-                params={**plain(params), "repo": glance.store.where, "point": str(name), "target": str(path)},
-                steps=_steps(name, path, params, seen),
-                changes=(
-                    BytesChange(
-                        target=str(path),
-                        summary=_summary(str(name), before, params.delta),
-                        before_size=before.get("size"),
-                        after_size=before["size"] if before.get("device") else seen.size,
-                    ),
+    def plan_on(self, glance: NamesOnly, params: RestoreParams, cancel: Cancel) -> Plan:
+        name = glance.resolve(params.point)
+        if params.target == stream.STDOUT:
+            return stream.planned(self.name, glance, name, params)
+        path = Path(params.target).resolve()
+        before = place.looked_at(path, powered_off=params.powered_off, store=glance.store.where)
+        seen = _inside(glance, name, path, before, params)
+        return Plan(
+            task=self.name,
+            target=str(path),
+            params={"point": str(name), "target": str(path)},
+            steps=_steps(name, path, params, seen),
+            changes=(
+                BytesChange(
+                    target=str(path),
+                    summary=_summary(str(name), before, params.delta),
+                    before_size=before.get("size"),
+                    after_size=before["size"] if before.get("device") else seen.size,
                 ),
-                facts=(
-                    ("point", str(name)),
-                    ("target", place.words(path, before)),
-                    ("repository", glance.store.where),
-                    *seen.facts,
-                ),
-                warnings=seen.warnings,
-                undo="it cannot be: what was on the target is overwritten" if before else "the new file is removed",
-                undoable=not before,
-                confirm=short(str(path)) if before else "",
-                detail={"existed": bool(before), "device": bool(before.get("device"))},
-                state={"point": str(name), "target": before},
-            ).sealed()
+            ),
+            facts=(
+                ("point", str(name)),
+                ("target", place.words(path, before)),
+                ("repository", glance.store.where),
+                *seen.facts,
+            ),
+            warnings=seen.warnings,
+            undo="it cannot be: what was on the target is overwritten" if before else "the new file is removed",
+            undoable=not before,
+            confirm=short(str(path)) if before else "",
+            detail={"existed": bool(before), "device": bool(before.get("device"))},
+            state={"point": str(name), "target": before},
+        )
 
     @override
     def execute(self, plan: Plan, context: Context) -> Events:

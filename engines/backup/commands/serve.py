@@ -12,15 +12,15 @@ from typing import Annotated, ClassVar
 from typing_extensions import override
 
 from engines.backup import names, results
+from engines.backup.commands.on_repository import OnRepository
 from engines.backup.nbd.server import NbdServer, refuse_unfit
 from engines.backup.repository.byte_source import open_point
-from engines.backup.repository.repository import WHICH_POINT, RepoParams, Repository, where
+from engines.backup.repository.repository import WHICH_POINT, NamesOnly, RepoParams
 from engines.backup.repository.unlocking import opened
 from engines.job import units
 from engines.job.contract import (
     Cancel,
     Context,
-    Engine,
     Events,
     Finished,
     Log,
@@ -32,7 +32,7 @@ from engines.job.contract import (
     Warned,
 )
 from engines.job.errors import BadParam, Stopped
-from engines.job.params import param, plain
+from engines.job.params import param
 
 TICK = 2.0  # s between looks at the clients
 TOLD = 20  # places that cannot be read, named one by one
@@ -49,7 +49,7 @@ class ServeParams(RepoParams, frozen=True, kw_only=True):
     ] = 0
 
 
-class Serve(Engine[ServeParams]):
+class Serve(OnRepository[ServeParams]):
     """`crashcart backup serve`."""
 
     name: ClassVar[str] = "backup-serve"
@@ -68,18 +68,21 @@ class Serve(Engine[ServeParams]):
     def plan(self, params: ServeParams, cancel: Cancel) -> Plan:
         if not params.nbd:
             raise BadParam("nbd", params.nbd, "a path for a unix socket", "give --nbd /run/point.sock")
-        with Repository.glance(where(params)) as glance:
-            point = glance.resolve(params.point)
-            refuse_unfit(Path(params.nbd))
-            return Plan(
-                task=self.name,
-                target=f"{point} at {params.nbd}",
-                params={**plain(params), "repo": glance.store.where, "point": str(point)},
-                steps=(SERVE,),
-                facts=(("point", str(point)), ("address", uri(params.nbd)), ("repository", glance.store.where)),
-                undo="nothing to take back: the point is only read, and the socket goes with the run",
-                state={"repository": glance.config.id, "point": str(point)},
-            ).sealed()
+        return super().plan(params, cancel)
+
+    @override
+    def plan_on(self, glance: NamesOnly, params: ServeParams, cancel: Cancel) -> Plan:
+        point = glance.resolve(params.point)
+        refuse_unfit(Path(params.nbd))
+        return Plan(
+            task=self.name,
+            target=f"{point} at {params.nbd}",
+            params={"point": str(point)},
+            steps=(SERVE,),
+            facts=(("point", str(point)), ("address", uri(params.nbd)), ("repository", glance.store.where)),
+            undo="nothing to take back: the point is only read, and the socket goes with the run",
+            state={"repository": glance.config.id, "point": str(point)},
+        )
 
     @override
     def execute(self, plan: Plan, context: Context) -> Events:

@@ -10,10 +10,11 @@ from typing import Annotated, Any, ClassVar
 from typing_extensions import override
 
 from engines.backup import names, results
+from engines.backup.commands.on_repository import OnRepository
 from engines.backup.errors import no_room
 from engines.backup.pages.workers import Workers
 from engines.backup.repository import config, verified
-from engines.backup.repository.repository import RepoParams, Repository, where
+from engines.backup.repository.repository import NamesOnly, RepoParams, Repository, where
 from engines.backup.repository.sessions import Presence
 from engines.backup.repository.unlocking import opened
 from engines.backup.restoring.against import Against
@@ -24,7 +25,6 @@ from engines.job import units
 from engines.job.contract import (
     Cancel,
     Context,
-    Engine,
     Events,
     Finished,
     Log,
@@ -37,7 +37,7 @@ from engines.job.contract import (
     Warned,
 )
 from engines.job.errors import BadParam, Failed
-from engines.job.params import param, plain
+from engines.job.params import param
 
 TOLD = 20  # damaged records that are told one by one
 
@@ -56,7 +56,7 @@ class VerifyParams(RepoParams, frozen=True, kw_only=True):
     rebuild: Annotated[bool, param("Rebuild", "make the index anew and bring back lost points, from the packs")] = False
 
 
-class Verify(Engine[VerifyParams]):
+class Verify(OnRepository[VerifyParams]):
     """`crashcart backup verify`."""
 
     name: ClassVar[str] = "backup-verify"
@@ -72,30 +72,29 @@ class Verify(Engine[VerifyParams]):
         return f"backup verify {where(params)} {params.point}"
 
     @override
-    def plan(self, params: VerifyParams, cancel: Cancel) -> Plan:
-        with Repository.glance(where(params)) as glance:
-            state: dict[str, Any] = {"repository": glance.config.id}
-            if bool(params.against) != bool(params.point):
-                raise BadParam("point", params.point, "a point, together with --against DISK", "give both")
-            steps = [Step(id="records", title=f"Read {params.percent} % of the records")]
-            steps += [Step(id="points", title="Check that every point finds what it needs")]
-            point = ""
-            if params.against:
-                point = str(glance.resolve(params.point))
-                with open_source(params.against, params.format) as source:
-                    state["source"] = source.identity
-                steps = [Step(id="against", title=f"Compare {point} with {params.against}")]
-            elif params.rebuild:
-                steps = [Step(id="rebuild", title="Make index and points anew from the packs"), *steps]
-            return Plan(
-                task=self.name,
-                target=f"{glance.store.where} {point}".rstrip(),
-                params={**plain(params), "repo": glance.store.where, "point": point},
-                steps=tuple(steps),
-                facts=(("repository", glance.store.where), ("points", str(len(glance.names())))),
-                undo="nothing to take back: it only reads, and names what is damaged",
-                state=state,
-            ).sealed()
+    def plan_on(self, glance: NamesOnly, params: VerifyParams, cancel: Cancel) -> Plan:
+        state: dict[str, Any] = {"repository": glance.config.id}
+        if bool(params.against) != bool(params.point):
+            raise BadParam("point", params.point, "a point, together with --against DISK", "give both")
+        steps = [Step(id="records", title=f"Read {params.percent} % of the records")]
+        steps += [Step(id="points", title="Check that every point finds what it needs")]
+        point = ""
+        if params.against:
+            point = str(glance.resolve(params.point))
+            with open_source(params.against, params.format) as source:
+                state["source"] = source.identity
+            steps = [Step(id="against", title=f"Compare {point} with {params.against}")]
+        elif params.rebuild:
+            steps = [Step(id="rebuild", title="Make index and points anew from the packs"), *steps]
+        return Plan(
+            task=self.name,
+            target=f"{glance.store.where} {point}".rstrip(),
+            params={"point": point},
+            steps=tuple(steps),
+            facts=(("repository", glance.store.where), ("points", str(len(glance.names())))),
+            undo="nothing to take back: it only reads, and names what is damaged",
+            state=state,
+        )
 
     @override
     def execute(self, plan: Plan, context: Context) -> Events:

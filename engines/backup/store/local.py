@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import threading
 import time
-from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -14,31 +12,14 @@ from typing_extensions import override
 
 from engines.backup.pages import direct
 from engines.backup.pages.page_cache import resident
-from engines.backup.pages.write_behind import WriteBehind
+from engines.backup.store.local_appender import LocalAppender
 from engines.backup.store.naming import name_new
+from engines.backup.store.open_packs import OpenFile, OpenPacks
 from engines.backup.store.ownership import Ownership
-from engines.backup.store.store import TEMPORARY, Appender, Bytes, Store
+from engines.backup.store.store import TEMPORARY, Bytes, Store
 from engines.host.files import sync_folder
 
 SMALL = 32768  # bytes read at a time of a small file
-OPEN = 16  # packs kept open
-
-
-class _Open:
-    """A file open for reading, closed when the last thread has let go of it. `direct` reads past the page cache."""
-
-    def __init__(self, path: Path) -> None:
-        self.descriptor = self.direct = -1
-        self.descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-
-    def open_direct(self) -> None:
-        """Set `direct`; calls come from one thread at a time."""
-        if self.direct < 0:
-            self.direct = direct.reopened(self.descriptor, os.O_RDONLY)
-
-    def __del__(self) -> None:
-        for descriptor in {self.descriptor, self.direct} - {-1}:
-            os.close(descriptor)
 
 
 class LocalStore(Store):
@@ -49,8 +30,7 @@ class LocalStore(Store):
         self.where = str(root)
         self.owner = Ownership(root)
         self._ahead: float | None = None  # s that our clock is ahead of the file system's
-        self._open: OrderedDict[str, _Open] = OrderedDict()
-        self._lock = threading.Lock()
+        self._packs = OpenPacks(root)
 
     def _path(self, name: str) -> Path:
         return self.root / name
@@ -79,7 +59,7 @@ class LocalStore(Store):
 
     @override
     def read(self, name: str, offset: int = 0, length: int = -1) -> bytes:
-        opened = self._opened(name) if name.endswith(".pack") else _Open(self._path(name))
+        opened = self._packs.opened(name) if name.endswith(".pack") else OpenFile(self._path(name))
         if length < 0:
             length = max(os.fstat(opened.descriptor).st_size - offset, 0)
         found = os.pread(opened.descriptor, length, offset)
@@ -111,32 +91,21 @@ class LocalStore(Store):
     @override
     def read_once(self, name: str, offset: int, length: int) -> Bytes:
         """What is wholly in the page cache comes from there, all else past it."""
-        opened = self._opened(name)
+        opened = self._packs.opened(name)
         if resident(opened.descriptor, offset, length) >= length:
             return self.read(name, offset, length)
-        with self._lock:
-            opened.open_direct()
+        self._packs.open_direct(opened)
         found = direct.read(opened.direct, offset, length)
         return self.read(name, offset, length) if found is None else found
 
     @override
     def read_parts(self, name: str, offset: int, parts: Sequence[memoryview]) -> bool:
         """Only what is wholly in the page cache comes so."""
-        opened = self._opened(name)
+        opened = self._packs.opened(name)
         total = sum(map(len, parts))
         if resident(opened.descriptor, offset, total) < total:
             return False
         return os.preadv(opened.descriptor, parts, offset) == total
-
-    def _opened(self, name: str) -> _Open:
-        """A pack, kept open: the kernel reads ahead per open file, and packs never change."""
-        with self._lock:
-            opened = self._open.get(name) or _Open(self._path(name))
-            self._open[name] = opened
-            self._open.move_to_end(name)
-            while len(self._open) > OPEN:
-                self._open.popitem(last=False)
-        return opened
 
     @override
     def size(self, name: str) -> int:
@@ -215,8 +184,9 @@ class LocalStore(Store):
 
     @override
     def append(self, name: str, keep: int = 0) -> LocalAppender:
-        self._folder(self._path(name))
-        return LocalAppender(self, name, keep)
+        path = self._path(name)
+        self._folder(path)
+        return LocalAppender(path, self.owner, keep, lambda to: self.rename(name, to))
 
     @override
     def rename(self, name: str, to: str) -> None:
@@ -247,8 +217,7 @@ class LocalStore(Store):
     @override
     def delete(self, name: str) -> None:
         path = self._path(name)
-        with self._lock:
-            self._open.pop(name, None)
+        self._packs.forget(name)
         path.unlink()
         self._drop_empty(path.parent)
 
@@ -264,8 +233,7 @@ class LocalStore(Store):
 
     @override
     def release(self) -> None:
-        with self._lock:
-            self._open.clear()
+        self._packs.clear()
 
     @override
     def local(self, name: str) -> Path:
@@ -298,53 +266,3 @@ class LocalStore(Store):
                 with contextlib.suppress(FileNotFoundError):
                     if name.startswith(TEMPORARY) and time.time() - path.stat().st_mtime > 86400.0:
                         path.unlink()
-
-
-class LocalAppender(Appender):
-    """A growing file whose pages go to the disk as it grows, by whoever calls `push`; see Appender."""
-
-    def __init__(self, store: LocalStore, name: str, keep: int) -> None:
-        self._store = store
-        self._name = name
-        self.offset = keep
-        self._flush = WriteBehind()
-        self._closing = threading.Lock()
-        path = store.root / name
-        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        store.owner.take(self._fd)
-        os.ftruncate(self._fd, keep)
-
-    @override
-    def write(self, parts: Sequence[Bytes]) -> None:
-        total = sum(len(part) for part in parts)
-        try:
-            written = os.pwritev(self._fd, parts, self.offset)
-            if written < total:
-                rest = b"".join(parts)
-                while written < total:
-                    written += os.pwrite(self._fd, rest[written:], self.offset + written)
-        except OSError:
-            os.ftruncate(self._fd, self.offset)  # what fitted of it would stand behind the footer
-            raise
-        self.offset += total
-
-    @override
-    def push(self) -> None:
-        with self._closing:
-            if self._fd < 0:
-                return
-            self._flush.push(self._fd, self.offset)
-
-    @override
-    def seal(self, name: str) -> None:
-        os.fsync(self._fd)
-        os.posix_fadvise(self._fd, 0, 0, os.POSIX_FADV_DONTNEED)
-        self.abandon()
-        self._store.rename(self._name, name)
-
-    @override
-    def abandon(self) -> None:
-        with self._closing:
-            if self._fd >= 0:
-                os.close(self._fd)
-                self._fd = -1

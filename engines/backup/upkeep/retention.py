@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
+from itertools import groupby
 from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -37,6 +38,14 @@ class Seen:
     name: PointName
     at: datetime
     tags: tuple[str, ...] = ()
+
+
+def kept_of_each(points: Sequence[Seen], rules: Rules) -> dict[PointName, str]:
+    """`kept` for points of several disks, one disk after the other."""
+    stay: dict[PointName, str] = {}
+    for _, disk in groupby(points, key=lambda seen: (seen.name.vm, seen.name.disk)):
+        stay |= kept(list(disk), rules)
+    return stay
 
 
 def kept(points: Sequence[Seen], rules: Rules) -> dict[PointName, str]:

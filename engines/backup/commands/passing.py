@@ -1,0 +1,106 @@
+"""Points passed from one repository to another: stored there, read back, and taken out again where that is asked."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+
+import msgspec
+
+from engines.backup import names
+from engines.backup.errors import Damaged, no_room
+from engines.backup.names import PointName
+from engines.backup.repository import catalogue
+from engines.backup.repository.repository import Repository
+from engines.backup.repository.sessions import Presence
+from engines.backup.store import uplink
+from engines.backup.store.uplink import Uplink
+from engines.backup.upkeep import copying
+from engines.backup.upkeep.copying import Copying
+from engines.job import units
+from engines.job.contract import AnyEvent, Context, Events, Finished, Progress, Step, StepEnded, StepStarted, Warned
+
+STEPS = (
+    Step(id="copy", title="Copy what is not there yet"),
+    Step(id="check", title="Read back what was stored"),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Told:
+    """How fast it goes, and how the last word speaks."""
+
+    where: str
+    uplink: str = "none"
+    verb: str = "copied to"
+    then: str = "prove it: crashcart backup verify --repo"
+
+
+def passed(source: Repository, target: Repository, chosen: Sequence[PointName], context: Context, told: Told) -> Events:
+    """Copy the points, then read back what was stored; the step `copy` has begun."""
+    there = set(target.names())
+    pins = tuple(name.path() for name in chosen)
+    with (
+        Presence(source.store, "read", f"copy to {target.store.where}", pins=pins),
+        Presence(target.store, "write", f"copy from {source.store.where}") as presence,
+    ):
+        catalogue.look(target, presence)
+        work = Copying(source, target, presence, Uplink(uplink.parse(told.uplink), context.cancel.sleep))
+        try:
+            yield from _points(work, source, target, chosen, there)
+            work.commit()
+        except OSError as error:
+            work.leave()
+            raise no_room(target.store.where, error) from None
+        except BaseException:
+            work.leave()
+            raise
+        finally:
+            context.folder.joinpath("point.json").write_bytes(msgspec.json.encode({"points": work.made}))
+        yield StepEnded(step="copy")
+        yield StepStarted(step="check")
+        for done, total in work.check():
+            yield Progress(done=done, total=total, unit="records")
+        yield StepEnded(step="check")
+    yield Finished(
+        summary=f"{len(work.made)} points {told.verb} {told.where}: {units.size(work.read)} read,"
+        f" {units.size(work.stored)} stored, all of it read back",
+        result={"points": tuple(work.made), "read": work.read, "stored": work.stored, "checked": work.checked},
+        then=(f"{told.then} {told.where}",),
+    )
+
+
+def _points(
+    work: Copying, source: Repository, target: Repository, chosen: Sequence[PointName], there: set[PointName]
+) -> Iterator[AnyEvent]:
+    heads = {name: found for name, found in source.heads(list(chosen)).items()}
+    total = sum(0 if isinstance(head, Damaged) else head.size for head in heads.values())
+    before = 0
+    for name, head in heads.items():
+        if isinstance(head, Damaged):
+            yield Warned(text=f"{name} is not copied: {head.why}")
+            continue
+        if name in there:
+            if not copying.same(source, target, name):
+                yield Warned(text=f"{name} is left alone: there is another point of that name there")
+            work.before(name)
+        else:
+            for done in work.point(name):
+                yield Progress(done=before + done, total=total)
+        before += head.size
+        yield Progress(done=before, total=total)
+
+
+def taken_out(place: str, context: Context) -> Events:
+    """Take the points that the earlier run made out of the repository at `place` again."""
+    yield StepStarted(step="undo")
+    made = context.earlier / "point.json" if context.earlier else None
+    known = msgspec.json.decode(made.read_bytes())["points"] if made and made.exists() else []
+    with Repository.glance(place) as target:
+        pairs = [(name.path(), name.path("pruned")) for name in map(names.parse, known)]
+        target.store.rename_all(pairs)
+    yield StepEnded(step="undo")
+    yield Finished(
+        summary=f"{len(known)} points are taken out of {place}",
+        then=(f"free the space: crashcart backup gc --repo {place}",),
+    )
