@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from engines.backup.commands import key
+from engines.backup.commands import key, key_looks
 from engines.backup.repository import config
 from engines.backup.repository.keys import Unlock
 from engines.backup.repository.repository import RepoParams, Repository
@@ -52,7 +52,7 @@ def opens(repo: str, unlock: Unlock) -> bool:
 
 
 def rows(repo: str) -> list[str]:
-    return [f"{row.name} {row.kind}" for row in key.listed(RepoParams(repo=repo)).keys]
+    return [f"{row.name} {row.kind}" for row in key_looks.listed(RepoParams(repo=repo)).keys]
 
 
 def words(text: str) -> Unlock:
