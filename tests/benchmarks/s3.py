@@ -18,6 +18,7 @@ from tests.engines.backup.store.weed import KEY, SECRET, Weed
 
 GIB = int(os.environ.get("CRASHCART_BENCH_S3_GIB", "4"))
 BUCKET = "bench"
+TURNS = 3  # of an unchanged disk, the best of each counts: it takes a second, and others use the machine, too
 
 
 def timed(words: str, weed: Weed, way: Callable[[], Took], gigabytes: float) -> Took:
@@ -65,14 +66,19 @@ def compared(bench: Bench, weed: Weed) -> None:
         return bench.run("restic", "-r", peer, "dump", "-q", "latest", "/stdin", out=bench.folder / "dumped")
 
     print(f"{size:.2f} GB of data, {GIB} GiB of disk")
-    for words, mine, other, most in (
-        ("first", ours, restic, 1 / 2),
-        ("unchanged", ours, restic, 1 / 8),
-        ("restore", restored, dumped, 1 / 1.5),
+    for words, mine, other, most, turns in (
+        ("first", ours, restic, 1 / 2, 1),
+        ("unchanged", ours, restic, 1 / 8, TURNS),
+        ("restore", restored, dumped, 1 / 1.5, 1),
     ):
-        took = timed(f"{words}, ours", weed, mine, size)
-        against = timed(f"{words}, restic", weed, other, size)
+        each = [
+            (timed(f"{words}, ours", weed, mine, size), timed(f"{words}, restic", weed, other, size))
+            for _ in range(turns)
+        ]
+        took, against = (min(one, key=lambda took: took.seconds) for one in zip(*each, strict=True))
         bench.mark(f"{words}: ours / restic", took.seconds / against.seconds, most)
+        cpu = (took.user + took.system) / (against.user + against.system)
+        print(f"       processor time of the clients, ours / restic: {cpu:.2f}", flush=True)
 
 
 if __name__ == "__main__":

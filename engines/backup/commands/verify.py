@@ -142,7 +142,6 @@ def _proven(repository: Repository, plan: Plan, presence: Presence) -> Any:
     yield StepEnded(step="records")
     yield StepStarted(step="points")
     verifying.quarantine()
-    repository.load()
     count = len(repository.names())
     for done in verifying.points():
         presence.touch()

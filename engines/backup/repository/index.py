@@ -15,13 +15,13 @@ from engines.backup.store.store import Store, side_by_side
 TAIL = 32768  # places held in memory before they go to an index file; about 12 MiB
 AS_OWNER = "run it as the repository's owner or as root"
 FEW = 8  # index files that may lie about; each costs a look-up of every record that is not known
-UNINDEXED = 16  # packs whose footers may be read anew by every run; above, an index file is written
 
 
 class Index:
     """Finds records by id. Thread-safe.
 
-    `parts` are the open packs that were there when it was read, in the same listing as `present`.
+    `sizes` are the bytes of the sealed packs, `parts` the open ones that were there when it was read, in the same
+    listing as `present`.
     `lost` are packs that an index file names and that are not there, `faults` what was wrong with files
     that were left out, `bad` the places in quarantine, `condemned` packs that gc is about to delete.
     """
@@ -35,6 +35,7 @@ class Index:
         self._tail_packs: set[bytes] = set()
         self._others: list[Place] = []
         self.present: set[bytes] = set()
+        self.sizes: dict[bytes, int] = {}
         self.parts: list[str] = []
         self.lost: set[bytes] = set()
         self.faults: list[Damaged] = []
@@ -45,7 +46,7 @@ class Index:
         """Read what is there now; what was known stays known while its pack exists."""
         with self._lock:
             self._load_segments()
-            sizes = self._listed()
+            sizes = self.sizes = self._listed()
             self.present = set(sizes)
             named = {known for found in self._segments for known in found.packs}
             self.lost = named - self.present
@@ -115,7 +116,9 @@ class Index:
     def flush(self, *, always: bool = False) -> None:
         """Write an index file where reading footers every time would cost more."""
         with self._lock:
-            if self._tail_packs and (always or len(self._tail_packs) > UNINDEXED or len(self._tail) > TAIL // 8):
+            if self._tail_packs and (
+                always or len(self._tail_packs) > self._store.unindexed or len(self._tail) > TAIL // 8
+            ):
                 self._flush()
 
     def _flush(self) -> None:

@@ -19,6 +19,7 @@ FRONT_SIZE = 64
 ENTRY = struct.Struct("<32sIIIBBBB")
 TRAILER = struct.Struct("<8sIIQQ")
 TRAILER_SIZE = 40
+LIKELY = 16 * 1024  # bytes that hold most footers: 340 records, in one question to a far store
 MOST = 1 << 22  # entries of one pack; 4 GiB of the smallest useful records
 
 
@@ -130,14 +131,17 @@ def read_footer(store: Store, pack: bytes, size: int) -> tuple[list[Place], int]
     import xxhash
 
     where = name(pack)
-    trailer = store.read(where, max(size - TRAILER_SIZE, 0), TRAILER_SIZE)
+    tail = store.read(where, max(size - LIKELY, 0), LIKELY)
+    trailer = tail[-TRAILER_SIZE:]
     if len(trailer) != TRAILER_SIZE or xxhash.xxh3_64_intdigest(trailer[:32]) != int.from_bytes(trailer[32:], "little"):
         raise Damaged(where, "its last 40 bytes are not those of a pack")
     magic, count, zero, end, check = TRAILER.unpack(trailer[:32])
     if magic != END or zero or count > MOST or end + count * ENTRY.size + TRAILER_SIZE != size:
         raise Damaged(where, "its footer does not fit its size")
-    entries = store.read(where, end, count * ENTRY.size)
-    if len(entries) != count * ENTRY.size or xxhash.xxh3_64_intdigest(entries) != check:
+    length = count * ENTRY.size
+    known = len(tail) == min(size, LIKELY) and length + TRAILER_SIZE <= len(tail)
+    entries = tail[-length - TRAILER_SIZE : -TRAILER_SIZE] if known else store.read(where, end, length)
+    if len(entries) != length or xxhash.xxh3_64_intdigest(entries) != check:
         raise Damaged(where, "its footer does not fit its check")
     return list(_places(entries, pack, end, where)), end
 

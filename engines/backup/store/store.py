@@ -49,6 +49,9 @@ class Store(Protocol):
     pack: ClassVar[int] = 256 * 1024 * 1024
     """Bytes of a pack that suits it: small enough that gc copies little, large enough that 10 TB is 40,000 files."""
 
+    unindexed: ClassVar[int] = 16
+    """Packs whose footers may be read anew by every run; above, an index file is written."""
+
     def begin(self, folders: Sequence[str]) -> None:
         """Make the folders of a new repository."""
         ...

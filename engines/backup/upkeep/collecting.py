@@ -89,12 +89,8 @@ class Collection:
         small: set[bytes] = set()
         found: set[bytes] = set()
         spared = self._spared()
-        sizes = dict(self._store.sizes("packs"))
-        present = [
-            (owner, sizes[pack.name(owner)]) for owner in self._repository.index.present if pack.name(owner) in sizes
-        ]
         self.done.dead = 0
-        for owner, size, looked in side_by_side(self._store, self._looked_at, present):
+        for owner, size, looked in side_by_side(self._store, self._looked_at, list(self._repository.index.present)):
             if looked is None or looked[0].hex() in spared:
                 continue
             places = looked[1]
@@ -113,14 +109,14 @@ class Collection:
         points = {place.id for place in places if place.kind == record.POINT}
         return bool(needed) or not points & self._marks.points
 
-    def _looked_at(self, one: tuple[bytes, int]) -> tuple[bytes, int, tuple[bytes, list[Place] | None] | None]:
+    def _looked_at(self, owner: bytes) -> tuple[bytes, int, tuple[bytes, list[Place] | None] | None]:
         """A pack, its size, and (session that wrote it, its records by its footer): nothing where it is gone.
 
         The records are None where its frame is broken.
         """
-        owner, size = one
-        name = pack.name(owner)
+        name, size = pack.name(owner), self._repository.index.sizes.get(owner, 0)
         try:
+            size = size or self._store.size(name)  # it was sealed by this run
             _, session = pack.parse_front(self._store.read(name, 0, pack.FRONT_SIZE), name, self._repository.id)
         except Damaged:
             return owner, size, (b"", None)

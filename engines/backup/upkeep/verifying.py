@@ -10,13 +10,15 @@ from dataclasses import dataclass, field
 
 from engines.backup.errors import Damaged, Missing
 from engines.backup.names import PointName
-from engines.backup.pages.workers import Workers
+from engines.backup.pages.workers import Workers, worker_count
 from engines.backup.repository import pack, quarantine, record
 from engines.backup.repository.block_hashes import sound
 from engines.backup.repository.keys import ZERO
 from engines.backup.repository.pack import Place
 from engines.backup.repository.point import Point, decode, map_length
 from engines.backup.repository.repository import Repository
+
+FAR = 8  # threads where the store is far: each waits for an answer
 
 
 @dataclass
@@ -46,6 +48,7 @@ class Verifying:
         self.passed = 0
         self.read = 0
         self.unwritten = ""  # why what is damaged could not be taken out of use
+        self._stale = False  # whether the index must be read anew before anything is called lost
         store = repository.store
         self._packs = [(owner, store.size(pack.name(owner))) for owner in sorted(repository.index.present)]
         self.total = sum(size for _, size in self._packs)
@@ -54,7 +57,8 @@ class Verifying:
 
     def records(self) -> Workers[tuple[Place, int]]:
         """Threads that read records."""
-        return Workers(self._places(), self._check)
+        far = min(self._repository.store.at_once, FAR)
+        return Workers(self._places(), self._check, threads=max(worker_count(), far))
 
     def _places(self) -> Iterator[tuple[Place, int]]:
         for owner, size in self._packs:
@@ -128,10 +132,12 @@ class Verifying:
             self._fault(damaged)
             if damaged.name.startswith("index/"):
                 self._remove(damaged.name)
+                self._stale = True
         for segment in repository.index.segments:
             if not segment.whole():
                 self._fault(Damaged(segment.name, "its body does not fit its check"))
                 self._remove(segment.name)
+                self._stale = True
 
     def _remove(self, name: str) -> None:
         """Remove what can be made anew; where nothing can be written it stays, and is told."""
@@ -148,8 +154,17 @@ class Verifying:
     def points(self) -> Iterator[int]:
         """Check that every point finds all that it needs; yields how many are done."""
         lost: dict[tuple[bytes, int], int] = {}
+        self._repository.index.bad = quarantine.places(self._repository.store)
+        if self._stale:
+            self._repository.load()
+        looked_again = self._stale
         for done, (name, found) in enumerate(self._repository.every(), 1):
             why = found.why if isinstance(found, Damaged) else self._lacks(found, lost)
+            if why and not looked_again and not isinstance(found, Damaged):
+                looked_again = True
+                self._repository.load()  # gc may have moved it since the index was read
+                lost.clear()
+                why = self._lacks(found, lost)
             if why:
                 self.found.hit[str(name)] = why
             else:

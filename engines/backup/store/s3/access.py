@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from typing_extensions import override
+
 from engines.job import folders
 from engines.job.errors import BadParam, Refused
 from engines.job.params import Secret
@@ -46,13 +48,24 @@ class Address:
         return f"{SCHEME}{self.bucket}" + (f"/{self.prefix}" if self.prefix else "")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Key:
-    """An access key with its secret; `token` where it is one that expires."""
+    """An access key with its secret; `token` where it is one that expires. Equal where all that is."""
 
     id: str
     secret: Secret
     token: Secret | None = None
+
+    def _all(self) -> tuple[str, str, str]:
+        return self.id, self.secret.reveal(), self.token.reveal() if self.token else ""
+
+    @override
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Key) and self._all() == other._all()
+
+    @override
+    def __hash__(self) -> int:
+        return hash(self._all())
 
 
 @dataclass(frozen=True)

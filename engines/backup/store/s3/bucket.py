@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -42,7 +43,11 @@ class Bucket:
         self.address = address
         self.access = access
         self._steady = client(address, access, tries=1000)
-        self._once = client(address, access, tries=0)
+
+    @property
+    def _once(self) -> Client:
+        """For what must not be tried again unseen."""
+        return client(self.address, self.access, tries=0)
 
     def asked(self, request: Callable[[], T], name: str = "") -> T:
         """The answer to a request, or what its refusal means."""
@@ -210,7 +215,15 @@ class Upload:
 
 
 def client(address: Address, access: Access, *, tries: int) -> Client:
-    """obstore's client; what the environment says of keys and servers does not count."""
+    """obstore's client; what the environment says of keys and servers does not count.
+
+    One for all of this process: each reads every certificate of this machine anew, and has lines of its own.
+    """
+    return _client(address, access, tries, Path(access.ca_file).read_bytes() if access.ca_file else b"")
+
+
+@cache
+def _client(address: Address, access: Access, tries: int, roots: bytes) -> Client:
     from obstore.store import S3Store as Client
 
     config: dict[str, Any] = {
@@ -231,8 +244,8 @@ def client(address: Address, access: Access, *, tries: int) -> Client:
         "timeout": timedelta(seconds=ANSWERS_WITHIN),
         "connect_timeout": timedelta(seconds=5),
     }
-    if access.ca_file:
-        options["root_certificate"] = Path(access.ca_file).read_bytes()
+    if roots:
+        options["root_certificate"] = roots
     return Client(
         address.bucket,
         prefix=address.prefix or None,

@@ -33,6 +33,7 @@ class S3Store(Store):
     """Objects below a prefix; see Store. An `append` cannot be taken up: `keep` must be 0."""
 
     at_once: ClassVar[int] = 16
+    unindexed: ClassVar[int] = 4
     pack: ClassVar[int] = 64 * 1024 * 1024  # an upload that is cut is lost: less of it then
 
     def __init__(self, address: Address, opens: Access) -> None:

@@ -28,6 +28,7 @@ class SftpStore(Store):
     """Files below a far folder; see Store. Raises Refused where the line cannot be made."""
 
     at_once: ClassVar[int] = 32
+    unindexed: ClassVar[int] = 4
 
     def __init__(self, address: Address, access: Access) -> None:
         self.where = str(address)

@@ -1,10 +1,10 @@
-"""Over a line where every answer takes 30 ms, reads are asked for side by side, and nothing twice."""
+"""Over a slow line reads are asked for side by side, and nothing twice."""
 
 from __future__ import annotations
 
+import re
 import socket
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,23 +16,33 @@ from tests.engines.backup import lab
 from tests.engines.backup.store.weed import Weed
 
 MIB = 1 << 20
-LATENCY = 0.03  # s
 BLOCKS = 48
+HELD = 60.0  # s that a block is held back at most: whoever asks for one after the other waits that long, and fails
+RANGE = re.compile(rb"range: bytes=(\d+)-(\d+)", re.IGNORECASE)
 
 
 class Slow:
-    """A line to a server on which each request takes LATENCY longer; `most` were under way at once."""
+    """A line to a server on which no block comes before `together` of them are asked for; `met` says that it was so."""
 
     def __init__(self, port: int) -> None:
         self._to = port
-        self._lock = threading.Lock()
-        self._waiting = 0
-        self.most = 0
+        self._waiting = threading.Condition()
+        self._held = 0
+        self._together = 0
         self.requests = 0
+        self.lines = 0
         self.lists: list[str] = []
         self._listening = socket.create_server(("127.0.0.1", 0), backlog=64)
         self.port = self._listening.getsockname()[1]
         threading.Thread(target=self._serve, daemon=True).start()
+
+    def hold(self, together: int) -> None:
+        """From now on, until so many blocks were asked for at one time."""
+        self._held, self._together = 0, together
+
+    @property
+    def met(self) -> bool:
+        return not self._together
 
     def _serve(self) -> None:
         while True:
@@ -40,23 +50,29 @@ class Slow:
                 here, _ = self._listening.accept()
             except OSError:
                 return
+            self.lines += 1
             there = socket.create_connection(("127.0.0.1", self._to))
             threading.Thread(target=self._up, args=(here, there), daemon=True).start()
             threading.Thread(target=self._down, args=(there, here), daemon=True).start()
 
     def _up(self, here: socket.socket, there: socket.socket) -> None:
         while part := _received(here):
-            with self._lock:
-                self._waiting += 1
-                self.requests += 1
-                if b"list-type=2" in (first := part.split(b"\r\n", 1)[0]):
-                    self.lists.append(first.decode())
-                self.most = max(self.most, self._waiting)
-            time.sleep(LATENCY)
-            with self._lock:
-                self._waiting -= 1
+            self.requests += 1
+            if b"list-type=2" in (first := part.split(b"\r\n", 1)[0]):
+                self.lists.append(first.decode())
+            if self._together and _long(part):
+                self._hold()
             there.sendall(part)
         there.close()
+
+    def _hold(self) -> None:
+        with self._waiting:
+            self._held += 1
+            if self._held >= self._together:
+                self._together = 0
+                self._waiting.notify_all()
+            self._waiting.wait_for(lambda: self.met, HELD)
+            self._held -= 1
 
     def _down(self, there: socket.socket, here: socket.socket) -> None:
         while part := _received(there):
@@ -68,6 +84,12 @@ class Slow:
 
     def close(self) -> None:
         self._listening.close()
+
+
+def _long(request: bytes) -> bool:
+    """Whether it is for half a block or more."""
+    found = RANGE.search(request)
+    return b".pack" in request and bool(found) and int(found[2]) - int(found[1]) >= MIB // 2
 
 
 def _received(line: socket.socket) -> bytes:
@@ -90,19 +112,24 @@ def test_restore_and_reading_ask_for_many_blocks_at_a_time(weed: Weed, slow: Slo
     source = lab.disk(tmp_path / "disk", {number: number + 1 for number in range(BLOCKS)}, BLOCKS * MIB)
     point = lab.backup(repo, source)
     weed.allow(bucket, endpoint=f"http://127.0.0.1:{slow.port}")
+    slow.hold(6)
     assert lab.content(repo, point) == source.read_bytes()
-    assert slow.most >= 6, "a restore waits for one answer after the other"
+    assert slow.met, "a restore waits for one answer after the other"
+    slow.hold(6)
+    lab.done("backup-verify", repo=repo)
+    assert slow.met, "verify waits for one answer after the other"
     with Repository.open(repo) as repository, unpinned(repository, repository.resolve(point)) as opened:
-        slow.most, before = 0, slow.requests
+        slow.hold(4)
+        before = slow.requests
         assert opened.read(3, 20 * MIB) == source.read_bytes()[3 : 3 + 20 * MIB]
-        assert slow.most >= 4, "a long read waits for one answer after the other"
+        assert slow.met, "a long read waits for one answer after the other"
         assert slow.requests - before <= 30
         content = b"".join(opened.read(at, MIB) for at in range(0, BLOCKS * MIB, MIB))
         assert content == source.read_bytes()
         assert slow.requests - before <= 2 * BLOCKS
 
 
-def test_backup_restore_and_copy_list_the_packs_once(weed: Weed, slow: Slow, bucket: str, tmp_path: Path) -> None:
+def test_no_verb_lists_the_packs_twice(weed: Weed, slow: Slow, bucket: str, tmp_path: Path) -> None:
     repo = f"s3://{bucket}/r"
     lab.done("backup-init", repo=repo)
     source = lab.disk(tmp_path / "disk", {0: 1, 3: 2}, 8 * MIB)
@@ -112,9 +139,26 @@ def test_backup_restore_and_copy_list_the_packs_once(weed: Weed, slow: Slow, buc
         "backup": {"source": str(source), "vm": "web1", "limit": "none"},
         "backup-restore": {"point": "web1/disk0@latest", "target": str(tmp_path / "back")},
         "backup-copy": {"to": other},
+        "backup-verify": {},
+        "backup-prune": {"keep_last": 1},
+        "backup-gc": {},
     }
     for task, given in verbs.items():
         slow.lists.clear()
         lab.done(task, repo=repo, **given)
         packs = [line for line in slow.lists if "packs" in line]
         assert len(packs) <= 1, f"{task}: {packs}"
+
+
+def test_an_unchanged_backup_asks_few_things_over_few_lines(
+    weed: Weed, slow: Slow, bucket: str, tmp_path: Path
+) -> None:
+    repo = f"s3://{bucket}/r"
+    lab.done("backup-init", repo=repo)
+    source = lab.disk(tmp_path / "disk", {0: 1, 3: 2}, 8 * MIB)
+    for _ in range(6):  # their packs have an index file then, and it is here
+        lab.backup(repo, source)
+    weed.allow(bucket, endpoint=f"http://127.0.0.1:{slow.port}")
+    lab.backup(repo, source)
+    assert slow.requests <= 40
+    assert slow.lines <= 8, "each look at the repository has lines of its own"
