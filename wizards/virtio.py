@@ -6,11 +6,25 @@ from tui.wizard import Form, Wizard
 
 CONVERT = Wizard(
     "virtio",
-    Form("Image", "image", "format", "powered_off", why="The guest must be off; an image in use is refused by name."),
+    Form(
+        "Image",
+        "image",
+        "domain",
+        "also",
+        "format",
+        "powered_off",
+        why="The guest must be off; an image in use is refused by name.",
+    ),
     Form(
         "Names", "from_disk", "to_disk", "kernel", why="What the guest's own files call its disk now, and afterwards."
     ),
-    Form("Proof", "boot_test", "keep", why="The result boots on a throwaway layer before the image is written."),
+    Form(
+        "Proof",
+        "boot_test",
+        "into",
+        "keep",
+        why="The result boots on a throwaway layer before anything is written.",
+    ),
 )
 
 RESTOCK = Wizard(

@@ -68,8 +68,8 @@ def create(target: Target, folder: Path) -> Overlay:
     """A fresh overlay in `folder`. The image is opened for reading only. Raises Refused."""
     top = folder / "overlay.qcow2"
     image = str(target.path.resolve())
-    if target.format == "raw":
-        qemu_img("create", "-q", "-f", "qcow2", "-b", _plain(image), "-F", "raw", str(top))
+    if target.format != "qcow2":
+        qemu_img("create", "-q", "-f", "qcow2", "-b", _plain(image, target.driver), "-F", target.driver, str(top))
         return Overlay(top, top, target)
     lower = folder / "container.qcow2"
     room = -(-target.size // CLUSTER) * CLUSTER + GROWTH
@@ -78,12 +78,12 @@ def create(target: Target, folder: Path) -> Overlay:
     return Overlay(top, lower, target)
 
 
-def _plain(path: str) -> str:
+def _plain(path: str, driver: str = "raw") -> str:
     """A path that QEMU takes as nothing else, whatever colons it has."""
     return (
         path
         if ":" not in path
-        else "json:" + json.dumps({"driver": "raw", "file": {"driver": "file", "filename": path}})
+        else "json:" + json.dumps({"driver": driver, "file": {"driver": "file", "filename": path}})
     )
 
 

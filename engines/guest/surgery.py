@@ -72,14 +72,15 @@ class Surgery:
         powered_off: bool = False,
         also: Sequence[Path] = (),
         bare: bool = False,
+        foreign: bool = False,
     ) -> Surgery:
         """Look, hold, lay the overlay, launch. Raises Refused, Stopped, GuestError.
 
         also: further disks of the guest; what is written to them goes to throwaway overlays and is never committed.
-        bare: a disk without a partition table will do.
+        bare: a disk without a partition table will do. foreign: another hypervisor's image, too.
         """
         refuse_pending(path)
-        found = target.look(path, wanted, backing, bare=bare)
+        found = target.look(path, wanted, backing, bare=bare, foreign=foreign)
         held = inuse.hold(path, powered_off=powered_off)
         scratch: Scratch | None = None
         appliance: Appliance | None = None
@@ -108,6 +109,11 @@ class Surgery:
         """
         self._aside = overlay.copy(self.layers.top, self.scratch.path / "committed.qcow2")
         return self.layers.top
+
+    @property
+    def outcome(self) -> Path:
+        """The layer (qcow2) through which the disk is seen as it will be."""
+        return self._aside or self.layers.top
 
     def end_appliance(self) -> None:
         """Shut the appliance down in order; the image stays held."""

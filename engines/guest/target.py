@@ -1,4 +1,7 @@
-"""What is operated on: a raw image, a qcow2 image or a block device, looked at before it is opened for writing."""
+"""What is operated on: a raw image, a qcow2 image or a block device, looked at before it is opened for writing.
+
+Another hypervisor's image is looked at, too, where the result goes into a new one.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from engines.guest import containers
+from engines.guest.containers import DRIVER, Container, Ends
 from engines.host import image
 from engines.host.files import open_file
 from engines.host.qemu_img import WITHIN, QemuImgFailed
@@ -30,7 +35,7 @@ class Target:
     """
 
     path: Path
-    format: Literal["raw", "qcow2"]
+    format: Literal["raw", "qcow2"] | Container
     block: bool
     size: int
     disk: int
@@ -43,12 +48,24 @@ class Target:
         """In words."""
         return f"{'block device' if self.block else 'file'}, {self.format}"
 
+    @property
+    def driver(self) -> str:
+        """The format by QEMU's name for it."""
+        return next((driver for name, driver in DRIVER.items() if name == self.format), self.format)
 
-def look(path: Path, wanted: str = "", backing: Sequence[str] = (), *, bare: bool = False) -> Target:
+    @property
+    def writable(self) -> bool:
+        """Whether an operation can write it in place."""
+        return self.format in ("raw", "qcow2")
+
+
+def look(
+    path: Path, wanted: str = "", backing: Sequence[str] = (), *, bare: bool = False, foreign: bool = False
+) -> Target:
     """What `path` is. Raises Refused.
 
     wanted: names the format; empty takes what the host says of it. backing: files in other folders that may lie below.
-    bare: a disk that is one file system, without a partition table, will do.
+    bare: a disk that is one file system, without a partition table, will do. foreign: another hypervisor's image, too.
     """
     try:
         found = path.stat()
@@ -58,8 +75,15 @@ def look(path: Path, wanted: str = "", backing: Sequence[str] = (), *, bare: boo
         with os.fdopen(open_file(path, devices=True), "rb") as stream:
             head = stream.read(4096)
             size = stream.seek(0, os.SEEK_END)
+            stream.seek(max(0, size - 512))
+            ends = Ends(head, stream.read(512))
     except OSError as error:
         raise Refused(f"{path}: {error.strerror}", "name a disk image that exists and can be read") from None
+    if not block and (container := containers.named(path, ends, wanted)):
+        if not foreign:
+            raise Refused(f"{path} is {container}", f"convert it first: qemu-img convert -O qcow2 {path} NEW")
+        told = told_by_qemu_img("info", "-f", DRIVER[container], str(path))
+        return Target(path, container, block, size, int(told["virtual-size"]))
     seen = _format(path, head, block, wanted)
     if seen == "raw" and size < 1024 * 1024:
         raise Refused(

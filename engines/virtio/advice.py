@@ -56,7 +56,7 @@ def after_convert(params: TrialParams, target: Target, kind: str) -> tuple[str, 
         domain(params, target),
         "Start the guest and see that it runs.",
         by_hand(params),
-        f"After acceptance: crashcart virtio restock {params.image}{_names(params)} makes the stock entry the one that "
+        f"After acceptance: crashcart virtio restock {target.path}{_names(params)} makes the stock entry the one that "
         "boots.",
         *(() if kind == "debian" else (NEVER_BETWEEN,)),
     )

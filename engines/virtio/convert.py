@@ -3,17 +3,32 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
 import msgspec
 from typing_extensions import override
 
+from engines.guest import copying
 from engines.guest.surgery import Surgery
+from engines.guest.target import Target
 from engines.host.files import write_whole
-from engines.job.contract import Cancel, Change, Choice, CommandChange, Context, Events, Option, Plan, TextChange
+from engines.job.contract import (
+    BytesChange,
+    Cancel,
+    Change,
+    Choice,
+    CommandChange,
+    Context,
+    Events,
+    Option,
+    Plan,
+    TextChange,
+)
 from engines.job.errors import Refused
 from engines.job.params import plain
+from engines.job.runs import Run
 from engines.virtio import advice, cards, domain, edits, initrd, naming, operation, volumes
 from engines.virtio.edits import FileEdit, custom_name
 from engines.virtio.inventory import Choice as Kernels
@@ -26,6 +41,8 @@ from engines.virtio.params import ConvertParams
 from engines.virtio.perform import OnOldGuest, carry_out, steps
 from engines.virtio.results import Changed
 
+PUTS_BACK = "crashcart undo puts every original byte back, until the guest has run; then virtio putback, file by file"
+REMOVES = "crashcart undo removes the new image, until somebody has used it; the original is only read"
 KUDZU = re.compile(r"/etc/(?:rc\.d/)?rc[2-5]\.d/S\d\dkudzu")
 
 
@@ -42,20 +59,53 @@ class Convert(OnOldGuest[ConvertParams]):
     def decide(self, params: ConvertParams, cancel: Cancel) -> tuple[Plan, Operation]:
         params = params.found()
         operation.refuse_boot_test(params)
-        surgery, patient = operation.begin(params, cancel)
+        surgery, patient = operation.begin(params, cancel, foreign=True)
         with operation.closing_on_error(surgery):
-            return _plan(params, surgery, patient)
+            return _plan(_placed(params, surgery), surgery, patient)
 
     @override
     def carry_out(self, decided: Operation, plan: Plan, context: Context) -> Events:
         params: ConvertParams = plan.params
-        then = advice.after_convert(params, decided.surgery.target, decided.inventory.tool.kind)
+        result = _result(params, decided.surgery)
+        then = advice.after_convert(params, result, decided.inventory.tool.kind)
         if new := plan.detail.get("domain", ""):
             place = context.folder / f"{Path(params.domain).name}.xml"
             write_whole(place, new.encode())
             then = (f"Define the domain with its disks and cards on virtio: virsh define {place}", *then[1:])
         proof = f"boots from virtio as {params.to_disk}" if params.boot_test else "is converted; no boot proves it"
-        return carry_out(decided, context, params.to_disk, then, params.boot_test, f"{params.path.name} {proof}")
+        done = f"{result.path.name} {proof}"
+        return carry_out(decided, context, params.to_disk, then, params.boot_test, done, params.into)
+
+    @override
+    def resume(self, plan: Plan, context: Context) -> Events:
+        if not plan.params.into:
+            return super().resume(plan, context)
+        assert context.earlier is not None
+        undoing = Run(context.earlier).info().mode == "undo"
+        return copying.undo(context, Path(plan.params.into)) if undoing else copying.resume(self, plan, context)
+
+    @override
+    def undo(self, plan: Plan, context: Context) -> Events:
+        if not plan.params.into:
+            return super().undo(plan, context)
+        return copying.undo(context, Path(plan.params.into))
+
+
+def _placed(params: ConvertParams, surgery: Surgery) -> ConvertParams:
+    """With the new image's place, where there is to be one. Raises Refused."""
+    if not params.into and surgery.target.writable:
+        return params
+    place = copying.place(surgery.target, params.into)
+    copying.refuse_without_room(surgery.target, place)
+    return msgspec.structs.replace(params, into=str(place))
+
+
+def _result(params: ConvertParams, surgery: Surgery) -> Target:
+    """What holds the result."""
+    if not params.into:
+        return surgery.target
+    place = Path(params.into)
+    return replace(surgery.target, path=place, format=copying.form(place), block=False)
 
 
 def _plan(params: ConvertParams, surgery: Surgery, patient: GuestInventory) -> tuple[Plan, Operation]:
@@ -89,15 +139,15 @@ def _plan(params: ConvertParams, surgery: Surgery, patient: GuestInventory) -> t
         task="virtio",
         target=params.image,
         params=plain(params),
-        steps=steps(params.boot_test),
-        changes=(*_changes(decided), *_domain(params)),
+        steps=steps(params.boot_test, params.into),
+        changes=(*_changes(decided), *_copied(params, surgery), *_domain(params, _result(params, surgery))),
         facts=_facts(params, decided, kernels, mentioned, named),
         choices=tuple(_switch(each, params.keep) for each in found),
         warnings=(*_warnings(params, decided, found, named), *patient.system.warnings),
-        undo="crashcart undo puts every original byte back, until the guest has run; then virtio putback, file by file",
-        confirm=params.path.name,
+        undo=REMOVES if params.into else PUTS_BACK,
+        confirm="" if params.into else params.path.name,
         detail={
-            **({"domain": domain.moved(domain.text_of(params.domain))} if params.domain else {}),
+            **({"domain": _moved(params, _result(params, surgery))} if params.domain else {}),
             "initrds": {each.version: each.image for each in decided.rebuilds},
             "mentions": mentioned,
         },
@@ -147,13 +197,27 @@ def _changes(decided: Operation) -> tuple[Change, ...]:
     return (*(each.change for each in decided.edits), *shell, *built)
 
 
-def _domain(params: ConvertParams) -> tuple[Change, ...]:
+def _copied(params: ConvertParams, surgery: Surgery) -> tuple[Change, ...]:
+    if not params.into:
+        return ()
+    target = surgery.target
+    words = f"new, {copying.form(Path(params.into))}: a whole copy of {target.path} ({target.format}), as changed here"
+    return (BytesChange(target=params.into, summary=f"{words}; that one is only read"),)
+
+
+def _domain(params: ConvertParams, result: Target) -> tuple[Change, ...]:
     """The domain's description as it must be afterwards: shown, written into the run's folder, defined by nobody."""
     if not params.domain:
         return ()
     text = domain.text_of(params.domain)
     target = f"domain {params.domain} (written beside, not defined)"
-    return (TextChange(target=target, before=text, after=domain.moved(text)),)
+    return (TextChange(target=target, before=text, after=_moved(params, result)),)
+
+
+def _moved(params: ConvertParams, result: Target) -> str:
+    """The domain's description afterwards, with the new image where one is made."""
+    new = domain.Replaced(params.path, result.path, result.format) if params.into else None
+    return domain.moved(domain.text_of(params.domain), new)
 
 
 def _switch(edit: FileEdit, keep: tuple[str, ...]) -> Choice:
@@ -188,7 +252,7 @@ def _facts(
         *(("internal snapshot", f"{name}: stays as it is") for name in target.snapshots),
         *((("backing file", f"{target.backing}: only read"),) if target.backing else ()),
         *(("names it too, stays", line) for line in mentioned),
-        ("afterwards", advice.domain(params, target)),
+        ("afterwards", advice.domain(params, _result(params, decided.surgery))),
         ("by hand", advice.by_hand(params)),
     ]
     return tuple(rows)

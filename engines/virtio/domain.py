@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import re
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
+from xml.sax.saxutils import quoteattr, unescape
 
 from engines.host.libvirt import DEFINED, Domain, DomainDisk, parsed
 from engines.host.virsh import VirshFailed, virsh
@@ -19,6 +21,8 @@ CARD = re.compile(r"<interface\b.*?</interface>", re.DOTALL)
 TARGET = re.compile(r"<target\b[^>]*/>")
 ADDRESS = re.compile(r"[ \t]*<address\b[^>]*/>\n?")
 MODEL = re.compile(r"<model\b[^>]*\btype=['\"]([^'\"]*)['\"][^>]*/>")
+SOURCE = re.compile(r"<source\b[^>]*?\b(?:file|dev)=(?P<quote>['\"])(?P<path>.*?)(?P=quote)[^>]*?/>")
+QUOTES = {"&apos;": "'", "&quot;": '"'}
 OLD = ("ide", "sata", "scsi", "xen")
 
 
@@ -60,7 +64,25 @@ def renamed(text: str) -> dict[str, str]:
     return {disk.target: new for disk, new in zip(moving, free, strict=False)}
 
 
-def moved(text: str) -> str:
+@dataclass(frozen=True)
+class Replaced:
+    """A disk's image that another one takes the place of, with that one's format."""
+
+    old: Path
+    new: Path
+    format: str
+
+    def within(self, block: str) -> str:
+        """A <disk> with the new image, where it has the old one."""
+        source = SOURCE.search(block)
+        if source is None or not DomainDisk(Path(unescape(source["path"], QUOTES))).at(self.old):
+            return block
+        block = SOURCE.sub(f"<source file={quoteattr(str(self.new))}/>", block, count=1)
+        block = re.sub(r"(<disk\b[^>]*\btype=)(['\"])\w+\2", r"\1\2file\2", block, count=1)
+        return re.sub(r"(<driver\b[^>]*\btype=)(['\"])\w+\2", rf"\1\2{self.format}\2", block, count=1)
+
+
+def moved(text: str, replaced: Replaced | None = None) -> str:
     """The description with each disk and network card on virtio; all else stays byte for byte."""
     names = renamed(text)
 
@@ -70,7 +92,7 @@ def moved(text: str) -> str:
         if target is None or not re.search(rf"\bbus=['\"](?:{'|'.join(OLD)})['\"]", target.group()):
             return block
         name = re.search(r"\bdev=['\"](\w+)['\"]", target.group())
-        block = ADDRESS.sub("", block)
+        block = ADDRESS.sub("", replaced.within(block) if replaced else block)
         return TARGET.sub(
             f"<target dev='{names.get(name.group(1) if name else '', 'vda')}' bus='virtio'/>", block, count=1
         )

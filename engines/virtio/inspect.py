@@ -18,7 +18,9 @@ DISKS = re.compile(r"/dev/((?:hd|sd|xvd|vd)[a-z])\d*\b")
 
 def answer(params: InspectParams) -> dict[str, Any]:
     """Plain data; `convertible` is false with `why` where a conversion would refuse. Raises Refused."""
-    surgery = Surgery.begin(params.path, Cancel(), wanted=params.format or "", backing=params.backing, powered_off=True)
+    surgery = Surgery.begin(
+        params.path, Cancel(), wanted=params.format or "", backing=params.backing, powered_off=True, foreign=True
+    )
     try:
         found = inventory.examine(system.find(surgery.appliance, surgery.scratch.path))
         return _described(surgery, found)

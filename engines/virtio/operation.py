@@ -125,13 +125,17 @@ def _digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def begin(params: ImageParams, cancel: Cancel) -> tuple[Surgery, GuestInventory]:
-    """Hold the image, launch, read the guest. Ends everything again where the guest is refused."""
+def begin(params: ImageParams, cancel: Cancel, *, foreign: bool = False) -> tuple[Surgery, GuestInventory]:
+    """Hold the image, launch, read the guest. Ends everything again where the guest is refused.
+
+    foreign: the image may be another hypervisor's.
+    """
     vouched = bool(getattr(params, "powered_off", False))
     also = [Path(each).resolve() for each in getattr(params, "also", ())]
     surgery = Surgery.begin(
-        params.path, cancel, wanted=params.format or "", backing=params.backing, powered_off=vouched, also=also
-    )
+        params.path, cancel, wanted=params.format or "", backing=params.backing, powered_off=vouched, also=also,
+        foreign=foreign,
+    )  # fmt: skip
     with closing_on_error(surgery):
         found = system.find(surgery.appliance, surgery.scratch.path)
         if also:

@@ -14,6 +14,9 @@ from engines.virtio import domain
 
 FOUND = "the image format; left out, a libvirt domain or the name .qcow2 says it, and all else is raw"
 BACKING = "a file below a qcow2 image that lies in another folder, named to say that it is meant"
+FOREIGN = f"{FOUND}; .vmdk, .vdi, .vhd and .vhdx are taken for what they are called where they begin so"
+InPlace = Literal["raw", "qcow2"]
+Format = Literal["raw", "qcow2", "vmdk", "vdi", "vhd", "vhdx"]
 VOUCHED = "yes where no lock protects the image (network file system, shared device) and the guest is off everywhere"
 
 
@@ -26,7 +29,7 @@ class ImageParams(Params, frozen=True, kw_only=True):
             "Disk image", "the guest's whole disk: a raw or qcow2 file, or a block device", kind="file", positional=True
         ),
     ]
-    format: Annotated[Literal["raw", "qcow2"] | None, param("Format", FOUND)] = None
+    format: Annotated[Format | None, param("Format", FOREIGN)] = None
     backing: Annotated[tuple[str, ...], param("Backing files", BACKING, kind="file", metavar="FILE")] = ()
 
     @property
@@ -86,6 +89,13 @@ class ConvertParams(TrialParams, frozen=True, kw_only=True):
         ),
     ] = ""  # fmt: skip
 
+    into: Annotated[
+        str,
+        param(
+            "New image", "gets the result, and the original stays; VMDK, VDI, VHD: left out, NAME.qcow2 beside it",
+            kind="output", metavar="FILE",
+        ),
+    ] = ""  # fmt: skip
     kernel: Annotated[
         str, param("Kernel", "the version that boots by default; left out, the guest's own choice", metavar="VER")
     ] = ""
@@ -112,9 +122,12 @@ class ConvertParams(TrialParams, frozen=True, kw_only=True):
 class RestockParams(TrialParams, frozen=True, kw_only=True):
     """Make the stock boot entry the one that boots from virtio."""
 
+    format: Annotated[InPlace | None, param("Format", FOUND)] = None
+
 
 class PutBackParams(ImageParams, frozen=True, kw_only=True):
     """Bring single files back into a guest that has run since."""
 
+    format: Annotated[InPlace | None, param("Format", FOUND)] = None
     run: Annotated[str, param("Run", "the conversion whose files are brought back", metavar="RUN")]
     powered_off: Annotated[bool, param("Powered off", VOUCHED)] = False

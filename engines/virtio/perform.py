@@ -8,7 +8,9 @@ from typing import ClassVar, Protocol, TypeVar
 import msgspec
 from typing_extensions import override
 
+from engines.guest import copying
 from engines.guest.committing import COMMIT, SAVE, Work, commit, save, told
+from engines.guest.copying import COPY
 from engines.guest.operation import OnGuest
 from engines.host.files import write_whole
 from engines.job.contract import (
@@ -36,15 +38,21 @@ INITRD = Step(id="initrd", title="Rebuild initrds in the guest")
 BOOT = Step(id="boot", title="Boot the result on virtio")
 
 
-def steps(boot_test: bool) -> tuple[Step, ...]:
-    """The steps of every operation."""
-    return (EDIT, INITRD, *((BOOT,) if boot_test else ()), SAVE, COMMIT)
+def steps(boot_test: bool, into: str = "") -> tuple[Step, ...]:
+    """The steps of every operation. into: where the result goes, if not into the image itself."""
+    return (EDIT, INITRD, *((BOOT,) if boot_test else ()), *((COPY,) if into else (SAVE, COMMIT)))
 
 
 def carry_out(
-    operation: Operation, context: Context, disk: str, then: tuple[str, ...], boot_test: bool, done: str
+    operation: Operation,
+    context: Context,
+    disk: str,
+    then: tuple[str, ...],
+    boot_test: bool,
+    done: str,
+    into: str = "",
 ) -> Work:
-    """All steps, from behind the start of EDIT. disk: its name on virtio. done: the summary.
+    """All steps, from behind the start of EDIT. disk: its name on virtio. done: the summary. into: as of `steps`.
 
     Raises Failed and GuestError, with the image untouched before COMMIT.
     """
@@ -58,10 +66,14 @@ def carry_out(
         yield from told(BOOT, prove(operation, context, disk, evidence))
     else:
         surgery.end_appliance()
-    yield from told(SAVE, _save(operation, context, evidence))
-    yield from told(COMMIT, commit(surgery))
+    if into:
+        yield from told(COPY, copying.copy(surgery, context, Path(into), evidence.result))
+    else:
+        yield from told(SAVE, _save(operation, context, evidence))
+        yield from told(COMMIT, commit(surgery))
     evidence.sections.append(Section(title="What the appliance said", text="\n".join(surgery.appliance.messages)))
-    unsure = f"{surgery.target.path.name} is written, and its boot test is not sure: {evidence.unsure}"
+    written = Path(into).name if into else surgery.target.path.name
+    unsure = f"{written} is written, and its boot test is not sure: {evidence.unsure}"
     yield Finished(
         summary=unsure if evidence.unsure else done,
         result=evidence.result,

@@ -10,7 +10,8 @@ class Changed(msgspec.Struct, frozen=True, kw_only=True):
 
     initrds: rebuilt ones by kernel version, paths in the guest. boot_test: what was seen; empty without one.
     lacks_as_before, lacks_anew: what the booted guest is without, split by a boot of it as it was.
-    bytes_changed: of the image. undo_log: a folder of the run, which `undo` needs.
+    bytes_changed: of the image. undo_log: a folder of the run, which `undo` needs. new_image: where one was made, the
+    image itself was not written.
     """
 
     initrds: dict[str, str] = {}
@@ -19,3 +20,4 @@ class Changed(msgspec.Struct, frozen=True, kw_only=True):
     lacks_anew: list[str] = []
     bytes_changed: int = 0
     undo_log: str = ""
+    new_image: str = ""

@@ -91,6 +91,18 @@ def test_disks_and_cards_move_and_all_else_stays() -> None:
     assert domain.moved(after) == after
 
 
+def test_a_new_image_takes_the_old_ones_place_in_the_description(tmp_path: Path) -> None:
+    old, new = tmp_path / "root's.vmdk", tmp_path / "a&b.qcow2"
+    old.touch()
+    text = XML.replace("{folder}/root.img", str(old).replace("'", "&apos;")).replace("type='raw'", "type='vmdk'")
+    found = parsed(domain.moved(text, domain.Replaced(old, new, "qcow2")))
+    assert found is not None
+    assert [(disk.path.name, disk.format) for disk in found.disks if disk.target in ("vdb", "vdc")] == [
+        ("data.img", "vmdk"),
+        ("a&b.qcow2", "qcow2"),
+    ]
+
+
 def test_a_domain_is_asked_of_libvirt_for_its_disks_in_order(tmp_path: Path) -> None:
     with libvirt(tmp_path):
         assert subprocess.run(["virsh", "dominfo", "web1"], capture_output=True).returncode == 0

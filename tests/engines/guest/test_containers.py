@@ -1,0 +1,119 @@
+"""Other hypervisors' images are read by the name they bear, and open no file that is not beside them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from engines.guest import copying, overlay, target
+from engines.guest.containers import DRIVER, Container
+from engines.job.errors import Refused
+from tests.engines.guest.images import same_disk
+
+DISK = b"\0" * 510 + b"\x55\xaa" + b"guest" * 100_000
+
+
+@pytest.fixture
+def raw(tmp_path: Path) -> Path:
+    path = tmp_path / "disk.img"
+    path.write_bytes(DISK.ljust(4 << 20, b"\0"))
+    return path
+
+
+def made(raw: Path, form: str, name: str, *options: str) -> Path:
+    path = raw.with_name(name)
+    command = ["qemu-img", "convert", "-f", "raw", "-O", form, *options, str(raw), str(path)]
+    subprocess.run(command, check=True, capture_output=True)
+    return path
+
+
+WAYS: list[tuple[Container, str, tuple[str, ...]]] = [
+    ("vmdk", "web 1.vmdk", ()),
+    ("vmdk", "flat.vmdk", ("-o", "subformat=monolithicFlat")),
+    ("vmdk", "stream.vmdk", ("-o", "subformat=streamOptimized")),
+    ("vdi", "web:1.vdi", ()),
+    ("vhd", "web1.vhd", ("-o", "force_size=on")),
+    ("vhd", "fixed.vhd", ("-o", "subformat=fixed,force_size=on")),
+    ("vhdx", "web1.vhdx", ()),
+]
+
+
+@pytest.mark.parametrize(("form", "name", "options"), WAYS, ids=[f"{way[0]} {way[1]}" for way in WAYS])
+def test_its_disk_is_seen_by_its_name_or_by_the_format_that_is_given(
+    form: Container, name: str, options: tuple[str, ...], raw: Path, tmp_path: Path
+) -> None:
+    path = made(raw, DRIVER[form], name, *options) if ":" not in name else raw.with_name(name)
+    if ":" in name:
+        made(raw, DRIVER[form], "plain").rename(path)
+    before = path.read_bytes()
+    found = target.look(path, foreign=True)
+    assert (found.format, found.disk, found.writable) == (form, 4 << 20, False)
+    assert target.look(path, form, foreign=True) == found
+    layers = overlay.create(found, tmp_path)
+    assert same_disk(layers.top, raw, ("qcow2", "raw"))
+    assert path.read_bytes() == before
+    with pytest.raises(Refused):
+        target.look(path)  # where it would have to be written in place
+    assert copying.place(found, "").name == f"{path.stem}.qcow2"
+
+
+def test_a_disk_that_bears_the_name_only_is_a_disk(raw: Path) -> None:
+    assert target.look(raw.rename(raw.with_name("web1.vmdk")), foreign=True).format == "raw"
+
+
+def test_a_raw_disk_whose_guest_wrote_such_a_header_is_not_opened_by_it(raw: Path) -> None:
+    fake = made(raw, "vmdk", "fake.vmdk").rename(raw.with_name("fake.img"))
+    os.truncate(fake, 4 << 20)
+    with pytest.raises(Refused, match="is vmdk"):
+        target.look(fake, foreign=True)
+    assert target.look(fake, "raw", bare=True, foreign=True).format == "raw"
+
+
+def test_a_format_that_it_does_not_have_is_said(raw: Path) -> None:
+    with pytest.raises(Refused, match="does not begin like vdi, but like vmdk"):
+        target.look(made(raw, "vmdk", "web1.vmdk"), "vdi", foreign=True)
+
+
+TEXT = """# Disk DescriptorFile
+version=1
+CID=6a1f0b1c
+parentCID={parent}
+createType="monolithicFlat"
+
+# Extent description
+RW 8192 {extent}
+"""
+
+
+@pytest.mark.parametrize(
+    ("parent", "extent", "said"),
+    [
+        ("ffffffff", 'FLAT "/etc/shadow" 0', "no file beside it"),
+        ("ffffffff", 'FLAT "../disk.img" 0', "no file beside it"),
+        ("ffffffff", 'FLAT "linked" 0', "no file beside it"),
+        ("ffffffff", 'VMFSRDM "disk.img" 0', "no file beside it"),
+        ("6a1f0b1c", 'FLAT "disk.img" 0', "snapshot on top of another disk"),
+    ],
+)
+def test_a_vmdk_that_names_a_file_elsewhere_is_refused(raw: Path, parent: str, extent: str, said: str) -> None:
+    folder = raw.parent / "guest"
+    folder.mkdir()
+    (folder / "linked").symlink_to(raw)
+    path = folder / "web1.vmdk"
+    path.write_text(TEXT.format(parent=parent, extent=extent))
+    for wanted in ("", "vmdk"):
+        with pytest.raises(Refused, match=said):
+            target.look(path, wanted, foreign=True)
+
+
+def test_a_name_that_is_taken_and_a_folder_that_is_none_are_refused_for_the_new_image(raw: Path) -> None:
+    found = target.look(made(raw, "vdi", "web1.vdi"), foreign=True)
+    made(raw, "qcow2", "web1.qcow2")
+    with pytest.raises(Refused, match=r"web1\.qcow2 exists"):
+        copying.place(found, "")
+    with pytest.raises(Refused, match="is no folder"):
+        copying.place(found, str(raw.parent / "none" / "new.qcow2"))
+    assert copying.form(copying.place(found, str(raw.parent / "new.img"))) == "raw"
