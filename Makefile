@@ -22,6 +22,8 @@ TEST := zsh fish groff openssh-server linux-image-amd64 genisoimage xorriso dosb
 	chromium firefox-esr iptables tcpdump nodejs fdisk lvm2 thin-provisioning-tools rpm \
 	cryptsetup-bin xfsprogs btrfs-progs ntfs-3g attr acl mdadm qemu-guest-agent libvirt-clients libnbd-bin \
 	jfsutils reiserfsprogs udftools f2fs-tools nilfs-tools squashfs-tools erofs-utils exfatprogs exfat-fuse
+# Debian starts a Samba where it installs one: the tests need the programs only, so the services are switched off again.
+SAMBA := samba smbclient
 SOAK := webkit2gtk-driver xvfb dbus
 BENCH := virt-v2v nbdkit rpm restic borgbackup
 
@@ -48,6 +50,8 @@ setup: .setup-core
 
 .setup-test: .setup-core requirements-test.lock
 	@$(call have,$(TEST)) || { $(APT) update && $(APT) install -y --no-install-recommends $(TEST) >/dev/null; }
+	@$(call have,$(SAMBA)) || { $(APT) install -y --no-install-recommends $(SAMBA) >/dev/null && \
+		{ $(SUDO) systemctl disable --now smbd nmbd 2>/dev/null || true; }; }
 	@$(INSTALL) -r requirements-test.lock
 	@$(INSTALL_SELF)
 	@touch $@

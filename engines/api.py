@@ -98,17 +98,19 @@ def run(
     secrets: Mapping[str, Secret] | None = None,
     listen: Listen | None = None,
     stop: Stop | None = None,
+    given: Mapping[str, Any] | None = None,
     **params: Any,
 ) -> Ended:
     """Plan and do it in this process, to its end. Raises Refused or BadParam where it does not come to a run.
 
+    given: more of the task's parameters, for one that is named as an argument here (biosiso-insert's `listen`).
     confirm: the word that the plan asks for, `Plan.confirm`, or a function that is shown the plan and gives the word.
     listen: hears every entry of the journal. stop: `stop.ask()` from any thread stops it; so do SIGINT and SIGTERM.
     """
     stop = stop or Stop()
     tasks.sweep(task)
     with outliving(stop):
-        todo = work(task, params, secrets)
+        todo = work(task, {**params, **(given or {})}, secrets)
         made = todo.plan(stop.cancel)
         begun = todo.begin(made)
         last = perform(begun, todo.engine, plan=made, stop=stop, secrets=todo.secrets, listen=listen, confirm=confirm)

@@ -18,7 +18,7 @@ BUILD = Wizard(
 
 INSERT = Wizard(
     "biosiso-insert",
-    Form("BMC", "bmc", "user", "password", why="The management controller of the board, asked by Redfish."),
+    Form("BMC", "bmc", "user", "password", "way", why="The management controller of the board, not the host."),
     Form("Disc", "iso", "url", "boot_once", "boot_mode", "eject_after", why="One of the two: a file here, or a URL."),
     Form("Trust", "fingerprint", "ca_file", "insecure_http", why="How the BMC proves that it is itself."),
     Form("Network", "listen", "fetch_from", "system", "slot", "timeout", why="Only where the obvious does not fit."),

@@ -42,7 +42,11 @@ def one(task: str, *, as_json: bool) -> Rehearsed:
 def _run(task: str, target: Staged, began: float, as_json: bool) -> Rehearsed:
     narrator = None if as_json else Narrator(as_json=False, ask=False)
     ended = api.run(
-        target.job.task, confirm=lambda plan: plan.confirm, secrets=target.secrets, listen=narrator, **target.job.params
+        target.job.task,
+        confirm=lambda plan: plan.confirm,
+        secrets=target.secrets,
+        listen=narrator,
+        given=target.job.params,
     )
     return Rehearsed(task, ended.status, time.monotonic() - began, ended.summary, ended.report, ended.code)
 
@@ -66,9 +70,9 @@ def main(names: list[str], *, as_json: bool) -> int:
 
 def table(found: list[Rehearsed]) -> str:
     """One row a task, and under it the path of its report."""
-    lines = [f"{'task':10} {'outcome':10} {'took':>8}  what happened"]
+    lines = [f"{'task':14} {'outcome':10} {'took':>8}  what happened"]
     for row in found:
-        lines.append(f"{row.task:10} {row.outcome:10} {row.seconds:6.1f} s  {row.summary}")
+        lines.append(f"{row.task:14} {row.outcome:10} {row.seconds:6.1f} s  {row.summary}")
         if row.report:
-            lines.append(f"{'':10} report: {row.report}")
+            lines.append(f"{'':14} report: {row.report}")
     return "\n".join(lines) + "\n"

@@ -44,6 +44,12 @@ CHECKS = (
     _Check("isolinux", check.isolinux, "biosiso", "apt-get install isolinux syslinux-common"),
     _Check("nasm", check.nasm, "biosiso boot test", "apt-get install nasm"),
     _Check("mtools", check.mtools, "biosiso stick and UEFI forms", "apt-get install mtools"),
+    _Check(
+        "samba",
+        check.samba,
+        "biosiso insert on boards of the X9 and X10 age",
+        "apt-get install samba, then systemctl disable --now smbd nmbd (a task starts its own)",
+    ),
     _Check("ssh", check.ssh, "vdx, off-site backup", "apt-get install openssh-client"),
     _Check("fuse", check.fuse, "backup mount", "apt-get install fuse3"),
     _Check("lvm", check.lvm, "backup of logical volumes", "apt-get install lvm2"),

@@ -167,6 +167,11 @@ def mtools() -> Outcome:
     return _version("mformat", "--version")
 
 
+def samba() -> Outcome:
+    """The SMB server answers; Debian keeps it where only root's PATH looks."""
+    return _version(shutil.which("smbd") or "/usr/sbin/smbd", "--version")
+
+
 def ssh() -> Outcome:
     """ssh answers, and which old algorithms it could still be asked for."""
     works, says = _try(["ssh", "-Q", "kex"])

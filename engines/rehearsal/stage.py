@@ -13,6 +13,7 @@ from engines.job.params import Secret
 
 STAGES = {
     "biosiso": "engines.rehearsal.firmware",
+    "biosiso-insert": "engines.rehearsal.board",
     "virtio": "engines.rehearsal.guest.stage",
     "vdx": "engines.rehearsal.switches",
     "failover": "engines.rehearsal.webcopies",

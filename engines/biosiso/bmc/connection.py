@@ -9,6 +9,7 @@ import http.client
 import socket
 import ssl
 import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -17,14 +18,14 @@ import msgspec
 from engines.job.errors import Failed
 
 BY_HAND = (
-    "a board of the X9 age has no Redfish; by hand: put the ISO on an SMB (Windows) share, open the BMC's web "
-    "interface, Virtual Media > CD-ROM Image, enter share host, path, user and password, Save, Mount; then reset "
-    "the host yourself and choose the ATEN virtual CD in the boot menu (F11); unmount when done"
+    "a board of the X9 age has no Redfish: way smb uses its own pages; by hand: put the ISO on an SMB (Windows) "
+    "share, open the BMC's web interface, Virtual Media > CD-ROM Image, enter share host, path, user and password, "
+    "Save, Mount; then reset the host yourself and choose the ATEN virtual CD in the boot menu (F11); unmount when done"
 )
 
 
 class Unanswered(Failed):
-    """No Redfish answer came: nothing listens, it does not speak it, or it is not the machine it should be."""
+    """No answer of use came: nothing listens, it speaks something else, or it is not the machine it should be."""
 
 
 class Door(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,9 +90,18 @@ def _context(door: Door) -> ssl.SSLContext | None:
     except OSError as error:  # ssl.SSLError, of a file that holds no certificate, is one
         raise Unanswered(f"ca_file {door.ca_file}: {error.strerror or error}", "name a PEM file") from None
     if door.fingerprint:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE  # the pin, checked before a byte is sent, takes its place
+        _any_age(context)  # the pin, checked before a byte is sent, takes the place of the rest
     return context
+
+
+def _any_age(context: ssl.SSLContext) -> None:
+    """Let it meet any certificate and any TLS: boards of the X9 age know TLS 1.0 and short keys only."""
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        context.minimum_version = ssl.TLSVersion.TLSv1
+    context.set_ciphers("DEFAULT:@SECLEVEL=0")
 
 
 def _prove(door: Door, line: socket.socket) -> None:
@@ -119,8 +129,7 @@ def _digest(line: ssl.SSLSocket) -> str:
 def offered(door: Door) -> str:
     """SHA-256, in hex, of the certificate shown at `door`; nothing is sent. Empty where it cannot be had."""
     context = ssl.create_default_context()
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
+    _any_age(context)
     try:
         with (
             socket.create_connection((door.host, door.port), door.timeout) as raw,

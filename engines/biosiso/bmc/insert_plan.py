@@ -32,6 +32,14 @@ class InsertParams(Params, frozen=True, kw_only=True):
     ]
     iso: Annotated[str, param("Disc", "the ISO that the host shall start from; served from here", kind="file")] = ""
     url: Annotated[str, param("URL", "where the ISO already lies for the BMC, instead of serving it from here")] = ""
+    way: Annotated[
+        Literal["auto", "redfish", "smb"],
+        param(
+            "Way",
+            "redfish; smb for boards of the X9 and X10 age: a share of this machine, named on the board's own "
+            "pages (root, samba); auto takes smb where such a board has no Redfish drive",
+        ),
+    ] = "auto"
     user: Annotated[str, param("User", "the BMC's user; needs the right to virtual media")] = "ADMIN"
     password: Annotated[
         Secret | None, param("Password", "the BMC's; without it the plan stops at the front page and the run asks")
@@ -79,6 +87,8 @@ class InsertParams(Params, frozen=True, kw_only=True):
         if bool(self.iso) == bool(self.url):
             raise BadParam("iso", self.iso, "a file, unless url is given: exactly one of the two")
         if self.url:
+            if self.way == "smb":
+                raise BadParam("url", self.url, "nothing, with way smb: the disc is shared from here; give iso")
             _check_url(self.url)
         if ":" in self.user:
             raise BadParam("user", self.user, "a name without a colon (HTTP Basic login knows no other)")

@@ -215,6 +215,12 @@ def _any(address: str) -> bool:
     return False
 
 
+def one_address(address: str, listen: str) -> None:
+    """Raises BadParam for an address that would bind every one."""
+    if _any(address):
+        raise BadParam("listen", listen, "one address of this machine, as the BMC sees it")
+
+
 def offer(iso: Path, listen: str, bmc: tuple[str, int], cancel: Cancel) -> Offer:
     """`iso` served at `listen` (ADDRESS[:PORT]; empty for the address that faces the BMC). Raises Refused, Failed.
 
@@ -223,8 +229,7 @@ def offer(iso: Path, listen: str, bmc: tuple[str, int], cancel: Cancel) -> Offer
     """
     sha256 = digest(iso, cancel)
     address, port = split(listen, "listen", PORT) if listen else (facing(*bmc), PORT)
-    if _any(address):
-        raise BadParam("listen", listen, "one address of this machine, as the BMC sees it")
+    one_address(address, listen)
     free((address, port))
     token = hashlib.sha256(f"{boot_id()} {sha256} {bmc}".encode()).hexdigest()[:24]
     name = re.sub(r"[^A-Za-z0-9._-]", "_", iso.name.removesuffix(".iso")) + ".iso"

@@ -1,0 +1,1 @@
+"""The way by SMB share, against a board of the X9 age."""
