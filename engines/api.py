@@ -9,7 +9,7 @@ looks and files also Failed. A run that began never raises: how it ended is in i
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ import msgspec
 
 from engines import tasks
 from engines.job import detach, runs
+from engines.job import once as keys
 from engines.job.contract import AnyEvent, Engine, Finished, Plan, RunFailed, RunStopped, Warned
 from engines.job.errors import BadParam, Failed, Refused
 from engines.job.jobfile import open_secrets
@@ -117,11 +118,22 @@ def run(
     return _ended(todo.engine, begun, last)
 
 
-def start(task: str, *, confirm: str = "", secrets: Mapping[str, Secret] | None = None, **params: Any) -> Run:
-    """Plan it and do it in a process of its own, which outlives this one; see `follow` and `stop`. Raises Refused."""
+def start(
+    task: str, *, confirm: str = "", secrets: Mapping[str, Secret] | None = None, once: str = "", **params: Any
+) -> Run:
+    """Plan it and do it in a process of its own, which outlives this one; see `follow` and `stop`. Raises Refused.
+
+    once: a key; a run of it that is done, or runs, is given instead of a new one.
+    """
     todo = work(task, params, secrets)
-    begun = todo.begin(todo.plan())
-    detach.start(begun, todo.secrets, confirm)
+    found = keys.settle(once) if once else None
+    if isinstance(found, Run):
+        return found
+    with found or nullcontext():
+        begun = todo.begin(todo.plan())
+        if found:
+            found.begin(begun)
+        detach.start(begun, todo.secrets, confirm, [found.descriptor] if found else [])
     return begun
 
 

@@ -85,13 +85,13 @@ def _launch(parsed: argparse.Namespace, engine: Engine[Any], given: dict[str, An
     from engines.job.work import Work
 
     work = Work.of(engine, given)
+    how = launch.How(as_json=parsed.json, apart=parsed.detach, quiet=parsed.quiet)
+    if parsed.once is not None and not parsed.dry_run:
+        return launch.once(parsed.once, work, parsed.confirm, how)
     plan = launch.planned(work)
     if parsed.dry_run:
         return launch.show(plan, as_json=parsed.json)
-    launch.answerable(work.params, as_json=parsed.json, apart=parsed.detach)
-    launch.confirmed(plan, parsed.confirm, as_json=parsed.json, quiet=parsed.quiet)
-    how = launch.How(as_json=parsed.json, apart=parsed.detach, quiet=parsed.quiet)
-    return launch.perform(work.begin(plan), engine, plan, work.secrets, how)
+    return launch.reviewed(work, plan, parsed.confirm, how)
 
 
 def _found(parsed: argparse.Namespace) -> Run:

@@ -16,6 +16,7 @@ RUN_OPTIONS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("--detach", {"action": "store_true", "help": "run in a session of its own and print the run's name"}),
     ("--confirm", {"metavar": "WORD", "help": "the word that the plan asks for"}),
 )
+ONCE = ("--once", {"metavar": "KEY", "help": "only if no run of this key is done; one that runs is followed"})
 SHELLS = ("bash", "zsh", "fish")
 
 
@@ -32,7 +33,9 @@ class Command:
 
 
 COMMANDS = (
-    Command("run", "run a job file", "job", (("job", {"metavar": "JOB.yaml"}), *RUN_OPTIONS), "job.yaml --dry-run"),
+    Command(
+        "run", "run a job file", "job", (("job", {"metavar": "JOB.yaml"}), *RUN_OPTIONS, ONCE), "job.yaml --dry-run"
+    ),
     Command(
         "runs",
         "list runs, newest first, or remove old ones",
@@ -109,5 +112,5 @@ def fill(parser: argparse.ArgumentParser, command: Command, call: Callable[[argp
 
 def run_options(parser: Any) -> None:
     """The options of everything that is a run."""
-    for name, how in RUN_OPTIONS:
+    for name, how in (*RUN_OPTIONS, ONCE):
         parser.add_argument(name, **how)

@@ -15,6 +15,7 @@ from engines import tasks
 from engines.cli.narrate import Narrator, put, say
 from engines.cli.usage import BadUsage
 from engines.job import answers, detach, journal, runs
+from engines.job import once as keys
 from engines.job import perform as performing
 from engines.job.contract import Asked, Engine, LastWord, Plan, StepStarted
 from engines.job.errors import BadParam, Refused
@@ -84,12 +85,45 @@ def confirmed(plan: Plan, word: str | None, *, as_json: bool, quiet: bool = Fals
         raise BadUsage("nothing was touched", f"to go on, give --confirm {shlex.quote(plan.confirm)}{given}")
 
 
-def perform(run: Run, engine: Engine[Any], plan: Plan, secrets: Mapping[str, Secret], how: How) -> int:
-    """Perform a run whose plan was shown and its word given, here or in a session of its own; the exit code."""
+def once(key: str, work: Work[Any], word: str | None, how: How) -> int:
+    """Perform it unless a run of `key` is done, whose result is told, or runs, which is followed; the exit code."""
+    found = keys.settle(key)
+    if isinstance(found, keys.Claim):
+        with found:
+            return reviewed(work, planned(work), word, how, found)
+    say(f"{key} has its run: {found.id}")
+    if how.apart:
+        put(found.id, sys.stdout)
+        return 0
+    return attach(found, as_json=how.as_json)
+
+
+def reviewed(work: Work[Any], plan: Plan, word: str | None, how: How, claim: keys.Claim | None = None) -> int:
+    """Have the plan's word given, begin and perform; the exit code."""
+    answerable(work.params, as_json=how.as_json, apart=how.apart)
+    confirmed(plan, word, as_json=how.as_json, quiet=how.quiet)
+    run = work.begin(plan)
+    if claim:
+        claim.begin(run)
+    return perform(run, work.engine, plan, work.secrets, how, claim)
+
+
+def perform(
+    run: Run,
+    engine: Engine[Any],
+    plan: Plan,
+    secrets: Mapping[str, Secret],
+    how: How,
+    claim: keys.Claim | None = None,
+) -> int:
+    """Perform a run whose plan was shown and its word given, here or in a session of its own; the exit code.
+
+    claim: what a run in a session of its own is to hold on to.
+    """
     if how.apart and plan.target == "-":
         raise BadParam("detach", True, "a run in the foreground, whose standard output is somebody's")
     if how.apart:
-        detach.start(run, secrets, plan.confirm)
+        detach.start(run, secrets, plan.confirm, [claim.descriptor] if claim else [])
         say(f"follow it: crashcart attach {run.id}")
         put(run.id, sys.stdout)
         return _there(run, engine.serves)

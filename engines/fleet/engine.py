@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from engines.fleet.commands import guests
+from engines.fleet.commands import guests, plan
+from engines.fleet.commands.run import Run
 from engines.job.contract import Engine, Look
 
-ENGINES: tuple[Engine[Any], ...] = ()
+ENGINES: tuple[Engine[Any], ...] = (Run(),)
 LOOKS = (
     Look(
         "guests",
@@ -16,5 +17,12 @@ LOOKS = (
         guests.answer,
         guests.table,
         code=guests.code,
+    ),
+    Look(
+        "plan",
+        "who is backed up when, where and why, before anything is done",
+        plan.PlanParams,
+        plan.answer,
+        plan.table,
     ),
 )

@@ -39,14 +39,23 @@ def start(
     stderr: int | IO[bytes] | None = None,
     env: Mapping[str, str] | None = None,
     before: Callable[[], None] | None = None,
+    keep: Sequence[int] = (),
 ) -> subprocess.Popen[bytes]:
     """A child in a session of its own, standing in /: a Ctrl-C of the terminal is for its parent.
 
     env: its environment before `environment` adds to it. before: called in the child before it becomes the program.
+    keep: descriptors that it inherits, and with them the locks on them.
     """
     pipes: dict[str, Any] = {"stdin": stdin, "stdout": stdout, "stderr": stderr}
     return subprocess.Popen(
-        argv, **pipes, start_new_session=True, cwd=ROOT, env=environment(env), preexec_fn=before, close_fds=True
+        argv,
+        **pipes,
+        start_new_session=True,
+        cwd=ROOT,
+        env=environment(env),
+        preexec_fn=before,
+        close_fds=True,
+        pass_fds=tuple(keep),
     )
 
 

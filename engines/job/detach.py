@@ -7,7 +7,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -46,14 +46,14 @@ def _handed(job: Job, secrets: Mapping[str, Secret], confirm: str = "") -> bytes
     return msgspec.json.encode(Handed(job, {name: secret.reveal() for name, secret in secrets.items()}, confirm))
 
 
-def start(run: Run, secrets: Mapping[str, Secret] | None = None, confirm: str = "") -> None:
+def start(run: Run, secrets: Mapping[str, Secret] | None = None, confirm: str = "", keep: Sequence[int] = ()) -> None:
     """Perform `run` in a session, and where systemd runs a scope, of its own. Raises Refused where it cannot begin.
 
-    confirm: the word that its plan asks for.
+    confirm: the word that its plan asks for. keep: descriptors whose locks it holds to its end.
     """
     argv = module("engines.child", "perform", str(run.folder))
     with (run.folder / "child.log").open("wb") as log:
-        child = start_child([*_scope(run.id), *argv], stdout=log, stderr=log)
+        child = start_child([*_scope(run.id), *argv], stdout=log, stderr=log, keep=keep)
     assert child.stdin is not None
     try:
         child.stdin.write(_handed(run.job(), secrets or {}, confirm))

@@ -8,7 +8,7 @@ from contextlib import suppress
 
 import msgspec
 
-from engines.job import runs, unfinished
+from engines.job import once, runs, unfinished
 from engines.job.errors import Refused
 from engines.job.runs import Run
 
@@ -45,6 +45,8 @@ def prune(keep: int, days: float, *, dry_run: bool = False) -> Tidied:
         kept[why] = kept.get(why, 0) + 1
         if earlier := run.info().earlier:
             needed.add(earlier)
+    if not dry_run:
+        once.tidy()
     return Tidied(removed=removed, kept=kept)
 
 

@@ -60,6 +60,7 @@ class PruneParams(RepoParams, frozen=True, kw_only=True):
         str, param("Time zone", "whose hours and days are counted: UTC, local, or a name such as Europe/Berlin")
     ] = "UTC"
     only: Annotated[str, param("Only", "a VM or VM/DISK, by its whole name; * stands for any characters")] = ""
+    vms: Annotated[tuple[str, ...], param("VMs", "points of these alone, by their whole names")] = ()
     drop: Annotated[tuple[str, ...], param("Drop", "this point goes, whatever the rules say")] = ()
 
 
@@ -159,6 +160,10 @@ class _Choice:
     warnings: tuple[str, ...] = ()
 
 
+def _meant(name: PointName, params: PruneParams) -> bool:
+    return names.selected(name, params.only) and (not params.vms or name.vm in params.vms)
+
+
 def _chosen(glance: NamesOnly, params: PruneParams) -> _Choice:
     """Raises Refused, BadParam."""
     rules = rules_of(params)
@@ -166,7 +171,7 @@ def _chosen(glance: NamesOnly, params: PruneParams) -> _Choice:
     dropped = {glance.resolve(text) for text in params.drop}
     if not rules and not dropped:
         raise BadParam("keep_daily", 0, "at least one rule, such as --keep-daily 7", "say what to keep")
-    known = [name for name in glance.names() if names.selected(name, params.only)]
+    known = [name for name in glance.names() if _meant(name, params)]
     if params.only and not known and not dropped:
         raise Refused(
             f"no disk here is called {params.only!r}",

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import msgspec
 
 from engines.backup.guests.finding import find
-from engines.fleet.agent import wire
+from engines.fleet.agent import slots, starting, wire
 from engines.host.version import version
 from engines.job import folders
 from engines.job.errors import CrashcartError, Failed, Refused
@@ -56,8 +56,15 @@ def _answered(request: wire.AnyRequest) -> Iterator[wire.AnyAnswer]:
             yield wire.Guests(found=found)
         case wire.About():
             yield _about()
-        case _:
-            raise Refused("this is not answered yet", "wait for a later crashcart")
+        case wire.Start():
+            yield from starting.start(request)
+        case wire.Attach():
+            yield from starting.attach(request.key)
+        case wire.Stop():
+            yield starting.stop(request.key)
+        case wire.Slots():
+            taken = slots.taken(request.slots)
+            yield wire.Taken(taken=taken, free=request.slots - taken)
 
 
 def _about() -> wire.Host:

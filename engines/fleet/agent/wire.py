@@ -33,15 +33,12 @@ class About(Request, frozen=True, kw_only=True, tag="about"):
 class Start(Request, frozen=True, kw_only=True, tag="start"):
     """Have `job` done once under `key`: start it, or follow it where it runs, or tell how it ended.
 
-    slots: how many runs the host bears at once. confirm: the word that its plan asks for. again: whether one that
-    ended badly is tried anew.
+    slots: how many runs the host bears at once. What ended badly before is tried anew.
     """
 
     key: str
     job: Job
     slots: int
-    confirm: str = ""
-    again: bool = True
 
 
 class Attach(Request, frozen=True, kw_only=True, tag="attach"):

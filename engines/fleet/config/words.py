@@ -13,6 +13,7 @@ import msgspec
 from engines.backup.limits import throttle
 from engines.backup.store import uplink
 from engines.job.errors import BadParam, Refused
+from engines.job.units import SIZE, SUFFIX
 
 NAME = r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,63}$"
 NAMED = "a name of letters, digits, . _ and -, up to 64"
@@ -79,6 +80,19 @@ def rates(parts: tuple[str, ...]) -> str:
     except BadParam:
         raise ValueError(text) from None
     return text
+
+
+def shared(parts: tuple[str, ...], among: int) -> str:
+    """The limits of a line with each rate divided among so many, in bytes a second, as `backup run` takes them."""
+    return ", ".join(_share(part, among) for part in parts) or "none"
+
+
+def _share(part: str, among: int) -> str:
+    before, _, last = part.strip().rpartition(" ")
+    found = SIZE.fullmatch(last)
+    if found is None:
+        return part.strip()
+    return f"{before} {max(1, int(found[1]) * SUFFIX[found[2]] // among)}".strip()
 
 
 def limit(text: str) -> None:

@@ -138,11 +138,18 @@ class Ledger:
 
     def newest(self, kind: Kind = "backup") -> dict[tuple[str, str], Job]:
         """By guest and repository: the job that was planned last."""
+        return self._newest("kind = ?", (kind,))
+
+    def newest_good(self, kind: Kind = "backup") -> dict[tuple[str, str], Job]:
+        """By guest and repository: the job that ended well last."""
+        return self._newest("kind = ? and state in ('done', 'warned')", (kind,))
+
+    def _newest(self, where: str, given: Sequence[Any]) -> dict[tuple[str, str], Job]:
         columns = ", ".join(COLUMNS)
         found = self._rows(
-            f"select {columns} from (select *, row_number() over (partition by uuid, repository order by planned desc)"  # noqa: S608
-            " as place from job where kind = ?) where place = 1",
-            (kind,),
+            f"select {columns} from (select *, row_number() over (partition by uuid, repository order by planned desc)"  # noqa: S608  our own words
+            f" as place from job where {where}) where place = 1",
+            given,
         )
         return {(job.uuid, job.repository): job for job in map(_job, found)}
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 import subprocess
+import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import suppress
 from pathlib import Path
+from typing import IO
 
 import msgspec
 
@@ -25,40 +28,43 @@ class Unreachable(Failed):
     """No answer came from the host; whether it has done what it was asked is not known."""
 
 
-def ask(name: str, host: Host, request: wire.AnyRequest, held: Held | None = None) -> Iterator[wire.AnyAnswer]:
+def ask(
+    name: str, host: Host, request: wire.AnyRequest, held: Held | None = None
+) -> Generator[wire.AnyAnswer, None, None]:
     """The host's answers as they come. Raises Unreachable.
 
     held: who can end the connection from another thread; the run on the host goes on.
     """
-    child = start(argv(host), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    assert child.stdin and child.stdout and child.stderr
-    noise: list[bytes] = []
-    reader = threading.Thread(target=lambda: noise.append(child.stderr.read()), daemon=True)  # type: ignore[union-attr]
-    reader.start()
-    if held:
-        held.add(child)
-    try:
+    with tempfile.TemporaryFile() as noise:  # no pipe: the shared connection's own process would keep it open
+        child = start(argv(host), stdout=subprocess.PIPE, stderr=noise)
+        if held:
+            held.add(child)
         try:
-            child.stdin.write(msgspec.json.encode(request))
-            child.stdin.close()
-        except BrokenPipeError:
-            pass  # it says why on stderr
-        last: wire.AnyAnswer | None = None
+            yield from _talk(name, host, request, child, noise)
+        finally:
+            child.kill()
+            child.wait()
+            if held:
+                held.remove(child)
+
+
+def _talk(
+    name: str, host: Host, request: wire.AnyRequest, child: subprocess.Popen[bytes], noise: IO[bytes]
+) -> Iterator[wire.AnyAnswer]:
+    assert child.stdin and child.stdout
+    with suppress(BrokenPipeError), child.stdin:  # it says why on stderr
+        child.stdin.write(msgspec.json.encode(request))
+    last: wire.AnyAnswer | None = None
+    with child.stdout:
         for line in child.stdout:
             last = _answer(name, line)
             yield last
-        child.wait()
-        reader.join()
-        if last is None or child.returncode not in (0, 3, 75):
-            said = b"".join(noise).decode("utf-8", "replace").strip().splitlines()
-            raise Unreachable(
-                f"host {name} ({host.ssh}): {said[-1] if said else 'the connection was lost'}", _helps(host)
-            )
-    finally:
-        child.kill()
-        child.wait()
-        if held:
-            held.remove(child)
+    child.wait()
+    if last is None or child.returncode not in (0, 3, 75):
+        noise.seek(0)
+        said = noise.read(65536).decode("utf-8", "replace").strip().splitlines()
+        why = said[-1] if said else "the connection was lost"
+        raise Unreachable(f"host {name} ({host.ssh}): {why}", _helps(host))
 
 
 def one(name: str, host: Host, request: wire.AnyRequest) -> wire.AnyAnswer:

@@ -1,0 +1,169 @@
+"""fleet run: one round in this process, from who is there to the upkeep of repositories."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Any, ClassVar
+
+import msgspec
+from typing_extensions import override
+
+from engines.fleet.commands.params import FleetParams
+from engines.fleet.ledger.ledger import Ledger, place
+from engines.fleet.round import today
+from engines.fleet.round.round import Round, Todo
+from engines.fleet.round.today import Today
+from engines.job.contract import (
+    AnyEvent,
+    Cancel,
+    Context,
+    Engine,
+    Events,
+    Finished,
+    Log,
+    Plan,
+    Progress,
+    Step,
+    StepEnded,
+    StepStarted,
+    Warned,
+)
+from engines.job.errors import Stopped
+from engines.job.params import param, plain
+
+
+class RunParams(FleetParams, frozen=True, kw_only=True):
+    """How much of it."""
+
+    only: Annotated[str, param("Only", "guests of such names, like 'web*'; no upkeep then")] = ""
+    now: Annotated[bool, param("Now", "at once, whatever windows say and whoever has a backup")] = False
+
+
+class Ran(msgspec.Struct, frozen=True, kw_only=True):
+    """What a round did. Jobs by state; guests that have no backup, or not of every disk; hosts that were not seen."""
+
+    round: str
+    jobs: dict[str, int]
+    bytes_stored: int
+    uncovered: dict[str, str]
+    silent: dict[str, str]
+
+
+class Run(Engine[RunParams]):
+    """`crashcart fleet run`."""
+
+    name: ClassVar[str] = "fleet"
+    verb: ClassVar[str] = "run"
+    title: ClassVar[str] = "one round: back up every guest whose turn it is"
+    kind: ClassVar[str] = "work"
+    result: ClassVar[type[Any]] = Ran
+    irreversible: ClassVar[str] = "points are taken out one by one: crashcart backup prune --drop POINT"
+    params = RunParams
+
+    @override
+    def target(self, params: RunParams) -> str:
+        return f"fleet {place(params.read()).resolve()}"
+
+    @override
+    def plan(self, params: RunParams, cancel: Cancel) -> Plan:
+        fleet = params.read()
+        backups = Step(id="backups", title="Back up every guest whose turn it is")
+        upkeep = Step(id="upkeep", title="Prune, collect, verify a share, and prove")
+        return Plan(
+            task=self.name,
+            target=f"fleet of {params.fleet}",
+            params=plain(params),
+            steps=(backups,) if params.only else (backups, upkeep),
+            facts=(
+                ("hosts", ", ".join(fleet.hosts)),
+                ("repositories", ", ".join(fleet.repositories)),
+                ("who and when", f"crashcart fleet plan --fleet {params.fleet}"),
+            ),
+            state={"fleet": hashlib.sha256(Path(params.fleet).read_bytes()).hexdigest()},
+        ).sealed()
+
+    @override
+    def execute(self, plan: Plan, context: Context) -> Events:
+        params: RunParams = plan.params
+        fleet = params.read()
+        with Ledger(place(fleet)) as ledger:
+            yield StepStarted(step="backups")
+            found = today.look(fleet, ledger, time.time())
+            yield from _odd(found)
+            round_ = Round(fleet, ledger, context.cancel)
+            now = time.time()
+            todo = today.due(fleet, found, now, at_once=params.now, only=params.only)
+            round_.add(*today.taken_up(fleet, ledger, todo, now))
+            if not round_.todo:
+                yield Log(text=_next(found))
+            yield from _done(round_)
+            yield StepEnded(step="backups")
+            if not params.only:
+                yield StepStarted(step="upkeep")
+                after = Round(fleet, ledger, context.cancel)
+                after.add(*today.care(fleet, found, ledger, time.time()))
+                yield from _done(after)
+                round_.todo |= after.todo
+                yield StepEnded(step="upkeep")
+        yield _finished(found, list(round_.todo.values()))
+
+
+def _odd(found: Today) -> Iterator[AnyEvent]:
+    """What a round cannot reach."""
+    for host, why in found.census.silent.items():
+        yield Warned(text=f"host {host} was not seen, nor were its guests: {why}")
+    for repository, why in found.covered.silent.items():
+        yield Log(text=f"repository {repository} is not read from here, so the ledger says what is due: {why}")
+    for one in found.uncovered:
+        yield Warned(text=f"{one.guest.name} on {one.guest.host} has no whole backup: {one.why}")
+
+
+def _next(found: Today) -> str:
+    if not found.wanted:
+        return "no guest is backed up here"
+    first = min(found.wanted, key=lambda each: each.at)
+    at = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(first.at))
+    return f"nothing is due; next is {first.name} at {at} (at once: --now)"
+
+
+def _done(round_: Round) -> Iterator[AnyEvent]:
+    total = len(round_.todo)
+    try:
+        for number, one in enumerate(round_.work(), 1):
+            yield from _told(one)
+            yield Progress(done=number, total=total, unit="jobs")
+    except Stopped:
+        running = sum(one.job.state == "running" for one in round_.todo.values())
+        left = f"{running} jobs go on on their hosts; the next `crashcart fleet run` follows them"
+        raise Stopped((left,) if running else ()) from None
+
+
+def _told(one: Todo) -> Iterator[AnyEvent]:
+    job = one.job
+    what = f"{job.kind} {job.vm or job.uuid} {job.repository}".replace("  ", " ")
+    if job.state in ("done", "warned"):
+        yield Log(text=f"{what} on {job.host}: {job.state}")
+    else:
+        helps = f" ({job.what_helps})" if job.what_helps else ""
+        yield Warned(text=f"{what} on {job.host}: {job.state}: {job.why}{helps}")
+
+
+def _finished(found: Today, todo: Sequence[Todo]) -> Finished:
+    states = Counter(one.job.state for one in todo)
+    good = states["done"] + states["warned"]
+    result = Ran(
+        round=max((one.job.round for one in todo if one.job.kind == "backup"), default=""),
+        jobs={str(state): count for state, count in states.items()},
+        bytes_stored=sum(one.job.stored for one in todo),
+        uncovered={one.guest.name: one.why for one in found.uncovered},
+        silent=found.census.silent,
+    )
+    return Finished(
+        summary=f"{good} of {len(todo)} jobs are done, {len(found.uncovered)} guests have no whole backup",
+        result=msgspec.to_builtins(result),
+        then=("see how all stand: crashcart fleet guests",),
+    )

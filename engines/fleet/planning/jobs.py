@@ -1,0 +1,74 @@
+"""The job files that hosts are given: a guest's backup, and the upkeep of a repository."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from engines.fleet.config import words
+from engines.fleet.config.model import Fleet, Repository, kept
+from engines.fleet.planning.assigning import Assigned
+from engines.job.jobfile import Job
+
+MARK = "guest-"  # of the tag that says whose point it is, so that a lost ledger finds a renamed guest again
+
+
+def opening(repository: Repository) -> dict[str, Any]:
+    """What names and unlocks a repository."""
+    given = {"repo": repository.url, "key_file": repository.key_file, "passphrase_file": repository.passphrase_file}
+    return {name: value for name, value in given.items() if value}
+
+
+def backup(fleet: Fleet, one: Assigned, repository: str) -> Job:
+    """One guest into one repository, all its disks in one moment where that can be."""
+    policy = fleet.policies[one.policy]
+    to = fleet.repositories[repository]
+    params: dict[str, Any] = {
+        **opening(to),
+        "source": one.disks[0].source,
+        "more": [disk.source for disk in one.disks[1:]],
+        "vm": one.vm,
+        "disk": [disk.name for disk in one.disks],
+        "limit": policy.limit,
+        "uplink": rate(fleet, to),
+        "tag": [MARK + one.guest.uuid],
+    }
+    forms = {disk.format for disk in one.disks if disk.format}
+    if len(forms) == 1 and (form := forms.pop()) in ("raw", "qcow2"):
+        params["format"] = form
+    if one.guest.qmp and one.guest.running:
+        params["qmp"] = one.guest.qmp
+    elif one.agent and one.guest.agent and all(disk.kind == "block" for disk in one.disks):
+        params["agent"] = one.guest.agent
+    return Job(task="backup", params={name: value for name, value in params.items() if value not in ("", [])})
+
+
+def rate(fleet: Fleet, repository: Repository) -> str:
+    """What one of the runs on an uplink may write: the line's limit, shared by as many as may be on it at once."""
+    if not repository.uplink:
+        return "none"
+    uplink = fleet.uplinks[repository.uplink]
+    return words.shared(uplink.limit, uplink.slots)
+
+
+def prune(fleet: Fleet, policy: str, repository: str, vms: Sequence[str]) -> Job:
+    """Take out what a policy does not keep, of its guests alone: who has vanished keeps what it has."""
+    params = {**opening(fleet.repositories[repository]), **kept(fleet.policies[policy].keep)}
+    return Job(task="backup-prune", params={**params, "zone": fleet.zone, "vms": list(vms)})
+
+
+def gc(fleet: Fleet, repository: str) -> Job:
+    """Free what no point needs any more."""
+    return Job(task="backup-gc", params=opening(fleet.repositories[repository]))
+
+
+def verify(fleet: Fleet, repository: str) -> Job:
+    """Read a share of what is stored."""
+    to = fleet.repositories[repository]
+    return Job(task="backup-verify", params={**opening(to), "percent": to.share})
+
+
+def prove(fleet: Fleet, one: Assigned, repository: str) -> Job:
+    """Boot the newest point, from the repository and on a throwaway layer."""
+    point = f"{one.vm}/{one.disks[0].name}@latest"
+    return Job(task="backup-boot", params={**opening(fleet.repositories[repository]), "point": point})

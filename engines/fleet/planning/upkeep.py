@@ -1,0 +1,80 @@
+"""What a round does for the repositories once its backups are made: prune, gc, verify a share, and prove guests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import msgspec
+
+from engines.fleet.config import words
+from engines.fleet.config.model import Fleet, kept
+from engines.fleet.ledger.ledger import Ledger
+from engines.fleet.ledger.rows import GOOD, Kind, key
+from engines.fleet.planning import jobs
+from engines.fleet.planning.assigning import Assigned
+from engines.fleet.planning.wanted import calendar_of
+from engines.fleet.schedule.due import Past, start
+from engines.job.jobfile import Job
+
+CONTROLLER = "controller"  # where what no host is named for is done
+EARLY = 0.9  # of an interval: a night's work does not slip by a day because it began a minute sooner than the last
+
+
+class Upkeep(msgspec.Struct, frozen=True, kw_only=True):
+    """One piece of it. subject: a policy (prune) or a guest's UUID (prove), else empty."""
+
+    key: str
+    kind: Kind
+    subject: str
+    vm: str
+    host: str
+    repository: str
+    job: Job
+
+
+def upkeep(fleet: Fleet, assigned: Sequence[Assigned], ledger: Ledger, round_: str, now: float) -> list[Upkeep]:
+    """What is due, in the order in which it is best done: prune before gc, gc before verify."""
+    found = [*_prunes(fleet, assigned, round_)]
+    for name, repository in fleet.repositories.items():
+        if _old(ledger, "gc", name, words.seconds(repository.gc), now):
+            found.append(_of(fleet, "gc", name, round_, jobs.gc(fleet, name)))
+        if _old(ledger, "verify", name, words.seconds(repository.verify), now):
+            found.append(_of(fleet, "verify", name, round_, jobs.verify(fleet, name)))
+    return [*found, *_proofs(fleet, assigned, ledger, now)]
+
+
+def _of(fleet: Fleet, kind: Kind, repository: str, round_: str, job: Job, subject: str = "", vm: str = "") -> Upkeep:
+    host = fleet.repositories[repository].host or CONTROLLER
+    name = key(kind, round_, subject, repository)
+    return Upkeep(key=name, kind=kind, subject=subject, vm=vm, host=host, repository=repository, job=job)
+
+
+def _prunes(fleet: Fleet, assigned: Sequence[Assigned], round_: str) -> Iterator[Upkeep]:
+    for name, policy in fleet.policies.items():
+        vms = sorted(one.vm for one in assigned if one.policy == name)
+        for repository in policy.to if vms and kept(policy.keep) else ():
+            yield _of(fleet, "prune", repository, round_, jobs.prune(fleet, name, repository, vms), subject=name)
+
+
+def _old(ledger: Ledger, kind: Kind, repository: str, interval: int, now: float) -> bool:
+    """Whether none ended well for so long."""
+    last = ledger.newest_good(kind).get(("", repository))
+    return last is None or (last.started or 0.0) <= now - EARLY * interval
+
+
+def _proofs(fleet: Fleet, assigned: Sequence[Assigned], ledger: Ledger, now: float) -> Iterator[Upkeep]:
+    """Guests whose own night of the interval it is, so that not all are proven in the same."""
+    last = ledger.newest("prove")
+    for one in assigned:
+        policy = fleet.policies.get(one.policy)
+        if not one.covered or policy is None or policy.prove is None:
+            continue
+        repository = policy.to[0]
+        proof = msgspec.structs.replace(policy, every=policy.prove)
+        calendar = calendar_of(proof, fleet.zone, one.guest.uuid)
+        before = last.get((one.guest.uuid, repository))
+        good = before.planned if before and before.state in GOOD else None
+        next_ = start(calendar, Past(good=good), now, one.guest.uuid, spread=False)
+        if next_.due(now):
+            job = jobs.prove(fleet, one, repository)
+            yield _of(fleet, "prove", repository, next_.round.name, job, subject=one.guest.uuid, vm=one.vm)

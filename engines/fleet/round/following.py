@@ -1,0 +1,79 @@
+"""One job on its host, from the first request to its end, over as many connections as it takes."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+
+from engines.fleet.agent import wire
+from engines.fleet.config.model import Host
+from engines.fleet.reach import ssh
+from engines.job.jobfile import Job
+
+PATIENCE = 900.0  # s that a host may be away before that counts as a try that failed
+LONGEST_WAIT = 30.0  # s between two tries to reach it
+
+
+@dataclass(frozen=True)
+class Lost:
+    """The host was away for too long, or the controller was stopped; what it does is not known."""
+
+    why: str
+
+
+Outcome = wire.Ended | wire.Busy | wire.Declined | Lost
+Tell = Callable[[wire.Begun | wire.Progressed], None]
+
+
+@dataclass
+class Following:
+    """A job to be done on a host. words: its job file; None where it can only be followed.
+
+    started: whether an earlier controller, or connection, started it.
+    """
+
+    name: str
+    host: Host
+    key: str
+    words: Job | None
+    started: bool
+    held: ssh.Held
+    stopped: threading.Event
+    patience: float = PATIENCE
+
+    def outcome(self, tell: Tell) -> Outcome:
+        """Start it, or follow it, to its end; a lost connection is made again, which never starts it twice."""
+        away: float | None = None
+        wait = 0.5
+        while True:
+            try:
+                last = None
+                with closing(ssh.ask(self.name, self.host, self._request(), self.held)) as answers:
+                    for last in answers:
+                        away, wait = None, 0.5
+                        if isinstance(last, wire.Begun | wire.Progressed):
+                            self.started = True
+                            tell(last)
+                if isinstance(last, wire.Ended | wire.Busy):
+                    return last
+                if not isinstance(last, wire.Declined):
+                    return Lost(f"host {self.name} said no end")
+                if not self.started or self.words is None:
+                    return last
+                self.started = False  # it never came to a run there
+            except ssh.Unreachable as error:
+                away = away or time.monotonic()
+                if self.stopped.is_set() or time.monotonic() - away > self.patience:
+                    return Lost(str(error))
+                self.stopped.wait(wait)
+                wait = min(wait * 2, LONGEST_WAIT)
+            if self.stopped.is_set():
+                return Lost("the controller was stopped")
+
+    def _request(self) -> wire.Start | wire.Attach:
+        if self.started or self.words is None:
+            return wire.Attach(key=self.key)
+        return wire.Start(key=self.key, job=self.words, slots=self.host.slots)

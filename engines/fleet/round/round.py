@@ -1,0 +1,220 @@
+"""One pass over what is due: handed out within the limits, followed to its end, tried again, written to the ledger."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import msgspec
+
+from engines.fleet.agent import wire
+from engines.fleet.config.model import Fleet, Host
+from engines.fleet.ledger.ledger import Ledger
+from engines.fleet.ledger.rows import GOOD, Job
+from engines.fleet.reach import ssh
+from engines.fleet.round.following import PATIENCE, Following, Lost, Outcome
+from engines.fleet.round.limits import AT_CONTROLLER, Limits
+from engines.fleet.schedule.due import backoff
+from engines.job.contract import Cancel
+from engines.job.jobfile import Job as JobFile
+
+BUSY_WAIT = 5.0  # s until a host without a free slot is asked again
+TICK = 1.0  # s at most between two looks at the clock
+UPKEEP_TRIES = 1  # again, after one that failed
+
+
+@dataclass
+class Todo:
+    """A job of this pass. words: its job file, None where it is only followed. urgency: what sorts it.
+
+    closes: not started any more from then on.
+    """
+
+    job: Job
+    words: JobFile | None
+    urgency: tuple[float, float, str]
+    closes: float
+    retries: int
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more is done for it."""
+        return self.job.state not in ("waiting", "running")
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a thread says of a job: that it began, how far it is, or how it came out."""
+
+    key: str
+    answer: wire.Begun | wire.Progressed | Outcome
+
+
+@dataclass
+class Round:
+    """Jobs at work. clock: Unix time in s; patience: s that a host may be away."""
+
+    fleet: Fleet
+    ledger: Ledger
+    cancel: Cancel = field(default_factory=Cancel)
+    clock: Callable[[], float] = time.time
+    patience: float = PATIENCE
+
+    def __post_init__(self) -> None:
+        self.todo: dict[str, Todo] = {}
+        self.limits = Limits(self.fleet)
+        self._held = ssh.Held()
+        self._stopped = threading.Event()
+        self._said: queue.Queue[Told] = queue.Queue()
+        self._busy: set[str] = set()
+
+    def add(self, *todo: Todo) -> None:
+        """More to do; what is known or over already is left as it is."""
+        new = [one for one in todo if one.job.key not in self.todo]
+        self.ledger.keep(*(one.job for one in new))
+        self.todo |= {one.job.key: one for one in new}
+
+    def work(self) -> Iterator[Todo]:
+        """Do all of it; each job as it is over. A stop cuts connections, and what runs on hosts goes on there."""
+        with ThreadPoolExecutor(max(1, self.limits.jobs)) as pool:
+            try:
+                self._take_up(pool)
+                while any(not one.over for one in self.todo.values()):
+                    self.cancel.check()
+                    yield from self._late()
+                    self._hand_out(pool)
+                    yield from self._heard()
+            finally:
+                self._stopped.set()
+                self._held.cut()
+
+    # ── handing out ──
+
+    def _take_up(self, pool: ThreadPoolExecutor) -> None:
+        """What an earlier controller started counts first: it may be at work."""
+        for one in self.todo.values():
+            if one.job.state == "running":
+                self.limits.take(self._needs(one.job), by_force=True)
+                self._follow(pool, one, started=True)
+
+    def _late(self) -> Iterator[Todo]:
+        """Those whose round ended before their turn."""
+        now = self.clock()
+        for one in self.todo.values():
+            if one.job.state == "waiting" and now >= one.closes:
+                why = one.job.why or "the round ended before its turn: give it more slots, or a longer window"
+                self._note(one, state="failed" if one.job.tries else "missed", ended=now, why=why)
+                yield one
+
+    def _hand_out(self, pool: ThreadPoolExecutor) -> None:
+        now = self.clock()
+        ready = [one for one in self.todo.values() if one.job.state == "waiting" and one.job.not_before <= now]
+        for one in sorted(ready, key=lambda one: one.urgency):
+            if self.limits.take(self._needs(one.job)):
+                self._note(one, state="running", started=now)
+                self._follow(pool, one, started=False)
+
+    def _follow(self, pool: ThreadPoolExecutor, one: Todo, *, started: bool) -> None:
+        self._busy.add(one.job.key)
+        following = Following(
+            name=one.job.host,
+            host=self._host(one.job.host),
+            key=one.job.key,
+            words=one.words,
+            started=started,
+            held=self._held,
+            stopped=self._stopped,
+            patience=self.patience,
+        )
+        pool.submit(self._followed, following)
+
+    def _followed(self, following: Following) -> None:
+        """In a thread of its own."""
+        key = following.key
+        try:
+            outcome = following.outcome(lambda answer: self._said.put(Told(key, answer)))
+        except Exception as error:  # noqa: BLE001  a thread that dies in silence would be waited for for ever
+            outcome = Lost(f"unexpected: {type(error).__name__}: {error}")
+        self._said.put(Told(key, outcome))
+
+    def _needs(self, job: Job) -> tuple[str, ...]:
+        return self.limits.needs(job.host, job.repository)
+
+    def _host(self, name: str) -> Host:
+        return self.fleet.hosts.get(name) or Host(ssh="local", slots=AT_CONTROLLER, find=())
+
+    # ── hearing ──
+
+    def _heard(self) -> Iterator[Todo]:
+        """Wait for a word, or for the next moment at which something may start."""
+        now = self.clock()
+        waits = [one.job.not_before - now for one in self.todo.values() if one.job.state == "waiting"]
+        wait = min([TICK, *(each for each in waits if each > 0)])
+        try:
+            told = self._said.get(timeout=wait)
+        except queue.Empty:
+            return
+        while True:
+            one = self.todo[told.key]
+            self._learn(one, told.answer)
+            if one.over:
+                yield one
+            try:
+                told = self._said.get_nowait()
+            except queue.Empty:
+                return
+
+    def _learn(self, one: Todo, answer: wire.Begun | wire.Progressed | Outcome) -> None:
+        if isinstance(answer, wire.Begun):
+            self._note(one, run=answer.run)
+            return
+        if isinstance(answer, wire.Progressed):
+            return
+        self.limits.free(self._needs(one.job))
+        self._busy.discard(one.job.key)
+        now = self.clock()
+        match answer:
+            case wire.Busy():
+                self._note(one, state="waiting", not_before=now + BUSY_WAIT)
+            case wire.Ended(status=status) if status in GOOD:
+                self._note(one, state=status, ended=now, **numbers(answer))
+            case Lost(why=why) if self._stopped.is_set():
+                del why  # it stays running: who comes next follows it
+            case _:
+                self._failed(one, answer, now)
+
+    def _failed(self, one: Todo, answer: Outcome, now: float) -> None:
+        """One try less; again after a while, if one is left."""
+        tries = one.job.tries + 1
+        why = getattr(answer, "why", "") or "it ended without a reason"
+        helps = getattr(answer, "what_helps", "")
+        again = tries <= one.retries and one.words is not None
+        state = "waiting" if again else "refused" if getattr(answer, "status", "") == "refused" else "failed"
+        not_before = now + backoff(tries) if again else 0.0
+        self._note(one, state=state, tries=tries, ended=now, why=why, what_helps=helps, not_before=not_before)
+
+    def _note(self, one: Todo, **changed: object) -> None:
+        state = changed.pop("state", one.job.state)
+        one.job = msgspec.structs.replace(one.job, state=state, **changed)
+        self.ledger.note(one.job.key, one.job.state, **changed)
+
+
+def numbers(ended: wire.Ended) -> dict[str, object]:
+    """What a run that went well says of itself, as columns of the ledger."""
+    result = ended.result
+    rows = result.get("points")
+    disks = rows if isinstance(rows, list) and all(isinstance(row, dict) for row in rows) else [result]
+    return {
+        "run": ended.run,
+        "why": "",
+        "what_helps": "",
+        "warnings": ended.warnings,
+        "points": tuple(str(row["point"]) for row in disks if "point" in row),
+        "read": sum(int(row.get("read", 0)) for row in disks),
+        "changed": int(result.get("changed", 0)),
+        "stored": int(result.get("stored", 0)),
+    }

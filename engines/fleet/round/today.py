@@ -1,0 +1,132 @@
+"""What a pass begins with: hosts asked, guests assigned, repositories read, and from that what is to be done now."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+import msgspec
+
+from engines.backup.names import stamp
+from engines.fleet.config.model import Fleet
+from engines.fleet.ledger.ledger import Ledger
+from engines.fleet.ledger.rows import Job, key
+from engines.fleet.planning import jobs
+from engines.fleet.planning.assigning import Assigned, assign
+from engines.fleet.planning.points import Covered, covered
+from engines.fleet.planning.upkeep import Upkeep, upkeep
+from engines.fleet.planning.wanted import Wanted, calendar_of, wanted
+from engines.fleet.reach import census
+from engines.fleet.reach.census import Census
+from engines.fleet.round.round import UPKEEP_TRIES, Todo
+
+FOREVER = float("inf")
+
+
+@dataclass(frozen=True)
+class Today:
+    """Who is there, what is covered, and every backup that is due or next."""
+
+    census: Census
+    assigned: list[Assigned]
+    covered: Covered
+    wanted: list[Wanted]
+
+    @property
+    def uncovered(self) -> list[Assigned]:
+        """Guests that are not backed up, or not wholly, and not because somebody meant it."""
+        return [one for one in self.assigned if one.why and not one.skipped]
+
+
+def look(fleet: Fleet, ledger: Ledger, now: float) -> Today:
+    """Ask all hosts and read all repositories; what was seen is noted in the ledger."""
+    found = census.take(fleet.hosts)
+    assigned = assign(fleet, found.guests, ledger.guests())
+    ledger.saw([(one.guest, one.vm, one.policy) for one in assigned], now, found.answered)
+    points = covered(fleet.repositories)
+    return Today(found, assigned, points, wanted(fleet, assigned, points, ledger.newest(), now))
+
+
+def due(fleet: Fleet, today: Today, now: float, *, at_once: bool = False, only: str = "") -> list[Todo]:
+    """The backups of rounds that are open; with `at_once` of all, in a round of their own."""
+    by = {one.guest.uuid: one for one in today.assigned}
+    chosen = [each for each in today.wanted if not only or fnmatchcase(each.name, only)]
+    if at_once:
+        name = f"now-{stamp(now)}"
+        chosen = [_now(each, name, now) for each in chosen]
+    else:
+        chosen = [each for each in chosen if _open(fleet, each, now)]
+    return [_todo(fleet, each, by[each.uuid]) for each in chosen]
+
+
+def _open(fleet: Fleet, each: Wanted, now: float) -> bool:
+    """Whether its round has opened."""
+    calendar = calendar_of(fleet.policies[each.policy], fleet.zone, each.uuid)
+    return calendar.latest(now).name == each.round and now < each.closes
+
+
+def _now(each: Wanted, round_: str, now: float) -> Wanted:
+    name = key("backup", round_, each.uuid, each.repository)
+    return msgspec.structs.replace(each, key=name, round=round_, at=now, closes=FOREVER, why="asked for now")
+
+
+def _todo(fleet: Fleet, each: Wanted, one: Assigned) -> Todo:
+    job = Job(
+        key=each.key,
+        round=each.round,
+        kind="backup",
+        uuid=each.uuid,
+        vm=each.vm,
+        host=each.host,
+        repository=each.repository,
+        policy=each.policy,
+        disks=each.disks,
+        not_before=each.at,
+        planned=each.at,
+    )
+    words = jobs.backup(fleet, one, each.repository)
+    return Todo(job, words, each.urgency, each.closes, fleet.policies[each.policy].retries)
+
+
+def taken_up(fleet: Fleet, ledger: Ledger, todo: Sequence[Todo], now: float) -> list[Todo]:
+    """With what an earlier controller left: what runs is followed, what waits and is not due any more is missed."""
+    known = {one.job.key: one for one in todo}
+    found: list[Todo] = []
+    for job in ledger.open_jobs():
+        same = known.pop(job.key, None)
+        if same is not None:
+            found.append(Todo(_again(job, same.job), same.words, same.urgency, same.closes, same.retries))
+        elif job.state == "running" and (job.host in fleet.hosts or job.kind != "backup"):
+            found.append(Todo(job, None, (0.0, 0.0, job.key), FOREVER, 0))
+        else:
+            ledger.note(job.key, "missed", ended=now, why="the controller was not there, and its round is over")
+    return [*found, *known.values()]
+
+
+def _again(before: Job, planned: Job) -> Job:
+    """The job as the ledger has it, on the host where the guest is now, unless it runs on another."""
+    if before.state == "running":
+        return before
+    return msgspec.structs.replace(before, host=planned.host, disks=planned.disks)
+
+
+def care(fleet: Fleet, today: Today, ledger: Ledger, now: float) -> list[Todo]:
+    """The upkeep that is due now."""
+    found = upkeep(fleet, today.assigned, ledger, stamp(now)[:8], now)
+    return [_cared(each, number, now) for number, each in enumerate(found)]
+
+
+def _cared(each: Upkeep, number: int, now: float) -> Todo:
+    job = Job(
+        key=each.key,
+        round=each.key.split("/")[1],
+        kind=each.kind,
+        uuid=each.subject,
+        vm=each.vm,
+        host=each.host,
+        repository=each.repository,
+        not_before=now,
+        planned=now,
+    )
+    return Todo(job, each.job, (0.0, float(number), each.key), FOREVER, UPKEEP_TRIES)

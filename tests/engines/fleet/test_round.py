@@ -1,0 +1,20 @@
+"""A round backs up every guest whose turn it is over real ssh, once, whatever is killed meanwhile."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import engines
+from tests.engines.fleet.lab import fleet
+
+
+def test_a_round_backs_up_every_guest_and_cares_for_the_repository(tmp_path: Path) -> None:
+    with fleet(tmp_path, [[(1, "web1"), (2, "web2")], [(3, "db1")]]) as lab:
+        ended = engines.run("fleet", fleet=str(lab.path))
+        assert ended.ok, ended
+        assert ended.warnings == ()
+        assert ended.result.jobs == {"done": 6}, ended.result  # three backups, prune, gc, verify
+        assert [point.split("@")[0] for point in lab.points()] == ["db1/vda", "web1/vda", "web2/vda"]
+        again = engines.run("fleet", fleet=str(lab.path))
+        assert again.ok and again.result.jobs.get("done", 0) <= 1, again.result
+        assert len(lab.points()) == 3
