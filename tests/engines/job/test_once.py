@@ -1,4 +1,4 @@
-"""`--once KEY`: what is done gives its result, what runs is followed, two starters start one, a kill is no hindrance."""
+"""`--once KEY`: done gives its result, what runs is followed, two starters start one run, a kill hinders nobody."""
 
 from __future__ import annotations
 
