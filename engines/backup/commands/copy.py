@@ -1,4 +1,4 @@
-"""backup copy, export and import: points in a second repository, or one in a file, under keys of their own."""
+"""backup copy: points in a second repository, under a key of its own and by rules of its own."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ from typing import Annotated, ClassVar
 from typing_extensions import override
 
 from engines.backup import names, results
-from engines.backup.commands.keeping import KeepDaily, KeepMonthly, KeepWeekly, KeepYearly, kept
+from engines.backup.commands.keeping import KeepDaily, KeepMonthly, KeepWeekly, KeepYearly, kept_in_both, rules_of
 from engines.backup.commands.on_repository import place_id
 from engines.backup.commands.passing import STEPS, Told, passed, taken_out
+from engines.backup.commands.thinning import Thinned, put_back
 from engines.backup.names import PointName
+from engines.backup.repository import protected
 from engines.backup.repository.repository import NamesOnly, RepoParams, Repository, where
 from engines.backup.repository.unlocking import opened
 from engines.backup.store import uplink
@@ -32,7 +34,10 @@ FROM = param("From", "the repository that has the points", kind="folder", positi
 
 
 class CopyParams(RepoParams, frozen=True, kw_only=True):
-    """From where, to where, and which points. keep_…: only the points that such rules would keep there."""
+    """From where, to where, and which points.
+
+    keep_…: the rules that hold there: what they keep is copied, and what they do not keep is taken out there.
+    """
 
     repo: Annotated[str, FROM]
     to: Annotated[str, param("To", "a repository of its own kind, key and place", kind="folder", positional=True)]
@@ -44,7 +49,9 @@ class CopyParams(RepoParams, frozen=True, kw_only=True):
     uplink: Annotated[
         str, param("Uplink", "how fast it is written there: 30M, none, or '07:00-22:00 30M, else none'", metavar="RATE")
     ] = "none"
-    keep_last: Annotated[int, param("Keep last", "copy this many newest points of each disk", ge=0, le=100000)] = 0
+    keep_last: Annotated[
+        int, param("Keep last", "have this many newest points of each disk there", ge=0, le=100000)
+    ] = 0
     keep_daily: KeepDaily = 0
     keep_weekly: KeepWeekly = 0
     keep_monthly: KeepMonthly = 0
@@ -84,8 +91,9 @@ class Copy(Engine[CopyParams]):
                     ("points", f"{len(known)}, of which {len(new)} are not there yet"),
                     ("locked there by", target.config.cipher),
                 ),
-                warnings=_leaks(source.config.cipher, target.config.cipher),
-                undo="the points are taken out there again; what only they need goes with the next gc there",
+                warnings=(*_leaks(source.config.cipher, target.config.cipher), *_thins(params)),
+                undo="the points are taken out there again, and what was thinned out there comes back until the next"
+                " gc; what only they need goes with that",
                 detail={"points": [str(name) for name in known]},
                 state={"from": source.config.id, "to": target.config.id, "new": [str(name) for name in new]},
             ).sealed()
@@ -99,12 +107,35 @@ class Copy(Engine[CopyParams]):
             other = RepoParams(repo=params.to, key_file=params.to_key_file)
             target = open_.enter_context((yield from opened(other, _secrets_there(context))))
             source.load()
-            chosen = kept(source, [names.parse(text) for text in plan.detail["points"]], params)
-            yield from passed(source, target, chosen, context, Told(target.store.where, params.uplink))
+            known = [names.parse(text) for text in plan.detail["points"]]
+            chosen, go = _ruled(source, target, known, params)
+            thinned = Thinned(target, context.folder, tuple(go))
+            told = Told(target.store.where, params.uplink, after=lambda: thinned.work(source, known))
+            yield from passed(source, target, chosen, context, told)
 
     @override
     def undo(self, plan: Plan, context: Context) -> Events:
+        put_back(plan.params.to, context)
         yield from taken_out(plan.params.to, context)
+
+
+def _ruled(
+    source: Repository, target: Repository, known: list[PointName], params: CopyParams
+) -> tuple[list[PointName], list[PointName]]:
+    """What is copied, and what there goes: points of other disks than those that are copied are left alone."""
+    if not rules_of(params):
+        return known, []
+    disks = {(name.vm, name.disk) for name in known}
+    there = [name for name in target.names() if (name.vm, name.disk) in disks]
+    stay = kept_in_both(source, target, known, there, params)
+    stay |= protected.every(source) | protected.every(target)
+    return [name for name in known if name in stay], [name for name in there if name not in stay]
+
+
+def _thins(params: CopyParams) -> tuple[str, ...]:
+    if not rules_of(params):
+        return ()
+    return ("points of these disks that the rules do not keep are taken out there, until the next gc for undo",)
 
 
 def _there(params: CopyParams) -> str:

@@ -28,6 +28,15 @@ def rules_of(params: RepoParams) -> Rules:
     return Rules(**{name: given[key] for name, key in named.items() if key in given})
 
 
+def kept_in_both(
+    source: Repository, target: Repository, known: Sequence[PointName], there: Sequence[PointName], params: RepoParams
+) -> set[PointName]:
+    """Those that the rules keep of all points that one or the other has, by days in UTC. Raises Refused."""
+    heads = target.heads(list(there)) | source.heads(list(known))
+    seen = counted.by_heads(dict(sorted(heads.items())), retention.zone("UTC"), time.time())
+    return set(retention.kept_of_each(seen, rules_of(params)))
+
+
 def kept(repository: Repository, known: Sequence[PointName], params: RepoParams) -> list[PointName]:
     """Those that the rules keep, by days in UTC; all without a rule. Raises Refused."""
     rules = rules_of(params)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import msgspec
 
@@ -28,12 +28,13 @@ STEPS = (
 
 @dataclasses.dataclass(frozen=True)
 class Told:
-    """How fast it goes, and how the last word speaks."""
+    """How fast it goes, how the last word speaks, and what is done there once all is read back."""
 
     where: str
     uplink: str = "none"
     verb: str = "copied to"
     then: str = "prove it: crashcart backup verify --repo"
+    after: Callable[[], Iterable[AnyEvent]] = tuple
 
 
 def passed(source: Repository, target: Repository, chosen: Sequence[PointName], context: Context, told: Told) -> Events:
@@ -62,6 +63,10 @@ def passed(source: Repository, target: Repository, chosen: Sequence[PointName], 
         for done, total in work.check():
             yield Progress(done=done, total=total, unit="records")
         yield StepEnded(step="check")
+    try:
+        yield from told.after()
+    except OSError as error:
+        raise no_room(target.store.where, error) from None
     yield Finished(
         summary=f"{len(work.made)} points {told.verb} {told.where}: {units.size(work.read)} read,"
         f" {units.size(work.stored)} stored, all of it read back",

@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
+from engines.backup import names
 from engines.backup.repository.keys import Unlock
 from engines.backup.repository.repository import Repository
+from engines.backup.store.local import LocalStore
 from engines.job.contract import Finished, Progress, RunFailed, RunStopped
 from engines.job.errors import Refused
 from engines.job.journal import Entry
@@ -89,6 +91,24 @@ def test_only_those_that_are_asked_for(repo: str, tmp_path: Path) -> None:
         lab.perform_job("backup-copy", repo=repo, to=other, only=("web",))
     with pytest.raises(Refused, match="one repository"):
         lab.perform_job("backup-copy", repo=repo, to=repo)
+
+
+def test_the_other_repository_has_rules_of_its_own_and_what_is_protected_stays_there_too(
+    repo: str, tmp_path: Path
+) -> None:
+    first = list(backups(repo, tmp_path, [{}, {1: 5}, {1: 6}]))
+    lab.done("backup-protect", repo=repo, point=first[0], why="the auditor")
+    other = lab.init(tmp_path / "other")
+    alone = lab.backup(other, lab.disk(tmp_path / "db", {0: 1}, 4 * MIB), vm="db1")
+    lab.done("backup-copy", repo=repo, to=other, keep_last=2)
+    assert points(other) == {alone, *first}
+    more = list(backups(repo, tmp_path, [{1: 7}, {1: 8}]))
+    lab.done("backup-prune", repo=repo, keep_last=1)
+    run, _ = lab.perform_job("backup-copy", repo=repo, to=other, keep_last=2)
+    assert points(other) == {alone, first[0], first[2], more[1]}, "the rules count what is there, too"
+    assert str(names.parse(first[0]).path("protected")) in set(LocalStore(Path(other)).names("protected"))
+    lab.perform_job("backup-copy", mode="undo", earlier=run.id, repo=repo, to=other, keep_last=2)
+    assert points(other) == {alone, *first}
 
 
 def test_what_a_stop_left_is_not_stored_again(repo: str, tmp_path: Path) -> None:
