@@ -15,7 +15,7 @@ import msgspec
 
 from engines.fleet.agent import wire
 from engines.fleet.config.model import Host
-from engines.host.child import module, start
+from engines.host.child import bind_to_parent, module, start
 from engines.job import folders
 from engines.job.errors import Failed
 
@@ -36,7 +36,7 @@ def ask(
     held: who can end the connection from another thread; the run on the host goes on.
     """
     with tempfile.TemporaryFile() as noise:  # no pipe: the shared connection's own process would keep it open
-        child = start(argv(host), stdout=subprocess.PIPE, stderr=noise)
+        child = start(argv(host), stdout=subprocess.PIPE, stderr=noise, before=bind_to_parent())
         if held:
             held.add(child)
         try:
