@@ -143,13 +143,18 @@ class Pruned(Result, frozen=True, kw_only=True):
 
 
 class Collected(Result, frozen=True, kw_only=True):
-    """Of `gc`. freed: bytes. dead: bytes that no point needed before. waits: what is left to the next one, and why."""
+    """Of `gc`. freed: bytes. dead: bytes that no point needed before. waits: what is left to the next one, and why.
+
+    locked: bytes of `freed` that stay in the bucket as old versions before the day `until`, empty where none do.
+    """
 
     freed: int
     dead: int
     packs: int
     points: int
     waits: tuple[str, ...]
+    locked: int = 0
+    until: str = ""
 
 
 class Swept(Result, frozen=True, kw_only=True):

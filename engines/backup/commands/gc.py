@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
@@ -74,16 +75,18 @@ class Gc(OnRepository[GcParams]):
 
     @override
     def execute(self, plan: Plan, context: Context) -> Events:
+        from engines.backup.upkeep import lease
         from engines.backup.upkeep.collecting import Collection  # brings numpy, 0.1 s that no other verb shall pay
+        from engines.backup.upkeep.locks import Locks
 
         yield StepStarted(step="mark")
         with (yield from opened(plan.params, context)) as repository:
             store = repository.store
             with Presence(store, "gc", f"gc of {store.where}") as presence:
-                collection = Collection(repository, presence, plan.params.threshold / 100)
-                collection.alone()
+                collection = Collection(repository, presence, plan.params.threshold / 100, Locks(store.where))
                 try:
-                    yield from _steps(collection)
+                    with lease.held(store, presence):
+                        yield from _steps(collection)
                 except OSError as error:
                     raise no_room(store.where, error) from None
                 done = collection.done
@@ -97,9 +100,30 @@ class Gc(OnRepository[GcParams]):
                     "packs": done.packs,
                     "points": done.points,
                     "waits": done.waits,
+                    "locked": done.locked,
+                    "until": _day(done.until) if done.locked else "",
                 },
-                then=("what waits goes with the next gc",) if done.waits else (),
+                then=(*_when(collection), *(("what waits goes with the next gc",) if done.waits else ())),
             )
+
+
+def _when(collection: Collection) -> Iterator[str]:
+    """When what was deleted takes no room any more, where that is not at once."""
+    done, locks = collection.done, collection.locks
+    if locks.unknown:
+        yield f"whether the bucket keeps what is deleted is not known ({locks.unknown}); if so, its lifecycle frees it"
+    if not locks.keeps or not done.packs:
+        return
+    yield (
+        "the bucket keeps what was deleted as old versions: they take their room until its lifecycle removes them"
+        " (noncurrent versions, a day after the lock)"
+    )
+    if done.locked:
+        yield f"{units.size(done.locked)} of it are locked, and cannot be freed before {_day(done.until)}"
+
+
+def _day(at: float) -> str:
+    return time.strftime("%Y-%m-%d", time.gmtime(at))
 
 
 def _steps(collection: Collection) -> Iterator[StepStarted | StepEnded | Progress | Log]:

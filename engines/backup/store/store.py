@@ -119,6 +119,13 @@ class Store(Protocol):
         """
         ...
 
+    def lease(self, name: str, holder: bytes, gone: Callable[[bytes], bool]) -> bytes:  # noqa: ARG002  none to ask for
+        """Have `holder` written there by one at a time; who has it, where it is another that is not `gone`.
+
+        Empty where it is ours, and where the store has no such thing: then only sessions tell who is at work.
+        """
+        return b""
+
     def append(self, name: str, keep: int = 0) -> Appender:
         """Begin a file, or go on with the first `keep` bytes of one that exists."""
         ...

@@ -12,19 +12,22 @@ from engines.backup.repository.repository import Repository
 from engines.backup.repository.sessions import KEPT, Presence, Session
 from engines.backup.repository.writer import Writer
 from engines.backup.store.store import side_by_side
+from engines.backup.upkeep import lease
+from engines.backup.upkeep.locks import Locks
 from engines.backup.upkeep.mark import Marks, roots
-from engines.job.errors import Refused
 
 DEAD = 0.3  # share of a pack that may be unneeded before it is rewritten
 SMALL = 16  # a pack under a 16th of the usual size is small
 FEW = 8  # small packs that may lie about
+LOCKED_DEAD = 0.5  # the same share of a locked pack: it takes its room until the lock ends, whatever is copied out
 
 
 @dataclass
 class Collected:
     """What gc did: points let go, packs deleted, bytes freed; `waits` says what is left to the next one, and why.
 
-    dead: bytes that no point needs, before anything was deleted.
+    dead: bytes that no point needs, before anything was deleted. locked: bytes of `freed` that stay as old versions
+    until `until`, a Unix time, because they are locked.
     """
 
     points: int = 0
@@ -32,26 +35,25 @@ class Collected:
     freed: int = 0
     copied: int = 0
     dead: int = 0
+    locked: int = 0
+    until: float = 0.0
     waits: list[str] = field(default_factory=list)
 
 
 class Collection:
     """One gc at work."""
 
-    def __init__(self, repository: Repository, presence: Presence, threshold: float = DEAD) -> None:
+    def __init__(
+        self, repository: Repository, presence: Presence, threshold: float = DEAD, locks: Locks | None = None
+    ) -> None:
         """threshold: share of a pack that may be dead before it is written anew."""
         self._threshold = threshold
+        self.locks = locks or Locks("")
         self._repository = repository
         self._store = repository.store
         self._presence = presence
         self._writer = Writer(repository, presence)
         self.done = Collected()
-
-    def alone(self) -> None:
-        """Raises Refused where another gc is at work."""
-        for session in sessions.living(self._store):
-            if session.kind == "gc" and session.id != self._presence.session.id:
-                raise Refused(session.explained(alive=True), "wait for it to end")
 
     def let_go(self) -> None:
         """Delete pruned points, except those that a live session works with, and what killed processes left."""
@@ -89,6 +91,7 @@ class Collection:
         small: set[bytes] = set()
         found: set[bytes] = set()
         spared = self._spared()
+        mostly: list[bytes] = []
         self.done.dead = 0
         for owner, size, looked in side_by_side(self._store, self._looked_at, list(self._repository.index.present)):
             if looked is None or looked[0].hex() in spared:
@@ -97,9 +100,13 @@ class Collection:
             self.done.dead += max(size - live.get(owner, 0) - _overhead(places), 0)
             if places is None or self._wasteful(places, size, live.get(owner, 0)):
                 found.add(owner)
+                if places is not None and live.get(owner, 0) > size * (1 - LOCKED_DEAD):
+                    mostly.append(owner)
                 continue
             if size < self._repository.config.pack // SMALL:
                 small.add(owner)
+        held = self.locks.until([pack.name(owner) for owner in mostly])
+        found -= {owner for owner in mostly if pack.name(owner) in held}
         return found | small if len(small) > FEW else found
 
     def _wasteful(self, places: list[Place], size: int, needed: int) -> bool:
@@ -188,13 +195,17 @@ class Collection:
                 self._writer.add(bytes(raw[: record.SIZE]), raw[record.SIZE :], header)
 
     def delete(self) -> None:
-        """Publish the index without the packs that go, then delete them."""
+        """Publish the index without the packs that go, then delete them. Raises Failed where another gc took over."""
+        lease.demand(self._store, self._presence)
         index = self._repository.index
         if self._ripe or index.lost or len(index.segments) > FEW:
             index.flush(always=True)
             merge.merge(self._store, self._repository.id, list(index.segments), index.present - set(self._ripe))
+        held = self.locks.until([pack.name(owner) for owner in self._ripe])
+        self.done.until = max(held.values(), default=0.0)
         for owner in self._ripe:
             size = self._store.size(pack.name(owner))
+            self.done.locked += size if pack.name(owner) in held else 0
             self._store.delete(pack.name(owner))
             self.done.packs += 1
             self.done.freed += size

@@ -7,7 +7,7 @@ import os
 import re
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import ClassVar
@@ -161,6 +161,26 @@ class S3Store(Store):
             self.bucket.create(name, bytes(content))
         else:
             self.bucket.put(name, bytes(content))
+
+    @override
+    def lease(self, name: str, holder: bytes, gone: Callable[[bytes], bool]) -> bytes:
+        """By If-None-Match, and taken over by If-Match: of two that find it left behind, one gets it."""
+        while True:
+            try:
+                self.bucket.create(name, holder)
+                return b""
+            except FileExistsError:
+                pass
+            try:
+                tag, held = self.bucket.head(name).tag, self.bucket.whole(name)
+                if held == holder:
+                    return b""
+                if not gone(held):
+                    return held
+                self.bucket.swap(name, holder, tag)
+                return b""
+            except (FileNotFoundError, FileExistsError):
+                continue  # somebody was quicker: whoever it is will be found there, or nobody any more
 
     @override
     def append(self, name: str, keep: int = 0) -> S3Appender:

@@ -131,6 +131,29 @@ def test_what_is_locked_cannot_be_deleted_for_good(vault: str, weed: Weed, tmp_p
     lab.done("backup-gc", repo=vault)  # it never fights a lock
 
 
+def test_gc_says_what_is_locked_and_until_when_and_deletes_by_name_only(vault: str, tmp_path: Path) -> None:
+    backup(vault, tmp_path, 2)
+    gone = lab.backup(vault, lab.disk(tmp_path / "other", {0: 77}, MIB), vm="db1")
+    assert lab.done("backup-gc", repo=vault)["locked"] == 0
+    lab.done("backup-lock", repo=vault, days=20)
+    lab.done("backup-prune", repo=vault, drop=(gone,))
+    _, last = lab.perform_job("backup-gc", repo=vault)
+    assert isinstance(last, Finished), last
+    assert last.result["locked"] == last.result["freed"] > 0
+    assert stamp(time.time() + 29 * 86400)[:4] <= last.result["until"][:4]
+    assert any("cannot be freed before" in text and last.result["until"] in text for text in last.then), last.then
+
+
+def test_a_pack_that_is_locked_and_half_needed_is_not_written_anew(vault: str, tmp_path: Path) -> None:
+    blocks = {number: number + 1 for number in range(8)}
+    first = lab.backup(vault, lab.disk(tmp_path / "disk", blocks, SIZE))
+    lab.backup(vault, lab.disk(tmp_path / "disk", blocks | {0: 90, 1: 91, 2: 92}, SIZE))
+    lab.done("backup-lock", repo=vault, days=20)
+    lab.done("backup-prune", repo=vault, drop=(first,))
+    assert lab.done("backup-gc", repo=vault)["packs"] == 0
+    assert lab.done("backup-gc", repo=vault, threshold=60)["packs"] == 0
+
+
 def test_only_what_long_kept_points_need_is_locked(vault: str, tmp_path: Path) -> None:
     for seed in (2, 3, 4):
         backup(vault, tmp_path, seed)
