@@ -12,8 +12,9 @@ ESCAPED = re.compile(r"\\([0-7]{3})")
 
 @dataclass(frozen=True)
 class Mounted:
-    """One mount: MAJOR:MINOR of its files, where it is, its type, what is mounted, options of the file system."""
+    """One mount: its own number, MAJOR:MINOR of its files, where it is, its type, what is mounted, options."""
 
+    own: str
     number: str
     folder: str
     kind: str
@@ -27,7 +28,7 @@ def mounts() -> Iterator[Mounted]:
     for line in text.split("\n")[:-1]:  # a name may hold what splitlines() takes for the end of a line
         front, _, back = line.partition(" - ")
         words, (kind, source, options) = front.split(" "), back.split(" ", 2)
-        yield Mounted(words[2], _plain(words[4]), kind, _plain(source), options)
+        yield Mounted(words[0], words[2], _plain(words[4]), kind, _plain(source), options)
 
 
 def _plain(text: str) -> str:

@@ -17,6 +17,7 @@ from typing_extensions import override
 from engines.backup import results
 from engines.backup.commands.on_repository import OnRepository
 from engines.backup.files.mounting import mounts
+from engines.backup.files.mounting.folder import Folder
 from engines.backup.files.mounting.mount_server import Said, Wanted
 from engines.backup.files.mounting.mounts import Mount
 from engines.backup.files.opening import WhichDriver
@@ -76,7 +77,7 @@ class MountPoint(OnRepository[MountParams]):
     def plan_on(self, glance: NamesOnly, params: MountParams, cancel: Cancel) -> Plan:
         name = glance.resolve(params.point)
         folder = Path(params.folder).resolve()
-        _possible(folder, glance.store.where)
+        found = _possible(folder, glance.store.where)
         return Plan(
             task=self.name,
             target=str(folder),
@@ -93,7 +94,7 @@ class MountPoint(OnRepository[MountParams]):
             ),
             warnings=() if params.image else (LINKS,),
             undo="it is unmounted; nothing is changed by it",
-            state={"point": str(name)},
+            state={"point": str(name), "folder": found.identity},
         )
 
     @override
@@ -124,22 +125,16 @@ class MountPoint(OnRepository[MountParams]):
 LINKS = "links that lead to /… lead to this machine's own files, as in any mount: look where a link goes"
 
 
-def _possible(folder: Path, repo: str) -> None:
+def _possible(folder: Path, repo: str) -> Folder:
     """Raises Refused."""
     refuse_devices(str(folder), "a mount")
     if not FUSE.exists():
         raise Refused(f"{FUSE} is not there", "modprobe fuse, or get the files out: crashcart backup get")
     if not os.access(FUSE, os.R_OK | os.W_OK):
         raise Refused(f"{FUSE} may not be opened by this user", "run as root")
-    if not folder.is_dir():
-        raise Refused(f"{folder} is no folder", "make it first: mkdir " + str(folder))
-    try:
-        if any(folder.iterdir()):
-            raise Refused(f"{folder} is not empty", "name an empty folder: a mount hides what is in it")
-    except OSError as error:
-        raise Refused(f"{folder}: {error.strerror}", "name another folder") from None
     if "://" not in repo and folder.is_relative_to(Path(repo).resolve()):
         raise Refused(f"{folder} lies in the repository", "name a folder elsewhere")
+    return Folder.empty(folder)
 
 
 class Server:
@@ -153,6 +148,7 @@ class Server:
             repo=params.repo,
             point=params.point,
             folder=plan.target,
+            identity=plan.state["folder"],
             token=self._token,
             parent=os.getpid(),
             image=params.image,
@@ -192,6 +188,15 @@ class Server:
             for line in whole:
                 yield msgspec.json.decode(line, type=Said)
 
+    def is_there(self) -> None:
+        """Raise Failed where the mount is not in the plan's folder: whoever owns one above moved it meanwhile."""
+        found = [*mounts.places(self._token).values()]
+        if found != [self.mount.folder]:
+            raise Failed(
+                f"{self.mount.folder} was moved while it was mounted on (now: {', '.join(found) or 'nowhere'})",
+                "it is unmounted; see who did that, or name a folder below one of your own",
+            )
+
     def end(self) -> None:
         """Have it unmount and end; by force where it does not, for then the mount would outlive its server."""
         if self.process.poll() is None:
@@ -201,7 +206,7 @@ class Server:
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
-        mounts.unmount(self.mount)
+        mounts.unmount(self._token)
         if not mounts.is_mounted(self.mount):
             self._record.unlink(missing_ok=True)
         for stream in (self.process.stdout, self._log):
@@ -221,6 +226,7 @@ def _served(server: Server, plan: Plan, cancel: Cancel) -> Events:
             if said.failed:
                 raise Failed(said.failed, f"nothing is mounted; see {server.log}")
             if said.ready:
+                server.is_there()
                 shown = True
                 yield StepEnded(step="open")
                 yield StepStarted(step="serve")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
 import stat
@@ -10,34 +11,50 @@ from typing import Any
 
 from engines.backup.errors import Damaged, Missing
 from engines.backup.files.model import BrowseError, Node, NoSuchFile, Unsupported, join
+from engines.backup.files.mounting.folder import Folder
 from engines.backup.files.mounting.view import ImageView, Reads, View
 
 FOREVER = 86400  # s that the kernel may keep what it saw: nothing changes in a point
+MS_RDONLY, MS_NOSUID, MS_NODEV = 1, 2, 4  # linux/mount.h
+_libc = ctypes.CDLL(None, use_errno=True)
 
 
-def serve(view: View | ImageView, reads: Reads, folder: str, token: str, ready: Callable[[], None]) -> None:
-    """Serve until it is unmounted or SIGTERM comes. Raises RuntimeError where it cannot be mounted.
+def serve(view: View | ImageView, reads: Reads, folder: Folder, token: str, ready: Callable[[], None]) -> None:
+    """Serve until it is unmounted or SIGTERM comes. Raises OSError, RuntimeError where it cannot be mounted.
 
     Only the user who mounts may look; no setuid bit and no device node of the guest works there.
     """
     os.environ.setdefault("FUSE_LIBRARY_PATH", "libfuse3.so.3")
     import mfusepy
 
+    limits = {"fsname": token, "subtype": "crashcart", "ro": True, "nosuid": True, "nodev": True}
+    with folder.opened() as descriptor:
+        ours = os.geteuid() == 0
+        place = _mounted(descriptor, token) if ours else str(folder.path)
     mfusepy.FUSE(
         Files(view, reads, ready),
-        folder,
+        place,
         foreground=True,
-        fsname=token,
-        subtype="crashcart",
-        ro=True,
-        nosuid=True,
-        nodev=True,
+        **({} if ours else limits),
         use_ino=True,
         attr_timeout=FOREVER,
         entry_timeout=FOREVER,
         negative_timeout=FOREVER,
         kernel_cache=True,
     )
+
+
+def _mounted(folder: int, token: str) -> str:
+    """Mount on an open folder, since its name may lead elsewhere by now; what libfuse takes for a mount that is made.
+
+    fusermount3 does the like for other users.
+    """
+    fuse = os.open("/dev/fuse", os.O_RDWR | os.O_CLOEXEC)
+    options = f"fd={fuse},rootmode={stat.S_IFDIR:o},user_id={os.geteuid()},group_id={os.getegid()}".encode()
+    flags = ctypes.c_ulong(MS_RDONLY | MS_NOSUID | MS_NODEV)
+    if _libc.mount(token.encode(), f"/proc/self/fd/{folder}".encode(), b"fuse.crashcart", flags, options) != 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    return f"/dev/fd/{fuse}"
 
 
 class Files:

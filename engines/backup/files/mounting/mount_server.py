@@ -8,12 +8,15 @@ import sys
 import threading
 import time
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from engines.backup import names
+from engines.backup.files.mounting.folder import Folder
 from engines.backup.files.mounting.fuse import serve
+from engines.backup.files.mounting.mounts import unmount
 from engines.backup.files.mounting.view import ImageView, Reads, View
 from engines.backup.files.opening import Driver, open_tree
 from engines.backup.repository.byte_source import PointBytes
@@ -34,6 +37,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     repo: str
     point: str
     folder: str
+    identity: str  # of the folder, device:inode
     token: str
     parent: int
     image: bool = False
@@ -70,7 +74,9 @@ def main() -> int:
     try:
         with ExitStack() as stack:
             view = _view(wanted, stack, reads)
-            serve(view, reads, wanted.folder, wanted.token, lambda: say(Said(ready=True)))
+            stack.callback(unmount, wanted.token)  # before anything is said: with nobody to hear it, this one ends
+            folder = Folder(Path(wanted.folder), wanted.identity)
+            serve(view, reads, folder, wanted.token, lambda: say(Said(ready=True)))
     except CrashcartError as error:
         say(Said(failed=str(error)))
         return 1

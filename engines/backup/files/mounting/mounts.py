@@ -17,7 +17,6 @@ from engines.host.mountinfo import mounts
 from engines.job import runs
 
 MNT_DETACH = 2  # linux/fs.h
-UMOUNT_NOFOLLOW = 8
 PATIENCE = 30.0  # s for fusermount3
 
 
@@ -59,7 +58,7 @@ def sweep() -> list[str]:
     for path, mount in every():
         if mount.server.alive():
             continue
-        if unmount(mount):
+        if unmount(mount.token):
             swept.append(mount.folder)
         if not is_mounted(mount):
             with suppress(OSError):
@@ -67,24 +66,47 @@ def sweep() -> list[str]:
     return swept
 
 
+def places(token: str) -> dict[str, str]:
+    """Where it is, by the kernel's number: its folder, or where whoever owns a folder above has put that since."""
+    return {found.own: found.folder for found in mounts() if found.source == token}
+
+
 def is_mounted(mount: Mount) -> bool:
     """Whether it is there, the very one."""
-    return any(found.source == mount.token and found.folder == mount.folder for found in mounts())
+    return bool(places(mount.token))
 
 
-def unmount(mount: Mount) -> bool:
+def unmount(token: str) -> bool:
     """Take it away, also where it is in use; whether it was there and no longer is."""
-    if not is_mounted(mount):
-        return False
-    if os.geteuid() == 0:
-        ctypes.CDLL(None, use_errno=True).umount2(os.fsencode(mount.folder), MNT_DETACH | UMOUNT_NOFOLLOW)
-    else:
-        with suppress(OSError, subprocess.TimeoutExpired):
-            subprocess.run(
-                ["fusermount3", "-u", "-z", "--", mount.folder],
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                check=False,
-                timeout=PATIENCE,
-            )
-    return not is_mounted(mount)
+    found = places(token)
+    for own, folder in found.items():
+        if os.geteuid() == 0:
+            _detach(own, folder)
+        else:
+            _by_fuse(folder)
+    return bool(found) and not places(token)
+
+
+def _detach(own: str, folder: str) -> None:
+    """By a descriptor that is of this very mount: the name may lead to another by now."""
+    try:
+        descriptor = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return
+    try:
+        told = Path(f"/proc/self/fdinfo/{descriptor}").read_text().split()
+        if told[told.index("mnt_id:") + 1] == own:
+            ctypes.CDLL(None, use_errno=True).umount2(f"/proc/self/fd/{descriptor}".encode(), MNT_DETACH)
+    finally:
+        os.close(descriptor)
+
+
+def _by_fuse(folder: str) -> None:
+    with suppress(OSError, subprocess.TimeoutExpired):
+        subprocess.run(
+            ["fusermount3", "-u", "-z", "--", folder],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            check=False,
+            timeout=PATIENCE,
+        )

@@ -6,6 +6,7 @@ import errno
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,12 +16,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from engines import tasks
 from engines.backup.files.mounting import mounts
-from engines.job.contract import Cancel
-from engines.job.errors import Refused
+from engines.job.contract import Cancel, Context
+from engines.job.errors import Failed, Refused
 from engines.job.params import convert
 from tests.engines.backup import lab
 from tests.engines.backup.files import guest_tree
@@ -280,3 +282,41 @@ def test_a_mount_of_its_own_session_is_there_when_the_command_returns(guest: Gue
     while os.path.ismount(folder):
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+def test_a_folder_swapped_after_the_plan_is_not_mounted_on(guest: Guest, tmp_path: Path) -> None:
+    """Whoever owns a folder above can put a link, or another folder, in its place."""
+    theirs, host = tmp_path / "theirs", tmp_path / "host"
+    (theirs / "m").mkdir(parents=True)
+    (host / "m").mkdir(parents=True)
+    engine = tasks.engine("backup-mount")
+    wanted = convert(engine.params, {"repo": guest.repo, "point": guest.point, "folder": str(theirs / "m")})
+    plan = engine.plan(wanted, Cancel())
+    theirs.rename(tmp_path / "away")
+    for swap in (lambda: theirs.symlink_to(host), lambda: shutil.copytree(host, theirs)):
+        swap()
+        run = tmp_path / f"run-{theirs.is_symlink()}"
+        run.mkdir()
+        with pytest.raises(Failed, match="another folder by now"):
+            list(engine.execute(msgspec.structs.replace(plan, params=wanted), Context(Cancel(), run)))
+        assert not os.path.ismount(host / "m")
+        if theirs.is_symlink():
+            theirs.unlink()
+    assert gone(theirs) and gone(host)
+
+
+def test_a_mount_whose_name_leads_elsewhere_is_taken_away_and_nothing_else(guest: Guest, tmp_path: Path) -> None:
+    theirs, host = tmp_path / "theirs", tmp_path / "host"
+    theirs.mkdir()
+    (host / "m").mkdir(parents=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "crashcart-test", str(host / "m")], check=True)
+    try:
+        with mounted(guest, theirs / "m") as found:
+            theirs.rename(tmp_path / "away")
+            theirs.symlink_to(host)
+            found.stop()
+            assert gone(tmp_path / "away")
+            assert os.path.ismount(host / "m")
+            theirs.unlink()
+    finally:
+        subprocess.run(["umount", str(host / "m")], check=False)
