@@ -6,12 +6,14 @@ qemu-img(1). Such an image is only read: what becomes of it is written into a ne
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from engines.host import libvirt
+from engines.host.files import open_file
 from engines.job.errors import Refused
 
 Container = Literal["vmdk", "vdi", "vhd", "vhdx"]
@@ -23,6 +25,8 @@ SECTOR = 512
 LONGEST = 64 << 10  # bytes of a VMDK's description
 EXTENT = re.compile(rb'^\s*(?:RW|RDONLY|NOACCESS)\s+\d+\s+(\w+)(?:\s+"([^"]*)")?', re.MULTILINE)
 PARENT = re.compile(rb"^\s*parentCID\s*=\s*(?!ffffffff)(\w+)", re.MULTILINE | re.IGNORECASE)
+PARENT_NAME = b"parentFileNameHint"  # QEMU opens that file whatever parentCID is: block/vmdk.c, vmdk_parent_open
+DESCRIPTION = 20 * SECTOR  # bytes of what it takes for one, from the second sector on
 PLAIN = (b"SPARSE", b"FLAT", b"VMFS", b"VMFSSPARSE", b"ZERO")
 
 
@@ -70,12 +74,17 @@ def named(path: Path, ends: Ends, wanted: str) -> Container | None:
 def _refuse_references(path: Path, head: bytes) -> None:
     """A VMDK may name any file of this host as its content or its parent."""
     text = head if head.startswith(TEXT) else _embedded(path, head)
-    with path.open("rb") as stream:
+    with os.fdopen(open_file(path, devices=True), "rb") as stream:
         text = stream.read(LONGEST) if head.startswith(TEXT) else text
     if found := PARENT.search(text):
         raise Refused(
             f"{path} is a snapshot on top of another disk (parentCID {found.group(1).decode('latin-1')})",
             "consolidate the snapshots in VMware first, then name the whole disk",
+        )
+    if PARENT_NAME in text:
+        raise Refused(
+            f"{path} names a parent file without being its snapshot, as one made to do harm",
+            "convert it in VMware, or leave it alone",
         )
     for kind, name in EXTENT.findall(text):
         real = (path.parent / name.decode("utf-8", "surrogateescape")).resolve() if name else path
@@ -87,7 +96,9 @@ def _refuse_references(path: Path, head: bytes) -> None:
 
 
 def _embedded(path: Path, head: bytes) -> bytes:
+    """The description that its header points to, and what QEMU takes for one wherever that points to."""
     at, size = (int.from_bytes(head[start : start + 8], "little") * SECTOR for start in (28, 36))
-    with path.open("rb") as stream:
-        stream.seek(at)
-        return stream.read(min(size, LONGEST)).rstrip(b"\0")
+    with os.fdopen(open_file(path, devices=True), "rb") as stream:
+        fixed = os.pread(stream.fileno(), DESCRIPTION, SECTOR)
+        pointed = os.pread(stream.fileno(), min(size, LONGEST), min(at, 1 << 62))
+    return fixed.rstrip(b"\0") + b"\n" + pointed.rstrip(b"\0")

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from engines.host import libvirt
+from engines.host.files import file_identity, open_file
 from engines.host.mountinfo import mounts
 from engines.host.users import (
     FLOCK,
@@ -40,6 +41,18 @@ class Hold:
     claim: int | None = None
     _writing: bool = field(default=False)
 
+    @property
+    def opened(self) -> Path:
+        """What is held, for this process and its children to open: `path` may lead to another file by then."""
+        return Path(f"/proc/{os.getpid()}/fd/{self.descriptor}")
+
+    def refuse_another(self, identity: str) -> None:
+        """Raise Refused where what is held is not what was looked at before, by `file_identity`."""
+        if file_identity(os.fstat(self.descriptor)) != identity:
+            raise Refused(
+                f"{self.path} became another file while it was looked at", "see who put it there, and start again"
+            )
+
     def begin_writing(self) -> None:
         """From now on readers stay away too. Raises Refused where one has come meanwhile."""
         if byte := locked(self.descriptor, FORBIDS_WRITE, FORBIDS_RESIZE, WRITES):
@@ -65,14 +78,14 @@ def hold(path: Path, *, powered_off: bool = False) -> Hold:
     """
     if not powered_off and (why := unprotected(path)):
         raise Refused(why, "power the guest off wherever it may run, then say so (powered off: yes)")
-    device = stat.S_ISBLK(path.stat().st_mode)
-    claim = _claim(path) if device else None
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = open_file(path, devices=True)
     except OSError as error:
-        _close(claim)
         raise Refused(f"{path}: {error.strerror}", "name an image that can be read") from None
+    claim = None
     try:
+        device = stat.S_ISBLK(os.fstat(descriptor).st_mode)
+        claim = _claim(path, descriptor) if device else None
         _await_dying_appliance(path, descriptor)
         _refuse_users(path, descriptor, device)
         _lock(descriptor, FORBIDS_WRITE)
@@ -104,7 +117,7 @@ def _refuse_users(path: Path, descriptor: int, device: bool) -> None:
         raise Refused(
             f"{path} belongs to the running libvirt domain {domain}", f"shut it down: virsh shutdown {domain}"
         )
-    found = path.stat()
+    found = os.fstat(descriptor)
     if not device and (loop := next(above(found), None)):
         raise Refused(f"{path} is attached to /dev/{loop.who}", f"unmount and detach it: losetup -d /dev/{loop.who}")
     if writers := ", ".join(_named(user) for user in processes(found) if user.writes):
@@ -123,12 +136,12 @@ def _lock(descriptor: int, byte: int) -> None:
 # ── block devices ───────────────────────────────────────────────────────────────────────────────────
 
 
-def _claim(path: Path) -> int:
+def _claim(path: Path, descriptor: int) -> int:
     """The kernel's exclusive claim: no mount, no device mapper, no swap beside it. Names who has it."""
-    if user := next(above(path.stat()), None):
+    if user := next(above(os.fstat(descriptor)), None):
         raise Refused(f"{path} is in use: {user.of or path} is {user.words}", "take it out of use first")
     try:
-        return os.open(path, os.O_RDONLY | os.O_EXCL | os.O_CLOEXEC)
+        return os.open(f"/proc/self/fd/{descriptor}", os.O_RDONLY | os.O_EXCL | os.O_CLOEXEC)
     except OSError as error:
         raise Refused(f"{path}: {error.strerror}", "unmount it and close what lies on it") from None
 

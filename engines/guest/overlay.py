@@ -36,7 +36,7 @@ class Overlay:
 
     def changed(self) -> Iterator[tuple[int, bytes]]:
         """(offset in the image's file, new bytes), in clusters and in order; what stays the same is left out."""
-        with self.lower.open("rb") as new, self.target.path.open("rb") as old:
+        with self.lower.open("rb") as new, self.target.source.open("rb") as old:
             for start, length, place in _ranges(self.lower):
                 for offset in range(start, start + length, CLUSTER):
                     size = min(CLUSTER, start + length - offset)
@@ -67,7 +67,7 @@ def _ranges(layer: Path) -> Iterator[tuple[int, int, int]]:
 def create(target: Target, folder: Path) -> Overlay:
     """A fresh overlay in `folder`. The image is opened for reading only. Raises Refused."""
     top = folder / "overlay.qcow2"
-    image = str(target.path.resolve())
+    image = str(target.source)
     if target.format != "qcow2":
         qemu_img("create", "-q", "-f", "qcow2", "-b", _plain(image, target.driver), "-F", target.driver, str(top))
         return Overlay(top, top, target)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from engines.boot.scratch import Scratch
@@ -42,8 +42,9 @@ def _others(also: Sequence[Path], backing: Sequence[str], folder: Path, powered_
         held = inuse.hold(path, powered_off=powered_off)
         place = folder / f"also{number}"
         try:
+            held.refuse_another(found.identity)
             place.mkdir()
-            yield Other(path, held, overlay.create(found, place).top)
+            yield Other(path, held, overlay.create(replace(found, held=held.opened), place).top)
         except BaseException:
             held.release()
             raise
@@ -86,6 +87,8 @@ class Surgery:
         appliance: Appliance | None = None
         others: list[Other] = []
         try:
+            held.refuse_another(found.identity)
+            found = replace(found, held=held.opened)
             scratch = Scratch()
             _room(scratch.path)
             layers = overlay.create(found, scratch.path)
@@ -127,7 +130,7 @@ class Surgery:
             layers = overlay.Overlay(self._aside, lower, self.target)
         layers.fold()
         self.log = UndoLog(folder)
-        return self.log.prepare(self.target.path, layers.changed(), self.target.size)
+        return self.log.prepare(self.target.path, layers.changed(), self.target.size, self.target.source)
 
     def commit(self) -> Iterator[int]:
         """Write the image; yields bytes written so far."""

@@ -5,6 +5,7 @@ Another hypervisor's image is looked at, too, where the result goes into a new o
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import stat
@@ -16,7 +17,7 @@ from typing import Any, Literal
 from engines.guest import containers
 from engines.guest.containers import DRIVER, Container, Ends
 from engines.host import image
-from engines.host.files import open_file
+from engines.host.files import file_identity, open_file
 from engines.host.qemu_img import WITHIN, QemuImgFailed
 from engines.host.qemu_img import qemu_img as bounded_qemu_img
 from engines.job.errors import Refused
@@ -32,6 +33,7 @@ class Target:
     """An image: `size` in bytes of the file or device itself, `disk` of the disk in it.
 
     backing: the file below a qcow2, with its format; empty for none. snapshots: internal ones, by name.
+    identity: which file or device it is, by `file_identity`. held: by what name it is opened while it is held.
     """
 
     path: Path
@@ -42,6 +44,16 @@ class Target:
     backing: str = ""
     backing_format: str = ""
     snapshots: tuple[str, ...] = ()
+    identity: str = ""
+    held: Path | None = None
+
+    @property
+    def source(self) -> Path:
+        """What is opened, here and by QEMU: what is held, or else what lies at its real path.
+
+        A VMDK finds its parts beside its name.
+        """
+        return self.held if self.held and self.format != "vmdk" else self.path.resolve()
 
     @property
     def kind(self) -> str:
@@ -69,21 +81,22 @@ def look(
     """
     try:
         found = path.stat()
-        block = stat.S_ISBLK(found.st_mode)
-        if not block and not stat.S_ISREG(found.st_mode):
+        if not stat.S_ISBLK(found.st_mode) and not stat.S_ISREG(found.st_mode):
             raise Refused(f"{path} is neither a file nor a block device", "name a disk image or a disk")
         with os.fdopen(open_file(path, devices=True), "rb") as stream:
+            found = os.fstat(stream.fileno())
             head = stream.read(4096)
             size = stream.seek(0, os.SEEK_END)
             stream.seek(max(0, size - 512))
             ends = Ends(head, stream.read(512))
     except OSError as error:
         raise Refused(f"{path}: {error.strerror}", "name a disk image that exists and can be read") from None
+    block, identity = stat.S_ISBLK(found.st_mode), file_identity(found)
     if not block and (container := containers.named(path, ends, wanted)):
         if not foreign:
             raise Refused(f"{path} is {container}", f"convert it first: qemu-img convert -O qcow2 {path} NEW")
         told = told_by_qemu_img("info", "-f", DRIVER[container], str(path))
-        return Target(path, container, block, size, int(told["virtual-size"]))
+        return Target(path, container, block, size, int(told["virtual-size"]), identity=identity)
     seen = _format(path, head, block, wanted)
     if seen == "raw" and size < 1024 * 1024:
         raise Refused(
@@ -92,8 +105,8 @@ def look(
     if seen == "raw":
         if head[510:512] != b"\x55\xaa" and not bare:
             raise Refused(f"{path} has no partition table in its first sector", "name the whole disk, not a partition")
-        return Target(path, "raw", block, size, size)
-    return _qcow2(path, block, size, backing)
+        return Target(path, "raw", block, size, size, identity=identity)
+    return dataclasses.replace(_qcow2(path, block, size, backing), identity=identity)
 
 
 def _format(path: Path, head: bytes, block: bool, wanted: str) -> Literal["raw", "qcow2"]:

@@ -20,9 +20,8 @@ from pathlib import Path
 import msgspec
 
 from engines.guest.inuse import Hold
-from engines.host.files import write_whole
+from engines.host.files import file_identity, write_whole
 from engines.job.errors import Failed, Refused
-from engines.job.lock import content_identity
 
 SECTOR = 512
 VERSION = 1
@@ -94,13 +93,19 @@ class UndoLog:
 
     # ── before the commit ───────────────────────────────────────────────────────────────────────────
 
-    def prepare(self, path: Path, changed: Iterable[tuple[int, bytes]], size: int) -> Manifest:
-        """Save both states of every changed stretch of `path`, which is now `size` bytes. Raises Refused when full."""
+    def prepare(
+        self, path: Path, changed: Iterable[tuple[int, bytes]], size: int, held: Path | None = None
+    ) -> Manifest:
+        """Save both states of every changed stretch of `path`, which is now `size` bytes. Raises Refused when full.
+
+        held: by what name it is opened, where it is held.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
         try:
-            extents, grown = self._save(path, changed, size)
+            source = held or path
+            extents, grown = self._save(source, changed, size)
             found = Manifest(
-                version=VERSION, target=str(path.resolve()), identity=content_identity(path),
+                version=VERSION, target=str(path.resolve()), identity=file_identity(source.stat()),
                 size_before=size, size_after=grown, extents=extents,
             )  # fmt: skip
             for mark in ("committed", "undoing", "undone"):  # so that a mark needs no room later
@@ -140,7 +145,7 @@ class UndoLog:
     def undo(self, hold: Hold) -> Iterator[int]:
         """Write the original state; yields bytes written. Raises HasRun where the image holds neither state."""
         found = self.manifest()
-        if not (self.folder / "undoing").exists() and (foreign := self.foreign(hold.path)):
+        if not (self.folder / "undoing").exists() and (foreign := self.foreign(hold.opened)):
             raise HasRun(
                 f"{hold.path} has changed in {len(foreign)} of {len(found.extents)} places", "see what changed it"
             )
@@ -157,16 +162,16 @@ class UndoLog:
             ]
 
     def _write(self, found: Manifest, hold: Hold, source: Path, side: str, size: int) -> Iterator[int]:
-        path = hold.path
+        path, opened = hold.path, hold.opened
         hold.begin_writing()
-        now = path.stat().st_size
-        regular = path.is_file()
+        now = opened.stat().st_size
+        regular = opened.is_file()
         if regular and not found.size_before <= now <= found.size_after:  # one that was killed has grown in part
             raise HasRun(f"{path} is {now} bytes, not {found.size_before} to {found.size_after}", "see what changed it")
-        if foreign := self.foreign(path):
+        if foreign := self.foreign(opened):
             raise HasRun(f"{path} has changed in {len(foreign)} of {len(found.extents)} places", "see what changed it")
         done = 0
-        with path.open("r+b", buffering=0) as image, source.open("rb") as content:
+        with opened.open("r+b", buffering=0) as image, source.open("rb") as content:
             self._make_room(found, image.fileno(), regular, size)
             for each in found.extents:
                 wanted = os.pread(content.fileno(), each.length, each.at)

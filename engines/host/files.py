@@ -15,12 +15,18 @@ def sync_folder(folder: Path) -> None:
     """Make renames in `folder` durable, where its file system has a way to."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        os.fsync(descriptor)
+        sync_opened(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_opened(folder: int) -> None:
+    """The same of a folder that is open."""
+    try:
+        os.fsync(folder)
     except OSError as error:
         if error.errno not in NO_SYNC:
             raise
-    finally:
-        os.close(descriptor)
 
 
 def write_whole(path: Path, content: bytes, mode: int = 0o600) -> None:
@@ -49,6 +55,13 @@ def open_file(path: Path, *, follow: bool = True, devices: bool = False, write: 
     os.close(descriptor)
     kinds = "a file or block device" if devices else "a file"
     raise OSError(errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL, f"it is not {kinds}", str(path))
+
+
+def file_identity(found: os.stat_result) -> str:
+    """rdev of a device, dev:inode of anything else: the same for what is the same, whatever it is called."""
+    if stat.S_ISBLK(found.st_mode):
+        return f"rdev {os.major(found.st_rdev)}:{os.minor(found.st_rdev)}"
+    return f"inode {found.st_dev}:{found.st_ino}"
 
 
 def read_own(path: Path, most: int = 1 << 20) -> bytes:

@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 
 from engines.host import places
-from engines.host.files import open_file, read_own, write_whole
+from engines.host.files import file_identity, open_file, read_own, write_whole
 from engines.host.holder import Holder, me
 from engines.job.errors import Refused
 
@@ -31,16 +31,10 @@ def content_identity(path: Path) -> str:
         found = path.stat()
     except OSError as error:
         raise Refused(f"{path}: {error.strerror}", "name something that exists and can be read") from None
-    identity = _identity(found)
+    identity = file_identity(found)
     if stat.S_ISBLK(found.st_mode) or stat.S_ISREG(found.st_mode):
         _seen[identity] = path
     return identity
-
-
-def _identity(found: os.stat_result) -> str:
-    if stat.S_ISBLK(found.st_mode):
-        return f"rdev {os.major(found.st_rdev)}:{os.minor(found.st_rdev)}"
-    return f"inode {found.st_dev}:{found.st_ino}"
 
 
 def name_identity(path: Path) -> str:
@@ -135,7 +129,7 @@ def _target(identity: str) -> int:
         descriptor = open_file(path, devices=True)
     except OSError:
         return -1  # the engine says what is wrong with it
-    if _identity(os.fstat(descriptor)) != identity:  # another lies under that name by now
+    if file_identity(os.fstat(descriptor)) != identity:  # another lies under that name by now
         os.close(descriptor)
         return -1
     try:

@@ -28,7 +28,7 @@ from engines.backup.repository.sessions import Presence
 from engines.backup.repository.unlocking import opened
 from engines.backup.restoring import place, target
 from engines.backup.restoring.restoring import Restoring, Run
-from engines.backup.restoring.target import Target
+from engines.backup.restoring.target import Seen, Target
 from engines.backup.sources.lvm.pool import PoolWatch
 from engines.guest import inuse
 from engines.job import units
@@ -102,7 +102,7 @@ class Restore(OnRepository[RestoreParams]):
             undoable=not before,
             confirm=short(str(path)) if before else "",
             detail={"existed": bool(before), "device": bool(before.get("device"))},
-            state={"point": str(name), "target": before},
+            state={"point": str(name), "target": before, "seen": msgspec.to_builtins(Seen.at(path))},
         )
 
     @override
@@ -208,16 +208,18 @@ def _restored(repository: Repository, point: Point, plan: Plan, presence: Presen
         if place.tail(path, point):
             yield Warned(text=place.tail_words(path, point, wiped=plan.params.wipe_tail))
     delta = plan.params.delta
+    seen = msgspec.convert(plan.state["seen"], Seen)
     hold = inuse.hold(path, powered_off=plan.params.powered_off) if plan.detail["existed"] else None
     try:
         if hold:
+            hold.refuse_another(seen.identity)
             hold.begin_writing()
-        opened_target = Target(path, point.head.size, in_place=delta, again=bool(plan.detail.get("again")))
+        opened_target = Target(path, point.head.size, in_place=delta, again=bool(plan.detail.get("again")), seen=seen)
     except BaseException as error:
         if hold:
             hold.release()
         if isinstance(error, OSError):
-            raise Refused(f"{path}: {error.strerror}", "shut down what uses it, or name another target") from None
+            raise Refused(f"{path}: {error.strerror}", _helps(error)) from None
         raise
     work = Restoring(repository, point, opened_target, delta=delta, salvage=plan.params.salvage)
     watch = PoolWatch(pooled[0]).check if pooled else None
@@ -261,6 +263,12 @@ def _restored(repository: Repository, point: Point, plan: Plan, presence: Presen
         sections=sections,
         then=("check its file systems first (fsck)" if holes else "start the VM, or look into the disk first",),
     )  # fmt: skip
+
+
+def _helps(error: OSError) -> str:
+    if error.errno == errno.EFBIG:
+        return "its file system takes no file of that size: name a target on another, or a device"
+    return "shut down what uses it, or name another target"
 
 
 def _wiped(opened_target: Target, start: int, end: int) -> Iterator[Progress]:

@@ -10,16 +10,33 @@ import stat
 import struct
 from pathlib import Path
 
+import msgspec
+
 from engines.backup.pages import direct
 from engines.backup.pages.write_behind import WriteBehind
 from engines.backup.repository.record import is_zero
 from engines.host.device import device_size
-from engines.host.files import sync_folder
-from engines.job.errors import Failed
+from engines.host.files import file_identity, open_file, sync_opened
+from engines.job.errors import Failed, Refused
 
 BLKDISCARD = 0x1277  # linux/fs.h
 KEEP_SIZE, PUNCH_HOLE = 1, 2  # linux/falloc.h
 _libc = ctypes.CDLL(None, use_errno=True)
+
+
+class Seen(msgspec.Struct, frozen=True, kw_only=True):
+    """What a plan saw: the folder and what lay there by `file_identity`, empty for nothing."""
+
+    folder: str
+    identity: str = ""
+
+    @classmethod
+    def at(cls, path: Path) -> Seen:
+        """What is at a real path now. Raises OSError."""
+        folder = file_identity(path.parent.stat())
+        with contextlib.suppress(FileNotFoundError):
+            return cls(folder=folder, identity=file_identity(path.lstat()))
+        return cls(folder=folder)
 
 
 class Target:
@@ -28,36 +45,73 @@ class Target:
     blank: it reads as zeros where nothing was written, so that zeros need no writing.
     """
 
-    def __init__(self, path: Path, size: int, *, in_place: bool, again: bool = False) -> None:
-        """again: what a killed run left of a new file is gone on with; `begun` tells whether there is such."""
+    def __init__(self, path: Path, size: int, *, in_place: bool, again: bool = False, seen: Seen | None = None) -> None:
+        """again: what a killed run left of a new file is gone on with; `begun` tells whether there is such.
+
+        seen: what must still lie there, for names in others' folders lead where they want. Raises OSError, Refused.
+        """
         self.path = path
         self.size = size
-        self._before: os.stat_result | None = None
-        with contextlib.suppress(FileNotFoundError):
-            self._before = path.stat()
-        self.device = self._before is not None and stat.S_ISBLK(self._before.st_mode)
-        self.blank = not (in_place and self._before is not None) and not self.device
-        self._partial = path.with_name(f".{path.name}.restoring") if self.blank else path
-        self.begun = False
-        self._fd = self._open(again)
-        self._direct = direct.reopened(self._fd, os.O_WRONLY)
+        seen = seen or Seen.at(path)
+        self._folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._fd = -1
+        try:
+            self._before = self._same(seen, again)
+            self.device = self._before is not None and stat.S_ISBLK(self._before.st_mode)
+            self.blank = not (in_place and self._before is not None) and not self.device
+            self._partial = f".{path.name}.restoring"
+            self.begun = False
+            self._fd = self._open(again, seen)
+            self._direct = direct.reopened(self._fd, os.O_WRONLY)
+        except BaseException:
+            os.close(self._folder)
+            raise
         self.done = False
         self._highest = 0
         self._behind = WriteBehind()
 
-    def _open(self, again: bool) -> int:
-        if not self.blank:
-            descriptor = os.open(self.path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
-            if self.device:
-                return descriptor
-        else:
-            self.begun = again and self._partial.is_file() and not self._partial.is_symlink()
+    def _same(self, seen: Seen, again: bool) -> os.stat_result | None:
+        """What lies there, as it was seen; None for nothing, or what an earlier run put there."""
+        found = self._there(self.path.name)
+        kept = found is not None and (stat.S_ISREG(found.st_mode) or stat.S_ISBLK(found.st_mode))
+        identity = (file_identity(found) if kept else "no file") if found else ""
+        if file_identity(os.fstat(self._folder)) != seen.folder or (
+            identity != seen.identity and (seen.identity or not again)
+        ):
+            raise Refused(f"what lies at {self.path} is another by now", "see who put it there, and start again")
+        return found if seen.identity else None
+
+    def _there(self, name: str) -> os.stat_result | None:
+        with contextlib.suppress(FileNotFoundError):
+            return os.stat(name, dir_fd=self._folder, follow_symlinks=False)
+        return None
+
+    def _open(self, again: bool, seen: Seen) -> int:
+        flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+        if self.blank:
+            left = self._there(self._partial)
+            self.begun = again and left is not None and _ours(left)
             if not self.begun:
-                self._partial.unlink(missing_ok=True)  # of an earlier run that was killed; the target's lock is ours
-            new = 0 if self.begun else os.O_CREAT | os.O_EXCL
-            descriptor = os.open(self._partial, os.O_RDWR | new | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        os.ftruncate(descriptor, self.size)
+                self._forget()  # of an earlier run that was killed; the target's lock is ours
+                flags |= os.O_CREAT | os.O_EXCL
+        name = self._partial if self.blank else self.path.name
+        descriptor = os.open(name, flags, 0o600, dir_fd=self._folder)
+        try:
+            if not self.blank and file_identity(os.fstat(descriptor)) != seen.identity:
+                raise Refused(f"what lies at {self.path} is another by now", "see who put it there, and start again")
+            if not self.device:
+                os.ftruncate(descriptor, self.size)
+        except BaseException:
+            os.close(descriptor)
+            if self.blank and not self.begun:
+                self._forget()
+            raise
+        os.set_blocking(descriptor, True)
         return descriptor
+
+    def _forget(self) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self._partial, dir_fd=self._folder)
 
     def read_into(self, offset: int, buffer: memoryview) -> None:
         """Fill `buffer` from `offset`. Raises Failed."""
@@ -113,8 +167,8 @@ class Target:
                 os.fchown(self._fd, self._before.st_uid, self._before.st_gid)
         os.fsync(self._fd)
         if self.blank:
-            self._partial.replace(self.path)
-            sync_folder(self.path.parent)
+            os.rename(self._partial, self.path.name, src_dir_fd=self._folder, dst_dir_fd=self._folder)
+            sync_opened(self._folder)
         self.done = True
 
     def cool(self) -> None:
@@ -126,15 +180,21 @@ class Target:
         for descriptor in {self._fd, self._direct} - {-1}:
             os.close(descriptor)
         self._fd = self._direct = -1
-        if self.blank:
-            self._partial.unlink(missing_ok=True)
+        if self.blank and not self.done:
+            self._forget()
+        os.close(self._folder)
+
+
+def _ours(left: os.stat_result) -> bool:
+    """Whether nobody else made it, or has another name for it."""
+    return stat.S_ISREG(left.st_mode) and left.st_uid == os.geteuid() and left.st_nlink == 1
 
 
 def size_of(path: Path) -> int:
     """Bytes that it has room for now."""
     if not stat.S_ISBLK(path.stat().st_mode):
         return path.stat().st_size
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    descriptor = open_file(path, devices=True)
     try:
         return device_size(descriptor)
     finally:

@@ -117,3 +117,22 @@ def test_a_name_that_is_taken_and_a_folder_that_is_none_are_refused_for_the_new_
     with pytest.raises(Refused, match="is no folder"):
         copying.place(found, str(raw.parent / "none" / "new.qcow2"))
     assert copying.form(copying.place(found, str(raw.parent / "new.img"))) == "raw"
+
+
+@pytest.mark.parametrize("pointed", [False, True], ids=["in its description", "where only QEMU looks"])
+def test_a_vmdk_that_names_a_parent_without_being_a_snapshot_is_refused(raw: Path, pointed: bool) -> None:
+    """QEMU opens the file of that name whatever parentCID says, and looks for it in the second sector."""
+    path = made(raw, "vmdk", "web1.vmdk")
+    content = bytearray(path.read_bytes())
+    harmless = bytes(content[512 : 512 + 20 * 512])
+    at = content.index(b"#DDB")
+    content[at : at + 60] = b'parentFileNameHint="/srv/other/disk.vmdk"\n'.ljust(60, b"#")
+    if pointed:
+        end = -(-len(content) // 512)
+        content += bytes(end * 512 - len(content)) + harmless
+        content[28:36] = end.to_bytes(8, "little")
+    path.write_bytes(content)
+    told = subprocess.run(["qemu-img", "info", "-f", "vmdk", "-U", path], capture_output=True, check=False)
+    assert b"/srv/other/disk.vmdk" in told.stdout + told.stderr
+    with pytest.raises(Refused, match="names a parent file"):
+        target.look(path, foreign=True)

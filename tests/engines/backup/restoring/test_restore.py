@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import mmap
 import os
+import resource
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +15,7 @@ import pytest
 
 from engines import tasks
 from engines.backup.pages import page_cache
-from engines.backup.restoring.target import Target
+from engines.backup.restoring.target import Seen, Target
 from engines.job.contract import Cancel, Finished, RunFailed, RunStopped, StepStarted
 from engines.job.errors import Refused
 from engines.job.journal import Entry
@@ -244,3 +246,72 @@ def test_a_damaged_block_is_never_written_out(tmp_path: Path, staged: tuple[str,
     assert isinstance(last, RunFailed)
     assert f"{pack.name} at 64" in last.why
     assert not target.exists()
+
+
+def planted(tmp_path: Path, what: str) -> None:
+    """What whoever owns the folder does between plan and write; `out` was seen as `before` says."""
+    theirs, victim = tmp_path / "theirs", tmp_path / "victim"
+    if what == "the folder is a link":
+        theirs.rename(tmp_path / "away")
+        theirs.symlink_to(victim)
+    elif what == "the file is a link":
+        (theirs / "out").unlink(missing_ok=True)
+        (theirs / "out").symlink_to(victim / "out")
+    elif what == "the file is another":
+        (theirs / "other").write_bytes(b"other")
+        (theirs / "other").rename(theirs / "out")
+    else:
+        (theirs / "out").unlink(missing_ok=True)
+        os.mkfifo(theirs / "out")
+
+
+@pytest.mark.parametrize("before", ["nothing", "a file"])
+@pytest.mark.parametrize("in_place", [False, True])
+@pytest.mark.parametrize(
+    "what", ["the folder is a link", "the file is a link", "the file is another", "the file is a FIFO"]
+)
+def test_a_target_swapped_after_the_plan_is_refused_and_nothing_is_touched(
+    tmp_path: Path, before: str, in_place: bool, what: str
+) -> None:
+    for name in ("theirs", "victim"):
+        (tmp_path / name).mkdir()
+        if before == "a file":
+            (tmp_path / name / "out").write_bytes(b"old")
+    seen = Seen.at(tmp_path / "theirs/out")
+    planted(tmp_path, what)
+    with pytest.raises(Refused, match="another by now"):
+        Target(tmp_path / "theirs/out", 4096, in_place=in_place, seen=seen)
+    assert [path.read_bytes() for path in (tmp_path / "victim").iterdir()] == [b"old"] * (before == "a file")
+    assert not list(tmp_path.rglob("*.restoring"))
+
+
+@pytest.mark.parametrize("how", ["another user's", "with a second name", "a link"])
+def test_a_half_restored_file_that_another_can_hold_is_not_gone_on_with(tmp_path: Path, how: str) -> None:
+    left = tmp_path / ".out.restoring"
+    (tmp_path / "held").write_bytes(b"")
+    if how == "a link":
+        left.symlink_to(tmp_path / "held")
+    else:
+        os.link(tmp_path / "held", left)
+    if how == "another user's":
+        (tmp_path / "held").unlink()
+        os.chown(left, 65534, 65534)
+    target = Target(tmp_path / "out", 4096, in_place=False, again=True)
+    assert not target.begun
+    target.finish()
+    target.close()
+    found = (tmp_path / "out").stat()
+    assert (found.st_uid, found.st_nlink, found.st_size) == (os.geteuid(), 1, 4096)
+
+
+def test_where_no_file_of_that_size_may_be_none_is_left(tmp_path: Path) -> None:
+    """As on FAT with its 4 GiB: the kernel answers EFBIG to both."""
+    most, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4 << 30, hard))
+    try:
+        with pytest.raises(OSError) as refused:
+            Target(tmp_path / "out", 5 << 30, in_place=False)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most, hard))
+    assert refused.value.errno == errno.EFBIG
+    assert list(tmp_path.iterdir()) == []
