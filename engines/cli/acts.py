@@ -73,10 +73,13 @@ def job(parsed: argparse.Namespace) -> int:
     from pathlib import Path
 
     from engines import tasks
+    from engines.cli import launch
     from engines.job import jobfile
 
     loaded = jobfile.load(Path(parsed.job))
-    return _launch(parsed, tasks.engine(loaded.task), loaded.params)
+    engine = tasks.engine(loaded.task)
+    launch.agreed_to_commands(engine.params, loaded.params, given=parsed.run_commands, as_json=parsed.json)
+    return _launch(parsed, engine, loaded.params)
 
 
 def _launch(parsed: argparse.Namespace, engine: Engine[Any], given: dict[str, Any]) -> int:

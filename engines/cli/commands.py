@@ -34,7 +34,16 @@ class Command:
 
 COMMANDS = (
     Command(
-        "run", "run a job file", "job", (("job", {"metavar": "JOB.yaml"}), *RUN_OPTIONS, ONCE), "job.yaml --dry-run"
+        "run",
+        "run a job file",
+        "job",
+        (
+            ("job", {"metavar": "JOB.yaml"}),
+            *RUN_OPTIONS,
+            ONCE,
+            ("--run-commands", {"action": "store_true", "help": "agree to the commands that the job names"}),
+        ),
+        "job.yaml --dry-run",
     ),
     Command(
         "runs",

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import os
 import shlex
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +21,7 @@ from engines.job import once as keys
 from engines.job import perform as performing
 from engines.job.contract import Asked, Engine, LastWord, Plan, StepStarted
 from engines.job.errors import BadParam, Refused
-from engines.job.params import Params, Secret
+from engines.job.params import Params, Secret, commands
 from engines.job.perform import Stop, exit_code, outliving
 from engines.job.runs import Run
 from engines.job.telling import plan_lines
@@ -61,6 +63,23 @@ def answerable(params: Params, *, as_json: bool, apart: bool) -> None:
     for name in params.asks():
         flag = f"--{name.replace('_', '-')}-file"
         raise BadParam(name, "", f"one, since there is no terminal to ask on: {flag} FILE", f"give {flag} FILE")
+
+
+def agreed_to_commands(cls: type[Params], params: Mapping[str, Any], *, given: bool, as_json: bool) -> None:
+    """Have the technician agree to what a job file runs on this machine, before its plan is made: that runs it, too.
+
+    given: agreed to on the command line. Raises BadUsage.
+    """
+    found = commands(cls, params)
+    for name, command in found.items():
+        say(f"this job runs, as user {os.geteuid()}, {name}: {command}")
+    if not found or given:
+        return
+    if sys.stdin.isatty() and not as_json:
+        with suppress(EOFError):
+            if input("type yes to let it, anything else to leave: ").strip().lower() == "yes":
+                return
+    raise BadUsage("nothing was run", "read the job; to let it run that, give --run-commands")
 
 
 def show(plan: Plan, *, as_json: bool) -> int:

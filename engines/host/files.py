@@ -6,6 +6,7 @@ import errno
 import os
 import stat
 from pathlib import Path
+from typing import BinaryIO
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 NO_SYNC = (errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS)  # what file systems answer that sync no folders, as CIFS
@@ -55,6 +56,16 @@ def open_file(path: Path, *, follow: bool = True, devices: bool = False, write: 
     os.close(descriptor)
     kinds = "a file or block device" if devices else "a file"
     raise OSError(errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL, f"it is not {kinds}", str(path))
+
+
+def open_named(path: Path) -> BinaryIO:
+    """A file that somebody named, to read from its beginning; a pipe that a shell hands over, too.
+
+    A FIFO that nobody writes to is empty instead of waited for. Raises OSError.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+    os.set_blocking(descriptor, True)
+    return os.fdopen(descriptor, "rb")
 
 
 def file_identity(found: os.stat_result) -> str:

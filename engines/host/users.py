@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from engines.host.files import open_file
 from engines.host.mountinfo import mounts
 
 WRITES, RESIZES = 101, 103
@@ -180,7 +181,7 @@ def locked(descriptor: int, *places: int) -> int:
 def _any_lock(path: Path) -> bool:
     """Whether a QEMU has it open at all."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = open_file(path)
     except OSError:
         return False
     try:
@@ -196,7 +197,7 @@ def _written(path: Path) -> bool | None:
     does nothing. A look through the open files of all processes takes hundreds of times as long.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = open_file(path)
     except OSError:
         return None
     try:

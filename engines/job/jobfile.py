@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from engines.host.files import open_named
 from engines.job.errors import BadParam, Refused
 from engines.job.params import Params, Secret, fields
 
@@ -40,15 +41,18 @@ def own(path: Path, what: str, limit: int = LIMIT) -> bytes:
     what: what it is to be. Raises Refused.
     """
     try:
-        with path.open("rb") as stream:
-            _refuse_others(path, os.fstat(stream.fileno()), what)
+        with open_named(path) as stream:
+            refuse_others(what, path, os.fstat(stream.fileno()))
             return stream.read(limit + 1)
     except OSError as error:
         raise Refused(f"{what} {path}: {error.strerror}", "name a file that can be read") from None
 
 
-def _refuse_others(path: Path, found: os.stat_result, what: str) -> None:
-    """A job says which command is run for a console, and whose disk is changed: nobody else may have a say in it."""
+def refuse_others(what: str, path: Path, found: os.stat_result) -> None:
+    """A job says which command is run for a console, and whose disk is changed: nobody else may have a say in it.
+
+    what: what it is, in a word or two. Raises Refused.
+    """
     if not stat.S_ISREG(found.st_mode):
         return  # what a shell hands over by a pipe
     if found.st_uid not in (os.geteuid(), 0):
@@ -151,12 +155,12 @@ def open_secrets(cls: type[Params], given: Mapping[str, Any]) -> dict[str, Any]:
 def read_secret(name: str, path: Path) -> Secret:
     """The first line of a file that only its owner can read. Raises BadParam."""
     try:
-        with path.open("rb") as stream:
-            mode = path.stat().st_mode
+        with open_named(path) as stream:
+            found = os.fstat(stream.fileno())
             text = stream.read(4096).decode("utf-8", "replace")
     except OSError as error:
         raise BadParam(name, str(path), f"a readable file ({error.strerror})") from None
-    if mode & 0o077 and path.is_file():
+    if found.st_mode & 0o077 and stat.S_ISREG(found.st_mode):
         raise BadParam(name, str(path), "a file only its owner can read", f"chmod 600 {path}")
     line = text.splitlines()[0] if text else ""
     if not line:

@@ -117,7 +117,7 @@ def _claimed(key: str, path: Path) -> Claim | None:
     lock = path.with_suffix(".lock")
     while True:
         try:
-            descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
         except OSError as error:
             raise Refused(f"{lock}: {error.strerror}", "make room there, or see what it is") from None
         try:

@@ -47,7 +47,7 @@ def param(
     le: int | None = None,
     pattern: str | None = None,
     allowed: str = "",
-    kind: Literal["text", "file", "folder", "output", "host", "memo"] = "text",
+    kind: Literal["text", "file", "folder", "output", "host", "memo", "command"] = "text",
     metavar: str = "",
     positional: bool = False,
 ) -> msgspec.Meta:
@@ -55,6 +55,7 @@ def param(
 
     label: the form's caption. why: one line under the field and the CLI's help.
     allowed: words for what is accepted, where bounds alone do not say it (a `pattern` needs them).
+    kind: a command is run on this machine, as early as for the plan.
     """
     extra = {"allowed": allowed, "kind": kind, "metavar": metavar, "positional": positional}
     bounds: dict[str, Any] = {"ge": ge, "le": le, "pattern": pattern}
@@ -86,6 +87,13 @@ class Field:
 
 
 P = TypeVar("P", bound=Params)
+
+
+def commands(cls: type[Params], given: Mapping[str, Any]) -> dict[str, str]:
+    """The commands among plain values, by the names of their parameters: what would be run on this machine."""
+    return {
+        field.name: str(given[field.name]) for field in fields(cls) if field.kind == "command" and given.get(field.name)
+    }
 
 
 @lru_cache

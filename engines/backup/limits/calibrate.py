@@ -32,11 +32,11 @@ def speed(path: str, size: int) -> tuple[float, str]:
 def _open(path: str) -> int:
     """Past the page cache; through it where the file system knows no other way (tmpfs)."""
     try:
-        return os.open(path, os.O_RDONLY | os.O_DIRECT | os.O_CLOEXEC)
+        return os.open(path, os.O_RDONLY | os.O_DIRECT | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
         if error.errno != errno.EINVAL:
             raise
-        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
 
 
 def _read(descriptor: int, size: int) -> tuple[int, float]:

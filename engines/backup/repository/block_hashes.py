@@ -11,6 +11,7 @@ from pathlib import Path
 from engines.backup.pages import mapping
 from engines.backup.repository.keys import Keys
 from engines.backup.store.store import Store
+from engines.host.files import open_file
 
 MAGIC = b"CCPOSN\x00\x01"
 HEADER = struct.Struct("<8s16s32sQQQQ")
@@ -48,7 +49,7 @@ class BlockHashes:
     def load(self, root: bytes) -> bool:
         """Take the array of the point before; False where there is none that fits, which costs a full hash."""
         try:
-            descriptor = os.open(self._store.local(self.name(root)), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+            descriptor = open_file(self._store.local(self.name(root)), follow=False)
         except OSError:
             return False
         try:

@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from engines.host.files import open_named
 from engines.job.errors import BadParam, Refused
 from engines.job.params import Secret
 
@@ -92,7 +93,7 @@ def _from_file(path: str) -> bytes:
     from blake3 import blake3
 
     try:
-        with Path(path).open("rb") as stream:
+        with open_named(Path(path)) as stream:
             content = stream.read(1024 * 1024)
     except OSError as error:
         raise BadParam("key_file", path, f"a readable file ({error.strerror})") from None

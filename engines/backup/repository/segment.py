@@ -30,7 +30,7 @@ class Segment:
     def __init__(self, store: Store, name: str, repository: bytes) -> None:
         """Raises Damaged, FileNotFoundError."""
         self.name = name
-        descriptor = os.open(store.local(name), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        descriptor = os.open(store.local(name), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
         try:
             size = os.fstat(descriptor).st_size
             if size < SIZE:

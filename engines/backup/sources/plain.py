@@ -18,6 +18,7 @@ from engines.backup.sources.source import Format, Opener, Source
 from engines.backup.sources.stillness import Claims, Stillness
 from engines.host import device
 from engines.host.device import device_size
+from engines.host.files import open_file
 from engines.job.errors import Failed, Refused
 
 QCOW2 = b"QFI\xfb"
@@ -39,7 +40,7 @@ class Plain(Opener):
     @override
     def open(self, where: Path, form: Format) -> Iterator[Source]:
         try:
-            descriptor = os.open(where, os.O_RDONLY | os.O_CLOEXEC)
+            descriptor = open_file(where, devices=True)
         except OSError as error:
             raise Refused(f"{where}: {error.strerror}", "name a disk that can be read, or run as root") from None
         try:

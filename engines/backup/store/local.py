@@ -20,6 +20,7 @@ from engines.backup.store.store import TEMPORARY, Bytes, Store
 from engines.host.files import sync_folder
 
 SMALL = 32768  # bytes read at a time of a small file
+READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK  # a FIFO in a pack's place is not waited for
 
 
 class LocalStore(Store):
@@ -73,7 +74,7 @@ class LocalStore(Store):
         root = f"{self.root}/"
         for name in names:
             try:
-                descriptor = os.open(root + name, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+                descriptor = os.open(root + name, READ)
                 try:
                     found = os.read(descriptor, min(SMALL, most))
                     while len(found) % SMALL == 0 and found and len(found) < most:
@@ -247,7 +248,7 @@ class LocalStore(Store):
 
     @override
     def adopt(self, path: Path, name: str) -> None:
-        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
         try:
             self.owner.take(descriptor)
             os.fsync(descriptor)

@@ -25,7 +25,7 @@ class LocalAppender(Appender):
         self.offset = keep
         self._flush = WriteBehind()
         self._closing = threading.Lock()
-        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
         owner.take(self._fd)
         os.ftruncate(self._fd, keep)
 

@@ -17,7 +17,7 @@ class OpenFile:
 
     def __init__(self, path: Path) -> None:
         self.descriptor = self.direct = -1
-        self.descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        self.descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
 
     def open_direct(self) -> None:
         """Set `direct`; calls come from one thread at a time."""

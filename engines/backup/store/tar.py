@@ -14,6 +14,7 @@ from typing_extensions import override
 
 from engines.backup.store.cache import FarCache
 from engines.backup.store.store import TEMPORARY, Bytes, Store
+from engines.host.files import open_file
 from engines.job.errors import Refused
 
 MOST = 1 << 20  # files in it; an export has a handful
@@ -27,7 +28,7 @@ class TarStore(Store):
         self.where = str(path)
         self._lock = threading.Lock()
         try:
-            self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            self._descriptor = open_file(path)
         except OSError as error:
             raise Refused(f"{path}: {error.strerror}", "name a file that backup export made") from None
         try:

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from engines.host.files import open_file
 from engines.host.holder import boot_id
 from engines.job.contract import Cancel
 from engines.job.errors import BadParam, Failed, Refused
@@ -115,7 +116,7 @@ class DiscServer(socketserver.ThreadingMixIn, socketserver.TCPServer):
         self.strangers: set[str] = set()
         self._counting = threading.Lock()
         self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
-        self.disc = os.open(disc, os.O_RDONLY | os.O_CLOEXEC)
+        self.disc = open_file(disc)
         self.size = os.fstat(self.disc).st_size
         try:
             super().__init__(address, _Handler)
@@ -248,7 +249,7 @@ def digest(iso: Path, cancel: Cancel) -> str:
     """SHA-256, in hex, of an ISO 9660 file. Raises Refused."""
     total = hashlib.sha256()
     try:
-        with iso.open("rb") as stream:
+        with os.fdopen(open_file(iso), "rb") as stream:
             stream.seek(16 * 2048 + 1)  # ECMA-119, 8.1: the first volume descriptor, its identifier
             if stream.read(5) != b"CD001":
                 raise Refused(f"{iso} is no ISO 9660 disc", "name the ISO that crashcart biosiso built")

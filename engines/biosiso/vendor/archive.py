@@ -8,6 +8,7 @@ import io
 import stat
 from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO, cast
 from zipfile import BadZipFile, ZipFile, ZipInfo
 
 import msgspec
@@ -17,6 +18,7 @@ from engines.job.errors import Failed, Refused
 
 MOST_FILES = 2000
 MOST_BYTES = 512 * 1024 * 1024  # unpacked; the largest vendor zips are near 40 MB
+LISTING = 4 * 1024 * 1024  # bytes of a zip's list; 2000 files with long names take 1 MiB
 AGAIN = "fetch the zip again from the vendor"
 RUN = (".smc", ".exe", ".com", ".efi", ".bat", ".nsh")
 ENCRYPTED = 0x1  # general purpose flag bit 0, PKWARE APPNOTE 4.4.4
@@ -127,16 +129,31 @@ def _listed(path: Path, inner: str) -> list[Found]:
 def _infos(path: Path, inner: str) -> list[ZipInfo]:
     named = f"{inner} in {path}" if inner else str(path)
     try:
-        with Source(kind="member", path=str(path), member=inner).open() if inner else path.open("rb") as stream:
+        source = Source(kind="member" if inner else "file", path=str(path), member=inner)
+        with source.open() as stream:
             content = io.BytesIO(stream.read(MOST_BYTES)) if inner else stream
-            with ZipFile(content) as archive:
-                return [info for info in archive.infolist() if not info.is_dir()]
+            with ZipFile(cast(BinaryIO, _Listed(content))) as archive:
+                return [info for info in archive.infolist() if not info.filename.endswith("/")]
     except BadZipFile as error:
         raise Refused(f"{named} is no zip that can be read ({error})", AGAIN) from None
     except Failed as failed:
         raise Refused(failed.why, AGAIN) from None
     except unreadable() as error:
         raise Refused(f"{named} cannot be read ({error})", AGAIN) from None
+
+
+class _Listed:
+    """A zip whose list of files is short: it is read in one piece, and each of its entries takes a KiB of memory."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self.seek, self.tell, self.seekable = stream.seek, stream.tell, stream.seekable
+
+    def read(self, size: int = -1) -> bytes:
+        """See io.RawIOBase. Raises BadZipFile."""
+        if size > LISTING:
+            raise BadZipFile(f"its list of files is {size} bytes long, allowed are {LISTING}")
+        return self._stream.read(size)
 
 
 def _refuse_absurd(path: Path, infos: list[ZipInfo]) -> None:

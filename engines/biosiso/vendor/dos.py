@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
@@ -10,6 +11,7 @@ import msgspec
 
 from engines.biosiso.vendor import fat
 from engines.biosiso.vendor.sources import Source, nothing
+from engines.host.files import open_file
 from engines.job.errors import Failed, Refused
 
 # memdisk takes these as floppies by their size alone (syslinux, doc/memdisk.txt)
@@ -73,7 +75,7 @@ def read(path: Path, check: Callable[[], None] = nothing, *, from_cd: bool = Tru
 
 def is_zip(path: Path) -> bool:
     """Whether a file begins as zips do."""
-    with path.open("rb") as stream:
+    with os.fdopen(open_file(path), "rb") as stream:
         return stream.read(4) == b"PK\x03\x04"
 
 

@@ -11,6 +11,7 @@ from typing import BinaryIO, Literal, cast
 
 import msgspec
 
+from engines.host.files import open_file
 from engines.job.errors import Failed, Refused
 
 CHUNK = 256 * 1024  # bytes held at once
@@ -50,7 +51,7 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
             return io.BytesIO(self.text.encode("ascii"))
         try:
             if self.kind == "file":
-                return open(self.path, "rb", buffering=0)  # noqa: PTH123  the caller closes; Path.open is slower
+                return os.fdopen(open_file(Path(self.path)), "rb", buffering=0)
             if self.kind == "floppy":
                 return _on_floppy(self.path, self.inner, self.member)
             return _member(self.path, self.inner, self.member)
@@ -93,7 +94,8 @@ def unreadable() -> tuple[type[Exception], ...]:
 def _whole(path: str, inner: str) -> bytes:
     """A file, or one of the zip that it is, in memory."""
     if not inner:
-        return Path(path).read_bytes()
+        with os.fdopen(open_file(Path(path)), "rb") as whole:
+            return whole.read()
     with _member(path, "", inner) as stream:
         return stream.read()
 

@@ -60,7 +60,10 @@ class WatchParams(SiteParams, frozen=True, kw_only=True):
         str, param("Metrics port", "the same over HTTP, at /metrics", allowed="PORT or ADDRESS:PORT", metavar="PORT")
     ] = ""
     on_change: Annotated[
-        str, param("On change", "run this by sh at each change; $CRASHCART_CHANGE says what", metavar="COMMAND")
+        str,
+        param(
+            "On change", "run this by sh at each change; $CRASHCART_CHANGE says what", kind="command", metavar="COMMAND"
+        ),
     ] = ""
     on_change_url: Annotated[str, param("URL on change", "post each change to it, as JSON", metavar="URL")] = ""
 

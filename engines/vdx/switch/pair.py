@@ -5,9 +5,11 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 
 import msgspec
 
+from engines.job import jobfile
 from engines.job.contract import Cancel
 from engines.job.errors import BadParam, Refused
 from engines.job.params import Secret
@@ -59,12 +61,22 @@ def accesses(params: Ends) -> tuple[Access, Access | None]:
     for command in (params.console, params.mate_console):
         if command:
             console_argv(command)
+    if ways.config:
+        _refuse_others(ways.config)
     secret = params.password or Secret("")
     a = Access("switch", params.where(), params.user, secret, params.console, ways)
     if not params.mate:
         return a, None
     user, there = params.mate_user or params.user, params.mate_password or secret
     return a, Access("mate", params.mate_where(), user, there, params.mate_console, ways)
+
+
+def _refuse_others(config: str) -> None:
+    """A config names commands, as ProxyCommand: ssh itself looks who wrote it only where it is the user's own."""
+    try:
+        jobfile.refuse_others("ssh config", Path(config), Path(config).stat())
+    except OSError as error:
+        raise BadParam("ssh_config", config, f"a file that can be read ({error.strerror})") from None
 
 
 def look_at(params: Ends, cancel: Cancel, *, deeply: bool) -> Pair:

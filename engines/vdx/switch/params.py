@@ -59,10 +59,15 @@ class Ends(Params, frozen=True, kw_only=True):
     console: Annotated[
         str,
         param(
-            "Console", "a command that reaches the switch's console line, such as: telnet ts1 7005", metavar="COMMAND"
+            "Console",
+            "a command that reaches the switch's console line, such as: telnet ts1 7005",
+            kind="command",
+            metavar="COMMAND",
         ),
     ] = ""
-    mate_console: Annotated[str, param("Console there", "the same for the mate", metavar="COMMAND")] = ""
+    mate_console: Annotated[str, param("Console there", "the same for the mate", kind="command", metavar="COMMAND")] = (
+        ""
+    )
     mate_name: Annotated[
         str, param("Name in LLDP", "agree that the mate is what LLDP calls so, where it calls itself otherwise")
     ] = ""

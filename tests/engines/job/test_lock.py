@@ -197,3 +197,5 @@ def test_a_job_file_that_others_own_or_can_write_is_refused(tmp_path: Path, owne
     path.chmod(mode)
     with pytest.raises(Refused, match=str(path)):
         jobfile.load(path)
+    with pytest.raises(Refused, match=str(path)):  # what ssh takes from a config that is named to it, it runs, too
+        jobfile.refuse_others("ssh config", path, path.stat())

@@ -18,6 +18,7 @@ from engines.backup.sources.lvm.watch import Watch
 from engines.backup.sources.options import NoHint, PointRef, SourceOptions
 from engines.backup.sources.plain import PlainSource
 from engines.backup.sources.source import Format, Opener, Source
+from engines.host.files import open_file
 from engines.job.errors import Failed, Refused
 
 KEEPS = "its snapshot, until the next backup: pool {pool} also keeps whatever the VM overwrites until then"
@@ -57,7 +58,7 @@ def looked(paths: Sequence[Path], wish: SourceOptions) -> Iterator[tuple[Source,
 
 @contextmanager
 def _origin(where: Path, room: Room, wish: SourceOptions) -> Iterator[Source]:
-    descriptor = os.open(where, os.O_RDONLY | os.O_CLOEXEC)
+    descriptor = open_file(where, devices=True)
     try:
         yield Origin(descriptor, where, room, wish)
     finally:
@@ -92,7 +93,7 @@ def opened(paths: Sequence[Path], wish: SourceOptions) -> Iterator[tuple[Snapsho
 def _source(
     snapshot: Snapshot, found: Taken, watch: Watch, left: list[str], wish: SourceOptions
 ) -> Iterator[SnapshotSource]:
-    descriptor = os.open(snapshot.path, os.O_RDONLY | os.O_CLOEXEC)
+    descriptor = open_file(snapshot.path, devices=True)
     try:
         device = os.fstat(descriptor).st_rdev
         if (os.major(device), os.minor(device)) != snapshot.device:

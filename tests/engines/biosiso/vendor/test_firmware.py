@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import struct
+import tracemalloc
 import zipfile
 from pathlib import Path
 
@@ -159,7 +160,7 @@ def test_a_roms_date_is_claimed_only_where_name_and_packing_day_agree(
 # ── hostile zips ────────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("name", ["../evil.bat", "/etc/passwd", "a/../../b", "C:evil.bat", "..\\evil.bat", "a//b"])
+@pytest.mark.parametrize("name", ["../evil.bat", "/etc/passwd", "a/../../b", "C:evil.bat", "..\\evil.bat", "a//b", ""])
 def test_a_zip_that_leads_out_of_its_folder_is_refused(tmp_path: Path, name: str) -> None:
     refused(zipped(tmp_path / "x.zip", {"AFUDOSU.SMC": b"MZ", name: b"x"}), "leads out")
 
@@ -188,6 +189,21 @@ def test_a_zip_bomb_is_refused_by_what_it_says_and_stopped_by_what_it_is(tmp_pat
     struct.pack_into("<I", raw, at + 24, 1000)
     path.write_bytes(raw)
     refused(path, "big.bin")
+
+
+def test_a_zip_of_two_million_files_is_refused_before_its_list_is_read(tmp_path: Path) -> None:
+    path, count, size = tmp_path / "x.zip", 2_000_000, 2_000_000 * 47
+    entry = struct.pack("<4s6H3I5H2I", b"PK\x01\x02", 20, 20, 0, 0, 0, 33, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0) + b"x"
+    end64 = struct.pack("<4sQ2H2I4Q", b"PK\x06\x06", 44, 45, 45, 0, 0, count, count, size, 0)
+    locator = struct.pack("<4sIQI", b"PK\x06\x07", 0, size, 1)
+    end = struct.pack("<4s4H2IH", b"PK\x05\x06", 0, 0, 0xFFFF, 0xFFFF, 0xFFFFFFFF, 0xFFFFFFFF, 0)
+    path.write_bytes(entry * count + end64 + locator + end)
+    tracemalloc.start()
+    try:
+        refused(path, "list of files")
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_link_in_a_zip_and_in_a_folder_is_refused(tmp_path: Path) -> None:
