@@ -8,6 +8,7 @@ from engines.backup.commands import copy, diff, key, key_looks, listing, one_fil
 from engines.backup.commands.boot import Boot
 from engines.backup.commands.gc import Gc
 from engines.backup.commands.get import Get
+from engines.backup.commands.guest import Guest
 from engines.backup.commands.guests import GUESTS
 from engines.backup.commands.init import Init
 from engines.backup.commands.listing import ListParams
@@ -35,7 +36,7 @@ def _listed(params: ListParams) -> listing.Listed:
 
 ENGINES: tuple[Engine[Any], ...] = (
     Run(), Init(), Restore(), Get(), Put(), MountPoint(), Serve(), Boot(), Verify(), Prune(), Gc(),
-    Protect(), Rename(), Sweep(),
+    Protect(), Rename(), Sweep(), Guest(),
     *key.KEYS, copy.Copy(), one_file.Export(), one_file.Import(), Lock(), Rewind(),
 )  # fmt: skip
 LOOKS = (

@@ -199,6 +199,16 @@ class Locked(Result, frozen=True, kw_only=True):
     until: str
 
 
+class GuestFiles(Result, frozen=True, kw_only=True):
+    """Of `guest`. state: what libvirt has of it now, in words. restore: the commands that bring all of it back."""
+
+    point: str
+    into: str
+    files: tuple[str, ...]
+    state: str
+    restore: tuple[str, ...]
+
+
 class Protected(Result, frozen=True, kw_only=True):
     """Of `protect`."""
 

@@ -6,16 +6,18 @@ import shlex
 import time
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
 import msgspec
+from msgspec import structs
 from typing_extensions import override
 
 from engines.backup import names, results
 from engines.backup.capture.one_disk import Manner, OneDisk
-from engines.backup.commands.run_params import RunParams, disks
+from engines.backup.commands import guest_words
+from engines.backup.commands.run_params import RunParams, disks, settled
 from engines.backup.limits import throttle
 from engines.backup.repository import catalogue, config, history, lost_records, sessions
 from engines.backup.repository.point import Point
@@ -23,6 +25,8 @@ from engines.backup.repository.repository import Repository, where
 from engines.backup.repository.sessions import Presence
 from engines.backup.repository.unlocking import opened
 from engines.backup.repository.writer import Writer
+from engines.backup.sources.guest import record
+from engines.backup.sources.guest.domain import Guest
 from engines.backup.sources.opening import look_at, open_together
 from engines.backup.sources.options import PointRef, SourceOptions, source_options
 from engines.backup.sources.source import Source
@@ -65,15 +69,18 @@ class Run(Engine[RunParams]):
     def target(self, params: RunParams) -> str:
         place = where(params)
         identity = place if "://" in place else content_identity(Path(place))
-        return f"backup {identity} {params.vm}/{' '.join(disks(params))}"
+        called = [record.DISK] if params.guest else disks(params)
+        return f"backup {identity} {params.vm or params.guest}/{' '.join(called)}"
 
     @override
     def plan(self, params: RunParams, cancel: Cancel) -> Plan:
         throttle.parse(params.limit)
         uplink.parse(params.uplink)
+        params, guest = settled(params)
         with Repository.glance(where(params)) as repository:
             called = disks(params)
-            with look_at([params.source, *params.more], params.format, _wished(params)) as sources:
+            params = structs.replace(params, disk=called)
+            with look_at([params.source, *params.more], params.format, _wished(params, guest=guest)) as sources:
                 size = units.size(sum(source.size for source in sources))
                 facts = [
                     fact
@@ -89,7 +96,7 @@ class Run(Engine[RunParams]):
                 return Plan(
                     task=self.name,
                     target=f"{params.vm}/{', '.join(called)} in {repository.store.where}",
-                    params={**plain(params), "repo": repository.store.where, "disk": list(called)},
+                    params={**plain(params), "repo": repository.store.where},
                     steps=(
                         Step(id="read", title=f"Read {size} and store what changed"),
                         Step(
@@ -99,13 +106,14 @@ class Run(Engine[RunParams]):
                         ),
                     ),
                     facts=(
+                        *guest_words.facts(guest),
                         *facts,
                         ("repository", repository.store.where),
                         *compared,
                         ("limit", params.limit),
                         ("uplink", params.uplink),
                     ),
-                    warnings=_once(sources),
+                    warnings=(*guest_words.warnings(guest, params, repository), *_once(sources)),
                     undo="the restore point is taken out; what only it needs goes with the next gc",
                     state={"source": [source.identity for source in sources], "repository": repository.config.id},
                 ).sealed()
@@ -114,14 +122,21 @@ class Run(Engine[RunParams]):
     def execute(self, plan: Plan, context: Context) -> Events:
         yield StepStarted(step="read")
         with (yield from opened(plan.params, context)) as repository:
-            params = plan.params
+            params, guest = settled(plan.params)
             wheres = [params.source, *params.more]
-            called = [f"{params.vm}/{disk}" for disk in params.disk]
+            called = [f"{params.vm}/{disk}" for disk in (*params.disk, *([record.DISK] if guest else []))]
             for text in config.mend(repository.store, repository.config):
                 yield Warned(text=text)
             presence = Presence(repository.store, "write", f"backup of {', '.join(called)}", disk=" ".join(called))
-            wish = _wished(params, context.folder.name, PointRef(repository.config.id, presence.session.id))
-            with presence, open_together(wheres, params.format, wish) as sources:
+            made = PointRef(repository.config.id, presence.session.id)
+            wish = _wished(params, context.folder.name, made, guest)
+            with (
+                presence,
+                open_together(wheres, params.format, wish) as found,
+                guest_words.recorded(found, params, guest, context.folder) as (sources, params),
+            ):
+                for text in guest_words.warnings(guest, plan.params, repository):
+                    yield Warned(text=text)
                 for source in sources[:1]:
                     for text in source.notes:
                         yield Log(text=text)
@@ -154,8 +169,11 @@ class Run(Engine[RunParams]):
             yield Finished(summary=f"{', '.join(gone)} {are} taken out", then=("free the space: crashcart backup gc",))
 
 
-def _wished(params: RunParams, run: str = "", made: PointRef | None = None) -> SourceOptions:
-    return source_options(params.agent, params.snapshot_size, params.hints, run, made, params.backing, params.qmp)
+def _wished(
+    params: RunParams, run: str = "", made: PointRef | None = None, guest: Guest | None = None
+) -> SourceOptions:
+    wish = source_options(params.agent, params.snapshot_size, params.hints, run, made, params.backing, params.qmp)
+    return replace(wish, forms=guest.forms) if guest else wish
 
 
 def _of(disk: str, called: Sequence[str]) -> str:
@@ -229,9 +247,8 @@ class _Backup:
         """What does not fit the point before."""
         source = disk.source
         if disk.parent:
-            yield from history.warnings(
-                self.repository, disk.parent, self.began, sessions.host(), source.words, source.size
-            )
+            size = disk.parent.head.size if isinstance(source, record.RecordSource) else source.size
+            yield from history.warnings(self.repository, disk.parent, self.began, sessions.host(), source.words, size)
 
     def _read(self, every: Sequence[OneDisk]) -> Generator[AnyEvent, str | None, dict[str, Failed]]:
         """Read all; those that failed, and why. With a single disk there is nothing else to save."""

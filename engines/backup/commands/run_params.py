@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated
 
+from msgspec import structs
+from typing_extensions import override
+
 from engines.backup import names
 from engines.backup.repository.repository import RepoParams
+from engines.backup.sources.guest import domain, record
+from engines.backup.sources.guest.domain import Guest
 from engines.backup.sources.options import Hints
 from engines.backup.sources.source import Format
 from engines.job.errors import BadParam
@@ -24,12 +29,32 @@ class RunParams(RepoParams, frozen=True, kw_only=True):
             metavar="SOURCE",
             positional=True,
         ),
-    ]
+    ] = ""
+    guest: Annotated[
+        str,
+        param(
+            "Guest",
+            "a libvirt domain instead of disks: all its disks in one moment, its XML, NVRAM and TPM state",
+            metavar="NAME",
+        ),
+    ] = ""
+    libvirt: Annotated[
+        str, param("libvirt", "whose guest it is; empty for $LIBVIRT_DEFAULT_URI or qemu:///system", metavar="URI")
+    ] = ""
+    leave: Annotated[
+        tuple[str, ...],
+        param("Leave out", "a disk of the guest by its name in it, such as vdb; each run tells of it", metavar="DISK"),
+    ] = ()
     more: Annotated[
         tuple[str, ...],
         param("More disks", "of the same VM, in the same moment", kind="file", metavar="SOURCE", positional=True),
     ] = ()
-    vm: Annotated[str, param("VM", "whose disk it is", pattern=names.NEW, allowed=names.ALLOWED)]
+    vm: Annotated[
+        str,
+        param(
+            "VM", "whose disk it is; empty for the name of the guest", pattern=f"^$|{names.NEW}", allowed=names.ALLOWED
+        ),
+    ] = ""
     disk: Annotated[
         tuple[str, ...],
         param(
@@ -89,16 +114,34 @@ class RunParams(RepoParams, frozen=True, kw_only=True):
     ] = 1
     tag: Annotated[tuple[str, ...], param("Tag", "a word for this point; prune can keep what has it")] = ()
 
+    @override
+    def asks(self) -> tuple[str, ...]:
+        complete(self)
+        return super().asks()
+
+
+def complete(params: RunParams) -> None:
+    """Raises BadParam where neither disks nor a guest are named."""
+    lacks = [words for words, given in (("SOURCE", params.source), ("--vm VM", params.vm)) if not given]
+    if lacks and not params.guest:
+        raise BadParam(
+            "vm" if params.source else "source", "", "a disk and whose it is, or a libvirt domain",
+            f"give {', '.join(lacks)}; or --guest NAME; all there is: crashcart backup run --help",
+        )  # fmt: skip
+
 
 def disks(params: RunParams) -> tuple[str, ...]:
     """The names of the disks, one for each source. Raises BadParam."""
+    complete(params)
+    if not params.guest and (params.leave or params.libvirt):
+        raise BadParam("guest", "", "a libvirt domain, with --leave or --libvirt", "give --guest NAME")
     sources = (params.source, *params.more)
     called = params.disk
     if len(sources) > 1 and called == ("disk0",):
         called = tuple(f"disk{number}" for number in range(len(sources)))
     for what, name in (("vm", params.vm), *(("disk", name) for name in called)):
         if not names.fit(name):
-            raise BadParam(what, name, f"{names.ALLOWED}, up to {names.LONGEST} of them")
+            raise BadParam(what, name, f"{names.ALLOWED}, up to {names.LONGEST} of them", f"give --{what} NAME")
     if len(called) != len(sources):
         raise BadParam(
             "disk", ", ".join(called), f"one name for each of the {len(sources)} disks", "give --disk NAME for each"
@@ -107,3 +150,22 @@ def disks(params: RunParams) -> tuple[str, ...]:
         if twice := [one for one in each if each.count(one) > 1]:
             raise BadParam(what, twice[0], "each disk once", "name it once")
     return called
+
+
+def settled(params: RunParams) -> tuple[RunParams, Guest | None]:
+    """With a guest, its disks in the place of the disks; the guest as it is now. Raises Refused, BadParam."""
+    complete(params)
+    if not params.guest:
+        return params, None
+    found = domain.find(params.guest, params.libvirt, params.leave)
+    paths = tuple(str(disk.path) for disk in found.disks)
+    given = (params.source, *params.more)
+    if given not in (("",), paths):
+        raise BadParam("source", given[0], "empty, with --guest", "name the guest or its disks, not both")
+    called = params.disk if params.disk != ("disk0",) else tuple(disk.target for disk in found.disks)
+    if record.DISK in called:
+        raise BadParam("disk", record.DISK, "another name", "its description is called so")
+    vm = params.vm or found.name
+    if not names.fit(vm):
+        raise BadParam("vm", vm, f"{names.ALLOWED}, up to {names.LONGEST} of them", "give --vm NAME for this guest")
+    return structs.replace(params, source=paths[0], more=paths[1:], disk=called, vm=vm), found

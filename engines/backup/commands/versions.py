@@ -19,6 +19,7 @@ from engines.backup.files.reach import opened, path_of
 from engines.backup.files.tree import NoRoot
 from engines.backup.names import PointName
 from engines.backup.repository.repository import RepoParams, Repository
+from engines.backup.sources.guest import record
 from engines.job.contract import Note
 from engines.job.errors import BadParam, Refused
 from engines.job.params import param
@@ -83,7 +84,7 @@ def _wanted(text: str) -> tuple[tuple[str, str], bytes]:
 def _versions(params: VersionsParams) -> Iterator[Version]:
     (vm, disk), path = _wanted(params.where)
     repository = Repository.of(params)
-    found = [name for name in repository.names() if name.vm == vm and disk in ("", name.disk)]
+    found = [name for name in repository.names() if name.vm == vm and (name.disk == disk if disk else _has_files(name))]
     if not found:
         raise Refused(f"there is no point of {params.where.partition(':')[0]}", "see all: crashcart backup list")
     before: dict[str, tuple[Node, str]] = {}
@@ -98,6 +99,11 @@ def _versions(params: VersionsParams) -> Iterator[Version]:
             before[name.disk] = (node, version.sha256)
         elif version.state == "gone":
             before.pop(name.disk, None)
+
+
+def _has_files(name: PointName) -> bool:
+    """Whether it is of a disk: a guest's description is kept beside its disks."""
+    return name.disk != record.DISK
 
 
 def _one(

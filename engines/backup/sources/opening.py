@@ -25,7 +25,17 @@ def openers(wish: SourceOptions, *, volumes: bool = True) -> tuple[Opener, ...]:
 
 def open_source(where: str, form: Format = "auto", wish: SourceOptions | None = None) -> AbstractContextManager[Source]:
     """The source that `where` names, alive within the `with`. Raises Refused."""
-    return _opener(where, form, wish or SourceOptions()).open(Path(where), form)
+    wish = wish or SourceOptions()
+    return _opener(where, form, wish).open(Path(where), _known(where, form, wish))
+
+
+def _look(where: str, form: Format, wish: SourceOptions) -> AbstractContextManager[Source]:
+    return _opener(where, form, wish).look(Path(where), _known(where, form, wish))
+
+
+def _known(where: str, form: Format, wish: SourceOptions) -> Format:
+    """What it is opened as: what was said, else what is known of this disk alone."""
+    return wish.forms.get(where, form) if form == "auto" else form
 
 
 @contextmanager
@@ -44,7 +54,7 @@ def look_at(wheres: Sequence[str], form: Format, wish: SourceOptions) -> Iterato
             yield found
         return
     with ExitStack() as stack:
-        yield tuple(stack.enter_context(_opener(where, form, wish).look(Path(where), form)) for where in wheres)
+        yield tuple(stack.enter_context(_look(where, form, wish)) for where in wheres)
 
 
 @contextmanager
@@ -63,7 +73,7 @@ def open_together(wheres: Sequence[str], form: Format, wish: SourceOptions) -> I
             yield found
         return
     with ExitStack() as stack:
-        yield tuple(stack.enter_context(_opener(where, form, wish).open(Path(where), form)) for where in wheres)
+        yield tuple(stack.enter_context(open_source(where, form, wish)) for where in wheres)
 
 
 def _fit(wheres: Sequence[str], wish: SourceOptions) -> list[Path]:
@@ -98,7 +108,7 @@ def _opener(where: str, form: Format, wish: SourceOptions) -> Opener:
     if not path.exists():
         raise Refused(f"{where} does not exist", "name an image file or a block device; an LVM volume must be active")
     for opener in openers(wish, volumes=path.is_block_device()):
-        if opener.knows(path, form):
+        if opener.knows(path, _known(where, form, wish)):
             _suits(where, opener, wish)
             return opener
     raise Refused(f"{where} is neither a file nor a block device", "name an image file or a block device")

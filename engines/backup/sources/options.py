@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -31,7 +32,7 @@ class SourceOptions:
 
     hints: what shall keep record of changes. made: the point to be; None where nothing may be kept for the next one.
     backing: files that may lie below a qcow2 image though they are in another folder.
-    qmp: socket of the QEMU that has the disks open.
+    qmp: socket of the QEMU that has the disks open. forms: by path, the format of a disk that is known of it alone.
     """
 
     run: str = ""
@@ -41,6 +42,7 @@ class SourceOptions:
     made: PointRef | None = None
     backing: tuple[str, ...] = ()
     qmp: Path | None = None
+    forms: Mapping[str, Literal["auto", "raw", "qcow2"]] = field(default_factory=dict)
 
 
 def source_options(
