@@ -8,6 +8,7 @@ from msgspec import structs
 from typing_extensions import override
 
 from engines.backup import names
+from engines.backup.guests import domains
 from engines.backup.repository.repository import RepoParams
 from engines.backup.sources.guest import domain, record
 from engines.backup.sources.guest.domain import Guest
@@ -168,4 +169,11 @@ def settled(params: RunParams) -> tuple[RunParams, Guest | None]:
     vm = params.vm or found.name
     if not names.fit(vm):
         raise BadParam("vm", vm, f"{names.ALLOWED}, up to {names.LONGEST} of them", "give --vm NAME for this guest")
-    return structs.replace(params, source=paths[0], more=paths[1:], disk=called, vm=vm), found
+    return structs.replace(params, source=paths[0], more=paths[1:], disk=called, vm=vm, qmp=_qmp(params, found)), found
+
+
+def _qmp(params: RunParams, guest: Guest) -> str:
+    """The QMP socket that a running guest on images has for others, where none was named."""
+    described = domains.guest(guest.now) if guest.running and not params.agent else None
+    images = all(disk.path.is_file() for disk in guest.disks)
+    return params.qmp or (described.qmp if described and images else "")

@@ -17,7 +17,7 @@ STATES = Path("/var/lib/libvirt/swtpm")  # of emulated TPMs, one folder a guest
 
 @dataclass(frozen=True)
 class Guest:
-    """A domain. text: the description that it starts by. running: it may write to its disks now.
+    """A domain. text: the description that it starts by, now: the one that it has. running: it may write to its disks now.
 
     disks: those that are backed up. left_out: the others, in words. notes: what the technician must read.
     """
@@ -25,6 +25,7 @@ class Guest:
     name: str
     uuid: str
     text: str
+    now: str
     running: bool
     disks: tuple[DomainDisk, ...]
     left_out: tuple[str, ...]
@@ -43,7 +44,8 @@ def find(name: str, uri: str = "", leave: Sequence[str] = ()) -> Guest:
     """The guest of that name or UUID. leave: disks to leave out, by their names in it. Raises Refused, BadParam."""
     text = _asked("dumpxml", "--inactive", "--domain", name, uri=uri)
     running = _asked("domstate", "--domain", name, uri=uri).strip() not in ("shut off", "crashed")
-    now = _parsed(_asked("dumpxml", "--domain", name, uri=uri) if running else text, name)
+    live = _asked("dumpxml", "--domain", name, uri=uri) if running else text
+    now = _parsed(live, name)
     disks, left_out = [], []
     every = [*now.disks, *(_placed(disk, uri) for disk in now.elsewhere)]
     if unknown := set(leave) - {disk.target for disk in every}:
@@ -57,7 +59,7 @@ def find(name: str, uri: str = "", leave: Sequence[str] = ()) -> Guest:
     if not disks:
         raise Refused(f"{now.name} has no disk that could be backed up", "see what it has: virsh domblklist")
     return Guest(
-        now.name, now.uuid, text, running, tuple(disks), tuple(left_out),
+        now.name, now.uuid, text, live, running, tuple(disks), tuple(left_out),
         notes=tuple(_notes(now, _parsed(text, name), leave)), nvram=now.nvram, tpm=_tpm(now),
     )  # fmt: skip
 
