@@ -17,7 +17,7 @@ STATES = Path("/var/lib/libvirt/swtpm")  # of emulated TPMs, one folder a guest
 
 @dataclass(frozen=True)
 class Guest:
-    """A domain. text: the description that it starts by, now: the one that it has. running: it may write to its disks now.
+    """A domain. text: the description that it starts by. now: the one that it has. running: it may write to disks.
 
     disks: those that are backed up. left_out: the others, in words. notes: what the technician must read.
     """
