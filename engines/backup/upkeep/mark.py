@@ -64,9 +64,11 @@ class Marks:
         for number, map_ in enumerate(found.maps):
             if map_ not in self._seen:
                 self._seen.add(map_)
-                self._map(found, number, map_)
+                self.map(found, number, map_)
 
-    def _map(self, point: Point, number: int, name: bytes) -> None:
+    def map(self, point: Point, number: int, name: bytes) -> int:
+        """Mark one map and what it names; how many of those lie nowhere. Raises Failed where that cannot be known."""
+        before = self.missing
         try:
             ids = self._repository.map(point, number)
         except (Damaged, Missing) as error:
@@ -74,6 +76,7 @@ class Marks:
         self._mark(np.frombuffer(name, dtype="<u8").reshape(1, 4))
         rows = np.frombuffer(ids, dtype="<u8").reshape(-1, 4)
         self._mark(rows[rows.any(axis=1)])
+        return self.missing - before
 
     def _mark(self, ids: Array) -> None:
         """Mark ids, an array of four u64 each, at one place each."""

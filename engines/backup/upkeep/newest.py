@@ -1,0 +1,130 @@
+"""The newest point of every disk, and whether all that it needs is there: what a morning goes by."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import groupby
+
+import msgspec
+import numpy as np
+
+from engines.backup.errors import Damaged
+from engines.backup.names import PointName
+from engines.backup.repository import quarantine, record
+from engines.backup.repository.keys import ZERO
+from engines.backup.repository.point import Head, Point
+from engines.backup.repository.repository import Repository
+from engines.backup.repository.verified import last_verified
+from engines.backup.upkeep.mark import Marks
+from engines.job.errors import Failed
+
+
+class Newest(msgspec.Struct, frozen=True, kw_only=True):
+    """One disk of a repository. taken: Unix time in s at which its newest point was begun; sizes in bytes.
+
+    points: how many it has; stored: what all of them have brought. verified: when the newest was proven whole, or
+    empty. trouble: why the newest is not to be counted on; empty where every block of it lies in a pack that is there.
+    good: when the newest point without trouble was begun; None where none of those looked at is.
+    """
+
+    vm: str
+    disk: str
+    point: str
+    taken: float
+    good: float | None
+    points: int
+    size: int = 0
+    changed: int = 0
+    stored: int = 0
+    host: str = ""
+    consistency: str = ""
+    verified: str = ""
+    trouble: str = ""
+
+
+LOOKED_BACK = 5  # points of a disk that are tried where the newest is in trouble
+
+
+def newest(repository: Repository, wanted: Callable[[str], bool] = lambda _: True) -> list[Newest]:
+    """Each disk of the VMs that `wanted` takes by name. Raises Failed where the repository cannot be read."""
+    names = [name for name in repository.names() if wanted(name.vm)]
+    heads = repository.heads(names)
+    repository.load()
+    damaged = {point for bad in quarantine.every(repository.store) for point in bad.points if _lost(repository, bad.id)}
+    verified = last_verified(repository.store)
+    present = _Present(repository, damaged)
+    rows = []
+    for (vm, disk), own in groupby(names, key=lambda name: (name.vm, name.disk)):
+        points = list(own)
+        last = points[-1]
+        head = heads[last]
+        found = Newest(vm=vm, disk=disk, point=str(last), taken=last.moment / 1e9, good=None, points=len(points))
+        stored = sum(one.figures.stored for name in points if isinstance(one := heads[name], Head))
+        if isinstance(head, Head):
+            found = msgspec.structs.replace(
+                found, taken=head.real, size=head.size, changed=head.figures.changed, stored=stored, host=head.host,
+                consistency=head.consistency, verified=verified.get(str(last), ""),
+            )  # fmt: skip
+        trouble = present.trouble(last)
+        rows.append(msgspec.structs.replace(found, trouble=trouble, good=_good(present, points, heads)))
+    return rows
+
+
+def _good(present: _Present, points: list[PointName], heads: dict[PointName, Head | Damaged]) -> float | None:
+    """When the newest that is whole was begun."""
+    for name in reversed(points[-LOOKED_BACK:]):
+        if not present.trouble(name):
+            head = heads[name]
+            return head.real if isinstance(head, Head) else name.moment / 1e9
+    return None
+
+
+def _lost(repository: Repository, record: str) -> bool:
+    return not any(True for _ in repository.index.find(bytes.fromhex(record)))
+
+
+class _Present:
+    """Whether points are all there; a map that they share is looked up once."""
+
+    def __init__(self, repository: Repository, damaged: set[str]) -> None:
+        repository.index.present -= _cut(repository)
+        self._repository = repository
+        self._marks = Marks(repository, ())
+        self._damaged = damaged
+        self._known: dict[PointName, str] = {}
+        self._lacking: dict[bytes, int] = {ZERO: 0}
+
+    def trouble(self, name: PointName) -> str:
+        """Why not; empty where it is."""
+        if name not in self._known:
+            self._known[name] = self._look(name)
+        return self._known[name]
+
+    def _look(self, name: PointName) -> str:
+        if str(name) in self._damaged:
+            return "records of it are damaged: crashcart backup verify"
+        try:
+            point = self._repository.point(name)
+            lacking = sum(self._map(point, number, map_) for number, map_ in enumerate(point.maps))
+        except (Damaged, Failed) as error:
+            return error.why
+        except FileNotFoundError:
+            return "it went away while it was looked at"
+        return f"{lacking} of its blocks lie in no pack that is there" if lacking else ""
+
+    def _map(self, point: Point, number: int, map_: bytes) -> int:
+        if map_ not in self._lacking:
+            self._lacking[map_] = self._marks.map(point, number, map_)
+        return self._lacking[map_]
+
+
+def _cut(repository: Repository) -> set[bytes]:
+    """Packs that are shorter than their index says."""
+    found: set[bytes] = set()
+    for segment in repository.index.segments:
+        entries = segment.entries()
+        ends = np.zeros(len(segment.packs) + 1, dtype="<u8")
+        np.maximum.at(ends, entries["pack"], entries["offset"].astype("<u8") + entries["stored"] + record.SIZE)
+        sizes = repository.index.sizes
+        found |= {pack for pack, end in zip(segment.packs, ends, strict=False) if pack in sizes and sizes[pack] < end}
+    return found

@@ -1,0 +1,78 @@
+"""The newest point of a disk counts only where all that it needs is there."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from engines.backup import names
+from engines.backup.upkeep.newest import Newest, newest
+from tests.engines.backup import lab
+
+MB = 1024 * 1024
+
+
+@pytest.fixture
+def repo(tmp_path: Path) -> str:
+    """Two points of web1, the second with one block more; one of db."""
+    repo = lab.init(tmp_path / "repo")
+    made = random.Random(7)
+    disk = tmp_path / "disk"
+    disk.write_bytes(made.randbytes(4 * MB))
+    lab.dated(repo, lab.backup(repo, disk), time_="20261101T000000Z")
+    with disk.open("r+b") as file:
+        file.write(made.randbytes(MB))
+    lab.backup(repo, disk)
+    lab.backup(repo, disk, vm="db")
+    return repo
+
+
+def found(repo: str, vm: str = "web1") -> Newest:
+    with lab.opened(repo) as repository:
+        (one,) = newest(repository, lambda name: name == vm)
+    return one
+
+
+def second_pack(repo: str) -> Path:
+    """The pack that the second backup wrote: the smaller of the two with data."""
+    first, second = sorted(Path(repo, "packs").glob("*.pack"), key=lambda path: -path.stat().st_size)[:2]
+    assert first.stat().st_size > 4 * MB > second.stat().st_size > MB
+    return second
+
+
+def test_a_whole_point_is_good(repo: str) -> None:
+    one = found(repo)
+    assert (one.points, one.size, one.changed, one.trouble) == (2, 4 * MB, MB, "")
+    assert one.good == one.taken and one.stored > 5 * MB
+
+
+def gone(pack: Path) -> None:
+    pack.unlink()
+
+
+def cut(pack: Path) -> None:
+    pack.write_bytes(pack.read_bytes()[: MB // 2])
+
+
+@pytest.mark.parametrize("harm", [gone, cut])
+def test_a_point_whose_pack_is_gone_or_cut_is_in_trouble_and_the_one_before_counts(
+    repo: str, harm: Callable[[Path], None]
+) -> None:
+    before = found(repo)
+    harm(second_pack(repo))
+    for vm in ("web1", "db"):  # what they share is told of each
+        one = found(repo, vm)
+        assert one.trouble, one
+        assert one.point.startswith(vm)
+    assert found(repo).good == names.seconds("20261101T000000Z") < before.taken
+    assert found(repo, "db").good is None
+
+
+def test_a_damaged_point_file_is_in_trouble(repo: str) -> None:
+    point = sorted(Path(repo, "points/web1").rglob("*.point"))[-1]
+    point.write_bytes(point.read_bytes()[:-7])
+    one = found(repo)
+    assert one.trouble and one.good is not None
