@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from engines.fleet.commands import guests, plan
+from engines.fleet.commands import guests, metrics, plan, report, status
 from engines.fleet.commands.run import Run
 from engines.job.contract import Engine, Look
 
@@ -24,5 +24,27 @@ LOOKS = (
         plan.PlanParams,
         plan.answer,
         plan.table,
+    ),
+    Look(
+        "status",
+        "how every guest stands, the worst first",
+        status.StatusParams,
+        status.answer,
+        status.table,
+        code=status.code,
+    ),
+    Look(
+        "report",
+        "what a night did, for a ticket or a browser",
+        report.ReportParams,
+        report.answer,
+        report.table,
+    ),
+    Look(
+        "metrics",
+        "how all stand, as Prometheus reads it",
+        metrics.MetricsParams,
+        metrics.answer,
+        metrics.table,
     ),
 )

@@ -25,7 +25,16 @@ LARGEST_PICTURE = 4 * 1024 * 1024  # bytes
 def page(report: Report, folder: Path) -> str:
     """The report as HTML; `folder` is the run's own, where its pictures lie."""
     title = html.escape(f"crashcart {report.info.task}: {report.info.target}")
-    body = "\n".join(_blocks(markdown(report).split("\n"), folder))
+    return framed(title, blocks(markdown(report), folder))
+
+
+def blocks(text: str, folder: Path | None = None) -> str:
+    """Markdown of our own as HTML; without a folder no picture is looked for."""
+    return "\n".join(_blocks(text.split("\n"), folder or Path("/nowhere")))
+
+
+def framed(title: str, body: str) -> str:
+    """A whole page around HTML; the title is escaped already."""
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
         f"<style>{STYLE}</style></head><body>\n{body}\n</body></html>\n"

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import msgspec
 
 from engines.backup.guests.finding import find
-from engines.fleet.agent import slots, starting, wire
+from engines.fleet.agent import holding, slots, starting, wire
 from engines.host.version import version
 from engines.job import folders
 from engines.job.errors import CrashcartError, Failed, Refused
@@ -65,6 +65,8 @@ def _answered(request: wire.AnyRequest) -> Iterator[wire.AnyAnswer]:
         case wire.Slots():
             taken = slots.taken(request.slots)
             yield wire.Taken(taken=taken, free=request.slots - taken)
+        case wire.Holds():
+            yield wire.Held(holding=holding.look(request.repository))
 
 
 def _about() -> wire.Host:

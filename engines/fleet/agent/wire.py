@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from engines.backup.guests.model import Found
+from engines.fleet.agent.holding import Holding
 from engines.job.jobfile import Job
 
 VERSION = 1  # of these words; both sides refuse another one
@@ -59,7 +60,13 @@ class Slots(Request, frozen=True, kw_only=True, tag="slots"):
     slots: int
 
 
-AnyRequest = Find | About | Start | Attach | Stop | Slots
+class Holds(Request, frozen=True, kw_only=True, tag="holds"):
+    """What is in a repository whose keys lie on this host? repository: repo, key_file, passphrase_file."""
+
+    repository: dict[str, str]
+
+
+AnyRequest = Find | About | Start | Attach | Stop | Slots | Holds
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True, tag_field="say", tag=True):
@@ -126,6 +133,12 @@ class Taken(Answer, frozen=True, kw_only=True, tag="taken"):
     free: int
 
 
+class Held(Answer, frozen=True, kw_only=True, tag="held"):
+    """To holds: disks with their newest points, bytes in packs, bytes free."""
+
+    holding: Holding
+
+
 class Said(Answer, frozen=True, kw_only=True, tag="said"):
     """To stop: what follows, in words."""
 
@@ -139,4 +152,4 @@ class Declined(Answer, frozen=True, kw_only=True, tag="declined"):
     what_helps: str = ""
 
 
-AnyAnswer = Guests | Host | Begun | Progressed | Ended | Busy | Taken | Said | Declined
+AnyAnswer = Guests | Host | Begun | Progressed | Ended | Busy | Taken | Held | Said | Declined

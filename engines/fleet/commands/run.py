@@ -13,10 +13,15 @@ import msgspec
 from typing_extensions import override
 
 from engines.fleet.commands.params import FleetParams
+from engines.fleet.config.model import Fleet
 from engines.fleet.ledger.ledger import Ledger, place
+from engines.fleet.ledger.rows import GOOD
+from engines.fleet.morning import looking, night, telling
+from engines.fleet.morning import page as pages
 from engines.fleet.round import today
 from engines.fleet.round.round import Round, Todo
 from engines.fleet.round.today import Today
+from engines.host.files import write_whole
 from engines.job.contract import (
     AnyEvent,
     Cancel,
@@ -73,11 +78,12 @@ class Run(Engine[RunParams]):
         fleet = params.read()
         backups = Step(id="backups", title="Back up every guest whose turn it is")
         upkeep = Step(id="upkeep", title="Prune, collect, verify a share, and prove")
+        morning = Step(id="morning", title="Look how all stand, write the night's page, tell whom alerts name")
         return Plan(
             task=self.name,
             target=f"fleet of {params.fleet}",
             params=plain(params),
-            steps=(backups,) if params.only else (backups, upkeep),
+            steps=(backups,) if params.only else (backups, upkeep, morning),
             facts=(
                 ("hosts", ", ".join(fleet.hosts)),
                 ("repositories", ", ".join(fleet.repositories)),
@@ -109,6 +115,9 @@ class Run(Engine[RunParams]):
                 yield from _done(after)
                 round_.todo |= after.todo
                 yield StepEnded(step="upkeep")
+                yield StepStarted(step="morning")
+                yield from _morning(fleet, ledger, [*round_.todo.values()], found)
+                yield StepEnded(step="morning")
         yield _finished(found, list(round_.todo.values()))
 
 
@@ -152,6 +161,24 @@ def _told(one: Todo) -> Iterator[AnyEvent]:
         yield Warned(text=f"{what} on {job.host}: {job.state}: {job.why}{helps}")
 
 
+def _morning(fleet: Fleet, ledger: Ledger, todo: Sequence[Todo], found: Today) -> Iterator[AnyEvent]:
+    """The night's page beside the ledger, and notices; none of it can make a round fail."""
+    standing = looking.look(fleet, ledger, time.time(), ask=False)
+    standing = msgspec.structs.replace(standing, silent=found.census.silent)
+    told = night.gather(fleet, ledger, standing)
+    page = place(fleet).parent / "nights" / f"{told.name}.html"
+    try:
+        page.parent.mkdir(mode=0o700, exist_ok=True)
+        write_whole(page, pages.page(told).encode())
+        yield Log(text=f"the night: {page}")
+    except OSError as error:
+        yield Warned(text=f"the night's page {page} was not written: {error.strerror}")
+    yield Log(text=night.headline(standing))
+    whole = not standing.silent and all(one.job.state in GOOD for one in todo)
+    for trouble in telling.tell(fleet, ledger, standing, told.name, whole=whole):
+        yield Warned(text=trouble)
+
+
 def _finished(found: Today, todo: Sequence[Todo]) -> Finished:
     states = Counter(one.job.state for one in todo)
     good = states["done"] + states["warned"]
@@ -165,5 +192,5 @@ def _finished(found: Today, todo: Sequence[Todo]) -> Finished:
     return Finished(
         summary=f"{good} of {len(todo)} jobs are done, {len(found.uncovered)} guests have no whole backup",
         result=msgspec.to_builtins(result),
-        then=("see how all stand: crashcart fleet guests",),
+        then=("see how all stand: crashcart fleet status",),
     )

@@ -1,0 +1,88 @@
+"""After a round: notices go out or wait in the ledger, and addresses that alarm on silence are called."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import msgspec
+
+from engines.fleet.config.model import Fleet
+from engines.fleet.ledger.ledger import Ledger
+from engines.fleet.morning.notices import Memory, Notice, compose, settle
+from engines.fleet.morning.sending import Letter, Sent
+from engines.fleet.morning.standing import Standing
+from engines.host.child import module, start
+from engines.host.files import open_file
+
+KEPT = "notices"
+PATIENCE = 60.0  # s that services have for all letters of a round
+PING = 20.0  # s
+LARGEST = 65536  # bytes of a file with addresses
+
+
+def tell(fleet: Fleet, ledger: Ledger, standing: Standing, night: str, *, whole: bool) -> Iterator[str]:
+    """Send what is new and what waits; what did not work, in words. whole: whether pings are called."""
+    memory = msgspec.convert(ledger.remembered(KEPT) or {}, Memory)
+    memory.waiting += compose(fleet.alerts, standing, night, memory)
+    ledger.remember(KEPT, msgspec.to_builtins(memory), standing.at)  # a kill from here on repeats, and loses nothing
+    if memory.waiting:
+        sent, why = _sent(memory.waiting)
+        if why:
+            yield f"{why}; it is tried again after the next round"
+        for notice in settle(memory, sent, standing.at):
+            yield f"given up after {notice.tries} tries: {notice.title}"
+        ledger.remember(KEPT, msgspec.to_builtins(memory), standing.at)
+    if whole:
+        yield from _pinged([alert.ping_file for alert in fleet.alerts if alert.ping_file])
+
+
+def _sent(waiting: Sequence[Notice]) -> tuple[dict[int, bool], str]:
+    letters: list[Letter] = []
+    places: list[int] = []
+    whys: list[str] = []
+    for place, notice in enumerate(waiting):
+        try:
+            addresses = _lines(notice.to)
+        except OSError as error:
+            whys.append(f"{notice.to} cannot be read: {error.strerror}")
+            continue
+        letters.append(Letter(addresses=addresses, title=notice.title, body=notice.body))
+        places.append(place)
+    if not letters:
+        return {}, "; ".join(whys)
+    child = start(module("engines.fleet.morning.sending"), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    try:
+        said, _ = child.communicate(msgspec.json.encode(letters), timeout=PATIENCE)
+        found = msgspec.json.decode(said, type=Sent)
+    except (subprocess.TimeoutExpired, msgspec.MsgspecError):
+        return {}, f"notices were not taken within {PATIENCE:.0f} s"
+    finally:
+        child.kill()
+        child.wait()
+    whys += [found.why] if found.why else []
+    return dict(zip(places, found.good, strict=False)), "; ".join(whys)
+
+
+def _pinged(files: Sequence[str]) -> Iterator[str]:
+    """Addresses that raise an alarm when they are not called."""
+    for file in files:
+        try:
+            (address,) = _lines(file)[:1] or [""]
+            if not address.startswith(("https://", "http://")):
+                yield f"{file} has no http or https address on its first line"
+                continue
+            with urllib.request.urlopen(address, timeout=PING) as answer:  # noqa: S310  by its scheme, above
+                answer.read(1024)
+        except (OSError, ValueError) as error:
+            yield f"the address in {file} was not reached: {getattr(error, 'reason', error)}"
+
+
+def _lines(file: str) -> list[str]:
+    with os.fdopen(open_file(Path(file)), "rb") as stream:
+        text = stream.read(LARGEST).decode("utf-8", "replace")
+    return [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("#")]
