@@ -84,8 +84,9 @@ def _lines(night: Night) -> Iterator[str]:
     yield ""
     yield headline(standing) + "."
     good = sum(job.state in GOOD for job in night.jobs)
+    moved = f"{units.size(night.read)} read, {units.size(night.stored)} stored"
     yield (
-        f"{good} of {len(night.jobs)} jobs ended well; {units.size(night.read)} read, {units.size(night.stored)} stored. "
+        f"{good} of {len(night.jobs)} jobs ended well; {moved}. "
         f"Times are of {night.zone}; looked at {_clock(night, standing.at)}."
     )
     yield from _section("See to these", [_trouble(row) for row in standing.rows if row.light in BAD])

@@ -1,0 +1,127 @@
+"""A guest is green only where the repositories hold whole, young points of all its disks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from engines.backup.guests.model import Disk, Guest
+from engines.backup.upkeep.newest import Newest
+from engines.fleet.agent.holding import Holding
+from engines.fleet.config.load import parsed
+from engines.fleet.ledger.rows import Job, Known
+from engines.fleet.morning.holdings import Holdings
+from engines.fleet.morning.standing import Row, rows
+from engines.fleet.planning.assigning import assign
+
+NOW = 1_800_000_000.0
+HOUR = 3600.0
+FLEET = parsed(b"""
+hosts: {hv1: {ssh: local}}
+repositories: {near: {url: /r}, far: {url: 's3://vault/r'}}
+policies: {gold: {to: [near, far], every: day, late: 36h}}
+guests: [{skip: 'tmp-*', why: scratch}, {match: {name: 'web*'}, policy: gold}]
+""")
+
+
+def guest(name: str = "web1", **changed: Any) -> Guest:
+    disks = (Disk(name="vda", source="/a", kind="file", format="raw"),)
+    return msgspec.structs.replace(
+        Guest(uuid=f"u-{name}", name=name, running=False, found="libvirt", disks=disks, host="hv1"), **changed
+    )
+
+
+def disk(vm: str = "web1", age: float = 5 * HOUR, **changed: Any) -> Newest:
+    at = NOW - age
+    made = Newest(
+        vm=vm, disk="vda", point=f"{vm}/vda@20270101T000000Z", taken=at, good=at, points=3, stored=10, size=20
+    )
+    return msgspec.structs.replace(made, **changed)
+
+
+def held(near: tuple[Newest, ...], far: tuple[Newest, ...]) -> Holdings:
+    return Holdings(held={"near": Holding(disks=near), "far": Holding(disks=far)})
+
+
+def known(one: Guest, first: float = NOW - 90 * 24 * HOUR, gone: float | None = None) -> Known:
+    return Known(
+        uuid=one.uuid,
+        vm=one.name,
+        name=one.name,
+        host="hv1",
+        policy="gold",
+        first=first,
+        seen=NOW,
+        gone=gone,
+        guest=one,
+    )
+
+
+def job(state: str, ended: float, **changed: Any) -> dict[tuple[str, str], Job]:
+    made = Job(key="k", round="r", kind="backup", uuid="u-web1", vm="web1", host="hv1", repository="far",
+               state=state, ended=ended, why="disk full", what_helps="make room")  # fmt: skip
+    return {("u-web1", "far"): msgspec.structs.replace(made, **changed)}
+
+
+def stands(
+    holdings: Holdings, one: Guest | None = None, jobs: dict[tuple[str, str], Job] | None = None, **of: Any
+) -> Row:
+    one = one or guest()
+    seen = [known(one, **of)]
+    (row,) = rows(FLEET, assign(FLEET, [one], seen), seen, holdings, jobs or {}, NOW)
+    return row
+
+
+def test_young_and_whole_in_every_repository_is_good() -> None:
+    row = stands(held((disk(),), (disk(age=9 * HOUR),)))
+    assert (row.light, row.age, row.where, row.stored, row.size) == ("good", 9 * HOUR, ("near", "far"), 20, 20)
+
+
+@pytest.mark.parametrize(
+    ("holdings", "light", "words"),
+    [
+        (held((disk(),), (disk(age=37 * HOUR),)), "late", "37 h"),
+        (held((disk(),), ()), "late", "no backup yet in far"),
+        (held((disk(),), (disk(trouble="3 of its blocks lie in no pack that is there"),)), "failed", "in no pack"),
+        (Holdings(held={"near": Holding(disks=(disk(),))}, silent={"far": "no route"}), "unknown", "no route"),
+    ],
+)  # fmt: skip
+def test_anything_else_is_not(holdings: Holdings, light: str, words: str) -> None:
+    row = stands(holdings)
+    assert row.light == light and words in row.why, row
+
+
+def test_a_guest_that_was_just_found_is_new_until_it_would_be_late() -> None:
+    assert stands(held((), ()), first=NOW - HOUR).light == "new"
+    assert stands(held((), ()), first=NOW - 37 * HOUR).light == "late"
+
+
+def test_a_failure_counts_until_a_point_is_younger() -> None:
+    points = held((disk(),), (disk(),))
+    row = stands(points, jobs=job("failed", NOW - HOUR))
+    assert (row.light, row.why, row.what_helps) == ("failed", "disk full", "make room")
+    assert stands(points, jobs=job("failed", NOW - 6 * HOUR)).light == "good"
+    assert stands(points, jobs=job("done", NOW - HOUR)).light == "good"
+
+
+def test_no_rule_no_disk_and_half_a_guest_are_uncovered_and_come_first() -> None:
+    half = guest(
+        "web2", disks=(*guest().disks, Disk(name="vdb", source="rbd:x", kind="network", why="it is on the network"))
+    )
+    some = [guest(), half, guest("db1"), guest("tmp-1")]
+    seen = [known(one) for one in some]
+    points = tuple(disk(one.name) for one in some)
+    found = rows(FLEET, assign(FLEET, some, seen), seen, held(points, points), {}, NOW)
+    assert [(row.name, row.light) for row in found] == [
+        ("db1", "uncovered"), ("web2", "uncovered"), ("web1", "good"), ("tmp-1", "skipped"),
+    ]  # fmt: skip
+    assert "it is on the network" in found[1].why and found[3].why == "scratch"
+
+
+def test_who_is_gone_keeps_its_points_and_is_told() -> None:
+    seen = [known(guest(), gone=NOW - 48 * HOUR)]
+    (row,) = rows(FLEET, [], seen, held((disk(age=60 * HOUR),), ()), {}, NOW)
+    assert (row.light, row.where, row.age) == ("gone", ("near",), 60 * HOUR)
+    assert "its points are kept" in row.why and "backup prune" in row.what_helps
