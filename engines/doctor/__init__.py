@@ -8,6 +8,7 @@ from collections.abc import Callable
 import msgspec
 
 from engines.doctor import checks as check
+from engines.doctor.buckets import buckets
 
 
 class Finding(msgspec.Struct, kw_only=True):
@@ -51,6 +52,7 @@ CHECKS = (
         "apt-get install samba, then systemctl disable --now smbd nmbd (a task starts its own)",
     ),
     _Check("ssh", check.ssh, "vdx, off-site backup", "apt-get install openssh-client"),
+    _Check("buckets", buckets, "repositories in object storage", "see what it lacks: crashcart backup fitness REPO"),
     _Check("fuse", check.fuse, "backup mount", "apt-get install fuse3"),
     _Check("lvm", check.lvm, "backup of logical volumes", "apt-get install lvm2"),
     _Check(

@@ -13,9 +13,12 @@ from typing_extensions import override
 from engines.backup import results
 from engines.backup.errors import FarFailed
 from engines.backup.new_place import refuse_devices
-from engines.backup.repository import config
+from engines.backup.repository import config, lock_setting
 from engines.backup.repository.keys import Unlock
+from engines.backup.repository.lock_setting import LockSetting
 from engines.backup.store.opening import open_store
+from engines.backup.store.s3 import writer
+from engines.backup.store.s3.store import S3Store
 from engines.job.contract import (
     Asked,
     BytesChange,
@@ -24,7 +27,9 @@ from engines.job.contract import (
     Engine,
     Events,
     Finished,
+    Log,
     Plan,
+    Section,
     Step,
     StepEnded,
     StepStarted,
@@ -48,6 +53,19 @@ class InitParams(Params, frozen=True, kw_only=True):
     ] = "none"
     key_file: Annotated[str, param("Key file", "32 random bytes or more; keep a copy elsewhere", kind="file")] = ""
     passphrase: Annotated[Secret | None, param("Passphrase", "opens the repository; nobody can without it")] = None
+
+    lock: Annotated[
+        str,
+        param(
+            "Lock",
+            "in a bucket with Object Lock: what points need stays for so long",
+            pattern=r"^$|^[1-9]\d{0,3}d$",
+            allowed="days like 30d",
+        ),
+    ] = ""
+    lock_mode: Annotated[
+        lock_setting.Mode, param("Lock mode", "GOVERNANCE can be lifted by who has that right; COMPLIANCE by nobody")
+    ] = "GOVERNANCE"
 
     @override
     def asks(self) -> tuple[str, ...]:
@@ -81,6 +99,10 @@ class Init(Engine[InitParams]):
                 )
             if "://" not in params.repo and not Path(params.repo).parent.is_dir():
                 raise Refused(f"{Path(params.repo).parent} does not exist", "make it first, or name another place")
+            if params.lock:
+                from engines.backup.store.s3.versions import Versions  # brings boto3
+
+                Versions(params.repo, lock=True).demand_locks()
             locked = "nothing" if params.cipher == "none" else f"{params.cipher}, {_lock(params)}"
             return Plan(
                 task=self.name,
@@ -88,7 +110,8 @@ class Init(Engine[InitParams]):
                 params=plain(params),
                 steps=(Step(id="make", title="Make the folders and write config.json", no_stop="it takes a moment"),),
                 changes=(BytesChange(target=params.repo, summary="a new, empty repository"),),
-                facts=(("format", str(config.FORMAT)), ("block", "1 MiB"), ("locked by", locked)),
+                facts=(("format", str(config.FORMAT)), ("block", "1 MiB"), ("locked by", locked), *_lasts(params)),
+                confirm="COMPLIANCE" if params.lock and params.lock_mode == "COMPLIANCE" else "",
                 undo="config.json and the empty folders are removed, as long as no backup is in it",
                 state={"empty": True},
             ).sealed()
@@ -106,6 +129,9 @@ class Init(Engine[InitParams]):
             try:
                 store.begin(FOLDERS)
                 made = config.create(store, cipher=plan.params.cipher, unlock=unlock)
+                if plan.params.lock:
+                    days = int(plan.params.lock.removesuffix("d"))
+                    lock_setting.put(store, LockSetting(days=days, mode=plan.params.lock_mode))
             except FileExistsError:
                 raise Refused(f"{store.where} was made meanwhile", "see it: crashcart backup list") from None
             except FarFailed:
@@ -113,9 +139,15 @@ class Init(Engine[InitParams]):
             except OSError as error:
                 raise Failed(f"{store.where}: {error.strerror}", "name a folder that can be written") from None
             yield StepEnded(step="make")
+            policy = ""
+            if isinstance(store, S3Store):
+                warnings, policy = writer.advice(store.where, store.bucket)
+                for text in warnings:
+                    yield Log(text=text)
             yield Finished(
                 summary=f"repository {store.where} is ready",
                 result={"repo": store.where, "id": made.id, "cipher": made.cipher},
+                sections=(Section(title="A policy for the key that backs up", text=policy),) if policy else (),
                 then=_then(plan),
             )
 
@@ -137,7 +169,7 @@ class Init(Engine[InitParams]):
             yield StepStarted(step="make")
             if any(name != config.COPY for folder in FOLDERS for name in store.names(folder)):
                 raise Refused(f"{store.where} holds backups", "prune them first, or remove the folder yourself")
-            for name in (config.COPY, config.NAME):
+            for name in (lock_setting.NAME, config.COPY, config.NAME):
                 with contextlib.suppress(FileNotFoundError):
                     store.delete(name)
             store.end(FOLDERS)
@@ -147,6 +179,18 @@ class Init(Engine[InitParams]):
 
 def _lock(params: InitParams) -> str:
     return f"key file {params.key_file}" if params.key_file else "a passphrase"
+
+
+def _lasts(params: InitParams) -> tuple[tuple[str, str], ...]:
+    """What the review says of the lock."""
+    if not params.lock:
+        return ()
+    until = (
+        "nobody, not even the provider, can lift it" if params.lock_mode == "COMPLIANCE" else "by its own right only"
+    )
+    return (
+        ("points are kept undeletable for", f"{params.lock} ({params.lock_mode}: {until}), renewed by backup lock"),
+    )
 
 
 def _then(plan: Plan) -> tuple[str, ...]:
@@ -159,4 +203,6 @@ def _then(plan: Plan) -> tuple[str, ...]:
         " are lost, nothing can be restored" + ("; who has it can read the backups" if not keep else ""),
         *keep,
     )
+    if plan.params.lock:
+        keep = (*keep, f"every night, with the key that locks: crashcart backup lock {shlex.quote(place)}")
     return (*keep, f"back up: crashcart backup run SOURCE --repo {shlex.quote(plan.params.repo)} --vm NAME")

@@ -8,16 +8,19 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Annotated, ClassVar, Literal
 
+import msgspec
 from typing_extensions import override
 
 from engines.backup import results
 from engines.backup.commands.keeping import KeepDaily, KeepMonthly, KeepWeekly, KeepYearly, kept
 from engines.backup.commands.on_repository import OnRepository
 from engines.backup.names import PointName
-from engines.backup.repository import pack
+from engines.backup.repository import lock_setting, pack
+from engines.backup.repository.lock_setting import LockSetting
 from engines.backup.repository.repository import NamesOnly, RepoParams, Repository, where
 from engines.backup.repository.unlocking import opened
 from engines.backup.store.s3.versions import Versions
+from engines.backup.store.store import Store
 from engines.job.contract import (
     Cancel,
     Context,
@@ -29,23 +32,26 @@ from engines.job.contract import (
     StepEnded,
     StepStarted,
 )
-from engines.job.errors import Refused
 from engines.job.params import param
 
 DAY = 86400.0  # s
 GENERATION = 10 * DAY  # more than was asked for, so that a pack is renewed once in ten days and not every night
 AT_ONCE = 8
+KEEPS = ("keep_last", "keep_daily", "keep_weekly", "keep_monthly", "keep_yearly")
 
 
 class LockParams(RepoParams, frozen=True, kw_only=True):
-    """For how long, and what. Without a rule every point is locked."""
+    """For how long, and what: as was said before and remembered, where nothing is said. Without a rule every point."""
 
     repo: Annotated[str, param("Repository", "s3://BUCKET/PREFIX", kind="folder", positional=True)] = ""
-    days: Annotated[int, param("Days", "for so long from now on nothing of it can be deleted", ge=1, le=3650)] = 30
+    days: Annotated[
+        int, param("Days", "for so long from now on nothing of it can be deleted; 0: as is set, else 30", ge=0, le=3650)
+    ] = 0
     mode: Annotated[
-        Literal["GOVERNANCE", "COMPLIANCE"],
+        Literal["as set", "GOVERNANCE", "COMPLIANCE"],
         param("Mode", "GOVERNANCE can be lifted by who has that right; COMPLIANCE by nobody, not even the provider"),
-    ] = "GOVERNANCE"
+    ] = "as set"
+    remember: Annotated[bool, param("Remember", "make this the repository's setting")] = False
     keep_last: Annotated[int, param("Keep last", "lock this many newest points of each disk", ge=0, le=100000)] = 0
     keep_daily: KeepDaily = 0
     keep_weekly: KeepWeekly = 0
@@ -66,33 +72,29 @@ class Lock(OnRepository[LockParams]):
 
     @override
     def plan(self, params: LockParams, cancel: Cancel) -> Plan:
-        versions = Versions(where(params), lock=True)
-        if not versions.locks():
-            raise Refused(
-                f"bucket {versions.address.bucket} has no Object Lock",
-                "it is switched on when a bucket is made: make one",
-            )
+        Versions(where(params), lock=True).demand_locks()
         return super().plan(params, cancel)
 
     @override
     def plan_on(self, glance: NamesOnly, params: LockParams, cancel: Cancel) -> Plan:
         known = len(glance.names())
-        hard = params.mode == "COMPLIANCE"
+        setting = _setting(glance.store, params)
+        hard = setting.mode == "COMPLIANCE"
         return Plan(
             task=self.name,
             target=glance.store.where,
-            params={},
+            params=msgspec.to_builtins(setting),
             steps=(
                 Step(id="mark", title="Find what the points need"),
-                Step(id="lock", title=f"Lock it for {params.days} days and a generation of 10"),
+                Step(id="lock", title=f"Lock it for {setting.days} days and a generation of 10"),
             ),
-            facts=(("points", str(known)), ("mode", params.mode), ("at least until", _day(params.days * DAY))),
+            facts=(("points", str(known)), ("mode", setting.mode), ("at least until", _day(setting.days * DAY))),
             warnings=(
                 "what is locked takes room and money until then, whatever prune and gc do",
                 *(("COMPLIANCE CANNOT BE TAKEN BACK BY ANYBODY, nor shortened",) if hard else ()),
             ),
             confirm="COMPLIANCE" if hard else "",
-            state={"repository": glance.config.id, "mode": params.mode},
+            state={"repository": glance.config.id, "mode": setting.mode},
         )
 
     @override
@@ -101,6 +103,8 @@ class Lock(OnRepository[LockParams]):
         params: LockParams = plan.params
         versions = Versions(params.repo, lock=True)
         with (yield from opened(params, context)) as repository:
+            if params.remember:
+                lock_setting.put(repository.store, _setting(repository.store, params))
             repository.load()
             points = kept(repository, repository.names(), params)
             needed = sorted(_needed(repository, points))
@@ -129,6 +133,16 @@ class Lock(OnRepository[LockParams]):
         )
 
 
+def _setting(store: Store, params: LockParams) -> LockSetting:
+    """What is said, and what is set where nothing is said. Raises Damaged."""
+    asked = {key: getattr(params, key) for key in KEEPS}
+    known = lock_setting.load(store) or LockSetting(days=30)
+    if not any(asked.values()):
+        asked = {key: getattr(known, key) for key in KEEPS}
+    mode = known.mode if params.mode == "as set" else params.mode
+    return LockSetting(days=params.days or known.days, mode=mode, **asked)
+
+
 def _needed(repository: Repository, points: list[PointName]) -> Iterator[str]:
     """Files that the points cannot do without, and the index, which spares reading every pack."""
     from engines.backup.upkeep.mark import Marks  # brings numpy
@@ -140,6 +154,8 @@ def _needed(repository: Repository, points: list[PointName]) -> Iterator[str]:
     yield from (pack.name(owner) for owner in marks.live())
     yield from repository.store.names("index")
     yield "config.json"
+    if lock_setting.load(repository.store):
+        yield lock_setting.NAME
 
 
 def _day(later: float) -> str:

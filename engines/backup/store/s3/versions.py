@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -124,6 +125,31 @@ class Versions:
         with self._asking():
             self._client.put_object_retention(
                 Bucket=self.address.bucket, Key=self._key(name), Retention={"Mode": mode, "RetainUntilDate": until}
+            )
+
+    def delete_for_good(self, name: str) -> None:
+        """Delete the newest version itself, not by a marker."""
+        with self._asking():
+            key = self._key(name)
+            found = self._client.head_object(Bucket=self.address.bucket, Key=key)
+            if "VersionId" not in found:
+                raise FarFailed(errno.ENOENT, f"{name} has no version", "switch versioning on")
+            self._client.delete_object(Bucket=self.address.bucket, Key=key, VersionId=found["VersionId"])
+
+    def demand_locks(self) -> None:
+        """Raises Refused where objects cannot be locked, or are all locked by a default of the bucket."""
+        if not self.locks():
+            raise Refused(
+                f"bucket {self.address.bucket} has no Object Lock",
+                "it is switched on when a bucket is made: make one",
+            )
+        with self._asking():
+            found = self._client.get_object_lock_configuration(Bucket=self.address.bucket)
+        if found["ObjectLockConfiguration"].get("Rule"):
+            raise Refused(
+                f"bucket {self.address.bucket} locks whatever is written, by a default of its own: leases, sessions and"
+                " points that go tomorrow would stay, too",
+                "take the default retention out; what must stay is locked by crashcart backup lock",
             )
 
 

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 
 from engines.backup.commands import tamper
+from engines.backup.commands.init import Init, InitParams
 from engines.backup.commands.tamper import PlaceParams
 from engines.backup.names import stamp
 from engines.backup.store.opening import open_store
-from engines.backup.store.s3.versions import Version, in_order
+from engines.backup.store.s3.access import parse
+from engines.backup.store.s3.store import open_s3
+from engines.backup.store.s3.versions import Version, in_order, policy
+from engines.backup.store.s3.writer import excess
 from engines.backup.store.store import Store
 from engines.job.contract import Cancel, Finished
-from engines.job.errors import Refused
+from engines.job.errors import BadParam, Refused
 from engines.job.params import convert
 from tests.engines.backup import lab
-from tests.engines.backup.store.weed import Weed
+from tests.engines.backup.store.weed import WRITER, Weed
 
 MIB = 1 << 20
 SIZE = 8 * MIB
@@ -168,6 +174,57 @@ def test_compliance_asks_for_its_word_and_says_why(vault: str, tmp_path: Path) -
     plan = Lock().plan(convert(LockParams, {"repo": vault, "mode": "COMPLIANCE"}), Cancel())
     assert plan.confirm == "COMPLIANCE" and any("CANNOT BE TAKEN BACK" in text for text in plan.warnings)
     assert Lock().plan(convert(LockParams, {"repo": vault}), Cancel()).confirm == ""
+    given = {"repo": f"{vault}-hard", "lock": "30d", "lock_mode": "COMPLIANCE"}
+    assert Init().plan(convert(InitParams, given), Cancel()).confirm == "COMPLIANCE"
+
+
+def test_init_tries_what_the_writers_key_may_and_prints_its_policy(weed: Weed, vault: str, tmp_path: Path) -> None:
+    bucket, place = vault.split("/")[2], f"{vault}-more"
+    _, last = lab.perform_job("backup-init", repo=place)
+    assert isinstance(last, Finished), last
+    assert "s3:DeleteObjectVersion" in last.sections[0].text
+    found = excess(place, open_s3(place).bucket)
+    assert found == ("change how long things are locked", "delete versions for good"), "this key may do all"
+    rule = {
+        **policy(parse(place))["Statement"][2],
+        "Principal": "*",
+        "Resource": [f"arn:aws:s3:::{bucket}/*"],
+    }
+    weed.boto().put_bucket_policy(Bucket=bucket, Policy=json.dumps({"Version": "2012-10-17", "Statement": [rule]}))
+    weed.allow(bucket, key_file=str(weed.key_file(*WRITER)))
+    assert excess(place, open_s3(place).bucket) == ()
+    point = lab.backup(place, source := lab.disk(tmp_path / "disk", {0: 5}, MIB))
+    lab.done("backup-gc", repo=place)
+    assert lab.content(place, point) == source.read_bytes()
+
+
+def test_the_lock_is_a_setting_of_the_repository(vault: str, tmp_path: Path) -> None:
+    repo = f"{vault}-set"
+    lab.done("backup-init", repo=repo, lock="45d")
+    backup(repo, tmp_path, 2)
+    backup(repo, tmp_path, 3)
+    found = lab.done("backup-lock", repo=repo)
+    assert found["points"] == 2 and found["until"] > stamp(time.time() + 54 * 86400)[:4]
+    days = (datetime.fromisoformat(found["until"]).timestamp() - time.time()) / 86400
+    assert 54 < days < 56, "45 days and a generation of 10"
+    lab.done("backup-lock", repo=repo, days=60, keep_last=1, remember=True)
+    again = lab.done("backup-lock", repo=repo)
+    assert again["points"] == 1 and again["renewed"] == 0
+    assert traces(repo) == []
+    with pytest.raises(BadParam, match="lock"):
+        lab.perform_job("backup-init", repo=f"{vault}-x", lock="a while")
+
+
+def test_a_bucket_that_cannot_lock_is_no_place_for_a_lock(weed: Weed, bucket: str, vault: str, tmp_path: Path) -> None:
+    with pytest.raises(Refused, match="no Object Lock"):
+        lab.perform_job("backup-init", repo=f"s3://{bucket}/r", lock="30d")
+    with pytest.raises(Refused, match="is no bucket"):
+        lab.perform_job("backup-init", repo=str(tmp_path / "r"), lock="30d")
+    locks_all = {"ObjectLockEnabled": "Enabled", "Rule": {"DefaultRetention": {"Mode": "GOVERNANCE", "Days": 1}}}
+    name = vault.split("/")[2]
+    weed.boto().put_object_lock_configuration(Bucket=name, ObjectLockConfiguration=locks_all)
+    with pytest.raises(Refused, match="locks whatever is written"):
+        lab.perform_job("backup-init", repo=f"{vault}-y", lock="30d")
 
 
 def test_where_no_versions_are_kept_nothing_can_be_proven(bucket: str, tmp_path: Path) -> None:

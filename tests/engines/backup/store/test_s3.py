@@ -13,13 +13,11 @@ import yaml
 
 from engines.backup.errors import FarFailed
 from engines.backup.repository import config
-from engines.backup.repository.sessions import Presence
 from engines.backup.store.s3 import access, fitness
 from engines.backup.store.s3.store import S3Store, open_s3
-from engines.backup.upkeep import lease
 from engines.job import runs
 from engines.job.contract import Finished, Progress, RunFailed
-from engines.job.errors import BadParam, Failed, Refused
+from engines.job.errors import BadParam, Refused
 from engines.job.journal import Entry
 from tests.engines.backup import lab
 from tests.engines.backup.store.weed import KEY, SECRET, Weed
@@ -235,40 +233,6 @@ def answering() -> Iterator[str]:
         thread.start()
         yield f"http://127.0.0.1:{server.server_address[1]}"
         server.shutdown()
-
-
-# ── the lease of gc ─────────────────────────────────────────────────────────────────────────────────
-
-
-def test_of_many_that_find_a_lease_left_behind_one_gets_it(store: S3Store) -> None:
-    assert store.lease("leases/gc.json", b"dead", lambda _: False) == b""
-    assert store.lease("leases/gc.json", b"second", lambda _: False) == b"dead"
-    together = threading.Barrier(8)
-
-    def take(number: int) -> bool:
-        holder = f"{number}".encode()
-        together.wait(60)
-        return store.lease("leases/gc.json", holder, lambda held: held == b"dead") == b""
-
-    with ThreadPoolExecutor(8) as racing:
-        won = [number for number, has in enumerate(racing.map(take, range(8))) if has]
-    assert len(won) == 1 and store.read("leases/gc.json") == f"{won[0]}".encode()
-
-
-def test_a_gc_that_was_taken_for_dead_deletes_nothing_and_one_at_work_is_named(bucket: str, tmp_path: Path) -> None:
-    repo = f"s3://{bucket}/r"
-    lab.done("backup-init", repo=repo)
-    lab.backup(repo, lab.disk(tmp_path / "disk", {0: 1}, 4 * MIB))
-    store = open_s3(repo)
-    with Presence(store, "gc", "gc of a test") as mine, lease.held(store, mine):
-        lease.demand(store, mine)
-        _, last = lab.perform_job("backup-gc", repo=repo)
-        assert isinstance(last, RunFailed) and "gc of a test: process" in last.why, last
-        store.put(lease.NAME, b"another")
-        with pytest.raises(Failed, match="another took its place"):
-            lease.demand(store, mine)
-    assert store.read(lease.NAME) == b"another", "what is another's is not deleted"
-    lab.done("backup-gc", repo=repo)  # whose session there is none of
 
 
 # ── fitness ─────────────────────────────────────────────────────────────────────────────────────────

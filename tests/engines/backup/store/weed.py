@@ -23,6 +23,7 @@ from tests.ports import free_port
 
 STARTS_WITHIN = 120.0  # s
 KEY, SECRET = "test-access", "test-secret-key"
+WRITER = ("writer-access", "writer-secret-key")
 SERVERS = ("s3", "filer", "master", "volume")
 PORTS = tuple(name for server in SERVERS for name in (f"{server}.port", f"{server}.port.grpc"))
 RIGHTS = ["Admin", "Read", "Write", "List", "Tagging"]
@@ -36,6 +37,7 @@ class Weed:
         self._ports = {name: free_port() for name in PORTS}
         self.port = self._ports["s3.port"]
         self.identity("admin", KEY, SECRET, RIGHTS)
+        self.identity("writer", *WRITER, ["Read", "Write", "List"])
         (folder / "data").mkdir()
 
     def identity(self, name: str, key: str, secret: str, rights: list[str]) -> None:
