@@ -10,9 +10,15 @@ PIECE = 1 << 22  # bytes
 UNABLE = (errno.ENODEV, errno.EINVAL, errno.EACCES, errno.EOPNOTSUPP, errno.ENOSYS)
 
 
+def _cut_by_nobody(descriptor: int) -> bool:
+    """Whether only this user and root can write the file: one that is cut while it is mapped kills who reads it."""
+    found = os.fstat(descriptor)
+    return found.st_uid in (0, os.geteuid()) and not found.st_mode & 0o022
+
+
 def readable(descriptor: int, size: int) -> mmap.mmap:
     """The first `size` bytes of an open file, to be read. Raises OSError."""
-    for flags in (mmap.MAP_SHARED, mmap.MAP_PRIVATE):
+    for flags in (mmap.MAP_SHARED, mmap.MAP_PRIVATE) if _cut_by_nobody(descriptor) else ():
         try:
             return mmap.mmap(descriptor, size, flags=flags, prot=mmap.PROT_READ)
         except OSError as error:
@@ -31,6 +37,8 @@ class Writable:
     def __init__(self, descriptor: int, size: int) -> None:
         self._descriptor = -1
         try:
+            if not _cut_by_nobody(descriptor):
+                raise OSError(errno.EACCES, "another user can cut it")
             self.bytes = mmap.mmap(descriptor, size)
         except OSError as error:
             if error.errno not in UNABLE:

@@ -60,7 +60,8 @@ def adopt_parts(repository: Repository, presence: Presence) -> int:
     found = 0
     for name in parts:
         owner = name.removeprefix("packs/").split(".")[0]
-        if owner in living or not names.HEX32.match(owner):
+        pack_id = name.removesuffix(".part").rpartition(".")[2]
+        if owner in living or not (names.HEX32.match(owner) and names.HEX32.match(pack_id)):
             continue
         try:
             places = pack.recover(repository.store, name, repository.id, presence.key)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import time
 from collections.abc import Iterator
@@ -26,6 +27,8 @@ SEVERAL = 2  # the format of a repository whose keys were ever changed
 BLOCK = 1024 * 1024  # bytes
 CIPHERS = ("none", "aes-256-gcm", "chacha20-poly1305")
 LONGEST = 64 * 1024  # bytes of a config
+MOST_WAYS = 32  # each may take a second to be tried
+HEX = re.compile(r"(?:[0-9a-f]{2})*")
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -160,16 +163,24 @@ def _kdf(config: Config) -> Kdf:
 
 def _bounds(config: Config) -> None:
     held: dict[str, Any] = {
-        "id": len(config.id) == 32,
+        "id": len(config.id) == 32 and _hex(config.id),
         "block": config.block == BLOCK,
         "pack": 1 << 20 <= config.pack < 1 << 32,
         "cipher": config.cipher in CIPHERS,
-        "secret": len(config.secret) == (64 if config.cipher == "none" else 0),
-        "ways": bool(config.ways) == (config.format == SEVERAL) and not (config.ways and config.cipher == "none"),
+        "secret": len(config.secret) == (64 if config.cipher == "none" else 0) and _hex(config.secret),
+        "wrapped": _hex(config.wrapped) and all(_hex(way.wrapped) for way in config.ways),
+        "salt": _hex(config.salt) and all(_hex(way.salt) for way in config.ways),
+        "ways": len(config.ways) <= MOST_WAYS
+        and bool(config.ways) == (config.format == SEVERAL)
+        and not (config.ways and config.cipher == "none"),
     }
     for name, holds in held.items():
         if not holds:
             raise _broken(f"{name} is out of bounds")
+
+
+def _hex(text: str) -> bool:
+    return HEX.fullmatch(text) is not None
 
 
 def _broken(why: str) -> Damaged:

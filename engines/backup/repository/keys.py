@@ -12,7 +12,7 @@ from engines.job.params import Secret
 
 NONCE = 12  # bytes
 SCRYPT = {"n": 1 << 15, "r": 8, "p": 1}  # 32 MiB and about 0.1 s; RFC 7914
-SCRYPT_MOST = 1 << 20  # n; a config must not make us take 1 GiB and more
+SCRYPT_MOST = 1 << 17  # n; whoever can write a config must not have us take more than 128 MiB
 ZERO = bytes(32)
 
 
@@ -105,7 +105,8 @@ def _from_file(path: str) -> bytes:
 def _from_words(passphrase: Secret, kdf: Kdf) -> bytes:
     from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
-    if not (1 < kdf.n <= SCRYPT_MOST and kdf.r == SCRYPT["r"] and 1 <= kdf.p <= 4):
+    power = kdf.n > 1 and not kdf.n & (kdf.n - 1)
+    if not (power and kdf.n <= SCRYPT_MOST and kdf.r == SCRYPT["r"] and 1 <= kdf.p <= 4):
         raise Refused("the repository's key derivation is out of bounds", "put back a copy of config.json")
     scrypt = Scrypt(salt=bytes.fromhex(kdf.salt), length=32, n=kdf.n, r=kdf.r, p=kdf.p)
     return scrypt.derive(passphrase.reveal().encode())

@@ -6,6 +6,7 @@ import contextlib
 import re
 import time
 from collections.abc import Iterator
+from typing import Annotated
 
 import msgspec
 
@@ -18,9 +19,9 @@ FILE = re.compile(r"^quarantine/([0-9a-f]{32})-([0-9]{1,10})\.json$")
 class Bad(msgspec.Struct, frozen=True, kw_only=True):
     """One damaged record. `points` are those that need it."""
 
-    id: str
+    id: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
     kind: int
-    pack: str
+    pack: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{32}$")]
     offset: int
     why: str
     found: str

@@ -8,6 +8,7 @@ import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 
@@ -35,7 +36,7 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     host: str
     pidns: str
     holder: Holder
-    began: float
+    began: Annotated[float, msgspec.Meta(ge=0, le=1e11)]
     machine: str = ""
     disk: str = ""
     pins: tuple[str, ...] = ()

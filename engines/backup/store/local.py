@@ -16,7 +16,7 @@ from engines.backup.store.local_appender import LocalAppender
 from engines.backup.store.naming import name_new
 from engines.backup.store.open_packs import OpenFile, OpenPacks
 from engines.backup.store.ownership import Ownership
-from engines.backup.store.store import TEMPORARY, Bytes, Store
+from engines.backup.store.store import DEEPEST, TEMPORARY, Bytes, Store
 from engines.host.files import sync_folder
 
 SMALL = 32768  # bytes read at a time of a small file
@@ -135,13 +135,16 @@ class LocalStore(Store):
 
     @override
     def names(self, folder: str) -> Iterator[str]:
+        return self._names(folder, DEEPEST)
+
+    def _names(self, folder: str, deep: int) -> Iterator[str]:
         try:
             entries = list(os.scandir(self._path(folder)))
         except (FileNotFoundError, NotADirectoryError):
             return
         for entry in entries:
             if entry.is_dir(follow_symlinks=False):
-                yield from self.names(f"{folder}/{entry.name}")
+                yield from self._names(f"{folder}/{entry.name}", deep - 1) if deep else ()
             elif entry.is_file(follow_symlinks=False) and not entry.name.startswith(TEMPORARY):
                 yield f"{folder}/{entry.name}"
 

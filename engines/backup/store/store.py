@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar, Protocol, TypeVar
 
+DEEPEST = 8  # folders below one that is listed; ours has three
 TEMPORARY = ".tmp-"
 T = TypeVar("T")
 R = TypeVar("R")

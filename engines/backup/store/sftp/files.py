@@ -20,6 +20,7 @@ PLAIN = re.compile(r"^[A-Za-z0-9._-]+$")  # what a far side may call a file; any
 CANNOT = (errno.EOPNOTSUPP, errno.EIO, errno.EACCES)  # what servers answer that have no links
 SFTP_READ, SFTP_WRITE, SFTP_CREATE, SFTP_EXCLUSIVE = 0x1, 0x2, 0x8, 0x20  # draft-ietf-secsh-filexfer-02, 6.3
 BLOCK = 1 << 20
+MOST_NAMES = 1_000_000  # in one folder; packs of 64 TiB
 SIDE_BY_SIDE = 64  # questions under way at a time
 
 
@@ -46,9 +47,20 @@ class FarFiles:
     def listed(self, folder: str) -> list[tuple[str, Any]]:
         """What lies in a folder under names of our kind, temporary files too: name and attributes."""
         path = self.path(folder) if folder else self.root.encode()
-        found = self.line.call(lambda client: client.readdir(path))
-        named = sorted(((_name(one), one.attrs) for one in found), key=lambda one: one[0])
-        return [one for one in named if PLAIN.match(one[0]) and one[0] not in (".", "..")]
+
+        async def work(client: asyncssh.SFTPClient) -> list[tuple[str, Any]]:
+            kept, seen = [], 0
+            async for one in client.scandir(path):
+                seen += 1
+                if seen > MOST_NAMES:
+                    raise OSError(
+                        errno.EFBIG, f"more than {MOST_NAMES} names, as of a server that gives no end", folder
+                    )
+                if PLAIN.match(name := _name(one)) and name not in (".", ".."):
+                    kept.append((name, one.attrs))
+            return kept
+
+        return sorted(self.line.call(work), key=lambda one: one[0])
 
     def write(self, name: str, content: bytes, *, durable: bool = True) -> None:
         """Write a file from its beginning."""

@@ -19,7 +19,7 @@ from engines.backup.store.sftp.access import Access, Address
 from engines.backup.store.sftp.appender import SftpAppender
 from engines.backup.store.sftp.files import BLOCK, FarFiles
 from engines.backup.store.sftp.reading import FarReading
-from engines.backup.store.store import TEMPORARY, Bytes, Store
+from engines.backup.store.store import DEEPEST, TEMPORARY, Bytes, Store
 
 TEMPORARY_KEPT = 86400.0  # s
 
@@ -88,6 +88,9 @@ class SftpStore(Store):
 
     @override
     def sizes(self, folder: str) -> Iterator[tuple[str, int]]:
+        return self._sizes(folder, DEEPEST)
+
+    def _sizes(self, folder: str, deep: int) -> Iterator[tuple[str, int]]:
         base = "" if folder in ("", ".") else folder
         try:
             entries = self._files.listed(base)
@@ -100,7 +103,7 @@ class SftpStore(Store):
         for name, known in entries:
             full, mode = f"{base}/{name}" if base else name, int(known.permissions or 0)
             if stat.S_ISDIR(mode):
-                yield from self.sizes(full)
+                yield from self._sizes(full, deep - 1) if deep else ()
             elif stat.S_ISREG(mode) and not name.startswith(TEMPORARY):
                 yield full, int(known.size or 0)
 
