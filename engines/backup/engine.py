@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from engines.backup.commands import copy, diff, key, key_looks, listing, one_file, tamper, versions
+from engines.backup.commands import copy, diff, key, key_looks, listing, one_file, search, tamper, versions
 from engines.backup.commands.boot import Boot
 from engines.backup.commands.gc import Gc
 from engines.backup.commands.get import Get
@@ -46,6 +46,13 @@ LOOKS = (
     *key_looks.LOOKS,
     *tamper.LOOKS,
     Look("diff", "which files differ between two points", diff.DiffParams, diff.answer, stream=diff.lines),
+    Look(
+        "search",
+        "a name over all points of a guest, or of all",
+        search.SearchParams,
+        search.answer,
+        stream=search.lines,
+    ),
     Look(
         "versions",
         "one path through all points of a disk",

@@ -158,14 +158,15 @@ def _plain(cell: str) -> str:
 # ── find ────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _matches(tree: BrowseTree, place: Place, pattern: str, trouble: list[str]) -> Iterator[tuple[bytes, Node]]:
+def matches(tree: BrowseTree, below: bytes, pattern: str, trouble: list[str]) -> Iterator[tuple[bytes, Node]]:
+    """Paths below `below` whose name, or with a slash in the pattern whose whole path, it means; what fails is told."""
     wanted = os.fsencode(pattern)
     whole = b"/" in wanted
 
     def told(path: bytes, error: Failed) -> None:
         trouble.append(f"{shown(path)}: {error.why}")
 
-    for path, node in tree.walk(place.path, told):
+    for path, node in tree.walk(below, told):
         if fnmatch.fnmatchcase(path if whole else path.rsplit(b"/", 1)[-1], wanted):
             yield path, node
 
@@ -173,7 +174,7 @@ def _matches(tree: BrowseTree, place: Place, pattern: str, trouble: list[str]) -
 def _find(params: FindParams) -> Listing:
     with open_place(params, "look") as (tree, place):
         trouble: list[str] = []
-        entries = [entry(path, node) for path, node in _matches(tree, place, params.pattern, trouble)]
+        entries = [entry(path, node) for path, node in matches(tree, place.path, params.pattern, trouble)]
         return Listing(
             point=str(place),
             path=shown(place.path),
@@ -187,7 +188,7 @@ def _find(params: FindParams) -> Listing:
 def _find_lines(params: FindParams) -> Pieces:
     with open_place(params, "look") as (tree, place):
         trouble: list[str] = []
-        for path, node in _matches(tree, place, params.pattern, trouble):
+        for path, node in matches(tree, place.path, params.pattern, trouble):
             yield line(path, node)
             yield from map(Note, trouble)
             trouble.clear()
