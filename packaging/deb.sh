@@ -35,6 +35,8 @@ for shell in bash-completion/completions/crashcart:bash zsh/vendor-completions/_
     mkdir -p "$(dirname "$root/usr/share/${shell%:*}")"
     "$python" -P -m engines.cli completion "${shell#*:}" > "$root/usr/share/${shell%:*}"
 done
+mkdir -p "$root/lib/systemd/system"
+cp packaging/crashcart-fleet.service "$root/lib/systemd/system/"
 cp README.md "$root/usr/share/doc/crashcart/"
 gzip -9nc CHANGELOG.md > "$root/usr/share/doc/crashcart/changelog.gz"
 

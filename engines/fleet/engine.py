@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from engines.fleet.commands import guests, metrics, plan, report, status
+from engines.fleet.commands import check, guests, metrics, plan, report, serve, status
+from engines.fleet.commands.params import FleetParams
 from engines.fleet.commands.run import Run
 from engines.job.contract import Engine, Look
 
@@ -47,4 +48,13 @@ LOOKS = (
         metrics.answer,
         metrics.table,
     ),
+    Look(
+        "check",
+        "does every host and every repository answer, and is it fit",
+        FleetParams,
+        check.answer,
+        check.table,
+        code=check.code,
+    ),
+    Look("serve", "a round whenever one is due, until it is stopped", FleetParams, serve.answer, stream=serve.lines),
 )

@@ -100,10 +100,10 @@ class Run(Engine[RunParams]):
             yield StepStarted(step="backups")
             found = today.look(fleet, ledger, time.time())
             yield from _odd(found)
-            round_ = Round(fleet, ledger, context.cancel)
             now = time.time()
+            round_ = Round(fleet, ledger, context.cancel, again=lambda: _again(fleet, ledger, params))
             todo = today.due(fleet, found, now, at_once=params.now, only=params.only)
-            round_.add(*today.taken_up(fleet, ledger, todo, now))
+            round_.add(*today.taken_up(fleet, ledger, todo, now, only=params.only))
             if not round_.todo:
                 yield Log(text=_next(found))
             yield from _done(round_)
@@ -119,6 +119,14 @@ class Run(Engine[RunParams]):
                 yield from _morning(fleet, ledger, [*round_.todo.values()], found)
                 yield StepEnded(step="morning")
         yield _finished(found, list(round_.todo.values()))
+
+
+def _again(fleet: Fleet, ledger: Ledger, params: RunParams) -> list[Todo]:
+    """What a new look in mid-round adds; one that was asked for now is of one moment."""
+    if params.now:
+        return []
+    now = time.time()
+    return today.due(fleet, today.look(fleet, ledger, now), now, only=params.only)
 
 
 def _odd(found: Today) -> Iterator[AnyEvent]:

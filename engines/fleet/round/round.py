@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -23,6 +23,7 @@ from engines.job.contract import Cancel
 from engines.job.jobfile import Job as JobFile
 
 BUSY_WAIT = 5.0  # s until a host without a free slot is asked again
+LOOK_EVERY = 300.0  # s
 TICK = 1.0  # s at most between two looks at the clock
 UPKEEP_TRIES = 1  # again, after one that failed
 
@@ -56,13 +57,17 @@ class Told:
 
 @dataclass
 class Round:
-    """Jobs at work. clock: Unix time in s; patience: s that a host may be away."""
+    """Jobs at work. clock: Unix time in s; patience: s that a host may be away.
+
+    again: what is to be done by a new look, which is taken every few minutes.
+    """
 
     fleet: Fleet
     ledger: Ledger
     cancel: Cancel = field(default_factory=Cancel)
     clock: Callable[[], float] = time.time
     patience: float = PATIENCE
+    again: Callable[[], Iterable[Todo]] = tuple
 
     def __post_init__(self) -> None:
         self.todo: dict[str, Todo] = {}
@@ -70,11 +75,16 @@ class Round:
         self._held = ssh.Held()
         self._stopped = threading.Event()
         self._said: queue.Queue[Told] = queue.Queue()
-        self._busy: set[str] = set()
+        self._look_at = self.clock() + LOOK_EVERY
 
     def add(self, *todo: Todo) -> None:
-        """More to do; what is known or over already is left as it is."""
+        """More to do. What waits goes where its guest is now; what runs or is over is left as it is."""
         new = [one for one in todo if one.job.key not in self.todo]
+        for one in todo:
+            known = self.todo.get(one.job.key)
+            if known and known.job.state == "waiting" and one.words is not None:
+                known.job = msgspec.structs.replace(known.job, host=one.job.host, disks=one.job.disks)
+                known.words, known.closes = one.words, one.closes
         self.ledger.keep(*(one.job for one in new))
         self.todo |= {one.job.key: one for one in new}
 
@@ -85,12 +95,19 @@ class Round:
                 self._take_up(pool)
                 while any(not one.over for one in self.todo.values()):
                     self.cancel.check()
+                    self._look_again()
                     yield from self._late()
                     self._hand_out(pool)
                     yield from self._heard()
             finally:
                 self._stopped.set()
                 self._held.cut()
+
+    def _look_again(self) -> None:
+        """Guests come and move, and rounds of other policies open, while this one is at work."""
+        if self.clock() >= self._look_at:
+            self.add(*self.again())
+            self._look_at = self.clock() + LOOK_EVERY
 
     # ── handing out ──
 
@@ -119,7 +136,6 @@ class Round:
                 self._follow(pool, one, started=False)
 
     def _follow(self, pool: ThreadPoolExecutor, one: Todo, *, started: bool) -> None:
-        self._busy.add(one.job.key)
         following = Following(
             name=one.job.host,
             host=self._host(one.job.host),
@@ -175,7 +191,6 @@ class Round:
         if isinstance(answer, wire.Progressed):
             return
         self.limits.free(self._needs(one.job))
-        self._busy.discard(one.job.key)
         now = self.clock()
         match answer:
             case wire.Busy():

@@ -89,8 +89,11 @@ def _todo(fleet: Fleet, each: Wanted, one: Assigned) -> Todo:
     return Todo(job, words, each.urgency, each.closes, fleet.policies[each.policy].retries)
 
 
-def taken_up(fleet: Fleet, ledger: Ledger, todo: Sequence[Todo], now: float) -> list[Todo]:
-    """With what an earlier controller left: what runs is followed, what waits and is not due any more is missed."""
+def taken_up(fleet: Fleet, ledger: Ledger, todo: Sequence[Todo], now: float, *, only: str = "") -> list[Todo]:
+    """With what an earlier controller left: what runs is followed, what waits and is not due any more is missed.
+
+    only: where not all was asked for, what waits may be due all the same.
+    """
     known = {one.job.key: one for one in todo}
     found: list[Todo] = []
     for job in ledger.open_jobs():
@@ -99,7 +102,7 @@ def taken_up(fleet: Fleet, ledger: Ledger, todo: Sequence[Todo], now: float) -> 
             found.append(Todo(_again(job, same.job), same.words, same.urgency, same.closes, same.retries))
         elif job.state == "running" and (job.host in fleet.hosts or job.kind != "backup"):
             found.append(Todo(job, None, (0.0, 0.0, job.key), FOREVER, 0))
-        else:
+        elif not only:
             ledger.note(job.key, "missed", ended=now, why="the controller was not there, and its round is over")
     return [*found, *known.values()]
 

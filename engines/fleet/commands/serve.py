@@ -1,0 +1,59 @@
+"""fleet serve: a round whenever one is due, for as long as it runs; each is a run of its own with its report."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Iterator
+
+import engines
+from engines.fleet.commands.params import FleetParams
+from engines.fleet.ledger.ledger import Ledger, place
+from engines.fleet.round import today
+from engines.job.contract import Note
+from engines.job.errors import Refused, Stopped
+
+LONGEST = 300.0  # s between two looks at hosts, repositories and fleet.yaml
+SHORTEST = 1.0
+
+
+def answer(params: FleetParams) -> str:
+    """Never comes back but by a stop: for scripts, `engines.run("fleet", ...)` does one round."""
+    for _ in lines(params):
+        pass
+    return ""
+
+
+def lines(params: FleetParams) -> Iterator[str | bytes | Note]:
+    """What it does, a line each. Raises Refused where fleet.yaml is wrong from the start."""
+    params.read()
+    while True:
+        try:
+            wait = yield from _look(params)
+        except (
+            Refused
+        ) as refused:  # fleet.yaml was edited, or the ledger's disk is full: that mends itself, or somebody
+            yield Note(f"{refused.why}; {refused.what_helps}")
+            wait = LONGEST
+        time.sleep(wait)
+
+
+def _look(params: FleetParams) -> Generator[str | bytes | Note, None, float]:
+    """One look, and a round where one is due; gives the seconds until the next look."""
+    fleet = params.read()
+    now = time.time()
+    with Ledger(place(fleet)) as ledger:
+        found = today.look(fleet, ledger, now)
+        due = bool(today.due(fleet, found, now) or ledger.open_jobs())
+    if not due:
+        return _wait(found, now)
+    ended = engines.run("fleet", fleet=params.fleet)
+    yield f"{ended.status}: {ended.summary}; {ended.report}"
+    if ended.status == "stopped":
+        raise Stopped(ended.left_behind)
+    return _wait(found, time.time()) if ended.ok else LONGEST
+
+
+def _wait(found: today.Today, now: float) -> float:
+    """Until the next start, and not so long that a new guest or another fleet.yaml would be overlooked."""
+    first = min((each.at for each in found.wanted), default=now + LONGEST)
+    return min(max(first - now, SHORTEST), LONGEST)
