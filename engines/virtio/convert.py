@@ -33,7 +33,7 @@ from engines.virtio import advice, cards, domain, edits, initrd, naming, operati
 from engines.virtio.edits import FileEdit, custom_name
 from engines.virtio.inventory import Choice as Kernels
 from engines.virtio.inventory import GuestInventory, choose
-from engines.virtio.lines import modprobe
+from engines.virtio.lines import menus, modprobe
 from engines.virtio.lines.disks import Disks
 from engines.virtio.naming import Naming
 from engines.virtio.operation import Operation, Rebuild
@@ -242,7 +242,7 @@ def _facts(
         *(("further disk", f"{old} becomes {new}") for old, new in named.disks.more),
         *(("named for good", f"{old} becomes {new}") for old, new in named.disks.stable.items()),
         ("root", f"{system.root.replace('/dev/sda', params.from_disk)}, {system.types.get(system.root, 'unknown')}"),
-        ("boot loader", f"GRUB {'0.97' if patient.loader.generation == 1 else '2'}, {patient.loader.path}"),
+        ("boot loader", f"{menus.NAMES[patient.loader.generation]}, {patient.loader.path}"),
         *(("network card", words) for words in cards.told(system)),
         ("kernel", kernels.chosen.version),
         *(("also rebuilt", each.version) for each in kernels.rebuilt[1:]),

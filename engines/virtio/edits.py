@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from engines.guest.system import System
@@ -11,7 +11,7 @@ from engines.job.contract import TextChange
 from engines.virtio import cards, initrd
 from engines.virtio.inventory import Choice, GuestInventory
 from engines.virtio.kernels import DISK_MODULES
-from engines.virtio.lines import bls, grub1, grub2, lvmconf, modprobe, tables, tools
+from engines.virtio.lines import bls, grub1, grub2, lvmconf, menus, modprobe, tables, tools
 from engines.virtio.lines.disks import Disks, Edit, comment, split
 
 EDITS: dict[str, Edit] = {
@@ -23,6 +23,8 @@ EDITS: dict[str, Edit] = {
     "/etc/sysconfig/bootloader": tables.settings,
     "/etc/uswsusp.conf": tools.words,
     "/etc/kernel/cmdline": tools.words,
+    "/etc/update-extlinux.conf": tools.words,
+    "/etc/default/extlinux": tables.settings,
     "/etc/kernel-img.conf": tools.words,
     "/etc/sysconfig/kernel": tools.suse,
     "/etc/mkinitcpio.conf": tools.arch,
@@ -138,18 +140,19 @@ def _made(path: str, before: bytes, after: bytes) -> FileEdit | None:
 def menu(patient: GuestInventory, choice: Choice, disks: Disks) -> str:
     """The boot menu with one more entry a kernel; the chosen one's is the default."""
     loader = patient.loader
-    text = grub1.magic(loader.text, disks) if loader.generation == 1 else loader.text
-    add: Callable[..., str] = grub1.with_entry if loader.generation == 1 else grub2.with_entry
+    text = grub1.magic(loader.text, disks) if loader.generation == menus.LEGACY else loader.text
+    add = menus.adding(loader.generation)
     for kernel in choice.rebuilt:
         stock = patient.offered(kernel)
         assert stock is not None
         text = add(text, stock, custom_name(stock.initrd), disks)
-    if loader.generation == 2:
+    if loader.generation == menus.GRUB2:
         return grub2.with_default(text, choice.chosen.version)
     stock = patient.offered(choice.chosen)
     assert stock is not None
-    number = grub1.number_of(text, custom_name(stock.initrd))
-    return grub1.with_default(text, number if number is not None else 0)
+    lines = menus.plain(loader.generation)
+    number = lines.number_of(text, custom_name(stock.initrd))
+    return lines.with_default(text, number if number is not None else 0)
 
 
 def custom_name(stock: str) -> str:

@@ -10,12 +10,12 @@ from engines.job.errors import Failed, Refused
 from engines.virtio import archive
 from engines.virtio.kernels import DISK_MODULES, Kernel, filesystem_module, module_name
 
-TOOLS = "/{usr/,}{s,}bin/{mkinitrd,dracut,mkinitramfs,update-initramfs}"
+TOOLS = "/{usr/,}{s,}bin/{mkinitrd,dracut,mkinitramfs,update-initramfs,mkinitcpio,mkinitfs}"
 
 
 @dataclass(frozen=True)
 class Tool:
-    """The guest's initrd tool: `kind` is mkinitrd, dracut, debian or suse; `path` the program."""
+    """The guest's initrd tool: `kind` is mkinitrd, dracut, debian, suse, arch or alpine; `path` the program."""
 
     kind: str
     path: str
@@ -32,6 +32,10 @@ class Tool:
                 words = f"{self.path} -f --add-drivers {shlex.quote(' '.join(wanted))} {target} {version}"
             case "debian":
                 words = f"{self.path} -o {target} {version}"
+            case "arch":  # the hook would take the drivers of the machine that it runs on, and those only
+                words = f"{self.path} -S autodetect -k {version} -g {target}"
+            case "alpine":
+                words = f"{self.path} -o {target} {version}"
             case "suse":
                 device = f" -d {shlex.quote(root)}" if root.startswith("/dev/") else ""
                 names = shlex.quote(" ".join(wanted))
@@ -47,13 +51,17 @@ def tool(system: System) -> Tool:
     paths = {path.rsplit("/", 1)[-1]: path for path in system.call("glob_expand", TOOLS)}
     if "mkinitramfs" in paths:
         return Tool("debian", paths["mkinitramfs"])
+    for name, kind in (("mkinitcpio", "arch"), ("mkinitfs", "alpine")):
+        if name in paths:
+            return Tool(kind, paths[name])
     if "dracut" in paths:
         return Tool("dracut", paths["dracut"])
     if "mkinitrd" in paths:
         suse = "/etc/SuSE-release" in system.etc
         return Tool("suse" if suse else "mkinitrd", paths["mkinitrd"])
     raise Refused(
-        "the guest has neither mkinitrd, dracut nor update-initramfs", "install its package in the guest first"
+        "the guest has none of mkinitrd, dracut, update-initramfs, mkinitcpio and mkinitfs",
+        "install its package in the guest first",
     )
 
 

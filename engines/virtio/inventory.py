@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from engines.guest.appliance import GuestError
 from engines.guest.system import System
 from engines.job.errors import Refused
 from engines.virtio import initrd, kernels
 from engines.virtio.kernels import Kernel
-from engines.virtio.lines import bls, grub1, grub2
+from engines.virtio.lines import bls, extlinux, grub1, grub2
 from engines.virtio.lines.grub1 import Entry
 
 GRUB1 = ("/boot/grub/menu.lst", "/boot/grub/grub.conf")
 GRUB2 = ("/boot/grub2/grub.cfg", "/boot/grub/grub.cfg")
+EXTLINUX = (
+    *("/boot/extlinux.conf", "/boot/extlinux/extlinux.conf"),
+    *("/boot/syslinux/syslinux.cfg", "/boot/syslinux/extlinux.conf"),
+)
 EFI = "/boot/efi/EFI"
 SNIPPETS = "/boot/loader/entries"
 RELEASES = ("/etc/redhat-release", "/etc/SuSE-release", "/etc/os-release", "/etc/debian_version")
@@ -23,7 +27,7 @@ RELEASES = ("/etc/redhat-release", "/etc/SuSE-release", "/etc/os-release", "/etc
 
 @dataclass(frozen=True)
 class Loader:
-    """The boot loader: 1 or 2 for GRUB; `path` its menu; `entries` in order; `default` a number among them.
+    """The boot loader: `generation` is of menus.NAMES; `path` its menu; `default` a number among `entries`.
 
     snippets: boot loader specification's files, an entry each, by path. environment: GRUB's, whose kernelopts
     are `kernel_options`.
@@ -81,18 +85,28 @@ def is_custom(initrd_path: str) -> bool:
 def examine(system: System) -> GuestInventory:
     """Read the guest. Raises Refused for what cannot be converted whatever the parameters."""
     sector = system.call("pread_device", "/dev/sda", 512, 0)
-    loader = _loader(system, sector)
+    there = sorted(kernels.installed(system), key=lambda each: kernels.order(each.version), reverse=True)
+    loader = _versioned(system, _loader(system, sector), {each.version for each in there})
     free = system.call("statvfs", "/boot")
     return GuestInventory(
         system=system,
         loader=loader,
-        kernels=sorted(kernels.installed(system), key=lambda each: kernels.order(each.version), reverse=True),
+        kernels=there,
         tool=initrd.tool(system),
         release=_release(system),
         hostname=_hostname(system),
         sector=hashlib.sha256(sector).hexdigest(),
         room=int(free["bavail"]) * int(free["bsize"]),
     )
+
+
+def _versioned(system: System, loader: Loader, versions: set[str]) -> Loader:
+    """With the version of each kernel whose file name tells none that has modules: vmlinuz-linux, vmlinuz-lts."""
+    found = [
+        each if each.version in versions or not each.kernel else replace(each, told=kernels.told(system, each.kernel))
+        for each in loader.entries
+    ]
+    return replace(loader, entries=found)
 
 
 def _release(system: System) -> str:
@@ -120,9 +134,9 @@ def _loader(system: System, sector: bytes) -> Loader:
             "the guest boots by LILO", "change the guest to GRUB first, or convert it by hand from a rescue disc"
         )
     there = {f"/boot/{folder}/{name}" for folder in ("grub", "grub2") for name in system.names(f"/boot/{folder}")}
-    menus = [path for path in GRUB2 if path in there]
-    menus += [f"{EFI}/{vendor}/grub.cfg" for vendor in system.names(EFI) if vendor.upper() != "BOOT"]
-    for path in menus:
+    scripts = [path for path in GRUB2 if path in there]
+    scripts += [f"{EFI}/{vendor}/grub.cfg" for vendor in system.names(EFI) if vendor.upper() != "BOOT"]
+    for path in scripts:
         if (found := _grub2(system, path)).entries:
             return found
     for path in GRUB1:
@@ -132,13 +146,17 @@ def _loader(system: System, sector: bytes) -> Loader:
             entries = grub1.entries(text)
             if entries:
                 return Loader(1, real, text, entries, grub1.default(text))
+    for path in EXTLINUX:
+        text = (system.read(path) or b"").decode("latin-1")
+        if labels := extlinux.entries(text):
+            return Loader(menus.EXTLINUX, path, text, labels, extlinux.default(text))
     if "/etc/lilo.conf" in system.etc:
         raise Refused(
             "the guest boots by LILO", "change the guest to GRUB first, or convert it by hand from a rescue disc"
         )
     raise Refused(
-        "the guest's boot loader is unknown: no menu of GRUB 0.97 or GRUB 2 in /boot",
-        "see what is in its /boot; LILO, extlinux and UEFI-only loaders are not converted",
+        "the guest's boot loader is unknown: no menu of GRUB 0.97, GRUB 2 or SYSLINUX in /boot",
+        "see what is in its /boot; LILO and UEFI-only loaders are not converted",
     )
 
 

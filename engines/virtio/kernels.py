@@ -101,6 +101,23 @@ def _kernel(system: System, version: str) -> Kernel | None:
     return Kernel(version, dependencies(text, version), _builtin(system, version))
 
 
+def told(system: System, path: str) -> str:
+    """The version that a kernel's file says of itself; empty where it says none. path: as a boot loader writes it.
+
+    Source: Linux, Documentation/arch/x86/boot.rst, kernel_version.
+    """
+    for place in (f"/boot/{path.rsplit('/', 1)[-1]}", path):
+        try:
+            head: bytes = system.call("pread", place, 0x210, 0)
+            if head[0x202:0x206] == b"HdrS":
+                at = int.from_bytes(head[0x20E:0x210], "little") + 0x200
+                words: bytes = system.call("pread", place, 128, at)
+                return words.split(b"\0")[0].decode("latin-1").partition(" ")[0]
+        except GuestError:
+            continue
+    return ""
+
+
 def _builtin(system: System, version: str) -> frozenset[str]:
     listed = system.read(f"/lib/modules/{version}/modules.builtin")
     if listed is not None:

@@ -12,7 +12,7 @@ from engines.virtio.inventory import GuestInventory
 from engines.virtio.lines.disks import Disks, comment, split
 
 NAMED = re.compile(r"/dev/((?:hd|sd|xvd)[a-z])\d*(?![\w/.-])")
-BY_BUS = re.compile(r"/dev/disk/by-(?:id|path|label|partlabel|partuuid)/[^\s\"',;|()\[\]^*?]+")
+BY_BUS = re.compile(r"/dev/disk/by-(?:id|path|label|partlabel|partuuid)/[^\s\"',;|()\[\]^*?$]++(?!\$)")
 ROOT = re.compile(r"\broot=(/dev/\S+)")
 REMOVABLE = ("iso9660", "udf", "udf,iso9660", "auto", "vfat,msdos")
 NOTHING_NAMED = "sda"  # where all is named by UUID there is nothing to rename

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -20,7 +19,7 @@ from engines.job.errors import Failed
 from engines.virtio import cards, complaints, reporter, trial
 from engines.virtio.evidence import Evidence
 from engines.virtio.inventory import SNIPPETS, Loader
-from engines.virtio.lines import bls, grub1, grub2, tables
+from engines.virtio.lines import bls, menus, tables
 from engines.virtio.operation import Operation
 from engines.virtio.reporter import Report
 from engines.virtio.trial import Trial
@@ -119,7 +118,7 @@ def _told(stand: Stand, title: str, shot: str, evidence: Evidence) -> Work:
 
 def _speaking(system: System, loader: Loader, menu: str, fstab: str, more: str) -> None:
     """The menu on the serial line, the reporter, and a loader where blank firmware variables look for one."""
-    spoken: Callable[[str, str], str] = grub1.for_serial if loader.generation == 1 else grub2.for_serial
+    spoken = menus.speaking(loader.generation)
     system.mount_again(writable=True)
     system.call("write", loader.path, spoken(menu, more).encode("latin-1"))
     for path in [f"{SNIPPETS}/{name}" for name in system.names(SNIPPETS)]:

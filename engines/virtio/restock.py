@@ -19,7 +19,7 @@ from engines.virtio import initrd, naming, operation
 from engines.virtio.edits import FileEdit
 from engines.virtio.inspect import DISKS
 from engines.virtio.inventory import GuestInventory, is_custom
-from engines.virtio.lines import bls, grub1, grub2
+from engines.virtio.lines import bls, grub2, menus
 from engines.virtio.lines.disks import Disks
 from engines.virtio.lines.grub1 import Entry
 from engines.virtio.operation import Operation, Rebuild, SavedFiles
@@ -119,15 +119,16 @@ def _refuse_other_disk(stanza: str, disks: Disks) -> None:
 
 def _menu(patient: GuestInventory, text: str, stock: Entry, gone: str, disks: Disks, *, is_default: bool) -> str:
     """The stock entry with the new disk's name, and the default again if the custom one was; the custom one goes."""
-    if patient.loader.generation == 2:
+    if patient.loader.generation == menus.GRUB2:
         text = grub2.without_entry(grub2.renamed(text, stock.version, disks), gone)
         saved = "${saved_entry}" if "load_env" in text and "saved_entry" in text else stock.title
         return grub2.default_to(text, saved) if is_default else text
-    now = grub1.default(text)
-    text = grub1.without_entry(grub1.renamed(text, stock.version, disks), gone)
+    lines = menus.plain(patient.loader.generation)
+    now = lines.default(text)
+    text = lines.without_entry(lines.renamed(text, stock.version, disks), gone)
     name = stock.initrd.rsplit("/", 1)[-1]
-    number = grub1.number_of(text, name)
-    return grub1.with_default(text, number if is_default and number is not None else now)
+    number = lines.number_of(text, name)
+    return lines.with_default(text, number if is_default and number is not None else now)
 
 
 def _sealed(name: str, params: Any, decided: Operation, boot_test: bool) -> Plan:

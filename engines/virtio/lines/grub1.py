@@ -17,17 +17,23 @@ DEVICE = re.compile(r"\(hd\d+(?:,\w+)?\)")
 
 @dataclass(frozen=True)
 class Entry:
-    """One boot entry. kernel, initrd: paths as the loader writes them. lines: the stanza's text."""
+    """One boot entry. kernel, initrd: paths as the loader writes them. lines: the stanza's text.
+
+    told: the version, where the kernel's file said it.
+    """
 
     title: str
     kernel: str
     initrd: str
     lines: tuple[str, ...]
     xen: bool = False
+    told: str = ""
 
     @property
     def version(self) -> str:
-        """The kernel's version by its file name; empty where the name tells none."""
+        """The kernel's version by its file, or its file's name; empty where neither tells one."""
+        if self.told:
+            return self.told
         name = self.kernel.rsplit("/", 1)[-1]
         return name.partition("-")[2] if name.startswith(("vmlinuz-", "linux-", "bzImage-", "kernel-")) else ""
 

@@ -32,7 +32,8 @@ def entries(text: str) -> list[Entry]:
 def _entry(lines: list[str]) -> Entry:
     title = ENTRY.match(lines[0])
     kernel = next((line.split()[1] for line in lines if LINUX.match(line) and len(line.split()) > 1), "")
-    initrd = next((line.split()[1] for line in lines if INITRD.match(line) and len(line.split()) > 1), "")
+    # in front of it may be a processor's microcode
+    initrd = next((line.split()[-1] for line in lines if INITRD.match(line) and len(line.split()) > 1), "")
     return Entry(title.group(3) if title else "", kernel, initrd, tuple(lines), xen="/xen" in "".join(lines[1:3]))
 
 

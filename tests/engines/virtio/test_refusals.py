@@ -55,7 +55,7 @@ def test_a_running_guest_is_refused_before_any_appliance(clinic: Clinic) -> None
         clinic.plan("virtio", image)
 
 
-@pytest.mark.parametrize("params", [{"from_disk": "hda1"}, {"to_disk": "sda"}, {"format": "vmdk"}])
+@pytest.mark.parametrize("params", [{"from_disk": "hda1"}, {"to_disk": "sda"}, {"format": "qed"}])
 def test_parameters_out_of_bounds_are_named(params: dict[str, str]) -> None:
     with pytest.raises(BadParam) as bad:
         convert(ConvertParams, {"image": "/x.img", **params})
@@ -134,6 +134,12 @@ def test_versions_sort_as_people_do() -> None:
             "/sbin/dracut -f --add-drivers 'virtio_blk virtio_pci' /boot/initramfs-V-custom.img 2.6.18-398.el5",
         ),
         (Tool("debian", "/usr/sbin/mkinitramfs"), "i-custom", "/usr/sbin/mkinitramfs -o /boot/i-custom 2.6.18-398.el5"),
+        (
+            Tool("arch", "/usr/bin/mkinitcpio"),
+            "i-custom.img",
+            "/usr/bin/mkinitcpio -S autodetect -k 2.6.18-398.el5 -g /boot/i-custom.img",
+        ),
+        (Tool("alpine", "/sbin/mkinitfs"), "i-custom", "/sbin/mkinitfs -o /boot/i-custom 2.6.18-398.el5"),
         (
             Tool("suse", "/sbin/mkinitrd"),
             "i-custom",

@@ -1,0 +1,129 @@
+"""SYSLINUX's menu (extlinux.conf, syslinux.cfg): reads its labels, adds one that boots from virtio, keeps the others.
+
+Source: SYSLINUX's doc/syslinux.txt and doc/menu.txt; keywords in any case, INITRD on its own or in APPEND.
+"""
+
+from __future__ import annotations
+
+import re
+
+from engines.virtio.lines.disks import Disks, comment, split
+from engines.virtio.lines.grub1 import MARK, Entry, spoken
+
+LABEL = re.compile(r"(\s*label\s+)(\S+)", re.IGNORECASE)
+KERNEL = re.compile(r"\s*(?:kernel|linux)\s+(\S+)", re.IGNORECASE)
+INITRD = re.compile(r"(\s*initrd\s+)(\S+)", re.IGNORECASE)
+APPEND = re.compile(r"\s*append\s", re.IGNORECASE)
+WITHIN = re.compile(r"(?<=\s)(initrd=)(\S+)")
+SHOWN = re.compile(r"\s*menu\s+label\s+(.*\S)", re.IGNORECASE)
+DEFAULT = re.compile(r"(\s*(?:default|ontimeout)\s+)(\S+)(?=\s*$)", re.IGNORECASE)
+CHOSEN = re.compile(r"\s*menu\s+default\s*$", re.IGNORECASE)
+OWN = "-virtio"
+
+
+def entries(text: str) -> list[Entry]:
+    """The labels in order."""
+    return [_entry(lines) for lines in _stanzas(text)]
+
+
+def _stanzas(text: str) -> list[list[str]]:
+    found: list[list[str]] = []
+    for line in split(text):
+        if LABEL.match(line):
+            found.append([line])
+        elif found:
+            found[-1].append(line)
+    return found
+
+
+def _entry(lines: list[str]) -> Entry:
+    def first(pattern: re.Pattern[str], group: int) -> str:
+        return next((found.group(group) for line in lines if (found := pattern.match(line))), "")
+
+    within = next((found.group(2) for line in lines if APPEND.match(line) and (found := WITHIN.search(line))), "")
+    initrd = (first(INITRD, 2) or within).rsplit(",", 1)[-1]
+    return Entry(first(LABEL, 2), first(KERNEL, 1), initrd, tuple(lines))
+
+
+def default(text: str) -> int:
+    """The default label's number: that of DEFAULT, or of the one that a menu marks; 0 where none is."""
+    found = entries(text)
+    for line in split(text):
+        if LABEL.match(line):
+            break
+        named = DEFAULT.match(line)
+        for at, each in enumerate(found):
+            if named and each.title == named.group(2):
+                return at
+    return next((at for at, each in enumerate(found) if any(CHOSEN.match(line) for line in each.lines)), 0)
+
+
+def with_entry(text: str, stock: Entry, initrd: str, disks: Disks) -> str:
+    """`text` with a copy of `stock` that uses `initrd` and the new disk as the last label; once."""
+    if number_of(text, initrd) is not None:
+        return text
+    copied = [_converted(line, initrd, disks) for line in stock.lines if not comment(line) and not CHOSEN.match(line)]
+    ending = "" if text.endswith("\n") or not text else "\n"
+    return text + ending + "".join(line if line.endswith("\n") else line + "\n" for line in copied)
+
+
+def _converted(line: str, initrd: str, disks: Disks) -> str:
+    if found := LABEL.match(line):
+        return f"{found.group(1)}{found.group(2)}{OWN}{line[found.end() :]}"
+    if SHOWN.match(line):
+        body = line.rstrip("\r\n")
+        return body.rstrip() + MARK + line[len(body) :]
+    if INITRD.match(line):
+        return re.sub(r"[^/,\s]+(?=\s*$)", lambda _: initrd, line, count=1)
+    if not APPEND.match(line):
+        return line
+    line = WITHIN.sub(lambda found: found.group(1) + re.sub(r"[^/,]+$", lambda _: initrd, found.group(2)), line)
+    return disks.booted(line)
+
+
+def with_default(text: str, number: int) -> str:
+    """`text` whose default is that label, however it says so: DEFAULT, ONTIMEOUT, or a mark in the menu."""
+    found = entries(text)
+    wanted, labels = found[number].title, {each.title for each in found}
+    lines, named, inside = [], False, ""
+    for line in split(text):
+        if label := LABEL.match(line):
+            inside = label.group(2)
+        chosen = DEFAULT.match(line) if not inside else None
+        if chosen and chosen.group(2) in labels:
+            line = f"{chosen.group(1)}{wanted}{line[chosen.end() :]}"
+            named = True
+        if CHOSEN.match(line) and inside != wanted:
+            continue
+        lines.append(line)
+        if label and inside == wanted and any(CHOSEN.match(each) for each in split(text)):
+            lines.append("\tMENU DEFAULT\n")
+            named = True
+    return "".join(lines if named else [f"ONTIMEOUT {wanted}\n" if _menu(text) else f"DEFAULT {wanted}\n", *lines])
+
+
+def _menu(text: str) -> bool:
+    """Whether DEFAULT starts a menu program."""
+    return re.search(r"^\s*(?:default|ui)\s+\S*menu\.c32", text, re.MULTILINE | re.IGNORECASE) is not None
+
+
+def number_of(text: str, initrd: str) -> int | None:
+    """The number of the label that uses an initrd of that name."""
+    return next((at for at, each in enumerate(entries(text)) if each.initrd.rsplit("/", 1)[-1] == initrd), None)
+
+
+def without_entry(text: str, initrd: str) -> str:
+    """`text` without the label that uses an initrd of that name."""
+    number = number_of(text, initrd)
+    return text if number is None else text.replace("".join(entries(text)[number].lines), "", 1)
+
+
+def renamed(text: str, version: str, disks: Disks) -> str:
+    """`text` with the new disk in the arguments of one kernel's labels."""
+    wanted = {line for each in entries(text) if each.version == version for line in each.lines}
+    return "".join(disks.booted(line) if line in wanted and APPEND.match(line) else line for line in split(text))
+
+
+def for_serial(text: str, more: str = "") -> str:
+    """`text` whose kernels also speak on the first serial line: for a throwaway boot only. more: arguments."""
+    return "".join(spoken(line, more) if APPEND.match(line) else line for line in split(text))
