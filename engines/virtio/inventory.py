@@ -11,7 +11,7 @@ from engines.guest.system import System
 from engines.job.errors import Refused
 from engines.virtio import initrd, kernels
 from engines.virtio.kernels import Kernel
-from engines.virtio.lines import bls, extlinux, grub1, grub2
+from engines.virtio.lines import bls, extlinux, grub1, grub2, menus
 from engines.virtio.lines.grub1 import Entry
 
 GRUB1 = ("/boot/grub/menu.lst", "/boot/grub/grub.conf")
