@@ -124,7 +124,9 @@ class Collection:
         name, size = pack.name(owner), self._repository.index.sizes.get(owner, 0)
         try:
             size = size or self._store.size(name)  # it was sealed by this run
-            _, session = pack.parse_front(self._store.read(name, 0, pack.FRONT_SIZE), name, self._repository.id)
+            known, session = pack.parse_front(self._store.read(name, 0, pack.FRONT_SIZE), name, self._repository.id)
+            if known != owner:
+                return owner, size, (b"", None)
         except Damaged:
             return owner, size, (b"", None)
         except FileNotFoundError:

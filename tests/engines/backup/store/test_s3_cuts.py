@@ -1,22 +1,15 @@
-"""A line to a bucket that is cut before or after the answer, and backups that are killed: whole or not there."""
+"""A line to a bucket that is cut before or after the answer: what is written is whole or not there."""
 
 from __future__ import annotations
 
 import os
-import random
-import signal
 import socket
-import subprocess
-import sys
 import threading
-import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from engines.backup.store.s3.store import S3Store, open_s3
-from tests.engines.backup import lab
 from tests.engines.backup.store.weed import Weed
 
 MIB = 1 << 20
@@ -128,49 +121,3 @@ def test_what_is_put_renamed_and_uploaded_is_whole(store: S3Store, line: Cutting
     assert store.read("pruned/a") == b"one" and store.read("packs/p.pack") == content
     assert sorted(store.names(".")) == ["packs/p.pack", "pruned/a"]
     assert line.cuts >= 3
-
-
-def killed(repo: str, source: Path, after: float) -> bool:
-    """A backup in a process of its own, killed after so many seconds; whether it was still at work."""
-    argv = [sys.executable, "-m", "engines.cli", "backup", "run", str(source), "--repo", repo, "--vm", "web1"]
-    work = subprocess.Popen([*argv, "--limit", "none"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        work.wait(after)
-    except subprocess.TimeoutExpired:
-        work.send_signal(signal.SIGKILL)
-        work.wait()
-        return True
-    return False
-
-
-def campaign(repo: str, folder: Path, kills: int) -> None:
-    rng, blocks, known = random.Random(kills), {}, dict[str, bytes]()
-    began = time.monotonic()
-    lab.backup(repo, lab.disk(folder / "disk", {0: 1}, 16 * MIB))
-    longest = max(time.monotonic() - began, 1.0) + 1.5
-    hits = 0
-    while hits < kills:
-        blocks |= {rng.randrange(16): rng.randrange(1000) for _ in range(6)}
-        source = lab.disk(folder / "disk", blocks, 16 * MIB)
-        hits += killed(repo, source, rng.uniform(0.5, longest))
-        point = lab.backup(repo, source)
-        known[point] = source.read_bytes()
-        assert lab.content(repo, point) == known[point]
-    for point, content in list(known.items())[:3]:
-        assert lab.content(repo, point) == content
-    lab.done("backup-verify", repo=repo)
-    lab.done("backup-gc", repo=repo)
-    lab.done("backup-verify", repo=repo)
-
-
-def test_killed_backups_cost_no_point(bucket: str, tmp_path: Path) -> None:
-    repo = f"s3://{bucket}/r"
-    lab.done("backup-init", repo=repo)
-    campaign(repo, tmp_path, kills=4)
-
-
-@pytest.mark.soak
-def test_two_hundred_kills_cost_no_point(bucket: str, tmp_path: Path) -> None:
-    repo = f"s3://{bucket}/r"
-    lab.done("backup-init", repo=repo)
-    campaign(repo, tmp_path, kills=200)
