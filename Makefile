@@ -27,7 +27,7 @@ SAMBA := samba smbclient
 SOAK := webkit2gtk-driver xvfb dbus
 BENCH := virt-v2v nbdkit rpm restic borgbackup
 
-.PHONY: run test test-machines test-rest check bench soak setup screenshots deb lock sbom
+.PHONY: run test test-backup test-machines test-rest check bench soak setup screenshots deb lock sbom
 .DELETE_ON_ERROR:
 
 # A rehearsal that needs more than the core is refused (3) and says what to install: no fault of the others.
@@ -70,18 +70,23 @@ check: .setup-test
 	$(PYTHON) -m mypy
 	.venv/bin/lint-imports --no-cache
 
-# Two cores, two halves of one length: guests, switches and clients that are mostly waited for, and the rest.
-MACHINES := tests/contract tests/engines/guest tests/engines/virtio tests/engines/vdx tests/engines/failover
+# Two cores, three parts: each waits a good deal for guests, servers and clients.
+BACKUP := tests/engines/backup
+MACHINES := tests/engines/guest tests/engines/virtio tests/engines/vdx tests/engines/failover
+PARTS := test-backup test-machines test-rest
 
 test: check
 	$(PYTHON) -m screenshots.make --check
-	$(MAKE) -j2 --output-sync=target test-machines test-rest
+	$(MAKE) -j3 --keep-going --output-sync=target $(PARTS)
+
+test-backup:
+	$(PYTHON) -m pytest -m "not soak" -p no:cacheprovider $(BACKUP)
 
 test-machines:
 	$(PYTHON) -m pytest -m "not soak" -p no:cacheprovider $(MACHINES)
 
 test-rest:
-	$(PYTHON) -m pytest -m "not soak" -p no:cacheprovider $(addprefix --ignore=,$(MACHINES)) tests
+	$(PYTHON) -m pytest -m "not soak" -p no:cacheprovider $(addprefix --ignore=,$(BACKUP) $(MACHINES)) tests
 
 bench: .setup-bench
 	$(PYTHON) -m tests.benchmarks
