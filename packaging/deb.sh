@@ -37,6 +37,7 @@ for shell in bash-completion/completions/crashcart:bash zsh/vendor-completions/_
 done
 mkdir -p "$root/lib/systemd/system"
 cp packaging/crashcart-fleet.service "$root/lib/systemd/system/"
+cp packaging/prometheus/* "$root/usr/share/doc/crashcart/"
 cp README.md "$root/usr/share/doc/crashcart/"
 gzip -9nc CHANGELOG.md > "$root/usr/share/doc/crashcart/changelog.gz"
 
