@@ -29,9 +29,7 @@ def lines(params: FleetParams) -> Iterator[str | bytes | Note]:
     while True:
         try:
             wait = yield from _look(params)
-        except (
-            Refused
-        ) as refused:  # fleet.yaml was edited, or the ledger's disk is full: that mends itself, or somebody
+        except Refused as refused:  # fleet.yaml was edited, or a disk is full: that mends itself, or somebody
             yield Note(f"{refused.why}; {refused.what_helps}")
             wait = LONGEST
         time.sleep(wait)
