@@ -45,7 +45,7 @@ def _look(params: FleetParams) -> Generator[str | bytes | Note, None, float]:
     if not due:
         return _wait(found, now)
     ended = engines.run("fleet", fleet=params.fleet)
-    yield f"{ended.status}: {ended.summary}; {ended.report}"
+    yield Note(f"{ended.status}: {ended.summary}; {ended.report}")  # told at once, where stdout would wait for more
     if ended.status == "stopped":
         raise Stopped(ended.left_behind)
     return _wait(found, time.time()) if ended.ok else LONGEST

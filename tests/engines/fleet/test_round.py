@@ -1,35 +1,105 @@
-"""A round backs up every guest whose turn it is over real ssh, once, whatever is killed meanwhile."""
+"""A round backs up every guest whose turn it is over real ssh, cares for the repository, and says what it could not."""
 
 from __future__ import annotations
 
-from pathlib import Path
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
 
 import engines
-from tests.engines.fleet.lab import fleet
+from engines.fleet.ledger.ledger import Ledger
+from tests.engines.fleet.lab import ROOT, Fleet, fleet
 
 
-def test_a_round_backs_up_every_guest_and_cares_for_the_repository(tmp_path: Path) -> None:
-    with fleet(tmp_path, [[(1, "web1"), (2, "web2")], [(3, "db1")]]) as lab:
-        ended = engines.run("fleet", fleet=str(lab.path))
-        assert ended.ok, ended
-        assert ended.warnings == ()
-        assert ended.result.jobs == {"done": 6}, ended.result  # three backups, prune, gc, verify
-        assert [point.split("@")[0] for point in lab.points()] == ["db1/vda", "web1/vda", "web2/vda"]
-        stand = engines.look("fleet", "status", fleet=str(lab.path), known=True)
-        assert [(row.name, row.light) for row in stand.rows] == [("db1", "good"), ("web1", "good"), ("web2", "good")]
-        assert "<svg" in next((lab.path.parent).rglob("nights/*.html")).read_text()
-        again = engines.run("fleet", fleet=str(lab.path))
-        assert again.ok and again.result.jobs.get("done", 0) <= 1, again.result
-        assert len(lab.points()) == 3
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    folder = tmp_path_factory.mktemp("fleet")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(folder / "state"))
+        with fleet(folder, [[(1, "web1"), (2, "web2")], [(3, "db1")]]) as made:
+            yield made
 
 
-def test_status_is_not_green_where_the_newest_point_is_not_all_there(tmp_path: Path) -> None:
-    with fleet(tmp_path, [[(1, "web1")]]) as lab:
-        assert engines.run("fleet", fleet=str(lab.path), now=True, only="web1").ok
-        assert engines.look("fleet", "status", fleet=str(lab.path)).counts == {"good": 1}
-        for pack in (Path(lab.repo) / "packs").glob("*.pack"):
-            pack.unlink()
-        stand = engines.look("fleet", "status", fleet=str(lab.path))
-        assert stand.counts == {"failed": 1} and stand.rows[0].good is None, stand
-        night = engines.look("fleet", "report", fleet=str(lab.path)).night
-        assert [job.vm for job in night.jobs] == ["web1"]
+def made(lab: Fleet) -> list[str]:
+    return [point.split("@")[0] for point in lab.points()]
+
+
+def test_a_round_backs_up_every_guest_and_cares_for_the_repository(lab: Fleet) -> None:
+    planned = engines.look("fleet", "plan", fleet=str(lab.path))
+    assert sorted((row.name, row.why) for row in planned.rows) == [
+        (name, "it has no backup yet") for name in ("db1", "web1", "web2")
+    ]
+    ended = engines.run("fleet", fleet=str(lab.path))
+    assert ended.ok and ended.warnings == (), ended
+    assert ended.result.jobs == {"done": 6}, ended.result  # three backups, prune, gc, verify
+    assert made(lab) == ["db1/vda", "web1/vda", "web2/vda"]
+    again = engines.run("fleet", fleet=str(lab.path), only="*")
+    assert again.ok and again.result.jobs == {} and len(made(lab)) == 3
+    with Ledger(lab.ledger) as ledger:
+        jobs = ledger.jobs("kind = 'backup'")
+    assert {(job.vm, job.host, job.state) for job in jobs} == {
+        ("web1", "hv1", "done"), ("web2", "hv1", "done"), ("db1", "hv2", "done"),
+    }  # fmt: skip
+    assert all(job.run and job.points and job.read and job.stored for job in jobs)
+
+
+def test_a_guest_that_was_renamed_and_moved_goes_on_under_its_name(lab: Fleet) -> None:
+    first, second = lab.hosts
+    first.define([(1, "web1")])
+    second.define([(3, "db1"), (2, "shop")])
+    lab.write()
+    ended = engines.run("fleet", fleet=str(lab.path), only="shop", now=True)
+    assert ended.ok and ended.result.jobs == {"done": 1}, ended
+    assert made(lab) == ["db1/vda", "web1/vda", "web2/vda", "web2/vda"]
+    with Ledger(lab.ledger) as ledger:
+        assert {(one.name, one.vm, one.host, one.gone) for one in ledger.guests()} >= {("shop", "web2", "hv2", None)}
+
+
+def test_a_host_that_is_gone_is_told_and_the_others_go_on(lab: Fleet) -> None:
+    first, _ = lab.hosts
+    first.sshd.stop()
+    try:
+        found = engines.look("fleet", "check", fleet=str(lab.path))
+        assert [each.what for each in found if each.why] == ["host hv1"]
+        listed = engines.look("fleet", "guests", fleet=str(lab.path))
+        assert list(listed.silent) == ["hv1"] and listed.gone == []
+        assert {one.guest.name for one in listed.guests} == {"db1", "shop"}
+        ended = engines.run("fleet", fleet=str(lab.path), only="db*", now=True)
+        assert ended.status == "warned" and ended.result.jobs == {"done": 1}
+        assert any("host hv1 was not seen" in text for text in ended.warnings)
+    finally:
+        first.sshd.start()
+    assert all(not each.why for each in engines.look("fleet", "check", fleet=str(lab.path)))
+
+
+def test_a_guest_whose_disk_is_gone_is_tried_again_later_and_told(lab: Fleet) -> None:
+    image = lab.hosts[0].images / "1.img"
+    aside = image.rename(image.with_suffix(".aside"))
+    lab.write(policy="{to: [near], every: day, retries: 0}")
+    try:
+        ended = engines.run("fleet", fleet=str(lab.path), only="web1", now=True)
+    finally:
+        aside.rename(image)
+        lab.write()
+    assert ended.status == "warned" and ended.result.jobs == {"failed": 1}
+    assert any("1.img does not exist" in text for text in ended.warnings), ended.warnings
+
+
+def test_serve_does_a_round_when_one_is_due_and_leaves_when_it_is_told(lab: Fleet) -> None:
+    before = len(made(lab))
+    lab.hosts[0].define([(1, "web1"), (4, "new1")])
+    lab.write()
+    argv = [sys.executable, "-P", "-m", "engines.cli", "fleet", "serve", "--fleet", str(lab.path)]
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, env=env)
+    assert process.stderr is not None
+    with process.stderr:
+        line = process.stderr.readline().decode()  # one round is done
+        process.send_signal(signal.SIGINT)
+        assert process.wait(600) == 130
+    assert line.startswith("done: ") or line.startswith("warned: "), line
+    assert "new1/vda" in made(lab) and len(made(lab)) == before + 1
