@@ -43,7 +43,12 @@ class Hold:
 
     @property
     def opened(self) -> Path:
-        """What is held, for this process and its children to open: `path` may lead to another file by then."""
+        """What is held, for this process and its children to open: `path` may lead to another file by then.
+
+        Only root has to fear that, and only root's children may look into a process that holds secrets.
+        """
+        if os.geteuid() != 0:
+            return self.path.resolve()
         return Path(f"/proc/{os.getpid()}/fd/{self.descriptor}")
 
     def refuse_another(self, identity: str) -> None:

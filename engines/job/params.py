@@ -21,6 +21,9 @@ class Secret:
     __slots__ = ("_text",)
 
     def __init__(self, text: str) -> None:
+        from engines.host.child import unread_by_others
+
+        unread_by_others()
         self._text = text
 
     def reveal(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -102,3 +103,15 @@ def test_no_core_is_dumped_of_what_may_hold_secrets() -> None:
     text = "import resource; from engines.host.streams import settle; settle(); print(resource.getrlimit(4))"
     done = subprocess.run(child.code(text), capture_output=True, text=True, check=True, env=child.environment())
     assert done.stdout == "(0, 0)\n"
+
+
+def test_a_process_that_holds_a_secret_is_read_by_no_other_of_its_user() -> None:
+    """In a child of its own: what a process has switched off stays off."""
+    words = (
+        "import ctypes; from engines.job.params import Secret\n"
+        "dumpable = lambda: ctypes.CDLL(None).prctl(3, 0, 0, 0, 0)\n"
+        "before = dumpable(); Secret('x'); print(before, dumpable())"
+    )
+    ran = subprocess.run(child.code(words), env=child.environment(), capture_output=True, text=True, check=True)
+    kept = os.geteuid() == 0 and not child._rights() & child.CAP_SYS_PTRACE
+    assert ran.stdout.split() == ["1", "1" if kept else "0"]
