@@ -99,7 +99,8 @@ def _image(shape: Shape, grown: Path, path: Path) -> None:
     if shape.root == "lvm":
         _volumes(shape, path, found[1], grown)
     else:
-        _swap(path, found[1].offset, found[1].size, f"SWAP-{shape.disk}2")
+        uuid = config.SWAP_UUID if shape.root == "all-uuid" else ""
+        _swap(path, found[1].offset, found[1].size, f"SWAP-{shape.disk}2", uuid)
         _root(shape, path, found[2], grown)
     if shape.uefi:
         uefi.table(path, [(each.start, each.sectors, each.kind) for each in found])
@@ -155,15 +156,16 @@ def _filesystem(shape: Shape, path: Path, offset: int, size: int, content: Path,
     known = subprocess.run(["mke2fs", "-V"], capture_output=True, text=True, check=False).stderr
     if "1.47" not in known:
         features = features.replace(",^metadata_csum_seed,^orphan_file", "")
-    wanted = [] if shape.filesystem == "ext3" or shape.family == "centos7" else ["-O", features]
+    wanted = [] if shape.filesystem == "ext3" or shape.grub2 else ["-O", features]
     command = ["mke2fs", "-q", "-F", "-t", shape.filesystem, *wanted, "-m", "1", "-U", uuid, "-L", label]
     _run([*command, "-E", f"offset={offset},root_owner=0:0", "-d", str(content), str(path), f"{size // 1024}k"])
 
 
-def _swap(path: Path, offset: int, size: int, label: str) -> None:
+def _swap(path: Path, offset: int, size: int, label: str, uuid: str = "") -> None:
     with tempfile.NamedTemporaryFile(dir=path.parent) as part:
         part.truncate(size)
-        _run(["mkswap", "-q", *(["-L", label] if label else []), part.name])
+        named = [*(["-L", label] if label else []), *(["-U", uuid] if uuid else [])]
+        _run(["mkswap", "-q", *named, part.name])
         head = Path(part.name).read_bytes()[:4096]
     with path.open("r+b") as stream:
         stream.seek(offset)
@@ -174,31 +176,46 @@ def _swap(path: Path, offset: int, size: int, label: str) -> None:
 
 
 def _loader_files(shape: Shape, boot: Path) -> None:
-    if shape.family != "centos7":
+    if shape.family == "alpine":
+        return
+    if not shape.grub2:
         for each in parts.grub_legacy_stages().iterdir():
             shutil.copyfile(each, boot / "grub" / each.name)
         return
     source = parts.package("grub-pc-bin") / "usr/lib/grub/i386-pc"
     shutil.copytree(
-        source, boot / "grub2/i386-pc", ignore=shutil.ignore_patterns("*.image", "*.module", "gfx*", "efi*")
+        source, boot / shape.grub2 / "i386-pc", ignore=shutil.ignore_patterns("*.image", "*.module", "gfx*", "efi*")
     )
 
 
 def _loader(shape: Shape, path: Path, boot: Path) -> None:
     if shape.uefi:
         return
-    if shape.family == "centos7":
-        _grub2(path, boot)
+    if shape.family == "alpine":
+        _extlinux(path, layout(shape)[0])
+    elif shape.grub2:
+        _grub2(path, boot, shape.grub2)
     else:
         parts.grub_shell(path, ["root (hd0,0)", "setup (hd0)"])
 
 
-def _grub2(path: Path, boot: Path) -> None:
+def _extlinux(path: Path, where: Partition) -> None:
+    """SYSLINUX's own installer wants the file system mounted; its MBR is in the package."""
+    with tempfile.TemporaryDirectory(prefix="crashcart-extlinux-") as folder:
+        options = f"loop,offset={where.offset},sizelimit={where.size}"
+        script = 'mount -o "$1" "$2" "$3" && extlinux --install "$3"; status=$?; umount "$3"; exit $status'
+        _run(["unshare", "--mount", "sh", "-c", script, "sh", options, str(path), folder])
+    code = Path("/usr/lib/syslinux/mbr/mbr.bin").read_bytes()[:440]
+    with path.open("r+b") as stream:
+        stream.write(code)
+
+
+def _grub2(path: Path, boot: Path, folder: str) -> None:
     """boot.img into the first sector, core.img into the gap behind it: what grub-bios-setup does."""
     source = parts.package("grub-pc-bin") / "usr/lib/grub/i386-pc"
     maker = shutil.which("grub-mkimage") or str(parts.package("grub-common") / "usr/bin/grub-mkimage")
     core = boot.with_name("core.img")
-    command = [maker, "-O", "i386-pc", "-d", str(source), "-p", "(hd0,msdos1)/grub2", "-o", str(core)]
+    command = [maker, "-O", "i386-pc", "-d", str(source), "-p", f"(hd0,msdos1)/{folder}", "-o", str(core)]
     _run([*command, "biosdisk", "part_msdos", "ext2"])
     image = bytearray(core.read_bytes())
     if len(image) > (FIRST - 1) * SECTOR:

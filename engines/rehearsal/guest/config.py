@@ -14,6 +14,13 @@ BY_BUS = {
 }
 
 
+RELEASE_FILE = {
+    "debian5": "etc/debian_version", "suse11": "etc/SuSE-release", "alpine": "etc/alpine-release",
+    "arch": "etc/arch-release",
+}  # fmt: skip
+SWAP_UUID = "5ca1ab1e-0000-4000-8000-00000000a5a5"
+
+
 def root_spec(shape: Shape) -> str:
     """How the guest names its root."""
     if shape.root in BY_BUS:
@@ -22,6 +29,7 @@ def root_spec(shape: Shape) -> str:
         "dev": f"/dev/{shape.disk}3",
         "label": "LABEL=/",
         "uuid": f"UUID={ROOT_UUID}",
+        "all-uuid": f"UUID={ROOT_UUID}",
         "lvm": "/dev/VolGroup00/LogVol00",
     }[shape.root]
 
@@ -32,6 +40,8 @@ def swap_spec(shape: Shape) -> str:
         return "/dev/VolGroup00/LogVol01"
     if shape.root in BY_BUS:
         return f"{BY_BUS[shape.root]}2"
+    if shape.root == "all-uuid":
+        return f"UUID={SWAP_UUID}"
     return f"LABEL=SWAP-{shape.disk}2" if shape.root == "label" else f"/dev/{shape.disk}2"
 
 
@@ -39,16 +49,17 @@ def boot_spec(shape: Shape) -> str:
     """How the guest names /boot."""
     if shape.root in BY_BUS:
         return f"{BY_BUS[shape.root]}1"
-    return {"label": "LABEL=/boot", "uuid": f"UUID={BOOT_UUID}"}.get(shape.root, f"/dev/{shape.disk}1")
+    named = {"label": "LABEL=/boot", "uuid": f"UUID={BOOT_UUID}", "all-uuid": f"UUID={BOOT_UUID}"}
+    return named.get(shape.root, f"/dev/{shape.disk}1")
 
 
 def files(shape: Shape) -> dict[str, str]:
     """Texts by path below `/`."""
     found = {
-        "etc/redhat-release": RELEASE[shape.family] + "\n",
+        RELEASE_FILE.get(shape.family, "etc/redhat-release"): RELEASE[shape.family] + "\n",
         "etc/devnames": shape.names + "\n",
         "etc/fstab": fstab(shape),
-        "etc/inittab": "id:3:initdefault:\nsi::sysinit:/etc/rc.d/rc.sysinit\n1:2345:respawn:/sbin/mingetty tty1\n",
+        "etc/inittab": inittab(shape),
         "etc/passwd": "root:x:0:0:root:/root:/bin/bash\n",
         "etc/blkid/blkid.tab": f'<device DEVNO="0x0303" LABEL="/" TYPE="ext3">/dev/{shape.disk}3</device>\n',
         "etc/lvm/lvm.conf": lvm_conf(shape),
@@ -59,7 +70,12 @@ def files(shape: Shape) -> dict[str, str]:
     }
     if shape.family == "centos5":
         found["etc/modprobe.conf"] = modprobe_conf(shape)
-    if shape.family == "centos7":
+    found |= tool_files(shape)
+    if shape.family == "arch":
+        found["boot/grub/grub.cfg"] = grub2_cfg(shape)
+    elif shape.family == "alpine":
+        found["boot/extlinux.conf"] = extlinux_conf(shape)
+    elif shape.family == "centos7":
         found["etc/os-release"] = 'NAME="CentOS Linux"\nVERSION="7 (Core)"\nID="centos"\nVERSION_ID="7"\n'
         found["etc/default/grub"] = default_grub(shape)
         found["boot/grub2/grub.cfg"] = grub2_cfg(shape)
@@ -73,6 +89,25 @@ def files(shape: Shape) -> dict[str, str]:
     if shape.crypttab:
         found["etc/crypttab"] = f"# encrypted data\nsecret\t/dev/{shape.disk}4 none\n"
     return found
+
+
+def tool_files(shape: Shape) -> dict[str, str]:
+    """Configuration of the initrd tool, and of those that leave something behind."""
+    found = {
+        "debian5": {"etc/initramfs-tools/modules": "# List of modules\n"},
+        "suse11": {"etc/sysconfig/kernel": 'INITRD_MODULES="ata_piix sd_mod"\n'},
+        "alpine": {"etc/mkinitfs/mkinitfs.conf": 'features="ata base ext4 scsi"\n'},
+        "arch": {"etc/mkinitcpio.conf": 'MODULES=""\nHOOKS="base udev autodetect block filesystems"\n'},
+    }.get(shape.family, {})
+    if shape.adapter:
+        found["etc/vmware-tools/locations"] = "answer BINDIR /usr/bin\n"
+    return found
+
+
+def inittab(shape: Shape) -> str:
+    """Runlevels, and a terminal on a further console."""
+    lines = "id:3:initdefault:\nsi::sysinit:/etc/rc.d/rc.sysinit\n1:2345:respawn:/sbin/mingetty tty1\n"
+    return lines + (f"co:2345:respawn:/sbin/agetty {shape.console} 9600 vt100\n" if shape.console else "")
 
 
 def ifcfg() -> str:
@@ -102,7 +137,7 @@ def fstab(shape: Shape) -> str:
 
 def modprobe_conf(shape: Shape) -> str:
     """NIC and disk controller, as kudzu wrote them."""
-    adapter = "xenblk" if shape.names == "xvd" else "ata_piix"
+    adapter = shape.adapter or ("xenblk" if shape.names == "xvd" else "ata_piix")
     return f"alias eth0 {shape.nic}\nalias scsi_hostadapter {adapter}\n# alias eth1 e1000\n"
 
 
@@ -121,7 +156,8 @@ def arguments(shape: Shape) -> str:
     """The kernel line's arguments."""
     swap = swap_spec(shape)
     resume = f" resume=/dev/{shape.disk}2" if shape.resume and not swap.startswith("LABEL") else ""
-    return f"ro root={root_spec(shape)}{resume}"
+    console = f" console={shape.console}" if shape.console else ""
+    return f"ro root={root_spec(shape)}{resume}{console}"
 
 
 def grub_conf(shape: Shape) -> str:
@@ -132,6 +168,8 @@ def grub_conf(shape: Shape) -> str:
         f"#          root (hd0,0)\n#          kernel /vmlinuz-version ro root=/dev/{shape.disk}3\n"
         f"#boot=/dev/{shape.disk}\n"
     )
+    if shape.family == "debian5":
+        head += f"## ## Start Default Options ##\n# kopt=root={root_spec(shape)} ro\n# groot=(hd0,0)\n"
     stanzas = [_xen(shape, each) for each in shape.kernels if each.endswith("xen")]
     default = len(stanzas)
     stanzas += [_plain(shape, each) for each in (shape.version, *shape.kernels) if not each.endswith("xen")]
@@ -142,7 +180,7 @@ def grub_conf(shape: Shape) -> str:
 
 def _plain(shape: Shape, version: str) -> str:
     return (
-        f"title CentOS ({version})\n\troot (hd0,0)\n\tkernel /vmlinuz-{version} {arguments(shape)}\n"
+        f"title Linux ({version})\n\troot (hd0,0)\n\tkernel /vmlinuz-{version} {arguments(shape)}\n"
         f"\tinitrd /{initrd_name(shape.family, version)}\n"
     )
 
@@ -164,7 +202,8 @@ def default_grub(shape: Shape) -> str:
 
 def grub2_cfg(shape: Shape) -> str:
     """As grub2-mkconfig of CentOS 7 writes it, shortened."""
-    version, suffix, table = shape.version, "" if shape.uefi else "16", "gpt" if shape.uefi else "msdos"
+    version, table = shape.version, "gpt" if shape.uefi else "msdos"
+    suffix = "" if shape.uefi or shape.family == "arch" else "16"
     return f"""#
 # DO NOT EDIT THIS FILE
 #
@@ -181,11 +220,20 @@ menuentry 'CentOS Linux ({version}) 7 (Core)' --class centos $menuentry_id_optio
 \tinsmod part_{table}
 \tinsmod ext2
 \tset root='hd0,{table}1'
-\tlinux{suffix} /vmlinuz-{version} {arguments(shape)}
+\tlinux{suffix} /{shape.kernel_file(version)} {arguments(shape)}
 \tinitrd{suffix} /{initrd_name(shape.family, version)}
 }}
 ### END /etc/grub.d/10_linux ###
 """
+
+
+def extlinux_conf(shape: Shape) -> str:
+    """As Alpine's update-extlinux writes it, shortened."""
+    return (
+        "# Generated by update-extlinux 6.04_pre1\nDEFAULT lts\nPROMPT 0\nTIMEOUT 10\n\nLABEL lts\n"
+        "  MENU LABEL Linux lts\n  LINUX vmlinuz-lts\n  INITRD initramfs-lts\n"
+        f"  APPEND {arguments(shape)} modules=sd-mod,usb-storage,ext4 quiet\n"
+    )
 
 
 def lilo_conf(shape: Shape) -> str:

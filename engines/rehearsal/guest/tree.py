@@ -53,10 +53,10 @@ def _userland(shape: Shape, tree: Path) -> None:
     for name in ("init", "devnames", "chkconfig"):
         _tool(name, tree / "sbin" / name)
     if shape.family == "centos5":
-        _tool("mkinitrd", tree / "sbin/mkinitrd")
+        _tool("mkinitrd", tree / shape.tool)
     else:
         _tool("mkinitrd", tree / "usr/libexec/initrd-maker")
-        _tool("dracut", tree / ("sbin/dracut" if shape.family == "centos6" else "usr/bin/dracut"))
+        _tool("dracut" if shape.family in ("centos6", "centos7") else "others", tree / shape.tool)
     if shape.old_glibc:
         (tree / "sbin/hwclock-era").write_bytes(vsyscall_program())
         (tree / "sbin/hwclock-era").chmod(0o755)
@@ -79,9 +79,10 @@ def vsyscall_program() -> bytes:
 
 def _kernels(shape: Shape, tree: Path) -> None:
     image, source = parts.kernel()
-    wanted = parts.MODULES + (parts.VIRTIO if shape.virtio else ()) + (("xfs",) if shape.xfs else ())
+    wanted = parts.MODULES + (parts.VIRTIO if shape.virtio and not shape.builtin else ())
+    wanted += (("xfs",) if shape.xfs else ()) + ((shape.adapter, shape.nic) if shape.adapter else ())
     for version in (shape.version, *shape.kernels):
-        shutil.copyfile(image, tree / "boot" / f"vmlinuz-{version}")
+        shutil.copyfile(image, tree / "boot" / shape.kernel_file(version))
         builtin = "" if shape.virtio else "# CONFIG_VIRTIO_BLK is not set\n"
         (tree / "boot" / f"config-{version}").write_text(builtin or "CONFIG_VIRTIO_BLK=m\nCONFIG_VIRTIO_PCI=m\n")
         folder = tree / "lib/modules" / version
@@ -91,10 +92,30 @@ def _kernels(shape: Shape, tree: Path) -> None:
             shutil.copyfile(source / path, folder / path)
         for name in ("modules.builtin", "modules.order"):
             shutil.copyfile(source / name, folder / name)
+        if shape.builtin:
+            _built_in(tree, folder, source)
         subprocess.run(["depmod", "-b", str(tree), version], check=True, capture_output=True)
 
 
+def _built_in(tree: Path, folder: Path, source: Path) -> None:
+    """No kernel with virtio built in is at hand: its modules lie apart, are loaded unasked, listed as built in."""
+    apart = tree / "lib/builtin"
+    apart.mkdir(parents=True)
+    ordered = []
+    for path in parts.modules(parts.VIRTIO, source):
+        (folder / path).unlink(missing_ok=True)
+        shutil.copyfile(source / path, apart / path.name)
+    with (folder / "modules.builtin").open("a") as stream:
+        stream.writelines(f"{path}\n" for path in parts.modules(parts.VIRTIO, source))
+    for name in parts.VIRTIO:  # what a module needs comes in front of it
+        found = parts.modules((name,), source)
+        ordered += [path.name for path in (*reversed(found[1:]), found[0]) if path.name not in ordered]
+    (apart / "order").write_text("\n".join(ordered) + "\n")
+
+
 def _links(shape: Shape, tree: Path) -> None:
+    if shape.family in ("alpine", "arch"):
+        return
     if shape.family == "centos7":
         (tree / "etc/grub2.cfg").symlink_to("../boot/grub2/grub.cfg")
     elif not shape.lilo:
@@ -131,7 +152,7 @@ def _initrds(shape: Shape, tree: Path) -> None:
         target = f"/boot/{initrd_name(shape.family, version)}"
         tool = "/sbin/mkinitrd" if shape.family == "centos5" else "/usr/libexec/initrd-maker"
         extra = ["--builtin=xenblk"] if shape.names == "xvd" else []
-        extra += ["--with=ata_piix", "--with=sd_mod"] if shape.family != "centos5" or shape.names == "xvd" else []
+        extra += ["--with=ata_piix", "--with=sd_mod"] if shape.family != "centos5" or shape.names != "hd" else []
         command = ["unshare", "--fork", "--mount", "chroot", str(tree), tool, "-f", *extra, target, version]
         done = subprocess.run(
             command, capture_output=True, text=True, check=False, env={"PATH": "/sbin:/bin:/usr/sbin:/usr/bin"}

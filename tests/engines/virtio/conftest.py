@@ -23,6 +23,32 @@ class Treated(NamedTuple):
     last: AnyEvent
 
 
+STEPS = ("inspect", "plan", "boots before", "convert", "boots after", "undo")
+ROWS: dict[str, dict[str, bool]] = {}
+
+
+class Proven:
+    """The shape matrix: what was seen of each shape, printed when the tests have ended."""
+
+    def row(self, name: str) -> dict[str, bool]:
+        """A shape's row, to be filled."""
+        return ROWS.setdefault(name, {})
+
+
+@pytest.fixture(scope="session")
+def proven() -> Proven:
+    return Proven()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if ROWS:
+        terminalreporter.section("shapes moved to virtio")
+        terminalreporter.write_line(f"{'shape':<16}" + "".join(f"{step:<14}" for step in STEPS))
+    for name, row in ROWS.items():
+        seen = "".join(f"{'yes' if row.get(step) else '-':<14}" for step in STEPS)
+        terminalreporter.write_line(f"{name:<16}{seen}")
+
+
 @pytest.fixture(scope="session")
 def clinic(tmp_path_factory: pytest.TempPathFactory) -> Clinic:
     return Clinic(tmp_path_factory.mktemp("clinic"))
