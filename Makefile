@@ -13,14 +13,15 @@ LOCK := .venv/bin/uv pip compile -q --generate-hashes --python $(PYTHON) --no-em
 have = [ $$(dpkg-query -W -f='$${db:Status-Abbrev}\n' $(1) 2>/dev/null | grep -c ^ii) = $(words $(1)) ]
 
 CORE := python3-venv python3-guestfs qemu-system-x86 qemu-utils isolinux syslinux-common syslinux \
-	nasm mtools openssh-client iproute2 libguestfs-xfs fuse3 nftables curl e2fsprogs kmod cpio busybox
+	nasm mtools openssh-client iproute2 libguestfs-xfs fuse3 nftables curl e2fsprogs kmod cpio busybox \
+	libvirt-clients
 # The virtio rehearsal boots a guest with the kernel of this machine; a container or a cloud image may have none.
 ifeq ($(wildcard /boot/vmlinuz-*),)
 KERNEL := linux-image-amd64
 endif
 TEST := zsh fish groff openssh-server linux-image-amd64 genisoimage xorriso dosbox ovmf dosfstools tmux wget \
 	chromium firefox-esr iptables tcpdump nodejs fdisk lvm2 thin-provisioning-tools rpm \
-	cryptsetup-bin xfsprogs btrfs-progs ntfs-3g attr acl mdadm qemu-guest-agent libvirt-clients libnbd-bin \
+	cryptsetup-bin xfsprogs btrfs-progs ntfs-3g attr acl mdadm qemu-guest-agent libnbd-bin \
 	jfsutils reiserfsprogs udftools f2fs-tools nilfs-tools squashfs-tools erofs-utils exfatprogs exfat-fuse
 # Debian starts a Samba where it installs one: the tests need the programs only, so the services are switched off again.
 SAMBA := samba smbclient

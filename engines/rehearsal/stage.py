@@ -18,6 +18,7 @@ STAGES = {
     "vdx": "engines.rehearsal.switches",
     "failover": "engines.rehearsal.webcopies",
     "backup": "engines.rehearsal.disk",
+    "fleet": "engines.rehearsal.hypervisors",
 }
 
 

@@ -5,18 +5,19 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 import msgspec
 from typing_extensions import override
 
+from engines.backup.commands.lines import columns
 from engines.fleet.commands.params import FleetParams
 from engines.fleet.config.model import Fleet
 from engines.fleet.ledger.ledger import Ledger, place
 from engines.fleet.ledger.rows import GOOD
-from engines.fleet.morning import looking, night, telling
+from engines.fleet.morning import looking, night, picture, telling
 from engines.fleet.morning import page as pages
 from engines.fleet.round import today
 from engines.fleet.round.round import Round, Todo
@@ -32,6 +33,7 @@ from engines.job.contract import (
     Log,
     Plan,
     Progress,
+    Section,
     Step,
     StepEnded,
     StepStarted,
@@ -39,6 +41,8 @@ from engines.job.contract import (
 )
 from engines.job.errors import Stopped
 from engines.job.params import param, plain
+
+PICTURE = "night.svg"
 
 
 class RunParams(FleetParams, frozen=True, kw_only=True):
@@ -99,6 +103,7 @@ class Run(Engine[RunParams]):
         with Ledger(place(fleet)) as ledger:
             yield StepStarted(step="backups")
             found = today.look(fleet, ledger, time.time())
+            sections: tuple[Section, ...] = ()
             yield from _odd(found)
             now = time.time()
             round_ = Round(fleet, ledger, context.cancel, again=lambda: _again(fleet, ledger, params))
@@ -116,9 +121,10 @@ class Run(Engine[RunParams]):
                 round_.todo |= after.todo
                 yield StepEnded(step="upkeep")
                 yield StepStarted(step="morning")
-                yield from _morning(fleet, ledger, [*round_.todo.values()], found)
+                told = yield from _morning(fleet, ledger, [*round_.todo.values()], found)
+                sections = _pictured(told, context.folder)
                 yield StepEnded(step="morning")
-        yield _finished(found, list(round_.todo.values()))
+        yield _finished(found, list(round_.todo.values()), sections)
 
 
 def _again(fleet: Fleet, ledger: Ledger, params: RunParams) -> list[Todo]:
@@ -169,7 +175,9 @@ def _told(one: Todo) -> Iterator[AnyEvent]:
         yield Warned(text=f"{what} on {job.host}: {job.state}: {job.why}{helps}")
 
 
-def _morning(fleet: Fleet, ledger: Ledger, todo: Sequence[Todo], found: Today) -> Iterator[AnyEvent]:
+def _morning(
+    fleet: Fleet, ledger: Ledger, todo: Sequence[Todo], found: Today
+) -> Generator[AnyEvent, None, night.Night]:
     """The night's page beside the ledger, and notices; none of it can make a round fail."""
     standing = looking.look(fleet, ledger, time.time(), ask=False)
     standing = msgspec.structs.replace(standing, silent=found.census.silent)
@@ -185,9 +193,22 @@ def _morning(fleet: Fleet, ledger: Ledger, todo: Sequence[Todo], found: Today) -
     whole = not standing.silent and all(one.job.state in GOOD for one in todo)
     for trouble in telling.tell(fleet, ledger, standing, told.name, whole=whole):
         yield Warned(text=trouble)
+    return told
 
 
-def _finished(found: Today, todo: Sequence[Todo]) -> Finished:
+def _pictured(told: night.Night, folder: Path | None) -> tuple[Section, ...]:
+    """The night for the run's report: who stands how, and the picture, where the state disk has room for it."""
+    stands = Section(title="How all stand", text="\n".join(columns(night.flat(told.standing.rows))))
+    if folder is None or not told.jobs:
+        return (stands,)
+    try:
+        write_whole(folder / PICTURE, picture.svg(told).encode())
+    except OSError:
+        return (stands,)
+    return (stands, Section(title="The night", file=PICTURE))
+
+
+def _finished(found: Today, todo: Sequence[Todo], sections: tuple[Section, ...]) -> Finished:
     states = Counter(one.job.state for one in todo)
     good = states["done"] + states["warned"]
     result = Ran(
@@ -200,5 +221,6 @@ def _finished(found: Today, todo: Sequence[Todo]) -> Finished:
     return Finished(
         summary=f"{good} of {len(todo)} jobs are done, {len(found.uncovered)} guests have no whole backup",
         result=msgspec.to_builtins(result),
+        sections=sections,
         then=("see how all stand: crashcart fleet status",),
     )

@@ -10,7 +10,7 @@ from engines.fleet.ledger.rows import GOOD, Job
 from engines.fleet.morning.night import Night, took, what
 from engines.job import units
 
-LEFT, WIDTH, ROW, TOP = 240, 720, 18, 40  # pixels
+LEFT, WIDTH, ROW, TOP, RIGHT = 240, 720, 18, 40, 40  # pixels
 MOST = 150  # rows; of more, those that took longest and all that ended badly
 LEAST = 2.0  # pixels of the shortest bar
 STYLE = "text{font:12px sans-serif;fill:#1b1b1b}.dim{fill:#666}line{stroke:#ddd}"
@@ -22,10 +22,10 @@ def svg(night: Night) -> str:
     """The picture as text."""
     jobs = _shown(night)
     begins = min((job.started or night.begins for job in jobs), default=night.begins)
-    ends = max((begins + 60.0, *(begins + _end(job, night) - begins for job in jobs)))
+    ends = max((begins + 1.0, *(_end(job, night) for job in jobs)))
     height = TOP + ROW * len(jobs) + 26
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {LEFT + WIDTH + 20} {height}" role="img">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {LEFT + WIDTH + RIGHT} {height}" role="img">',
         f"<title>{escape(f'The night of {night.name}')}</title><style>{STYLE}</style>",
         f'<rect width="100%" height="{height}" fill="#fff"/>',
         '<text x="8" y="18">green: done; yellow: with warnings; red: not; blue: still at work</text>',
