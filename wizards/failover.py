@@ -19,7 +19,11 @@ WATCH = Wizard(
     "failover-watch",
     Form("Site", "name", "scheme", "port", "path", "expect", why="Start it before the maintenance, stop it after."),
     Form("Manner", "interval", "minutes", "timeout", "resolver", why="The defaults fit most sites."),
+    Form("Telling", "on_change", "on_change_url", "metrics", "metrics_listen", why="Who else is told; none is needed."),
     title="watch a site's addresses during maintenance",
     live=WatchPage,
-    keeps=("name", "scheme", "port", "path", "expect", "interval", "minutes", "timeout", "resolver"),
+    keeps=(
+        *("name", "scheme", "port", "path", "expect", "interval", "minutes", "timeout", "resolver"),
+        *("on_change", "on_change_url", "metrics", "metrics_listen"),
+    ),
 )

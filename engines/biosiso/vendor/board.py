@@ -14,7 +14,7 @@ from engines.biosiso.vendor.rom import Rom
 from engines.job.errors import BadParam, Refused
 
 DMI = Path("/sys/class/dmi/id/board_name")
-LATER = re.compile(r"BIOS_(?P<board>[A-Za-z0-9+]+)-[0-9A-F]{4}_\d{8}_", re.IGNORECASE)
+LATER = re.compile(r"BIOS_(?P<board>[A-Za-z0-9+-]+)-[0-9A-F]{4}_\d{8}_", re.IGNORECASE)
 DESTROYS = "the wrong file can destroy the board: compare the board's printed name with the ROM's before flashing"
 
 

@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 from pathlib import Path
+from zipfile import ZipFile, ZipInfo
 
 import pytest
 
@@ -44,6 +45,22 @@ def test_dos_sees_names_bytes_and_batch_from_an_ide_and_a_usb_cd(rehearsed: tupl
     for bus in ("IDE CD", "USB CD"):
         assert "AFUSTUB ARGS=[ X9SCM2.608 /FDT /MER /OPR]" in texts[f"Booted as {bus}"]
         assert f"SIZE={firmware.ROM_SIZE:08X} SUM={total:08X}" in texts[f"Booted as {bus}"]
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("size", [32 << 20, 64 << 20], ids=["32 MiB", "64 MiB"])
+def test_a_large_rom_reaches_the_flasher_too(tmp_path: Path, size: int) -> None:
+    given = firmware.make(tmp_path)
+    content = firmware.noise(size)
+    with ZipFile(given["firmware"]) as archive:
+        others = {name: archive.read(name) for name in archive.namelist() if name != firmware.ROM}
+    with ZipFile(given["firmware"], "w") as archive:
+        for name, held in {**others, firmware.ROM: content}.items():
+            archive.writestr(ZipInfo(name, firmware.PACKED), held)
+    _, last = built(given)
+    assert isinstance(last, Finished), last
+    texts = " ".join(section.text for section in last.sections)
+    assert texts.count(f"SIZE={size:08X} SUM={sum(content) & 0xFFFFFFFF:08X}") == 2
 
 
 def test_a_uefi_shell_starts_the_disc_and_flashes_nothing(rehearsed: tuple[runs.Run, Finished]) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from zipfile import ZipFile
 
 import pytest
+import pytsk3
 
 from engines.biosiso.vendor import firmware
 from engines.job.contract import TextChange
@@ -166,6 +167,10 @@ def test_a_package_without_dos_becomes_a_fat32_stick(files: dict[str, bytes], ty
     for name, content in files.items():
         read = subprocess.run(["mtype", "-i", image, f"::{name}"], capture_output=True, check=True).stdout
         assert read == content, name
+    volume = pytsk3.FS_Info(pytsk3.Img_Info(str(output(given))), offset=1 << 20)
+    assert volume.info.ftype == pytsk3.TSK_FS_TYPE_FAT32
+    for name, content in files.items():
+        assert volume.open(f"/{name}").read_random(0, len(content)) == content, name
     again = params(tmp_path / "again", files, board="", form="uefi", dos="")
     made(again)
     assert output(again).read_bytes() == output(given).read_bytes(), word

@@ -1,4 +1,4 @@
-"""FAT volumes: ours are read by mtools and passed by fsck, mtools' are read by us, damaged ones are refused."""
+"""FAT volumes: ours pass fsck and are read by mtools and the Sleuth Kit, others' by us, damaged ones are refused."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import pytsk3
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -66,7 +67,7 @@ def files(tmp_path: Path) -> list[Entry]:
 
 
 @pytest.mark.parametrize("start", [0, fat16.START])
-def test_a_written_volume_is_clean_and_read_back_by_mtools(tmp_path: Path, start: int) -> None:
+def test_a_written_volume_is_clean_and_read_back_by_mtools_and_the_sleuth_kit(tmp_path: Path, start: int) -> None:
     entries = files(tmp_path)
     out = tmp_path / "out.img"
     with out.open("xb") as stream:
@@ -80,6 +81,13 @@ def test_a_written_volume_is_clean_and_read_back_by_mtools(tmp_path: Path, start
         shown = subprocess.run(["mtype", "-i", bare, f"::{entry.disc}"], capture_output=True, check=True).stdout
         with entry.source.open() as stream:
             assert shown == stream.read()
+    volume = pytsk3.FS_Info(pytsk3.Img_Info(str(out)), offset=start * 512)
+    assert volume.info.ftype == pytsk3.TSK_FS_TYPE_FAT16
+    for entry in entries:
+        found = volume.open(f"/{entry.disc}")
+        held = found.read_random(0, found.info.meta.size) if found.info.meta.size else b""
+        with entry.source.open() as stream:
+            assert held == stream.read(), entry.disc
     listing = subprocess.run(["mdir", "-i", bare, "::"], capture_output=True, text=True, check=True).stdout
     assert "2012-06-12" in listing
     assert list(fat16.check(entries, out, start))[-1] == (sum(entry.size for entry in entries),) * 2

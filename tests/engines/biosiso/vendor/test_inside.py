@@ -98,7 +98,29 @@ def test_a_board_that_neither_list_nor_rom_names_is_said_to_be_unknown(name: str
 
 
 def test_the_later_names_tell_the_board() -> None:
-    assert board.boards_of(a_rom("BIOS_X11DPU-091C_20250325_4.6_STD.bin")) == ("X11DPU",)
+    assert board.boards_of(a_rom("BIOS_X11DPU-091C_20250325_4.6_STD.bin")) == ("X11DPU", "X11DPU+")
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted"),
+    [
+        ("X10SLL4.424", "X10SLL-F"),
+        ("X10SAT8.518", "X10SAT"),
+        ("X10SDVF1.604", "X10SDV-TLN4F"),
+        ("X11DPi7.218", "X11DPi-T"),
+        ("BIOS_X11DPH-0981_20220208_3.6_STD.bin", "X11DPH-Tq"),
+        ("BIOS_X11SPW-0953_20221028_3.8a_STD.bin", "X11SPW-TF"),
+        ("BIOS_X11SDV-0986_20240903_2.2_STDsp.bin", "X11SDV-TP8F"),
+        ("BIOS_X11SCH-F-1B11_20210525_1.6_STDsp.bin", "X11SCH-LN4F"),
+        ("BIOS_X11SSWF-089B_20250115_3.5_STD.bin", "X11SSW-F"),
+    ],
+)
+def test_the_list_knows_boards_of_three_ages_and_no_neighbour_of_theirs(name: str, wanted: str) -> None:
+    assert board.judge(a_rom(name), wanted, False)
+    with pytest.raises(Refused, match="does not match board X9SCM-F"):
+        board.judge(a_rom(name), "X9SCM-F", False)
+    with pytest.raises(BadParam, match="is unknown here"):
+        board.judge(a_rom(name), f"{wanted}X", False)
 
 
 def test_the_review_shows_what_is_in_the_rom(tmp_path: Path) -> None:
