@@ -61,7 +61,7 @@ TASKS = {
     ),
     "fleet": Task("engines.fleet.engine", "every guest of every hypervisor, backed up every night"),
     "virtio": Task("engines.virtio.engine", "an old guest moved from an IDE or Xen disk to virtio"),
-    "vdx": Task("engines.vdx.engine", "a VDX port that is down with ISL DOWN: why, and the fix that keeps the config"),
+    "vdx": Task("engines.vdx.engine", "a VDX port that is down with ISL DOWN: why, and the fix"),
     "failover": Task("engines.failover.engine", "can a site with several addresses survive one going dark"),
 }
 

@@ -53,7 +53,7 @@ def _open(terminal: console.Terminal, wizards: Callable[[], Sequence[Wizard]] | 
     else:
         app = Suite(wizards(), terminal, found)
     gc.freeze()  # what is here now stays; a collection over all of it, amid a long folder, holds every thread up
-    said = app.run(mouse=False)
+    said = app.run(mouse=terminal.mouse)
     # Terminals that do not know Textual's last control sequence print its letter; a line of its own hides it.
     sys.stdout.write(f"\r\n{said or ''}")
     sys.stdout.flush()

@@ -11,7 +11,6 @@ from typing import ClassVar
 from textual import on, work
 from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
-from textual.filter import LineFilter, Monochrome, NoColor
 from textual.screen import Screen
 
 from engines.job import detach, report, runs
@@ -22,56 +21,30 @@ from engines.job.undoing import way_back
 from engines.job.units import one_line
 from engines.job.work import follow_up, what_follows
 from engines.rehearsal.stage import Staged
-from tui import console, themes
-from tui.ascii import AsciiFilter, CleanFilter
 from tui.browse.taking import OpenTask
 from tui.console import Terminal
 from tui.draft import Draft
+from tui.dress import Dressed
 from tui.frame import Frame, attach, walk
-from tui.keyboard import KeyQueue
+from tui.help import about
 from tui.pages.page import Page
 from tui.pages.result import report_line
 from tui.pages.run import RunPage
 from tui.screens.history import History
 from tui.screens.home import Home
 from tui.screens.section import SectionScreen, listed
-from tui.screens.text import Text
 from tui.stage import Stages
 from tui.widgets.asking import Choosing, TypedWord
 from tui.widgets.menu import Row
+from tui.widgets.reading import Text
+from tui.widgets.rendering import rendered
 from tui.widgets.waiting import Waiting
 from tui.wizard import Section, Wizard
 
 SWITCH = 0.001  # s; with Python's 5 ms, a thread that reads a folder makes every paint wait in dozens of places
-HELP = """\
-The same keys work on every page, and a mouse is never needed.
-
-  Enter        next field; on the last one, next page. It starts nothing.
-  Up, Down     move; Space picks or changes; Tab completes a name
-  ^f, ^r       choose from what is known; the value of an earlier run
-  ^n           next page; on the review: start
-  Esc or ^o    back; nothing typed is lost, nothing is touched
-  ^x           stop a run, or stop looking
-  ^c           quit; a run goes on without the screen
-  ^t           plain or rich screen, remembered for this terminal
-  ^l           draw the screen anew
-  ^p           jump to a task, the history or the last report
-
-In a restore point:
-  Enter        open a folder, look at a file; Left or Esc: out of it again
-  Space, *     mark one, mark all on show; marks stay across folders
-  / and f      narrow this folder; find a name anywhere in the point
-  g            go to a path that you type
-  r            restore what is marked: to a folder, a tar, a stopped guest
-
-[x] is done, [>] is where you are, [ ] is to come, ! is a warning.
-
-A run is a process of its own: a closed laptop, a dropped line or a killed
-screen does not touch it. crashcart attach RUN shows it again.
-"""
 
 
-class Suite(KeyQueue, inherit_bindings=False):
+class Suite(Dressed):
     """The crash cart. Exits with the words to leave on the terminal."""
 
     TITLE = "crashcart"
@@ -81,8 +54,6 @@ class Suite(KeyQueue, inherit_bindings=False):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+g,f1,question_mark", "help", "Help"),
         Binding("ctrl+c", "quit", "Quit", priority=True),
-        Binding("ctrl+t", "turn_plain", "Plain/rich", show=False),
-        Binding("ctrl+l", "redraw", "Draw anew", show=False),
     ]
 
     def __init__(
@@ -93,30 +64,13 @@ class Suite(KeyQueue, inherit_bindings=False):
         host: str = "",
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self.terminal = terminal or Terminal()
         self.host = host or os.uname().nodename
         self.clock = clock
-        super().__init__()
+        super().__init__(terminal or Terminal())
         sys.setswitchinterval(SWITCH)
         self.wizards = {wizard.task: wizard for wizard in wizards}
         self.attach_to = attach_to
         self.stages = Stages()
-        self.register_theme(themes.SIXTEEN)
-        self.register_theme(themes.FULL)
-        self._dress()
-
-    def _dress(self) -> None:
-        self.thrifty = not self.terminal.unicode
-        self.set_class(self.thrifty, "-thrifty")
-        self.theme = themes.FULL.name if self.terminal.colour == "full" else themes.SIXTEEN.name
-
-    def get_line_filters(self) -> Sequence[LineFilter]:
-        """Textual's own, less its choice for NO_COLOR, which it makes before the theme is known; then ours."""
-        filters = [known for known in super().get_line_filters() if not isinstance(known, Monochrome | NoColor)]
-        if self.terminal.colour == "mono":
-            filters.append(NoColor())
-        filters.append(CleanFilter())
-        return filters if self.terminal.unicode else [*filters, AsciiFilter()]
 
     def on_mount(self) -> None:
         tasks = listed(self.wizards.values())
@@ -211,7 +165,7 @@ class Suite(KeyQueue, inherit_bindings=False):
 
     def read_report(self, run: runs.Run) -> None:
         """The report as Markdown."""
-        self.push_screen(Text(run.id, lambda: report.markdown(report.gather(run)), report_line(run)))
+        self.push_screen(Text(run.id, lambda: report.markdown(report.gather(run)), report_line(run), form=rendered))
 
     @on(Page.ReadReport)
     def _read(self, event: Page.ReadReport) -> None:
@@ -274,32 +228,13 @@ class Suite(KeyQueue, inherit_bindings=False):
     # ── keys that work everywhere ───────────────────────────────────────────────────────────────────
 
     def action_help(self) -> None:
-        """The keys."""
-        self.push_screen(Text("Help", lambda: HELP))
+        """About the page on show, and the keys."""
+        words = about(self.screen)
+        self.push_screen(Text("Help", lambda: words))
 
     def action_doctor(self) -> None:
         """What this machine can do."""
         self.push_screen(Text("Doctor", _doctor, "Nothing is changed by looking.", "Trying each thing ..."))
-
-    def action_turn_plain(self) -> None:
-        """Plain or rich; remembered for this terminal."""
-        plain = self.terminal.unicode
-        self.terminal = self.terminal.plain() if plain else self.terminal.rich()
-        self._dress()
-        self.action_redraw()
-        self._remember(self.terminal, plain)
-
-    @work(thread=True, group="remember", exit_on_error=False)
-    def _remember(self, terminal: Terminal, plain: bool) -> None:
-        console.remember(terminal, plain)
-
-    def action_redraw(self) -> None:
-        """Draw every cell anew, for a line that dropped some."""
-        self.paper.forget()
-        for screen in self.screen_stack:
-            screen.refresh(layout=True)
-            for widget in screen.walk_children():
-                widget.refresh()
 
     async def action_quit(self) -> None:
         """Leave; a run on show goes on, and the words left behind say how to see it again."""
@@ -327,6 +262,7 @@ class Suite(KeyQueue, inherit_bindings=False):
         yield SystemCommand("Last report", "of the newest run", self._last_report)
         yield SystemCommand("Doctor", "what this machine can do", self.action_doctor)
         yield SystemCommand("Plain or rich screen", "remembered for this terminal", self.action_turn_plain)
+        yield SystemCommand("Light or dark screen", "remembered for this terminal", self.action_turn_light)
         yield SystemCommand("Quit", "a run goes on", self.action_quit)
 
     def _last_report(self) -> None:

@@ -17,6 +17,7 @@ from engines.job import runs
 # no heavy or rounded boxes, and vt* is what a serial line calls itself.
 ASCII_ONLY = ("linux", "vt", "dumb", "unknown", "ansi", "cons", "sun", "wyse")
 MANY_COLOURS = ("256color", "direct", "kitty", "alacritty", "ghostty", "truecolor")
+LIGHT = ("7", "15")  # backgrounds in $COLORFGBG, which some terminals set
 SERIAL = ("ttyS", "ttyUSB", "ttyAMA", "hvc", "ttyACM")
 
 
@@ -26,7 +27,7 @@ class Terminal:
 
     colour: full (256 or more), 16 or mono. slow: a serial line, redrawn less often.
     size_guessed: the line does not say its size, so 80x24 is assumed.
-    tty: its name, such as /dev/ttyS0; empty where there is none.
+    tty: its name, such as /dev/ttyS0; empty where there is none. light: its background is.
     """
 
     colour: Literal["full", "16", "mono"] = "16"
@@ -35,6 +36,17 @@ class Terminal:
     size_guessed: bool = False
     tty: str = ""
     term: str = ""
+    light: bool = False
+
+    @property
+    def copies(self) -> bool:
+        """Whether it may know how to copy (OSC 52); an old one, or a console, prints the sequence instead."""
+        return not self.slow and not _plain(self.term)
+
+    @property
+    def mouse(self) -> bool:
+        """Whether it is asked for its mouse: where bytes count, every move of it would be some."""
+        return self.unicode and not self.slow
 
     @classmethod
     def guess(cls, env: Mapping[str, str], tty: str = "", client: Callable[[], str] = lambda: "") -> Terminal:
@@ -43,7 +55,7 @@ class Terminal:
         if env.get("TMUX") and (said := client().split()):
             term, utf8 = said[0], utf8 and said[1:] == ["1"]
         many = env.get("COLORTERM") in ("truecolor", "24bit") or any(word in term for word in MANY_COLOURS)
-        plain = not term or term.startswith(ASCII_ONLY)
+        plain = _plain(term)
         colour: Literal["full", "16", "mono"] = "full" if many and not plain else "16"
         return cls(
             colour="mono" if "NO_COLOR" in env else colour,
@@ -51,6 +63,7 @@ class Terminal:
             slow=term.startswith("vt") or Path(tty).name.startswith(SERIAL),
             tty=tty,
             term=env.get("TERM", ""),
+            light=env.get("COLORFGBG", "").rpartition(";")[2] in LIGHT,
         )
 
     def plain(self) -> Terminal:
@@ -65,6 +78,10 @@ class Terminal:
         """The profile in a few words for the home screen."""
         colours = {"full": "colour", "16": "16 colours", "mono": "no colour"}[self.colour]
         return f"{self.term or 'no TERM'}, {colours}, {'UTF-8' if self.unicode else 'ASCII'}"
+
+
+def _plain(term: str) -> bool:
+    return not term or term.startswith(ASCII_ONLY)
 
 
 def _speaks_utf8(env: Mapping[str, str]) -> bool:
@@ -82,7 +99,8 @@ def here(env: Mapping[str, str]) -> Terminal:
     except OSError:
         tty = ""
     found = replace(Terminal.guess(env, tty, tmux_client), size_guessed=_size_guessed(env))
-    told = remembered(found)
+    told, light = remembered(found), remembered(found, "light")
+    found = replace(found, light=found.light if light is None else light)
     return found if told is None else found.plain() if told else found.rich()
 
 
@@ -117,7 +135,7 @@ def prepare(terminal: Terminal, env: MutableMapping[str, str]) -> None:
     env["TEXTUAL_SMOOTH_SCROLL"] = "0"
     env["TEXTUAL_FPS"] = "10" if terminal.slow else "30"
     if terminal.colour != "full":
-        env["TEXTUAL_THEME"] = "ansi-dark"
+        env["TEXTUAL_THEME"] = "ansi-light" if terminal.light else "ansi-dark"
         env["TEXTUAL_COLOR_SYSTEM"] = "standard"
 
 
@@ -135,16 +153,20 @@ def _known() -> dict[str, bool]:
         return {}
 
 
-def remembered(terminal: Terminal) -> bool | None:
-    """Whether plain was chosen on this tty before; None where nothing was."""
-    return _known().get(f"{terminal.tty} {terminal.term}") if terminal.tty else None
+def remembered(terminal: Terminal, what: str = "") -> bool | None:
+    """Whether plain (or `light`) was chosen on this tty before; None where nothing was."""
+    return _known().get(_named(terminal, what)) if terminal.tty else None
 
 
-def remember(terminal: Terminal, plain: bool) -> None:
+def _named(terminal: Terminal, what: str) -> str:
+    return f"{terminal.tty} {terminal.term} {what}".rstrip()
+
+
+def remember(terminal: Terminal, plain: bool, what: str = "") -> None:
     """Keep the choice for this tty; a state folder that cannot be written only costs the memory."""
     if not terminal.tty:
         return
-    kept = {**_known(), f"{terminal.tty} {terminal.term}": plain}
+    kept = {**_known(), _named(terminal, what): plain}
     try:
         _memory().parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         write_whole(_memory(), msgspec.json.encode(kept))

@@ -10,7 +10,7 @@ LAB = Wizard(
     Form("Visitors", "clients", "faults", why="Real clients, and how the address goes dark under them."),
     Form("Site", "scheme", "addresses", "ladder", why="Made for this, in namespaces of its own; nobody's is touched."),
     Form("Patience", "runs", "cap", "patience", "idle", "output", why="A higher cap measures to the end, and lasts."),
-    title="how many seconds real clients wait when an address goes dark",
+    title="how long real clients wait when an address goes dark",
     live=LabPage,
     keeps=("clients", "faults", "scheme", "addresses", "ladder", "runs", "cap", "patience", "idle"),
 )

@@ -16,6 +16,7 @@ from textual.widgets import Static
 from engines.backup.files.model import Node, VolumeInfo, join, shown
 from tui.browse import words
 from tui.browse.background import Background, Task, Told
+from tui.browse.beside import Beside
 from tui.browse.folder import Folder, narrowed
 from tui.browse.marks import Marks
 from tui.browse.preview import Preview
@@ -25,6 +26,7 @@ from tui.widgets.keys import Keys
 from tui.widgets.line import Line
 from tui.widgets.listing import Listing
 
+WIDE = 120  # columns from which a file is shown beside its folder
 SLOW = 3  # s; what is read directly is there by then, so the wait deserves its reason
 
 
@@ -67,7 +69,9 @@ class Folders(LeanScreen[None]):
     def compose(self) -> ComposeResult:
         yield Static(id="title")
         yield Static(Content(f"     {words.COLUMNS}"), id="columns")
-        yield Listing(self._line)
+        with Horizontal(id="middle"):
+            yield Listing(self._line)
+            yield Beside(id="beside")
         with Horizontal(id="narrow"):
             yield Static("Names with [", markup=False)
             yield Narrow()
@@ -252,6 +256,17 @@ class Folders(LeanScreen[None]):
     def _moved(self) -> None:
         if not self.waits:
             self.tell()
+        self._peek()
+
+    def on_resize(self) -> None:
+        """A wide screen shows the file under the cursor beside the list."""
+        self.set_class(self.app.size.width >= WIDE, "-wide")
+        self._peek()
+
+    def _peek(self) -> None:
+        node: Node | None = self.listing.row
+        path = join(self.path, node.name) if node is not None else b""
+        self.query_one(Beside).rest(self.session.reader if self.has_class("-wide") else None, path, node)
 
     def action_up(self) -> None:
         """The folder above, the cursor on the one that was left."""

@@ -5,21 +5,16 @@ from __future__ import annotations
 from typing import ClassVar
 
 from textual import on
-from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.content import Content
-from textual.widgets import Static
 
 from engines.backup.files.model import Node, shown
 from tui.browse import words
 from tui.browse.background import Background, Told
 from tui.browse.reader import PREVIEW, Reader
-from tui.widgets.calm import LeanScreen
-from tui.widgets.keys import Keys
-from tui.widgets.lines import Lines
+from tui.widgets.reading import Reading
 
 
-def text_lines(raw: bytes, width: int) -> list[str]:
+def text_lines(raw: bytes, width: int = PREVIEW * 4) -> list[str]:
     """Lines folded to `width` cells; what is no character stands as \\xNN."""
     found: list[str] = []
     for line in raw.expandtabs().split(b"\n"):
@@ -44,16 +39,16 @@ def looks_like_text(raw: bytes) -> bool:
     return b"\0" not in raw and odd * 20 <= len(raw[:4096])
 
 
-class Preview(LeanScreen[None]):
+class Preview(Reading):
     """The first 64 KiB."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("x", "turn", "Text or bytes"),
-        Binding("escape,ctrl+o,q,enter,left", "dismiss(None)", "Back"),
+        Binding("left", "dismiss(None)", "Back", show=False),
     ]
 
     def __init__(self, reader: Reader, path: bytes, node: Node) -> None:
-        super().__init__()
+        super().__init__(words.tail(shown(path), 56))
         self.reader = reader
         self.path = path
         self.node = node
@@ -61,14 +56,8 @@ class Preview(LeanScreen[None]):
         self.as_bytes = False
         self.aside = Background(self)
 
-    def compose(self) -> ComposeResult:
-        yield Static(Content(f"crashcart | {words.tail(shown(self.path), 66)}"), id="title")
-        yield Lines()
-        yield Static(Content("Reading ..."), id="why")
-        yield Keys()
-
     def on_mount(self) -> None:
-        self.query_one(Lines).focus()
+        super().on_mount()
         self.aside.begin("read", lambda _: self.reader.first(self.path))
 
     def on_unmount(self) -> None:
@@ -83,23 +72,29 @@ class Preview(LeanScreen[None]):
             self.as_bytes = not looks_like_text(self.raw)
             self._show()
         if event.error:
-            self._say(f"! {event.error}")
+            self.lines.fill([])
+            self.say(f"! {event.error}")
 
     def _show(self) -> None:
-        width = max(20, self.size.width - 3)
-        self.query_one(Lines).fill(hex_lines(self.raw) if self.as_bytes else text_lines(self.raw, width))
-        all_of_it = len(self.raw) >= self.node.size
-        part = "" if all_of_it else f"; these are its first {words.brief(len(self.raw))}"
-        told = f"{self.node.size:,} bytes, modified {words.moment(self.node)} UTC{part}"
-        self._say(told if self.raw else "This file is empty.")
-
-    def _say(self, text: str) -> None:
-        self.query_one("#why", Static).update(Content(text), layout=False)
+        self.lines.fill(drawn(self.raw, as_bytes=self.as_bytes))
+        self.say(extent(self.node, len(self.raw)))
 
     def action_turn(self) -> None:
         """Text or bytes."""
         self.as_bytes = not self.as_bytes
         self._show()
+
+
+def drawn(raw: bytes, *, as_bytes: bool) -> list[str]:
+    """The lines of either form."""
+    return hex_lines(raw) if as_bytes else text_lines(raw)
+
+
+def extent(node: Node, known: int) -> str:
+    """How much of a file is on show: `812 bytes, modified ... UTC; these are its first 64.0K`."""
+    part = "" if known >= node.size else f"; these are its first {words.brief(known)}"
+    told = f"{node.size:,} bytes, modified {words.moment(node)} UTC{part}"
+    return told if known else "This file is empty."
 
 
 assert PREVIEW <= 1 << 16  # text_lines and hex_lines run on the screen's own thread: 64 KiB take a few ms

@@ -18,6 +18,7 @@ from engines.job.runs import Run
 from engines.job.units import one_line, span
 from tui.draft import Draft
 from tui.pages.page import Page
+from tui.widgets.copying import copied
 
 MARKS = {"done": "[x]", "warned": "[x]"}
 RESUMABLE = ("interrupted", "stopped", "failed")
@@ -37,6 +38,7 @@ class ResultPage(Page):
         Binding("r", "resume", "Resume"),
         Binding("u", "undo", "Undo"),
         Binding("a", "again", "Again"),
+        Binding("y", "copy", "Copy path"),
     ]
 
     def __init__(self, draft: Draft | None = None, run: Run | None = None) -> None:
@@ -105,6 +107,10 @@ class ResultPage(Page):
     def action_undo(self) -> None:
         """Take the run back."""
         self.post_message(self.FollowUp(self.run, "undo"))
+
+    def action_copy(self) -> None:
+        """The report's path, to the terminal's clipboard."""
+        self.post_message(self.Why(f"{copied(self.app, str(self.run.report))}\n{report_line(self.run)}"))
 
     def action_again(self) -> None:
         """Open the wizard with the same parameters."""

@@ -21,6 +21,7 @@ from engines.job.contract import Plan
 from engines.job.errors import Refused
 from engines.job.jobfile import Job, dump
 from engines.job.params import Secret
+from engines.job.telling import plan_lines
 from engines.job.units import one_line
 from tui.draft import Draft
 from tui.fault import in_labels, said
@@ -28,8 +29,11 @@ from tui.keyboard import KeyQueue
 from tui.pages import plan as drawn
 from tui.pages.page import Page
 from tui.widgets.asking import Choosing, TypedWord
+from tui.widgets.copying import copied
 from tui.widgets.menu import Row
 from tui.widgets.pick import Pick
+from tui.widgets.reading import Text
+from tui.widgets.rendering import changes
 
 COMPLETE = "This is everything that will change. Nothing has been touched yet."
 LOOKING = "Looking, not touching. Nothing has been changed."
@@ -49,6 +53,8 @@ class ReviewPage(Page):
         Binding("ctrl+x", "stop_looking", "Stop looking", priority=True),
         Binding("ctrl+r", "look", "Look again"),
         Binding("ctrl+e", "save", "Save job"),
+        Binding("slash", "read", "Find", show=False),
+        Binding("y", "copy", "Copy the plan", show=False),
     ]
 
     settle = 1.0  # s without ^n before it starts anything: ^n also came here, and a held key repeats
@@ -89,6 +95,8 @@ class ReviewPage(Page):
         wanted = {
             "start": self.draft.plan is not None and self.settled and not self.starting,
             "save": self.draft.plan is not None and not looking,
+            "read": self.draft.plan is not None,
+            "copy": self.draft.plan is not None,
             "stop_looking": looking,
             "look": not looking and not self.starting,
         }
@@ -245,6 +253,21 @@ class ReviewPage(Page):
             why, helps = (error.why, error.what_helps) if isinstance(error, Refused) else (str(error), "try again")
             self._refused(why, helps, "")
         self.refresh_bindings()
+
+    # ── read, searched, copied ──────────────────────────────────────────────────────────────────────
+
+    def action_read(self) -> None:
+        """The plan in the reader, which can search it."""
+        if plan := self.draft.plan:
+            lines = plan_lines(plan)
+            self.app.push_screen(
+                Text("Review", lambda: "\n".join(lines), COMPLETE, form=lambda text: changes(text.split("\n")))
+            )
+
+    def action_copy(self) -> None:
+        """The plan as text, to the terminal's clipboard."""
+        if plan := self.draft.plan:
+            self.post_message(self.Why(copied(self.app, "\n".join(plan_lines(plan)) + "\n")))
 
     # ── the job file ────────────────────────────────────────────────────────────────────────────────
 

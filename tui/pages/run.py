@@ -25,6 +25,7 @@ from tui.pages.page import Page
 from tui.story import RunView
 from tui.widgets.asking import Choosing, Question, Typing
 from tui.widgets.menu import Row
+from tui.widgets.reading import Text
 
 GOES_ON = "The run goes on without this screen. Esc leaves it; crashcart attach shows it."
 
@@ -42,6 +43,7 @@ class RunPage(Page):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+x", "stop", "Stop the run", priority=True),
         Binding("ctrl+n", "answer", "Answer"),
+        Binding("slash,l", "read", "Read the log"),
     ]
 
     def __init__(self, draft: Draft | None = None, run: Run | None = None) -> None:
@@ -145,6 +147,12 @@ class RunPage(Page):
         self.depart()
         self.refresh_bindings()
         self.post_message(self.Turn(self, 1))
+
+    def action_read(self) -> None:
+        """The log so far in the reader."""
+        log = "\n".join(self.story.log)
+        why = "The log as it was when this was opened. The run goes on."
+        self.app.push_screen(Text(self.run.id, lambda: log, why))
 
     # ── questions ───────────────────────────────────────────────────────────────────────────────────
 

@@ -20,6 +20,18 @@ from tui.widgets.calm import LeanScreen
 from tui.widgets.keys import Keys
 from tui.widgets.menu import Menu, Row
 
+MACHINE = tuple(
+    Row(f"{name:<14}   {title}", name.lower(), why)
+    for name, title, why in (
+        ("History", "every run, with its report, resume and undo", "Nothing is ever lost: each run keeps its journal."),
+        ("Rehearse", "try a task on a target made for it", "Files are made for it here. Nothing of yours is touched."),
+        (
+            "Doctor",
+            "what this machine can do, and what mends it",
+            "Tries each thing instead of guessing. Changes nothing.",
+        ),
+    )
+)
 PACE = 3.0  # s between looks at the runs
 
 
@@ -42,7 +54,7 @@ class Home(LeanScreen[None]):
 
     def compose(self) -> ComposeResult:
         yield Static(Content(f"crashcart | {self.terminal}"), id="title")
-        yield Menu(self._rows(), id="home")
+        yield Menu(self._rows(), id="home", jumps=True)
         yield Static(id="why")
         yield Keys()
 
@@ -75,28 +87,7 @@ class Home(LeanScreen[None]):
             rows += [replace(line(run), id=f"run:{run.id}") for run in needing]
             rows += [Row("")]
         rows += [Row("Tasks"), *self.tasks, Row(""), Row("This machine")]
-        rows += [
-            Row(
-                "History         every run, with its report, resume and undo",
-                "history",
-                "Nothing is ever lost: each run keeps its journal.",
-            )
-        ]
-        rows += [
-            Row(
-                "Rehearse        try a task on a target made for it",
-                "rehearse",
-                "The form is filled in with files made on this machine. Nothing of yours is touched.",
-            )
-        ]
-        rows += [
-            Row(
-                "Doctor          what this machine can do, and what mends what it cannot",
-                "doctor",
-                "Tries each thing instead of guessing. Changes nothing.",
-            )
-        ]
-        return rows
+        return [*rows, *MACHINE]
 
     @on(Menu.Moved)
     def _moved(self, event: Menu.Moved) -> None:

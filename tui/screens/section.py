@@ -20,24 +20,29 @@ from tui.wizard import Section, Wizard
 
 def listed(wizards: Iterable[Wizard]) -> list[Row]:
     """A row for each task, and one for each section where its first task stands."""
-    rows: dict[str, Row] = {}
+    rows: dict[str, tuple[str, str, str, str]] = {}
     for wizard in wizards:
         if section := wizard.under:
-            rows.setdefault(section.name, _row(section.name, section.title, f"section:{section.name}", section.why))
+            rows.setdefault(section.name, (section.name, section.title, f"section:{section.name}", section.why))
         else:
-            rows[wizard.task] = _row(wizard.task, wizard.title, f"task:{wizard.task}", wizard.why)
-    return list(rows.values())
+            rows[wizard.task] = (wizard.task, wizard.title, f"task:{wizard.task}", wizard.why)
+    return numbered(rows.values())
 
 
 def within(section: Section, wizards: Iterable[Wizard]) -> list[Row]:
     """The section's doors, then its tasks."""
-    doors = [_row(door.name, door.title, f"door:{section.name}/{door.name}", door.why) for door in section.doors]
+    doors = [(door.name, door.title, f"door:{section.name}/{door.name}", door.why) for door in section.doors]
     named = [wizard for wizard in wizards if wizard.under == section and wizard.name]
-    return doors + [_row(wizard.name, wizard.title, f"task:{wizard.task}", wizard.why) for wizard in named]
+    return numbered([*doors, *((wizard.name, wizard.title, f"task:{wizard.task}", wizard.why) for wizard in named)])
 
 
-def _row(name: str, title: str, id: str, why: str) -> Row:
-    return Row(f"{name:<15} {title}", id, why)
+def numbered(rows: Iterable[tuple[str, str, str, str]]) -> list[Row]:
+    """Rows of (name, title, id, why) that a digit opens, as far as digits go."""
+    found = []
+    for at, (name, title, id, why) in enumerate(rows, 1):
+        digit = str(at) if at < 10 else ""
+        found.append(Row(f"{name:<14} {digit:1} {title}", id, why, digit))
+    return found
 
 
 class SectionScreen(LeanScreen[None]):
@@ -52,7 +57,7 @@ class SectionScreen(LeanScreen[None]):
 
     def compose(self) -> ComposeResult:
         yield Static(Content(f"crashcart | {self.section.name} | {self.section.title}"), id="title")
-        yield Menu([Row(""), *self.rows], id="home")
+        yield Menu([Row(""), *self.rows], id="home", jumps=True)
         yield Static(id="why")
         yield Keys()
 

@@ -7,6 +7,7 @@ from textual.content import Content
 from textual.events import Resize
 from textual.widgets import Static
 
+BESIDE = 110  # cells from which old and new stand side by side
 STYLES = {"-": "$error", "+": "$success", "@": "$primary"}
 
 
@@ -22,7 +23,8 @@ class Diff(Static):
         super().__init__(drawn(self.lines_of_text, 58), classes=classes)
 
     def on_resize(self, event: Resize) -> None:
-        self.update(drawn(self.lines_of_text, max(10, event.size.width)))
+        width = max(10, event.size.width)
+        self.update((beside if width >= BESIDE else drawn)(self.lines_of_text, width))
 
 
 def printable(line: str) -> str:
@@ -50,3 +52,36 @@ def folded(line: str, width: int) -> list[str]:
         piece += char
         room -= cells
     return [*pieces, piece]
+
+
+def beside(lines: list[str], width: int) -> Content:
+    """Old at the left, new at the right; what is alike stands on both sides."""
+    half = (width - 3) // 2
+    rows = [Content.styled(line, STYLES.get(line[:1], "")) for line in lines[:2]]
+    old, new = list[str](), list[str]()
+    for line in [*lines[2:], "@"]:
+        if line[:1] == "-":
+            old.append(line)
+        elif line[:1] == "+":
+            new.append(line)
+        else:
+            rows += _pairs(old, new, half)
+            old, new = [], []
+            if line[:1] == "@":
+                rows += [Content.styled(line, STYLES["@"])] if line != "@" else []
+            else:
+                rows += _pairs([line], [line], half)
+    return Content("\n").join(rows)
+
+
+def _pairs(old: list[str], new: list[str], half: int) -> list[Content]:
+    left, right = ([part for line in side for part in _parts(line, half)] for side in (old, new))
+    count = max(len(left), len(right))
+    both = zip(*(side + [Content(" " * half)] * (count - len(side)) for side in (left, right)), strict=True)
+    return [Content.assemble(one, " | ", other) for one, other in both]
+
+
+def _parts(line: str, half: int) -> list[Content]:
+    pieces = [piece + " " * (half - cell_len(piece)) for piece in folded(line, half)]
+    style = STYLES.get(line[:1], "")
+    return [Content.styled(piece, style) if style else Content(piece) for piece in pieces]

@@ -42,6 +42,10 @@ class Flag(Widget, can_focus=True):
         mark = f"{'>' if self.has_focus else ' '} [{'x' if self.value else ' '}] "
         return Content.assemble(mark, (self.label, "reverse" if self.has_focus else "bold"))
 
+    def on_click(self) -> None:
+        """A click is Space."""
+        self.action_change()
+
     def action_change(self) -> None:
         """Turn it over."""
         self.value = not self.value

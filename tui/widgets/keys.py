@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from textual.app import App
 from textual.content import Content
+from textual.events import Click
 from textual.screen import Screen
 from textual.widgets import Static
 
@@ -26,6 +27,7 @@ class Keys(Static):
     """
 
     pairs: tuple[tuple[str, str], ...] = ()
+    keys: tuple[str, ...] = ()
 
     def on_mount(self) -> None:
         self.screen.bindings_updated_signal.subscribe(self, self._follow)
@@ -35,15 +37,25 @@ class Keys(Static):
         if not screen.is_attached:
             return
         shown: dict[str, tuple[str, str]] = {}
+        keys: dict[str, str] = {}
         active_now = screen.active_bindings.values()
         for active in sorted(active_now, key=lambda active: isinstance(active.node, App)):  # the page's own first
             binding = active.binding
             if binding.show and active.enabled and binding.description:
                 shown.setdefault(binding.action, (spelled(binding.key), binding.description))
-        pairs = tuple(shown.values())
+                keys.setdefault(binding.action, binding.key)
+        pairs, self.keys = tuple(shown.values()), tuple(keys.values())
         if pairs != self.pairs:  # a repaint costs bytes on a serial line
             self.pairs = pairs
             self.update(_drawn(pairs, self.size.width or 78), layout=False)
+
+    def on_click(self, event: Click) -> None:
+        """A click on a key is that key."""
+        at = 1  # the padding
+        for key, (name, words) in zip(self.keys, self.pairs, strict=True):
+            if at <= event.x < at + len(name) + 1 + len(words):
+                self.app.simulate_key(key)
+            at += len(name) + len(words) + 3
 
 
 def _drawn(pairs: tuple[tuple[str, str], ...], width: int) -> Content:

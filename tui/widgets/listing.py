@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from rich.segment import Segment
 from textual.binding import Binding, BindingType
+from textual.events import Click
 from textual.geometry import Region, Size
 from textual.message import Message
 from textual.scroll_view import ScrollView
@@ -106,6 +107,14 @@ class Listing(ScrollView, can_focus=True):
     def action_screenful(self, way: int) -> None:
         """A screenful on or back, one row of it kept in sight."""
         self.action_move(way * max(1, self.size.height - 1))
+
+    def on_click(self, event: Click) -> None:
+        """A click moves the cursor there; one where it stands chooses."""
+        at = event.y + self.scroll_offset.y
+        if at == self.cursor:
+            self.action_choose()
+        elif at < len(self.rows):
+            self.action_move(at - self.cursor)
 
     def action_choose(self) -> None:
         """Tell which row was chosen."""

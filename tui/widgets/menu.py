@@ -105,7 +105,7 @@ class Menu(ScrollView, can_focus=True):
         here = at == self.cursor and bool(row.id)
         part = "menu--cursor" if here and self.has_focus else "menu--row" if row.id else "menu--heading"
         style = self.get_component_rich_style(part)
-        mark = ("> " if here else "  " if row.id else "") + (f"{row.number} " if row.number else "")
+        mark = "> " if here else "  " if row.id else ""
         strip = Strip([Segment(" " + mark + row.text, style)])
         if strip.cell_length > width:
             strip = Strip.join([strip.crop(0, width - 1), Strip([Segment("~", style)])])
@@ -144,13 +144,25 @@ class Menu(ScrollView, can_focus=True):
         letter = event.character if event.is_printable else None
         if event.key == "backspace" and self.typed:
             self.typed = self.typed[:-1]
-        elif letter and not self.typed and (named := [row for row in self.rows if row.number == letter]):
+        elif (
+            letter
+            and letter.isdigit()
+            and not self.typed
+            and (named := [row for row in self.rows if row.number == letter])
+        ):
             self.go_to(named[0].id)
             self.action_choose()
-        elif not (letter and self.jumps and (letter != " " or self.typed) and self._jump(self.typed + letter)):
+        elif not (letter and self.jumps and not self._bound(letter) and self._jump(self.typed + letter)):
             return
         event.stop()
         event.prevent_default()
+
+    def _numbered(self, letter: str) -> Row | None:
+        return next((row for row in self.rows if row.id and letter.isdigit() and row.number == letter), None)
+
+    def _bound(self, letter: str) -> bool:
+        """Whether a first letter is a key of the screen."""
+        return not self.typed and (letter == " " or letter in self.screen.active_bindings)
 
     def _jump(self, typed: str) -> bool:
         """Go to the first row that begins so, else to the first that has it in it; whether there is one."""

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from textual.binding import Binding, BindingType
 from textual.content import Content
+from textual.events import Click
 from textual.message import Message
 from textual.reactive import reactive
 from textual.widget import Widget
@@ -53,6 +54,13 @@ class Pick(Widget, can_focus=True):
         """Take an option by its value."""
         self.taken = next(at for at, option in enumerate(self.options) if option[0] == value)
         self.cursor = self.taken
+
+    def on_click(self, event: Click) -> None:
+        """A click takes the option that it hits."""
+        tall = [at for at, (_, _, why) in enumerate(self.options) for _ in range(2 if why else 1)]
+        if event.y < len(tall):
+            self.cursor = tall[event.y]
+            self.action_take()
 
     def render(self) -> Content:
         lines: list[Content] = []
