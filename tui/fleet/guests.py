@@ -22,11 +22,11 @@ from engines.fleet.morning.standing import Row as Guest
 from engines.fleet.morning.standing import Standing
 from engines.job import units
 from tui.browse.background import Background, Told
-from tui.screens.text import Text
 from tui.widgets.asking import Typing
 from tui.widgets.calm import LeanScreen
 from tui.widgets.keys import Keys
 from tui.widgets.menu import Menu, Row
+from tui.widgets.reading import Text
 
 MOST = 200  # runs of a guest that are shown
 
