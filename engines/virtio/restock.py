@@ -5,6 +5,7 @@ Also the way back file by file for a guest that has run since its conversion.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import msgspec
@@ -119,13 +120,14 @@ def _refuse_other_disk(stanza: str, disks: Disks) -> None:
 
 def _menu(patient: GuestInventory, text: str, stock: Entry, gone: str, disks: Disks, *, is_default: bool) -> str:
     """The stock entry with the new disk's name, and the default again if the custom one was; the custom one goes."""
+    called = replace(stock, told="").version  # as the menu's own text tells it
     if patient.loader.generation == menus.GRUB2:
-        text = grub2.without_entry(grub2.renamed(text, stock.version, disks), gone)
+        text = grub2.without_entry(grub2.renamed(text, called, disks), gone)
         saved = "${saved_entry}" if "load_env" in text and "saved_entry" in text else stock.title
         return grub2.default_to(text, saved) if is_default else text
     lines = menus.plain(patient.loader.generation)
     now = lines.default(text)
-    text = lines.without_entry(lines.renamed(text, stock.version, disks), gone)
+    text = lines.without_entry(lines.renamed(text, called, disks), gone)
     name = stock.initrd.rsplit("/", 1)[-1]
     number = lines.number_of(text, name)
     return lines.with_default(text, number if is_default and number is not None else now)

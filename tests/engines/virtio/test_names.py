@@ -221,6 +221,8 @@ def test_a_label_more_boots_from_virtio_and_is_the_default() -> None:
     assert "DEFAULT lts-virtio\n" in chosen and extlinux.default(chosen) == 2
     assert "console=ttyS0" in extlinux.for_serial(chosen) and "quiet" not in extlinux.for_serial(chosen)
     assert extlinux.entries(extlinux.without_entry(chosen, "initramfs-old-custom"))[-1].title == "lts-virtio"
+    stock = extlinux.renamed(text, first.version, SDA)
+    assert stock.count("/dev/vda3") == 1 and "root=/dev/vda3 modules=" in stock
 
 
 def test_a_default_that_only_a_menu_marks_is_moved() -> None:
