@@ -49,10 +49,10 @@ class Todo:
 
 @dataclass(frozen=True)
 class Told:
-    """What a thread says of a job: that it began, how far it is, or how it came out."""
+    """What a thread says of a job: that it began, or how it came out."""
 
     key: str
-    answer: wire.Begun | wire.Progressed | Outcome
+    answer: wire.Begun | Outcome
 
 
 @dataclass
@@ -72,6 +72,8 @@ class Round:
     def __post_init__(self) -> None:
         self.todo: dict[str, Todo] = {}
         self.limits = Limits(self.fleet)
+        self._waiting: list[Todo] = []
+        self._running = 0
         self._held = ssh.Held()
         self._stopped = threading.Event()
         self._said: queue.Queue[Told] = queue.Queue()
@@ -87,13 +89,19 @@ class Round:
                 known.words, known.closes = one.words, one.closes
         self.ledger.keep(*(one.job for one in new))
         self.todo |= {one.job.key: one for one in new}
+        self._line_up()
+
+    def _line_up(self) -> None:
+        """Those that wait, the most urgent first: looked at after every word, and so not all that was ever to do."""
+        waiting = (one for one in self.todo.values() if one.job.state == "waiting")
+        self._waiting = sorted(waiting, key=lambda one: one.urgency)
 
     def work(self) -> Iterator[Todo]:
         """Do all of it; each job as it is over. A stop cuts connections, and what runs on hosts goes on there."""
         with ThreadPoolExecutor(max(1, self.limits.jobs)) as pool:
             try:
                 self._take_up(pool)
-                while any(not one.over for one in self.todo.values()):
+                while self._waiting or self._running:
                     self.cancel.check()
                     self._look_again()
                     yield from self._late()
@@ -121,21 +129,27 @@ class Round:
     def _late(self) -> Iterator[Todo]:
         """Those whose round ended before their turn."""
         now = self.clock()
-        for one in self.todo.values():
-            if one.job.state == "waiting" and now >= one.closes:
-                why = one.job.why or "the round ended before its turn: give it more slots, or a longer window"
-                self._note(one, state="failed" if one.job.tries else "missed", ended=now, why=why)
-                yield one
+        late = [one for one in self._waiting if now >= one.closes]
+        for one in late:
+            why = one.job.why or "the round ended before its turn: give it more slots, or a longer window"
+            self._note(one, state="failed" if one.job.tries else "missed", ended=now, why=why)
+        if late:
+            self._line_up()
+        yield from late
 
     def _hand_out(self, pool: ThreadPoolExecutor) -> None:
         now = self.clock()
-        ready = [one for one in self.todo.values() if one.job.state == "waiting" and one.job.not_before <= now]
-        for one in sorted(ready, key=lambda one: one.urgency):
-            if self.limits.take(self._needs(one.job)):
+        begun = False
+        for one in self._waiting:
+            if one.job.not_before <= now and self.limits.take(self._needs(one.job)):
                 self._note(one, state="running", started=now)
                 self._follow(pool, one, started=False)
+                begun = True
+        if begun:
+            self._line_up()
 
     def _follow(self, pool: ThreadPoolExecutor, one: Todo, *, started: bool) -> None:
+        self._running += 1
         following = Following(
             name=one.job.host,
             host=self._host(one.job.host),
@@ -152,10 +166,14 @@ class Round:
         """In a thread of its own."""
         key = following.key
         try:
-            outcome = following.outcome(lambda answer: self._said.put(Told(key, answer)))
+            outcome = following.outcome(lambda answer: self._began(key, answer))
         except Exception as error:  # noqa: BLE001  a thread that dies in silence would be waited for for ever
             outcome = Lost(f"unexpected: {type(error).__name__}: {error}")
         self._said.put(Told(key, outcome))
+
+    def _began(self, key: str, answer: wire.Begun | wire.Progressed) -> None:
+        if isinstance(answer, wire.Begun):
+            self._said.put(Told(key, answer))
 
     def _needs(self, job: Job) -> tuple[str, ...]:
         return self.limits.needs(job.host, job.repository)
@@ -168,7 +186,7 @@ class Round:
     def _heard(self) -> Iterator[Todo]:
         """Wait for a word, or for the next moment at which something may start."""
         now = self.clock()
-        waits = [one.job.not_before - now for one in self.todo.values() if one.job.state == "waiting"]
+        waits = [one.job.not_before - now for one in self._waiting]
         wait = min([TICK, *(each for each in waits if each > 0)])
         try:
             told = self._said.get(timeout=wait)
@@ -184,12 +202,11 @@ class Round:
             except queue.Empty:
                 return
 
-    def _learn(self, one: Todo, answer: wire.Begun | wire.Progressed | Outcome) -> None:
+    def _learn(self, one: Todo, answer: wire.Begun | Outcome) -> None:
         if isinstance(answer, wire.Begun):
             self._note(one, run=answer.run)
             return
-        if isinstance(answer, wire.Progressed):
-            return
+        self._running -= 1
         self.limits.free(self._needs(one.job))
         now = self.clock()
         match answer:
@@ -201,6 +218,8 @@ class Round:
                 del why  # it stays running: who comes next follows it
             case _:
                 self._failed(one, answer, now)
+        if one.job.state == "waiting":
+            self._line_up()
 
     def _failed(self, one: Todo, answer: Outcome, now: float) -> None:
         """One try less; again after a while, if one is left."""
