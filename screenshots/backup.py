@@ -101,7 +101,7 @@ async def _before(pilot: Pilot[Any], see: Any, shot: Any) -> None:
     from tui.browse.calendar import disks
     from tui.browse.disks import Disks
 
-    await pilot.press("end", "up", "up", "up", "enter")
+    await pilot.press("end", *["up"] * 4, "enter")
     await see("Browse")
     await shot("1-backup")
     await pilot.press("enter")

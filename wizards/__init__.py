@@ -7,10 +7,11 @@ from wizards.biosiso import BUILD, INSERT
 from wizards.boot import BOOT
 from wizards.failover import LAB, WATCH
 from wizards.files import GET, PUT
+from wizards.fleet import RUN as ROUND
 from wizards.prune import PRUNE
 from wizards.repository import INIT, VERIFY
 from wizards.vdx import FIX
 from wizards.virtio import CONVERT, RESTOCK
 
 BACKUPS = (RUN, RESTORE, BOOT, VERIFY, PRUNE, INIT, GET, PUT)
-WIZARDS = (BUILD, INSERT, CONVERT, RESTOCK, FIX, LAB, WATCH, *BACKUPS)
+WIZARDS = (BUILD, INSERT, CONVERT, RESTOCK, FIX, LAB, WATCH, *BACKUPS, ROUND)
