@@ -10,6 +10,7 @@ from engines.backup.guests.model import Disk, Found
 from engines.job.contract import Look
 from engines.job.errors import BadParam
 from engines.job.params import Params, param
+from engines.job.units import one_line
 
 
 class GuestsParams(Params, frozen=True, kw_only=True):
@@ -54,7 +55,7 @@ def table(found: Found) -> str:
         for disk in guest.disks or (Disk(name="-", source="-", kind="", why=guest.why),):
             rows.append((guest.name, state, disk.name, disk.format or "-", disk.source or "-", guest.why or disk.why))
     lines = list(columns(rows)) if len(rows) > 1 else ["no guest is here"]
-    return "\n".join([*lines, *(f"! {why}" for why in found.silent)])
+    return "\n".join(map(one_line, [*lines, *(f"! {why}" for why in found.silent)]))
 
 
 GUESTS = Look("guests", "the guests of this host, and why one cannot be backed up", GuestsParams, answer, table)

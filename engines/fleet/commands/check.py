@@ -89,7 +89,7 @@ def table(findings: list[Finding]) -> str:
     """A line each."""
     rows = [("", "looked at", "found", "what is wrong")]
     rows += [("no" if each.why else "ok", each.what, each.found, each.why) for each in findings]
-    return "\n".join(columns(rows))
+    return "\n".join(map(units.one_line, columns(rows)))
 
 
 def code(findings: list[Finding]) -> int:

@@ -13,6 +13,7 @@ from engines.fleet.ledger.ledger import Ledger, place
 from engines.fleet.planning.assigning import Assigned, assign
 from engines.fleet.reach import census
 from engines.job.params import param
+from engines.job.units import one_line
 
 UNCOVERED = 4  # exit code
 
@@ -53,7 +54,7 @@ def table(listed: Listed) -> str:
     lines = list(columns(rows))
     lines += [f"! host {host} was not seen: {why}" for host, why in listed.silent.items()]
     lines += [f"! {name} is gone: its points are kept" for name in listed.gone]
-    return "\n".join(lines)
+    return "\n".join(map(one_line, lines))
 
 
 def code(listed: Listed) -> int:

@@ -129,4 +129,4 @@ def table(planning: Planning) -> str:
     lines = list(columns(rows)) if planning.rows else ["nothing is planned"]
     lines += [f"! {name} is in no plan, or not wholly: {why}" for name, why in planning.uncovered.items()]
     lines += [f"! {name} was not seen: {why}" for name, why in planning.silent.items()]
-    return "\n".join(lines)
+    return "\n".join(map(units.one_line, lines))

@@ -11,6 +11,7 @@ from engines.fleet.ledger.ledger import Ledger, place
 from engines.fleet.round import today
 from engines.job.contract import Note
 from engines.job.errors import Refused, Stopped
+from engines.job.units import one_line
 
 LONGEST = 300.0  # s between two looks at hosts, repositories and fleet.yaml
 SHORTEST = 1.0
@@ -30,7 +31,7 @@ def lines(params: FleetParams) -> Iterator[str | bytes | Note]:
         try:
             wait = yield from _look(params)
         except Refused as refused:  # fleet.yaml was edited, or a disk is full: that mends itself, or somebody
-            yield Note(f"{refused.why}; {refused.what_helps}")
+            yield Note(one_line(f"{refused.why}; {refused.what_helps}"))
             wait = LONGEST
         time.sleep(wait)
 
