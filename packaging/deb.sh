@@ -50,7 +50,7 @@ printf 'crashcart (%s) bookworm; urgency=medium\n\n  * Built from its source tre
     "$version" "$maintainer" "$(date -R -u -d "@${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || date +%s)}")" \
     | gzip -9n > "$root/usr/share/doc/crashcart/changelog.gz"
 { printf 'crashcart, licensed under the Apache License 2.0, which Debian keeps in /usr/share/common-licenses/Apache-2.0.\n'
-  printf 'Copyright: the authors of crashcart\n\n'
+  printf 'Copyright 2026 the authors of crashcart\n\n'
   printf 'The libraries under /usr/lib/crashcart/lib keep their own licences, in their *.dist-info folders.\n'
 } > "$root/usr/share/doc/crashcart/copyright"
 mkdir -p "$root/usr/share/lintian/overrides"
@@ -85,6 +85,6 @@ find /usr/lib/crashcart -name __pycache__ -prune -exec rm -rf {} +
 EOF
 chmod 755 "$root/DEBIAN/postinst" "$root/DEBIAN/prerm"
 find "$root" -type d -exec chmod 755 {} +
-(cd "$root" && find usr -type f -printf '%P\n' | sort | sed 's|^|usr/|' | xargs -d '\n' md5sum > DEBIAN/md5sums)
+(cd "$root" && find * -path DEBIAN -prune -o -type f -print | sort | xargs -d '\n' md5sum > DEBIAN/md5sums)
 dpkg-deb --root-owner-group -Zxz -z1 --build "$root" "dist/crashcart_${version}_${arch}.deb" > /dev/null
 echo "dist/crashcart_${version}_${arch}.deb"

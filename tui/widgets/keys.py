@@ -52,21 +52,26 @@ class Keys(Static):
     def on_click(self, event: Click) -> None:
         """A click on a key is that key."""
         at = 1  # the padding
-        for key, (name, words) in zip(self.keys, self.pairs, strict=True):
+        by_name = {name: key for key, (name, _) in zip(self.keys, self.pairs, strict=True)}
+        shown, gap = fitting(self.pairs, self.size.width or 78)
+        for name, words in shown:
             if at <= event.x < at + len(name) + 1 + len(words):
-                self.app.simulate_key(key)
-            at += len(name) + len(words) + 3
+                self.app.simulate_key(by_name[name])
+            at += len(name) + len(words) + 1 + gap
+
+
+def fitting(pairs: tuple[tuple[str, str], ...], width: int) -> tuple[tuple[tuple[str, str], ...], int]:
+    """The pairs there is room for, and the blanks between them; where it is short, the last one (help) stays."""
+    for gap in (2, 1):
+        if sum(len(key) + 1 + len(words) + gap for key, words in pairs) - gap <= width:
+            return pairs, gap
+    return (fitting(pairs[:-2] + pairs[-1:], width)) if len(pairs) > 1 else (pairs, 1)
 
 
 def _drawn(pairs: tuple[tuple[str, str], ...], width: int) -> Content:
-    parts: list[Content] = []
-    room = width
-    for key, words in pairs:
-        room -= len(key) + len(words) + 3
-        if room < -2:
-            break
-        parts.append(Content.assemble((key, "bold $primary"), f" {words}"))
-    return Content("  ").join(parts)
+    shown, gap = fitting(pairs, width)
+    parts = [Content.assemble((key, "bold $primary"), f" {words}") for key, words in shown]
+    return Content(" " * gap).join(parts)
 
 
 def spelled(key: str) -> str:
