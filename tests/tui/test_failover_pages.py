@@ -75,7 +75,7 @@ async def test_a_watch_shows_a_light_an_address() -> None:
             await opened(pilot, "failover-watch", "Site")
             fill(pilot, name="shop.test", port=str(port), resolver=at)
             pick(pilot, "scheme", "http")
-            await pilot.press("ctrl+n", "ctrl+n")
+            await pilot.press("ctrl+n", "ctrl+n", "ctrl+n")
             await until(pilot, lambda: "^n Start" in shown(pilot), 60)
             await pilot.press("ctrl+n")
             await until(pilot, lambda: "[ok] 127.0.0.2" in shown(pilot), 60)
