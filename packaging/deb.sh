@@ -67,9 +67,9 @@ Priority: optional
 Depends: $depends
 Description: maintenance tasks for hosting technicians, by keyboard or script
  A bootable disc for a BIOS update, an old guest moved to virtio, a VDX port
- that is down, a site whose address goes dark, block-level backups and their files:
- planned to the byte, run beyond a lost line, taken back where that is possible,
- and reported.
+ that is down, a site whose address goes dark, block-level backups and files of
+ them: planned to the byte, run beyond a lost line, taken back where that is
+ possible, and reported.
 EOF
 cat > "$root/DEBIAN/postinst" <<'EOF'
 #!/bin/sh
