@@ -147,7 +147,7 @@ SHAPES: dict[str, Shape] = {
     "by-path": Shape(family="centos7", names="sd", root="path"),
     "all-uuid": Shape(family="centos6", names="sd", root="all-uuid"),
     "debian5": Shape(family="debian5", names="sd"),
-    "suse11": Shape(family="suse11", names="sd", root="id"),
+    "suse11": Shape(family="suse11", names="sd"),
     "alpine": Shape(family="alpine", names="sd"),
     "arch": Shape(family="arch", names="sd"),
     "xen-hvc": Shape(family="centos6", names="xvd", console="hvc0"),
