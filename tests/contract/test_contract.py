@@ -85,7 +85,7 @@ def performed(
         listen=heard,
         secrets=target.secrets,
         confirm=confirm,
-        answer_within=20.0,
+        answer_within=120.0,
     )
     return run, last
 

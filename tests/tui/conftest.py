@@ -42,6 +42,15 @@ class Desk:
     source: Path
     output: Path
 
+    @property
+    def hold(self) -> Path:
+        """For the copy task's field: its run stands still in a step while the gate of that step is there."""
+        return self.source.with_name("gate")
+
+    def gate(self, step: str) -> Path:
+        """The file that holds a run up in `step`."""
+        return Path(f"{self.hold}.{step}")
+
 
 @pytest.fixture
 def desk(tmp_path: Path) -> Desk:
@@ -58,7 +67,7 @@ def suite(terminal: Terminal | None = None, attach: str = "") -> Suite:
 type_of_pilot = Pilot[str]
 
 
-async def until(pilot: type_of_pilot, holds: Callable[[], object], within: float = 30.0) -> None:
+async def until(pilot: type_of_pilot, holds: Callable[[], object], within: float = 120.0) -> None:
     """Wait for something to hold; the deadline is generous because machines are shared."""
     for _ in range(round(within / 0.1)):
         await pilot.pause(0.1)
@@ -66,6 +75,16 @@ async def until(pilot: type_of_pilot, holds: Callable[[], object], within: float
             return
     stack = " > ".join(type(screen).__name__ for screen in pilot.app.screen_stack)
     raise AssertionError(f"not within {within} s; {stack} says:\n{shown(pilot)}")
+
+
+async def at_rest(pilot: type_of_pilot) -> None:
+    """Wait until the screen has nothing more to do or to draw."""
+    await pilot.app.workers.wait_for_complete()
+    await pilot.pause()
+    before = ""
+    while (now := shown(pilot)) != before:
+        before = now
+        await pilot.pause(0.1)
 
 
 def shown(pilot: type_of_pilot) -> str:

@@ -57,11 +57,11 @@ class Serial:
             self.raw += part
             self.stream.feed(part.replace(b"\x1b[>", b"\x1b["))  # pyte prints what follows CSI > instead of skipping it
 
-    def until(self, words: str, within: float = 30.0) -> str:
+    def until(self, words: str, within: float = 120.0) -> str:
         """The screen once it shows `words`."""
         return self.when(lambda text: words in text, words, within)
 
-    def when(self, holds: Callable[[str], bool], what: str, within: float = 30.0) -> str:
+    def when(self, holds: Callable[[str], bool], what: str, within: float = 120.0) -> str:
         """The screen once `holds` is true of it."""
         deadline = time.monotonic() + within
         while time.monotonic() < deadline:
@@ -102,7 +102,7 @@ class Serial:
             os.close(self.line)
             self.line = -1
 
-    def gone(self, within: float = 30.0) -> bool:
+    def gone(self, within: float = 120.0) -> bool:
         """Whether the screen's process ends by itself."""
         deadline = time.monotonic() + within
         while time.monotonic() < deadline:

@@ -12,6 +12,7 @@ from tests.tui.conftest import Desk, fill, page, shown, suite, to_review, type_o
 from tui.app import Suite
 from tui.console import Terminal
 from tui.pages.form import FormPage
+from tui.pages.review import ReviewPage
 from tui.widgets.flag import Flag
 from wizards import WIZARDS
 
@@ -36,7 +37,8 @@ async def test_a_key_in_a_text_field_goes_where_it_says(desk: Desk, key: str, th
         form = await opened(pilot)
         fill(pilot, source=str(desk.source.parent / "a"))
         await pilot.press(key)
-        await pilot.pause(0.3)
+        await pilot.app.workers.wait_for_complete()
+        await pilot.pause()
         if there == "source":
             assert pilot.app.focused is form.entries["source"].control
         else:
@@ -118,13 +120,18 @@ async def test_a_held_key_never_starts_a_run(desk: Desk) -> None:
 
     desk.output.unlink()
     async with suite().run_test(size=SIZE) as pilot:
-        await opened(pilot)
+        form = await opened(pilot)
         fill(pilot, source=str(desk.source), output=str(desk.output))
-        for _ in range(160):
+        review = next(one for one in form.screen.pages if isinstance(one, ReviewPage))  # type: ignore[attr-defined]
+        quick, review.held = review.held, 60.0  # so that a busy machine does not look like a key let go of
+        after = 0
+        while after < 40:
             pilot.app.post_message(events.Key("ctrl+n", None))
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0.05)  # a keyboard's repeat
+            after += review.draft.plan is not None
         assert page(pilot) == "Review"
         assert not runs.every()
+        review.held = quick
         await until(pilot, lambda: "^n Start" in shown(pilot))
         await pilot.press("ctrl+n")
         await until(pilot, lambda: page(pilot) == "Result")
@@ -133,8 +140,9 @@ async def test_a_held_key_never_starts_a_run(desk: Desk) -> None:
 async def test_a_stop_is_asked_about_and_the_first_answer_is_to_go_on(desk: Desk) -> None:
     from engines.job import runs
 
+    desk.gate("wait").touch()
     async with suite().run_test(size=SIZE) as pilot:
-        await to_review(pilot, desk, count="100", pause="100")
+        await to_review(pilot, desk, count="100", hold=str(desk.hold))
         await pilot.press("ctrl+n")
         await until(pilot, lambda: page(pilot) == "TypedWord")
         await pilot.press(*"b.txt", "enter")
@@ -152,7 +160,8 @@ async def test_xon_is_no_key(desk: Desk) -> None:
     async with suite().run_test(size=SIZE) as pilot:
         await opened(pilot)
         await pilot.press("ctrl+q", "ctrl+s")
-        await pilot.pause(0.2)
+        await pilot.app.workers.wait_for_complete()
+        await pilot.pause()
         assert page(pilot) == "Files"
         assert pilot.app.is_running
 

@@ -18,16 +18,17 @@ TERMINAL = {"TERM": "vt100"}
 
 
 def begun(serial: Serial, desk: Desk) -> Run:
-    """A run of about 4 s, started by keyboard; it is in its second step."""
+    """A run started by keyboard; it stands still in its second step until `desk.gate("wait")` is gone."""
+    desk.gate("wait").touch()
     desk.output.unlink()
     serial.until("> copy")
     serial.press(ENTER)
     serial.until("Source file")
     serial.press(f"{desk.source}{ENTER}{desk.output}{NEXT}")
     serial.until("( ) upper case")
-    serial.press(f"\t40\t100{NEXT}")
+    serial.press(f"\t40{NEXT}")
     serial.until("Token")
-    serial.press(NEXT)
+    serial.press(f"{ENTER}{ENTER}{desk.hold}{NEXT}")
     serial.until("^n Start")
     serial.press(NEXT)
     serial.until("/40 lines")
@@ -59,6 +60,7 @@ def test_a_run_outlives_its_screen_and_attach_shows_it_to_its_end(
     assert run.status() == "running"
     with Serial(TERMINAL, "--attach", run.id) as second:
         second.until("/40 lines")
+        desk.gate("wait").unlink()
         second.until("[x] Done")
         second.press("\x03")
         assert second.gone()

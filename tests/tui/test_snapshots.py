@@ -8,7 +8,7 @@ import copysuite
 import pytest
 from textual.pilot import Pilot
 
-from tests.tui.conftest import fill, page, until
+from tests.tui.conftest import at_rest, fill, page, until
 from tui.app import Suite
 from tui.console import Terminal
 
@@ -33,7 +33,7 @@ def test_a_form_with_a_field_at_fault(name: str, snap_compare: Compare) -> None:
         fill(pilot, source="/etc/hostname", output="/srv/b.txt", count="many")
         await pilot.press("ctrl+n", "ctrl+n")
         await until(pilot, lambda: page(pilot) == "Manner")
-        await pilot.pause(0.3)
+        await at_rest(pilot)
 
     assert snap_compare(suite(name), terminal_size=(80, 24), run_before=walk)
 
@@ -42,6 +42,6 @@ def test_a_form_with_a_field_at_fault(name: str, snap_compare: Compare) -> None:
 def test_the_home_screen(name: str, snap_compare: Compare) -> None:
     async def walk(pilot: Pilot[str]) -> None:
         await until(pilot, lambda: page(pilot) == "Home")
-        await pilot.pause(0.3)
+        await at_rest(pilot)
 
     assert snap_compare(suite(name), terminal_size=(80, 24), run_before=walk)

@@ -176,8 +176,9 @@ async def test_a_job_file_that_is_saved_is_the_job_that_would_run(desk: Desk, tm
 
 
 async def test_stop_is_answered_and_the_target_stays_as_it_was(desk: Desk) -> None:
+    desk.gate("wait").touch()
     async with suite().run_test(size=SIZE) as pilot:
-        await to_review(pilot, desk, count="200", pause="200")
+        await to_review(pilot, desk, count="200", hold=str(desk.hold))
         await start(pilot)
         await until(pilot, lambda: "/200 lines" in shown(pilot))
         await pilot.press("ctrl+x")
@@ -190,10 +191,11 @@ async def test_stop_is_answered_and_the_target_stays_as_it_was(desk: Desk) -> No
 
 
 async def test_stop_in_a_step_that_cannot_be_stopped_says_why(desk: Desk) -> None:
+    desk.gate("write").touch()
     async with suite().run_test(size=SIZE) as pilot:
         await until(pilot, lambda: page(pilot) == "Home")
         pilot.app.open_task(  # type: ignore[attr-defined]  a Suite
-            "copy", {"source": str(desk.source), "output": str(desk.output), "hold": 4000}
+            "copy", {"source": str(desk.source), "output": str(desk.output), "hold": str(desk.hold)}
         )
         await until(pilot, lambda: page(pilot) == "Files")
         await pilot.press("ctrl+n", "ctrl+n", "ctrl+n")
@@ -204,6 +206,7 @@ async def test_stop_in_a_step_that_cannot_be_stopped_says_why(desk: Desk) -> Non
         await until(pilot, lambda: page(pilot) == "Choosing")
         await pilot.press("down", "enter")
         await until(pilot, lambda: "Not now, because half a file is worse than none" in shown(pilot))
+        desk.gate("write").unlink()
         await until(pilot, lambda: page(pilot) == "Result")
     assert desk.output.read_text() == desk.source.read_text()
 
@@ -231,14 +234,16 @@ async def test_a_question_is_answered_here_or_elsewhere(desk: Desk) -> None:
 
 
 async def test_quitting_in_mid_run_leaves_it_going_and_says_how_to_come_back(desk: Desk) -> None:
+    desk.gate("wait").touch()
     app = suite()
     async with app.run_test(size=SIZE) as pilot:
-        await to_review(pilot, desk, count="20", pause="100")
+        await to_review(pilot, desk, count="20", hold=str(desk.hold))
         await start(pilot)
         await until(pilot, lambda: "/20 lines" in shown(pilot))
         await pilot.press("ctrl+c")
     run = runs.every()[0]
     assert app.return_value and f"crashcart attach {run.id}" in app.return_value
+    desk.gate("wait").unlink()
     assert isinstance([entry.event for entry in detach.follow(run)][-1], Finished)
 
 
@@ -258,13 +263,15 @@ async def test_undo_asks_for_the_word_and_puts_back(desk: Desk) -> None:
 
 
 async def test_a_killed_run_stands_on_the_home_screen_and_can_be_resumed(desk: Desk) -> None:
+    desk.gate("wait").touch()
     async with suite().run_test(size=SIZE) as pilot:
-        await to_review(pilot, desk, count="30", pause="100")
+        await to_review(pilot, desk, count="30", hold=str(desk.hold))
         await start(pilot)
         await until(pilot, lambda: "/30 lines" in shown(pilot))
         holder = runs.every()[0].holder()
         assert holder
         os.kill(holder.pid, signal.SIGKILL)
+        desk.gate("wait").unlink()
         await until(pilot, lambda: "INTERRUPTED" in shown(pilot))
         await pilot.press("escape")
         await until(pilot, lambda: "! KILLED" in shown(pilot))

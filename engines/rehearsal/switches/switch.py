@@ -98,7 +98,8 @@ class Switch:
         await asyncio.sleep(knobs.linger)
         started = time.monotonic()
         await self._enter("down")
-        await asyncio.sleep(knobs.down)
+        while time.monotonic() - started < knobs.down:  # a knob may be turned meanwhile
+            await asyncio.sleep(0.02)
         self._reset(vcsid, rbridge)
         await self._enter("silent")
         await asyncio.sleep(knobs.silent)

@@ -35,7 +35,7 @@ from tests.engines.boot.sectors import (
 pytestmark = pytest.mark.boot
 
 
-def gone(pid: int, within: float = 30.0) -> bool:
+def gone(pid: int, within: float = 120.0) -> bool:
     end = time.monotonic() + within
     while time.monotonic() < end:
         if not Path(f"/proc/{pid}").exists() or " Z " in Path(f"/proc/{pid}/stat").read_text():

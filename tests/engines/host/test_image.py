@@ -176,7 +176,7 @@ def test_a_tool_that_does_not_end_is_ended(own: Path) -> None:
     began = time.monotonic()
     with pytest.raises(QemuImgFailed, match="does not come to an end"):
         qemu_img("bench", "-f", "raw", "-c", "100000000", str(raw(own / "disk")), within=1.0)
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 100
 
 
 def test_a_tool_has_no_more_memory_than_its_own(own: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -22,12 +23,20 @@ from engines.vdx.judging import diagnose
 from engines.vdx.switch.params import Ends, FixParams
 from tests.agreed import AGREED
 
-QUICK: dict[str, Any] = {"out_of_band": True, "stable_for": 0, "reboot_timeout": 40}
+QUICK: dict[str, Any] = {"out_of_band": True, "stable_for": 0, "reboot_timeout": 120}
 
 
 def knobs(**changed: Any) -> Knobs:
     """A switch that reboots fast."""
     return dataclasses.replace(Knobs(linger=0.05, down=0.4, silent=0.2, init=0.2), **changed)
+
+
+def until(holds: Callable[[], object]) -> None:
+    """Wait for something to hold."""
+    end = time.monotonic() + 120
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.02)
 
 
 class Lab:
@@ -94,7 +103,7 @@ class Lab:
 
         self.run = run
         secrets = {"password": self.secret} if secrets is None else secrets
-        last = perform(run, Fix(), plan=plan, secrets=secrets, listen=listen, answer_within=20.0, confirm=AGREED)
+        last = perform(run, Fix(), plan=plan, secrets=secrets, listen=listen, answer_within=120.0, confirm=AGREED)
         assert not left, f"nobody asked for: {left}"
         return last
 

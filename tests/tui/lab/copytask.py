@@ -48,7 +48,7 @@ class CopyParams(Params, frozen=True, kw_only=True):
     )
     count: Annotated[int, param("Lines", "How many lines are waited for.", ge=0, le=10000)] = 3
     pause: Annotated[int, param("Pause", "Milliseconds a line.", ge=0, le=60000)] = 0
-    hold: Annotated[int, param("Hold", "Milliseconds that the writing takes.", ge=0, le=60000)] = 0
+    hold: Annotated[str, param("Hold", "A step stands still while there is a file HOLD.STEP.")] = ""
     ask: Annotated[bool, param("Ask before writing", "The run then waits for an answer.")] = False
     notes: Annotated[tuple[str, ...], param("Notes", "Written to the log.")] = ()
     token: Annotated[Secret | None, param("Token", "Only its length is ever told.")] = None
@@ -117,7 +117,8 @@ class Copy(Engine[CopyParams]):
                 raise Refused("the answer was no", "start it again when ready")
             yield Asked(question="Password of the printer", secret=True)
         yield StepStarted(step="write")
-        time.sleep(plan.params.hold / 1000)
+        while _held(plan, "write"):
+            time.sleep(0.02)
         Path(plan.target).write_text(plan.detail["after"])
         yield StepEnded(step="write")
         if plan.detail["before"] is not None:
@@ -135,6 +136,8 @@ class Copy(Engine[CopyParams]):
             context.cancel.sleep(plan.params.pause / 1000)
             yield Measured(kind="line", data={"done": done + 1})
             yield Progress(done=done + 1, total=total, unit="lines")
+            while _held(plan, "wait"):
+                context.cancel.sleep(0.02)
         yield StepEnded(step="wait")
 
     def resume(self, plan: Plan, context: Context) -> Events:
@@ -153,3 +156,7 @@ class Copy(Engine[CopyParams]):
 
 ENGINES: tuple[Engine[Any], ...] = (Copy(),)
 LOOKS = ()
+
+
+def _held(plan: Plan, step: str) -> bool:
+    return bool(plan.params.hold) and Path(f"{plan.params.hold}.{step}").exists()

@@ -228,7 +228,7 @@ def drive(
             threading.Thread(target=answers.send, args=(run.folder, reply), daemon=True).start()
 
     given = {"password": Secret(password)} if password is not None else {}
-    return run, perform(run, Insert(), stop=stop, secrets=given, listen=listen, answer_within=20.0, confirm=AGREED)
+    return run, perform(run, Insert(), stop=stop, secrets=given, listen=listen, answer_within=120.0, confirm=AGREED)
 
 
 def events(run: runs.Run) -> list[AnyEvent]:

@@ -95,7 +95,7 @@ class Emulator:
                 env={**os.environ, "TMPDIR": str(self.fetched), "PYTHONPATH": ""},
                 preexec_fn=bind_to_parent(),
             )
-        deadline = time.monotonic() + 60.0
+        deadline = time.monotonic() + 120.0
         while time.monotonic() < deadline and self.process.poll() is None:
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1.0):
                 return self
@@ -104,11 +104,11 @@ class Emulator:
 
     def __exit__(self, *error: object) -> None:
         self.process.terminate()
-        self.process.wait(20.0)
+        self.process.wait(120.0)
 
     def ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         """One request of the test's own."""
-        line = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20.0)
+        line = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120.0)
         pair = secrets_pair()
         headers = {"Authorization": pair, "Content-Type": "application/json"}
         line.request(method, f"/redfish/v1/Systems/{HOST}{path}", json.dumps(body or {}), headers)

@@ -39,7 +39,7 @@ def given(stage: Stage, sshd: Sshd, *places: str) -> dict[str, object]:
     at = stage.names(NAME, TWO)[1]
     config = str(sshd.folder / "client")
     return {
-        "name": NAME, "resolver": [at], "scheme": "http", "port": port, "timeout": 2,
+        "name": NAME, "resolver": [at], "scheme": "http", "port": port, "timeout": 20,
         "from_": list(places), "ssh_config": config, "expect": "this is copy",
     }  # fmt: skip
 
@@ -76,7 +76,7 @@ def test_a_place_without_crashcart_leaves_the_answer_open_and_says_what_helps(st
 def test_it_is_an_option_of_the_command(stage: Stage, sshd: Sshd) -> None:
     params = given(stage, sshd)
     argv = [sys.executable, "-m", "engines.cli", "failover", "probe", NAME, "--json", "--scheme", "http"]
-    argv += ["--port", str(params["port"]), "--resolver", str(params["resolver"][0]), "--timeout", "2"]  # type: ignore[index]
+    argv += ["--port", str(params["port"]), "--resolver", str(params["resolver"][0]), "--timeout", "20"]  # type: ignore[index]
     argv += ["--from", place(sshd, "crashcart"), "--ssh-config", str(sshd.folder / "client")]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=120, check=False, cwd=ROOT)
     assert done.returncode == 0, done.stderr

@@ -58,7 +58,7 @@ async def hello(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 
 async def mute(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    await asyncio.sleep(60)
+    await asyncio.Event().wait()
 
 
 async def plain(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -69,7 +69,7 @@ async def plain(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 def probed(stage: Stage, port: int) -> Probed:
     at = stage.names(NAME, ["127.0.0.2"])[1]
-    return probe.answer(convert(SiteParams, {"name": NAME, "resolver": [at], "port": port, "timeout": 2}))
+    return probe.answer(convert(SiteParams, {"name": NAME, "resolver": [at], "port": port, "timeout": 20}))
 
 
 @pytest.fixture

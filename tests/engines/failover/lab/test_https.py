@@ -91,9 +91,9 @@ def test_a_client_that_is_missing_is_a_warning(secured: Ran, monkeypatch: pytest
     assert any(text.startswith("chromium was not measured: not installed") for text in warned)
 
 
-def asked(stage: Stage, port: int, paper: authority.Paper) -> Probed:
+def asked(stage: Stage, port: int, paper: authority.Paper, timeout: int = 20) -> Probed:
     at = stage.names(NAME, ["127.0.0.2"])[1]
-    given = {"name": NAME, "resolver": [at], "port": port, "timeout": 2, "ca_file": str(paper.ca)}
+    given = {"name": NAME, "resolver": [at], "port": port, "timeout": timeout, "ca_file": str(paper.ca)}
     return probe.answer(convert(SiteParams, given))
 
 
@@ -113,5 +113,5 @@ def test_its_manners_have_names_over_tls_too(stage: Stage, tmp_path: Path, mode:
     copy, port = Copy("A", paper.context()), free_port()
     copy.mode = mode
     stage.do(copy.serve("127.0.0.2", port))
-    (light,) = asked(stage, port, paper).lights
+    (light,) = asked(stage, port, paper, 2 if "hang" in mode else 20).lights
     assert light.state in state.split(), light  # a reset may come before the greeting or in it

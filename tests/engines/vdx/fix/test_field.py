@@ -39,7 +39,7 @@ def test_a_refusal_in_any_words_and_an_unknown_question_stop_at_once(
     before, began = here.a.shown(), time.monotonic()
     word = failed(here.fix(reboot_timeout=120))
     assert words in word.why and here.a.shown() == before and here.a.reboots == 0
-    assert time.monotonic() - began < 30
+    assert time.monotonic() - began < 100, "it waited for a reboot"
     assert bool(word.left_behind) == ("Mumble" in words)
 
 

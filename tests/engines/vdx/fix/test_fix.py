@@ -12,7 +12,7 @@ import pytest
 from engines.job import lock, runs
 from engines.job.contract import CommandChange, Measured, Progress, StepStarted
 from engines.rehearsal.switches.factory import FACTORY_ADDRESS
-from tests.engines.vdx.conftest import Lab, everything_below, failed, finished, knobs, mended
+from tests.engines.vdx.conftest import Lab, everything_below, failed, finished, knobs, mended, until
 
 Labs = Callable[..., Lab]
 ORDER = ["connect", "backup", "change", "wait", "restore", "save", "verify"]
@@ -143,19 +143,12 @@ def test_a_switch_that_takes_the_command_and_does_nothing_is_not_taken_as_reboot
 
 
 def test_a_switch_that_stays_away_leaves_a_run_that_can_be_resumed(lab: Labs) -> None:
-    here = lab(knobs(down=6.0))
+    here = lab(knobs(down=3600.0))
     before = here.a.shown()
     word = failed(here.fix(reboot_timeout=5))
     assert "not back within 5 s" in word.why and "copy:" in word.left_behind[0]
-    mended(here, here.again("resume"), before) if here.a.stage == "ready" else _later(here, before)
-
-
-def _later(here: Lab, before: str) -> None:
-    import time
-
-    deadline = time.monotonic() + 30
-    while here.a.stage != "ready" and time.monotonic() < deadline:
-        time.sleep(0.1)
+    here.a.knobs.down = 0.0
+    until(lambda: here.a.stage == "ready")
     mended(here, here.again("resume"), before)
 
 
@@ -187,13 +180,11 @@ def test_a_lost_rbridge_id_is_told_and_the_configuration_follows_it(lab: Labs) -
 
 
 def test_an_idle_logout_in_the_middle_is_survived(lab: Labs) -> None:
-    import time
-
     here = lab(knobs(idle_logout=1.0, refuse_line="mtu 9216"))
 
     def dawdle(event: object) -> None:
         if type(event).__name__ == "Asked":
-            time.sleep(1.5)
+            until(lambda: all(line.is_closed() for line in list(here.switches.hosts["sw1"].connections)))
 
     word = finished(here.fix("leave it out", when=dawdle))
     assert word.result["left_out"] and here.a.vcsid == 2

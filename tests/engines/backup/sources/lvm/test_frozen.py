@@ -29,7 +29,7 @@ def agent(tmp_path: Path) -> Iterator[FakeAgent]:
         yield found
 
 
-def until(holds: Callable[[], object], within: float = 30.0) -> None:
+def until(holds: Callable[[], object], within: float = 120.0) -> None:
     end = time.monotonic() + within
     while not holds():
         assert time.monotonic() < end
