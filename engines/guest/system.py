@@ -60,9 +60,17 @@ class System:
         if path.startswith("/etc/"):
             return self.etc.get(path)
         try:
-            found: bytes = self.call("read_file", path)
+            return self.content(path, LARGEST * 1024 * 4)
         except GuestError:
             return None
+
+    def content(self, path: str, most: int) -> bytes:
+        """A plain file of at most that many bytes; libguestfs puts any size into TMPDIR. Raises GuestError."""
+        if not self.call("is_file", path, followsymlinks=True):
+            raise GuestError(f"{path} is no plain file")
+        if (size := int(self.call("filesize", path))) > most:
+            raise GuestError(f"{path} is {size} bytes, more than the {most} that such a file may have")
+        found: bytes = self.call("read_file", path)
         return found
 
     def write(self, path: str, content: bytes) -> None:

@@ -10,6 +10,7 @@ from engines.job.errors import Failed, Refused
 from engines.virtio import archive
 from engines.virtio.kernels import DISK_MODULES, Kernel, filesystem_module, module_name
 
+LARGEST = 512 << 20  # bytes of an initrd; 150 MiB are the largest seen
 TOOLS = "/{usr/,}{s,}bin/{mkinitrd,dracut,mkinitramfs,update-initramfs,mkinitcpio,mkinitfs}"
 
 
@@ -91,7 +92,7 @@ def lacks_lvm(system: System, listed: list[str]) -> bool:
 def contents(system: System, path: str) -> list[str]:
     """The paths in an initrd of the guest. Raises Failed where it cannot be listed."""
     try:
-        return sorted(archive.names(system.call("read_file", path)))
+        return sorted(archive.names(system.content(path, LARGEST)))
     except ValueError as error:
         raise Failed(f"{path} cannot be listed: {error}", "the image is untouched; look at the tool's output") from None
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from engines.guest.appliance import GuestError
 from engines.guest.system import System
 
+LONGEST = 16 << 20  # bytes of a modules.dep; 0.6 MiB is usual
 DISK_MODULES = ("virtio_blk", "virtio_pci")
 OLDEST_EL5 = 128  # 2.6.18-128.el5, RHEL 5.3, is the first with virtio
 
@@ -95,7 +96,7 @@ def _kernel(system: System, version: str) -> Kernel | None:
     try:
         if system.call("is_symlink", folder):
             return None
-        text = system.call("read_file", f"{folder}/modules.dep").decode("latin-1")
+        text = system.content(f"{folder}/modules.dep", LONGEST).decode("latin-1")
     except GuestError:
         return None
     return Kernel(version, dependencies(text, version), _builtin(system, version))

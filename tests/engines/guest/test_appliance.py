@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import stat
 import struct
 import subprocess
 import tempfile
@@ -16,6 +17,7 @@ import pytest
 from engines.boot import accel
 from engines.guest import appliance_kernel, attempts, leftover_sockets
 from engines.guest.appliance import Appliance, GuestError, NoRoom
+from engines.guest.system import System
 from engines.job.contract import Cancel
 from engines.job.errors import Stopped
 from engines.rehearsal.guest import parts
@@ -156,3 +158,32 @@ def test_a_kernel_is_unpacked_to_an_elf_that_qemu_boots_or_left_as_it_is(tmp_pat
         with pytest.raises((ValueError, struct.error)):
             appliance_kernel.unpacked(damaged)
     assert appliance_kernel.fixed(tmp_path / "nowhere") is None
+
+
+@pytest.mark.boot
+def test_a_guests_file_without_an_end_is_not_read(tmp_path: Path) -> None:
+    """A sparse terabyte costs the guest nothing, and a device gives bytes for ever."""
+    if os.geteuid() != 0:
+        absent("needs root, to make a device in a file system")
+    root, image, top = tmp_path / "root", tmp_path / "disk", tmp_path / "disk.qcow2"
+    root.mkdir()
+    (root / "menu").write_text("title\n")
+    with (root / "large").open("wb") as made:
+        made.truncate(1 << 40)
+    os.mknod(root / "zero", 0o600 | stat.S_IFCHR, os.makedev(1, 5))
+    with image.open("wb") as made:
+        made.truncate(64 << 20)
+    subprocess.run(["mkfs.ext4", "-q", "-F", "-O", "64bit,huge_file", "-d", root, image], check=True)
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", "-b", image, "-F", "raw", top], check=True)
+    appliance = Appliance(top, tmp_path)
+    try:
+        appliance.start()
+        appliance.call("mount_ro", "/dev/sda", "/")
+        system = System(appliance, "/dev/sda", [("/", "/dev/sda")], {})
+        assert system.read("/menu") == b"title\n"
+        assert system.read("/large") is None
+        assert system.read("/zero") is None
+        with pytest.raises(GuestError, match="more than"):
+            system.content("/large", 1 << 20)
+    finally:
+        appliance.kill()
