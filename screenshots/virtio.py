@@ -38,7 +38,8 @@ async def main() -> int:
     from engines.rehearsal.guest.shape import DEFAULT
     from tui.app import Suite
     from tui.frame import Frame
-    from wizards.virtio import CONVERT, RESTOCK
+    from wizards.restock import RESTOCK
+    from wizards.virtio import CONVERT
 
     image = build(DEFAULT, STAGE / "web1.img")
     made = HERE / "virtio"

@@ -157,7 +157,7 @@ def extended(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     insert("engines/tasks.py", "TASKS = {\n", '    "shout": Task("engines.shout.engine", "a text in capitals"),\n')
     (copy / "wizards" / "shout.py").write_text("from __future__ import annotations\n" + WIZARD)
-    insert("wizards/__init__.py", "from wizards.virtio import CONVERT, RESTOCK\n", "from wizards.shout import LOUD\n")
+    insert("wizards/__init__.py", "from wizards.virtio import CONVERT\n", "from wizards.shout import LOUD\n")
     insert("wizards/__init__.py", "WIZARDS = (", "LOUD, ")
     (copy / "engines" / "rehearsal" / "shout.py").write_text("from __future__ import annotations\n" + STAGE)
     insert("engines/rehearsal/stage.py", "STAGES = {\n", '    "shout": "engines.rehearsal.shout",\n')

@@ -10,8 +10,9 @@ from wizards.files import GET, PUT
 from wizards.fleet import RUN as ROUND
 from wizards.prune import PRUNE
 from wizards.repository import INIT, VERIFY
+from wizards.restock import RESTOCK
 from wizards.vdx import FIX
-from wizards.virtio import CONVERT, RESTOCK
+from wizards.virtio import CONVERT
 
 BACKUPS = (RUN, RESTORE, BOOT, VERIFY, PRUNE, INIT, GET, PUT)
 WIZARDS = (BUILD, INSERT, CONVERT, RESTOCK, FIX, LAB, WATCH, *BACKUPS, ROUND)

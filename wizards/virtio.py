@@ -1,4 +1,4 @@
-"""An old guest's way to virtio and its last step: which fields stand together, and why they are asked."""
+"""An old guest's way to virtio: which fields stand together, and why they are asked."""
 
 from __future__ import annotations
 
@@ -25,11 +25,4 @@ CONVERT = Wizard(
         "keep",
         why="The result boots on a throwaway layer before anything is written.",
     ),
-)
-
-RESTOCK = Wizard(
-    "virtio-restock",
-    Form("Image", "image", "format", "powered_off", why="A converted guest that has been accepted, and is off again."),
-    Form("Names", "from_disk", "to_disk", "boot_test", why="As in the conversion."),
-    title="make the stock boot entry boot from virtio",
 )

@@ -178,7 +178,7 @@ async def test_the_palette_opens_nothing_that_a_screen_must_fill_in() -> None:
 async def test_a_new_passphrase_is_typed_twice(tmp_path: Path) -> None:
     async with Suite(WIZARDS, Terminal()).run_test(size=SIZE) as pilot:
         await until(pilot, lambda: page(pilot) == "Home")
-        pilot.app.open_task("backup-init", {"repo": str(tmp_path / "repo")})  # type: ignore[attr-defined]
+        pilot.app.open_task("backup-init", {"repo": str(tmp_path / "repo"), "cipher": "aes-256-gcm"})  # type: ignore[attr-defined]
         await until(pilot, lambda: page(pilot) == "Repository")
         fill(pilot, passphrase="correct horse")
         await pilot.press("ctrl+n")
