@@ -64,8 +64,12 @@ def open_named(path: Path) -> BinaryIO:
     A FIFO that nobody writes to is empty instead of waited for. Raises OSError.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
-    os.set_blocking(descriptor, True)
-    return os.fdopen(descriptor, "rb")
+    try:
+        os.set_blocking(descriptor, True)
+        return os.fdopen(descriptor, "rb")
+    except BaseException:  # a folder
+        os.close(descriptor)
+        raise
 
 
 def file_identity(found: os.stat_result) -> str:

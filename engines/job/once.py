@@ -72,9 +72,14 @@ def settle(key: str, stopped: Callable[[], bool] = lambda: False) -> Claim | Run
     path = _folder() / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.json"
     while True:
         if claim := _claimed(key, path):
-            run = _newest(path, key)
-            if run is None or run.status() not in GOOD:
-                return claim
+            run = None
+            try:
+                run = _newest(path, key)
+                if run is None or run.status() not in GOOD:
+                    return claim
+            except BaseException:
+                os.close(claim.descriptor)
+                raise
             os.close(claim.descriptor)
             return run
         run = _newest(path, key)
@@ -93,7 +98,7 @@ def find(key: str) -> Run | None:
 def tidy() -> None:
     """Forget keys whose runs are all removed and that nobody is about to start."""
     for path in _folder().glob("*.json"):
-        with suppress(OSError, msgspec.MsgspecError):
+        with suppress(OSError, msgspec.MsgspecError, Refused):
             known = msgspec.json.decode(path.read_bytes(), type=Record)
             if any((runs.home() / name).is_dir() for name in known.runs):
                 continue

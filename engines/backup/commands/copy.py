@@ -109,7 +109,7 @@ class Copy(Engine[CopyParams]):
             source.load()
             known = [names.parse(text) for text in plan.detail["points"]]
             chosen, go = _ruled(source, target, known, params)
-            thinned = Thinned(target, context.folder, tuple(go))
+            thinned = Thinned(target, context.folder, context.earlier, tuple(go))
             told = Told(target.store.where, params.uplink, after=lambda: thinned.work(source, known))
             yield from passed(source, target, chosen, context, told)
 

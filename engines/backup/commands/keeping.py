@@ -9,6 +9,7 @@ from typing import Annotated
 import msgspec
 
 from engines.backup.names import PointName
+from engines.backup.repository.point import Head
 from engines.backup.repository.repository import RepoParams, Repository
 from engines.backup.upkeep import counted, retention
 from engines.backup.upkeep.retention import Rules
@@ -32,7 +33,9 @@ def kept_in_both(
     source: Repository, target: Repository, known: Sequence[PointName], there: Sequence[PointName], params: RepoParams
 ) -> set[PointName]:
     """Those that the rules keep of all points that one or the other has, by days in UTC. Raises Refused."""
-    heads = target.heads(list(there)) | source.heads(list(known))
+    ours = source.heads(list(known))
+    whole = {name: head for name, head in ours.items() if isinstance(head, Head)}  # a damaged one is not copied
+    heads = target.heads(list(there)) | whole
     seen = counted.by_heads(dict(sorted(heads.items())), retention.zone("UTC"), time.time())
     return set(retention.kept_of_each(seen, rules_of(params)))
 

@@ -14,6 +14,7 @@ from typing_extensions import override
 from engines.backup import results
 from engines.backup.commands.keeping import KeepDaily, KeepMonthly, KeepWeekly, KeepYearly, kept
 from engines.backup.commands.on_repository import OnRepository
+from engines.backup.errors import Damaged
 from engines.backup.names import PointName
 from engines.backup.repository import lock_setting, pack
 from engines.backup.repository.lock_setting import LockSetting
@@ -136,11 +137,21 @@ class Lock(OnRepository[LockParams]):
 def _setting(store: Store, params: LockParams) -> LockSetting:
     """What is said, and what is set where nothing is said. Raises Damaged."""
     asked = {key: getattr(params, key) for key in KEEPS}
-    known = lock_setting.load(store) or LockSetting(days=30)
+    known = _known(store, anew=params.remember and params.days > 0 and params.mode != "as set")
     if not any(asked.values()):
         asked = {key: getattr(known, key) for key in KEEPS}
     mode = known.mode if params.mode == "as set" else params.mode
     return LockSetting(days=params.days or known.days, mode=mode, **asked)
+
+
+def _known(store: Store, *, anew: bool) -> LockSetting:
+    """What is set. anew: whether it is about to be set whole, so that a broken setting is no obstacle."""
+    try:
+        return lock_setting.load(store) or LockSetting(days=30)
+    except Damaged:
+        if not anew:
+            raise
+        return LockSetting(days=30)
 
 
 def _needed(repository: Repository, points: list[PointName]) -> Iterator[str]:

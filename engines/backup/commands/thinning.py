@@ -21,10 +21,11 @@ LONGEST = 1 << 16  # bytes of a protection
 
 @dataclass(frozen=True)
 class Thinned:
-    """`go`: points of `target` that its rules do not keep. folder: of the run."""
+    """`go`: points of `target` that its rules do not keep. folder: of the run; earlier: of the one it goes on with."""
 
     target: Repository
     folder: Path
+    earlier: Path | None = None
     go: tuple[PointName, ...] = ()
 
     def work(self, source: Repository, known: Sequence[PointName]) -> Iterator[AnyEvent]:
@@ -35,8 +36,8 @@ class Thinned:
         for name in self.go:
             if name.path() in pins:
                 yield Warned(text=f"{name} stays there: it is being used")
-        said = {"pruned": [str(name) for name in going]}
-        self.folder.joinpath(NOTE).write_bytes(msgspec.json.encode(said))
+        said = [*_noted(self.earlier), *(str(name) for name in going)]  # a killed run's are put back, too
+        self.folder.joinpath(NOTE).write_bytes(msgspec.json.encode({"pruned": said}))
         self.target.store.rename_all([(name.path(), name.path("pruned")) for name in going])
         for name in going:
             yield Log(text=f"{name} is taken out there: the rules do not keep it")
@@ -52,12 +53,19 @@ class Thinned:
 
 def put_back(place: str, context: Context) -> None:
     """Put back what the earlier run took out of the repository at `place`, as far as gc has not been there."""
-    note = context.earlier / NOTE if context.earlier else None
-    if note is None or not note.exists():
+    gone = [names.parse(text) for text in _noted(context.earlier)]
+    if not gone:
         return
-    gone = [names.parse(text) for text in msgspec.json.decode(note.read_bytes(), type=dict[str, list[str]])["pruned"]]
     store = open_store(place)
     try:
         store.rename_all([(name.path("pruned"), name.path()) for name in gone])
     finally:
         store.close()
+
+
+def _noted(folder: Path | None) -> list[str]:
+    """What the run of that folder took out."""
+    note = folder / NOTE if folder else None
+    if note is None or not note.exists():
+        return []
+    return msgspec.json.decode(note.read_bytes(), type=dict[str, list[str]])["pruned"]

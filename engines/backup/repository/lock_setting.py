@@ -33,7 +33,11 @@ def load(store: Store) -> LockSetting | None:
     except FileNotFoundError:
         return None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise Damaged(NAME, str(error), "set it anew: crashcart backup lock REPO --days 30 --remember") from None
+        raise Damaged(
+            NAME,
+            str(error),
+            "set it anew: crashcart backup lock REPO --remember --days 30 --mode GOVERNANCE (or COMPLIANCE, as it was)",
+        ) from None
 
 
 def put(store: Store, setting: LockSetting) -> None:

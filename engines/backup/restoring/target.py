@@ -64,6 +64,10 @@ class Target:
             self._fd = self._open(again, seen)
             self._direct = direct.reopened(self._fd, os.O_WRONLY)
         except BaseException:
+            if self._fd >= 0:
+                os.close(self._fd)
+                if self.blank and not self.begun:
+                    self._forget()
             os.close(self._folder)
             raise
         self.done = False
@@ -180,9 +184,12 @@ class Target:
         for descriptor in {self._fd, self._direct} - {-1}:
             os.close(descriptor)
         self._fd = self._direct = -1
+        if self._folder < 0:
+            return
         if self.blank and not self.done:
             self._forget()
         os.close(self._folder)
+        self._folder = -1
 
 
 def _ours(left: os.stat_result) -> bool:

@@ -13,7 +13,7 @@ import pytest
 
 import engines
 from engines.job import detach, once, runs, tidy
-from engines.job.errors import BadParam
+from engines.job.errors import BadParam, Refused
 from engines.job.runs import Run
 from tests.engines.backup import lab
 
@@ -114,3 +114,18 @@ def test_keys_of_runs_that_were_removed_are_forgotten(job: Path, tmp_path: Path)
 def test_a_key_that_is_none_is_refused(key: str) -> None:
     with pytest.raises(BadParam):
         once.settle(key)
+
+
+def test_a_damaged_record_is_named_and_hinders_nobody_once_it_is_away() -> None:
+    """In one process: the right to start is not kept by the refusal."""
+    with once.settle("night") as claim:
+        record = claim.path
+    record.write_text("{")
+    for _ in range(2):
+        with pytest.raises(Refused, match=record.name):
+            once.settle("night", stopped=lambda: True)
+    record.unlink()
+    found = once.settle("night", stopped=lambda: True)
+    assert isinstance(found, once.Claim)
+    with found:
+        assert found.key == "night"

@@ -10,10 +10,13 @@ from pathlib import Path
 
 import pytest
 
+import engines
 from engines.backup.commands import tamper
 from engines.backup.commands.init import Init, InitParams
 from engines.backup.commands.tamper import PlaceParams
+from engines.backup.errors import Damaged
 from engines.backup.names import stamp
+from engines.backup.repository import lock_setting
 from engines.backup.store.opening import open_store
 from engines.backup.store.s3.access import parse
 from engines.backup.store.s3.store import open_s3
@@ -211,6 +214,12 @@ def test_the_lock_is_a_setting_of_the_repository(vault: str, tmp_path: Path) -> 
     again = lab.done("backup-lock", repo=repo)
     assert again["points"] == 1 and again["renewed"] == 0
     assert traces(repo) == []
+    open_store(repo).put(lock_setting.NAME, b"{broken")
+    with pytest.raises(Damaged, match="set it anew"):
+        lab.perform_job("backup-lock", repo=repo)
+    anew = {"repo": repo, "days": 30, "mode": "GOVERNANCE", "remember": True}
+    assert engines.run("backup-lock", given=anew).ok
+    assert lab.done("backup-lock", repo=repo)["points"] == 2
     with pytest.raises(BadParam, match="lock"):
         lab.perform_job("backup-init", repo=f"{vault}-x", lock="a while")
 
