@@ -71,7 +71,12 @@ class MountPoint(OnRepository[MountParams]):
 
     @override
     def target(self, params: MountParams) -> str:
-        return content_identity(Path(params.folder))
+        try:
+            return content_identity(Path(params.folder))
+        except Refused:
+            if not mounts.ended(params.folder):
+                raise
+            return content_identity(Path(params.folder))
 
     @override
     def plan_on(self, glance: NamesOnly, params: MountParams, cancel: Cancel) -> Plan:

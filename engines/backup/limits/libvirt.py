@@ -7,7 +7,7 @@ from pathlib import Path
 from engines.host.libvirt import parsed
 from engines.host.virsh import VirshFailed, descriptions
 
-ANSWERS_WITHIN = 5.0  # s a question; a hanging libvirtd must not keep a backup from starting
+ANSWERS_WITHIN = 30.0  # s a question; a hanging libvirtd must not keep a backup from starting
 
 
 def limit(where: Path) -> tuple[float, str] | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import sys
 import time
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from engines.host.version import version
 from engines.job import folders
 from engines.job.errors import CrashcartError, Failed, Refused
 
+LOCAL = re.compile(r"(?:[a-z]+:///[^?#\s]*)?")
 LONGEST = 1024 * 1024  # bytes of a request
 BUSY = 75  # exit code: nothing is wrong, try again later
 
@@ -52,11 +54,13 @@ def _answers(raw: bytes) -> Iterator[wire.AnyAnswer]:
 def _answered(request: wire.AnyRequest) -> Iterator[wire.AnyAnswer]:
     match request:
         case wire.Find():
+            local(request.connect)
             found = find(request.connect, libvirt=request.libvirt, patterns=request.patterns)
             yield wire.Guests(found=found)
         case wire.About():
             yield _about()
         case wire.Start():
+            local(request.job.params.get("libvirt", ""))
             yield from starting.start(request)
         case wire.Attach():
             yield from starting.attach(request.key)
@@ -67,6 +71,12 @@ def _answered(request: wire.AnyRequest) -> Iterator[wire.AnyAnswer]:
             yield wire.Taken(taken=taken, free=request.slots - taken)
         case wire.Holds():
             yield wire.Held(holding=holding.look(request.repository))
+
+
+def local(uri: object) -> None:
+    """libvirt's addresses can name a program to run, or another host: a controller has no say in either. Refused."""
+    if not isinstance(uri, str) or not LOCAL.fullmatch(uri):
+        raise Refused(f"{uri!r} is no libvirt of this host alone", "name one like qemu:///system, without parameters")
 
 
 def _about() -> wire.Host:

@@ -33,7 +33,7 @@ class Host(Part, frozen=True, kw_only=True):
 
     ssh: Annotated[
         str,
-        word("USER@HOST, USER@HOST:PORT or local", pattern=r"^(local|[\w.-]+@[\w.:-]+|[\w.-]+@\[[0-9a-f:]+\](:\d+)?)$"),
+        word("USER@HOST, USER@HOST:PORT or local", pattern=r"^(local|[\w.-]+@([\w.-]+|\[[0-9a-f:]+\])(:\d{1,5})?)$"),
     ]
     slots: Annotated[int, COUNT] = 2
     find: tuple[Literal["libvirt"] | ByLvm, ...] = ("libvirt",)

@@ -80,7 +80,8 @@ class ByVcsid:
             )
         if not progress.reached("saved"):
             return (f"{name} has rebooted; its configuration is put back in part and not saved (copy: {copy})",)
-        return () if progress.reached("verified") else (f"{name} has vcsid {self.wanted}; the link is not verified",)
+        said = "and the link is up" if progress.reached("verified") else "the link is not verified"
+        return (f"{name} has vcsid {self.wanted}; {said}",)
 
     # ── the steps ───────────────────────────────────────────────────────────────────────────────────
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -18,6 +19,7 @@ from engines.job import runs
 
 MNT_DETACH = 2  # linux/fs.h
 PATIENCE = 30.0  # s for fusermount3
+ENDS_WITHIN = 10.0  # s that a server whose parent was killed needs to be gone
 
 
 class Mount(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,6 +66,18 @@ def sweep() -> list[str]:
             with suppress(OSError):
                 path.unlink()
     return swept
+
+
+def ended(folder: str, within: float = ENDS_WITHIN) -> bool:
+    """Whether a server that is ending just now was all that lay on the folder, and is unmounted by now."""
+    ours = [mount for _, mount in every() if mount.folder == str(Path(folder).absolute())]
+    end = time.monotonic() + within
+    while any(mount.server.alive() for mount in ours):
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.05)
+    sweep()
+    return bool(ours)
 
 
 def places(token: str) -> dict[str, str]:

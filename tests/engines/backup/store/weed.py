@@ -71,7 +71,7 @@ class Weed:
         program = str(beside if beside.exists() else shutil.which("weed"))
         argv = [
             program, "server", "-s3", "-ip=127.0.0.1", "-ip.bind=127.0.0.1",
-            f"-dir={self.folder / 'data'}", "-volume.max=400", "-master.volumeSizeLimitMB=1024",
+            f"-dir={self.folder / 'data'}", "-volume.max=4000", "-master.volumeSizeLimitMB=1024",
             f"-s3.config={self.folder / 's3.json'}", "-s3.port.iceberg=0", "-s3.port.lance=0",
             *(f"-{name}={port}" for name, port in self._ports.items()),
         ]  # fmt: skip
