@@ -59,7 +59,9 @@ def test_libvirts_limit_is_found_by_the_disk_it_is_for(
 ) -> None:
     assert shutil.which("virsh"), "apt-get install libvirt-clients"
     (tmp_path / "node.xml").write_text(
-        f"""<node><domain type='test'><name>web1</name><memory>8192</memory><os><type>hvm</type></os><devices>
+        f"""<node><domain type='test'><name>web1</name>
+            <uuid>00000000-0000-4000-8000-000000000001</uuid>
+            <memory>8192</memory><os><type>hvm</type></os><devices>
         <disk type='file'><source file='{tmp_path}/other.img'/><target dev='vda'/>
           <iotune><read_bytes_sec>11000000</read_bytes_sec></iotune></disk>
         <disk type='file'><source file='{disk}'/><target dev='vdb'/>
