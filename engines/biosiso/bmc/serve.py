@@ -7,8 +7,6 @@ import ipaddress
 import os
 import re
 import socket
-import socketserver
-import threading
 from contextlib import suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
@@ -17,7 +15,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
+from typing_extensions import override
 
+from engines.biosiso.bmc.peers import PeerServer, taken
 from engines.host.files import open_file
 from engines.host.holder import boot_id
 from engines.job.contract import Cancel
@@ -103,58 +103,23 @@ class _Handler(BaseHTTPRequestHandler):
         """Nothing: the run's journal tells what was fetched."""
 
 
-class DiscServer(socketserver.ThreadingMixIn, socketserver.TCPServer):
-    """The disc at `path`, while the `with` block lasts. `sent` counts bytes, `strangers` are those turned away."""
-
-    allow_reuse_address = True
-    daemon_threads = True
-    block_on_close = False
+class DiscServer(PeerServer):
+    """The disc at `path`, while the `with` block lasts."""
 
     def __init__(self, disc: Path, address: tuple[str, int], path: str, etag: str, peers: frozenset[str]) -> None:
-        self.path, self.etag, self.peers = path, f'"{etag}"', peers
-        self.sent = 0
-        self.strangers: set[str] = set()
-        self._counting = threading.Lock()
-        self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+        self.path, self.etag = path, f'"{etag}"'
         self.disc = open_file(disc)
         self.size = os.fstat(self.disc).st_size
         try:
-            super().__init__(address, _Handler)
-        except OSError as error:
+            super().__init__(address, _Handler, peers)
+        except BaseException:
             os.close(self.disc)
-            raise taken(address, error) from None
+            raise
 
-    def __enter__(self) -> DiscServer:
-        threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True).start()
-        return self
-
+    @override
     def __exit__(self, *error: object) -> None:
-        self.shutdown()
-        self.server_close()
+        super().__exit__(*error)
         os.close(self.disc)
-
-    def count(self, sent: int) -> None:
-        """Note `sent` bytes more."""
-        with self._counting:
-            self.sent += sent
-
-    def verify_request(self, request: Any, client_address: Any) -> bool:  # noqa: ARG002  socketserver passes it
-        """Whether this peer is one that the disc is meant for."""
-        peer = str(client_address[0])
-        if peer in self.peers:
-            return True
-        if len(self.strangers) < 8:
-            self.strangers.add(peer)
-        return False
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Nothing: a BMC drops connections in mid-transfer as a habit."""
-
-
-def taken(address: tuple[str, int], error: OSError) -> Failed:
-    """Why nothing can be served at `address`."""
-    where = f"[{address[0]}]:{address[1]}" if ":" in address[0] else f"{address[0]}:{address[1]}"
-    return Failed(f"nothing can be served at {where}: {error.strerror}", "give listen=ADDRESS:PORT of this machine")
 
 
 def free(address: tuple[str, int]) -> None:

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar
 
@@ -166,11 +167,9 @@ class S3Store(Store):
     def lease(self, name: str, holder: bytes, gone: Callable[[bytes], bool]) -> bytes:
         """By If-None-Match, and taken over by If-Match: of two that find it left behind, one gets it."""
         while True:
-            try:
+            with suppress(FileExistsError):
                 self.bucket.create(name, holder)
                 return b""
-            except FileExistsError:
-                pass
             try:
                 tag, held = self.bucket.head(name).tag, self.bucket.whole(name)
                 if held == holder:
