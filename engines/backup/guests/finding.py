@@ -21,7 +21,7 @@ def find(connect: str, *, libvirt: bool = True, patterns: tuple[str, ...] = ()) 
             found += domains(connect)
         except VirshFailed as error:
             silent.append(f"libvirt: {error}")
-    for pattern in patterns:
+    for pattern in () if silent else patterns:  # without libvirt it is not known whose volumes these are
         try:
             taken = [disk.source for guest in found for disk in guest.disks]
             found += by_volumes(pattern, taken)

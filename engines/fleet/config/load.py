@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from engines.fleet.config.model import Fleet, Match, Rule
+from engines.fleet.config.model import CONTROLLER, Fleet, Match, Rule
 from engines.fleet.config.reading import Reading
 from engines.job import jobfile
 from engines.job.errors import Refused
@@ -47,7 +47,14 @@ def _unknown(fleet: Fleet) -> Iterator[str]:
     for name, repository in fleet.repositories.items():
         yield from _one(f"repositories.{name}.uplink", repository.uplink, fleet.uplinks)
         yield from _one(f"repositories.{name}.host", repository.host, fleet.hosts)
+    for name, host in fleet.hosts.items():
+        if name == CONTROLLER:
+            yield f"a name in hosts is {name!r}, allowed is any other: upkeep that names no host is done there"
+        if not host.find:
+            yield f"hosts.{name}.find is nothing, allowed is a list of libvirt, {{lvm: PATTERN}}"
     for name, policy in fleet.policies.items():
+        if len(set(policy.to)) < len(policy.to):
+            yield f"policies.{name}.to is {list(policy.to)}, allowed is each repository once"
         if not policy.to:
             yield f"policies.{name}.to is nothing, allowed is a list of {', '.join(fleet.repositories)}"
         for to in policy.to:

@@ -10,6 +10,7 @@ from engines.backup.commands.prune import PruneParams
 from engines.fleet.config import words
 from engines.fleet.config.words import Window, word
 
+CONTROLLER = "controller"  # where the upkeep is done that names no host
 DURATION = word("hour, day, week, month, or like 90m, 36h, 2d, 1w", words.seconds)
 COUNT = word("a whole number from 1 to 1000", ge=1, le=1000)
 KEPT = word("a whole number from 0 to 100000", ge=0, le=100000)

@@ -84,7 +84,7 @@ def rates(parts: tuple[str, ...]) -> str:
 
 def shared(parts: tuple[str, ...], among: int) -> str:
     """The limits of a line with each rate divided among so many, in bytes a second, as `backup run` takes them."""
-    return ", ".join(_share(part, among) for part in parts) or "none"
+    return ", ".join(_share(part, among) for part in ", ".join(parts).split(",") if part.strip()) or "none"
 
 
 def _share(part: str, among: int) -> str:

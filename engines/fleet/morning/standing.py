@@ -12,6 +12,7 @@ from engines.fleet.config.model import Fleet, Policy
 from engines.fleet.ledger.rows import Job, Known
 from engines.fleet.morning.holdings import Holdings
 from engines.fleet.planning.assigning import Assigned
+from engines.fleet.planning.wanted import AHEAD
 from engines.job import units
 
 Light = Literal["uncovered", "failed", "late", "unknown", "gone", "new", "good", "skipped"]
@@ -114,7 +115,17 @@ def _row(
         return msgspec.structs.replace(row, light="uncovered", why=one.why or "it has no disk", what_helps=helps)
     policy = fleet.policies[one.policy]
     row = _measured(row, one, policy, holdings, now)
+    if not one.why and (point := _ahead(one, policy, holdings, now)):
+        why = f"{point} says that it was made in the time to come: its host's clock was wrong"
+        return _as(row, "failed", why, f"set the clock, back it up, then: crashcart backup prune --drop {point}")
     return _judged(row, one, policy, holdings, jobs, now - first)
+
+
+def _ahead(one: Assigned, policy: Policy, holdings: Holdings, now: float) -> str:
+    """A newest point that is not made yet by our clock; empty where there is none."""
+    wanted = {disk.name for disk in one.disks}
+    disks = (disk for name in policy.to for disk in holdings.find(name, one.vm))
+    return next((disk.point for disk in disks if disk.disk in wanted and disk.taken > now + AHEAD), "")
 
 
 def _measured(row: Row, one: Assigned, policy: Policy, holdings: Holdings, now: float) -> Row:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import msgspec
 
 from engines.fleet.config import words
-from engines.fleet.config.model import Fleet, kept
+from engines.fleet.config.model import CONTROLLER, Fleet, kept
 from engines.fleet.ledger.ledger import Ledger
 from engines.fleet.ledger.rows import GOOD, Kind, key
 from engines.fleet.planning import jobs
@@ -16,7 +16,6 @@ from engines.fleet.planning.wanted import calendar_of
 from engines.fleet.schedule.due import Past, start
 from engines.job.jobfile import Job
 
-CONTROLLER = "controller"  # where what no host is named for is done
 EARLY = 0.9  # of an interval: a night's work does not slip by a day because it began a minute sooner than the last
 
 

@@ -15,6 +15,8 @@ from engines.fleet.planning.points import Covered
 from engines.fleet.schedule.calendar import Calendar, phase
 from engines.fleet.schedule.due import Past, Start, start
 
+AHEAD = 120.0  # s that a point may be younger than now: beyond, its host's clock was wrong, and it says nothing of when
+
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     """A backup to come. at: not before then; closes: not started any more from then on (Unix times in s).
@@ -67,7 +69,8 @@ def wanted(
         calendar = calendar_of(policy, fleet.zone, one.guest.uuid)
         for repository in policy.to:
             last = newest.get((one.guest.uuid, repository))
-            past = past_of(last, points.good(repository, one.vm, [disk.name for disk in one.disks]))
+            good = points.good(repository, one.vm, [disk.name for disk in one.disks])
+            past = past_of(last, good if good is None or good <= now + AHEAD else None)
             spread = policy.spread == "hash"
             next_ = start(calendar, past, now, one.guest.uuid, spread=spread, retries=policy.retries)
             found.append(_wanted(one, repository, next_, past))

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
-from engines.fleet.config.model import Fleet
-from engines.fleet.planning.upkeep import CONTROLLER
+from engines.fleet.config.model import CONTROLLER, Fleet
 
 AT_CONTROLLER = 2  # jobs of the controller itself
 

@@ -117,3 +117,17 @@ def test_a_file_that_others_may_write_is_refused(tmp_path: Path) -> None:
     path.chmod(0o666)
     with pytest.raises(Refused, match="can be written by others"):
         load(path)
+
+
+def test_a_host_that_finds_nobody_a_name_that_is_taken_and_a_copy_that_is_none_are_told() -> None:
+    raw = b"""
+hosts: {controller: {ssh: local, find: []}}
+repositories: {near: {url: /r}}
+policies: {gold: {to: [near, near]}}
+guests: [{match: all, policy: gold}]
+"""
+    with pytest.raises(Mistakes) as caught:
+        parsed(raw)
+    assert [line.partition(" is ")[0] for line in caught.value.lines] == [
+        "a name in hosts", "hosts.controller.find", "policies.gold.to",
+    ]  # fmt: skip

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from engines.fleet.commands.plan import expected
+from engines.fleet.config import words
 from engines.fleet.ledger.ledger import Ledger
 from engines.fleet.ledger.rows import Job, key
 from engines.fleet.planning import jobs
@@ -158,6 +159,7 @@ def test_a_line_is_shared_by_as_many_as_may_be_on_it() -> None:
     of = fleet()
     rate = jobs.rate(of, of.repositories["off1"])
     assert rate == f"07:00-22:00 {30 * 1024 * 1024 // 60}, else none"
+    assert words.shared(("07:00-22:00 30M, else 60M",), 60) == "07:00-22:00 524288, else 1048576"
     limits = Limits(of)
     taken = [limits.take(limits.needs(f"hv{n % 20}", f"off{n % 2 + 1}")) for n in range(80)]
     assert taken.count(True) == 60 and taken[60:] == [False] * 20

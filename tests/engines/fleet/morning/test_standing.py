@@ -93,6 +93,11 @@ def test_anything_else_is_not(holdings: Holdings, light: str, words: str) -> Non
     assert row.light == light and words in row.why, row
 
 
+def test_a_point_from_the_future_is_no_reason_to_be_green() -> None:
+    row = stands(held((disk(age=-90 * HOUR),), (disk(),)))
+    assert row.light == "failed" and "time to come" in row.why, row
+
+
 def test_a_guest_that_was_just_found_is_new_until_it_would_be_late() -> None:
     assert stands(held((), ()), first=NOW - HOUR).light == "new"
     assert stands(held((), ()), first=NOW - 37 * HOUR).light == "late"
