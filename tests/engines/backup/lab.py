@@ -69,6 +69,7 @@ def perform_job(
     secrets: dict[str, Secret] | None = None,
     mode: str = "do",
     earlier: str = "",
+    answer_within: float = 120.0,
     **params: Any,
 ) -> tuple[runs.Run, AnyEvent]:
     """A run of a task, to its last word."""
@@ -78,7 +79,16 @@ def perform_job(
     if mode == "do":
         target = engine.plan(convert(engine.params, opened), Cancel()).target
     run = runs.create(Job(task=task, params=params), target, mode=mode, earlier=earlier)
-    return run, perform(run, engine, stop=stop, listen=listen, secrets=secrets or {}, answer_within=1.0, confirm=AGREED)
+    last = perform(
+        run,
+        engine,
+        stop=stop,
+        listen=listen,
+        secrets=secrets or {},
+        answer_within=answer_within,
+        confirm=AGREED,
+    )
+    return run, last
 
 
 def done(task: str, **params: Any) -> dict[str, Any]:

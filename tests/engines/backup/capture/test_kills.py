@@ -5,6 +5,7 @@ The moments are counted in what a run does to files of the repository, not in se
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import signal
@@ -28,12 +29,22 @@ DISK = 24 * MIB
 LITTLE = 0.003  # s that a strike may come after the call that it counted to
 
 
-def killed_after(seconds: float, work: Callable[[], object]) -> bool:
-    """Whether the work was killed before it ended."""
+def killed_once(written: Callable[[], bool], work: Callable[[], object]) -> bool:
+    """Whether the work was killed before it ended: as soon as so much is written."""
     pid = child(work)
-    time.sleep(seconds)
+    while not written() and os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+        time.sleep(0.005)
     os.kill(pid, signal.SIGKILL)
     return os.WIFSIGNALED(os.waitpid(pid, 0)[1])
+
+
+def stored(repo: str) -> int:
+    """Bytes of all packs, whole or not."""
+    sizes = 0
+    for path in Path(repo, "packs").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # it got its name just now
+            sizes += path.stat().st_size
+    return sizes
 
 
 class Campaign:
@@ -171,9 +182,15 @@ def test_a_first_backup_that_was_killed_again_and_again_stores_no_block_twice(tm
     repo = lab.init(tmp_path / "repo", pack=8 * MIB)
     params = {"repo": repo, "source": str(source), "vm": "web1"}
     kills = []
-    for _ in range(3):
+    for most in (15, 30, 45):
         lab.cold(source)  # what lies in memory is read at once, whatever the limit
-        kills.append(killed_after(rng.uniform(0.1, 0.5), lambda: driven("backup", tmp_path, **params, limit="100M")))
+        mark = rng.randrange(most - 14, most) * MIB
+        kills.append(
+            killed_once(
+                lambda mark=mark: stored(repo) > mark,  # type: ignore[misc]
+                lambda: driven("backup", tmp_path, **params, limit="40M"),
+            )
+        )
     assert sum(kills) >= 2, "the limit no longer makes a run long enough to be killed"
     point = lab.backup(repo, source)
     assert lab.content(repo, point) == source.read_bytes()

@@ -147,7 +147,7 @@ def test_the_key_that_goes_does_not_prove_that_another_opens(repo: str, first: s
 
 def test_a_passphrase_that_nobody_gives_changes_nothing(repo: str, first: str) -> None:
     before = Path(repo, "config.json").read_bytes()
-    _, last = lab.perform_job("backup-key-add", repo=repo, key_file=first, name="second")
+    _, last = lab.perform_job("backup-key-add", repo=repo, key_file=first, name="second", answer_within=0.1)
     assert isinstance(last, RunStopped | RunFailed), last
     _, last = lab.perform_job(
         "backup-key-add", repo=repo, key_file=first, name="second", secrets={"new_passphrase": Secret("")}

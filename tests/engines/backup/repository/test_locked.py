@@ -81,7 +81,7 @@ def test_a_passphrase_is_asked_for_and_never_written(tmp_path: Path) -> None:
     assert isinstance(last, Finished), last
     source = lab.disk(tmp_path / "disk", {0: 1}, MIB)
     params: dict[str, Any] = {"repo": repo, "source": str(source), "vm": "web1", "limit": "none"}
-    _, last = lab.perform_job("backup", **params)
+    _, last = lab.perform_job("backup", **params, answer_within=0.1)
     assert isinstance(last, RunStopped), "with nobody to answer the question it ends stopped"
     _, last = lab.perform_job("backup", **params, secrets=secrets)
     assert isinstance(last, Finished), last

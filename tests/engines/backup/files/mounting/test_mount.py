@@ -179,10 +179,12 @@ def cpu(pid: int) -> float:
 
 def test_a_mount_that_nobody_reads_costs_no_cpu(shown: Mounted) -> None:
     sums(shown.folder)
-    time.sleep(2.0)  # s; the counts of those reads are told once more
-    before = cpu(shown.process.pid) + cpu(shown.server)
-    time.sleep(4.0)
-    assert cpu(shown.process.pid) + cpu(shown.server) - before <= 0.05
+    for _ in range(60):  # the counts of those reads are told once more, at some time
+        before = cpu(shown.process.pid) + cpu(shown.server)
+        time.sleep(2.0)
+        if cpu(shown.process.pid) + cpu(shown.server) - before <= 0.02:
+            return
+    pytest.fail("it is awake all the time")
 
 
 def test_a_killed_run_takes_its_mount_along(guest: Guest, tmp_path: Path) -> None:
