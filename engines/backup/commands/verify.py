@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from typing import Annotated, Any, ClassVar
 
@@ -20,9 +20,11 @@ from engines.backup.repository.unlocking import opened
 from engines.backup.restoring.against import Against
 from engines.backup.sources.opening import open_source
 from engines.backup.sources.source import Format
+from engines.backup.upkeep.records import Records
 from engines.backup.upkeep.verifying import Verifying, rebuild
 from engines.job import units
 from engines.job.contract import (
+    AnyEvent,
     Cancel,
     Context,
     Events,
@@ -104,7 +106,7 @@ class Verify(OnRepository[VerifyParams]):
             with Presence(repository.store, "read", f"verify of {repository.store.where}", pins=pins) as presence:
                 repository.load()
                 try:
-                    work = _compared if plan.params.against else _proven
+                    work = _compared if plan.params.against else _rebuilt_and_proven
                     finished = yield from work(repository, plan, presence)
                 except OSError as error:
                     raise no_room(repository.store.where, error) from None
@@ -126,19 +128,40 @@ def _compared(repository: Repository, plan: Plan, presence: Presence) -> Any:
     return Finished(summary=f"{name} is what {plan.params.against} holds", result={"differ": 0})
 
 
-def _proven(repository: Repository, plan: Plan, presence: Presence) -> Any:
-    began = time.time()
+Reading = Callable[[Verifying, Presence], Generator[AnyEvent, Any, None]]
+
+
+def _reading(repository: Repository, percent: int) -> Reading:
+    """In this process."""
+
+    def read(verifying: Verifying, presence: Presence) -> Generator[AnyEvent, Any, None]:
+        records = Records(repository, percent, verifying.packs)
+        yield from _through(records.reading(), records, presence)
+        verifying.take(records.findings)
+
+    return read
+
+
+def _rebuilt_and_proven(repository: Repository, plan: Plan, presence: Presence) -> Any:
     if plan.params.rebuild:
         for name in rebuild(repository):
             yield Log(text=f"{name} is back")
         yield StepEnded(step="rebuild")
         yield StepStarted(step="records")
     percent = plan.params.percent
-    verifying = Verifying(repository, percent)
+    return (yield from proven(repository, presence, percent, _reading(repository, percent)))
+
+
+def proven(
+    repository: Repository, presence: Presence, percent: int, read: Reading
+) -> Generator[AnyEvent, Any, Finished]:
+    """The steps `records`, which the caller began, and `points`. read: has the packs read. Raises Failed if damaged."""
+    began = time.time()
+    verifying = Verifying(repository)
     verifying.found.faults |= dict.fromkeys(config.mend(repository.store, repository.config))
     verifying.index()
     verifying.positions()
-    yield from _through(verifying.records(), verifying, presence)
+    yield from read(verifying, presence)
     yield StepEnded(step="records")
     yield StepStarted(step="points")
     verifying.quarantine()
@@ -167,7 +190,7 @@ def _proven(repository: Repository, plan: Plan, presence: Presence) -> Any:
     return (yield from _verdict(verifying))
 
 
-def _verdict(verifying: Verifying) -> Any:
+def _verdict(verifying: Verifying) -> Generator[AnyEvent, Any, Finished]:
     """The last word; a repository that is damaged makes the run fail. Raises Failed."""
     found = verifying.found
     wrong = len(found.bad) + len(found.faults)
@@ -189,7 +212,7 @@ def _verdict(verifying: Verifying) -> Any:
     )
 
 
-def _through(crew: Workers[Any], work: Verifying | Against, presence: Presence) -> Iterator[Progress]:
+def _through(crew: Workers[Any], work: Records | Against, presence: Presence) -> Iterator[Progress]:
     with closing(crew.ticks()) as ticks:
         for _ in ticks:
             presence.touch()

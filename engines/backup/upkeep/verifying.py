@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import random
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from engines.backup.errors import Damaged, Missing
 from engines.backup.names import PointName
-from engines.backup.pages.workers import Workers, worker_count
 from engines.backup.repository import pack, quarantine, record
 from engines.backup.repository.block_hashes import sound
 from engines.backup.repository.keys import ZERO
 from engines.backup.repository.pack import Place
 from engines.backup.repository.point import Point, decode, map_length
 from engines.backup.repository.repository import Repository
-
-FAR = 8  # threads where the store is far: each waits for an answer
+from engines.backup.upkeep.records import Findings
 
 
 @dataclass
@@ -36,92 +32,26 @@ class Found:
 
 
 class Verifying:
-    """One verify at work; `passed` of `total` bytes of packs, of which `percent` of the records are read."""
+    """One verify at work. packs: what is to be read, with their bytes; read: bytes of records that were."""
 
-    def __init__(self, repository: Repository, percent: int) -> None:
+    def __init__(self, repository: Repository) -> None:
         self._repository = repository
-        self._percent = percent
-        self._lock = threading.Lock()
-        self._local = threading.local()
-        self._random = random.SystemRandom()
         self.found = Found()
-        self.passed = 0
         self.read = 0
         self.unwritten = ""  # why what is damaged could not be taken out of use
         self._stale = False  # whether the index must be read anew before anything is called lost
         store = repository.store
-        self._packs = [(owner, store.size(pack.name(owner))) for owner in sorted(repository.index.present)]
-        self.total = sum(size for _, size in self._packs)
+        self.packs = [(owner, store.size(pack.name(owner))) for owner in sorted(repository.index.present)]
 
-    # ── packs ───────────────────────────────────────────────────────────────────────────────────────
-
-    def records(self) -> Workers[tuple[Place, int]]:
-        """Threads that read records."""
-        far = min(self._repository.store.at_once, FAR)
-        return Workers(self._places(), self._check, threads=max(worker_count(), far))
-
-    def _places(self) -> Iterator[tuple[Place, int]]:
-        for owner, size in self._packs:
-            try:
-                places = self._frame(owner, size)
-            except FileNotFoundError:
-                continue  # gc was here
-            rest = size - sum(place.size for place in places)
-            for at, place in enumerate(places):
-                yield place, place.size + (rest if at == 0 else 0)
-
-    def _frame(self, owner: bytes, size: int) -> list[Place]:
-        """The pack's records; a broken frame is noted, and gc will write the pack anew."""
-        name, store = pack.name(owner), self._repository.store
-        try:
-            known, _ = pack.parse_front(bytes(store.read_once(name, 0, pack.FRONT_SIZE)), name, self._repository.id)
-            if known != owner:
-                raise Damaged(name, "it is another pack than its name says")
-        except Damaged as damaged:
-            self._fault(damaged)
-        except PermissionError as error:
-            self._fault(Damaged(name, f"it cannot be read: {error.strerror}"))
-            return []
-        try:
-            places, _ = pack.read_footer(store, owner, size)
-        except Damaged as damaged:
-            self._fault(damaged)
-            known_places = [place for segment in self._repository.index.segments for place in segment.of(owner)]
-            places = known_places or [place for place, _ in pack.walk(store, name, owner, size)]
-        return places
+    def take(self, findings: Findings) -> None:
+        """Note what reading packs found."""
+        self.read += findings.read
+        self.found.faults |= dict.fromkeys(findings.faults)
+        self.found.bad += findings.bad
+        self.found.mended |= {f"{pack.name(place.pack)} at {place.offset}": place for place in findings.mended}
 
     def _fault(self, damaged: Damaged) -> None:
-        with self._lock:
-            self.found.faults[damaged.why] = None
-
-    def _check(self, item: tuple[Place, int]) -> None:
-        place, size = item
-        quarantined = (place.pack, place.offset) in self._repository.index.bad
-        if quarantined or self._random.randrange(100) < self._percent:
-            try:
-                self._repository.read(place, place.kind, self._room(place.length))
-                if quarantined:
-                    with self._lock:
-                        self.found.mended[f"{pack.name(place.pack)} at {place.offset}"] = place
-            except FileNotFoundError:
-                return
-            except Damaged as damaged:
-                if not quarantined:
-                    with self._lock:
-                        self.found.bad.append((place, damaged.why))
-            with self._lock:
-                self.read += place.size
-        with self._lock:
-            self.passed += size
-
-    def _room(self, length: int) -> memoryview | None:
-        """The thread's own buffer, so that what is read leaves no trace in the page cache; none for a vast point."""
-        if length > record.LONGEST[record.BLOCK]:
-            return None
-        if not hasattr(self._local, "buffer"):
-            self._local.buffer = memoryview(bytearray(record.LONGEST[record.BLOCK]))
-        buffer: memoryview = self._local.buffer
-        return buffer[:length]
+        self.found.faults[damaged.why] = None
 
     # ── index, positions, points ────────────────────────────────────────────────────────────────────
 

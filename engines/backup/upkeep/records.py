@@ -1,0 +1,127 @@
+"""Packs read record by record: all of a repository, or a share of them whose findings another process is told."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Iterator, Sequence
+
+import msgspec
+
+from engines.backup.errors import Damaged
+from engines.backup.pages.workers import Workers, worker_count
+from engines.backup.repository import pack, record
+from engines.backup.repository.pack import Place
+from engines.backup.repository.repository import Repository
+
+FAR = 8  # threads where the store is far: each waits for an answer
+
+
+class Findings(msgspec.Struct, frozen=True, kw_only=True):
+    """What reading packs found. read: bytes of the records that were read.
+
+    faults: files with a broken frame, in words. bad: records that are damaged, and why. mended: records that are in
+    quarantine and read right again.
+    """
+
+    read: int = 0
+    faults: tuple[str, ...] = ()
+    bad: tuple[tuple[Place, str], ...] = ()
+    mended: tuple[Place, ...] = ()
+
+
+class Records:
+    """The records of some packs, each with its size in bytes, of which `percent` are read; `passed` of `total` bytes.
+
+    The repository's index must be loaded: quarantine, and records of packs whose frame is broken, are known by it.
+    """
+
+    def __init__(self, repository: Repository, percent: int, packs: Sequence[tuple[bytes, int]]) -> None:
+        self._repository = repository
+        self._percent = percent
+        self._packs = packs
+        self._lock = threading.Lock()
+        self._local = threading.local()
+        self._random = random.SystemRandom()
+        self._read = 0
+        self._faults: dict[str, None] = {}
+        self._bad: list[tuple[Place, str]] = []
+        self._mended: list[Place] = []
+        self.passed = 0
+        self.total = sum(size for _, size in packs)
+
+    @property
+    def findings(self) -> Findings:
+        """What was found so far."""
+        with self._lock:
+            return Findings(
+                read=self._read, faults=tuple(self._faults), bad=tuple(self._bad), mended=tuple(self._mended)
+            )
+
+    def reading(self) -> Workers[tuple[Place, int]]:
+        """Threads that read them."""
+        far = min(self._repository.store.at_once, FAR)
+        return Workers(self._places(), self._check, threads=max(worker_count(), far))
+
+    def _places(self) -> Iterator[tuple[Place, int]]:
+        for owner, size in self._packs:
+            try:
+                places = self._frame(owner, size)
+            except FileNotFoundError:
+                continue  # gc was here
+            rest = size - sum(place.size for place in places)
+            for at, place in enumerate(places):
+                yield place, place.size + (rest if at == 0 else 0)
+
+    def _frame(self, owner: bytes, size: int) -> list[Place]:
+        """The pack's records; a broken frame is noted, and gc will write the pack anew."""
+        name, store = pack.name(owner), self._repository.store
+        try:
+            known, _ = pack.parse_front(bytes(store.read_once(name, 0, pack.FRONT_SIZE)), name, self._repository.id)
+            if known != owner:
+                raise Damaged(name, "it is another pack than its name says")
+        except Damaged as damaged:
+            self._fault(damaged)
+        except PermissionError as error:
+            self._fault(Damaged(name, f"it cannot be read: {error.strerror}"))
+            return []
+        try:
+            places, _ = pack.read_footer(store, owner, size)
+        except Damaged as damaged:
+            self._fault(damaged)
+            known_places = [place for segment in self._repository.index.segments for place in segment.of(owner)]
+            places = known_places or [place for place, _ in pack.walk(store, name, owner, size)]
+        return places
+
+    def _fault(self, damaged: Damaged) -> None:
+        with self._lock:
+            self._faults[damaged.why] = None
+
+    def _check(self, item: tuple[Place, int]) -> None:
+        place, size = item
+        quarantined = (place.pack, place.offset) in self._repository.index.bad
+        if quarantined or self._random.randrange(100) < self._percent:
+            try:
+                self._repository.read(place, place.kind, self._room(place.length))
+                if quarantined:
+                    with self._lock:
+                        self._mended.append(place)
+            except FileNotFoundError:
+                return
+            except Damaged as damaged:
+                if not quarantined:
+                    with self._lock:
+                        self._bad.append((place, damaged.why))
+            with self._lock:
+                self._read += place.size
+        with self._lock:
+            self.passed += size
+
+    def _room(self, length: int) -> memoryview | None:
+        """The thread's own buffer, so that what is read leaves no trace in the page cache; none for a vast point."""
+        if length > record.LONGEST[record.BLOCK]:
+            return None
+        if not hasattr(self._local, "buffer"):
+            self._local.buffer = memoryview(bytearray(record.LONGEST[record.BLOCK]))
+        buffer: memoryview = self._local.buffer
+        return buffer[:length]
