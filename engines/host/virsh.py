@@ -8,10 +8,13 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+from typing import NamedTuple
 
 ANSWERS_WITHIN = 20.0  # s
-DOMAIN = re.compile(r"<domain[ >].*?</domain>", re.DOTALL)
-UUID = re.compile(r"^(?:virsh [>#] ?)*([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\s*$", re.MULTILINE)
+DOMAIN = re.compile(r"<domain[ >].*?^</domain>", re.DOTALL | re.MULTILINE)
+UUID = re.compile(r"^([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\s*$", re.MULTILINE)
+NAMED = re.compile(r"^  <uuid>([0-9a-f-]{36})</uuid>", re.MULTILINE)
+LOOKS = 2  # at who is listed: a domain that goes between list and description is no trouble, one that stays is
 
 
 class VirshFailed(Exception):
@@ -29,18 +32,43 @@ def connect(uri: str = "") -> list[str]:
     return [] if os.environ.get("LIBVIRT_DEFAULT_URI") else ["--connect", "qemu:///system"]
 
 
-def descriptions(uri: str = "", within: float = ANSWERS_WITHIN) -> list[str]:
-    """The XML of every domain, running or not, by two processes however many there are; one that goes is left out.
+class Described(NamedTuple):
+    """What libvirt says of its domains. texts: a description each, in XML; unread: the UUIDs of those that are listed
+    and were not described.
+    """
+
+    texts: list[str]
+    unread: list[str]
+
+
+def descriptions(uri: str = "", within: float = ANSWERS_WITHIN) -> Described:
+    """Every domain, running or not, by two processes however many there are; one that goes meanwhile is left out.
 
     within: seconds for each question. Raises VirshFailed.
     """
-    uuids = UUID.findall(virsh("--readonly", uri=uri, within=within, commands="list --all --uuid\n"))
-    told = "".join(f"dumpxml {uuid}\n" for uuid in uuids)
-    return DOMAIN.findall(virsh("--readonly", uri=uri, within=within, commands=told)) if uuids else []
+    found: dict[str, str] = {}
+    unread: list[str] = []
+    for _ in range(LOOKS):
+        listed = UUID.findall(virsh("--readonly", "list", "--all", "--uuid", uri=uri, within=within))
+        found |= _told([uuid for uuid in listed if uuid not in found], uri, within)
+        unread = [uuid for uuid in listed if uuid not in found]
+        if not unread:
+            break
+    return Described(list(found.values()), unread)
+
+
+def _told(uuids: list[str], uri: str, within: float) -> dict[str, str]:
+    """By UUID: its description, where there is one. Raises VirshFailed."""
+    if not uuids:
+        return {}
+    commands = "".join(f"dumpxml {uuid}\n" for uuid in uuids)
+    texts = DOMAIN.findall(virsh("--readonly", uri=uri, within=within, commands=commands))
+    return {named[1]: text for text in texts if (named := NAMED.search(text))}
 
 
 def virsh(*words: str, uri: str = "", within: float = ANSWERS_WITHIN, commands: str = "") -> str:
-    """What virsh prints. commands: instead of words, a line each, of which one that fails ends no other.
+    """What virsh prints. commands: instead of words, a line each, of which one that fails ends no other, nor shows in
+    the exit code.
 
     Raises VirshFailed.
     """

@@ -19,10 +19,11 @@ QEMU = "{http://libvirt.org/schemas/domain/qemu/1.0}"
 SNAPSHOTS = ("raw", "")  # formats that a snapshot of a volume holds whole
 
 
-def domains(connect: str) -> list[Guest]:
-    """Every domain. Raises VirshFailed."""
-    found = map(guest, descriptions(connect, ANSWERS_WITHIN))
-    return [one for one in found if one is not None]
+def domains(connect: str) -> tuple[list[Guest], list[str]]:
+    """Every domain, and the UUIDs of those that are there and could not be read. Raises VirshFailed."""
+    described = descriptions(connect, ANSWERS_WITHIN)
+    found = [one for one in map(guest, described.texts) if one is not None]
+    return found, described.unread
 
 
 def guest(text: str) -> Guest | None:

@@ -18,7 +18,8 @@ def find(connect: str, *, libvirt: bool = True, patterns: tuple[str, ...] = ()) 
     silent: list[str] = []
     if libvirt:
         try:
-            found += domains(connect)
+            found, unread = domains(connect)
+            silent += [f"libvirt: guest {uuid} is there and could not be read" for uuid in unread]
         except VirshFailed as error:
             silent.append(f"libvirt: {error}")
     for pattern in () if silent else patterns:  # without libvirt it is not known whose volumes these are

@@ -30,6 +30,7 @@ WHY = {
     "<disk type='file' device='disk'><driver type='vmdk'/><source file='/a'/><target dev='vda'/></disk>": "its format",
     "<disk type='block' device='disk'><driver type='qcow2'/><source dev='/d'/><target dev='vda'/></disk>": "it is q",
 }  # fmt: skip
+LISTS = "*' list --all'*"  # a pattern of the shell for the words of virsh
 TEMPLATE = dict.fromkeys(Volume.__struct_fields__, "") | {
     "vg_name": "vg", "lv_attr": "-wi-ao----", "lv_size": "1", "lv_kernel_major": "253", "lv_kernel_minor": "1",
 }  # fmt: skip
@@ -39,12 +40,17 @@ def volume(name: str, **given: str) -> Volume:
     return msgspec.convert({**TEMPLATE, "lv_name": name, "lv_path": f"/dev/vg/{name}", **given}, Volume)
 
 
+def wrapped(folder: Path, script: str, patch: pytest.MonkeyPatch) -> None:
+    """A virsh that runs `script` in its shell before the real one."""
+    virsh = folder / "virsh"
+    virsh.write_text(f'#!/bin/sh\n{script}\nexec /usr/bin/virsh "$@"\n')
+    virsh.chmod(virsh.stat().st_mode | stat.S_IXUSR)
+    patch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+
+
 def test_a_host_with_400_guests_is_asked_by_two_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = tmp_path / "calls"
-    virsh = tmp_path / "virsh"
-    virsh.write_text(f'#!/bin/sh\necho x >> {calls}\nexec /usr/bin/virsh "$@"\n')
-    virsh.chmod(virsh.stat().st_mode | stat.S_IXUSR)
-    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    wrapped(tmp_path, f"echo x >> {calls}", monkeypatch)
     uri = node(tmp_path / "host.xml", *(domain(n, f"web{n:03}", raw(f"/i/{n}.img")) for n in range(400)))
     found = find(uri)
     assert found.silent == ()
@@ -52,6 +58,32 @@ def test_a_host_with_400_guests_is_asked_by_two_processes(tmp_path: Path, monkey
     assert {one.uuid for one in found.guests} == {uuid(n) for n in range(400)}
     assert all(one.whole and not one.running for one in found.guests)
     assert calls.read_text().count("x") == 2
+
+
+def test_a_list_that_fails_is_no_empty_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fails = 'echo "error: Failed to list domains" >&2; exit 1'
+    wrapped(tmp_path, f'case "$*" in {LISTS}) {fails};; esac', monkeypatch)
+    found = find(node(tmp_path / "host.xml", domain(1, "web1", raw("/a"))))
+    assert found.guests == () and found.silent == ("libvirt: Failed to list domains",)
+
+
+def test_who_is_listed_and_not_described_could_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dumps = f'case "$*" in {LISTS}) ;; *) grep -v {uuid(2)} | /usr/bin/virsh "$@"; exit 0;; esac'
+    wrapped(tmp_path, dumps, monkeypatch)
+    odd = "<backup xmlns='urn:other'><domain>x</domain></backup>"
+    more = domain(3, "web3", raw("/c")).replace("<memory>", f"<metadata>{odd}</metadata><memory>")
+    found = find(node(tmp_path / "host.xml", domain(1, "web1", raw("/a")), domain(2, "web2", raw("/b")), more))
+    assert [one.name for one in found.guests] == ["web1", "web3"] and found.guests[1].whole
+    assert found.silent == (f"libvirt: guest {uuid(2)} is there and could not be read",)
+
+
+def test_who_goes_while_the_host_is_asked_is_no_trouble(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    host = tmp_path / "host.xml"
+    without = tmp_path / "without.xml"
+    node(without, domain(1, "web1", raw("/a")))
+    wrapped(tmp_path, f'case "$*" in {LISTS}) ;; *) cp {without} {host};; esac', monkeypatch)
+    found = find(node(host, domain(1, "web1", raw("/a")), domain(2, "web2", raw("/b"))))
+    assert [one.name for one in found.guests] == ["web1"] and found.silent == ()
 
 
 def test_the_limit_of_the_last_of_400_guests_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
