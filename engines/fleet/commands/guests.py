@@ -10,8 +10,8 @@ import msgspec
 from engines.backup.commands.lines import columns
 from engines.fleet.commands.params import FleetParams
 from engines.fleet.ledger.ledger import Ledger, place
-from engines.fleet.planning.assigning import Assigned, assign
-from engines.fleet.reach import census
+from engines.fleet.planning.assigning import Assigned
+from engines.fleet.planning.seeing import see
 from engines.job.params import param
 from engines.job.units import one_line
 
@@ -35,10 +35,8 @@ class Listed(msgspec.Struct, frozen=True, kw_only=True):
 def answer(params: GuestsParams) -> Listed:
     """Ask all hosts, and note in the ledger who was seen. Raises Refused."""
     fleet = params.read()
-    found = census.take(fleet.hosts)
     with Ledger(place(fleet)) as ledger:
-        assigned = assign(fleet, found.guests, ledger.guests())
-        ledger.saw([(one.guest, one.vm, one.policy) for one in assigned], time.time(), found.answered)
+        found, assigned = see(fleet, ledger, time.time())
         gone = [known.name for known in ledger.guests() if known.gone is not None]
     shown = [one for one in assigned if not params.uncovered or one.why]
     return Listed(guests=shown, silent=found.silent, gone=gone)

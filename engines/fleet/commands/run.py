@@ -121,7 +121,7 @@ class Run(Engine[RunParams]):
                 round_.todo |= after.todo
                 yield StepEnded(step="upkeep")
                 yield StepStarted(step="morning")
-                told = yield from _morning(fleet, ledger, [*round_.todo.values()], found)
+                told = yield from _morning(fleet, ledger, [*round_.todo.values()])
                 sections = _pictured(told, context.folder)
                 yield StepEnded(step="morning")
         yield _finished(found, list(round_.todo.values()), sections)
@@ -175,12 +175,9 @@ def _told(one: Todo) -> Iterator[AnyEvent]:
         yield Warned(text=f"{what} on {job.host}: {job.state}: {job.why}{helps}")
 
 
-def _morning(
-    fleet: Fleet, ledger: Ledger, todo: Sequence[Todo], found: Today
-) -> Generator[AnyEvent, None, night.Night]:
+def _morning(fleet: Fleet, ledger: Ledger, todo: Sequence[Todo]) -> Generator[AnyEvent, None, night.Night]:
     """The night's page beside the ledger, and notices; none of it can make a round fail."""
     standing = looking.look(fleet, ledger, time.time(), ask=False)
-    standing = msgspec.structs.replace(standing, silent=found.census.silent)
     told = night.gather(fleet, ledger, standing)
     page = place(fleet).parent / "nights" / f"{told.name}.html"
     try:

@@ -8,17 +8,15 @@ from engines.fleet.ledger.ledger import Ledger
 from engines.fleet.morning import holdings
 from engines.fleet.morning.standing import Standing, Stored, rows
 from engines.fleet.planning.assigning import assign
-from engines.fleet.reach import census
+from engines.fleet.planning.seeing import see, silent
 
 
 def look(fleet: Fleet, ledger: Ledger, now: float, *, ask: bool = True) -> Standing:
-    """How all stand. ask: hosts for their guests; else, or where one is silent, they are as they were last seen."""
-    silent: dict[str, str] = {}
+    """How all stand. ask: hosts for their guests; else, or where one is silent, they are as they were last seen,
+    and silent are those that were so then.
+    """
     if ask or not ledger.guests():
-        found = census.take(fleet.hosts)
-        silent = found.silent
-        seen = assign(fleet, found.guests, ledger.guests())
-        ledger.saw([(one.guest, one.vm, one.policy) for one in seen], now, found.answered)
+        see(fleet, ledger, now)
     known = ledger.guests()
     there = [one.guest for one in known if one.gone is None]
     held = holdings.take(fleet)
@@ -26,7 +24,7 @@ def look(fleet: Fleet, ledger: Ledger, now: float, *, ask: bool = True) -> Stand
         at=now,
         rows=rows(fleet, assign(fleet, there, known), known, held, ledger.newest(), now),
         repositories=tuple(_stored(fleet, name, held, ledger) for name in fleet.repositories),
-        silent=silent,
+        silent=silent(fleet, ledger),
     )
 
 

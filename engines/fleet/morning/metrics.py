@@ -29,7 +29,7 @@ GAUGES: dict[str, tuple[str, tuple[str, ...]]] = {
     "backup_bytes_stored": ("What the last try stored", TRY),
     "guest_uncovered": ("1 for a guest without a backup, or not of every disk, that nobody meant", ("guest", "host")),
     "guest_light": ("1 for the light that a guest has", (*GUEST, "light")),
-    "host_silent": ("1 for a host that had no answer", ("host",)),
+    "host_silent": ("1 for a host that had no answer when it was last asked", ("host",)),
     "repository_bytes": ("What lies in packs", ("repository",)),
     "repository_free_bytes": ("What the place has left", ("repository",)),
     "repository_silent": ("1 for a repository that could not be read", ("repository",)),
@@ -52,7 +52,7 @@ def text(fleet: Fleet, ledger: Ledger, standing: Standing) -> str:
     }
     _guests(fleet, standing, gauges)
     _tries(ledger, standing, gauges)
-    _places(standing, gauges)
+    _places(fleet, standing, gauges)
     gauges["fleet_looked_timestamp_seconds"].set(standing.at)
     return generate_latest(registry).decode()
 
@@ -102,9 +102,9 @@ def _tried(job: Job, names: tuple[str, ...], gauges: dict[str, Any]) -> None:
         gauges[f"backup_bytes_{what}"].labels(*names).set(getattr(job, what))
 
 
-def _places(standing: Standing, gauges: dict[str, Any]) -> None:
-    for host in standing.silent:
-        gauges["host_silent"].labels(host).set(1)
+def _places(fleet: Fleet, standing: Standing, gauges: dict[str, Any]) -> None:
+    for host in fleet.hosts:
+        gauges["host_silent"].labels(host).set(host in standing.silent)
     for one in standing.repositories:
         gauges["repository_silent"].labels(one.name).set(bool(one.trouble))
         if not one.trouble:

@@ -30,8 +30,8 @@ class Notice(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Memory(msgspec.Struct, kw_only=True):
-    """What was said before. lights: by guest; told: by file and guest, when it was last named there (Unix time in s);
-    nights: by file, the night of which it was told; waiting: notices that did not get through.
+    """What was said before. lights: by file and guest, as they know it there; told: likewise, when it was last named
+    there (Unix time in s); nights: by file, the night of which it was told; waiting: notices that did not get through.
     """
 
     lights: dict[str, Light] = {}
@@ -41,19 +41,28 @@ class Memory(msgspec.Struct, kw_only=True):
 
 
 def compose(alerts: Sequence[Alert], standing: Standing, night: str, memory: Memory) -> list[Notice]:
-    """The notices that are new, noted in `memory` as said. night: which one it is, like 2026-11-29."""
-    found = [
-        notice
-        for alert in alerts
-        if alert.to is not None
-        for notice in _of(alert, alert.to.apprise_file, standing, night, memory)
-    ]
-    memory.lights = {row.uuid: row.light for row in standing.rows}
+    """The notices that are new, noted in `memory` as said. night: which one it is, like 2026-11-29.
+
+    A change that comes too soon after the last one keeps the light that they know, and so is told later, if it stays.
+    """
+    found: list[Notice] = []
+    lights: dict[str, Light] = {}
+    held: set[str] = set()
+    told: set[str] = set()
+    for alert, to in ((alert, alert.to.apprise_file) for alert in alerts if alert.to is not None):
+        rows = {f"{to} {row.uuid}": row for row in standing.rows}
+        lights |= {key: row.light for key, row in rows.items()}
+        changed = {key: row for key, row in rows.items() if key not in told and _worth(row, alert, to, memory)}
+        now = {key: row for key, row in changed.items() if not _soon(row, alert, to, standing.at, memory)}
+        told |= now.keys()
+        held |= changed.keys() - now.keys()
+        found += _of(to, [*now.values()], standing, night, memory)
+    kept = {key: memory.lights[key] for key in held - told if key in memory.lights}
+    memory.lights = {key: light for key, light in lights.items() if key not in held - told} | kept
     return found
 
 
-def _of(alert: Alert, to: str, standing: Standing, night: str, memory: Memory) -> list[Notice]:
-    changed = [row for row in standing.rows if _worth(row, alert, to, standing.at, memory)]
+def _of(to: str, changed: Sequence[Row], standing: Standing, night: str, memory: Memory) -> list[Notice]:
     fresh = memory.nights.get(to) != night
     if not changed and not fresh:
         return []
@@ -63,17 +72,25 @@ def _of(alert: Alert, to: str, standing: Standing, night: str, memory: Memory) -
     return [Notice(to=to, title=title, body=_body(changed, standing), made=standing.at)]
 
 
-def _worth(row: Row, alert: Alert, to: str, now: float, memory: Memory) -> bool:
-    """Whether the guest's light is another than before and somebody there wants to know, and is not just told of it."""
+def _worth(row: Row, alert: Alert, to: str, memory: Memory) -> bool:
+    """Whether the guest's light is another than they know there, and they want to know."""
     severity = OF.get(row.light)
-    before = memory.lights.get(row.uuid)
-    if severity is None or before == row.light:
+    if severity is None or memory.lights.get(f"{to} {row.uuid}") == row.light:
         return False
-    back = severity == "good" and OF.get(before or "good") in alert.match.severity
-    if severity not in alert.match.severity and not back:
-        return False
+    return severity in alert.match.severity or _back(row, alert, to, memory)
+
+
+def _back(row: Row, alert: Alert, to: str, memory: Memory) -> bool:
+    """Whether it is good again after what they were told of."""
+    before = memory.lights.get(f"{to} {row.uuid}", "good")
+    return row.light == "good" and OF.get(before) in alert.match.severity
+
+
+def _soon(row: Row, alert: Alert, to: str, now: float, memory: Memory) -> bool:
+    """Whether they were told of it only just now; that it is good again is never kept from them."""
     last = memory.told.get(f"{to} {row.uuid}")
-    return back or last is None or now - last >= words.seconds(alert.quiet)
+    soon = last is not None and now - last < words.seconds(alert.quiet)
+    return soon and not _back(row, alert, to, memory)
 
 
 def _changes(rows: Sequence[Row]) -> str:

@@ -10,10 +10,12 @@ import msgspec
 from engines.backup.guests.model import Found, Guest
 from engines.fleet.agent import wire
 from engines.fleet.config.model import ByLvm, Host
+from engines.fleet.ledger.rows import Known
 from engines.fleet.reach import ssh
 from engines.job.errors import Failed
 
 AT_ONCE = 16  # hosts
+STALE = "{} is shut off on {} as well, which is not taken for it while {} is silent"
 TWICE = "it is seen on {} at once: end the migration, or undefine the copy"
 
 
@@ -25,8 +27,8 @@ class Census(msgspec.Struct, frozen=True, kw_only=True):
     answered: tuple[str, ...] = ()
 
 
-def take(hosts: Mapping[str, Host]) -> Census:
-    """Ask them all."""
+def take(hosts: Mapping[str, Host], known: Iterable[Known] = ()) -> Census:
+    """Ask them all. known: where guests were seen before."""
     with ThreadPoolExecutor(AT_ONCE) as pool:
         found = dict(zip(hosts, pool.map(_asked, hosts, hosts.values()), strict=True))
     guests = [
@@ -40,7 +42,26 @@ def take(hosts: Mapping[str, Host]) -> Census:
         name: "; ".join(answer.silent) for name, answer in found.items() if isinstance(answer, Found) and answer.silent
     }
     answered = tuple(name for name in hosts if name not in silent | partly)
-    return Census(guests=tuple(each_once(guests)), silent=silent | partly, answered=answered)
+    there, stale = at_home(each_once(guests), known, silent | partly)
+    return Census(guests=tuple(there), silent=stale, answered=answered)
+
+
+def at_home(
+    guests: Iterable[Guest], known: Iterable[Known], silent: Mapping[str, str]
+) -> tuple[list[Guest], dict[str, str]]:
+    """Without those who are off where they are seen, and were last seen on a host that is silent now: what a migration
+    left behind is a disk of long ago. And the silent hosts, with who that is.
+    """
+    home = {one.uuid: one.host for one in known if one.gone is None and one.host in silent}
+    there: list[Guest] = []
+    said = dict(silent)
+    for guest in guests:
+        host = home.get(guest.uuid, guest.host)
+        if guest.running or host == guest.host:
+            there.append(guest)
+        else:
+            said[host] = f"{said[host]}; {STALE.format(guest.name, guest.host, host)}"
+    return there, said
 
 
 def _asked(name: str, host: Host) -> Found | str:

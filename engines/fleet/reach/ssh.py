@@ -7,7 +7,7 @@ import subprocess
 import tempfile
 import threading
 from collections.abc import Generator, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -24,28 +24,65 @@ PLACE = re.compile(r"^(?P<user>[^@]+)@(?:\[(?P<six>[^\]]+)\]|(?P<name>[^:]+))(?:
 STAYS = 60  # s that a connection nobody uses is kept
 
 
+# s that an answer may take as a whole: an agent that hangs behind a living connection is given up, too.
+WITHIN: dict[type[wire.Request], float] = {
+    wire.About: 60.0,
+    wire.Slots: 60.0,
+    wire.Stop: 120.0,
+    wire.Find: 600.0,  # up to four questions to a slow libvirt, and one to LVM for each pattern
+    wire.Holds: 3600.0,  # of a repository in a far bucket every index and each disk's newest maps are read
+}
+
+
 class Unreachable(Failed):
     """No answer came from the host; whether it has done what it was asked is not known."""
 
 
 def ask(
-    name: str, host: Host, request: wire.AnyRequest, held: Held | None = None
+    name: str, host: Host, request: wire.AnyRequest, held: Held | None = None, within: float | None = None
 ) -> Generator[wire.AnyAnswer, None, None]:
     """The host's answers as they come. Raises Unreachable.
 
     held: who can end the connection from another thread; the run on the host goes on.
+    within: seconds for all of them; None for runs, which take as long as they do.
     """
     with tempfile.TemporaryFile() as noise:  # no pipe: the shared connection's own process would keep it open
         child = start(argv(host), stdout=subprocess.PIPE, stderr=noise, before=bind_to_parent())
         if held:
             held.add(child)
         try:
-            yield from _talk(name, host, request, child, noise)
+            with _deadline(child, within) as late:
+                try:
+                    yield from _talk(name, host, request, child, noise)
+                except Unreachable:
+                    if not late.is_set():
+                        raise
+                    why = f"host {name} ({host.ssh}) did not answer within {within:.0f} s"
+                    raise Unreachable(why, _helps(host)) from None
         finally:
             child.kill()
             child.wait()
             if held:
                 held.remove(child)
+
+
+@contextmanager
+def _deadline(child: subprocess.Popen[bytes], within: float | None) -> Iterator[threading.Event]:
+    """Whether the child was ended because it took longer."""
+    late = threading.Event()
+
+    def end() -> None:
+        late.set()
+        child.kill()
+
+    timer = threading.Timer(within or 0.0, end)
+    timer.daemon = True
+    if within is not None:
+        timer.start()
+    try:
+        yield late
+    finally:
+        timer.cancel()
 
 
 def _talk(
@@ -67,9 +104,11 @@ def _talk(
         raise Unreachable(f"host {name} ({host.ssh}): {why}", _helps(host))
 
 
-def one(name: str, host: Host, request: wire.AnyRequest) -> wire.AnyAnswer:
-    """The last answer of the host. Raises Unreachable; Failed where it declines."""
-    *_, last = ask(name, host, request)
+def one(name: str, host: Host, request: wire.AnyRequest, within: float | None = None) -> wire.AnyAnswer:
+    """The last answer of the host, within so many seconds, by default those of its kind. Raises Unreachable; Failed
+    where it declines.
+    """
+    *_, last = ask(name, host, request, within=within or WITHIN.get(type(request)))
     if isinstance(last, wire.Declined):
         raise Failed(f"host {name}: {last.why}", last.what_helps)
     return last

@@ -13,11 +13,11 @@ from engines.fleet.config.model import Fleet
 from engines.fleet.ledger.ledger import Ledger
 from engines.fleet.ledger.rows import Job, key
 from engines.fleet.planning import jobs
-from engines.fleet.planning.assigning import Assigned, assign
+from engines.fleet.planning.assigning import Assigned
 from engines.fleet.planning.points import Covered, covered
+from engines.fleet.planning.seeing import see
 from engines.fleet.planning.upkeep import Upkeep, upkeep
 from engines.fleet.planning.wanted import Wanted, calendar_of, wanted
-from engines.fleet.reach import census
 from engines.fleet.reach.census import Census
 from engines.fleet.round.round import UPKEEP_TRIES, Todo
 
@@ -41,9 +41,7 @@ class Today:
 
 def look(fleet: Fleet, ledger: Ledger, now: float) -> Today:
     """Ask all hosts and read all repositories; what was seen is noted in the ledger."""
-    found = census.take(fleet.hosts)
-    assigned = assign(fleet, found.guests, ledger.guests())
-    ledger.saw([(one.guest, one.vm, one.policy) for one in assigned], now, found.answered)
+    found, assigned = see(fleet, ledger, now)
     points = covered(fleet.repositories)
     return Today(found, assigned, points, wanted(fleet, assigned, points, ledger.newest(), now))
 

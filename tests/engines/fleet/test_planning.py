@@ -18,7 +18,7 @@ from engines.fleet.planning.assigning import assign, call
 from engines.fleet.planning.points import Covered
 from engines.fleet.planning.upkeep import upkeep
 from engines.fleet.planning.wanted import wanted
-from engines.fleet.reach.census import each_once
+from engines.fleet.reach.census import at_home, each_once
 from engines.fleet.round.limits import Limits
 from tests.engines.fleet.simulated import fleet, guest, uuid
 
@@ -67,6 +67,20 @@ def test_a_guest_in_migration_is_seen_where_it_runs_and_one_that_runs_twice_is_t
     assert [one.host for one in each_once([here, there, guest(2)])] == ["hv2", "hv2"]
     (twice,) = each_once([guest(1, host="hv1"), there])
     assert twice.why.startswith("it is seen on hv1 (web1) and hv2 (web1) at once")
+
+
+def test_what_a_migration_left_behind_is_not_the_guest_while_its_host_is_silent(tmp_path: Path) -> None:
+    with Ledger(tmp_path / "ledger") as ledger:
+        ledger.saw([(guest(1, host="hv2"), "web1", "gold")], NIGHT, ["hv1", "hv2"])
+        known = ledger.guests()
+    stale, moved = guest(1, host="hv1", running=False), guest(1, host="hv1")
+    there, silent = at_home([stale, guest(3, host="hv1", running=False)], known, {"hv2": "no route"})
+    assert [one.name for one in there] == ["web3"]
+    assert silent == {"hv2": "no route; web1 is shut off on hv1 as well, which is not taken for it while hv2 is silent"}
+    assert at_home([moved], known, {"hv2": "no route"}) == ([moved], {"hv2": "no route"})
+    assert at_home([stale], known, {}) == ([stale], {})
+    gone = [msgspec.structs.replace(known[0], gone=NIGHT)]
+    assert at_home([stale], gone, {"hv2": "no route"})[0] == [stale]
 
 
 def test_who_is_not_seen_on_a_host_that_answered_is_gone_and_comes_back(tmp_path: Path) -> None:

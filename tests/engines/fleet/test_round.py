@@ -71,6 +71,9 @@ def test_a_host_that_is_gone_is_told_and_the_others_go_on(lab: Fleet) -> None:
         ended = engines.run("fleet", fleet=str(lab.path), only="db*", now=True)
         assert ended.status == "warned" and ended.result.jobs == {"done": 1}
         assert any("host hv1 was not seen" in text for text in ended.warnings)
+        measured = engines.look("fleet", "metrics", fleet=str(lab.path))  # asks no host, and knows it all the same
+        assert 'crashcart_host_silent{host="hv1"} 1.0' in measured.text
+        assert 'crashcart_host_silent{host="hv2"} 0.0' in measured.text
     finally:
         first.sshd.start()
     assert all(not each.why for each in engines.look("fleet", "check", fleet=str(lab.path)))

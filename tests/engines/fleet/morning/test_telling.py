@@ -60,8 +60,27 @@ def test_one_notice_a_night_and_each_change_once() -> None:
     assert titles(standing(row("failed"), at=NOW + 120), "2026-11-29") == []
     assert titles(standing(row("good"), at=NOW + 180), "2026-11-29") == ["crashcart: web1 is good"]
     assert titles(standing(row("failed"), at=NOW + 240), "2026-11-29") == []  # it flaps: quiet
-    assert titles(standing(row("late"), at=NOW + 5 * 3600), "2026-11-29") == ["crashcart: web1 is late"]
-    assert titles(standing(row("late"), at=NOW + 9 * 3600), "2026-11-30") == ["crashcart: 1 guests: 1 late"]
+    assert titles(standing(row("failed"), at=NOW + 3 * 3600), "2026-11-29") == []
+    assert titles(standing(row("failed"), at=NOW + 5 * 3600), "2026-11-29") == ["crashcart: web1 is failed"]  # it stays
+    assert titles(standing(row("late"), at=NOW + 9 * 3600), "2026-11-29") == ["crashcart: web1 is late"]
+    assert titles(standing(row("late"), at=NOW + 13 * 3600), "2026-11-30") == ["crashcart: 1 guests: 1 late"]
+
+
+def test_each_target_is_told_by_what_it_knows_itself() -> None:
+    quick, slow = (Alert(to=AlertTo(apprise_file=file), quiet=quiet) for file, quiet in (("ops", "1m"), ("boss", "1d")))
+    memory = Memory(nights={"ops": "n", "boss": "n"})
+
+    def told(light: Light, after: float) -> list[str]:
+        return [notice.to for notice in compose([quick, slow], standing(row(light), at=NOW + after), "n", memory)]
+
+    assert told("good", 0) == []
+    assert told("failed", 60) == ["ops", "boss"]
+    assert told("late", 180) == ["ops"]  # the other is held
+    assert told("late", 240) == []
+    assert told("failed", 360) == ["ops"]  # and is as the other knows it
+    assert told("late", 2 * 86400) == ["ops", "boss"]
+    twice = [quick, Alert(to=AlertTo(apprise_file="ops"), quiet="1d")]
+    assert len(compose(twice, standing(row("uncovered"), at=NOW + 3 * 86400), "n", memory)) == 1
 
 
 def test_only_what_somebody_wants_to_know() -> None:
@@ -169,3 +188,7 @@ def test_the_night_is_a_page_a_picture_and_metrics_whatever_guests_are_called(tm
     assert found["crashcart_backup_late"].labels["guest"] == "db" and found["crashcart_backup_late"].value == 1
     assert found["crashcart_backup_bytes_read"].value == 7
     assert found["crashcart_repository_last_gc_timestamp_seconds"].value == NOW - 60.0
+    assert found["crashcart_host_silent"].value == 0
+    with Ledger(tmp_path / "ledger.sqlite") as ledger:
+        quiet = metrics.text(fleet, ledger, msgspec.structs.replace(stand, silent={"hv1": "no route"}))
+    assert 'crashcart_host_silent{host="hv1"} 1.0' in quiet
