@@ -18,6 +18,7 @@ from engines.guest.surgery import Surgery
 from engines.guest.takeback import Executes
 from engines.guest.target import Target
 from engines.host.files import sync_folder, write_whole
+from engines.host.naming import name_new
 from engines.host.qemu_img import WORKS_WITHIN, QemuImgFailed, qemu_img
 from engines.job.contract import Context, Events, Finished, Log, Plan, Step, StepEnded, StepStarted
 from engines.job.errors import Failed, Refused
@@ -111,7 +112,7 @@ def _named(part: Path, path: Path, folder: Path) -> None:
         os.close(descriptor)
     made = Copied(path=str(path), inode=found.st_ino, size=found.st_size, mtime_ns=found.st_mtime_ns)
     write_whole(folder / RECORD, msgspec.json.encode(made))
-    os.link(part, path)
+    name_new(part, path)
     sync_folder(path.parent)
 
 

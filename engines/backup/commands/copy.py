@@ -3,29 +3,32 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from typing import Annotated, ClassVar
 
 from typing_extensions import override
 
 from engines.backup import names, results
-from engines.backup.commands.keeping import KeepDaily, KeepMonthly, KeepWeekly, KeepYearly, kept_in_both, rules_of
+from engines.backup.commands.copy_rules import looked, ruled
+from engines.backup.commands.keeping import KeepDaily, KeepMonthly, KeepWeekly, KeepYearly, rules_of
 from engines.backup.commands.on_repository import place_id
 from engines.backup.commands.passing import STEPS, Told, passed, taken_out
 from engines.backup.commands.thinning import Thinned, put_back
 from engines.backup.names import PointName
-from engines.backup.repository import protected
 from engines.backup.repository.repository import NamesOnly, RepoParams, Repository, where
 from engines.backup.repository.unlocking import opened
 from engines.backup.store import uplink
 from engines.job.contract import (
+    AnyEvent,
+    BytesChange,
     Cancel,
     Context,
     Engine,
     Events,
     Plan,
     StepStarted,
+    Warned,
 )
 from engines.job.errors import Refused
 from engines.job.params import Secret, param, plain
@@ -70,32 +73,37 @@ class Copy(Engine[CopyParams]):
 
     @override
     def target(self, params: CopyParams) -> str:
-        return f"backup copy {place_id(_there(params))}"
+        return f"backup copy {place_id(where(_there(params)))}"
 
     @override
     def plan(self, params: CopyParams, cancel: Cancel) -> Plan:
         uplink.parse(params.uplink)
-        with Repository.glance(where(params)) as source, Repository.glance(_there(params)) as target:
+        open_ = looked if rules_of(params) else _glanced
+        with open_(params) as source, open_(_there(params)) as target:
             if source.config.id == target.config.id:
                 raise Refused(f"{source.store.where} and {target.store.where} are one repository", "name another")
             known, there = _selected(source, params.only), set(target.names())
-            new = [name for name in known if name not in there]
+            found = ruled(source, target, known, params)
+            new = [str(name) for name in found.brought if name not in there]
+            go = [str(name) for name in found.go]
             return Plan(
                 task=self.name,
                 target=target.store.where,
                 params={**plain(params), "repo": source.store.where, "to": target.store.where},
                 steps=STEPS,
+                changes=tuple(BytesChange(target=name, summary=f"goes from {target.store.where}") for name in go),
                 facts=(
                     ("from", source.store.where),
                     ("to", target.store.where),
-                    ("points", f"{len(known)}, of which {len(new)} are not there yet"),
+                    ("points", f"{len(found.brought)}, of which {len(new)} are not there yet"),
+                    *((("taken out there by the rules", str(len(go))),) if rules_of(params) else ()),
                     ("locked there by", target.config.cipher),
                 ),
-                warnings=(*_leaks(source.config.cipher, target.config.cipher), *_thins(params)),
-                undo="the points are taken out there again, and what was thinned out there comes back until the next"
-                " gc; what only they need goes with that",
-                detail={"points": [str(name) for name in known]},
-                state={"from": source.config.id, "to": target.config.id, "new": [str(name) for name in new]},
+                warnings=(*_leaks(source.config.cipher, target.config.cipher), *_thins(go), *found.warnings),
+                undo="the points are taken out there again, what was thinned out there comes back until the next gc,"
+                " and what came to be protected there is let go; what only they need goes with the gc",
+                detail={"points": [str(name) for name in found.brought], "go": go},
+                state={"from": source.config.id, "to": target.config.id, "new": new, "go": go},
             ).sealed()
 
     @override
@@ -107,10 +115,8 @@ class Copy(Engine[CopyParams]):
             other = RepoParams(repo=params.to, key_file=params.to_key_file)
             target = open_.enter_context((yield from opened(other, _secrets_there(context))))
             source.load()
-            known = [names.parse(text) for text in plan.detail["points"]]
-            chosen, go = _ruled(source, target, known, params)
-            thinned = Thinned(target, context.folder, context.earlier, tuple(go))
-            told = Told(target.store.where, params.uplink, after=lambda: thinned.work(source, known))
+            chosen = [names.parse(text) for text in plan.detail["points"]]
+            told = Told(target.store.where, params.uplink, after=lambda: _after(source, target, plan, context))
             yield from passed(source, target, chosen, context, told)
 
     @override
@@ -119,27 +125,31 @@ class Copy(Engine[CopyParams]):
         yield from taken_out(plan.params.to, context)
 
 
-def _ruled(
-    source: Repository, target: Repository, known: list[PointName], params: CopyParams
-) -> tuple[list[PointName], list[PointName]]:
-    """What is copied, and what there goes: points of other disks than those that are copied are left alone."""
-    if not rules_of(params):
-        return known, []
-    disks = {(name.vm, name.disk) for name in known}
-    there = [name for name in target.names() if (name.vm, name.disk) in disks]
-    stay = kept_in_both(source, target, known, there, params)
-    stay |= protected.every(source) | protected.every(target)
-    return [name for name in known if name in stay], [name for name in there if name not in stay]
+def _after(source: Repository, target: Repository, plan: Plan, context: Context) -> Iterator[AnyEvent]:
+    """Take out there what the plan named, as far as the rules still say so now that both are open."""
+    params: CopyParams = plan.params
+    known = _selected(source, params.only)
+    planned = [names.parse(text) for text in plan.detail["go"]]
+    still = set(ruled(source, target, known, params).go) if planned else set()
+    for name in planned:
+        if name not in still:
+            yield Warned(text=f"{name} stays there: by what the points say of themselves, the rules keep it")
+    thinned = Thinned(target, context.folder, context.earlier, tuple(name for name in planned if name in still))
+    yield from thinned.work(source, known)
 
 
-def _thins(params: CopyParams) -> tuple[str, ...]:
-    if not rules_of(params):
+def _thins(go: Sequence[str]) -> tuple[str, ...]:
+    if not go:
         return ()
-    return ("points of these disks that the rules do not keep are taken out there, until the next gc for undo",)
+    return (f"{len(go)} points that the rules do not keep are taken out there, until the next gc for undo",)
 
 
-def _there(params: CopyParams) -> str:
-    return where(RepoParams(repo=params.to))
+def _glanced(params: RepoParams) -> NamesOnly:
+    return Repository.glance(where(params))
+
+
+def _there(params: CopyParams) -> RepoParams:
+    return RepoParams(repo=params.to, key_file=params.to_key_file, passphrase=params.to_passphrase)
 
 
 def _selected(source: NamesOnly, only: Sequence[str]) -> list[PointName]:

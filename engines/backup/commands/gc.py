@@ -14,6 +14,8 @@ from engines.backup.errors import no_room
 from engines.backup.repository.repository import NamesOnly, RepoParams
 from engines.backup.repository.sessions import Presence
 from engines.backup.repository.unlocking import opened
+from engines.backup.store import uplink
+from engines.backup.store.uplink import Uplink
 from engines.job import units
 from engines.job.contract import (
     Cancel,
@@ -46,6 +48,9 @@ class GcParams(RepoParams, frozen=True, kw_only=True):
     threshold: Annotated[
         int, param("Threshold", "percent of a pack that must be dead before it is written anew", ge=0, le=100)
     ] = 30
+    uplink: Annotated[
+        str, param("Uplink", "how fast it is written there: 30M, none, or '07:00-22:00 30M, else none'", metavar="RATE")
+    ] = "none"
 
 
 class Gc(OnRepository[GcParams]):
@@ -61,6 +66,7 @@ class Gc(OnRepository[GcParams]):
 
     @override
     def plan_on(self, glance: NamesOnly, params: GcParams, cancel: Cancel) -> Plan:
+        uplink.parse(params.uplink)
         pruned = glance.names("pruned")
         return Plan(
             task=self.name,
@@ -83,7 +89,8 @@ class Gc(OnRepository[GcParams]):
         with (yield from opened(plan.params, context)) as repository:
             store = repository.store
             with Presence(store, "gc", f"gc of {store.where}") as presence:
-                collection = Collection(repository, presence, plan.params.threshold / 100, Locks(store.where))
+                held = Uplink(uplink.parse(plan.params.uplink), context.cancel.sleep)
+                collection = Collection(repository, presence, plan.params.threshold / 100, Locks(store.where), held)
                 try:
                     with lease.held(store, presence):
                         yield from _steps(collection)

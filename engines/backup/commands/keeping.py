@@ -9,7 +9,6 @@ from typing import Annotated
 import msgspec
 
 from engines.backup.names import PointName
-from engines.backup.repository.point import Head
 from engines.backup.repository.repository import RepoParams, Repository
 from engines.backup.upkeep import counted, retention
 from engines.backup.upkeep.retention import Rules
@@ -27,17 +26,6 @@ def rules_of(params: RepoParams) -> Rules:
     given = msgspec.structs.asdict(params)
     named = {name: f"keep_{name}" for name in ("last", *retention.PERIODS)} | {"tags": "keep_tag"}
     return Rules(**{name: given[key] for name, key in named.items() if key in given})
-
-
-def kept_in_both(
-    source: Repository, target: Repository, known: Sequence[PointName], there: Sequence[PointName], params: RepoParams
-) -> set[PointName]:
-    """Those that the rules keep of all points that one or the other has, by days in UTC. Raises Refused."""
-    ours = source.heads(list(known))
-    whole = {name: head for name, head in ours.items() if isinstance(head, Head)}  # a damaged one is not copied
-    heads = target.heads(list(there)) | whole
-    seen = counted.by_heads(dict(sorted(heads.items())), retention.zone("UTC"), time.time())
-    return set(retention.kept_of_each(seen, rules_of(params)))
 
 
 def kept(repository: Repository, known: Sequence[PointName], params: RepoParams) -> list[PointName]:

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
-from collections.abc import Callable, Iterator
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -16,21 +13,16 @@ from typing_extensions import override
 
 from engines.backup import names, results
 from engines.backup.commands import stream
-from engines.backup.commands.holes import told_holes
 from engines.backup.commands.on_repository import OnRepository
 from engines.backup.commands.restore_params import RestoreParams
-from engines.backup.errors import Damaged, Missing
-from engines.backup.pages.workers import Workers
+from engines.backup.commands.restore_steps import restored
+from engines.backup.errors import Damaged
 from engines.backup.repository import sessions
-from engines.backup.repository.point import Point
 from engines.backup.repository.repository import NamesOnly, Repository
 from engines.backup.repository.sessions import Presence
 from engines.backup.repository.unlocking import opened
-from engines.backup.restoring import place, target
-from engines.backup.restoring.restoring import Restoring, Run
-from engines.backup.restoring.target import Seen, Target
-from engines.backup.sources.lvm.pool import PoolWatch
-from engines.guest import inuse
+from engines.backup.restoring import place
+from engines.backup.restoring.target import Seen
 from engines.job import units
 from engines.job.contract import (
     BytesChange,
@@ -39,17 +31,14 @@ from engines.job.contract import (
     Events,
     Finished,
     Plan,
-    Progress,
     Step,
     StepEnded,
     StepStarted,
-    Warned,
 )
-from engines.job.errors import Failed, Refused, Stopped
+from engines.job.errors import Refused
 from engines.job.lock import content_identity, name_identity
 from engines.job.word import short
 
-WIPED = 64 * 1024 * 1024  # bytes at a time
 FLUSHING = "what was written is being made durable"
 
 
@@ -117,7 +106,7 @@ class Restore(OnRepository[RestoreParams]):
             with Presence(repository.store, "read", does, pins=(name.path(),)) as presence:
                 repository.load()
                 point = repository.present(name)
-                finished = yield from _restored(repository, point, plan, presence)
+                finished = yield from restored(repository, point, plan, presence)
             yield finished
 
     @override
@@ -196,122 +185,3 @@ def _summary(name: str, before: dict[str, Any], delta: bool) -> str:
     if before["device"]:
         return f"overwritten with the disk of {name}" + (", only where it differs" if delta else "")
     return f"{'changed in place to' if delta else 'replaced by'} the disk of {name}"
-
-
-def _restored(repository: Repository, point: Point, plan: Plan, presence: Presence) -> Any:
-    """Write, flush, check; comes back with the last word."""
-    path = Path(plan.target)
-    pooled = None
-    if plan.detail["device"]:
-        place.fits(path, point)
-        pooled = place.pooled(path, repository, point)
-        if place.tail(path, point):
-            yield Warned(text=place.tail_words(path, point, wiped=plan.params.wipe_tail))
-    delta = plan.params.delta
-    seen = msgspec.convert(plan.state["seen"], Seen)
-    hold = inuse.hold(path, powered_off=plan.params.powered_off) if plan.detail["existed"] else None
-    try:
-        if hold:
-            hold.refuse_another(seen.identity)
-            hold.begin_writing()
-        opened_target = Target(path, point.head.size, in_place=delta, again=bool(plan.detail.get("again")), seen=seen)
-    except BaseException as error:
-        if hold:
-            hold.release()
-        if isinstance(error, OSError):
-            raise Refused(f"{path}: {error.strerror}", _helps(error)) from None
-        raise
-    work = Restoring(repository, point, opened_target, delta=delta, salvage=plan.params.salvage)
-    watch = PoolWatch(pooled[0]).check if pooled else None
-    try:
-        yield from _through(work.writing(), work, point, presence, plan, watch)
-        yield StepEnded(step="write")
-        if any(step.id == "wipe" for step in plan.steps):
-            yield StepStarted(step="wipe")
-            yield from _wiped(opened_target, point.head.size, target.size_of(path))
-            yield StepEnded(step="wipe")
-        yield StepStarted(step="flush")
-        opened_target.finish()
-        yield StepEnded(step="flush")
-        if plan.params.verify:
-            yield StepStarted(step="verify")
-            opened_target.cool()
-            yield from _through(work.checking(), work, point, presence, plan)
-            if work.wrong:
-                raise Failed(
-                    f"{path} does not hold what was written, first at byte {min(work.wrong) * point.head.block}",
-                    "do not use it; look at that disk (dmesg, smartctl) and restore to another",
-                )
-            yield StepEnded(step="verify")
-    except (Stopped, GeneratorExit):
-        raise Stopped((f"{path} is restored, but was not read back",) if opened_target.done else _left(plan)) from None
-    except OSError as error:
-        raise _broken(path, error, plan) from None
-    finally:
-        opened_target.close()
-        if hold:
-            hold.release()
-    holes, sections = yield from told_holes(repository, point, work)
-    written, same = units.size(work.written), units.size(work.same)
-    said = f"; {len(holes)} HOLES" if holes else ""
-    return Finished(
-        summary=f"{point.name} is on {path}: {written} written, {same} were right{said}",
-        result={
-            "point": str(point.name), "target": str(path), "written": work.written, "same": work.same,
-            "holes": [list(hole) for hole in holes],
-        },
-        sections=sections,
-        then=("check its file systems first (fsck)" if holes else "start the VM, or look into the disk first",),
-    )  # fmt: skip
-
-
-def _helps(error: OSError) -> str:
-    if error.errno == errno.EFBIG:
-        return "its file system takes no file of that size: name a target on another, or a device"
-    return "shut down what uses it, or name another target"
-
-
-def _wiped(opened_target: Target, start: int, end: int) -> Iterator[Progress]:
-    for at in range(start, end, WIPED):
-        opened_target.zero(at, min(WIPED, end - at))
-        yield Progress(done=min(at + WIPED, end) - start, total=end - start)
-
-
-def _through(
-    crew: Workers[Run],
-    work: Restoring,
-    point: Point,
-    presence: Presence,
-    plan: Plan,
-    watch: Callable[[], None] | None = None,
-) -> Iterator[Progress]:
-    try:
-        with closing(crew.ticks()) as ticks:
-            for _ in ticks:
-                presence.touch()
-                work.push()
-                if watch:
-                    watch()
-                yield Progress(done=work.passed, total=point.head.size)
-    except Failed as failed:
-        helps = failed.what_helps
-        if isinstance(failed, Damaged | Missing):
-            helps = f"{helps}; all that is whole is written with --salvage"
-        raise Failed(failed.why, helps, _left(plan)) from None
-    yield Progress(done=point.head.size, total=point.head.size)
-
-
-def _left(plan: Plan) -> tuple[str, ...]:
-    if plan.detail["device"] or (plan.params.delta and plan.detail["existed"]):
-        return (f"{plan.target} is half written: go on with crashcart resume, or restore anew",)
-    return ()
-
-
-def _broken(path: Path, error: OSError, plan: Plan) -> Failed:
-    if isinstance(error, FileNotFoundError):
-        return Failed(f"a pack went away ({error.filename})", "find out what is missing: crashcart backup verify")
-    if error.errno == errno.ENOSPC:
-        return Failed(f"the disk of {path} is full", "make room there, or restore to another place", _left(plan))
-    return Failed(
-        f"{path} cannot be written: {os.strerror(error.errno or 0)}", "look at that disk (dmesg)", _left(plan)
-    )

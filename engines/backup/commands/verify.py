@@ -20,6 +20,8 @@ from engines.backup.repository.unlocking import opened
 from engines.backup.restoring.against import Against
 from engines.backup.sources.opening import open_source
 from engines.backup.sources.source import Format
+from engines.backup.store import uplink
+from engines.backup.store.uplink import Uplink
 from engines.backup.upkeep.records import Records
 from engines.backup.upkeep.verifying import Verifying, rebuild
 from engines.job import units
@@ -55,6 +57,9 @@ class VerifyParams(RepoParams, frozen=True, kw_only=True):
         str, param("Point", "which point to compare", pattern=f"^$|{names.POINT}", allowed="VM/DISK@TIME or @latest")
     ] = ""
     format: Annotated[Format, param("Image format", "of the disk to compare with")] = "auto"
+    uplink: Annotated[
+        str, param("Uplink", "how fast it is read: 30M, none, or '07:00-22:00 30M, else none'", metavar="RATE")
+    ] = "none"
     rebuild: Annotated[bool, param("Rebuild", "make the index anew and bring back lost points, from the packs")] = False
 
 
@@ -75,6 +80,7 @@ class Verify(OnRepository[VerifyParams]):
 
     @override
     def plan_on(self, glance: NamesOnly, params: VerifyParams, cancel: Cancel) -> Plan:
+        uplink.parse(params.uplink)
         state: dict[str, Any] = {"repository": glance.config.id}
         if bool(params.against) != bool(params.point):
             raise BadParam("point", params.point, "a point, together with --against DISK", "give both")
@@ -106,8 +112,11 @@ class Verify(OnRepository[VerifyParams]):
             with Presence(repository.store, "read", f"verify of {repository.store.where}", pins=pins) as presence:
                 repository.load()
                 try:
-                    work = _compared if plan.params.against else _rebuilt_and_proven
-                    finished = yield from work(repository, plan, presence)
+                    if plan.params.against:
+                        finished = yield from _compared(repository, plan, presence)
+                    else:
+                        held = Uplink(uplink.parse(plan.params.uplink), context.cancel.sleep)
+                        finished = yield from _rebuilt_and_proven(repository, plan, presence, held)
                 except OSError as error:
                     raise no_room(repository.store.where, error) from None
             yield finished
@@ -131,25 +140,25 @@ def _compared(repository: Repository, plan: Plan, presence: Presence) -> Any:
 Reading = Callable[[Verifying, Presence], Generator[AnyEvent, Any, None]]
 
 
-def _reading(repository: Repository, percent: int) -> Reading:
+def _reading(repository: Repository, percent: int, held: Uplink) -> Reading:
     """In this process."""
 
     def read(verifying: Verifying, presence: Presence) -> Generator[AnyEvent, Any, None]:
-        records = Records(repository, percent, verifying.packs)
+        records = Records(repository, percent, verifying.packs, held)
         yield from _through(records.reading(), records, presence)
         verifying.take(records.findings)
 
     return read
 
 
-def _rebuilt_and_proven(repository: Repository, plan: Plan, presence: Presence) -> Any:
+def _rebuilt_and_proven(repository: Repository, plan: Plan, presence: Presence, held: Uplink) -> Any:
     if plan.params.rebuild:
         for name in rebuild(repository):
             yield Log(text=f"{name} is back")
         yield StepEnded(step="rebuild")
         yield StepStarted(step="records")
     percent = plan.params.percent
-    return (yield from proven(repository, presence, percent, _reading(repository, percent)))
+    return (yield from proven(repository, presence, percent, _reading(repository, percent, held)))
 
 
 def proven(

@@ -56,10 +56,10 @@ class Target:
         self._folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._fd = -1
         try:
-            self._before = self._same(seen, again)
+            self._before = self._same(seen)
             self.device = self._before is not None and stat.S_ISBLK(self._before.st_mode)
             self.blank = not (in_place and self._before is not None) and not self.device
-            self._partial = f".{path.name}.restoring"
+            self._partial = _beside(path).name
             self.begun = False
             self._fd = self._open(again, seen)
             self._direct = direct.reopened(self._fd, os.O_WRONLY)
@@ -74,15 +74,13 @@ class Target:
         self._highest = 0
         self._behind = WriteBehind()
 
-    def _same(self, seen: Seen, again: bool) -> os.stat_result | None:
-        """What lies there, as it was seen; None for nothing, or what an earlier run put there."""
+    def _same(self, seen: Seen) -> os.stat_result | None:
+        """What lies there, as it was seen; None for nothing."""
         found = self._there(self.path.name)
         kept = found is not None and (stat.S_ISREG(found.st_mode) or stat.S_ISBLK(found.st_mode))
         identity = (file_identity(found) if kept else "no file") if found else ""
-        if file_identity(os.fstat(self._folder)) != seen.folder or (
-            identity != seen.identity and (seen.identity or not again)
-        ):
-            raise Refused(f"what lies at {self.path} is another by now", "see who put it there, and start again")
+        if file_identity(os.fstat(self._folder)) != seen.folder or identity != seen.identity:
+            raise another(self.path)
         return found if seen.identity else None
 
     def _there(self, name: str) -> os.stat_result | None:
@@ -102,7 +100,7 @@ class Target:
         descriptor = os.open(name, flags, 0o600, dir_fd=self._folder)
         try:
             if not self.blank and file_identity(os.fstat(descriptor)) != seen.identity:
-                raise Refused(f"what lies at {self.path} is another by now", "see who put it there, and start again")
+                raise another(self.path)
             if not self.device:
                 os.ftruncate(descriptor, self.size)
         except BaseException:
@@ -190,6 +188,28 @@ class Target:
             self._forget()
         os.close(self._folder)
         self._folder = -1
+
+
+def another(path: Path) -> Refused:
+    """What is said where something else lies there than was seen."""
+    return Refused(f"what lies at {path} is another by now", "see who put it there, and start again")
+
+
+def may_be_done(path: Path, seen: Seen, *, in_place: bool) -> bool:
+    """Whether a killed run may have had its last rename: another has the name, and nothing half-written is left."""
+    if in_place and seen.identity:
+        return False
+    try:
+        now, found = Seen.at(path), path.lstat()
+    except OSError:
+        return False
+    same_folder = now.folder == seen.folder and now.identity != seen.identity
+    return same_folder and stat.S_ISREG(found.st_mode) and not os.path.lexists(_beside(path))
+
+
+def _beside(path: Path) -> Path:
+    """Where a new file grows until it is whole."""
+    return path.with_name(f".{path.name}.restoring")
 
 
 def _ours(left: os.stat_result) -> bool:

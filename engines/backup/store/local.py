@@ -13,11 +13,11 @@ from typing_extensions import override
 from engines.backup.pages import direct
 from engines.backup.pages.page_cache import resident
 from engines.backup.store.local_appender import LocalAppender
-from engines.backup.store.naming import name_new
 from engines.backup.store.open_packs import OpenFile, OpenPacks
 from engines.backup.store.ownership import Ownership
 from engines.backup.store.store import DEEPEST, TEMPORARY, Bytes, Store
 from engines.host.files import sync_folder
+from engines.host.naming import name_new
 
 SMALL = 32768  # bytes read at a time of a small file
 READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK  # a FIFO in a pack's place is not waited for

@@ -15,6 +15,7 @@ from typing_extensions import override
 from engines.backup.store.cache import FarCache
 from engines.backup.store.store import TEMPORARY, Bytes, Store
 from engines.host.files import open_file
+from engines.host.naming import name_new
 from engines.job.errors import Refused
 
 MOST = 1 << 20  # files in it; an export has a handful
@@ -157,15 +158,15 @@ def packed(folder: Path, path: Path) -> None:
     """
     partial = path.with_name(f"{TEMPORARY}{os.urandom(8).hex()}")
     try:
-        with partial.open("xb") as stream:
-            partial.chmod(0o600)
+        made = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with os.fdopen(made, "wb") as stream:
             with tarfile.open(fileobj=stream, mode="w", format=tarfile.PAX_FORMAT) as tar:
                 for file in _in_order(folder):
                     tar.add(file, str(file.relative_to(folder)), filter=_nobody)
                     file.unlink()
             stream.flush()
             os.fsync(stream.fileno())
-        os.link(partial, path)
+        name_new(partial, path)
     finally:
         partial.unlink(missing_ok=True)
 

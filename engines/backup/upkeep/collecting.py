@@ -12,6 +12,7 @@ from engines.backup.repository.repository import Repository
 from engines.backup.repository.sessions import KEPT, Presence, Session
 from engines.backup.repository.writer import Writer
 from engines.backup.store.store import side_by_side
+from engines.backup.store.uplink import Uplink
 from engines.backup.upkeep import lease
 from engines.backup.upkeep.locks import Locks
 from engines.backup.upkeep.mark import Marks, roots
@@ -44,15 +45,20 @@ class Collection:
     """One gc at work."""
 
     def __init__(
-        self, repository: Repository, presence: Presence, threshold: float = DEAD, locks: Locks | None = None
+        self,
+        repository: Repository,
+        presence: Presence,
+        threshold: float = DEAD,
+        locks: Locks | None = None,
+        uplink: Uplink | None = None,
     ) -> None:
-        """threshold: share of a pack that may be dead before it is written anew."""
+        """threshold: share of a pack that may be dead before it is written anew. uplink: how fast that may go."""
         self._threshold = threshold
         self.locks = locks or Locks("")
         self._repository = repository
         self._store = repository.store
         self._presence = presence
-        self._writer = Writer(repository, presence)
+        self._writer = Writer(repository, presence, uplink)
         self.done = Collected()
 
     def let_go(self) -> None:
@@ -188,6 +194,7 @@ class Collection:
         except Damaged:
             places = [place for place, _ in pack.walk(self._store, name, owner, size)]
         for place in places:
+            self._presence.touch()
             if place.offset in needed or (place.kind == record.POINT and place.id in self._marks.points):
                 raw = memoryview(self._store.read(name, place.offset, place.size))
                 header = record.parse(raw[: record.SIZE])

@@ -13,6 +13,7 @@ from engines.backup.pages.workers import Workers, worker_count
 from engines.backup.repository import pack, record
 from engines.backup.repository.pack import Place
 from engines.backup.repository.repository import Repository
+from engines.backup.store.uplink import Uplink
 
 FAR = 8  # threads where the store is far: each waits for an answer
 
@@ -36,7 +37,11 @@ class Records:
     The repository's index must be loaded: quarantine, and records of packs whose frame is broken, are known by it.
     """
 
-    def __init__(self, repository: Repository, percent: int, packs: Sequence[tuple[bytes, int]]) -> None:
+    def __init__(
+        self, repository: Repository, percent: int, packs: Sequence[tuple[bytes, int]], uplink: Uplink | None = None
+    ) -> None:
+        """uplink: how fast records may come."""
+        self._uplink = uplink or Uplink()
         self._repository = repository
         self._percent = percent
         self._packs = packs
@@ -101,6 +106,7 @@ class Records:
         place, size = item
         quarantined = (place.pack, place.offset) in self._repository.index.bad
         if quarantined or self._random.randrange(100) < self._percent:
+            self._uplink.take(place.size)
             try:
                 self._repository.read(place, place.kind, self._room(place.length))
                 if quarantined:

@@ -51,6 +51,11 @@ def rate(fleet: Fleet, repository: Repository) -> str:
     return words.shared(uplink.limit, uplink.slots)
 
 
+def _held(fleet: Fleet, repository: Repository) -> dict[str, str]:
+    """The rate of upkeep, where there is one."""
+    return {"uplink": rate(fleet, repository)} if repository.uplink else {}
+
+
 def prune(fleet: Fleet, policy: str, repository: str, vms: Sequence[str]) -> Job:
     """Take out what a policy does not keep, of its guests alone: who has vanished keeps what it has."""
     params = {**opening(fleet.repositories[repository]), **kept(fleet.policies[policy].keep)}
@@ -59,13 +64,14 @@ def prune(fleet: Fleet, policy: str, repository: str, vms: Sequence[str]) -> Job
 
 def gc(fleet: Fleet, repository: str) -> Job:
     """Free what no point needs any more."""
-    return Job(task="backup-gc", params=opening(fleet.repositories[repository]))
+    to = fleet.repositories[repository]
+    return Job(task="backup-gc", params={**opening(to), **_held(fleet, to)})
 
 
 def verify(fleet: Fleet, repository: str) -> Job:
     """Read a share of what is stored."""
     to = fleet.repositories[repository]
-    return Job(task="backup-verify", params={**opening(to), "percent": to.share})
+    return Job(task="backup-verify", params={**opening(to), "percent": to.share, **_held(fleet, to)})
 
 
 def prove(fleet: Fleet, one: Assigned, repository: str) -> Job:

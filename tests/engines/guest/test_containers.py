@@ -5,12 +5,17 @@ from __future__ import annotations
 import os
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from engines.guest import copying, overlay, target
 from engines.guest.containers import DRIVER, Container
-from engines.job.errors import Refused
+from engines.guest.surgery import Surgery
+from engines.job.contract import Cancel, Context
+from engines.job.errors import Failed, Refused
+from tests.engines.backup.store import crippled
 from tests.engines.guest.images import same_disk
 
 DISK = b"\0" * 510 + b"\x55\xaa" + b"guest" * 100_000
@@ -136,3 +141,21 @@ def test_a_vmdk_that_names_a_parent_without_being_a_snapshot_is_refused(raw: Pat
     assert b"/srv/other/disk.vmdk" in told.stdout + told.stderr
     with pytest.raises(Refused, match="names a parent file"):
         target.look(path, foreign=True)
+
+
+def test_a_new_image_on_a_file_system_without_links_gets_its_name_and_takes_nobodys(raw: Path, tmp_path: Path) -> None:
+    for name in ("behind", "at", "run"):
+        (tmp_path / name).mkdir()
+    outcome = made(raw, "qcow2", "outcome.qcow2")
+    context = Context(cancel=Cancel(), folder=tmp_path / "run")
+    with crippled.mounted(tmp_path / "behind", tmp_path / "at") as place:
+        surgery = cast(Surgery, SimpleNamespace(target=target.look(raw), outcome=outcome))
+        result: dict[str, Any] = {}
+        list(copying.copy(surgery, context, place / "new.qcow2", result))
+        assert result == {"new_image": str(place / "new.qcow2")}
+        assert same_disk(raw, place / "new.qcow2", ("raw", "qcow2"))
+        before = (place / "new.qcow2").read_bytes()
+        with pytest.raises(Failed, match="cannot be written"):
+            list(copying.copy(surgery, context, place / "new.qcow2", result))
+        assert (place / "new.qcow2").read_bytes() == before
+        assert [path.name for path in place.iterdir()] == ["new.qcow2"]

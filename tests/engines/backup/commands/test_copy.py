@@ -9,13 +9,15 @@ from typing import Any
 
 import pytest
 
+from engines import tasks
 from engines.backup import names
 from engines.backup.repository.keys import Unlock
 from engines.backup.repository.repository import Repository
 from engines.backup.store.local import LocalStore
-from engines.job.contract import Finished, Progress, RunFailed, RunStopped
+from engines.job.contract import BytesChange, Cancel, Finished, Progress, RunFailed, RunStopped
 from engines.job.errors import Refused
 from engines.job.journal import Entry
+from engines.job.params import convert
 from engines.job.perform import Stop
 from tests.engines.backup import lab
 
@@ -109,6 +111,52 @@ def test_the_other_repository_has_rules_of_its_own_and_what_is_protected_stays_t
     assert str(names.parse(first[0]).path("protected")) in set(LocalStore(Path(other)).names("protected"))
     lab.perform_job("backup-copy", mode="undo", earlier=run.id, repo=repo, to=other, keep_last=2)
     assert points(other) == {alone, *first}
+
+
+@pytest.mark.parametrize("locked", [False, True])
+def test_the_plan_names_what_goes_there_and_undo_brings_back_what_was(repo: str, tmp_path: Path, locked: bool) -> None:
+    made = list(backups(repo, tmp_path, [{}, {1: 5}, {1: 6}, {1: 7}]))
+    key = {"key_file": key_file(tmp_path / "key")} if locked else {}
+    other = lab.init(tmp_path / "other", **({"cipher": "aes-256-gcm"} if locked else {}), **key)
+    opens = {f"to_{name}": value for name, value in key.items()}
+    lab.done("backup-copy", repo=repo, to=other, **opens)
+    alone = lab.backup(other, lab.disk(tmp_path / "db", {0: 1}, 4 * MIB), vm="db1", **key)
+    lab.done("backup-protect", repo=repo, point=made[0], why="the auditor")
+    engine = tasks.engine("backup-copy")
+    words: dict[str, Any] = {"repo": repo, "to": other, "keep_last": 2, **opens}
+    plan = engine.plan(convert(engine.params, words), Cancel())
+    assert [change.target for change in plan.changes if isinstance(change, BytesChange)] == [made[1]]
+    assert plan.detail["go"] == [made[1]] and any("1 points" in text for text in plan.warnings)
+    run, last = lab.perform_job("backup-copy", **words)
+    assert isinstance(last, Finished), last
+    assert points(other) == {alone, made[0], *made[2:]}
+    lab.perform_job("backup-copy", mode="undo", earlier=run.id, **words)
+    assert points(other) == {alone, *made}
+    assert not list(LocalStore(Path(other)).names("protected"))
+
+
+def test_undo_of_a_copy_leaves_a_protection_that_somebody_else_gave(repo: str, tmp_path: Path) -> None:
+    (first,) = backups(repo, tmp_path, [{}])
+    other = lab.init(tmp_path / "other")
+    lab.done("backup-copy", repo=repo, to=other)
+    lab.done("backup-protect", repo=repo, point=first, why="the auditor")
+    run, _ = lab.perform_job("backup-copy", repo=repo, to=other)
+    lab.done("backup-protect", repo=other, point=first, off=True)
+    lab.done("backup-protect", repo=other, point=first, why="a lawsuit")
+    lab.perform_job("backup-copy", mode="undo", earlier=run.id, repo=repo, to=other)
+    assert points(other) == {first} and len(list(LocalStore(Path(other)).names("protected"))) == 1
+
+
+def test_a_locked_copy_whose_names_cannot_be_relied_on_is_not_counted_by_them(repo: str, tmp_path: Path) -> None:
+    made = list(backups(repo, tmp_path, [{}, {1: 5}]))
+    for name, time_ in zip(made, ("20251122T082300Z", "20251122T082301Z"), strict=True):
+        lab.dated(repo, name, time_=time_)
+    key = key_file(tmp_path / "key")
+    other = lab.init(tmp_path / "other", cipher="aes-256-gcm", key_file=key)
+    lab.done("backup-copy", repo=repo, to=other, to_key_file=key)
+    engine = tasks.engine("backup-copy")
+    with pytest.raises(Refused, match="one second apart"):
+        engine.plan(convert(engine.params, {"repo": repo, "to": other, "keep_daily": 1}), Cancel())
 
 
 def test_what_a_stop_left_is_not_stored_again(repo: str, tmp_path: Path) -> None:

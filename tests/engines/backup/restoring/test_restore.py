@@ -235,6 +235,45 @@ def test_a_new_file_is_taken_back_and_an_overwritten_one_is_not(tmp_path: Path, 
     assert last.what_helps
 
 
+@pytest.mark.parametrize("existed", [False, True])
+def test_a_restore_that_was_killed_behind_its_last_rename_has_nothing_left_to_do(
+    tmp_path: Path, staged: tuple[str, str, bytes], existed: bool
+) -> None:
+    repo, point, wanted = staged
+    target = tmp_path / "target"
+    if existed:
+        target.write_bytes(b"old")
+    words = {"repo": repo, "point": point, "target": str(target), "verify": True}
+    run, _ = lab.perform_job("backup-restore", **words)
+    inode = target.stat().st_ino
+    _, last = lab.perform_job("backup-restore", mode="resume", earlier=run.id, **words)
+    assert isinstance(last, Finished), last
+    assert (last.result["written"], last.result["same"]) == (0, len(wanted))
+    assert target.stat().st_ino == inode and target.read_bytes() == wanted
+    other = bytearray(wanted)
+    other[11 * MIB] ^= 1
+    target.unlink()
+    target.write_bytes(other)
+    _, last = lab.perform_job("backup-restore", mode="resume", earlier=run.id, **words)
+    assert isinstance(last, RunFailed) and "is another by now" in last.why
+    assert target.read_bytes() == other
+
+
+def test_what_somebody_put_there_while_a_killed_run_was_half_done_is_not_replaced(
+    tmp_path: Path, staged: tuple[str, str, bytes]
+) -> None:
+    repo, point, _ = staged
+    target = tmp_path / "target"
+    words = {"repo": repo, "point": point, "target": str(target)}
+    run, _ = lab.perform_job("backup-restore", **words)
+    target.unlink()
+    (tmp_path / ".target.restoring").write_bytes(b"half")
+    target.write_bytes(b"theirs")
+    _, last = lab.perform_job("backup-restore", mode="resume", earlier=run.id, **words)
+    assert isinstance(last, RunFailed) and "is another by now" in last.why
+    assert target.read_bytes() == b"theirs"
+
+
 def test_a_damaged_block_is_never_written_out(tmp_path: Path, staged: tuple[str, str, bytes]) -> None:
     repo, point, _ = staged
     pack = max(Path(repo, "packs").glob("*.pack"), key=lambda path: path.stat().st_size)

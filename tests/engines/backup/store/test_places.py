@@ -65,6 +65,9 @@ def test_a_file_system_without_links_folder_syncs_modes_and_mapping_holds_a_repo
         assert lab.content(repo, first) == before
         assert lab.content(repo, second["point"]) == source.read_bytes()
         assert lab.verified(repo=repo)["whole"] == 2
+        file = str(place / "web1.tar")
+        lab.done("backup-export", repo=repo, point=second["point"], file=file)
+        assert lab.content(file, second["point"]) == source.read_bytes()
         lab.done("backup-prune", repo=repo, keep_last=1)
         lab.done("backup-gc", repo=repo)
         assert lab.content(repo, second["point"]) == source.read_bytes()

@@ -77,6 +77,26 @@ def test_a_cached_image_is_stored_no_faster_than_the_uplink_allows(tmp_path: Pat
     assert time.monotonic() - began > (found["stored"] - 2 * MIB) / (4 * MIB)
 
 
+def test_upkeep_goes_no_faster_than_the_uplink_allows(tmp_path: Path) -> None:
+    repo = lab.init(tmp_path / "repo")
+    source = lab.disk(tmp_path / "disk", {number: number + 1 for number in range(16)}, 16 * MIB)
+    lab.backup(repo, source)
+    began = time.monotonic()
+    found = lab.verified(repo=repo, uplink="4M")
+    assert time.monotonic() - began > (found["read"] - 2 * MIB) / (4 * MIB) > 1
+    first = lab.backup(repo, lab.disk(source, {number: 100 + number for number in range(8)}, 16 * MIB), vm="web2")
+    lab.backup(repo, lab.disk(source, {number: 100 + number for number in range(6)}, 16 * MIB), vm="web2")
+    lab.done("backup-prune", repo=repo, drop=[first])
+    before = sum(lab.packs(repo).values())
+    began = time.monotonic()
+    lab.done("backup-gc", repo=repo, uplink="1M", threshold=0)
+    assert time.monotonic() - began > 1, "about 3 MiB were copied"
+    assert sum(lab.packs(repo).values()) < before
+    for task in ("backup-gc", "backup-verify"):
+        with pytest.raises(BadParam, match="uplink"):
+            lab.perform_job(task, repo=repo, uplink="fast")
+
+
 def test_a_stop_does_not_wait_for_the_uplink(tmp_path: Path) -> None:
     repo = lab.init(tmp_path / "repo")
     source = lab.disk(tmp_path / "disk", {number: number + 1 for number in range(24)}, 24 * MIB)

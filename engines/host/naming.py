@@ -9,10 +9,9 @@ import os
 import time
 from pathlib import Path
 
-from engines.backup.store.store import TEMPORARY
-
 AT_FDCWD, NOREPLACE = -100, 1  # linux/fcntl.h, linux/fs.h
 CANNOT = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EINVAL, errno.EACCES)
+CLAIM = ".tmp-claim-"  # begins the name of a claim; what lists a repository leaves out .tmp-
 STALE = 60.0  # s after which a claim is that of a killed process: it is held for a moment
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -43,7 +42,7 @@ def _renamed(partial: Path, path: Path) -> bool:
 
 def _claimed(partial: Path, path: Path) -> None:
     """By a second file that only one can make: while it is there, nobody else gives that name."""
-    claim = path.with_name(f"{TEMPORARY}claim-{path.name}")
+    claim = path.with_name(f"{CLAIM}{path.name[:200]}")
     for attempt in range(2):
         try:
             os.close(os.open(claim, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
