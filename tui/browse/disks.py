@@ -8,9 +8,8 @@ from typing import ClassVar, cast
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.content import Content
 from textual.timer import Timer
-from textual.widgets import Static
+from typing_extensions import override
 
 from engines.backup.commands.listing import Row as Point
 from engines.job.units import one_line
@@ -20,14 +19,13 @@ from tui.browse.calendar import Disk, disk_rows, point_rows
 from tui.browse.files import Files
 from tui.browse.session import Session, opening, warmed
 from tui.browse.taking import OpenTask
-from tui.widgets.calm import LeanScreen
-from tui.widgets.keys import Keys
 from tui.widgets.menu import Menu, Row
+from tui.widgets.menued import MenuScreen
 
 REST = 1.0  # s that the cursor rests on a point before it is looked into
 
 
-class Disks(LeanScreen[None]):
+class Disks(MenuScreen[None]):
     """The disks of a repository."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,ctrl+o", "dismiss(None)", "Back")]
@@ -38,24 +36,16 @@ class Disks(LeanScreen[None]):
         self.found: Mapping[str, Disk] = {disk.name: disk for disk in found}
 
     def compose(self) -> ComposeResult:
-        yield Static(Content(f"crashcart | Browse | {one_line(self.access.repo)}"), id="title")
-        yield Menu(disk_rows(list(self.found.values())), id="home")
-        yield Static(id="why")
-        yield Keys()
-
-    def on_mount(self) -> None:
-        self.query_one(Menu).focus()
-
-    @on(Menu.Moved)
-    def _moved(self, event: Menu.Moved) -> None:
-        self.query_one("#why", Static).update(Content(event.row.why), layout=False)
+        yield from self.composed(
+            f"crashcart | Browse | {one_line(self.access.repo)}", Menu(disk_rows(list(self.found.values())), id="home")
+        )
 
     @on(Menu.Chosen)
     def _chosen(self, event: Menu.Chosen) -> None:
         self.app.push_screen(Points(self.access, self.found[event.id]))
 
 
-class Points(LeanScreen[None]):
+class Points(MenuScreen[None]):
     """The restore points of one disk."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -74,23 +64,17 @@ class Points(LeanScreen[None]):
         self.resting: Timer | None = None
 
     def compose(self) -> ComposeResult:
-        yield Static(Content(f"crashcart | Browse | {self.disk.name}"), id="title")
-        yield Menu(point_rows(self.disk), id="home")
-        yield Static(id="why")
-        yield Keys()
-
-    def on_mount(self) -> None:
-        self.query_one(Menu).focus()
+        yield from self.composed(f"crashcart | Browse | {self.disk.name}", Menu(point_rows(self.disk), id="home"))
 
     def on_unmount(self) -> None:
         self.aside.end()
 
-    @on(Menu.Moved)
-    def _moved(self, event: Menu.Moved) -> None:
-        self._tell(event.row)
+    @override
+    def moved(self, row: Row) -> None:
+        self._tell(row)
         if self.resting:
             self.resting.stop()
-        point = event.row.id
+        point = row.id
         if point not in self.holds and not self.found[point].trouble:
             self.resting = self.set_timer(REST, lambda: self._look(point))
 
@@ -110,12 +94,12 @@ class Points(LeanScreen[None]):
             self._tell(row)
 
     def _tell(self, row: Row) -> None:
-        self.query_one("#why", Static).update(Content(row.why + self.holds.get(row.id, "")), layout=False)
+        self.say(row.why + self.holds.get(row.id, ""))
 
     @on(Menu.Chosen)
     def _chosen(self, event: Menu.Chosen) -> None:
         if self.found[event.id].trouble:
-            self.query_one("#why", Static).update(Content(f"! {event.id} cannot be read: choose another, or verify."))
+            self.say(f"! {event.id} cannot be read: choose another, or verify.")
         else:
             self.app.push_screen(Files(Session(event.id, self.access, opening(self.access, event.id))))
 

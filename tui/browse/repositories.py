@@ -7,8 +7,7 @@ from typing import ClassVar
 from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.content import Content
-from textual.widgets import Static
+from typing_extensions import override
 
 from engines.backup.commands.listing import Row as Point
 from engines.job.params import Secret
@@ -18,9 +17,8 @@ from tui.browse.calendar import disks
 from tui.browse.disks import Disks, Points
 from tui.stage import Stages
 from tui.widgets.asking import Typing
-from tui.widgets.calm import LeanScreen
-from tui.widgets.keys import Keys
 from tui.widgets.menu import Menu, Row
+from tui.widgets.menued import MenuScreen
 
 OTHER = Row("Another repository ...", "other:", "You type its folder, sftp://USER@HOST/FOLDER or s3://BUCKET/PREFIX.")
 TRIAL = Row(
@@ -28,7 +26,7 @@ TRIAL = Row(
 )
 
 
-class Repositories(LeanScreen[None]):
+class Repositories(MenuScreen[None]):
     """Opens a repository, asking for what unlocks it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,ctrl+o", "back", "Back")]
@@ -40,25 +38,18 @@ class Repositories(LeanScreen[None]):
         self.access = Access("")
 
     def compose(self) -> ComposeResult:
-        yield Static(Content("crashcart | Browse | which repository"), id="title")
-        yield Menu([Row(""), OTHER, TRIAL], id="home")
-        yield Static(id="why")
-        yield Keys()
+        yield from self.composed("crashcart | Browse | which repository", Menu([Row(""), OTHER, TRIAL], id="home"))
 
     def on_mount(self) -> None:
-        self.query_one(Menu).focus()
         self.aside.begin("known", lambda _: known())
 
     def on_unmount(self) -> None:
         self.aside.end()
 
-    def _say(self, text: str) -> None:
-        self.query_one("#why", Static).update(Content(text), layout=False)
-
-    @on(Menu.Moved)
-    def _moved(self, event: Menu.Moved) -> None:
+    @override
+    def moved(self, row: Row) -> None:
         if not self.aside.at_work("look"):
-            self._say(event.row.why)
+            self.say(row.why)
 
     @on(Menu.Chosen)
     def _chosen(self, event: Menu.Chosen) -> None:
@@ -67,7 +58,7 @@ class Repositories(LeanScreen[None]):
             case "used":
                 self._open(Access(place))
             case "trial":
-                self._say("Making a disk with a file system and three restore points ...")
+                self.say("Making a disk with a file system and three restore points ...")
                 self.aside.begin("trial", lambda _: str(self.stages.make("backup").job.params["repo"]))
             case "other":
                 self._ask_place()
@@ -82,7 +73,7 @@ class Repositories(LeanScreen[None]):
 
     def _open(self, access: Access) -> None:
         self.access = access
-        self._say(f"Reading the restore points of {access.repo} ...")
+        self.say(f"Reading the restore points of {access.repo} ...")
         self.aside.begin("look", lambda _: access.lacks() or access.points())
 
     @on(Told)
@@ -91,7 +82,7 @@ class Repositories(LeanScreen[None]):
             return
         match event.task.job, event.result:
             case _ if event.error:
-                self._say(f"! {event.error}")
+                self.say(f"! {event.error}")
             case "known", list() as places:
                 menu = self.query_one(Menu)
                 untouched = menu.row == OTHER
@@ -103,7 +94,7 @@ class Repositories(LeanScreen[None]):
             case "look", str() as lacking:
                 self._ask_key(lacking)
             case "look", list() as points:
-                self._say("")
+                self.say("")
                 self._show(points)
 
     @work
@@ -120,7 +111,7 @@ class Repositories(LeanScreen[None]):
     def _show(self, points: list[Point]) -> None:
         found = disks(points)
         if not found:
-            self._say(f"{self.access.repo} holds no restore point yet.")
+            self.say(f"{self.access.repo} holds no restore point yet.")
         elif len(found) == 1:
             self.app.push_screen(Points(self.access, found[0]))
         else:
@@ -131,7 +122,7 @@ class Repositories(LeanScreen[None]):
         if self.aside.at_work("look") or self.aside.at_work("trial"):
             self.aside.drop("look")
             self.aside.drop("trial")
-            self._say("Stopped.")
+            self.say("Stopped.")
         else:
             self.dismiss(None)
 

@@ -23,15 +23,14 @@ from engines.fleet.morning.standing import Standing
 from engines.job import units
 from tui.browse.background import Background, Told
 from tui.widgets.asking import Typing
-from tui.widgets.calm import LeanScreen
-from tui.widgets.keys import Keys
 from tui.widgets.menu import Menu, Row
+from tui.widgets.menued import MenuScreen
 from tui.widgets.reading import Text
 
 MOST = 200  # runs of a guest that are shown
 
 
-class Guests(LeanScreen[None]):
+class Guests(MenuScreen[None]):
     """A row a guest, by what the repositories hold."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -49,27 +48,20 @@ class Guests(LeanScreen[None]):
         self.wanted = ""
 
     def compose(self) -> ComposeResult:
-        yield Static(Content("crashcart | Fleet | every guest"), id="title")
-        yield Menu([Row("")], id="home")
-        yield Static(id="why")
-        yield Keys()
+        yield from self.composed("crashcart | Fleet | every guest", Menu([Row("")], id="home"))
 
     def on_mount(self) -> None:
-        self.query_one(Menu).focus()
         self.action_look()
 
     def on_unmount(self) -> None:
         self.aside.end()
 
-    def _say(self, text: str) -> None:
-        self.query_one("#why", Static).update(Content(text), layout=False)
-
     def action_look(self) -> None:
         """Ask hosts and repositories."""
         if not self.path.exists():
-            self._say(f"! f names another file: there is no {self.path}")
+            self.say(f"! f names another file: there is no {self.path}")
             return
-        self._say(f"Asking the hosts and repositories of {self.path} ...")
+        self.say(f"Asking the hosts and repositories of {self.path} ...")
         self.aside.begin("look", lambda _: answer(StatusParams(fleet=str(self.path))))
 
     @on(Told)
@@ -77,10 +69,10 @@ class Guests(LeanScreen[None]):
         if not self.aside.wanted(event):
             return
         if isinstance(mistakes := event.refused, Mistakes):
-            self._say(f"! {event.error}")
+            self.say(f"! {event.error}")
             self.app.push_screen(Text(f"Fleet | {self.path.name}", lambda: "\n".join(mistakes.lines)))
         elif event.error:
-            self._say(f"! {event.error}")
+            self.say(f"! {event.error}")
         elif isinstance(event.result, Standing):
             self.standing = event.result
             self._show()
@@ -94,12 +86,8 @@ class Guests(LeanScreen[None]):
         self.query_one("#title", Static).update(Content(units.one_line(title)))
         menu = self.query_one(Menu)
         menu.fill([Row(head()), *map(line, rows)] if rows else [Row("no guest is called so")])
-        self._say("")
+        self.say("")
         menu.action_move(-len(rows) - 1)
-
-    @on(Menu.Moved)
-    def _moved(self, event: Menu.Moved) -> None:
-        self._say(event.row.why)
 
     @on(Menu.Chosen)
     def _chosen(self, event: Menu.Chosen) -> None:
@@ -127,7 +115,7 @@ class Guests(LeanScreen[None]):
         """Give up looking, or leave."""
         if self.aside.at_work("look"):
             self.aside.drop("look")
-            self._say("Stopped.")
+            self.say("Stopped.")
         else:
             self.dismiss(None)
 

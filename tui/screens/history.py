@@ -8,22 +8,20 @@ from typing import ClassVar
 from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.content import Content
 from textual.message import Message
-from textual.widgets import Static
 from textual.worker import Worker
+from typing_extensions import override
 
 from engines.job import history, runs
 from engines.job.errors import Refused
 from tui.pages.page import Page
 from tui.pages.result import RESUMABLE, UNDOABLE
 from tui.screens.runs import ALIVE, HEADING, line
-from tui.widgets.calm import LeanScreen
-from tui.widgets.keys import Keys
 from tui.widgets.menu import Menu, Row
+from tui.widgets.menued import MenuScreen
 
 
-class History(LeanScreen[None]):
+class History(MenuScreen[None]):
     """Attach, report, resume, undo and again, each by its key."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -40,13 +38,11 @@ class History(LeanScreen[None]):
         self.ways_back: dict[str, bool] = {}
 
     def compose(self) -> ComposeResult:
-        yield Static(Content(f"crashcart | History | {runs.home()}"), id="title")
-        yield Menu([Row("Reading the journals ...")], id="history")
-        yield Static(id="why")
-        yield Keys()
+        yield from self.composed(
+            f"crashcart | History | {runs.home()}", Menu([Row("Reading the journals ...")], id="history")
+        )
 
     def on_mount(self) -> None:
-        self.query_one(Menu).focus()
         self.set_interval(3.0, self._look)
 
     def on_screen_resume(self) -> None:
@@ -102,10 +98,9 @@ class History(LeanScreen[None]):
             self.ways_back[id] = plan is not None and plan.undoable
         return self.ways_back[id]
 
-    @on(Menu.Moved)
-    def _moved(self, event: Menu.Moved) -> None:
-        words = Content(f"{event.row.id}\n{event.row.why}")
-        self.query_one("#why", Static).update(words, layout=False)
+    @override
+    def moved(self, row: Row) -> None:
+        self.say(f"{row.id}\n{row.why}")
         self.refresh_bindings()
 
     @on(Menu.Chosen)

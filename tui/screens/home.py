@@ -9,16 +9,13 @@ from typing import ClassVar
 from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.content import Content
 from textual.message import Message
-from textual.widgets import Static
 from textual.worker import Worker
 
 from engines.job import history
 from tui.screens.runs import line, urgent
-from tui.widgets.calm import LeanScreen
-from tui.widgets.keys import Keys
 from tui.widgets.menu import Menu, Row
+from tui.widgets.menued import MenuScreen
 
 MACHINE = tuple(
     Row(f"{name:<14}   {title}", name.lower(), why)
@@ -35,7 +32,7 @@ MACHINE = tuple(
 PACE = 3.0  # s between looks at the runs
 
 
-class Home(LeanScreen[None]):
+class Home(MenuScreen[None]):
     """Runs that need someone stand at the top; below them the tasks."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("h", "pick('history')", "History")]
@@ -53,13 +50,9 @@ class Home(LeanScreen[None]):
         self.found: list[history.Row] = []
 
     def compose(self) -> ComposeResult:
-        yield Static(Content(f"crashcart | {self.terminal}"), id="title")
-        yield Menu(self._rows(), id="home", jumps=True)
-        yield Static(id="why")
-        yield Keys()
+        yield from self.composed(f"crashcart | {self.terminal}", Menu(self._rows(), id="home", jumps=True))
 
     def on_mount(self) -> None:
-        self.query_one(Menu).focus()
         self.set_interval(PACE, self._look)
 
     def on_screen_resume(self) -> None:
@@ -88,10 +81,6 @@ class Home(LeanScreen[None]):
             rows += [Row("")]
         rows += [Row("Tasks"), *self.tasks, Row(""), Row("This machine")]
         return [*rows, *MACHINE]
-
-    @on(Menu.Moved)
-    def _moved(self, event: Menu.Moved) -> None:
-        self.query_one("#why", Static).update(Content(event.row.why), layout=False)
 
     @on(Menu.Chosen)
     def _chosen(self, event: Menu.Chosen) -> None:

@@ -8,13 +8,10 @@ from typing import ClassVar
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.content import Content
-from textual.widgets import Static
 
 from tui.screens.home import Home
-from tui.widgets.calm import LeanScreen
-from tui.widgets.keys import Keys
 from tui.widgets.menu import Menu, Row
+from tui.widgets.menued import MenuScreen
 from tui.wizard import Section, Wizard
 
 
@@ -45,7 +42,7 @@ def numbered(rows: Iterable[tuple[str, str, str, str]]) -> list[Row]:
     return found
 
 
-class SectionScreen(LeanScreen[None]):
+class SectionScreen(MenuScreen[None]):
     """A section opened."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,ctrl+o", "dismiss(None)", "Back")]
@@ -56,17 +53,10 @@ class SectionScreen(LeanScreen[None]):
         self.rows = within(section, wizards)
 
     def compose(self) -> ComposeResult:
-        yield Static(Content(f"crashcart | {self.section.name} | {self.section.title}"), id="title")
-        yield Menu([Row(""), *self.rows], id="home", jumps=True)
-        yield Static(id="why")
-        yield Keys()
-
-    def on_mount(self) -> None:
-        self.query_one(Menu).focus()
-
-    @on(Menu.Moved)
-    def _moved(self, event: Menu.Moved) -> None:
-        self.query_one("#why", Static).update(Content(event.row.why), layout=False)
+        yield from self.composed(
+            f"crashcart | {self.section.name} | {self.section.title}",
+            Menu([Row(""), *self.rows], id="home", jumps=True),
+        )
 
     @on(Menu.Chosen)
     def _chosen(self, event: Menu.Chosen) -> None:
