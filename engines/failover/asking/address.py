@@ -9,16 +9,16 @@ import ssl
 import time
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urlsplit
 
 import msgspec
 
 from engines.failover.asking import http1, http2, tls
+from engines.failover.asking.leads import leads, plainly
 from engines.failover.asking.line import Line, lacking, way_out
 from engines.failover.asking.site import SiteParams, headers, host_name, web_port
 
 FOLLOWED = 6  # requests
-REDIRECTS = (301, 302, 303, 307, 308)
 BOGUS = "crashcart-probe.invalid"  # RFC 6761: no site has it
 WORDS = {
     "ok": "answers",
@@ -43,7 +43,8 @@ WORDS = {
 class AddressCheck(msgspec.Struct, frozen=True, kw_only=True):
     """One address. `state` is a key of WORDS; times in milliseconds from the start of each part.
 
-    redirect: where a 3xx leads, as a whole URL; `location` is the header as sent. version: of HTTP, 1.1 or 2.
+    redirect: where a 3xx leads, or a page that sends on by itself (Refresh), as a whole URL; `location` is the
+    header as sent. round: that leads back to what was asked for. version: of HTTP, 1.1 or 2.
     any_host: it gives the same page for a name that does not exist, so it may lack this site (a hint only).
     """
 
@@ -57,6 +58,7 @@ class AddressCheck(msgspec.Struct, frozen=True, kw_only=True):
     status: int | None = None
     location: str = ""
     redirect: str = ""
+    round: bool = False
     version: str = ""
     server: str = ""
     title: str = ""
@@ -225,11 +227,14 @@ async def probe(address: str, way: HttpRequest, context: ssl.SSLContext | None, 
             state, why = _judged(reply, way)
         except http1.Wrong as wrong:
             state, why = wrong.state, wrong.why
-        led = _led(reply, way)
-        following = _followed(led, way) if way.follow and reply and reply.head.status in REDIRECTS else None
+        led = leads(reply, way.url)
+        around = led != "" and led == plainly(way.url)
+        following = _followed(led, way) if way.follow and led and not around else None
         if following is None:
             break
         way = following
+    else:
+        around = True  # it leads on and on
     if state == "drop" and not way_out(address):
         state, why = "no-route", lacking(address)
     sha = hashlib.sha256(reply.body).hexdigest() if reply else ""
@@ -246,26 +251,13 @@ async def probe(address: str, way: HttpRequest, context: ssl.SSLContext | None, 
         status=reply.head.status if reply else None,
         location=headers.get("location", "")[:200],
         redirect=led,
+        round=around,
         version=reply.version if reply else "",
         server=headers.get("server", "")[:80],
         title=reply.title() if reply else "",
         sha256=sha,
         any_host=same == (reply.head.status, sha) if same and reply else None,
     )
-
-
-def _led(reply: http1.Reply | None, way: HttpRequest) -> str:
-    """Where a redirect leads: a whole URL in its shortest form, so that equal targets look alike."""
-    location = reply.head.headers.get("location", "") if reply else ""
-    if reply is None or reply.head.status not in REDIRECTS or not location:
-        return ""
-    try:
-        whole = urlsplit(urljoin(way.url, location[:2000]))
-        port = "" if whole.port in (None, {"http": 80, "https": 443}.get(whole.scheme)) else f":{whole.port}"
-    except ValueError:
-        return location[:200]
-    query = f"?{whole.query}" if whole.query else ""
-    return f"{whole.scheme}://{(whole.hostname or '').rstrip('.')}{port}{whole.path or '/'}{query}"
 
 
 def _followed(led: str, way: HttpRequest) -> HttpRequest | None:
@@ -286,8 +278,16 @@ def _judged(reply: http1.Reply, way: HttpRequest) -> tuple[str, str]:
         return "5xx", str(reply.head.status)
     if way.expect and way.expect not in reply.text():
         led = reply.head.headers.get("location", "")[:200]
-        return "other-content", f"status {reply.head.status}, " + (f"to {led}" if led else f"title {reply.title()!r}")
-    return "ok", ""
+        seen = f"to {led}" if led else f"title {reply.title()[:80]!r}"
+        return "other-content", f"status {reply.head.status}, {seen}{_packed(reply)}"
+    return "ok", _packed(reply).removeprefix(", ")
+
+
+def _packed(reply: http1.Reply) -> str:
+    """That a page came packed in a way that nobody asked for and that is not read here."""
+    return (
+        f", its page is packed ({reply.unread()[:20]}), which was not asked for, and not read" if reply.unread() else ""
+    )
 
 
 async def _any(address: str, way: HttpRequest, context: ssl.SSLContext | None) -> tuple[int, str] | None:

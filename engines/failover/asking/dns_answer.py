@@ -93,6 +93,6 @@ def decode(wire: bytes, name: str, kind: str) -> Answer:
     import dns.message
 
     try:
-        return read(dns.message.from_wire(bounded(wire)), name, kind)
+        return read(dns.message.from_wire(bounded(wire), ignore_trailing=True), name, kind)
     except (dns.exception.DNSException, ValueError) as error:
         return Answer(kind=kind, state="malformed", why=type(error).__name__)

@@ -42,7 +42,7 @@ def bounded(wire: bytes) -> bytes:
 def _read(wire: bytes, query: dns.message.Message) -> dns.message.Message:
     import dns.message
 
-    message = dns.message.from_wire(bounded(wire))
+    message = dns.message.from_wire(bounded(wire), ignore_trailing=True)
     if not query.is_response(message):
         raise ValueError("an answer to another question")
     return message

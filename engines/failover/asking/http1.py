@@ -6,6 +6,7 @@ import asyncio
 import re
 import zlib
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from engines.failover.asking import page
@@ -13,7 +14,7 @@ from engines.failover.asking import page
 HEAD = 64 * 1024  # bytes; nginx and Apache send at most 8 to 32 KiB
 BODY = 256 * 1024
 FRAMING = BODY  # bytes of chunk sizes: a body in chunks of one byte is read no further than this
-STATUS = re.compile(rb"HTTP/[0-9.]{1,3} +([1-9]\d\d)(?:[ \t][^\r\n]*)?")
+STATUS = re.compile(rb"HTTP(?:/[0-9.]{1,3})? +([1-9]\d\d)(?:[ \t][^\r\n]*)?", re.IGNORECASE)
 AGENT = "crashcart"
 SETTINGS = b"\x04\x00\x00\x00\x00\x00"  # RFC 9113 4.1: type and flags of HTTP/2's first frame, after its length
 
@@ -54,6 +55,15 @@ class Reply:
         """The page's title on one line; empty without one."""
         return page.title(self.text())
 
+    def sent_on(self) -> str:
+        """Where the page sends visitors by itself (Refresh, in the header or in a <meta>), as written."""
+        return page.refreshed(self.head.headers.get("refresh", "")) or page.sent_on(self.text())
+
+    def unread(self) -> str:
+        """How the body is packed, where that cannot be read here."""
+        how = packing(self.head)
+        return how if self.body and how not in ("", "gzip", "x-gzip", "deflate", "zstd") else ""
+
 
 def quoted(path: str) -> str:
     """A path as it goes over the wire."""
@@ -85,11 +95,22 @@ def _parsed(lines: Sequence[bytes]) -> Head:
             raise Wrong("malformed", "speaks HTTP/2 without TLS, which no browser does")
         raise Wrong("malformed", f"no HTTP: {first[:40]!r}")
     headers: dict[str, str] = {}
-    for line in rest:
+    for line in _unfolded(rest):
         name, colon, value = line.partition(b":")
         if colon:
             headers.setdefault(name.decode("latin-1").strip().lower(), value.decode("latin-1").strip())
     return Head(int(found[1]), headers)
+
+
+def _unfolded(lines: Sequence[bytes]) -> list[bytes]:
+    """Header lines, with those that go on in the next one put together (RFC 9112 5.2)."""
+    whole: list[list[bytes]] = []
+    for line in lines:
+        if line[:1] in (b" ", b"\t") and whole:
+            whole[-1].append(line.strip())
+        else:
+            whole.append([line])
+    return [b" ".join(parts) for parts in whole]
 
 
 async def first_byte(reader: asyncio.StreamReader) -> bytes:
@@ -154,7 +175,7 @@ async def _body(reader: asyncio.StreamReader, head: Head) -> bytes:
         return b""
     if head.headers.get("transfer-encoding", "").lower().endswith("chunked"):
         return await _chunks(reader)
-    length = head.headers.get("content-length", "")
+    length = _length(head)
     if length and not (length.isascii() and length.isdecimal()):
         raise Wrong("malformed", f"Content-Length is {length[:20]!r}")
     wanted = min(BODY, int(length[:12])) if length else BODY
@@ -167,6 +188,12 @@ async def _body(reader: asyncio.StreamReader, head: Head) -> bytes:
     if length and len(body) < wanted:
         raise Wrong("closed", f"closed after {len(body)} of {length[:12]} bytes")
     return bytes(body)
+
+
+def _length(head: Head) -> str:
+    """Content-Length; once, where a proxy repeated the same (RFC 9110 8.6)."""
+    values = {one.strip() for one in head.headers.get("content-length", "")[:200].split(",")}
+    return values.pop() if len(values) == 1 else head.headers["content-length"]
 
 
 async def _chunks(reader: asyncio.StreamReader) -> bytes:
@@ -192,10 +219,20 @@ async def _chunks(reader: asyncio.StreamReader) -> bytes:
 
 def unpacked(body: bytes, head: Head) -> bytes:
     """A body that was sent packed though nobody asked for it: at most BODY bytes of what is in it."""
-    how = head.headers.get("content-encoding", "").lower()
-    if how not in ("gzip", "x-gzip", "deflate") or not body:
-        return body
-    try:
-        return zlib.decompressobj(zlib.MAX_WBITS | 32).decompress(body, BODY)
-    except zlib.error:
-        return body
+    how = packing(head)
+    if how in ("gzip", "x-gzip", "deflate"):
+        for bits in (zlib.MAX_WBITS | 32, -zlib.MAX_WBITS):  # some servers' deflate lacks zlib's header
+            with suppress(zlib.error):
+                return zlib.decompressobj(bits).decompress(body, BODY)
+    if how == "zstd":
+        import zstandard
+
+        with suppress(zstandard.ZstdError), zstandard.ZstdDecompressor().stream_reader(body) as stream:
+            return stream.read(BODY)
+    return body
+
+
+def packing(head: Head) -> str:
+    """How the body is packed, as the server says; empty where it is not."""
+    how = head.headers.get("content-encoding", "").strip().lower()
+    return "" if how == "identity" else how

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from engines.failover.asking.http1 import BODY, HEAD, Head, Reply, Wrong, quoted, unpacked
 
 MOST = BODY + 4 * HEAD  # bytes of frames that are read for one answer
+FRAME, GOAWAY, LONGEST = 9, 7, 16384  # RFC 9113 4.1: bytes of a frame's head; 6.8: a type; 4.2: bytes in a frame
 HOP = ("host", "connection", "keep-alive", "transfer-encoding", "upgrade", "proxy-connection", "te")
 
 
@@ -44,6 +45,7 @@ async def exchange(
     writer.write(connection.data_to_send())
     await writer.drain()
     head: Head | None = None
+    frames = _Frames()
     body, spent = bytearray(), 0
     try:
         while spent < MOST:
@@ -51,7 +53,7 @@ async def exchange(
             if not wire:
                 raise Wrong("closed", "closed without a whole answer" if head else "closed without an answer")
             spent += len(wire)
-            for event in connection.receive_data(wire):
+            for event in connection.receive_data(frames.without_farewells(wire)):
                 match event:
                     case h2.events.ResponseReceived(stream_id=1):
                         begun()
@@ -69,6 +71,27 @@ async def exchange(
     except h2.exceptions.ProtocolError as error:
         raise Wrong("malformed", f"no HTTP/2: {type(error).__name__}") from None
     raise Wrong("malformed", f"over {MOST // 1024} KiB of frames without an answer")
+
+
+class _Frames:
+    """What came, frame by frame: h2 takes every GOAWAY for the end, also one that lets answers be finished."""
+
+    def __init__(self) -> None:
+        self._left = b""
+
+    def without_farewells(self, wire: bytes) -> bytes:
+        """Whole frames; GOAWAY without an error (RFC 9113 6.8) is left out where our stream may still be answered."""
+        data, at, kept = self._left + wire, 0, []
+        while len(data) >= at + FRAME and (end := at + FRAME + int.from_bytes(data[at : at + 3], "big")) <= len(data):
+            last, code = int.from_bytes(data[at + 9 : at + 13], "big") & 0x7FFFFFFF, data[at + 13 : at + 17]
+            if data[at + 3] != GOAWAY or code != bytes(4) or last < 1:
+                kept.append(data[at:end])
+            at = end
+        self._left = data[at:]
+        if len(self._left) >= FRAME and int.from_bytes(self._left[:3], "big") > LONGEST:
+            kept.append(self._left)  # h2 says what is wrong with it
+            self._left = b""
+        return b"".join(kept)
 
 
 def _head(headers: Sequence[tuple[bytes, bytes]]) -> Head:

@@ -95,7 +95,7 @@ async def _probed(name: str, asked: Sequence[Server], way: HttpRequest, context:
         sights=verdict.sights,
         records=found,
         lights=lights,
-        notes=(*found.notes, *_unasked(found, lights), *differences(lights), *proxies()),
+        notes=(*found.notes, *_unasked(found, lights), *differences(lights), *proxies(name)),
         seen_after=seen_after(_ttl(found)),
         advice=advice.take_down(name, example, advice.ports(way.port)) if example else None,
         seconds=round(time.monotonic() - began, 3),
@@ -163,8 +163,8 @@ def _page(light: AddressCheck) -> str:
     if light.status is None:
         return light.said()
     parts = [light.said(), f"status {light.status}"]
-    parts += [f"to {light.location}"] if light.location else []
-    parts += [f"title {light.title!r}"] if light.title else []
+    parts += [f"to {led}"] if (led := light.location or light.redirect) else []
+    parts += [f"title {light.title[:80]!r}"] if light.title else []
     parts += [f"certificate {light.certificate_days} days"] if light.certificate_days is not None else []
     return ", ".join(parts)
 

@@ -46,9 +46,9 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
         return next(answer for answer in self.answers if answer.kind == kind)
 
     def hinted(self) -> tuple[str, ...]:
-        """Addresses in HTTPS records, which browsers that read them may use before they have any A or AAAA."""
+        """Addresses that HTTPS records hint at or lead to, which browsers that read them may use beside A and AAAA."""
         found = next((answer.services for answer in self.answers if answer.kind == "HTTPS"), ())
-        return tuple(dict.fromkeys(address for one in found for address in one.hints))
+        return tuple(dict.fromkeys(address for one in found for address in (*one.hints, *one.leads)))
 
     def speaks(self) -> bool:
         """Whether visitors are told something by it: not where it is silent, lame, or knows the alias only."""
@@ -97,7 +97,7 @@ async def _exchange(
 
     try:
         message, over_tcp = await _once(server, name, kind, timeout / 2, recurse=recurse, edns=True)
-        if message.rcode() not in (dns.rcode.FORMERR, dns.rcode.NOTIMP, dns.rcode.BADVERS, dns.rcode.SERVFAIL):
+        if message.rcode() in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN):
             return message, over_tcp
     except TooMany:
         raise
@@ -134,8 +134,24 @@ async def view(server: Server, name: str, timeout: float, role: str, *, port: in
         server=str(server),
         role=role,
         order=_order(four) or _order(six),
-        answers=(_together(four), _together(six), *others),
+        answers=(_together(four), _together(six), await _led(server, others[0], timeout, recurse=recurse, port=port)),
         offers={"A": _offers(four), "AAAA": _offers(six)},
+    )
+
+
+async def _led(server: Server, https: Answer, timeout: float, *, recurse: bool, port: int) -> Answer:
+    """HTTPS records with the addresses of their targets (RFC 9460 3): of those on the port that is looked at."""
+    targets = [one.target for one in https.services if one.target and one.port in (None, port)]
+    wanted = [(host, kind) for host in dict.fromkeys(targets) for kind in ("A", "AAAA")]
+    answers = await asyncio.gather(*(ask(server, host, kind, timeout, recurse=recurse) for host, kind in wanted))
+    given = {host: [one for (at, _), answer in zip(wanted, answers, strict=True) if at == host for one in answer.order]
+             for host in targets}  # fmt: skip
+    return msgspec.structs.replace(
+        https,
+        services=tuple(
+            msgspec.structs.replace(one, leads=tuple(given[one.target])) if one.target in given else one
+            for one in https.services
+        ),
     )
 
 

@@ -11,13 +11,17 @@ MOST = 8  # records that are looked at; hints taken of each
 
 
 class Service(msgspec.Struct, frozen=True, kw_only=True):
-    """One record. priority 0: an alias for `target`. `target` is empty where it is the name itself."""
+    """One record. priority 0: an alias for `target`. `target` is empty where it is the name itself.
+
+    leads: the target's own addresses, as the same server gives them.
+    """
 
     priority: int
     target: str = ""
     alpn: tuple[str, ...] = ()
     port: int | None = None
     hints: tuple[str, ...] = ()
+    leads: tuple[str, ...] = ()
 
 
 def services(records: Sequence[Any]) -> tuple[Service, ...]:
@@ -44,7 +48,7 @@ def notes(found: Sequence[Service], addresses: Sequence[str], server: str) -> li
     said = []
     for one in found:
         if one.priority == 0:
-            said.append(f"{server}: the HTTPS record sends browsers that read it on to {one.target or 'nowhere'}")
+            said.append(f"{server}: the HTTPS record sends browsers that read it on to {_target(one) or 'nowhere'}")
             continue
         apart = [address for address in one.hints if address not in addresses]
         if apart:
@@ -55,8 +59,13 @@ def notes(found: Sequence[Service], addresses: Sequence[str], server: str) -> li
         elif one.hints:
             said.append(f"{server}: the HTTPS record repeats addresses: its hints must change with A and AAAA")
         if one.target or one.port:
-            where = (one.target or "the same name") + (f", port {one.port}" if one.port else "")
+            where = (_target(one) or "the same name") + (f", port {one.port}" if one.port else "")
             said.append(f"{server}: the HTTPS record sends browsers that read it to {where}")
         if "h3" in one.alpn:
             said.append(f"{server}: the HTTPS record offers HTTP/3 (UDP), which was not tried")
     return said
+
+
+def _target(one: Service) -> str:
+    """The target, with its addresses where they were asked for."""
+    return one.target + (f" ({', '.join(one.leads[:4])})" if one.leads else "")

@@ -13,6 +13,7 @@ from engines.job.errors import BadParam, Refused
 from engines.job.params import Params, param
 
 LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
+NUMBER = re.compile(r"\d+|0[xX][0-9a-fA-F]*")  # url.spec.whatwg.org, "ends in a number": such a host is IPv4
 HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 EXAMPLE = "a host name such as www.example.org"
 
@@ -69,12 +70,20 @@ def host_name(text: str) -> str:
         ascii_labels = [label.encode("ascii").decode() for label in labels] if given.isascii() else _browsers(given)
     except UnicodeError as error:
         raise BadParam("name", text, EXAMPLE, f"correct the name ({error.__cause__ or error})") from None
+    if NUMBER.fullmatch(ascii_labels[-1]):
+        raise BadParam("name", text, EXAMPLE, "browsers take it for an address: give the name that visitors use")
     if not all(LABEL.fullmatch(label) for label in ascii_labels):
-        raise BadParam("name", text, EXAMPLE)
+        raise BadParam("name", text, EXAMPLE, *_helps(given))
     name = ".".join(ascii_labels).lower()
     if len(name) > 253:  # RFC 1035 3.1: 255 octets on the wire
         raise BadParam("name", f"{name[:20]}... of {len(name)} characters", "a name of at most 253 characters")
     return name
+
+
+def _helps(given: str) -> tuple[str, ...]:
+    if re.fullmatch(r"[^:@]+:\d+", given):
+        return ("leave out the port: it has an option of its own (--port)",)
+    return ()
 
 
 def _browsers(given: str) -> list[str]:
@@ -110,16 +119,18 @@ def headers(given: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
     return tuple(found)
 
 
-def proxies() -> list[str]:
-    """A note for each proxy that the environment names: browsers and curl go through it, a probe does not."""
-    from urllib.parse import urlsplit
+def proxies(name: str = "") -> list[str]:
+    """A note for each proxy that the environment names for the site: clients go through it, a probe does not."""
+    from urllib.request import proxy_bypass
 
+    if name and proxy_bypass(name):
+        return []
     notes = []
     for variable in ("https_proxy", "http_proxy", "all_proxy"):
-        name, value = next(((n, os.environ[n]) for n in (variable, variable.upper()) if os.environ.get(n)), ("", ""))
+        given, value = next(((n, os.environ[n]) for n in (variable, variable.upper()) if os.environ.get(n)), ("", ""))
         if value:
-            shown = urlsplit(value if "//" in value else f"//{value}").netloc.rpartition("@")[2]
-            notes.append(f"{name} names a proxy ({shown}): clients here go through it, this went straight to the site")
+            shown = value.rpartition("//")[2].partition("/")[0].rpartition("@")[2]
+            notes.append(f"{given} names a proxy ({shown}): clients here go through it, this went straight to the site")
     return notes
 
 

@@ -12,6 +12,8 @@ from engines.job.errors import BadParam
 PROTOCOLS = ["h2", "http/1.1"]  # what browsers offer over TCP
 CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20:ECDHE+AES:AES128-GCM-SHA256:AES256-GCM-SHA384:AES128-SHA:AES256-SHA"
 """Of TLS 1.2 what browsers offer: no finite-field Diffie-Hellman, but still the key exchange of old servers."""
+TIMES = (9, 10)  # X509_V_ERR_CERT_NOT_YET_VALID, X509_V_ERR_CERT_HAS_EXPIRED
+WEAK = (66, 67, 68)  # X509_V_ERR_EE_KEY_TOO_SMALL, CA_KEY_TOO_SMALL, CA_MD_TOO_WEAK
 NO_ISSUER = (20, 21)  # X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY, X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE
 
 
@@ -58,6 +60,10 @@ def reason(error: ssl.SSLCertVerificationError, name: str, chain: list[bytes]) -
             return _without_issuer(found)
         if error.verify_code == 62 and found:
             return _mismatch(found[0], name, said)
+        if error.verify_code in TIMES and found:
+            return _out_of_time(found, said)
+        if error.verify_code in WEAK and found:
+            return f"{said}: {_weak(found)}, which browsers refuse"
     except (ValueError, x509.UnsupportedGeneralNameType):
         return said
     return said
@@ -85,8 +91,32 @@ def _mismatch(leaf: Any, name: str, said: str) -> str:
     except x509.ExtensionNotFound:
         return f"hostname mismatch: it names no host but in its common name, which browsers do not read ({name})"
     listed = names.get_values_for_type(x509.DNSName)
+    listed += [str(one) for one in names.get_values_for_type(x509.IPAddress)]
     more = f" and {len(listed) - 4} more" if len(listed) > 4 else ""
     return f"{said.rstrip('.')}; it is for {', '.join(listed[:4])}{more}" if listed else said
+
+
+def _out_of_time(found: list[Any], said: str) -> str:
+    """Which of the certificates is, and since or until when."""
+    import datetime
+
+    now = datetime.datetime.now(datetime.UTC)
+    for at, one in enumerate(found):
+        which = "" if at == 0 else f", of the issuer {_common(one.subject)!r} that the server sends"
+        if one.not_valid_after_utc < now:
+            return f"{said} (on {one.not_valid_after_utc:%Y-%m-%d}{which})"
+        if one.not_valid_before_utc > now:
+            return f"{said} (until {one.not_valid_before_utc:%Y-%m-%d}{which}); is this machine's clock right?"
+    return said
+
+
+def _weak(found: list[Any]) -> str:
+    """What is too weak in a chain: signatures, or short keys."""
+    hashes = {one.signature_hash_algorithm.name.upper() for one in found if one.signature_hash_algorithm}
+    if old := hashes & {"SHA1", "MD5", "MD2"}:
+        return f"signed with {' and '.join(sorted(old))}"
+    sizes = [getattr(one.public_key(), "key_size", 0) for one in found]
+    return f"a key of {min(sizes)} bits"
 
 
 def _common(name: Any) -> str:

@@ -12,7 +12,7 @@ from engines.failover.asking.address import AddressCheck
 from engines.failover.asking.records import Records, View
 
 Visitors = Literal["IPv4 only", "IPv6 only", "IPv4 and IPv6", "browsers that read the HTTPS record"]
-NO_PAGE = (400, 404, 410, 421)  # RFC 9110 15.5: there is no such page, or no such site
+NO_PAGE = (400, 403, 404, 405, 408, 410, 421, 429)  # RFC 9110 15.5, RFC 6585: no such page or site, or none for a probe
 
 
 class Sight(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,7 +55,11 @@ def judge(found: Records, lights: Sequence[AddressCheck], expected: bool = False
     if apart:
         reasons += [f"{_who(sight)}: {_said(sight)}" for sight in sights if sight is not worst]
     words = _said(worst, f"{_who(worst)}: " if apart and worst.survives is not True else "")
-    return Verdict(survives=worst.survives, words=words, reasons=tuple(reasons), sights=tuple(sights))
+    survives = worst.survives
+    good = [light for light in lights if light.state == "ok" and light.address in seen]
+    if survives and (differ := unlike(good, expected)):
+        survives, words = None, f"cannot be called yes: DNS servers send their visitors to different sites: {differ}"
+    return Verdict(survives=survives, words=words, reasons=tuple(reasons), sights=tuple(sights))
 
 
 def _rank(sight: Sight) -> int:
@@ -119,7 +123,7 @@ def _sights(view: View, known: Mapping[str, AddressCheck], expected: bool) -> li
 
 
 def _hinted(view: View, known: Mapping[str, AddressCheck], expected: bool) -> list[Sight]:
-    """Hints that A and AAAA do not give too: where one of them is not the site, some visitors meet it."""
+    """What HTTPS records name and A and AAAA do not: where one of them is not the site, some visitors meet it."""
     hinted = view.hinted()
     wrong = [one for one in hinted if one in known and known[one].state not in ("ok", "no-route")]
     if set(hinted) <= set(view.addresses()):
@@ -128,7 +132,7 @@ def _hinted(view: View, known: Mapping[str, AddressCheck], expected: bool) -> li
     apart = unlike(both, expected)
     if not wrong and not apart:
         return []
-    why = f"the HTTPS record hints at {some(wrong)}, which does not carry the site" if wrong else f"not alike: {apart}"
+    why = f"the HTTPS record names {some(wrong)}, which does not carry the site" if wrong else f"not alike: {apart}"
     reads: Visitors = "browsers that read the HTTPS record"
     return [Sight(visitors=reads, servers=(view.server,), addresses=hinted, survives=None, why=why)]
 
@@ -155,9 +159,21 @@ def _of(offer: Sequence[str], known: Mapping[str, AddressCheck], expected: bool)
         return False, f"if {some(lacking)} goes away, no other address carries the site"
     if apart := unlike(good, expected):
         return None, f"the copies are not alike: {apart}"
-    if all(light.status in NO_PAGE for light in good):
-        return None, f"every copy answers {good[0].status}: name a page that the site has (--path)"
+    if nothing := _no_page(good):
+        return None, nothing
     return True, f"if any one address goes away, another answers ({len(good)} of {len(offer)} answer)"
+
+
+def _no_page(good: Sequence[AddressCheck]) -> str:
+    """Why copies that are alike prove nothing, as no visitor gets a page from them; empty where one does."""
+    first = good[0]
+    if all(light.status in NO_PAGE for light in good):
+        return f"every copy answers {first.status}: name a page that the site has (--path)"
+    if all(light.round for light in good):
+        return f"every copy sends visitors back to the same page ({first.redirect}): name another (--path)"
+    if _class(first) == "3xx" and not any(light.redirect for light in good):
+        return f"every copy answers {first.status} without saying where to: name a page that the site has (--path)"
+    return ""
 
 
 def _unreached(unseen: Sequence[str], known: Mapping[str, AddressCheck]) -> str:
@@ -172,18 +188,26 @@ def unlike(good: Sequence[AddressCheck], expected: bool = False) -> str:
     statuses = [_class(light) for light in good]
     if len(set(statuses)) > 1:
         return _listed("status", good, [str(light.status) for light in good])
-    if statuses and statuses[0] == "3xx":
-        led = [light.redirect for light in good]
-        return _listed("redirect", good, led) if len(set(led)) > 1 else ""
-    if expected:
+    led = [light.redirect for light in good]
+    if len(set(led)) > 1:
+        return _listed("redirect", good, [f"to {one}" if one else "to nowhere" for one in led])
+    if expected or (statuses and statuses[0] == "3xx") or all(led):
         return ""
     titles = [light.title for light in good]
     if len(set(titles)) > 1:
-        return _listed("title", good, [repr(title) if title else "none" for title in titles])
+        return _listed("title", good, [repr(_shown(title, titles)) if title else "none" for title in titles])
     if not any(titles) and len({light.sha256 for light in good}) > 1:
         told = _listed("content", good, [f"page {light.sha256[:8]}" for light in good])
         return f"{told}, with no title to compare (name a text that a healthy page holds: --expect)"
     return ""
+
+
+def _shown(title: str, titles: Sequence[str]) -> str:
+    """A title's beginning; where they differ only behind it, what is there."""
+    if len({one[:80] for one in titles}) == len(set(titles)):
+        return title[:80]
+    alike = next(at for at in range(len(max(titles, key=len)) + 1) if len({one[: at + 1] for one in titles}) > 1)
+    return f"...{title[max(0, alike - 20) : alike + 60]}"
 
 
 def _class(light: AddressCheck) -> str:

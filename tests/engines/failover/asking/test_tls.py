@@ -67,9 +67,9 @@ async def plain(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
     writer.close()
 
 
-def probed(stage: Stage, port: int) -> Probed:
+def probed(stage: Stage, port: int, timeout: int = 20) -> Probed:
     at = stage.names(NAME, ["127.0.0.2"])[1]
-    return probe.answer(convert(SiteParams, {"name": NAME, "resolver": [at], "port": port, "timeout": 20}))
+    return probe.answer(convert(SiteParams, {"name": NAME, "resolver": [at], "port": port, "timeout": timeout}))
 
 
 @pytest.fixture
@@ -107,5 +107,5 @@ def test_a_wrong_certificate_has_its_reason(
 
 def test_tls_that_never_answers_and_a_server_without_tls_differ(stage: Stage, trust: Path) -> None:
     certificate(trust, NAME, 30)
-    assert probed(stage, stage.web(mute, "127.0.0.2")).lights[0].state == "tls-hang"
+    assert probed(stage, stage.web(mute, "127.0.0.2"), timeout=5).lights[0].state == "tls-hang"
     assert probed(stage, stage.web(plain, "127.0.0.2")).lights[0].state == "tls-error"
