@@ -5,6 +5,7 @@ from __future__ import annotations
 import calendar
 import re
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import lru_cache
@@ -20,6 +21,7 @@ STAMP = re.compile(
 )
 HEX32 = re.compile(r"^[0-9a-f]{32}$")
 FORM = "%Y%m%dT%H%M%SZ"
+OF_GUEST = "guest-"  # of the tag that says by its UUID whose point it is, whatever it is called
 LONGEST = 128  # characters of a VM's or disk's name
 
 
@@ -58,6 +60,11 @@ class PointName:
     def path(self, folder: str = "points") -> str:
         """Its file in the repository."""
         return f"{folder}/{self.vm}/{self.disk}/{self.time}.point"
+
+
+def guest_of(tags: Iterable[str]) -> str:
+    """The UUID of the guest whose point has such tags; empty where they do not say."""
+    return next((tag.removeprefix(OF_GUEST) for tag in tags if tag.startswith(OF_GUEST)), "")
 
 
 def parse(text: str, param: str = "point") -> PointName:

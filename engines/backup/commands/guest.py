@@ -36,6 +36,7 @@ from engines.job.lock import name_identity
 from engines.job.params import param, plain
 
 DIFFERENCE = "domain.diff"
+NEW = "a new folder"
 
 
 class GuestParams(RepoParams, frozen=True, kw_only=True):
@@ -79,6 +80,7 @@ class Guest(Engine[GuestParams]):
             raise Refused(f"{into} is there already", "name a new folder")
         if not into.parent.is_dir():
             raise Refused(f"{into.parent} does not exist", "make it first, or name another folder")
+        folder = "an empty folder that is there" if into.exists() else NEW
         with Repository.glance(where(params)) as glance:
             name = glance.resolve(_record_of(params.point))
             return Plan(
@@ -86,10 +88,10 @@ class Guest(Engine[GuestParams]):
                 target=str(into),
                 params={**plain(params), "repo": glance.store.where, "point": str(name), "into": str(into)},
                 steps=(Step(id="write", title=f"Write the files of {name} into {into}"),),
-                changes=(BytesChange(target=str(into), summary="a new folder; libvirt is only asked, never told"),),
+                changes=(BytesChange(target=str(into), summary=f"{folder}; libvirt is only asked, never told"),),
                 facts=(("point", str(name)), ("folder", str(into)), ("repository", glance.store.where)),
                 undo="the files that it wrote are removed",
-                state={"point": str(name), "repository": glance.config.id},
+                state={"point": str(name), "repository": glance.config.id, "folder": folder},
             ).sealed()
 
     @override
@@ -122,7 +124,7 @@ class Guest(Engine[GuestParams]):
                 path.rmdir()
             elif path.name in (record.DESCRIPTION, record.NVRAM, DIFFERENCE) or path.is_relative_to(into / "tpm"):
                 path.unlink()
-        if into.is_dir() and not any(into.iterdir()):
+        if plan.state.get("folder") == NEW and into.is_dir() and not any(into.iterdir()):
             into.rmdir()
         yield StepEnded(step="write")
         yield Finished(summary=f"what was written into {into} is removed")

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import groupby
 
 import msgspec
 import numpy as np
 
 from engines.backup.errors import Damaged
-from engines.backup.names import PointName
+from engines.backup.names import PointName, guest_of
 from engines.backup.repository import quarantine, record
 from engines.backup.repository.keys import ZERO
 from engines.backup.repository.point import Head, Point
@@ -20,7 +20,9 @@ from engines.job.errors import Failed
 
 
 class Newest(msgspec.Struct, frozen=True, kw_only=True):
-    """One disk of a repository. taken: Unix time in s at which its newest point was begun; sizes in bytes.
+    """One disk of one guest in a repository. guest: its UUID by the points' tags, empty where they have none.
+
+    taken: Unix time in s at which its newest point was begun; sizes in bytes.
 
     points: how many it has; stored: what all of them have brought. verified: when the newest was proven whole, or
     empty. trouble: why the newest is not to be counted on; empty where every block of it lies in a pack that is there.
@@ -40,25 +42,32 @@ class Newest(msgspec.Struct, frozen=True, kw_only=True):
     consistency: str = ""
     verified: str = ""
     trouble: str = ""
+    guest: str = ""
 
 
 LOOKED_BACK = 5  # points of a disk that are tried where the newest is in trouble
 
 
 def newest(repository: Repository, wanted: Callable[[str], bool] = lambda _: True) -> list[Newest]:
-    """Each disk of the VMs that `wanted` takes by name. Raises Failed where the repository cannot be read."""
+    """Each disk of the VMs that `wanted` takes by name, a row for each guest that has points of it. Raises Failed where
+    the repository cannot be read.
+    """
     names = [name for name in repository.names() if wanted(name.vm)]
     heads = repository.heads(names)
+    names = [name for name in names if name in heads]  # prune may have been here meanwhile
     repository.load()
     damaged = {point for bad in quarantine.every(repository.store) for point in bad.points if _lost(repository, bad.id)}
     verified = last_verified(repository.store)
     present = _Present(repository, damaged)
     rows = []
-    for (vm, disk), own in groupby(names, key=lambda name: (name.vm, name.disk)):
-        points = list(own)
+    for guest, points in _by_guest(names, heads):
         last = points[-1]
+        vm, disk = last.vm, last.disk
         head = heads[last]
-        found = Newest(vm=vm, disk=disk, point=str(last), taken=last.moment / 1e9, good=None, points=len(points))
+        found = Newest(
+            vm=vm, disk=disk, point=str(last), taken=last.moment / 1e9, good=None, points=len(points),
+            guest=guest,
+        )  # fmt: skip
         stored = sum(one.figures.stored for name in points if isinstance(one := heads[name], Head))
         if isinstance(head, Head):
             found = msgspec.structs.replace(
@@ -68,6 +77,23 @@ def newest(repository: Repository, wanted: Callable[[str], bool] = lambda _: Tru
         trouble = present.trouble(last)
         rows.append(msgspec.structs.replace(found, trouble=trouble, good=_good(present, points, heads)))
     return rows
+
+
+def _by_guest(names: list[PointName], heads: dict[PointName, Head | Damaged]) -> Iterator[tuple[str, list[PointName]]]:
+    """The points of each disk by whose they are; one that cannot be read is taken for that of whose point is before."""
+    for _, own in groupby(names, key=lambda name: (name.vm, name.disk)):
+        points: dict[str, list[PointName]] = {}
+        unread: list[PointName] = []
+        guest = None
+        for name in own:
+            head = heads[name]
+            guest = guest_of(head.tags) if isinstance(head, Head) else guest
+            if guest is None:
+                unread.append(name)
+            else:
+                points.setdefault(guest, []).extend([*unread, name])
+                unread = []
+        yield from sorted({**points, **({"": unread} if unread else {})}.items())
 
 
 def _good(present: _Present, points: list[PointName], heads: dict[PointName, Head | Damaged]) -> float | None:

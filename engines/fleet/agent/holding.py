@@ -23,10 +23,14 @@ class Holding(msgspec.Struct, frozen=True, kw_only=True):
 
 def look(given: Mapping[str, str]) -> Holding:
     """The holding of the repository that `given` names and unlocks. Raises CrashcartError."""
-    params = convert(RepoParams, open_secrets(RepoParams, dict(given)))
-    with Repository.of(params) as opened:
-        disks = tuple(newest(opened))
-        return Holding(disks=disks, bytes=sum(opened.index.sizes.values()), free=_free(params.repo))
+    with opened(given) as repository:
+        disks = tuple(newest(repository))
+        return Holding(disks=disks, bytes=sum(repository.index.sizes.values()), free=_free(given["repo"]))
+
+
+def opened(given: Mapping[str, str]) -> Repository:
+    """It, unlocked. Raises CrashcartError."""
+    return Repository.of(convert(RepoParams, open_secrets(RepoParams, dict(given))))
 
 
 def _free(place: str) -> int | None:

@@ -19,6 +19,7 @@ from engines.fleet.ledger.ledger import Ledger, place
 from engines.fleet.ledger.rows import GOOD
 from engines.fleet.morning import looking, night, picture, telling
 from engines.fleet.morning import page as pages
+from engines.fleet.planning.upkeep import unlocked
 from engines.fleet.round import today
 from engines.fleet.round.round import Round, Todo
 from engines.fleet.round.today import Today
@@ -104,7 +105,7 @@ class Run(Engine[RunParams]):
             yield StepStarted(step="backups")
             found = today.look(fleet, ledger, time.time())
             sections: tuple[Section, ...] = ()
-            yield from _odd(found)
+            yield from _odd(fleet, found)
             now = time.time()
             round_ = Round(fleet, ledger, context.cancel, again=lambda: _again(fleet, ledger, params))
             todo = today.due(fleet, found, now, at_once=params.now, only=params.only)
@@ -135,12 +136,14 @@ def _again(fleet: Fleet, ledger: Ledger, params: RunParams) -> list[Todo]:
     return today.due(fleet, today.look(fleet, ledger, now), now, only=params.only)
 
 
-def _odd(found: Today) -> Iterator[AnyEvent]:
+def _odd(fleet: Fleet, found: Today) -> Iterator[AnyEvent]:
     """What a round cannot reach."""
     for host, why in found.census.silent.items():
         yield Warned(text=f"host {host} was not seen, nor were its guests: {why}")
     for repository, why in found.covered.silent.items():
         yield Log(text=f"repository {repository} is not read from here, so the ledger says what is due: {why}")
+    for text in unlocked(fleet):
+        yield Warned(text=f"{text} (say no lock for it, or name a bucket)")
     for one in found.uncovered:
         yield Warned(text=f"{one.guest.name} on {one.guest.host} has no whole backup: {one.why}")
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from engines.fleet.config import words
 from engines.fleet.config.model import CONTROLLER, Fleet, Match, Rule
 from engines.fleet.config.reading import Reading
 from engines.job import jobfile
@@ -55,6 +56,9 @@ def _unknown(fleet: Fleet) -> Iterator[str]:
     for name, policy in fleet.policies.items():
         if len(set(policy.to)) < len(policy.to):
             yield f"policies.{name}.to is {list(policy.to)}, allowed is each repository once"
+        if policy.interval < words.DAY and policy.interval > policy.hours.minutes * 60:
+            within = f"up to the window's {policy.hours.minutes} minutes, or whole days"
+            yield f"policies.{name}.every is {policy.every!r}, allowed is {within}"
         if not policy.to:
             yield f"policies.{name}.to is nothing, allowed is a list of {', '.join(fleet.repositories)}"
         for to in policy.to:

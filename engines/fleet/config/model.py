@@ -12,6 +12,7 @@ from engines.fleet.config.words import Window, word
 
 CONTROLLER = "controller"  # where the upkeep is done that names no host
 DURATION = word("hour, day, week, month, or like 90m, 36h, 2d, 1w", words.seconds)
+EVERY = word("hour, day, week, month, or like 90m, 12h, 2d, 1w: up to a day, or whole days", words.interval)
 COUNT = word("a whole number from 1 to 1000", ge=1, le=1000)
 KEPT = word("a whole number from 0 to 100000", ge=0, le=100000)
 
@@ -30,6 +31,7 @@ class Host(Part, frozen=True, kw_only=True):
     """A hypervisor. ssh: USER@HOST or USER@HOST:PORT; `local` is the controller's own machine, without ssh.
 
     slots: how many runs at once. connect: libvirt's URI there. key, known_hosts: files for ssh, else ssh's own.
+    zone: whose hours the windows of its guests are; empty for the fleet's.
     """
 
     ssh: Annotated[
@@ -41,7 +43,7 @@ class Host(Part, frozen=True, kw_only=True):
     connect: str = "qemu:///system"
     key: str = ""
     known_hosts: str = ""
-    zone: str = ""
+    zone: Annotated[str, word("a name such as Europe/Berlin", words.zone_or_none)] = ""
 
 
 class Repository(Part, frozen=True, kw_only=True):
@@ -80,17 +82,18 @@ class Keep(Part, frozen=True, kw_only=True):
 
 
 class Policy(Part, frozen=True, kw_only=True):
-    """How a guest is backed up. late: after which age of its newest good point it is called so; 1.5 times `every`
-    where it is not said. prove: how often a restore is tried; lock: how long points cannot be deleted.
+    """How a guest is backed up. late: after which age of its newest good point it is called so; where it is not said,
+    1.5 times `every`, and the hours outside of the window for what is done several times in it.
+    prove: how often a restore is tried; lock: how long what `keep` keeps cannot be deleted, where buckets can do that.
     """
 
     to: tuple[str, ...]
-    every: Annotated[str, DURATION] = "day"
+    every: Annotated[str, EVERY] = "day"
     window: Annotated[str, word("like 22:00-06:00", words.window)] = "00:00-00:00"
     spread: Literal["hash", "none"] = "hash"
     keep: Keep = Keep()
     late: Annotated[str | None, DURATION] = None
-    prove: Annotated[str | None, DURATION] = None
+    prove: Annotated[str | None, EVERY] = None
     lock: Annotated[str | None, DURATION] = None
     retries: Annotated[int, word("a whole number from 0 to 100", ge=0, le=100)] = 3
     limit: Annotated[str, word("a share of the disk's speed (60%), bytes a second (40M), or none", words.limit)] = "60%"
@@ -103,7 +106,10 @@ class Policy(Part, frozen=True, kw_only=True):
     @property
     def late_after(self) -> int:
         """Seconds after which the newest point is too old."""
-        return words.seconds(self.late) if self.late else self.interval * 3 // 2
+        if self.late:
+            return words.seconds(self.late)
+        apart = words.DAY - self.hours.minutes * 60 if self.interval < words.DAY else 0
+        return self.interval * 3 // 2 + apart
 
     @property
     def hours(self) -> Window:
@@ -170,6 +176,10 @@ class Fleet(Part, frozen=True, kw_only=True):
     alerts: tuple[Alert, ...] = ()
     zone: Annotated[str, word("a name such as Europe/Berlin", words.zone)] = "UTC"
     ledger: str = ""
+
+    def zone_of(self, host: str) -> str:
+        """Whose hours windows are for the guests of a host."""
+        return (self.hosts[host].zone if host in self.hosts else "") or self.zone
 
 
 def kept(keep: Keep) -> dict[str, int]:

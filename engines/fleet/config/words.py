@@ -18,6 +18,7 @@ from engines.job.units import SIZE, SUFFIX
 NAME = r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,63}$"
 NAMED = "a name of letters, digits, . _ and -, up to 64"
 UNITS = {"m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
+DAY = 86400  # s
 PERIODS = {"hour": 3600, "day": 86400, "week": 7 * 86400, "month": 30 * 86400}
 DURATION = re.compile(r"^([1-9]\d{0,4})([mhdw])$")
 WINDOW = re.compile(r"^([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-3]):([0-5]\d)$")
@@ -45,6 +46,14 @@ def seconds(text: str) -> int:
     raise ValueError(text)
 
 
+def interval(text: str) -> int:
+    """A duration that rounds can have: up to a day, or whole days. Raises ValueError."""
+    found = seconds(text)
+    if found > DAY and found % DAY:
+        raise ValueError(text)
+    return found
+
+
 def window(text: str) -> Window:
     """Like 22:00-06:00. Raises ValueError."""
     match = WINDOW.match(text)
@@ -59,6 +68,11 @@ def zone(text: str) -> ZoneInfo:
         return ZoneInfo(text)
     except (ZoneInfoNotFoundError, OSError, ValueError):
         raise ValueError(text) from None
+
+
+def zone_or_none(text: str) -> ZoneInfo | None:
+    """A name such as Europe/Berlin, or nothing. Raises ValueError."""
+    return zone(text) if text else None
 
 
 def pattern(text: str) -> re.Pattern[str]:

@@ -8,7 +8,7 @@ import msgspec
 
 from engines.backup.guests.model import Guest
 
-Kind = Literal["backup", "prune", "gc", "verify", "prove"]
+Kind = Literal["backup", "prune", "gc", "verify", "lock", "prove"]
 State = Literal["waiting", "running", "done", "warned", "failed", "refused", "missed"]
 ENDED: tuple[State, ...] = ("done", "warned", "failed", "refused", "missed")
 GOOD: tuple[State, ...] = ("done", "warned")

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
 
 from engines.backup.upkeep.newest import Newest
-from engines.fleet.agent import wire
-from engines.fleet.agent.holding import Holding, look
-from engines.fleet.config.model import Fleet, Host, Repository
-from engines.fleet.planning.jobs import opening
-from engines.fleet.reach import ssh
-from engines.job.errors import CrashcartError, Failed
+from engines.fleet.agent.holding import Holding
+from engines.fleet.config.model import Fleet
+from engines.fleet.planning.points import holds
+from engines.job.errors import CrashcartError
 
 AT_ONCE = 8  # repositories
 
@@ -24,10 +21,20 @@ class Holdings(msgspec.Struct, frozen=True, kw_only=True):
     held: dict[str, Holding] = {}
     silent: dict[str, str] = {}
 
-    def find(self, repository: str, vm: str) -> tuple[Newest, ...]:
-        """The disks of a VM in one of them."""
-        holding = self.held.get(repository)
-        return tuple(disk for disk in holding.disks if disk.vm == vm) if holding else ()
+    def find(self, repository: str, vm: str, uuid: str) -> tuple[Newest, ...]:
+        """The disks of a guest in one of them, each once: by the tags of its points, whatever they are called; by the
+        name where they have no tag. What is called so and tagged as another's is another's.
+        """
+        by: dict[str, list[Newest]] = {}
+        for disk in self.held.get(repository, Holding()).disks:
+            if disk.guest == uuid if disk.guest else disk.vm == vm:
+                by.setdefault(disk.disk, []).append(disk)
+        return tuple(map(_together, by.values()))
+
+    def foreign(self, repository: str, vm: str, uuid: str) -> bool:
+        """Whether points that are called so are another guest's."""
+        disks = self.held.get(repository, Holding()).disks
+        return any(disk.vm == vm and disk.guest not in ("", uuid) for disk in disks)
 
 
 def take(fleet: Fleet) -> Holdings:
@@ -42,17 +49,18 @@ def take(fleet: Fleet) -> Holdings:
 
 
 def _asked(fleet: Fleet, name: str) -> Holding | str:
-    repository = fleet.repositories[name]
     try:
-        if repository.host:
-            return _there(repository, repository.host, fleet.hosts)
-        return look(opening(repository))
+        return holds(fleet, name)
     except (CrashcartError, OSError) as error:
         return str(error)
 
 
-def _there(repository: Repository, host: str, hosts: Mapping[str, Host]) -> Holding:
-    answer = ssh.one(host, hosts[host], wire.Holds(repository=opening(repository)))
-    if not isinstance(answer, wire.Held):
-        raise Failed(f"host {host} answers something else", "install the same crashcart on controller and hosts")
-    return answer.holding
+def _together(same: list[Newest]) -> Newest:
+    """One disk that goes by several names, or was backed up with and without a tag."""
+    last = max(same, key=lambda disk: disk.taken)
+    return msgspec.structs.replace(
+        last,
+        good=max((disk.good for disk in same if disk.good is not None), default=None),
+        points=sum(disk.points for disk in same),
+        stored=sum(disk.stored for disk in same),
+    )

@@ -124,7 +124,7 @@ def _row(
 def _ahead(one: Assigned, policy: Policy, holdings: Holdings, now: float) -> str:
     """A newest point that is not made yet by our clock; empty where there is none."""
     wanted = {disk.name for disk in one.disks}
-    disks = (disk for name in policy.to for disk in holdings.find(name, one.vm))
+    disks = (disk for name in policy.to for disk in holdings.find(name, one.vm, one.guest.uuid))
     return next((disk.point for disk in disks if disk.disk in wanted and disk.taken > now + AHEAD), "")
 
 
@@ -136,7 +136,7 @@ def _measured(row: Row, one: Assigned, policy: Policy, holdings: Holdings, now: 
     stored = size = changed = 0
     verified: list[str] = []
     for repository in policy.to:
-        disks = [disk for disk in holdings.find(repository, one.vm) if disk.disk in wanted]
+        disks = [disk for disk in holdings.find(repository, one.vm, one.guest.uuid) if disk.disk in wanted]
         times = [disk.good for disk in disks if disk.good is not None]
         if len(times) == len(wanted):
             where.append(repository)
@@ -164,7 +164,7 @@ def _judged(
     broken = [
         f"{disk.point} in {name}: {disk.trouble}"
         for name in policy.to
-        for disk in holdings.find(name, one.vm)
+        for disk in holdings.find(name, one.vm, one.guest.uuid)
         if disk.trouble and disk.disk in {wanted.name for wanted in one.disks}
     ]
     if broken:
@@ -175,7 +175,9 @@ def _judged(
         if failed:
             return _as(row, "failed", failed.why, failed.what_helps)
         light: Light = "new" if there < policy.late_after else "late"
-        return _as(row, light, f"no backup yet in {lacking}", "crashcart fleet run --only " + row.name)
+        foreign = ", ".join(name for name in policy.to if holdings.foreign(name, one.vm, row.uuid))
+        other = f" ({one.vm} in {foreign} is another guest's)" if foreign else ""
+        return _as(row, light, f"no backup yet in {lacking}{other}", "crashcart fleet run --only " + row.name)
     if row.age is not None and row.age > policy.late_after:
         why = f"its newest point is {units.span(row.age)} old, allowed are {units.span(policy.late_after)}"
         return _as(row, "late", failed.why if failed else why, failed.what_helps if failed else "")
@@ -193,13 +195,13 @@ def _failure(row: Row, policy: Policy, jobs: Mapping[tuple[str, str], Job]) -> J
 
 def _gone(known: Known, holdings: Holdings, now: float) -> Row:
     """A guest that no host shows any more: its points are kept, and only a word takes them out."""
-    disks = [disk for holding in holdings.held.values() for disk in holding.disks if disk.vm == known.vm]
+    disks = [disk for name in holdings.held for disk in holdings.find(name, known.vm, known.uuid)]
     good = [disk.good for disk in disks if disk.good is not None]
     return Row(
         name=known.name, uuid=known.uuid, vm=known.vm, host=known.host, policy=known.policy, light="gone",
         good=max(good, default=None), age=now - max(good) if good else None, disks=len({disk.disk for disk in disks}),
         size=sum(disk.size for disk in disks), stored=sum(disk.stored for disk in disks),
-        where=tuple(name for name in holdings.held if holdings.find(name, known.vm)),
+        where=tuple(name for name in holdings.held if holdings.find(name, known.vm, known.uuid)),
         why=f"no host shows it for {units.span(now - (known.gone or now))}; its points are kept",
         what_helps=f"when nobody needs them: crashcart backup prune --only {known.vm} --keep-last 1, then gc",
     )  # fmt: skip

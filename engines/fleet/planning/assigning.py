@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 
 import msgspec
@@ -37,9 +37,13 @@ class Assigned(msgspec.Struct, frozen=True, kw_only=True):
         return bool(self.policy and self.disks)
 
 
-def assign(fleet: Fleet, guests: Sequence[Guest], known: Iterable[Known] = ()) -> list[Assigned]:
-    """Every guest with its policy, in the order given. known: who had a name in repositories before."""
-    called = call(guests, known)
+def assign(
+    fleet: Fleet, guests: Sequence[Guest], known: Iterable[Known] = (), tagged: Mapping[str, str] | None = None
+) -> list[Assigned]:
+    """Every guest with its policy, in the order given. known: who had a name in repositories before; tagged: by UUID,
+    the names that points there have.
+    """
+    called = call(guests, known, tagged)
     return [_assigned(fleet, guest, called[guest.uuid]) for guest in guests]
 
 
@@ -84,11 +88,18 @@ def policy_of(fleet: Fleet, assigned: Assigned) -> Policy:
     return fleet.policies[assigned.policy]
 
 
-def call(guests: Iterable[Guest], known: Iterable[Known]) -> dict[str, str]:
-    """By UUID: the name in repositories. Who had one keeps it, whatever it is called now; no two have the same."""
+def call(guests: Iterable[Guest], known: Iterable[Known], tagged: Mapping[str, str] | None = None) -> dict[str, str]:
+    """By UUID: the name in repositories. Who had one keeps it, whatever it is called now; no two have the same.
+
+    tagged: names by the tags of points, for guests that the ledger does not know: it is new, or was lost.
+    """
     called = {one.uuid: one.vm for one in known}
     taken = set(called.values())
+    free = {uuid: vm for uuid, vm in (tagged or {}).items() if uuid not in called and vm not in taken}
+    taken |= {*free.values()}
     for guest in guests:
+        if guest.uuid not in called and guest.uuid in free:
+            called[guest.uuid] = free[guest.uuid]
         if guest.uuid not in called:
             called[guest.uuid] = _free(guest, taken)
             taken.add(called[guest.uuid])

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from engines.backup import names
 from engines.fleet.config import words
-from engines.fleet.config.model import Fleet, Repository, kept
+from engines.fleet.config.model import Fleet, Policy, Repository, kept
 from engines.fleet.planning.assigning import Assigned
 from engines.job.jobfile import Job
 
-MARK = "guest-"  # of the tag that says whose point it is, so that a lost ledger finds a renamed guest again
+LOCKED = ("keep_last", "keep_daily", "keep_weekly", "keep_monthly", "keep_yearly")  # rules that a lock has, too
 
 
 def opening(repository: Repository) -> dict[str, Any]:
@@ -31,7 +32,7 @@ def backup(fleet: Fleet, one: Assigned, repository: str) -> Job:
         "disk": [disk.name for disk in one.disks],
         "limit": policy.limit,
         "uplink": rate(fleet, to),
-        "tag": [MARK + one.guest.uuid],
+        "tag": [names.OF_GUEST + one.guest.uuid],
     }
     forms = {disk.format for disk in one.disks if disk.format}
     if len(forms) == 1 and (form := forms.pop()) in ("raw", "qcow2"):
@@ -72,6 +73,22 @@ def verify(fleet: Fleet, repository: str) -> Job:
     """Read a share of what is stored."""
     to = fleet.repositories[repository]
     return Job(task="backup-verify", params={**opening(to), "percent": to.share, **_held(fleet, to)})
+
+
+def locking(fleet: Fleet, repository: str) -> list[Policy]:
+    """The policies that want its points locked."""
+    return [policy for policy in fleet.policies.values() if policy.lock and repository in policy.to]
+
+
+def lock(fleet: Fleet, repository: str) -> Job:
+    """Have nobody delete what the policies keep, for the longest time that one of them says; without a rule, all."""
+    policies = locking(fleet, repository)
+    days = max(-(-words.seconds(policy.lock or "day") // words.DAY) for policy in policies)
+    params = {**opening(fleet.repositories[repository]), "days": days}
+    rules = [kept(policy.keep) for policy in policies]
+    if all(rule.keys() & set(LOCKED) for rule in rules):
+        params |= {name: max(rule.get(name, 0) for rule in rules) for name in LOCKED}
+    return Job(task="backup-lock", params=params)
 
 
 def prove(fleet: Fleet, one: Assigned, repository: str) -> Job:

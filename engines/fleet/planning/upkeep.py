@@ -1,4 +1,4 @@
-"""What a round does for the repositories once its backups are made: prune, gc, verify a share, and prove guests."""
+"""What a round does for repositories once its backups are made: prune, gc, verify a share, lock, and prove guests."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import msgspec
 
 from engines.fleet.config import words
-from engines.fleet.config.model import CONTROLLER, Fleet, kept
+from engines.fleet.config.model import CONTROLLER, Fleet, Repository, kept
 from engines.fleet.ledger.ledger import Ledger
 from engines.fleet.ledger.rows import GOOD, Kind, key
 from engines.fleet.planning import jobs
@@ -32,14 +32,29 @@ class Upkeep(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def upkeep(fleet: Fleet, assigned: Sequence[Assigned], ledger: Ledger, round_: str, now: float) -> list[Upkeep]:
-    """What is due, in the order in which it is best done: prune before gc, gc before verify."""
+    """What is due, in the order in which it is best done: prune, gc, verify, and a lock on what is left."""
     found = [*_prunes(fleet, assigned, round_)]
     for name, repository in fleet.repositories.items():
         if _old(ledger, "gc", name, words.seconds(repository.gc), now):
             found.append(_of(fleet, "gc", name, round_, jobs.gc(fleet, name)))
         if _old(ledger, "verify", name, words.seconds(repository.verify), now):
             found.append(_of(fleet, "verify", name, round_, jobs.verify(fleet, name)))
+        if lockable(repository) and jobs.locking(fleet, name) and _old(ledger, "lock", name, words.DAY, now):
+            found.append(_of(fleet, "lock", name, round_, jobs.lock(fleet, name)))
     return [*found, *_proofs(fleet, assigned, ledger, now)]
+
+
+def lockable(repository: Repository) -> bool:
+    """Whether there can be a lock at all: only buckets have them."""
+    return repository.url.startswith("s3://")
+
+
+def unlocked(fleet: Fleet) -> Iterator[str]:
+    """Where a policy wants a lock and none can be, in words."""
+    for name, policy in fleet.policies.items():
+        for to in policy.to if policy.lock else ():
+            if not lockable(fleet.repositories[to]):
+                yield f"policy {name} wants a lock of {policy.lock}, and {to} is no bucket: whoever has its key deletes"
 
 
 def _of(fleet: Fleet, kind: Kind, repository: str, round_: str, job: Job, subject: str = "", vm: str = "") -> Upkeep:
@@ -70,7 +85,7 @@ def _proofs(fleet: Fleet, assigned: Sequence[Assigned], ledger: Ledger, now: flo
             continue
         repository = policy.to[0]
         proof = msgspec.structs.replace(policy, every=policy.prove)
-        calendar = calendar_of(proof, fleet.zone, one.guest.uuid)
+        calendar = calendar_of(proof, fleet.zone_of(one.guest.host), one.guest.uuid)
         before = last.get((one.guest.uuid, repository))
         good = before.planned if before and before.state in GOOD else None
         next_ = start(calendar, Past(good=good), now, one.guest.uuid, spread=False)

@@ -66,10 +66,10 @@ def wanted(
         if not one.covered:
             continue
         policy = fleet.policies[one.policy]
-        calendar = calendar_of(policy, fleet.zone, one.guest.uuid)
+        calendar = calendar_of(policy, fleet.zone_of(one.guest.host), one.guest.uuid)
         for repository in policy.to:
             last = newest.get((one.guest.uuid, repository))
-            good = points.good(repository, one.vm, [disk.name for disk in one.disks])
+            good = points.good(repository, one.vm, [disk.name for disk in one.disks], one.guest.uuid)
             past = past_of(last, good if good is None or good <= now + AHEAD else None)
             spread = policy.spread == "hash"
             next_ = start(calendar, past, now, one.guest.uuid, spread=spread, retries=policy.retries)

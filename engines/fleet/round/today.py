@@ -15,7 +15,7 @@ from engines.fleet.ledger.rows import Job, key
 from engines.fleet.planning import jobs
 from engines.fleet.planning.assigning import Assigned
 from engines.fleet.planning.points import Covered, covered
-from engines.fleet.planning.seeing import see
+from engines.fleet.planning.seeing import see, whose
 from engines.fleet.planning.upkeep import Upkeep, upkeep
 from engines.fleet.planning.wanted import Wanted, calendar_of, wanted
 from engines.fleet.reach.census import Census
@@ -42,7 +42,7 @@ class Today:
 def look(fleet: Fleet, ledger: Ledger, now: float) -> Today:
     """Ask all hosts and read all repositories; what was seen is noted in the ledger."""
     found, assigned = see(fleet, ledger, now)
-    points = covered(fleet.repositories)
+    points = covered(fleet.repositories, whose(ledger))
     return Today(found, assigned, points, wanted(fleet, assigned, points, ledger.newest(), now))
 
 
@@ -60,7 +60,7 @@ def due(fleet: Fleet, today: Today, now: float, *, at_once: bool = False, only: 
 
 def _open(fleet: Fleet, each: Wanted, now: float) -> bool:
     """Whether its round has opened."""
-    calendar = calendar_of(fleet.policies[each.policy], fleet.zone, each.uuid)
+    calendar = calendar_of(fleet.policies[each.policy], fleet.zone_of(each.host), each.uuid)
     return calendar.latest(now).name == each.round and now < each.closes
 
 

@@ -11,7 +11,7 @@ from engines.fleet.config.model import ByLvm, Fleet, Keep, Match, kept
 from engines.job.errors import Refused
 
 GOOD = r"""
-hosts: {hv1: {ssh: root@hv1, slots: 2, find: [libvirt, {lvm: '^(?P<vm>vm-\d+)-(?P<disk>.+)$'}], zone: ams}}
+hosts: {hv1: {ssh: root@hv1, slots: 2, find: [libvirt, {lvm: '^(?P<vm>vm-\d+)-(?P<disk>.+)$'}], zone: Europe/Amsterdam}}
 repositories: {off1: {url: 's3://vault/ams', slots: 4, uplink: wan},
   off2: {url: 'sftp://b@far/srv/r', slots: 6, uplink: wan}}
 uplinks: {wan: {slots: 8, limit: ['07:00-22:00 30M', 'else none']}}
@@ -35,6 +35,10 @@ BAD = {
     "hosts: [hv1]": "hosts is ['hv1'], allowed is names, each with its keys",
     "hosts: {hv1: 3}": "hosts.hv1 is 3, allowed is keys: ssh, slots",
     "policies: {gold: {to: [off1], every: dai}}": "policies.gold.every is 'dai', allowed is hour, day, week, month",
+    "policies: {gold: {to: [off1], every: 36h}}": "policies.gold.every is '36h', allowed is hour, day, week, month, or",
+    "policies: {gold: {to: [off1], prove: 30h}}": "policies.gold.prove is '30h', allowed is hour, day, week, month, or",
+    "policies: {gold: {to: [off1], every: 12h, window: '22:00-06:00'}}": "policies.gold.every is '12h', allowed is up",
+    "hosts: {hv1: {ssh: a@b, zone: ams}}": "hosts.hv1.zone is 'ams', allowed is a name such as Europe/Berlin",
     "policies: {gold: {to: [off1], window: '22-06'}}": "policies.gold.window is '22-06', allowed is like 22:00-06:00",
     "policies: {gold: {to: [off1], spread: hsh}}": "policies.gold.spread is 'hsh', allowed is hash, none",
     "policies: {gold: {to: [off9]}}": "policies.gold.to is 'off9', allowed is one of off1",
@@ -131,3 +135,9 @@ guests: [{match: all, policy: gold}]
     assert [line.partition(" is ")[0] for line in caught.value.lines] == [
         "a name in hosts", "hosts.controller.find", "policies.gold.to",
     ]  # fmt: skip
+
+
+def test_what_is_done_several_times_in_a_window_is_not_late_outside_of_it() -> None:
+    hourly = parsed(least("policies: {gold: {to: [off1], every: hour, window: '22:00-02:00'}}")).policies["gold"]
+    assert hourly.late_after == 90 * 60 + 20 * 3600
+    assert parsed(least("policies: {gold: {to: [off1], every: hour}}")).policies["gold"].late_after == 90 * 60

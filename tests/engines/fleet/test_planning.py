@@ -11,12 +11,13 @@ import pytest
 
 from engines.fleet.commands.plan import expected
 from engines.fleet.config import words
+from engines.fleet.config.load import parsed
 from engines.fleet.ledger.ledger import Ledger
 from engines.fleet.ledger.rows import Job, key
 from engines.fleet.planning import jobs
 from engines.fleet.planning.assigning import assign, call
 from engines.fleet.planning.points import Covered
-from engines.fleet.planning.upkeep import upkeep
+from engines.fleet.planning.upkeep import unlocked, upkeep
 from engines.fleet.planning.wanted import wanted
 from engines.fleet.reach.census import at_home, each_once
 from engines.fleet.round.limits import Limits
@@ -60,6 +61,26 @@ def test_a_renamed_guest_keeps_its_name_in_repositories_and_no_two_share_one(tmp
         uuid(2): f"web-{uuid(2)[:8]}",
         uuid(3): f"kunde-m-ller-1-{uuid(3)[:8]}",
     }
+
+
+def test_a_lost_ledger_finds_a_renamed_guest_by_the_tags_of_its_points() -> None:
+    shop, web, new = guest(1, "shop"), guest(2, "web"), guest(3, "db")
+    tagged = {uuid(1): "web", uuid(9): "db"}
+    assert call([shop, web, new], (), tagged) == {
+        uuid(1): "web", uuid(2): f"web-{uuid(2)[:8]}", uuid(3): f"db-{uuid(3)[:8]}",
+    }  # fmt: skip
+
+
+def test_a_point_of_another_guest_of_that_name_makes_nothing_done() -> None:
+    times = {("web1", "vda"): NIGHT - 600, ("old", "vda"): NIGHT - 900}
+    points = Covered(
+        newest={"off1": times}, owners={"off1": {("web1", "vda"): uuid(9), ("old", "vda"): uuid(2)}},
+        own={"off1": {(uuid(9), "vda"): NIGHT - 600, (uuid(2), "vda"): NIGHT - 900}},
+    )  # fmt: skip
+    assert points.good("off1", "web1", ["vda"], uuid(1)) is None
+    assert points.good("off1", "web1", ["vda"], uuid(9)) == NIGHT - 600
+    assert points.good("off1", "web2", ["vda"], uuid(2)) == NIGHT - 900
+    assert Covered(newest={"off1": times}).good("off1", "web1", ["vda"], uuid(1)) == NIGHT - 600
 
 
 def test_a_guest_in_migration_is_seen_where_it_runs_and_one_that_runs_twice_is_told() -> None:
@@ -155,6 +176,44 @@ def test_upkeep_prunes_only_guests_that_are_there_and_is_not_done_again_before_i
             )  # fmt: skip
         later = upkeep(of, assigned, ledger, "20260814", NIGHT + DAY)
         assert [each.kind for each in later if each.kind != "prove"] == ["prune", "prune", "verify", "verify"]
+
+
+def test_a_host_has_the_hours_of_its_own_zone() -> None:
+    of = fleet(more="").hosts["hv1"]
+    there = msgspec.structs.replace(of, zone="Asia/Tokyo")
+    both = fleet()
+    both = msgspec.structs.replace(both, hosts={**both.hosts, "hv1": there})
+    times = {(f"web{n}", "vda"): NIGHT - 2 * 3600 for n in (1, 2)}
+    found = wanted(both, assign(both, [guest(1), guest(2)]), Covered(newest={"off1": times, "off2": times}), {}, NIGHT)
+    opens = {
+        each.name: datetime.fromtimestamp(each.at, ZoneInfo(zone)).hour
+        for each in found
+        for zone in (both.zone_of(each.host),)
+    }
+    assert both.zone_of("hv1") == "Asia/Tokyo" and both.zone_of("hv2") == "Europe/Berlin"
+    assert all(hour >= 22 or hour < 2 for hour in opens.values()), opens
+    tokyo = next(each for each in found if each.name == "web1")
+    assert tokyo.at != next(each for each in wanted(fleet(), assign(fleet(), [guest(1)]), Covered(), {}, NIGHT)).at
+
+
+def test_a_lock_is_the_round_s_work_where_there_can_be_one_and_told_where_not(tmp_path: Path) -> None:
+    of = parsed(b"""
+hosts: {hv1: {ssh: local}}
+repositories: {off1: {url: 's3://vault/ams', key_file: /k}, off2: {url: /r}}
+policies:
+  gold: {to: [off1, off2], keep: {daily: 14, weekly: 8}, lock: 30d}
+  lead: {to: [off1], keep: {daily: 3, hourly: 5}, lock: 36h}
+  tin: {to: [off2]}
+guests: [{match: all, policy: gold}]
+""")
+    with Ledger(tmp_path / "ledger") as ledger:
+        found = [each for each in upkeep(of, [], ledger, "x", NIGHT) if each.kind == "lock"]
+    assert [(each.repository, each.job.task, each.host) for each in found] == [("off1", "backup-lock", "controller")]
+    assert found[0].job.params == {
+        "repo": "s3://vault/ams", "key_file": "/k", "days": 30,
+        "keep_last": 0, "keep_daily": 14, "keep_weekly": 8, "keep_monthly": 0, "keep_yearly": 0,
+    }  # fmt: skip
+    assert list(unlocked(of)) == ["policy gold wants a lock of 30d, and off2 is no bucket: whoever has its key deletes"]
 
 
 def test_proofs_are_spread_over_the_nights_of_a_month(tmp_path: Path) -> None:

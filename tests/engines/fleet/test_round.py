@@ -59,6 +59,17 @@ def test_a_guest_that_was_renamed_and_moved_goes_on_under_its_name(lab: Fleet) -
         assert {(one.name, one.vm, one.host, one.gone) for one in ledger.guests()} >= {("shop", "web2", "hv2", None)}
 
 
+def test_a_lost_ledger_is_made_anew_by_the_tags_of_points(lab: Fleet) -> None:
+    lost = lab.folder / "lost.yaml"
+    lost.write_text(lab.path.read_text().replace(str(lab.ledger), str(lab.folder / "new.sqlite")))
+    stand = engines.look("fleet", "status", fleet=str(lost))
+    assert {(row.name, row.vm, row.light) for row in stand.rows} == {
+        (name, vm, "good") for name, vm in (("web1", "web1"), ("shop", "web2"), ("db1", "db1"))
+    }
+    planned = engines.look("fleet", "plan", fleet=str(lost))
+    assert {row.why for row in planned.rows} == {"its time of the round"}
+
+
 def test_a_host_that_is_gone_is_told_and_the_others_go_on(lab: Fleet) -> None:
     first, _ = lab.hosts
     first.sshd.stop()

@@ -167,14 +167,18 @@ def test_a_guest_that_is_not_defined_any_more_comes_back_all_the_same(guest: Gue
     assert (guest.folder / "out" / "domain.xml").exists()
 
 
-def test_taking_it_back_leaves_nothing(guest: Guest) -> None:
+@pytest.mark.parametrize("there", [False, True])
+def test_taking_it_back_leaves_what_was_there_before(there: bool, guest: Guest) -> None:
     guest.points()
     words = {"repo": guest.repo, "point": "web1@latest", "into": str(guest.folder / "out")}
+    if there:
+        (guest.folder / "out").mkdir()
     run, last = lab.perform_job("backup-guest", **words)
     assert isinstance(last, Finished)
     _, last = lab.perform_job("backup-guest", mode="undo", earlier=run.id, **words)
     assert isinstance(last, Finished)
-    assert not (guest.folder / "out").exists()
+    assert (guest.folder / "out").exists() == there
+    assert not there or not any((guest.folder / "out").iterdir())
 
 
 def test_a_disk_is_no_record(guest: Guest) -> None:

@@ -49,6 +49,17 @@ def test_a_whole_point_is_good(repo: str) -> None:
     assert one.good == one.taken and one.stored > 5 * MB
 
 
+def test_a_disk_has_a_row_for_each_guest_that_has_points_of_it(repo: str, tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    lab.backup(repo, disk, vm="db", tag=["guest-u-1", "by hand"])
+    damaged = Path(repo, names.parse(lab.backup(repo, disk, vm="db", tag=["guest-u-1"])).path())
+    damaged.write_bytes(b"no point")
+    with lab.opened(repo) as repository:
+        rows = {one.guest: one for one in newest(repository, lambda name: name == "db")}
+    assert {guest: one.points for guest, one in rows.items()} == {"": 1, "u-1": 2}
+    assert rows["u-1"].trouble and rows["u-1"].good and not rows[""].trouble
+
+
 def gone(pack: Path) -> None:
     pack.unlink()
 

@@ -98,6 +98,21 @@ def test_a_point_from_the_future_is_no_reason_to_be_green() -> None:
     assert row.light == "failed" and "time to come" in row.why, row
 
 
+def test_a_guest_is_covered_by_its_tag_whatever_its_points_are_called() -> None:
+    own, other = disk("old-name", guest="u-web1"), disk(guest="u-another")
+    row = stands(held((own,), (own, other)))
+    assert (row.light, row.where, row.stored) == ("good", ("near", "far"), 20)
+    assert stands(held((disk(guest="u-web1"),), (disk(age=90 * HOUR), own))).light == "good"  # once without a tag
+
+
+def test_points_of_another_guest_that_was_called_so_do_not_count() -> None:
+    foreign = disk(guest="u-another")
+    row = stands(held((disk(guest="u-web1"),), (foreign,)))
+    assert (row.light, row.why) == ("late", "no backup yet in far (web1 in far is another guest's)")
+    (gone,) = rows(FLEET, [], [known(guest(), gone=NOW)], held((foreign,), (foreign,)), {}, NOW)
+    assert (gone.light, gone.where, gone.age) == ("gone", (), None)
+
+
 def test_a_guest_that_was_just_found_is_new_until_it_would_be_late() -> None:
     assert stands(held((), ()), first=NOW - HOUR).light == "new"
     assert stands(held((), ()), first=NOW - 37 * HOUR).light == "late"
