@@ -92,8 +92,9 @@ def _from_descriptor(name: str, number: int) -> Secret:
     try:
         with os.fdopen(number, "rb", closefd=False) as stream:
             line = stream.readline(4096).decode("utf-8", "replace").rstrip("\r\n")
-    except OSError as error:
-        raise BadParam(f"{name}_fd", number, f"an open file descriptor ({error.strerror})") from None
+    except (OSError, ValueError, OverflowError, TypeError) as error:  # of a number that no descriptor has
+        why = getattr(error, "strerror", None) or str(error)
+        raise BadParam(f"{name}_fd", number, f"an open file descriptor ({why})") from None
     if not line:
         raise BadParam(f"{name}_fd", number, "a descriptor with the secret on its first line")
     return Secret(line)

@@ -89,6 +89,8 @@ def test_a_file_that_would_be_overwritten_needs_its_word(params: dict[str, str])
         (["report", ""], REFUSED, "crashcart runs"),
         (["rehearse", "juggling"], REFUSED, "juggling"),
         (["biosiso", "inspect", "/nowhere.zip"], REFUSED, "/nowhere.zip"),
+        (["backup", "list", "--repo", "/nowhere", "--passphrase-fd", "-1"], USAGE, "open file descriptor"),
+        (["backup", "list", "--repo", "/nowhere", "--passphrase-fd", "9" * 30], USAGE, "open file descriptor"),
     ],
 )
 def test_a_wrong_command_says_what_is_wrong(argv: list[str], code: int, named: str) -> None:

@@ -36,7 +36,7 @@ def main() -> int:
 def _answers(raw: bytes) -> Iterator[wire.AnyAnswer]:
     try:
         request = msgspec.json.decode(raw, type=wire.AnyRequest)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, RecursionError) as error:
         yield wire.Declined(why=f"this is no request: {error}", what_helps="it is asked by: crashcart fleet")
         return
     if request.version != wire.VERSION:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+import resource
+import signal
 import subprocess
 import tempfile
 import threading
-from collections.abc import Generator, Iterator
+from collections import deque
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
@@ -22,8 +25,8 @@ from engines.job.errors import Failed
 PATIENCE = 15  # s until a host that does not answer a connection, or has fallen silent, is given up
 PLACE = re.compile(r"^(?P<user>[^@]+)@(?:\[(?P<six>[^\]]+)\]|(?P<name>[^:]+))(?::(?P<port>\d+))?$")
 STAYS = 60  # s that a connection nobody uses is kept
-
-
+LONGEST = 16 << 20  # bytes of one line of an answer: 30,000 guests
+NOISE = 16 << 20  # bytes that ssh may write into a file: what a host says beside its answers
 # s that an answer may take as a whole: an agent that hangs behind a living connection is given up, too.
 WITHIN: dict[type[wire.Request], float] = {
     wire.About: 60.0,
@@ -47,7 +50,7 @@ def ask(
     within: seconds for all of them; None for runs, which take as long as they do.
     """
     with tempfile.TemporaryFile() as noise:  # no pipe: the shared connection's own process would keep it open
-        child = start(argv(host), stdout=subprocess.PIPE, stderr=noise, before=bind_to_parent())
+        child = start(argv(host), stdout=subprocess.PIPE, stderr=noise, before=_before(host))
         if held:
             held.add(child)
         try:
@@ -93,7 +96,7 @@ def _talk(
         child.stdin.write(msgspec.json.encode(request))
     last: wire.AnyAnswer | None = None
     with child.stdout:
-        for line in child.stdout:
+        while line := child.stdout.readline(LONGEST):
             last = _answer(name, line)
             yield last
     child.wait()
@@ -108,7 +111,7 @@ def one(name: str, host: Host, request: wire.AnyRequest, within: float | None = 
     """The last answer of the host, within so many seconds, by default those of its kind. Raises Unreachable; Failed
     where it declines.
     """
-    *_, last = ask(name, host, request, within=within or WITHIN.get(type(request)))
+    (last,) = deque(ask(name, host, request, within=within or WITHIN.get(type(request))), maxlen=1)  # however many
     if isinstance(last, wire.Declined):
         raise Failed(f"host {name}: {last.why}", last.what_helps)
     return last
@@ -138,10 +141,24 @@ class Held:
                 child.kill()
 
 
+def _before(host: Host) -> Callable[[], None]:
+    """A `preexec_fn`: it ends with us, and ssh where a host's noise would fill this disk."""
+    bind = bind_to_parent()
+    if host.ssh == "local":  # its runs inherit what it may do
+        return bind
+
+    def begin() -> None:
+        bind()
+        resource.setrlimit(resource.RLIMIT_FSIZE, (NOISE, NOISE))
+        signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+
+    return begin
+
+
 def _answer(name: str, line: bytes) -> wire.AnyAnswer:
     try:
         return msgspec.json.decode(line, type=wire.AnyAnswer)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, RecursionError):
         shown = line[:80].decode("utf-8", "replace").strip()
         helps = "install the same crashcart there, and have the key's forced command be: crashcart fleet-agent"
         raise Unreachable(f"host {name} answers {shown!r}, which no agent says", helps) from None

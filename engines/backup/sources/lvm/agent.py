@@ -17,6 +17,7 @@ import msgspec
 ANSWERS_WITHIN = 5.0  # s; one that runs answers at once, one that does not run never
 FREEZES_WITHIN = 30.0  # s; the guest writes its dirty pages out
 LONGEST = 65536  # bytes of one answer
+MOST = 10_000  # file systems of one guest
 SENTINEL = b"\xff"
 
 
@@ -66,8 +67,8 @@ class Agent:
 
     def _count(self, command: str, within: float) -> int:
         found = self._ask({"execute": command}, within)
-        if not isinstance(found, int):
-            raise NoAgent(f"the guest agent answers {command} with {found!r}")
+        if type(found) is not int or not 0 <= found <= MOST:
+            raise NoAgent(f"the guest agent answers {command} with {str(found)[:80]!r}")
         return found
 
     def _connect(self) -> None:
@@ -93,7 +94,7 @@ class Agent:
         self._send(_line(request))
         answer = self._answer(time.monotonic() + within)
         if "error" in answer:
-            raise NoAgent(f"the guest agent says: {answer['error'].get('desc', 'no')}")
+            raise NoAgent(f"the guest agent says: {_said(answer['error'])[:200]}")
         return answer.get("return")
 
     def _send(self, text: bytes) -> None:
@@ -120,8 +121,12 @@ class Agent:
         text, _, self._pending = self._pending.partition(b"\n")
         try:
             return msgspec.json.decode(text.split(SENTINEL)[-1] or b"{}", type=dict[str, Any])
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, RecursionError):
             return {}
+
+
+def _said(error: Any) -> str:
+    return str(error.get("desc", "no") if isinstance(error, dict) else error)
 
 
 def _line(request: dict[str, Any]) -> bytes:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import struct
 import time
+from typing import Any
 
 import dns.flags
 import dns.message
@@ -13,13 +15,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engines.failover.asking import probe
+from engines.failover.asking import exchange, probe
 from engines.failover.asking.dns_answer import decode
 from engines.failover.asking.probe import Probed
 from engines.failover.asking.site import SiteParams, host_name
 from engines.failover.lab.nameserver import answer, question
 from engines.job.params import convert
 from tests.engines.failover.stage import Reply, Stage
+from tests.ports import free_port
 
 NAME = "shop.test"
 
@@ -99,6 +102,28 @@ def test_an_answer_cut_for_udp_with_no_tcp_behind_it_has_a_name(stage: Stage) ->
         return bytes(said)
 
     assert probed(stage, truncated).records.state == "unreachable"
+
+
+def test_a_server_that_answers_other_questions_without_an_end_is_heard_no_further(stage: Stage) -> None:
+    """Each that is there is read at once, so that a flood of them would leave no time to look at the time."""
+    port = free_port()
+
+    async def serve() -> None:
+        class Flood(asyncio.DatagramProtocol):
+            def connection_made(self, transport: Any) -> None:
+                self.transport = transport
+
+            def datagram_received(self, data: bytes, addr: Any) -> None:
+                for _ in range(exchange.GUESSES):
+                    self.transport.sendto(b"no" + data[2:], addr)
+                self.transport.sendto(answer(data, NAME, ["127.0.0.2"], 60), addr)
+
+        await asyncio.get_running_loop().create_datagram_endpoint(Flood, local_addr=("127.0.0.1", port))
+
+    stage.do(serve())
+    at = f"127.0.0.1:{port}"
+    found = probe.answer(convert(SiteParams, {"name": NAME, "resolver": [at], "scheme": "http", "timeout": 30}))
+    assert found.records.state == "malformed"
 
 
 def test_a_ttl_of_zero_is_told(stage: Stage) -> None:

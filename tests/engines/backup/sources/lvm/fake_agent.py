@@ -12,10 +12,14 @@ COMMANDS = {"guest-fsfreeze-freeze": 2, "guest-fsfreeze-thaw": 0}
 
 
 class FakeAgent:
-    """Listens at `path` while the `with` block runs; `frozen` is the state of its guest."""
+    """Listens at `path` while the `with` block runs; `frozen` is the state of its guest.
 
-    def __init__(self, path: Path) -> None:
+    odd: what it answers instead of how many file systems are frozen.
+    """
+
+    def __init__(self, path: Path, odd: bytes = b"") -> None:
         self.path = path
+        self._odd = odd
         self.frozen = 0
         self.asked: list[str] = []
         self.froze = threading.Event()
@@ -42,7 +46,8 @@ class FakeAgent:
             with peer, peer.makefile("rb") as lines:
                 try:
                     for line in lines:
-                        peer.sendall(json.dumps({"return": self._answer(line)}).encode() + b"\n")
+                        said = json.dumps({"return": self._answer(line)}).encode()
+                        peer.sendall((self._odd if self._odd and b"fsfreeze" in line else said) + b"\n")
                 except OSError:
                     continue  # its asker was killed
 

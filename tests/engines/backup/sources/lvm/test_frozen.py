@@ -16,6 +16,7 @@ import pytest
 
 from engines.backup import sweeping
 from engines.backup.sources.lvm import moment
+from engines.backup.sources.lvm.agent import Agent, NoAgent
 from engines.backup.sources.lvm.moment import Moment
 from engines.host import child
 from engines.host.holder import Holder, boot_id, start_time
@@ -51,6 +52,20 @@ def writer() -> Iterator[Holder]:
     with subprocess.Popen(["sleep", "600"]) as one:
         yield Holder(one.pid, start_time(one.pid), boot_id())
         one.kill()
+
+
+ODD = (
+    b'{"error": "no"}', b'{"error": null}', b'{"error": ["no"]}', b'{"error": {"desc": {}}}', b"[" * 60_000, b"null",
+    b'{"return": true}', b'{"return": -1}', b'{"return": 99999999999999999999}', b'{"return": {"a": 1}}', b"{}",
+    b'{"error": {"desc": "' + b"x" * 60_000 + b'"}}',
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("odd", ODD, ids=range(len(ODD)))
+def test_an_agent_of_a_hostile_guest_is_no_agent_whatever_it_answers(tmp_path: Path, odd: bytes) -> None:
+    with FakeAgent(tmp_path / "odd", odd), Agent(tmp_path / "odd") as found, pytest.raises(NoAgent) as no:
+        found.freeze()
+    assert len(str(no.value)) < 400
 
 
 def test_a_guest_is_frozen_and_thawed(agent: FakeAgent) -> None:
