@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from engines.fleet.commands import check, guests, metrics, plan, report, serve, status
+from engines.fleet.commands import check, cluster, guests, metrics, plan, report, serve, status
 from engines.fleet.commands.params import FleetParams
 from engines.fleet.commands.run import Run
+from engines.fleet.commands.verify import Verify
 from engines.job.contract import Engine, Look
 
-ENGINES: tuple[Engine[Any], ...] = (Run(),)
+ENGINES: tuple[Engine[Any], ...] = (Run(), Verify())
 LOOKS = (
     Look(
         "guests",
@@ -57,4 +58,24 @@ LOOKS = (
         code=check.code,
     ),
     Look("serve", "a round whenever one is due, until it is stopped", FleetParams, serve.answer, stream=serve.lines),
+    Look(
+        "scheduler",
+        "where the controllers of a cluster meet, until it is stopped",
+        FleetParams,
+        cluster.scheduled,
+        stream=cluster.schedule,
+    ),
+    Look(
+        "worker",
+        "work along with the other controllers of a cluster, until it is stopped",
+        cluster.WorkerParams,
+        cluster.worked,
+        stream=cluster.work,
+    ),
+    Look(
+        "certificate",
+        "make a certificate for a member of a cluster, and the authority with the first",
+        cluster.CertificateParams,
+        cluster.certificate,
+    ),
 )

@@ -22,13 +22,14 @@ class Findings(msgspec.Struct, frozen=True, kw_only=True):
     """What reading packs found. read: bytes of the records that were read.
 
     faults: files with a broken frame, in words. bad: records that are damaged, and why. mended: records that are in
-    quarantine and read right again.
+    quarantine and read right again. gone: packs that are not there any more.
     """
 
     read: int = 0
     faults: tuple[str, ...] = ()
     bad: tuple[tuple[Place, str], ...] = ()
     mended: tuple[Place, ...] = ()
+    gone: tuple[bytes, ...] = ()
 
 
 class Records:
@@ -52,6 +53,7 @@ class Records:
         self._faults: dict[str, None] = {}
         self._bad: list[tuple[Place, str]] = []
         self._mended: list[Place] = []
+        self._gone: dict[bytes, None] = {}
         self.passed = 0
         self.total = sum(size for _, size in packs)
 
@@ -60,7 +62,11 @@ class Records:
         """What was found so far."""
         with self._lock:
             return Findings(
-                read=self._read, faults=tuple(self._faults), bad=tuple(self._bad), mended=tuple(self._mended)
+                read=self._read,
+                faults=tuple(self._faults),
+                bad=tuple(self._bad),
+                mended=tuple(self._mended),
+                gone=tuple(self._gone),
             )
 
     def reading(self) -> Workers[tuple[Place, int]]:
@@ -73,7 +79,8 @@ class Records:
             try:
                 places = self._frame(owner, size)
             except FileNotFoundError:
-                continue  # gc was here
+                self._lacks(owner)
+                continue
             rest = size - sum(place.size for place in places)
             for at, place in enumerate(places):
                 yield place, place.size + (rest if at == 0 else 0)
@@ -98,6 +105,11 @@ class Records:
             places = known_places or [place for place, _ in pack.walk(store, name, owner, size)]
         return places
 
+    def _lacks(self, owner: bytes) -> None:
+        """gc was here."""
+        with self._lock:
+            self._gone[owner] = None
+
     def _fault(self, damaged: Damaged) -> None:
         with self._lock:
             self._faults[damaged.why] = None
@@ -113,6 +125,7 @@ class Records:
                     with self._lock:
                         self._mended.append(place)
             except FileNotFoundError:
+                self._lacks(place.pack)
                 return
             except Damaged as damaged:
                 if not quarantined:

@@ -48,6 +48,8 @@ def _unknown(fleet: Fleet) -> Iterator[str]:
     for name, repository in fleet.repositories.items():
         yield from _one(f"repositories.{name}.uplink", repository.uplink, fleet.uplinks)
         yield from _one(f"repositories.{name}.host", repository.host, fleet.hosts)
+    if fleet.cluster and fleet.cluster.encrypted and not fleet.cluster.tls:
+        yield "cluster.tls is nothing, allowed is a folder with ca.pem, cert.pem and key.pem"
     for name, host in fleet.hosts.items():
         if name == CONTROLLER:
             yield f"a name in hosts is {name!r}, allowed is any other: upkeep that names no host is done there"

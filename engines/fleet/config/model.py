@@ -165,6 +165,24 @@ class Alert(Part, frozen=True, kw_only=True):
     ping_file: str = ""
 
 
+class Cluster(Part, frozen=True, kw_only=True):
+    """Other controllers that work along. scheduler: where they meet. tls: a folder with ca.pem, cert.pem, key.pem."""
+
+    scheduler: Annotated[
+        str,
+        word(
+            "tls://HOST:PORT, or tcp://127.0.0.1:PORT without TLS",
+            pattern=r"^(tls://([\w.-]+|\[[0-9a-f:]+\])|tcp://(127\.0\.0\.1|\[::1\])):\d{1,5}$",
+        ),
+    ]
+    tls: str = ""
+
+    @property
+    def encrypted(self) -> bool:
+        """Whether each member shows a certificate."""
+        return self.scheduler.startswith("tls:")
+
+
 class Fleet(Part, frozen=True, kw_only=True):
     """fleet.yaml. zone: whose hours the windows are. ledger: the controller's memory, a file."""
 
@@ -176,6 +194,7 @@ class Fleet(Part, frozen=True, kw_only=True):
     alerts: tuple[Alert, ...] = ()
     zone: Annotated[str, word("a name such as Europe/Berlin", words.zone)] = "UTC"
     ledger: str = ""
+    cluster: Cluster | None = None
 
     def zone_of(self, host: str) -> str:
         """Whose hours windows are for the guests of a host."""

@@ -123,11 +123,14 @@ class Held:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._open: set[subprocess.Popen[bytes]] = set()
+        self._cut = False
 
     def add(self, child: subprocess.Popen[bytes]) -> None:
-        """One more."""
+        """One more; at an end at once where all were cut."""
         with self._lock:
             self._open.add(child)
+            if self._cut:
+                child.kill()
 
     def remove(self, child: subprocess.Popen[bytes]) -> None:
         """One less."""
@@ -137,6 +140,7 @@ class Held:
     def cut(self) -> None:
         """End them all; what runs on the hosts goes on."""
         with self._lock:
+            self._cut = True
             for child in self._open:
                 child.kill()
 

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 
+import msgspec
+
 from engines.fleet.agent import wire
 from engines.fleet.config.model import Host
 from engines.fleet.reach import ssh
@@ -28,11 +30,10 @@ Outcome = wire.Ended | wire.Busy | wire.Declined | Lost
 Tell = Callable[[wire.Begun | wire.Progressed], None]
 
 
-@dataclass
-class Following:
+class Order(msgspec.Struct, frozen=True, kw_only=True):
     """A job to be done on a host. words: its job file; None where it can only be followed.
 
-    started: whether an earlier controller, or connection, started it.
+    started: whether an earlier controller, or connection, started it. patience: s that the host may be away.
     """
 
     name: str
@@ -40,18 +41,32 @@ class Following:
     key: str
     words: Job | None
     started: bool
-    held: ssh.Held
-    stopped: threading.Event
     patience: float = PATIENCE
+
+
+class Following:
+    """An order being carried out."""
+
+    def __init__(self, order: Order) -> None:
+        self.order = order
+        self.started = order.started
+        self.held = ssh.Held()
+        self.stopped = threading.Event()
+
+    def let_go(self) -> None:
+        """From another thread: follow it no longer. On its host it goes on."""
+        self.stopped.set()
+        self.held.cut()
 
     def outcome(self, tell: Tell) -> Outcome:
         """Start it, or follow it, to its end; a lost connection is made again, which never starts it twice."""
+        order = self.order
         away: float | None = None
         wait = 0.5
         while True:
             try:
                 last = None
-                with closing(ssh.ask(self.name, self.host, self._request(), self.held)) as answers:
+                with closing(ssh.ask(order.name, order.host, self._request(), self.held)) as answers:
                     for last in answers:
                         away, wait = None, 0.5
                         if isinstance(last, wire.Begun | wire.Progressed):
@@ -60,13 +75,13 @@ class Following:
                 if isinstance(last, wire.Ended | wire.Busy):
                     return last
                 if not isinstance(last, wire.Declined):
-                    return Lost(f"host {self.name} said no end")
-                if not self.started or self.words is None:
+                    return Lost(f"host {order.name} said no end")
+                if not self.started or order.words is None:
                     return last
                 self.started = False  # it never came to a run there
             except ssh.Unreachable as error:
                 away = away or time.monotonic()
-                if self.stopped.is_set() or time.monotonic() - away > self.patience:
+                if self.stopped.is_set() or time.monotonic() - away > order.patience:
                     return Lost(str(error))
                 self.stopped.wait(wait)
                 wait = min(wait * 2, LONGEST_WAIT)
@@ -74,6 +89,7 @@ class Following:
                 return Lost("the controller was stopped")
 
     def _request(self) -> wire.Start | wire.Attach:
-        if self.started or self.words is None:
-            return wire.Attach(key=self.key)
-        return wire.Start(key=self.key, job=self.words, slots=self.host.slots)
+        order = self.order
+        if self.started or order.words is None:
+            return wire.Attach(key=order.key)
+        return wire.Start(key=order.key, job=order.words, slots=order.host.slots)

@@ -24,6 +24,11 @@ class Limits:
         self._taken: Counter[str] = Counter()
 
     @property
+    def all(self) -> dict[str, int]:
+        """How many there are of each."""
+        return dict(self._most)
+
+    @property
     def jobs(self) -> int:
         """How many can be at work at once, at the very most."""
         return sum(most for name, most in self._most.items() if name.startswith("host "))

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import queue
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import msgspec
@@ -15,8 +13,8 @@ from engines.fleet.agent import wire
 from engines.fleet.config.model import Fleet, Host
 from engines.fleet.ledger.ledger import Ledger
 from engines.fleet.ledger.rows import GOOD, Job
-from engines.fleet.reach import ssh
-from engines.fleet.round.following import PATIENCE, Following, Lost, Outcome
+from engines.fleet.round.following import PATIENCE, Lost, Order, Outcome
+from engines.fleet.round.hands import Hands, Here
 from engines.fleet.round.limits import AT_CONTROLLER, Limits
 from engines.fleet.schedule.due import backoff
 from engines.job.contract import Cancel
@@ -59,7 +57,8 @@ class Told:
 class Round:
     """Jobs at work. clock: Unix time in s; patience: s that a host may be away.
 
-    again: what is to be done by a new look, which is taken every few minutes.
+    again: what is to be done by a new look, which is taken every few minutes. hands: who follows the jobs, this
+    process where nobody is named; closed with the work.
     """
 
     fleet: Fleet
@@ -68,14 +67,14 @@ class Round:
     clock: Callable[[], float] = time.time
     patience: float = PATIENCE
     again: Callable[[], Iterable[Todo]] = tuple
+    hands: Hands | None = None
 
     def __post_init__(self) -> None:
         self.todo: dict[str, Todo] = {}
         self.limits = Limits(self.fleet)
         self._waiting: list[Todo] = []
         self._running = 0
-        self._held = ssh.Held()
-        self._stopped = threading.Event()
+        self._stopped = False
         self._said: queue.Queue[Told] = queue.Queue()
         self._look_at = self.clock() + LOOK_EVERY
 
@@ -98,18 +97,19 @@ class Round:
 
     def work(self) -> Iterator[Todo]:
         """Do all of it; each job as it is over. A stop cuts connections, and what runs on hosts goes on there."""
-        with ThreadPoolExecutor(max(1, self.limits.jobs)) as pool:
-            try:
-                self._take_up(pool)
-                while self._waiting or self._running:
-                    self.cancel.check()
-                    self._look_again()
-                    yield from self._late()
-                    self._hand_out(pool)
-                    yield from self._heard()
-            finally:
-                self._stopped.set()
-                self._held.cut()
+        hands = self.hands or Here(self.limits.jobs)
+        try:
+            self._take_up(hands)
+            while self._waiting or self._running:
+                self.cancel.check()
+                self._look_again()
+                yield from self._late()
+                self._hand_out(hands)
+                hands.look()
+                yield from self._heard()
+        finally:
+            self._stopped = True
+            hands.close()
 
     def _look_again(self) -> None:
         """Guests come and move, and rounds of other policies open, while this one is at work."""
@@ -119,12 +119,12 @@ class Round:
 
     # ── handing out ──
 
-    def _take_up(self, pool: ThreadPoolExecutor) -> None:
+    def _take_up(self, hands: Hands) -> None:
         """What an earlier controller started counts first: it may be at work."""
         for one in self.todo.values():
             if one.job.state == "running":
                 self.limits.take(self._needs(one.job), by_force=True)
-                self._follow(pool, one, started=True)
+                self._follow(hands, one, started=True)
 
     def _late(self) -> Iterator[Todo]:
         """Those whose round ended before their turn."""
@@ -137,43 +137,29 @@ class Round:
             self._line_up()
         yield from late
 
-    def _hand_out(self, pool: ThreadPoolExecutor) -> None:
+    def _hand_out(self, hands: Hands) -> None:
         now = self.clock()
         begun = False
         for one in self._waiting:
             if one.job.not_before <= now and self.limits.take(self._needs(one.job)):
                 self._note(one, state="running", started=now)
-                self._follow(pool, one, started=False)
+                self._follow(hands, one, started=False)
                 begun = True
         if begun:
             self._line_up()
 
-    def _follow(self, pool: ThreadPoolExecutor, one: Todo, *, started: bool) -> None:
+    def _follow(self, hands: Hands, one: Todo, *, started: bool) -> None:
         self._running += 1
-        following = Following(
+        key = one.job.key
+        order = Order(
             name=one.job.host,
             host=self._host(one.job.host),
-            key=one.job.key,
+            key=key,
             words=one.words,
             started=started,
-            held=self._held,
-            stopped=self._stopped,
             patience=self.patience,
         )
-        pool.submit(self._followed, following)
-
-    def _followed(self, following: Following) -> None:
-        """In a thread of its own."""
-        key = following.key
-        try:
-            outcome = following.outcome(lambda answer: self._began(key, answer))
-        except Exception as error:  # noqa: BLE001  a thread that dies in silence would be waited for for ever
-            outcome = Lost(f"unexpected: {type(error).__name__}: {error}")
-        self._said.put(Told(key, outcome))
-
-    def _began(self, key: str, answer: wire.Begun | wire.Progressed) -> None:
-        if isinstance(answer, wire.Begun):
-            self._said.put(Told(key, answer))
+        hands.follow(order, self._needs(one.job), one.urgency[0], lambda answer: self._said.put(Told(key, answer)))
 
     def _needs(self, job: Job) -> tuple[str, ...]:
         return self.limits.needs(job.host, job.repository)
@@ -195,7 +181,7 @@ class Round:
         while True:
             one = self.todo[told.key]
             self._learn(one, told.answer)
-            if one.over:
+            if one.over and not isinstance(told.answer, wire.Begun):
                 yield one
             try:
                 told = self._said.get_nowait()
@@ -214,7 +200,7 @@ class Round:
                 self._note(one, state="waiting", not_before=now + BUSY_WAIT)
             case wire.Ended(status=status) if status in GOOD:
                 self._note(one, state=status, ended=now, **numbers(answer))
-            case Lost(why=why) if self._stopped.is_set():
+            case Lost(why=why) if self._stopped:
                 del why  # it stays running: who comes next follows it
             case _:
                 self._failed(one, answer, now)

@@ -1,0 +1,108 @@
+"""The two kinds of processes that make a cluster: one scheduler, where all meet, and workers."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import suppress
+from typing import Any
+from urllib.parse import urlsplit
+
+from engines.fleet.config.model import Fleet
+from engines.fleet.spread import resources
+from engines.fleet.spread.security import member, security
+from engines.job.errors import Failed, Refused
+
+AGAIN = 2.0  # s until a worker looks for a scheduler again
+LOOK = 60.0  # s between two looks at fleet.yaml
+QUIET = {"dashboard": False, "dashboard_address": "127.0.0.1:0"}  # Dask opens a port for pages, with none on it
+
+
+def schedule(fleet: Fleet) -> Iterator[str]:
+    """Be the scheduler until the process ends; says where. Raises Refused, Failed."""
+    cluster = member(fleet)
+    paper = security(cluster)
+    from distributed import Scheduler
+
+    place = urlsplit(cluster.scheduler)
+
+    async def served() -> AsyncIterator[str]:
+        try:
+            made = await Scheduler(host=place.hostname, port=place.port, protocol=place.scheme, security=paper, **QUIET)
+        except (OSError, ValueError) as error:
+            raise Failed(
+                f"{cluster.scheduler}: {error}", "name an address of this machine in cluster.scheduler"
+            ) from None
+        async with made:
+            yield f"the scheduler is at {made.address}"
+            await made.finished()
+
+    yield from _through(served())
+
+
+def serve(read: Callable[[], Fleet], name: str, jobs: int, only: Sequence[str]) -> Iterator[str]:
+    """Be a worker until the process ends, of this scheduler and of the next; says when it joins. Raises Refused.
+
+    read: gives the fleet as it is now, whose limits may change. jobs: how many are followed at once; only: the
+    repositories that can be reached from here, all where none is named.
+    """
+    fleet = read()
+    cluster = member(fleet)
+    paper = security(cluster)
+    from distributed import Worker
+
+    from engines.fleet.spread.letting_go import LettingGo
+
+    async def served() -> AsyncIterator[str]:
+        with tempfile.TemporaryDirectory(prefix="crashcart-worker-") as folder:
+            while True:
+                try:
+                    made = await Worker(
+                        cluster.scheduler,
+                        name=name,
+                        nthreads=jobs,
+                        memory_limit=0,
+                        local_directory=folder,
+                        resources=resources.of(fleet, only),
+                        plugins=[LettingGo()],
+                        security=paper,
+                        **QUIET,
+                    )
+                except (OSError, TimeoutError, ValueError, RuntimeError):
+                    await asyncio.sleep(AGAIN)
+                    continue
+                yield f"worker {name} is at {made.address}"
+                await _kept(made, read, only)
+                yield f"the scheduler {cluster.scheduler} is gone; it is waited for"
+
+    yield from _through(served())
+
+
+async def _kept(worker: Any, read: Callable[[], Fleet], only: Sequence[str]) -> None:
+    """Until its scheduler is gone; what fleet.yaml says meanwhile is said to the scheduler."""
+    end = asyncio.ensure_future(worker.finished())
+    while not end.done():
+        await asyncio.wait([end], timeout=LOOK)
+        try:
+            now = resources.of(read(), only)
+        except Refused:
+            continue  # it is being edited
+        had = {each: most for each, most in worker.state.total_resources.items() if most}
+        if now != had and not end.done():
+            with suppress(OSError, ValueError):  # the scheduler is gone, and the next is told anew
+                await worker.set_resources(**{**dict.fromkeys(had, 0), **now})
+
+
+def _through(lines: AsyncIterator[Any]) -> Iterator[str]:
+    """What comes of it, in an event loop of this thread."""
+    with asyncio.Runner() as runner:
+        while True:
+            try:
+                yield runner.run(_next(lines))
+            except StopAsyncIteration:
+                return
+
+
+async def _next(lines: AsyncIterator[Any]) -> Any:
+    return await anext(lines)

@@ -1,0 +1,37 @@
+"""What a worker has of each limit, by which Dask gives it work; a task takes one of each that it needs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from engines.fleet.config.model import Fleet
+from engines.fleet.round.limits import Limits
+from engines.host.version import version
+
+SHARE = "share"  # of which a worker has one: a share of packs that is read takes all of its processor
+ENOUGH = 1e9
+
+
+def same() -> str:
+    """What only workers of the very same crashcart have, since they are handed its own code to run."""
+    return f"crashcart {version()}"
+
+
+def of(fleet: Fleet, only: Sequence[str]) -> dict[str, float]:
+    """A worker's. only: the repositories that it can reach, all where none is named.
+
+    Each worker has the whole of a limit: that all together keep it is up to the one controller that hands out.
+    """
+    mine = {f"repository {name}" for name in only or fleet.repositories}
+    limits = {name: most for name, most in Limits(fleet).all.items() if not name.startswith("repository ")}
+    return {
+        same(): ENOUGH,
+        SHARE: 1,
+        **limits,
+        **{name: Limits(fleet).all[name] for name in mine & Limits(fleet).all.keys()},
+    }
+
+
+def needed(needs: Iterable[str]) -> dict[str, float]:
+    """A task's."""
+    return dict.fromkeys((same(), *needs), 1)

@@ -1,0 +1,69 @@
+"""Who may join a cluster: never root, over mutual TLS, and without it on loopback alone."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import stat
+from pathlib import Path
+from typing import Any
+
+from engines.fleet.config.model import Cluster, Fleet
+from engines.job.errors import Refused
+
+FILES = ("ca.pem", "cert.pem", "key.pem")
+HOW = "make them with: crashcart fleet certificate"
+SETTINGS = {
+    "distributed.scheduler.http.routes": [],
+    "distributed.worker.http.routes": [],
+    "distributed.scheduler.allowed-failures": 10,
+    "distributed.worker.memory.terminate": False,
+    "distributed.worker.memory.pause": False,
+}
+
+
+def member(fleet: Fleet) -> Cluster:
+    """The cluster that this process may join. Raises Refused."""
+    cluster = fleet.cluster
+    if cluster is None:
+        raise Refused("fleet.yaml names no cluster", "add: cluster: {scheduler: 'tls://HOST:8786', tls: FOLDER}")
+    if os.geteuid() == 0:
+        why = "root does not join a cluster: whoever has one of its certificates can run code as each of its members"
+        raise Refused(why, "run it as a user of its own: runuser -u crashcart -- crashcart fleet ...")
+    if importlib.util.find_spec("distributed") is None:
+        raise Refused("a cluster needs Dask, which is not installed", "pip install 'crashcart[fleet]'")
+    if cluster.encrypted:
+        _papers(Path(cluster.tls))
+    return cluster
+
+
+def _papers(folder: Path) -> None:
+    for name in FILES:
+        try:
+            found = (folder / name).stat()
+        except OSError as error:
+            raise Refused(f"{folder / name}: {error.strerror}", HOW) from None
+        if name == "key.pem" and stat.S_IMODE(found.st_mode) & 0o077:
+            raise Refused(f"{folder / name} can be read by others", f"chmod 600 {folder / name}")
+        if not os.access(folder / name, os.R_OK):
+            raise Refused(f"{folder / name} cannot be read", "run it as the owner of the folder")
+
+
+def security(cluster: Cluster) -> Any:
+    """As Dask takes it; None on loopback without TLS. Dask is silent from here on, and serves no pages."""
+    import logging
+
+    import dask
+    from distributed.security import Security
+
+    dask.config.set(SETTINGS)
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    if not cluster.encrypted:
+        return None
+    ca, cert, key = (str(Path(cluster.tls) / name) for name in FILES)
+    both = {
+        f"tls_{role}_{what}": path
+        for role in ("client", "scheduler", "worker")
+        for what, path in (("cert", cert), ("key", key))
+    }
+    return Security(tls_ca_file=ca, require_encryption=True, **both)

@@ -1,0 +1,130 @@
+"""What a worker does when it is asked: follow a job on its host, or read a share of a repository's packs."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+
+import msgspec
+
+from engines.backup.repository.repository import RepoParams, Repository
+from engines.backup.upkeep.records import Findings, Records
+from engines.fleet.agent import wire
+from engines.fleet.round.following import Following, Order, Outcome
+from engines.job.errors import CrashcartError, Failed
+from engines.job.jobfile import open_secrets
+from engines.job.params import convert
+
+TOPIC = "crashcart"  # under which a worker says something on the way
+
+
+class Unable(msgspec.Struct, frozen=True, kw_only=True):
+    """The worker cannot do it, and why; somebody else may."""
+
+    why: str
+
+
+class Share(msgspec.Struct, frozen=True, kw_only=True):
+    """Packs to be read. opening: what names and unlocks the repository, with files of the worker's own machine.
+
+    id: of that repository, so that another one under the same name is not taken for it. packs: with their bytes.
+    reading: of all shares of one verify the same, so that a worker opens the repository once.
+    """
+
+    reading: str
+    opening: dict[str, str]
+    id: bytes
+    percent: int
+    packs: tuple[tuple[bytes, int], ...]
+
+
+class Followed:
+    """The jobs that this worker follows, by task, so that those nobody wants any more can be let go of."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._by: dict[str, Following] = {}
+
+    @contextmanager
+    def one(self, task: str, following: Following) -> Iterator[None]:
+        """It is followed within this."""
+        with self._lock:
+            self._by[task] = following
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._by.pop(task, None)
+
+    def let_go(self, task: str) -> None:
+        """Follow it no longer; on its host it goes on."""
+        with self._lock:
+            following = self._by.get(task)
+        if following is not None:
+            following.let_go()
+
+
+FOLLOWED = Followed()
+
+
+def follow(order: Order) -> Outcome:
+    """On a worker: the job started, or followed, to its end; that it began is told at once."""
+    from distributed import get_worker
+
+    worker = get_worker()
+    task = worker.get_current_task()
+    following = Following(order)
+
+    def tell(answer: wire.Begun | wire.Progressed) -> None:
+        if isinstance(answer, wire.Begun):
+            worker.log_event(TOPIC, {"task": task, "run": answer.run, "new": answer.new})
+
+    with FOLLOWED.one(task, following):
+        return following.outcome(tell)
+
+
+class _Opened:
+    """The repository of the reading that is at work, opened once, and let go of with the next."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._reading = ""
+        self._repository: Repository | None = None
+
+    def of(self, share: Share) -> Repository:
+        """Raises CrashcartError, OSError."""
+        with self._lock:
+            if self._repository is None or self._reading != share.reading:
+                if self._repository is not None:
+                    self._repository.close()
+                    self._repository = None
+                self._repository, self._reading = _opened(share), share.reading
+            return self._repository
+
+
+OPENED = _Opened()
+
+
+def _opened(share: Share) -> Repository:
+    repository = Repository.of(convert(RepoParams, open_secrets(RepoParams, share.opening)))
+    try:
+        if repository.id != share.id:
+            raise Failed(f"{repository.store.where} is another repository here")
+        repository.load()
+    except BaseException:
+        repository.close()
+        raise
+    return repository
+
+
+def read(share: Share) -> Findings | Unable:
+    """On a worker: what reading the packs of a share found."""
+    try:
+        records = Records(OPENED.of(share), share.percent, share.packs)
+        with closing(records.reading().ticks()) as ticks:
+            for _ in ticks:
+                pass
+    except (CrashcartError, OSError) as error:
+        return Unable(why=str(error))
+    return records.findings

@@ -1,0 +1,105 @@
+"""A verify that is spread over workers has the verdict of one that is not, whatever happens to the workers."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+import engines
+from engines.fleet.spread.reading import shares
+from tests.engines.backup import lab
+from tests.engines.backup.lab import MIB
+from tests.engines.fleet.cluster import Cluster
+
+FLEET = "hosts: {here: {ssh: local}}\npolicies: {gold: {to: [near]}}\nguests: [{match: all, policy: gold}]\n"
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    folder = tmp_path_factory.mktemp("spread")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(folder / "state"))
+        repo = lab.init(folder / "repo", pack=MIB)
+        lab.backup(repo, lab.disk(folder / "disk", {number: number for number in range(16)}, 16 * MIB))
+        with Cluster(folder, folder / "fleet.yaml") as made:
+            made.config.write_text(f"{FLEET}repositories: {{near: {{url: '{repo}'}}}}\n{made.yaml}")
+            made.scheduler()
+            for name in ("w1", "w2"):
+                made.worker(name)
+            for name in ("w1", "w2"):
+                made.members[name].heard(f"worker {name} is at")
+            yield made
+
+
+class Verdict(NamedTuple):
+    code: int
+    result: dict[str, Any]
+    warnings: list[str]
+
+
+def verdict(code: int, lines: Iterable[str]) -> Verdict:
+    """Of a run's JSON lines."""
+    events = [json.loads(line) for line in lines if line.startswith("{")]
+    assert events, list(lines)
+    (result,) = [event.get("result") or event["data"] for event in events if event["event"] in ("Finished", "Measured")]
+    return Verdict(code, result, [event["text"] for event in events if event["event"] == "Warned"])
+
+
+def spread(cluster: Cluster) -> Verdict:
+    done = cluster.run("fleet", "verify", "near", "--fleet", str(cluster.config), "--json")
+    return verdict(done.returncode, done.stdout.splitlines())
+
+
+def test_workers_may_be_killed_and_come_again(cluster: Cluster) -> None:
+    whole = spread(cluster)
+    assert whole.code == 0 and whole.result["whole"] == 1 and not whole.warnings, whole
+
+    cluster.members["w1"].stop()  # what it was given is not done
+    verify = cluster.start("verify", "verify", "near", "--json")
+    verify.heard('"Progress"')
+    cluster.kill("w1")
+    assert verdict(verify.ended(), verify.said) == whole
+
+    cluster.members["w2"].stop()
+    verify = cluster.start("verify", "verify", "near", "--json")
+    verify.heard('"StepStarted","step":"records"')
+    cluster.kill("scheduler")
+    told = verdict(verify.ended(), verify.said)
+    assert told.result == whole.result and told.code == 4, told
+    assert any("read here" in text for text in told.warnings), told
+
+    cluster.scheduler()
+    cluster.members["w2"].go_on()
+    cluster.members["w2"].heard("worker w2 is at", times=2)
+    assert spread(cluster) == whole
+
+
+def test_damage_is_told_as_by_a_verify_of_one_process(cluster: Cluster, tmp_path: Path) -> None:
+    repo = cluster.folder.parent / "repo"
+    packs = sorted((repo / "packs").iterdir())
+    for pack, at in zip(packs, (5000, -10, 3), strict=False):  # a record, a footer, a front
+        raw = bytearray(pack.read_bytes())
+        raw[at] ^= 1
+        pack.chmod(0o600)
+        pack.write_bytes(raw)
+    twin = shutil.copytree(repo, tmp_path / "twin")
+    found = spread(cluster)
+    alone = engines.run("backup-verify", repo=str(twin))
+    assert found.code == alone.code == 1
+    assert found.result["bad"] == 1 and len(found.result["faults"]) == 2
+    assert packs[0].name in "".join(found.warnings)
+    assert sorted(found.warnings) == sorted(alone.warnings)
+
+
+@pytest.mark.parametrize("count", [1, 3, 40])
+def test_shares_are_all_packs_once_and_about_as_large(count: int) -> None:
+    packs = [(bytes([number]), 10 + number % 3) for number in range(30)]
+    dealt = list(shares(packs, count))
+    assert [each for share in dealt for each in share] == packs
+    assert len(dealt) <= max(count, 1) + 1
+    assert list(shares([], count)) == []
