@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from engines import tasks
+from engines.boot.firmware import Firmware
 from engines.boot.media import Disk, Hardware
 from engines.boot.watch import Seen
 from engines.boot.witness import witness
 from engines.guest.operation import kept
-from engines.job import runs
-from engines.job.contract import AnyEvent, Cancel, Plan
+from engines.job import journal, runs
+from engines.job.contract import AnyEvent, Cancel, Log, Plan
 from engines.job.jobfile import Job
 from engines.job.journal import Entry
 from engines.job.params import convert, plain
@@ -111,19 +112,36 @@ class Clinic:
             return perform(follower, tasks.engine(job.task), confirm=AGREED)
 
 
-def boot(image: Path, bus: str, *more: Path, form: str = "raw", keep: bool = False) -> Booted:
+def boot(
+    image: Path, bus: str, *more: Path, form: str = "raw", keep: bool = False, firmware: Firmware = "bios"
+) -> Booted:
     """Boot a rehearsal guest on ide or virtio and read what it says; `keep` lets it write to the image."""
     card = "virtio-net-pci" if bus == "virtio" else "rtl8139"
     disk = Disk(image, format=form, bus=bus, snapshot=not keep)  # type: ignore[arg-type]  # the test's own words
     others = [Disk(each, bus=bus) for each in more]  # type: ignore[arg-type]  # the test's own words
-    hardware = Hardware(media=(disk, *others), memory=256, extra=("-device", card))
-    seen: Seen = witness(hardware, "FIXTURE-BOOTED", hopeless=LOST, deadline=300.0)
-    text = "".join(line.ljust(80) if len(line) == 80 else line for line in seen.lines)
+    hardware = Hardware(media=(disk, *others), memory=256, firmware=firmware, extra=("-device", card))
+    seen: Seen = witness(hardware, "FIXTURE-BOOTED", hopeless=LOST, deadline=600.0)
+    return _booted("".join(line.ljust(80) if len(line) == 80 else line for line in seen.lines), seen.ok, seen.why)
+
+
+def _booted(text: str, ok: bool, why: str) -> Booted:
     found = re.search(BOOTED, text)
-    if not seen.ok or found is None:
-        return Booted(False, seen.why)
+    if not ok or found is None:
+        return Booted(False, why)
     root, boot_, swap, eth0, fail = found.groups()
-    return Booted(True, seen.why, root, boot_, swap, eth0, fail.strip())
+    return Booted(True, why, root, boot_, swap, eth0, fail.strip())
+
+
+def told(run: runs.Run, which: str = "boot test") -> Booted:
+    """What the guest said in a boot of the run's own: the one on virtio, or "boot as it was"."""
+    lines = [line for line in logs(run.journal) if line.startswith(f"{which} after ")]
+    assert len(lines) == 1, lines
+    return _booted(lines[0], True, lines[0])
+
+
+def logs(path: Path) -> list[str]:
+    """Every line that a run's journal tells."""
+    return [entry.event.text for entry in journal.entries(path) if isinstance(entry.event, Log)]
 
 
 def qcow2_of(shape: Shape) -> Shape:

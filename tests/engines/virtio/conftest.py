@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
-from engines.job.contract import AnyEvent
+from engines.job.contract import AnyEvent, StepStarted
+from engines.job.journal import Entry
+from engines.job.perform import Stop
 from engines.job.runs import Run
 from engines.rehearsal.guest.shape import DEFAULT
 from tests.engines.guest.images import sha256
@@ -15,12 +18,18 @@ from tests.engines.virtio.clinic import Clinic
 
 
 class Treated(NamedTuple):
-    """A converted default guest: `before` is its SHA-256 before."""
+    """A converted default guest: `before` is its SHA-256 before. A first run was stopped at its initrd.
+
+    left: the image's SHA-256 and every command line of this machine, when the stopped run had ended.
+    """
 
     image: Path
     before: str
     run: Run
     last: AnyEvent
+    stopped: Run
+    ending: AnyEvent
+    left: tuple[str, str]
 
 
 STEPS = ("inspect", "plan", "boots before", "convert", "boots after", "undo")
@@ -59,5 +68,22 @@ def treated(clinic: Clinic) -> Treated:
     """The default guest after a whole conversion with its boot test; nobody changes this image, tests copy it."""
     image = clinic.guest(DEFAULT)
     before = sha256(image)
+    stop = Stop()
+
+    def listen(entry: Entry) -> None:
+        if isinstance(entry.event, StepStarted) and entry.event.step == "initrd":
+            stop.ask()
+
+    stopped, ending = clinic.run("virtio", image, listen, stop)
+    left = (sha256(image), commands())
     run, last = clinic.run("virtio", image)
-    return Treated(image, before, run, last)
+    return Treated(image, before, run, last, stopped, ending, left)
+
+
+def commands() -> str:
+    """The command line of every process."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            found.append(process.read_bytes().decode("utf-8", "replace"))
+    return " ".join(found)

@@ -31,7 +31,7 @@ CASES: dict[str, tuple[Shape, dict[str, str], str]] = {
     "other disk": (SHAPES["centos6"], {"from_disk": "hda"}, "it names sda"),
     "unknown kernel": (DEFAULT, {"kernel": "9.9"}, "kernel 9.9 cannot be used"),
 }
-QUICK = ("no virtio", "small /boot")
+QUICK = ("small /boot",)
 
 
 @pytest.mark.boot
