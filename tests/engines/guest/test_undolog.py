@@ -6,7 +6,6 @@ import os
 import random
 import signal
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -105,21 +104,28 @@ def test_internal_snapshots_are_what_they_were_after_a_commit(tmp_path: Path) ->
     assert same_disk(tmp_path / "one.img", tmp_path / "a.plain", ("raw", "raw"))
 
 
-def killed(log: Path, image: Path, what: str, after: float) -> None:
-    """A process that commits or undoes, gone by SIGKILL after that many seconds, or done before."""
+def killed(log: Path, image: Path, what: str, after: int, still: bool) -> None:
+    """A process that commits or undoes, gone by SIGKILL behind that many pieces: standing still, or as it goes on."""
+    reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
         code = 1
         try:
             held = inuse.hold(image, powered_off=True)
-            for _ in getattr(UndoLog(log), what)(held):
-                time.sleep(0.0005)  # so that a kill meets it between and within writes
+            for number, _ in enumerate(getattr(UndoLog(log), what)(held), 1):
+                os.write(writer, b".")
+                if still and number == after:
+                    signal.pause()
             code = 0
         finally:
             os._exit(code)
-    time.sleep(after)
+    os.close(writer)
+    seen = 0
+    while seen < after and os.read(reader, 1):
+        seen += 1
     os.kill(child, signal.SIGKILL)
     _, status = os.waitpid(child, 0)
+    os.close(reader)
     assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0
 
 
@@ -138,7 +144,9 @@ def test_a_commit_killed_at_any_moment_is_finished_or_rolled_back(kind: str, tmp
             if ready and (log.folder / mark).exists():
                 (log.folder / mark).rename(log.folder / f"{mark}.ready")
         assert sha256(image) == old
-        killed(log.folder, image, "commit", random.uniform(0.0, 0.12))
+        still = nth % 3 == 0
+        killed(log.folder, image, "commit", random.randrange(1, 60) if still else random.randrange(70), still)
+        assert not still or sha256(image) not in (old, new)
         between += sha256(image) not in (old, new)
         if not log.committed:
             assert log.unfinished
@@ -146,7 +154,7 @@ def test_a_commit_killed_at_any_moment_is_finished_or_rolled_back(kind: str, tmp
             done(surgery.finish(log.folder))
             assert sha256(image) == new
             assert not log.unfinished
-        killed(log.folder, image, "undo", random.uniform(0.0, 0.12))
+        killed(log.folder, image, "undo", random.randrange(70), still)
         done(surgery.take_back(log.folder))
         assert sha256(image) == old
         assert not log.unfinished
