@@ -21,12 +21,13 @@ def resolve(call: Call, types: dict[str, str], spec: str, letters: str = "", dis
     letters: of the guest's disks in the order of the appliance's; a letter that is none of them means no disk here,
     but without any each means `disk`, which a name by serial number or by place means always.
     """
+    spec = unmangled(spec)
     if found := TAGGED.fullmatch(spec):
         spec = f"{found.group(1).upper()}={plain(found.group(2))}"
     name, _, value = spec.partition("=")
     value = value.strip("\"'")
     if name in ("LABEL", "UUID"):
-        return _tagged(call, types, "vfs_label" if name == "LABEL" else "vfs_uuid", value)
+        return _tagged(call, types, value) if name == "LABEL" else _unique(call, types, value)
     if name in ENTRY:
         return next((each for each in types if _entry(call, each, ENTRY[name]).lower() == value.lower()), None)
     if found := NUMBERED.fullmatch(spec):
@@ -49,8 +50,17 @@ def _there(types: Iterable[str], device: str) -> str | None:
     return device if device in types else None
 
 
-def _tagged(call: Call, types: dict[str, str], asked: str, value: str) -> str | None:
-    return next((each for each in types if types[each] and call(asked, each) == value), None)
+def _tagged(call: Call, types: dict[str, str], value: str) -> str | None:
+    return next((each for each in _asked(types) if call("vfs_label", each) == value), None)
+
+
+def _unique(call: Call, types: dict[str, str], value: str) -> str | None:
+    """UUIDs are written in either case."""
+    return next((each for each in _asked(types) if str(call("vfs_uuid", each)).lower() == value.lower()), None)
+
+
+def _asked(types: dict[str, str]) -> list[str]:
+    return [each for each, kind in types.items() if kind and each.startswith("/dev/")]
 
 
 def _entry(call: Call, device: str, key: str) -> str:
@@ -58,6 +68,11 @@ def _entry(call: Call, device: str, key: str) -> str:
         return ""
     found: dict[str, str] = call("blkid", device)
     return found.get(key, "")
+
+
+def unmangled(word: str) -> str:
+    """A field of an fstab with its octal escapes undone: \\040 is a space (getmntent(3))."""
+    return re.sub(r"\\([0-3][0-7]{2})", lambda found: chr(int(found.group(1), 8)), word)
 
 
 def plain(name: str) -> str:

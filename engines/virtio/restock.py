@@ -16,7 +16,7 @@ from engines.job.contract import BytesChange, Cancel, Change, CommandChange, Con
 from engines.job.errors import Refused
 from engines.job.params import plain
 from engines.job.runs import find
-from engines.virtio import initrd, naming, operation
+from engines.virtio import by_bus, initrd, naming, operation
 from engines.virtio.edits import FileEdit
 from engines.virtio.inspect import DISKS
 from engines.virtio.inventory import GuestInventory, is_custom
@@ -104,7 +104,7 @@ def _snippets(patient: GuestInventory, stock: Entry, entry: Entry, disks: Disks,
 def stock_disk(patient: GuestInventory) -> str:
     """What the stock entries call the disk: the conversion left them as they were."""
     for entry in patient.loader.entries:
-        named = naming.ROOT.search("".join(entry.lines))
+        named = by_bus.ROOT.search("".join(entry.lines))
         found = naming.NAMED.fullmatch(named.group(1)) if named and not is_custom(entry.initrd) else None
         if found:
             return found.group(1)

@@ -13,6 +13,8 @@ from engines.virtio.lines.grub1 import MARK, Entry, spoken
 ENDING = "-crashcart-virtio"
 SIZE = 1024  # bytes of an environment block, padded with #
 HEAD = "# GRUB Environment Block\n"
+INITRD = re.compile(r"\s*initrd\s+\S")
+OPTIONS = re.compile(r"\s*options\s")
 VERSIONED = re.compile(r"\d+|[a-z]+")
 
 
@@ -31,7 +33,13 @@ def _order(path: str) -> list[tuple[int, str]]:
 def _entry(text: str, options: str) -> Entry:
     fields = values(text)
     lines = tuple(line.replace("$kernelopts", options) for line in split(text))
-    return Entry(fields.get("title", ""), fields.get("linux", ""), fields.get("initrd", "").split(" ")[0], lines)
+    return Entry(fields.get("title", ""), fields.get("linux", ""), _initrd(text), lines)
+
+
+def _initrd(text: str) -> str:
+    """The last of a snippet's initrds: in front of it may be a processor's microcode, behind it a variable."""
+    named = [path for line in split(text) if INITRD.match(line) for path in line.split()[1:] if path[0] != "$"]
+    return named[-1] if named else ""
 
 
 def values(text: str) -> dict[str, str]:
@@ -39,8 +47,8 @@ def values(text: str) -> dict[str, str]:
     found: dict[str, str] = {}
     for line in split(text):
         if not comment(line):
-            key, _, value = line.strip().partition(" ")
-            found.setdefault(key, value.strip())
+            key, *value = line.strip().split(maxsplit=1)
+            found.setdefault(key, "".join(value))
     return found
 
 
@@ -57,19 +65,20 @@ def path_of(snippets: dict[str, str], entry: Entry) -> str:
 def with_entry(snippets: dict[str, str], stock: Entry, initrd: str, disks: Disks, options: str = "") -> tuple[str, str]:
     """(path, text) of one more snippet: as the stock one, with `initrd` and the new disk."""
     path = path_of(snippets, stock)
-    lines = [_converted(line, initrd, disks, options) for line in split(snippets[path]) if not comment(line)]
+    stands = _initrd(snippets[path])
+    lines = [_converted(line, stands, initrd, disks, options) for line in split(snippets[path]) if not comment(line)]
     return path.removesuffix(".conf") + ENDING + ".conf", "".join(lines)
 
 
-def _converted(line: str, initrd: str, disks: Disks, options: str) -> str:
+def _converted(line: str, stands: str, initrd: str, disks: Disks, options: str) -> str:
     key = line.split()[0]
     if key == "title":
         return line.rstrip("\r\n") + MARK + "\n"
     if key == "version":
         return line.rstrip("\r\n") + ENDING + "\n"
     if key == "initrd":
-        folder = line.split()[1].rpartition("/")[0]
-        return f"initrd {folder}/{initrd}{' $tuned_initrd' if '$tuned_initrd' in line else ''}\n"
+        made = f"{stands.rpartition('/')[0]}/{initrd}"
+        return re.sub(rf"(?<=\s){re.escape(stands)}(?=\s|$)", lambda _: made, line) if stands else line
     if key == "options":
         return _options(line, disks, options)
     return f"id {line.split(maxsplit=1)[1].strip()}{ENDING}\n" if key == "id" else line
@@ -77,7 +86,7 @@ def _converted(line: str, initrd: str, disks: Disks, options: str) -> str:
 
 def renamed(text: str, disks: Disks, options: str = "") -> str:
     """`text` whose kernel gets the new disk."""
-    return "".join(_options(line, disks, options) if line.startswith("options ") else line for line in split(text))
+    return "".join(_options(line, disks, options) if OPTIONS.match(line) else line for line in split(text))
 
 
 def _options(line: str, disks: Disks, options: str) -> str:
@@ -86,7 +95,7 @@ def _options(line: str, disks: Disks, options: str) -> str:
 
 def for_serial(text: str, more: str = "") -> str:
     """`text` whose kernel also speaks on the first serial line: for a throwaway boot only. more: arguments."""
-    return "".join(spoken(line, more) if line.startswith("options ") else line for line in split(text))
+    return "".join(spoken(line, more) if OPTIONS.match(line) else line for line in split(text))
 
 
 def variable(block: bytes, name: str) -> str:

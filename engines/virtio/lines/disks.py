@@ -10,6 +10,8 @@ from functools import cached_property
 Edit = Callable[[str, "Disks"], str]
 XEN_CONSOLE = re.compile(r" console=(?:xvc|hvc)\d+\S*")
 LONGER = r"[\w/.:+@-]"  # what would make a name of udev's a longer one
+PART = re.compile(r"-part\d+$")  # and behind a partition's number, where cryptdevice= has a colon
+NUMBER = r"[\w/.-]"
 
 
 @dataclass(frozen=True)
@@ -41,8 +43,9 @@ class Disks:
         """A name that a bus is part of."""
         if not self.stable:
             return None
-        wanted = "|".join(re.escape(name) for name in sorted(self.stable, key=len, reverse=True))
-        return re.compile(rf"(?<![\w/.-])(?:{wanted})(?!{LONGER})")
+        named = sorted(self.stable, key=len, reverse=True)
+        wanted = "|".join(rf"{re.escape(name)}(?!{NUMBER if PART.search(name) else LONGER})" for name in named)
+        return re.compile(rf"(?<![\w/.-])(?:{wanted})")
 
     def named_in(self, text: str) -> bool:
         """Whether text names an old disk."""

@@ -50,13 +50,19 @@ def entries(text: str) -> list[Entry]:
 
 
 def _entry(lines: list[str]) -> Entry:
-    words = {line.split()[0].lower(): line.split() for line in lines if not comment(line) and len(line.split()) > 1}
+    said = [_words(line) for line in lines if not comment(line)]
+    words = {each[0].lower(): each for each in said if len(each) > 1}
     modules = [line.split() for line in lines if line.lstrip().startswith("module") and len(line.split()) > 1]
     kernel, initrd = words.get("kernel", ["", ""])[1], words.get("initrd", ["", ""])[1]
     if modules:
         kernel, initrd = modules[0][1], modules[1][1] if len(modules) > 1 else ""
     title = re.split(r"title[ \t=]", lines[0].strip(), maxsplit=1)[-1].strip()
     return Entry(title, DEVICE.sub("", kernel), DEVICE.sub("", initrd), tuple(lines), xen=bool(modules))
+
+
+def _words(line: str) -> list[str]:
+    """Without options of the command, such as --type=linux and --no-mem-option."""
+    return [word for word in line.split() if not word.startswith("--")]
 
 
 def default(text: str) -> int:
@@ -120,7 +126,7 @@ def without_entry(text: str, initrd: str) -> str:
 
 def magic(text: str, disks: Disks) -> str:
     """`text` with the new disk in the comments that Debian's update-grub makes menus from: `# kopt=root=...`."""
-    return "".join(disks.renamed(line) if MAGIC.match(line) else line for line in split(text))
+    return "".join(disks.booted(line) if MAGIC.match(line) else line for line in split(text))
 
 
 def renamed(text: str, version: str, disks: Disks) -> str:

@@ -8,9 +8,10 @@ from engines.virtio.lines.disks import Disks, comment, split
 from engines.virtio.lines.grub1 import MARK, Entry, number_in, spoken
 
 ENTRY = re.compile(r"(\s*)menuentry\s+(['\"])(.*?)\2")
+SUBMENU = re.compile(r"\s*submenu\s")
 LINUX = re.compile(r"\s*linux(?:16|efi)?\s")
 INITRD = re.compile(r"\s*initrd(?:16|efi)?\s")
-DEFAULT = re.compile(r"(\s*set default=)(\"[^\"]*\"|'[^']*'|\S+)")
+DEFAULT = re.compile(r"(\s*(?:set\s+)?default=)(\"[^\"]*\"|'[^']*'|\S+)")
 OWN = "crashcart-virtio-"
 
 
@@ -38,13 +39,33 @@ def _entry(lines: list[str]) -> Entry:
 
 
 def default(text: str, saved: str = "") -> int:
-    """The default entry's number; `saved` is grubenv's saved_entry: a number, a title or an id."""
+    """The default entry's number; `saved` is grubenv's saved_entry: numbers, titles or ids, of submenus first."""
     wanted = saved or next((found.group(2).strip("\"'") for line in split(text) if (found := DEFAULT.match(line))), "0")
-    wanted = wanted.rsplit(">", 1)[-1]
+    last = wanted.rsplit(">", 1)[-1]
     for at, each in enumerate(entries(text)):
-        if wanted == each.title or f"'{wanted}'" in each.lines[0]:
+        if last == each.title or f"'{last}'" in each.lines[0] or f'"{last}"' in each.lines[0]:
             return at
-    return number_in(wanted)
+    places = _places(text)
+    numbers = tuple(number_in(word) for word in wanted.split(">"))
+    return next((at for at, place in enumerate(places) if place[: len(numbers)] == numbers), 0)
+
+
+def _places(text: str) -> list[tuple[int, ...]]:
+    """Where each entry stands: its number in the menu, or its submenu's and then its own there."""
+    found: list[tuple[int, ...]] = []
+    above: list[int] = []
+    number, inside = 0, False
+    for line in split(text):
+        if ENTRY.match(line):
+            found.append((*above, number))
+            number, inside = number + 1, True
+        elif SUBMENU.match(line):
+            above, number = [*above, number], 0
+        elif line.strip() == "}" and inside:
+            inside = False
+        elif line.strip() == "}" and above:
+            above, number = above[:-1], above[-1] + 1
+    return found
 
 
 def with_entry(text: str, stock: Entry, initrd: str, disks: Disks) -> str:
@@ -74,12 +95,13 @@ def _converted(line: str, initrd: str, identity: str, disks: Disks) -> str:
 
 def with_default(text: str, version: str) -> str:
     """`text` whose default is the added entry of that kernel; a one-time choice (next_entry) still wins."""
-    lines = split(text)
+    lines, told = split(text), False
     for at, line in enumerate(lines):
         found = DEFAULT.match(line)
         if found and "next_entry" not in found.group(2):
             lines[at] = f'{found.group(1)}"{OWN}{version}"{line[found.end() :]}'
-    return "".join(lines)
+            told = True
+    return "".join(lines if told else [f'set default="{OWN}{version}"\n', *lines])
 
 
 def without_entry(text: str, initrd: str) -> str:

@@ -12,6 +12,7 @@ FILTER = re.compile(
 )
 SINGLE = re.compile(r'^([ \t]*(?:global_)?filter[ \t]*=[ \t]*)("[^"\n]*")[ \t]*$', re.MULTILINE)
 PATTERN = re.compile(r'"([ar])([^"\n]*)"')
+PLACES = (("", ""), ("2", "-part2"))
 CLOSING = {"(": ")", "[": "]", "{": "}"}
 
 
@@ -34,13 +35,31 @@ def filters(text: str, disks: Disks) -> str:
 
 
 def _needed(patterns: list[tuple[str, str]], disks: Disks) -> bool:
-    old = any(_accepts(patterns, f"/dev/{disks.old}{number}") for number in ("", "2"))
+    old = any(_lets_in(patterns, names) for names in _aliases(disks))
     new = all(_accepts(patterns, f"/dev/{disks.new}{number}") for number in ("", "1", "2"))
     return old and not new
 
 
+def _aliases(disks: Disks) -> list[list[str]]:
+    """The names that udev gives the old disk, and a partition of it: a filter may know any of them."""
+    ids = [name for name in disks.stable if "-part" not in name] or ["/dev/disk/by-id/ata-X", "/dev/disk/by-id/scsi-X"]
+    ids += ["/dev/disk/by-path/pci-0000:00:01.1-ata-1", "/dev/disk/by-path/pci-0000:00:10.0-scsi-0:0:0:0"]
+    return [[f"/dev/{disks.old}{number}", *(f"{name}{part}" for name in ids)] for number, part in PLACES]
+
+
+def _lets_in(patterns: list[tuple[str, str]], names: list[str]) -> bool:
+    """Whether one of a device's names is accepted: by a pattern, or all of them by none that refuses."""
+    verdicts = [_verdict(patterns, name) for name in names]
+    return True in verdicts or False not in verdicts
+
+
 def _accepts(patterns: list[tuple[str, str]], device: str) -> bool:
     """As lvm.conf(5) says: the first pattern that matches decides; none accepts."""
+    return _verdict(patterns, device) is not False
+
+
+def _verdict(patterns: list[tuple[str, str]], device: str) -> bool | None:
+    """None where no pattern matches."""
     for verdict, delimited in patterns:
         if not delimited:
             continue
@@ -51,4 +70,4 @@ def _accepts(patterns: list[tuple[str, str]], device: str) -> bool:
             continue
         if matched:
             return verdict == "a"
-    return True
+    return None

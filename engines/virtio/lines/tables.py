@@ -6,20 +6,25 @@ import re
 
 from engines.virtio.lines.disks import Disks, comment, split
 
+NAMED = re.compile(r"\s*(?:export\s+)?[A-Za-z_]\w*\+?=")
+QUOTES = ("'", '"')
 XEN_LOGIN = re.compile(r":respawn:.*\b(?:xvc|hvc)\d")
 
 
-def _column(line: str, number: int, disks: Disks) -> str:
+def _column(line: str, number: int, disks: Disks, options: int | None = None) -> str:
+    """With the device in that column renamed; every naming in the column of options, too."""
     words = re.split(r"([ \t\r\n]+)", line)
     fields = [at for at, word in enumerate(words) if word and not re.fullmatch(r"[ \t\r\n]+", word)]
     if len(fields) > number:
         words[fields[number]] = disks.whole(words[fields[number]])
+    if options is not None and len(fields) > options:
+        words[fields[options]] = disks.renamed(words[fields[options]])
     return "".join(words)
 
 
 def fstab(text: str, disks: Disks) -> str:
-    """The first column."""
-    return "".join(line if comment(line) else _column(line, 0, disks) for line in split(text))
+    """The first column, and options such as logdev=/dev/sda5."""
+    return "".join(line if comment(line) else _column(line, 0, disks, 3) for line in split(text))
 
 
 def without(text: str, foreign: tuple[str, ...]) -> str:
@@ -49,13 +54,28 @@ def device_map(text: str, disks: Disks) -> str:
 
 
 def settings(text: str, disks: Disks) -> str:
-    """Values of NAME=VALUE lines: boot=/dev/hda, GRUB_CMDLINE_LINUX="resume=/dev/hda2 quiet"."""
-    named = re.compile(r"\s*(?:export\s+)?[A-Za-z_]\w*=")
-    return "".join(_value(line, disks) if not comment(line) and named.match(line) else line for line in split(text))
+    """Values of NAME=VALUE lines, over several where they go on: GRUB_CMDLINE_LINUX="resume=/dev/hda2 quiet"."""
+    made, within = [], ""
+    for line in split(text):
+        value = bool(within) or (not comment(line) and NAMED.match(line) is not None)
+        made.append(_value(line, disks, within) if value else line)
+        within = _open(line, within) if value else ""
+    return "".join(made)
 
 
-def _value(line: str, disks: Disks) -> str:
+def _value(line: str, disks: Disks, within: str) -> str:
     code, mark, said = line, "", ""
-    if found := re.search(r"\s#(?=[^\"']*$)", line):  # a comment behind the value
+    if within not in QUOTES and (found := re.search(r"\s#(?=[^\"']*$)", line)):  # a comment behind the value
         code, mark, said = line[: found.start()], line[found.start() : found.end()], line[found.end() :]
     return disks.renamed(code) + mark + said
+
+
+def _open(line: str, within: str) -> str:
+    """What goes on in the next line: an open quote, or a backslash at the end; empty where nothing does."""
+    quote = within if within in QUOTES else ""
+    for mark in re.sub(r"\\.", "", line.rstrip("\r\n")):
+        if not quote and mark == "#":
+            return ""
+        if mark in QUOTES and quote in ("", mark):
+            quote = "" if quote else mark
+    return quote or ("\\" if re.search(r"(?<!\\)(?:\\\\)*\\$", line.rstrip("\r\n")) else "")

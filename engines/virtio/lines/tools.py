@@ -8,10 +8,12 @@ from engines.virtio.lines.disks import Disks, comment, split
 
 MODULES = ("virtio_blk", "virtio_pci")
 SUSE = re.compile(r"^(INITRD_MODULES=)([\"']?)([^\"'\n]*)\2", re.MULTILINE)
-ARCH = re.compile(r"^(MODULES=)([(\"'])([^)\"'\n]*)([)\"'])", re.MULTILINE)
+ARCH = re.compile(r"^([ \t]*MODULES=)([(\"'])([^)\"'#]*)([)\"'])", re.MULTILINE)
 ALPINE = re.compile(r"^(features=)([\"'])([^\"'\n]*)\2", re.MULTILINE)
 DEVICES = re.compile(r"\s*DEVICE\s", re.IGNORECASE)
-INSTALL = re.compile(r"^(Name: grub-pc/install_devices\n(?:\S.*\n)*?Value: )(.*)$", re.MULTILINE)
+INSTALL = re.compile(
+    r"^(Name: grub-pc/install_devices(?:_disks_changed)?\n(?:\S.*\n)*?Value:[ \t]*)(.*)$", re.MULTILINE
+)
 
 
 def _with(listed: str, wanted: tuple[str, ...]) -> str:
@@ -74,12 +76,16 @@ def _scanned(line: str, disks: Disks) -> str:
     return f"{body} /dev/{disks.new[:2]}*{line[len(body) :]}"
 
 
+def installed_to(text: str) -> list[str]:
+    """The disks that Debian's grub-pc installs itself on, by debconf's words."""
+    return list(dict.fromkeys(device for _, listed in INSTALL.findall(text) for device in re.split(r",\s*", listed)))
+
+
 def debconf(text: str, disks: Disks) -> str:
     """Where Debian's grub-pc installs itself at its next update."""
 
     def value(found: re.Match[str]) -> str:
-        devices = [disks.whole(device) for device in found.group(2).split(", ")]
-        return found.group(1) + ", ".join(devices)
+        return found.group(1) + "".join(disks.whole(each) for each in re.split(r"(,\s*)", found.group(2)))
 
     return INSTALL.sub(value, text)
 
