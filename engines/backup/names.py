@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import calendar
 import re
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import date
 from fnmatch import fnmatchcase
 from functools import lru_cache
 
@@ -22,6 +22,7 @@ STAMP = re.compile(
 HEX32 = re.compile(r"^[0-9a-f]{32}$")
 FORM = "%Y%m%dT%H%M%SZ"
 OF_GUEST = "guest-"  # of the tag that says by its UUID whose point it is, whatever it is called
+GUEST = "guest"  # what the record of a guest is called among the disks of its VM
 LONGEST = 128  # characters of a VM's or disk's name
 
 
@@ -79,8 +80,8 @@ def parse(text: str, param: str = "point") -> PointName:
 
 def seconds(time_: str) -> float:
     """Unix time of a point's time; the 30th of February, as only a hostile repository has it, is the 2nd of March."""
-    parts = (time_[:4], time_[4:6], time_[6:8], time_[9:11], time_[11:13], time_[13:15])
-    return float(calendar.timegm((*(int(part) for part in parts), 0, 0, 0)))
+    day = date(int(time_[:4]), int(time_[4:6]), 1).toordinal() - date(1970, 1, 1).toordinal() + int(time_[6:8]) - 1
+    return float(((day * 24 + int(time_[9:11])) * 60 + int(time_[11:13])) * 60 + int(time_[13:15]))
 
 
 def selected(name: PointName, wanted: str) -> bool:

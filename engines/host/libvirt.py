@@ -9,7 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from xml.etree import ElementTree
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # most hosts of a run have no domain to read
+    from xml.etree import ElementTree
 
 STATE = Path("/run/libvirt/qemu")  # one XML a running domain
 DEFINED = Path("/etc/libvirt/qemu")  # one XML a domain, running or not
@@ -63,6 +66,8 @@ class Domain:
 
 def parsed(text: str) -> Domain | None:
     """The domain that a description or a state file is about; None for any other text."""
+    from xml.etree import ElementTree
+
     try:
         root = ElementTree.fromstring(text)  # noqa: S314  libvirt wrote it, not a guest
     except ElementTree.ParseError:

@@ -43,6 +43,7 @@ def test_a_verb_had_alone_is_the_tasks_own_and_loads_no_other() -> None:
     loaded = modules_after(f"{PARSER}parsing.parser(['backup', 'run'], acts.CALLS)")
     assert "engines.backup.commands.run" in loaded
     assert not {"engines.backup.engine", "engines.backup.commands.restore", "numpy"} & loaded
+    assert not {"xml.etree.ElementTree", "tarfile", "concurrent.futures", "engines.host.virsh", "yaml"} & loaded
 
 
 def test_an_unknown_verb_is_told_all_that_there_are() -> None:

@@ -133,7 +133,7 @@ class Guest(Engine[GuestParams]):
 def _record_of(point: str) -> str:
     """The point of a guest's record that is meant by VM@TIME."""
     disk, _, when = point.partition("@")
-    return point if "/" in disk else f"{disk}/{record.DISK}@{when}"
+    return point if "/" in disk else f"{disk}/{names.GUEST}@{when}"
 
 
 def _whole(source: PointBytes) -> bytes:
@@ -170,7 +170,7 @@ def _disks(repository: Repository, name: PointName, then: Domain, repo: str) -> 
     return [
         f"restore {one.disk}: crashcart backup restore --repo {shlex.quote(repo)} {one} {_to(targets.get(one.disk))}"
         for one in mates
-        if one.disk != record.DISK
+        if one.disk != names.GUEST
     ]
 
 

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from msgspec import structs
 
+from engines.backup import names
 from engines.backup.commands.run_params import RunParams
 from engines.backup.repository.repository import NamesOnly
-from engines.backup.sources.guest import record
-from engines.backup.sources.guest.domain import Guest
 from engines.backup.sources.source import Source
+
+if TYPE_CHECKING:  # a disk that is named by its path needs nothing of libvirt
+    from engines.backup.sources.guest.domain import Guest
 
 
 def facts(guest: Guest | None) -> list[tuple[str, str]]:
@@ -34,7 +37,7 @@ def warnings(guest: Guest | None, params: RunParams, repository: NamesOnly) -> l
     if not known:
         return list(guest.notes)
     added = [disk for disk in params.disk if disk not in known]
-    gone = sorted(known - {*params.disk, *params.leave, record.DISK})
+    gone = sorted(known - {*params.disk, *params.leave, names.GUEST})
     return [
         *guest.notes,
         *(f"{disk} of {vm} has no point yet: it was added to the guest, and is read whole" for disk in added),
@@ -50,9 +53,11 @@ def recorded(
     if guest is None:
         yield disks, params
         return
+    from engines.backup.sources.guest import record
+
     path = folder / "guest.tar"
     with record.opened(guest, path) as source:
         yield (
             (*disks, source),
-            structs.replace(params, more=(*params.more, str(path)), disk=(*params.disk, record.DISK)),
+            structs.replace(params, more=(*params.more, str(path)), disk=(*params.disk, names.GUEST)),
         )

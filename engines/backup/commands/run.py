@@ -8,7 +8,7 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import msgspec
 from msgspec import structs
@@ -25,8 +25,6 @@ from engines.backup.repository.repository import Repository, where
 from engines.backup.repository.sessions import Presence
 from engines.backup.repository.unlocking import opened
 from engines.backup.repository.writer import Writer
-from engines.backup.sources.guest import record
-from engines.backup.sources.guest.domain import Guest
 from engines.backup.sources.opening import look_at, open_together
 from engines.backup.sources.options import PointRef, SourceOptions, source_options
 from engines.backup.sources.source import Source
@@ -52,6 +50,9 @@ from engines.job.errors import Failed, Refused
 from engines.job.lock import content_identity
 from engines.job.params import plain
 
+if TYPE_CHECKING:  # a disk that is named by its path needs nothing of libvirt
+    from engines.backup.sources.guest.domain import Guest
+
 Working = Generator[AnyEvent, str | None, Finished]
 
 
@@ -69,7 +70,7 @@ class Run(Engine[RunParams]):
     def target(self, params: RunParams) -> str:
         place = where(params)
         identity = place if "://" in place else content_identity(Path(place))
-        called = [record.DISK] if params.guest else disks(params)
+        called = [names.GUEST] if params.guest else disks(params)
         return f"backup {identity} {params.vm or params.guest}/{' '.join(called)}"
 
     @override
@@ -124,7 +125,7 @@ class Run(Engine[RunParams]):
         with (yield from opened(plan.params, context)) as repository:
             params, guest = settled(plan.params)
             wheres = [params.source, *params.more]
-            called = [f"{params.vm}/{disk}" for disk in (*params.disk, *([record.DISK] if guest else []))]
+            called = [f"{params.vm}/{disk}" for disk in (*params.disk, *([names.GUEST] if guest else []))]
             for text in config.mend(repository.store, repository.config):
                 yield Warned(text=text)
             presence = Presence(repository.store, "write", f"backup of {', '.join(called)}", disk=" ".join(called))
@@ -247,7 +248,8 @@ class _Backup:
         """What does not fit the point before."""
         source = disk.source
         if disk.parent:
-            size = disk.parent.head.size if isinstance(source, record.RecordSource) else source.size
+            recorded = self.params.guest and disk.name.endswith(f"/{names.GUEST}")
+            size = disk.parent.head.size if recorded else source.size
             yield from history.warnings(self.repository, disk.parent, self.began, sessions.host(), source.words, size)
 
     def _read(self, every: Sequence[OneDisk]) -> Generator[AnyEvent, str | None, dict[str, Failed]]:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from msgspec import structs
 from typing_extensions import override
 
 from engines.backup import names
-from engines.backup.guests import domains
 from engines.backup.repository.repository import RepoParams
-from engines.backup.sources.guest import domain, record
-from engines.backup.sources.guest.domain import Guest
 from engines.backup.sources.options import Hints
 from engines.backup.sources.source import Format
 from engines.job.errors import BadParam
 from engines.job.params import param
+
+if TYPE_CHECKING:  # a disk that is named by its path needs nothing of libvirt
+    from engines.backup.sources.guest.domain import Guest
 
 
 class RunParams(RepoParams, frozen=True, kw_only=True):
@@ -158,14 +158,16 @@ def settled(params: RunParams) -> tuple[RunParams, Guest | None]:
     complete(params)
     if not params.guest:
         return params, None
+    from engines.backup.sources.guest import domain
+
     found = domain.find(params.guest, params.libvirt, params.leave)
     paths = tuple(str(disk.path) for disk in found.disks)
     given = (params.source, *params.more)
     if given not in (("",), paths):
         raise BadParam("source", given[0], "empty, with --guest", "name the guest or its disks, not both")
     called = params.disk if params.disk != ("disk0",) else tuple(disk.target for disk in found.disks)
-    if record.DISK in called:
-        raise BadParam("disk", record.DISK, "another name", "its description is called so")
+    if names.GUEST in called:
+        raise BadParam("disk", names.GUEST, "another name", "its description is called so")
     vm = params.vm or found.name
     if not names.fit(vm):
         raise BadParam("vm", vm, f"{names.ALLOWED}, up to {names.LONGEST} of them", "give --vm NAME for this guest")
@@ -174,6 +176,8 @@ def settled(params: RunParams) -> tuple[RunParams, Guest | None]:
 
 def _qmp(params: RunParams, guest: Guest) -> str:
     """The QMP socket that a running guest on images has for others, where none was named."""
+    from engines.backup.guests import domains
+
     described = domains.guest(guest.now) if guest.running and not params.agent else None
     images = all(disk.path.is_file() for disk in guest.disks)
     return params.qmp or (described.qmp if described and images else "")

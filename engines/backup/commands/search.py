@@ -16,7 +16,6 @@ from engines.backup.files.opening import WhichDriver
 from engines.backup.files.reach import opened, path_of
 from engines.backup.names import PointName
 from engines.backup.repository.repository import RepoParams, Repository
-from engines.backup.sources.guest import record
 from engines.job.contract import Note
 from engines.job.errors import Refused
 from engines.job.params import param
@@ -95,7 +94,7 @@ def _told(match: Match) -> Iterator[str]:
 
 def _disks(repository: Repository, only: str) -> list[list[PointName]]:
     """The points of each disk that are searched, oldest first."""
-    every = sorted(name for name in repository.names() if names.selected(name, only) and name.disk != record.DISK)
+    every = sorted(name for name in repository.names() if names.selected(name, only) and name.disk != names.GUEST)
     if not every:
         raise Refused(f"there is no point of {only or 'any guest'}", "see all: crashcart backup list")
     return [list(own) for _, own in groupby(every, key=lambda name: (name.vm, name.disk))]

@@ -19,7 +19,6 @@ from engines.backup.files.reach import opened, path_of
 from engines.backup.files.tree import NoRoot
 from engines.backup.names import PointName
 from engines.backup.repository.repository import RepoParams, Repository
-from engines.backup.sources.guest import record
 from engines.job.contract import Note
 from engines.job.errors import BadParam, Refused
 from engines.job.params import param
@@ -103,7 +102,7 @@ def _versions(params: VersionsParams) -> Iterator[Version]:
 
 def _has_files(name: PointName) -> bool:
     """Whether it is of a disk: a guest's description is kept beside its disks."""
-    return name.disk != record.DISK
+    return name.disk != names.GUEST
 
 
 def _one(

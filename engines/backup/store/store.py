@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar, Protocol, TypeVar
@@ -178,5 +177,7 @@ def side_by_side(store: Store, work: Callable[[T], R], items: Iterable[T]) -> It
     if store.at_once < 2:
         yield from map(work, items)
         return
+    from concurrent.futures import ThreadPoolExecutor
+
     with ThreadPoolExecutor(store.at_once, thread_name_prefix="asking") as pool:
         yield from pool.map(work, items)

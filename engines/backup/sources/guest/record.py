@@ -17,7 +17,6 @@ from engines.backup.sources.plain import PlainSource
 from engines.backup.sources.source import Source
 from engines.job.errors import Refused
 
-DISK = "guest"  # what it is called among the disks of its VM
 DESCRIPTION = "domain.xml"
 NVRAM = "nvram"
 LARGEST = 64 * 1024 * 1024  # bytes of all that is in one

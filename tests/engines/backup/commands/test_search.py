@@ -33,7 +33,10 @@ def staged(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, list[str]]:
         lab.backup(repo, image, "db1")
         run("debugfs", "-w", "-R", "rm etc/shop.conf", image)
         points.append(lab.backup(repo, image))
-        lab.backup(repo, lab.disk(folder / "raw", {0: 1}, MIB), "db2")
+        locked = lab.disk(folder / "locked", {0: 1}, MIB)
+        with locked.open("r+b") as stream:
+            stream.write(b"LUKS\xba\xbe\x00\x02")
+        lab.backup(repo, locked, "db2")
     return repo, points
 
 
