@@ -19,7 +19,7 @@ from engines.backup.repository.repository import Repository
 from engines.backup.repository.sessions import Presence
 from engines.backup.restoring import place, target
 from engines.backup.restoring.against import Against
-from engines.backup.restoring.restoring import Restoring, Run
+from engines.backup.restoring.restoring import Restoring
 from engines.backup.restoring.target import Seen, Target
 from engines.backup.sources.lvm.pool import PoolWatch
 from engines.backup.sources.opening import open_source
@@ -148,7 +148,7 @@ def _wiped(opened_target: Target, start: int, end: int) -> Iterator[Progress]:
 
 
 def _through(
-    crew: Workers[Run],
+    crew: Workers[Any],
     work: Restoring,
     point: Point,
     presence: Presence,

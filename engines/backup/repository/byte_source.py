@@ -6,9 +6,10 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 
+from engines.backup.errors import Damaged, Missing
 from engines.backup.names import PointName
 from engines.backup.pages.memory import keep_buffers
 from engines.backup.repository import record
@@ -16,6 +17,7 @@ from engines.backup.repository.keys import ZERO
 from engines.backup.repository.point import MAP, Point, map_length
 from engines.backup.repository.repository import Repository
 from engines.backup.repository.sessions import Presence
+from engines.backup.repository.spans import Held, Span, spans
 
 CACHE = 64  # blocks
 AHEAD = 4  # blocks read before they are asked for, once reads follow one another
@@ -56,9 +58,10 @@ class PointBytes:
         self._lock = threading.Lock()
         self._cache: OrderedDict[bytes, memoryview] = OrderedDict()
         self._next = -1
+        self._looked = -1  # the block behind which was looked last
         self._far = repository.store.at_once > 1
         self._ahead = ThreadPoolExecutor(FAR if self._far else 1, thread_name_prefix="read-ahead")
-        self._coming: dict[bytes, Future[memoryview]] = {}
+        self._coming: dict[bytes, Future[dict[bytes, memoryview]]] = {}
         self._map = lru_cache(maxsize=64)(lambda number: repository.map(point, number))
 
     def close(self) -> None:
@@ -85,18 +88,34 @@ class PointBytes:
 
     def _look_ahead(self, offset: int, end: int, last: int) -> None:
         follows, self._next = offset == self._next, end
-        if not follows or end % self.block > self.block // 2:
+        if not follows or last == self._looked:
             return
+        self._looked = last
         self._begin(range(last + 1, min(last + 1 + (FAR if self._far else AHEAD), self.point.blocks)))
 
     def _begin(self, numbers: range) -> None:
         """Have those blocks read that are neither at hand nor on their way."""
-        for name in self.ids(numbers.start, len(numbers)):
+        wanted = dict.fromkeys(self.ids(numbers.start, len(numbers)))
+        with self._lock:
+            known = {ZERO} | self._cache.keys() | self._coming.keys()
+        new = [name for name in wanted if name not in known]
+        for group in self._grouped(new):
             with self._lock:
-                if name == ZERO or name in self._cache or name in self._coming:
-                    continue
-                coming = self._coming[name] = self._ahead.submit(self._fetch, name)
-            coming.add_done_callback(lambda _, name=name: self._coming.pop(name, None))  # type: ignore[misc]  # a name
+                coming = self._ahead.submit(self._fetch_all, group)
+                self._coming |= dict.fromkeys((place.id for place in group.places), coming)
+            coming.add_done_callback(lambda _, group=group: self._came(group))  # type: ignore[misc]  # a span
+
+    def _grouped(self, names: list[bytes]) -> Iterator[Span]:
+        """Neighbours in a pack together, where the store is far; what lies nowhere is asked for when it is needed."""
+        found = [place for name in names if (place := next(self._repository.index.find(name), None))]
+        if self._far:
+            return spans(found, FAR)
+        return (Span((place,)) for place in found)
+
+    def _came(self, group: Span) -> None:
+        with self._lock:
+            for place in group.places:
+                self._coming.pop(place.id, None)
 
     def _block(self, number: int) -> memoryview:
         name = self.ids(number, 1)[0]
@@ -107,10 +126,26 @@ class PointBytes:
                 self._cache.move_to_end(name)
                 return self._cache[name]
             coming = self._coming.get(name)
-        return coming.result() if coming else self._fetch(name)
+        found = coming.result().get(name) if coming else None
+        return found if found is not None else self._fetch(name)
 
     def _fetch(self, name: bytes) -> memoryview:
-        content = memoryview(self._repository.fetch(name, record.BLOCK))
+        return self._keep(name, memoryview(self._repository.fetch(name, record.BLOCK)))
+
+    def _fetch_all(self, group: Span) -> dict[bytes, memoryview]:
+        """Those of one span that are whole where they should be; whoever needs another looks for it himself."""
+        found: dict[bytes, memoryview] = {}
+        with suppress(FileNotFoundError, Missing, Damaged):
+            if not self._far:  # what is read there is likely to be read again: it goes through the page cache
+                return {place.id: self._fetch(place.id) for place in group.places}
+            held = Held(self._repository, group)
+            for place in group.places:
+                content = bytearray(place.length)
+                held.content(place, record.BLOCK, memoryview(content))
+                found[place.id] = self._keep(place.id, memoryview(content).toreadonly())
+        return found
+
+    def _keep(self, name: bytes, content: memoryview) -> memoryview:
         with self._lock:
             self._cache[name] = content
             while len(self._cache) > CACHE:

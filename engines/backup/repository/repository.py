@@ -179,9 +179,21 @@ class Repository(NamesOnly):
         into: where the content goes, of its own length; then the pack leaves no trace in the page cache.
         checked: see `Codec.decode`.
         """
-        file = f"{pack.name(place.pack)}"
-        where_ = f"{file} at {place.offset}"
-        head, payload = self._parts(file, place, into)
+        head, payload = self._parts(pack.name(place.pack), place, into)
+        return self.decoded(place, kind, head, payload, into, checked=checked)
+
+    def decoded(
+        self,
+        place: pack.Place,
+        kind: int,
+        head: bytes | memoryview,
+        payload: bytes | memoryview,
+        into: memoryview | None = None,
+        *,
+        checked: bool = False,
+    ) -> bytes | memoryview:
+        """The content of the record that was read from `place`; see `read`. Raises Damaged."""
+        where_ = f"{pack.name(place.pack)} at {place.offset}"
         header = record.parse(head)
         if header is None or header.id != place.id or header.kind != kind:
             raise Damaged(where_, "there is no such record")

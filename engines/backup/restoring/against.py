@@ -8,7 +8,8 @@ from engines.backup.pages.workers import Workers
 from engines.backup.repository.keys import ZERO
 from engines.backup.repository.point import Point
 from engines.backup.repository.repository import Repository
-from engines.backup.restoring.restoring import PIECE, Run, differs, runs
+from engines.backup.restoring.restoring import differs
+from engines.backup.restoring.runs import PIECE, Run, runs
 from engines.backup.sources.source import Source
 from engines.job.errors import Refused
 

@@ -10,7 +10,7 @@ from engines.backup.errors import Damaged, Missing
 from engines.backup.repository.point import Point
 from engines.backup.repository.repository import Repository
 from engines.backup.restoring import target
-from engines.backup.restoring.restoring import runs
+from engines.backup.restoring.runs import runs
 from engines.backup.sources.lvm.pool import Pool, pool_below
 from engines.guest import inuse
 from engines.host.device import kernels_own

@@ -3,55 +3,22 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from typing import Any
 
 from engines.backup.errors import Damaged, Missing
 from engines.backup.pages.memory import room
 from engines.backup.pages.workers import Workers, worker_count
 from engines.backup.repository import record
 from engines.backup.repository.keys import ZERO
-from engines.backup.repository.point import MAP, Point, map_length
+from engines.backup.repository.pack import Place
+from engines.backup.repository.point import Point
 from engines.backup.repository.repository import Repository
+from engines.backup.repository.spans import Held, Span
+from engines.backup.restoring.gathering import FAR, Gathered, gathered
+from engines.backup.restoring.runs import PIECE, Run, runs
 from engines.backup.restoring.target import Target
-
-FAR = 16  # threads where the store is far: each waits for an answer
-PIECE = 4  # blocks that one thread handles at a time
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """Neighbouring blocks from `first` on with their ids; all zero where `ids` is empty, unless they are `lost`."""
-
-    first: int
-    count: int
-    ids: tuple[bytes, ...] = ()
-    lost: bool = False
-
-
-def runs(repository: Repository, point: Point, *, salvage: bool = False) -> Iterator[Run]:
-    """A point as runs, ascending: pieces of data, and stretches of zeros within each map.
-
-    Blocks whose map is lost are a run of their own to salvage; else Missing or Damaged is raised.
-    """
-    for number in range(len(point.maps)):
-        first = number * MAP
-        try:
-            ids = repository.map(point, number)
-        except (Missing, Damaged):
-            if not salvage:
-                raise
-            yield Run(first, map_length(point.blocks, number), lost=True)
-            continue
-        names = [ids[at : at + 32] for at in range(0, len(ids), 32)]
-        at = 0
-        while at < len(names):
-            zero = names[at] == ZERO
-            end = at + 1
-            while end < len(names) and (names[end] == ZERO) == zero and (zero or end - at < PIECE):
-                end += 1
-            yield Run(first + at, end - at, () if zero else tuple(names[at:end]))
-            at = end
 
 
 def differs(repository: Repository, block: memoryview, wanted: bytes) -> bool:
@@ -82,10 +49,12 @@ class Restoring:
         self.same = 0
         self.wrong: list[int] = []
 
-    def writing(self) -> Workers[Run]:
+    def writing(self) -> Workers[Any]:
         """Threads that restore; each waits for the disk itself, and another has the processor meanwhile."""
-        far = min(self._repository.store.at_once, FAR)
-        return Workers(self._runs(), self._write, threads=max(2 * worker_count(), far))
+        threads = max(2 * worker_count(), min(self._repository.store.at_once, FAR))
+        if self._repository.store.at_once < 2:
+            return Workers(self._runs(), self._write, threads=threads)
+        return Workers(gathered(self._repository, self._runs(), threads), self._write_gathered, threads=threads)
 
     def push(self) -> None:
         """Begin to make durable what was written."""
@@ -127,12 +96,12 @@ class Restoring:
             self.passed += length
 
     def _write_data(self, run: Run, offset: int, length: int) -> None:
-        known = self._known(run, offset, length) if self._delta else frozenset[int]()
+        known = self._known(run) if self._delta else frozenset[int]()
         view = self._buffer[:length]
         start = 0
         for at, name in enumerate([*run.ids, b""]):
             if name and at not in known:
-                self._fetch(name, run.first + at, view[at * self._block : (at + 1) * self._block])
+                self._fetch(name, (run.first + at,), view[at * self._block : (at + 1) * self._block])
                 continue
             if at > start:
                 self._target.write(offset + start * self._block, view[start * self._block : at * self._block])
@@ -142,7 +111,46 @@ class Restoring:
             self.written += done
             self.same += length - done
 
-    def _fetch(self, name: bytes, number: int, into: memoryview) -> None:
+    def _write_gathered(self, item: Run | Gathered) -> None:
+        if isinstance(item, Run):
+            self._write(item)
+            return
+        unlike = {place: self._unlike(place, numbers) for place, numbers in item.numbers.items()}
+        left = {place: numbers for place, numbers in unlike.items() if numbers}
+        self._write_span(left)
+        lengths = {number: self._length(Run(number, 1)) for numbers in item.numbers.values() for number in numbers}
+        written = sum(lengths[number] for numbers in left.values() for number in numbers)
+        with self._lock:
+            self.passed += sum(lengths.values())
+            self.written += written
+            self.same += sum(lengths.values()) - written
+
+    def _unlike(self, place: Place, numbers: Sequence[int]) -> Sequence[int]:
+        """Those blocks that are not yet what the record at `place` holds."""
+        if not self._delta:
+            return numbers
+        return [number for number in numbers if not self._known(Run(number, 1, (place.id,)))]
+
+    def _write_span(self, numbers: Mapping[Place, Sequence[int]]) -> None:
+        """What cannot be had from its place is looked for wherever else it may be."""
+        if not numbers:
+            return
+        held = None
+        with suppress(FileNotFoundError):  # gc may have moved it
+            held = Held(self._repository, Span(tuple(numbers)))
+        for place, where in numbers.items():
+            view = self._buffer[: self._length(Run(where[0], 1))]
+            try:
+                if held:
+                    held.content(place, record.BLOCK, view)
+            except Damaged:
+                held = None
+            if not held:
+                self._fetch(place.id, where, view)
+            for number in where:
+                self._target.write(number * self._block, view)
+
+    def _fetch(self, name: bytes, numbers: Sequence[int], into: memoryview) -> None:
         try:
             self._repository.fetch(name, record.BLOCK, into)
         except (Missing, Damaged):
@@ -150,11 +158,11 @@ class Restoring:
                 raise
             into[:] = bytes(len(into))
             with self._lock:
-                self.lost.add(number)
+                self.lost.update(numbers)
 
-    def _known(self, run: Run, offset: int, length: int) -> frozenset[int]:
+    def _known(self, run: Run) -> frozenset[int]:
         """Which of the run's blocks the target has already."""
-        view = self._read(offset, length)
+        view = self._read(run.first * self._block, self._length(run))
         same = set()
         for at, name in enumerate(run.ids):
             block = view[at * self._block : (at + 1) * self._block]

@@ -69,22 +69,26 @@ class Bucket:
 
     def read(self, name: str, offset: int, length: int) -> bytes:
         """As in Store; `length` is not -1."""
+        return bytes(self.view(name, offset, length))
+
+    def view(self, name: str, offset: int, length: int) -> memoryview:
+        """The same without a copy."""
         import obstore
         from obstore.exceptions import GenericError
 
-        def request() -> bytes:
+        def request() -> memoryview:
             try:
-                return bytes(obstore.get_range(self._steady, name, start=offset, length=length))
+                return memoryview(obstore.get_range(self._steady, name, start=offset, length=length))
             except GenericError as error:
                 if trouble.past_the_end(error):
-                    return b""
+                    return memoryview(b"")
                 raise
 
         return self.asked(request, name) if length else self._nothing(name)
 
-    def _nothing(self, name: str) -> bytes:
+    def _nothing(self, name: str) -> memoryview:
         self.head(name)
-        return b""
+        return memoryview(b"")
 
     def whole(self, name: str) -> bytes:
         """All of it."""

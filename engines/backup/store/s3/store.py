@@ -73,8 +73,8 @@ class S3Store(Store):
         return self.bucket.read(name, offset, length)
 
     @override
-    def read_once(self, name: str, offset: int, length: int) -> bytes:
-        return self.read(name, offset, length)
+    def read_once(self, name: str, offset: int, length: int) -> memoryview:
+        return self.bucket.view(name, offset, length)
 
     @override
     def read_parts(self, name: str, offset: int, parts: Sequence[memoryview]) -> bool:
