@@ -60,8 +60,10 @@ class Held:
         self._offset = span.offset
         self._raw = memoryview(repository.store.read_once(pack.name(span.places[0].pack), span.offset, span.size))
 
-    def content(self, place: Place, kind: int, into: memoryview | None = None) -> bytes | memoryview:
-        """What the record there holds, as `Repository.read` gives it. Raises Damaged."""
+    def content(
+        self, place: Place, kind: int, into: memoryview | None = None, *, checked: bool = False
+    ) -> bytes | memoryview:
+        """What the record there holds, as `Repository.read` gives it; `checked` as there. Raises Damaged."""
         start = place.offset - self._offset
         raw = self._raw[start : start + place.size]
-        return self._repository.decoded(place, kind, raw[: record.SIZE], raw[record.SIZE :], into)
+        return self._repository.decoded(place, kind, raw[: record.SIZE], raw[record.SIZE :], into, checked=checked)

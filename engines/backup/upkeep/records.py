@@ -13,6 +13,7 @@ from engines.backup.pages.workers import Workers, worker_count
 from engines.backup.repository import pack, record
 from engines.backup.repository.pack import Place
 from engines.backup.repository.repository import Repository
+from engines.backup.repository.spans import Held, Span, spans
 from engines.backup.store.uplink import Uplink
 
 FAR = 8  # threads where the store is far: each waits for an answer
@@ -69,21 +70,39 @@ class Records:
                 gone=tuple(self._gone),
             )
 
-    def reading(self) -> Workers[tuple[Place, int]]:
+    def reading(self) -> Workers[tuple[Span, int]]:
         """Threads that read them."""
-        far = min(self._repository.store.at_once, FAR)
-        return Workers(self._places(), self._check, threads=max(worker_count(), far))
+        return Workers(self._spans(), self._check, threads=max(worker_count(), self._at_once))
 
-    def _places(self) -> Iterator[tuple[Place, int]]:
+    @property
+    def _at_once(self) -> int:
+        return min(self._repository.store.at_once, FAR)
+
+    def _spans(self) -> Iterator[tuple[Span, int]]:
+        """What is read at a time, and what is done with it; neighbours together where the store is far."""
         for owner, size in self._packs:
             try:
                 places = self._frame(owner, size)
             except FileNotFoundError:
                 self._lacks(owner)
                 continue
-            rest = size - sum(place.size for place in places)
-            for at, place in enumerate(places):
-                yield place, place.size + (rest if at == 0 else 0)
+            chosen = [place for place in places if self._quarantined(place) or self._drawn()]
+            far = self._at_once > 1
+            for span in spans(chosen, self._at_once) if far else (Span((place,)) for place in chosen):
+                read = sum(place.size for place in span.places)
+                size -= read
+                yield span, read
+            self._pass(size)
+
+    def _drawn(self) -> bool:
+        return self._random.randrange(100) < self._percent
+
+    def _quarantined(self, place: Place) -> bool:
+        return (place.pack, place.offset) in self._repository.index.bad
+
+    def _pass(self, count: int) -> None:
+        with self._lock:
+            self.passed += count
 
     def _frame(self, owner: bytes, size: int) -> list[Place]:
         """The pack's records; a broken frame is noted, and gc will write the pack anew."""
@@ -114,27 +133,35 @@ class Records:
         with self._lock:
             self._faults[damaged.why] = None
 
-    def _check(self, item: tuple[Place, int]) -> None:
-        place, size = item
-        quarantined = (place.pack, place.offset) in self._repository.index.bad
-        if quarantined or self._random.randrange(100) < self._percent:
-            self._uplink.take(place.size)
-            try:
-                self._repository.read(place, place.kind, self._room(place.length))
-                if quarantined:
-                    with self._lock:
-                        self._mended.append(place)
-            except FileNotFoundError:
-                self._lacks(place.pack)
-                return
-            except Damaged as damaged:
-                if not quarantined:
-                    with self._lock:
-                        self._bad.append((place, damaged.why))
-            with self._lock:
-                self._read += place.size
+    def _check(self, item: tuple[Span, int]) -> None:
+        span, count = item
+        self._uplink.take(count)
+        try:
+            held = Held(self._repository, span) if self._at_once > 1 else None
+            for place in span.places:
+                self._prove(held, place)
+        except FileNotFoundError:
+            self._lacks(span.places[0].pack)
+            return
         with self._lock:
-            self.passed += size
+            self._read += count
+        self._pass(count)
+
+    def _prove(self, held: Held | None, place: Place) -> None:
+        quarantined, room = self._quarantined(place), self._room(place.length)
+        try:
+            if held:
+                held.content(place, place.kind, room, checked=True)
+            else:
+                self._repository.read(place, place.kind, room)
+        except Damaged as damaged:
+            if not quarantined:
+                with self._lock:
+                    self._bad.append((place, damaged.why))
+            return
+        if quarantined:
+            with self._lock:
+                self._mended.append(place)
 
     def _room(self, length: int) -> memoryview | None:
         """The thread's own buffer, so that what is read leaves no trace in the page cache; none for a vast point."""

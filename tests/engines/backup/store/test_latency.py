@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import socket
 import threading
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from engines.backup.repository import pack, record
 from engines.backup.repository.byte_source import unpinned
 from engines.backup.repository.repository import Repository
 from tests.engines.backup import lab
@@ -32,6 +34,7 @@ class Slow:
         self.requests = 0
         self.lines = 0
         self.lists: list[str] = []
+        self.ranges: list[int] = []  # bytes that were asked for of packs
         self._listening = socket.create_server(("127.0.0.1", 0), backlog=64)
         self.port = self._listening.getsockname()[1]
         threading.Thread(target=self._serve, daemon=True).start()
@@ -60,6 +63,8 @@ class Slow:
             self.requests += 1
             if b"list-type=2" in (first := part.split(b"\r\n", 1)[0]):
                 self.lists.append(first.decode())
+            if b".pack" in first and (found := RANGE.search(part)):
+                self.ranges.append(int(found[2]) - int(found[1]) + 1)
             if self._together and _long(part):
                 self._hold()
             there.sendall(part)
@@ -127,6 +132,60 @@ def test_restore_and_reading_ask_for_many_blocks_at_a_time(weed: Weed, slow: Slo
         content = b"".join(opened.read(at, MIB) for at in range(0, BLOCKS * MIB, MIB))
         assert content == source.read_bytes()
         assert slow.requests - before <= 2 * BLOCKS
+
+
+def test_neighbours_in_a_pack_are_asked_for_at_one_time_and_few_at_a_time(
+    weed: Weed, slow: Slow, bucket: str, tmp_path: Path
+) -> None:
+    repo = f"s3://{bucket}/r"
+    lab.done("backup-init", repo=repo)
+    source = tmp_path / "disk"
+    source.write_bytes(os.urandom(64 * MIB))
+    with source.open("r+b") as stream:  # blocks that lie in two places, and a short one at the end
+        for at in (10, 50):
+            stream.seek(at * MIB)
+            stream.write(lab.block(1))
+        stream.truncate(64 * MIB - 1000)
+    point = lab.backup(repo, source)
+    wanted = source.read_bytes()
+    weed.allow(bucket, endpoint=f"http://127.0.0.1:{slow.port}")
+    target = tmp_path / "target"
+    slow.ranges.clear()
+    lab.done("backup-restore", repo=repo, point=point, target=str(target))
+    assert target.read_bytes() == wanted
+    blocks = [length for length in slow.ranges if length > 100_000]
+    assert len(blocks) <= 26, "64 blocks, one question each"
+    assert max(blocks) <= 4 * MIB + 256, "what is held in memory has an end"
+    changed = bytearray(wanted)
+    changed[20 * MIB] ^= 1
+    target.write_bytes(changed)
+    slow.ranges.clear()
+    found = lab.done("backup-restore", repo=repo, point=point, target=str(target), delta=True)
+    assert target.read_bytes() == wanted and (found["written"], found["same"]) == (MIB, len(wanted) - MIB)
+    assert sum(slow.ranges) < 2 * MIB, "what is right already is not fetched"
+    slow.ranges.clear()
+    lab.done("backup-verify", repo=repo)
+    assert len([length for length in slow.ranges if length > 100_000]) <= 26
+
+
+def test_a_damaged_record_among_neighbours_costs_its_own_block_alone(bucket: str, tmp_path: Path) -> None:
+    repo = f"s3://{bucket}/r"
+    lab.done("backup-init", repo=repo)
+    source = lab.disk(tmp_path / "disk", {number: number + 1 for number in range(16)}, 16 * MIB)
+    point = lab.backup(repo, source)
+    with lab.opened(repo) as repository:
+        name = repository.codec.id(record.BLOCK, lab.block(8))
+        place = next(repository.index.find(name))
+        file = pack.name(place.pack)
+        raw = bytearray(repository.store.read(file))
+        raw[place.offset + record.SIZE + 100] ^= 1
+        repository.store.put(file, raw)
+    target = tmp_path / "target"
+    found = lab.done("backup-restore", repo=repo, point=point, target=str(target), salvage=True)
+    assert found["holes"] == [[7 * MIB, 8 * MIB]]
+    content = source.read_bytes()
+    assert target.read_bytes() == content[: 7 * MIB] + bytes(MIB) + content[8 * MIB :]
+    assert lab.verified(repo=repo)["bad"] == 1
 
 
 def test_no_verb_lists_the_packs_twice(weed: Weed, slow: Slow, bucket: str, tmp_path: Path) -> None:
