@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import Counter
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
@@ -21,8 +22,11 @@ from engines.fleet.morning import looking, night, picture, telling
 from engines.fleet.morning import page as pages
 from engines.fleet.planning.upkeep import unlocked
 from engines.fleet.round import today
+from engines.fleet.round.lease import Lease, alone
 from engines.fleet.round.round import Round, Todo
 from engines.fleet.round.today import Today
+from engines.fleet.spread.hands import hands
+from engines.fleet.spread.security import member
 from engines.host.files import write_whole
 from engines.job.contract import (
     AnyEvent,
@@ -81,6 +85,8 @@ class Run(Engine[RunParams]):
     @override
     def plan(self, params: RunParams, cancel: Cancel) -> Plan:
         fleet = params.read()
+        if fleet.cluster:
+            member(fleet)
         backups = Step(id="backups", title="Back up every guest whose turn it is")
         upkeep = Step(id="upkeep", title="Prune, collect, verify a share, and prove")
         morning = Step(id="morning", title="Look how all stand, write the night's page, tell whom alerts name")
@@ -101,24 +107,25 @@ class Run(Engine[RunParams]):
     def execute(self, plan: Plan, context: Context) -> Events:
         params: RunParams = plan.params
         fleet = params.read()
-        with Ledger(place(fleet)) as ledger:
+        with Ledger(place(fleet)) as ledger, alone(fleet) as lease:
+            doing = Doing(fleet, ledger, context.cancel, lease)
             yield StepStarted(step="backups")
             found = today.look(fleet, ledger, time.time())
             sections: tuple[Section, ...] = ()
             yield from _odd(fleet, found)
             now = time.time()
-            round_ = Round(fleet, ledger, context.cancel, again=lambda: _again(fleet, ledger, params))
+            round_ = doing.round(again=lambda: _again(fleet, ledger, params))
             todo = today.due(fleet, found, now, at_once=params.now, only=params.only)
             round_.add(*today.taken_up(fleet, ledger, todo, now, only=params.only))
             if not round_.todo:
                 yield Log(text=_next(found))
-            yield from _done(round_)
+            yield from _done(round_, doing)
             yield StepEnded(step="backups")
             if not params.only:
                 yield StepStarted(step="upkeep")
-                after = Round(fleet, ledger, context.cancel)
+                after = doing.round()
                 after.add(*today.care(fleet, found, ledger, time.time()))
-                yield from _done(after)
+                yield from _done(after, doing)
                 round_.todo |= after.todo
                 yield StepEnded(step="upkeep")
                 yield StepStarted(step="morning")
@@ -126,6 +133,34 @@ class Run(Engine[RunParams]):
                 sections = _pictured(told, context.folder)
                 yield StepEnded(step="morning")
         yield _finished(found, list(round_.todo.values()), sections)
+
+
+@dataclass
+class Doing:
+    """With what the jobs of a round are done."""
+
+    fleet: Fleet
+    ledger: Ledger
+    cancel: Cancel
+    lease: Lease | None
+
+    def __post_init__(self) -> None:
+        self._troubles: list[str] = []
+        self._told: list[str] = []
+
+    def round(self, again: Callable[[], Iterable[Todo]] = tuple) -> Round:
+        """One pass; its jobs are followed by the cluster, where there is one."""
+        made = Round(self.fleet, self.ledger, self.cancel, again=again)
+        made.hands = lambda jobs: hands(self.fleet, jobs, self._troubles.append)
+        if self.lease:
+            made.check = self.lease.check
+        return made
+
+    def troubles(self) -> Iterator[AnyEvent]:
+        """What the cluster did not do, each once."""
+        new = [text for text in dict.fromkeys(self._troubles) if text not in self._told]
+        self._told += new
+        yield from (Warned(text=text) for text in new)
 
 
 def _again(fleet: Fleet, ledger: Ledger, params: RunParams) -> list[Todo]:
@@ -156,11 +191,12 @@ def _next(found: Today) -> str:
     return f"nothing is due; next is {first.name} at {at} (at once: --now)"
 
 
-def _done(round_: Round) -> Iterator[AnyEvent]:
+def _done(round_: Round, doing: Doing) -> Iterator[AnyEvent]:
     total = len(round_.todo)
     try:
         for number, one in enumerate(round_.work(), 1):
             yield from _told(one)
+            yield from doing.troubles()
             yield Progress(done=number, total=total, unit="jobs")
     except Stopped:
         running = sum(one.job.state == "running" for one in round_.todo.values())

@@ -48,6 +48,7 @@ def _unknown(fleet: Fleet) -> Iterator[str]:
     for name, repository in fleet.repositories.items():
         yield from _one(f"repositories.{name}.uplink", repository.uplink, fleet.uplinks)
         yield from _one(f"repositories.{name}.host", repository.host, fleet.hosts)
+    yield from _one("lease", fleet.lease, fleet.repositories)
     if fleet.cluster and fleet.cluster.encrypted and not fleet.cluster.tls:
         yield "cluster.tls is nothing, allowed is a folder with ca.pem, cert.pem and key.pem"
     for name, host in fleet.hosts.items():

@@ -184,7 +184,8 @@ class Cluster(Part, frozen=True, kw_only=True):
 
 
 class Fleet(Part, frozen=True, kw_only=True):
-    """fleet.yaml. zone: whose hours the windows are. ledger: the controller's memory, a file."""
+    """fleet.yaml. zone: whose hours the windows are. ledger: the controller's memory, a file. lease: a repository that
+    all controllers reach, where there are several: in it one has the word."""
 
     hosts: dict[Annotated[str, word(words.NAMED, pattern=words.NAME)], Host]
     repositories: dict[Annotated[str, word(words.NAMED, pattern=words.NAME)], Repository]
@@ -195,6 +196,7 @@ class Fleet(Part, frozen=True, kw_only=True):
     zone: Annotated[str, word("a name such as Europe/Berlin", words.zone)] = "UTC"
     ledger: str = ""
     cluster: Cluster | None = None
+    lease: str = ""
 
     def zone_of(self, host: str) -> str:
         """Whose hours windows are for the guests of a host."""

@@ -57,8 +57,8 @@ class Told:
 class Round:
     """Jobs at work. clock: Unix time in s; patience: s that a host may be away.
 
-    again: what is to be done by a new look, which is taken every few minutes. hands: who follows the jobs, this
-    process where nobody is named; closed with the work.
+    again: what is to be done by a new look, which is taken every few minutes. hands: who follows so many jobs at once,
+    closed with the work. check: raises where this controller must do no more.
     """
 
     fleet: Fleet
@@ -67,7 +67,8 @@ class Round:
     clock: Callable[[], float] = time.time
     patience: float = PATIENCE
     again: Callable[[], Iterable[Todo]] = tuple
-    hands: Hands | None = None
+    hands: Callable[[int], Hands] = Here
+    check: Callable[[], None] = lambda: None
 
     def __post_init__(self) -> None:
         self.todo: dict[str, Todo] = {}
@@ -97,11 +98,14 @@ class Round:
 
     def work(self) -> Iterator[Todo]:
         """Do all of it; each job as it is over. A stop cuts connections, and what runs on hosts goes on there."""
-        hands = self.hands or Here(self.limits.jobs)
+        if not self.todo:
+            return
+        hands = self.hands(self.limits.jobs)
         try:
             self._take_up(hands)
             while self._waiting or self._running:
                 self.cancel.check()
+                self.check()
                 self._look_again()
                 yield from self._late()
                 self._hand_out(hands)

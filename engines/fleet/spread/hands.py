@@ -8,10 +8,12 @@ from typing import Any
 from typing_extensions import override
 
 from engines.fleet.agent import wire
+from engines.fleet.config.model import Fleet
 from engines.fleet.round.following import Lost, Order
 from engines.fleet.round.hands import Hands, Hear, Here
 from engines.fleet.spread.line import Line, Undone
 from engines.fleet.spread.work import follow
+from engines.job.errors import Failed
 
 
 class Afar(Hands):
@@ -57,3 +59,14 @@ class Afar(Hands):
         self._closed = True
         self._line.close()
         self._here.close()
+
+
+def hands(fleet: Fleet, jobs: int, trouble: Callable[[str], None]) -> Hands:
+    """Those of the cluster; this process where there is none, or none that answers. Raises Refused."""
+    if fleet.cluster is None:
+        return Here(jobs)
+    try:
+        return Afar(Line(fleet), jobs, trouble)
+    except Failed as failed:
+        trouble(f"{failed}; jobs are followed from here")
+        return Here(jobs)

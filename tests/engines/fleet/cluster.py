@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -74,6 +75,10 @@ class Process:
     def go_on(self) -> None:
         self._process.send_signal(signal.SIGCONT)
 
+    @property
+    def over(self) -> bool:
+        return self._process.poll() is not None
+
     def kill(self) -> None:
         self._process.send_signal(signal.SIGKILL)
         self.ended()
@@ -92,15 +97,16 @@ class Cluster:
         if subprocess.run([*AS_NOBODY, "true"], capture_output=True, check=False).returncode:
             absent("user namespaces, in which a test of root is not root")
         self.config = config
+        folder.mkdir(exist_ok=True)
         self.port = free_port()
+        self._sockets = tempfile.mkdtemp(prefix="crashcart-")  # the path of a socket is short
         self.folder = folder / "cluster"
         papers = certificates.issue(self.folder, "member")
         self.yaml = f"cluster: {{scheduler: 'tls://127.0.0.1:{self.port}', tls: '{papers}'}}\n"
         self.env = {
             **os.environ,
             "PYTHONPATH": str(ROOT),
-            "XDG_RUNTIME_DIR": str(self.folder),
-            "HOME": str(self.folder),
+            "XDG_RUNTIME_DIR": self._sockets,
         }
         self.members: dict[str, Process] = {}
 
@@ -129,4 +135,4 @@ class Cluster:
     def __exit__(self, *_: object) -> None:
         for name in list(self.members):
             self.kill(name)
-        shutil.rmtree(self.folder, ignore_errors=True)
+        shutil.rmtree(self._sockets)

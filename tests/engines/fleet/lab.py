@@ -52,6 +52,7 @@ class Hypervisor:
 
     def define(self, guests: Sequence[tuple[int, str]], metadata: str = "") -> None:
         """Have these guests, all off."""
+        self.guests = guests
         domains = []
         for number, name in guests:
             image = self.images / f"{number}.img"
