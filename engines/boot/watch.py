@@ -23,8 +23,11 @@ PICTURE = 5.0  # s between two pictures of a graphical screen
 STILL = 30.0  # s without a change after which a graphical screen has nothing more to say
 ROOM = 64 << 20  # bytes that stay free where the guest's writes go
 LAST_LINES = 12
+LOGIN = r"(?<!password for )(?<!password to )\blogin: *$"  # a shell for repairs asks for a password to log in
 UP = re.compile(
-    r"\blogin: *$|^Welcome to (?!.*[Ii]nitramfs).*|FIXTURE-BOOTED.*|Reached target .*Multi-User.*", re.MULTILINE
+    rf"{LOGIN}|^Welcome to (?!.*(?:[Ii]nitramfs|(?:emergency|rescue) mode)).*|FIXTURE-BOOTED.*"
+    r"|Reached target .*Multi-User.*",
+    re.MULTILINE,
 )
 DOWN = re.compile(
     # the firmware: nothing more will come
@@ -37,11 +40,13 @@ DOWN = re.compile(
     # the kernel and initrds
     r"|Kernel panic.*|could not find filesystem.*|VFS: Cannot open root device.*|Unable to mount root fs.*"
     r"|dracut:/#|dracut.*Could not boot.*|Dropping to debug shell.*|\(initramfs\)|ALERT!.*does not exist.*"
+    r"|dropped (?:in)?to an? (?:recovery|debug) shell.*|.*is not a valid root device.*"
     r"|[Vv]olume group .* not found.*|not found -- exiting to /bin/sh|[Cc]ould not find the root block device.*"
     r"|dropped into an emergency shell.*|initramfs emergency recovery shell.*|Mounting root(?: on \S+)? failed.*"
     # userland that stops half-way
-    r"|Give root password for (?:maintenance|login).*|Press Enter for maintenance.*|root account is locked.*"
-    r"|(?:[Ee]ntering|You are in) (?:emergency|rescue) mode.*|Reached target .*Emergency Mode.*"
+    r"|Give root password (?:for (?:system )?(?:maintenance|login)|to login).*"
+    r"|Press Enter for maintenance.*|root account is locked.*"
+    r"|(?:[Ee]ntering|You are in|Welcome to) (?:emergency|rescue) mode.*|Reached target .*Emergency Mode.*"
     r"|An error occurred during the file system check.*|A maintenance shell will now be started.*",
     re.MULTILINE,
 )

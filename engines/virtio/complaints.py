@@ -9,14 +9,22 @@ from engines.virtio.reporter import Report
 
 SAID = re.compile(
     # systemd
-    r"\[(?:FAILED|DEPEND| TIME )\] *(?P<unit>[^\n]*)"
+    r"\[(?:FAILED|DEPEND| TIME )\] *(?P<unit>\S[^\n]*)"
     # mount, swapon and fsck themselves, as sysvinit and upstart let them speak
     r"|(?P<tool>(?:mount|swapon|mount\.\w+|fsck\.\w+)(?:\[\d+\])?: [^\n]*"
     r"(?:not exist|No such|can't find|cannot stat|failed|wrong fs|bad superblock|Invalid argument|not found)[^\n]*)"
-    r"|(?P<step>[^\n]*(?:[Mm]ount|[Ss]wap|file ?system)[^\n]*(?:\[FAILED\]|failed!|\[ !! \]))"
+    # any service of sysvinit and OpenRC; the kernel's own lines begin with a time
+    r"|(?P<service>^(?!\[ *\d+\.\d+\])[^\n]*(?:\[FAILED\]|\[ !! \])[ \t]*$| \* ERROR: [^\n]* failed to start[^\n]*)"
+    r"|(?P<step>^(?!\[ *\d+\.\d+\])[^\n]*(?:[Mm]ount|[Ss]wap|file ?system|[Nn]etwork|[Ii]nterface|IP information)[^\n]*"
+    r"(?:failed!|\.\.\. *failed\.?)[ \t]*$)"
     r"|(?P<upstart>The disk drive for [^\n]* is not (?:ready yet|present)[^\n]*)"
+    r"|(?P<card>^[^\n]*(?:Device \S+ does not seem to be present|Cannot find device|getting interface flags"
+    r"|SIOC[SG]IF\w+: No such device|Failed to bring up|[Uu]nknown interface)[^\n]*)",
+    re.MULTILINE,
 )
-NAME = re.compile(r"/dev/(?:hd|sd|xvd|vd)[a-z]")
+NAME = re.compile(r"(?:/dev/|\bdev-)(?:hd|sd|xvd|vd)[a-z]")
+PROCESS = re.compile(r"\[\d+\]")
+SWAPS = re.compile(r"(\d+) of (\d+) swaps are in use")
 LEAST_DISK = 3
 
 
@@ -24,8 +32,12 @@ def said(text: str) -> list[str]:
     """Complaints on a console, each once, a disk's name left out so that two boots can be held against each other."""
     found: dict[str, None] = {}
     for each in SAID.finditer(text):
-        found[NAME.sub("the disk", " ".join(each.group().split()))] = None
+        found[_alike(each.group())] = None
     return list(found)
+
+
+def _alike(complaint: str) -> str:
+    return NAME.sub("the disk", PROCESS.sub("", " ".join(complaint.split())))
 
 
 def lacking(report: Report, fstab: str, network: bool) -> list[str]:
@@ -33,7 +45,7 @@ def lacking(report: Report, fstab: str, network: bool) -> list[str]:
     rows = [line.split() for line in split(fstab) if not comment(line)]
     rows = [row for row in rows if len(row) >= LEAST_DISK]
     wanted = [row for row in rows if "noauto" not in (row[3].split(",") if len(row) > LEAST_DISK else [])]
-    found = [f"{unit} failed" for unit in report.failed]
+    found = [_alike(f"{unit} failed") for unit in report.failed]
     for spec, where, kind in (row[:3] for row in wanted):
         real = where.replace("\\040", " ").rstrip("/") or "/"
         if real.startswith("/") and _local(spec, kind) and where.rstrip("/") not in _places(report):
@@ -43,6 +55,8 @@ def lacking(report: Report, fstab: str, network: bool) -> list[str]:
         found.append(f"{len(report.swaps)} of {swaps} swaps are in use")
     if network and not report.up:
         found.append("no network card is up")
+    elif network and report.addresses == 0:
+        found.append("no network card has an address")
     return found
 
 
@@ -57,5 +71,11 @@ def _local(spec: str, kind: str) -> bool:
 
 
 def anew(before: list[str], after: list[str]) -> list[str]:
-    """What only the second boot complains of."""
-    return [each for each in after if each not in before]
+    """What only the second boot complains of; fewer swaps than before, not more, are a complaint."""
+    least = min((int(found.group(1)) for each in before if (found := SWAPS.fullmatch(each))), default=None)
+    return [each for each in after if each not in before and not _as_many(each, least)]
+
+
+def _as_many(complaint: str, least: int | None) -> bool:
+    found = SWAPS.fullmatch(complaint)
+    return found is not None and least is not None and int(found.group(1)) >= least

@@ -106,6 +106,7 @@ def _told(stand: Stand, title: str, shot: str, evidence: Evidence) -> Work:
             *(f"{where} is {device}" for where, device in report.mounts.items()),
             *(f"swap is {device}" for device in report.swaps),
             *(f"{name} is {driver}, {'up' if up else 'down'}" for name, driver, up in report.cards),
+            *([f"addresses: {report.addresses}"] if report.addresses is not None else []),
             *(f"{unit} failed" for unit in report.failed),
         ]
         evidence.sections.append(Section(title=f"{title}: what the guest has", text="\n".join(rows)))

@@ -17,7 +17,8 @@ MARK = "crashcart-report:"
 END = re.compile(rf"{MARK} end")
 BEGUN = re.compile(rf"{MARK} begin")
 SCRIPT = r"""#!/bin/sh
-# Waits until no job of systemd is left (a device that never comes is given up after 90 s), then tells.
+# Waits until no job of systemd is left (a device that never comes is given up after 90 s), and a minute for an
+# address where a card is up, then tells.
 PATH=/sbin:/usr/sbin:/bin:/usr/bin; export PATH
 exec >/dev/ttyS0 2>/dev/null </dev/null
 say() { echo "crashcart-report: $*"; }
@@ -35,12 +36,21 @@ done </proc/mounts
 while read source rest; do
 	case "$source" in /*) say swap "$source";; esac
 done </proc/swaps
+addresses() {
+	{ ip -o addr show 2>/dev/null || ifconfig -a; } | grep 'inet' |
+		grep -v -e '127\.0\.0\.' -e ' ::1' -e 'fe80:' -e ': docker' -e ': virbr' -e ': veth' | grep -c .
+}
+awaited=
 for card in /sys/class/net/*; do
 	[ -e $card/device ] || continue
 	driver=$(readlink $card/device/driver)
-	up=down; [ $(($(cat $card/flags) & 1)) = 1 ] && up=up
+	up=down; [ $(($(cat $card/flags) & 1)) = 1 ] && up=up awaited=30
 	say card "${card##*/}" "${driver##*/}" $up "$(cat $card/address)"
 done
+while [ ${awaited:-0} -gt 0 ] && [ "$(addresses)" = 0 ]; do
+	sleep 2; awaited=$((awaited - 1))
+done
+say addresses "$(addresses)"
 say end
 """
 UNIT = f"""[Unit]
@@ -59,12 +69,16 @@ SYSTEMD = "/etc/systemd/system"
 
 @dataclass(frozen=True)
 class Report:
-    """What a booted guest has. mounts: device by mount point. cards: (name, driver, whether it is up)."""
+    """What a booted guest has. mounts: device by mount point. cards: (name, driver, whether it is up).
+
+    addresses: how many that lead out of it, None where it does not say.
+    """
 
     mounts: dict[str, str] = field(default_factory=dict)
     swaps: tuple[str, ...] = ()
     failed: tuple[str, ...] = ()
     cards: tuple[tuple[str, str, bool], ...] = ()
+    addresses: int | None = None
 
     @property
     def up(self) -> int:
@@ -111,7 +125,9 @@ def read(text: str) -> Report | None:
     if not END.search(text):
         return None
     rows = [line.partition(MARK)[2].split() for line in text.splitlines() if MARK in line]
+    counts = [int(row[1]) for row in rows if row[:1] == ["addresses"] and row[1:] and row[1].isdecimal()]
     return Report(
+        addresses=counts[-1] if counts else None,
         mounts={row[1]: row[2] for row in rows if row[:1] == ["mount"] and len(row) > 2},
         swaps=tuple(row[1] for row in rows if row[:1] == ["swap"] and len(row) > 1),
         failed=tuple(sorted({row[1] for row in rows if row[:1] == ["failed"] and len(row) > 1})),

@@ -12,7 +12,7 @@ from typing import Literal
 from engines.boot.accel import tried
 from engines.boot.firmware import Firmware
 from engines.boot.media import Disk, Hardware
-from engines.boot.watch import Seen, Signs
+from engines.boot.watch import LOGIN, Seen, Signs
 from engines.boot.witness import judged
 from engines.virtio.reporter import BEGUN, END
 
@@ -21,10 +21,11 @@ WITHIN = {"kvm": 900.0, "tcg": 1800.0}  # s on a quiet machine, whatever it says
 SLOWEST = 4.0  # times that, on a busy one
 SILENT = {"kvm": 180.0, "tcg": 600.0}  # s without a new word on the console
 SETTLED = {"kvm": 30.0, "tcg": 120.0}  # the same, once userland runs on its root
-REPORTS = 180.0  # s from a login prompt to the end of the report: systemd gives a device that never comes 90 s
+# s from a login prompt to the end of the report: systemd gives a device that never comes 90 s, a card has a minute
+REPORTS = 300.0
 LINGER = 20.0  # s from a login prompt to the report's beginning
 UP = re.compile(
-    rf"{END.pattern}|\blogin: *$|FIXTURE-BOOTED .*|Reached target .*(?:Multi-User|Graphical Interface).*"
+    rf"{END.pattern}|{LOGIN}|FIXTURE-BOOTED .*|Reached target .*(?:Multi-User|Graphical Interface).*"
     r"|Started .*\bGetty on .*|Startup finished in .*",
     re.MULTILINE,
 )
