@@ -22,6 +22,8 @@ from engines.backup.files.appliance.volume import GuestfsVolume
 from engines.backup.files.model import BrowseError, NoSuchFile, Source, Unsupported, VolumeInfo, shown
 from engines.backup.files.volumes import ntfs_state
 from engines.backup.files.volumes.known import CLOSED
+from engines.backup.files.volumes.mended import Mended
+from engines.backup.files.volumes.signatures import SPARE
 from engines.backup.files.volumes.window import Window
 from engines.backup.nbd import overlay
 from engines.backup.nbd.server import NbdServer
@@ -57,9 +59,10 @@ class GuestfsDisk:
         self.replays = 0
         self._resting = False
         self._source = source
+        self._mended = Mended.of(source)
         self._lock = threading.RLock()
         self._scratch = Scratch()
-        self._server = NbdServer(source, self._scratch.path / "nbd")
+        self._server = NbdServer(self._mended or source, self._scratch.path / "nbd")
         self._appliance = Appliance(self._scratch.path / "overlay.qcow2", self._scratch.path, cancel)
         self._infos: tuple[VolumeInfo, ...] = ()
         self._places: dict[str, str] = {}
@@ -81,6 +84,8 @@ class GuestfsDisk:
 
     def _judged(self, info: VolumeInfo) -> VolumeInfo:
         """NTFS by what Windows left: ntfs-3g empties its log instead of replaying it, and says nothing."""
+        if self._mended and info.offset in self._mended.volumes:
+            return msgspec.structs.replace(info, dirty=SPARE)
         if info.format != "ntfs" or (not info.offset and info.size < self._source.size):
             return info
         _, dirty = ntfs_state.read(Window(self._source, info.offset, info.size))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from engines.backup.files.appliance.calls import Calls
 from engines.backup.files.model import NOT_REPLAYED, BrowseError, VolumeInfo
+from engines.backup.files.volumes.signatures import SPARE
 
 REPLAYED = "journal replayed"
 SAFE = "nodev,nosuid"  # a guest's device node would be one of the appliance's
@@ -41,7 +42,8 @@ def mounted(disk: Calls, device: str, info: VolumeInfo) -> str:
             troubles.append(str(error))
             continue
         disk.replays = int(disk.shell(COUNT + b" || true").strip() or b"0")
-        return lacking or (REPLAYED if disk.replays > before else info.dirty if info.format == "ntfs" else "")
+        unsure = info.dirty if info.format == "ntfs" or info.dirty == SPARE else ""
+        return lacking or unsure or (REPLAYED if disk.replays > before else "")
     disk.call("rmmountpoint", point)
     raise BrowseError(f"{info.name}: its {info.format} does not mount: {troubles[0]}")
 

@@ -24,6 +24,13 @@ NAMES = {
     "VMFS": "vmfs",
     "ReFS": "refs",
     "isw_raid_member": "imsm",
+    "LVM1_member": "lvm1",
+    "ddf_raid_member": "ddf",
+    "oracleasm": "asm",
+    "DM_integrity": "integrity",
+    "DM_verity_hash": "verity",
+    "DM_snapshot_cow": "cow",
+    "ceph_bluestore": "bluestore",
 }
 NOT_SERVED = ("", "swap", *CLOSED)
 LOGICAL = re.compile(r"LDM-.*|LVM-\w{64}")  # device mapper uuids; an LVM volume's inner parts have a suffix
@@ -48,7 +55,8 @@ l=$(losetup -P -f --show /dev/$d) || continue; udevadm settle; l=${l#/dev/}
 read name < $d/dm/name
 for p in $l/$l""p*; do p=${p#$l/}; read size < $p/size && read part < $p/partition || continue
 echo "$p|$size|0|$part|$name-p$part|LOOP"; all="$all $p"; done;; esac; done 2>/dev/null
-echo; for d in $all; do blkid -p -o export /dev/$d; echo; done || true"""
+echo; for d in $all; do said=$(blkid -p -o export /dev/$d); case $said in *TYPE=drbd*)
+under=$(blkid -p -u noraid -o export /dev/$d) && said=$under;; esac; printf '%s\n\n' "$said"; done || true"""
 # What LVM makes a volume of; it lets nobody else use these endings (lvm(8), reserved names).
 PARTS = re.compile(
     r"_(rimage|rmeta|mimage|mlog|cdata|cmeta|cvol|corig|tdata|tmeta|vdata|vorigin|pmspare|iorig|imeta)(_\d+)?$"
@@ -98,6 +106,8 @@ def _told(said: str) -> dict[str, dict[str, str]]:
 def _is_container(device: str, size: int, uuid: str, found: dict[str, str]) -> bool:
     """Whether what is in it is listed by itself: a partitioned disk, a member, an extended partition."""
     format_ = found.get("TYPE", "")
+    if NAMES.get(format_, format_) in CLOSED:
+        return False
     if format_.endswith("_member") or ("PTTYPE" in found and not format_):
         return True
     if device.startswith("dm-"):

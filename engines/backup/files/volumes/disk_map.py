@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from engines.backup.files.model import BrowseError, Source, VolumeInfo
-from engines.backup.files.volumes import partitions, signatures
+from engines.backup.files.volumes import known, partitions, signatures
 from engines.backup.files.volumes.table import Partition, Table
 from engines.backup.files.volumes.window import Window
 
 BARE = "disk"
 LARGE = 4096  # bytes of a sector of some disks, which an MBR counts in
+STALE = "a partition table lies on it, too, with nothing in its partitions: it may be left from a former use"
 UNSURE = {partitions.UNPROTECTED}
 
 
@@ -27,7 +28,7 @@ def survey(disk: Source) -> DiskMap:
     """Read the table and every signature; a few MiB at most. Raises BrowseError for a disk of nothing known."""
     whole = Window(disk, 0, disk.size)
     table = Table() if signatures.boots(whole) else partitions.read(whole)
-    bare = _info(Partition(BARE, 0, disk.size, ""), disk)
+    bare = _info(Partition(BARE, 0, disk.size, ""), disk, by_copies=not table.kind)
     if not table.kind or (UNSURE.intersection(table.trouble) and bare.drivers):
         return DiskMap("", (bare,), ())
     infos = [_info(each, disk) for each in table.partitions]
@@ -36,15 +37,21 @@ def survey(disk: Source) -> DiskMap:
         others = [_info(each, disk) for each in larger.partitions]
         if any(info.drivers for info in others):
             table, infos = larger, others
+    if bare.drivers:
+        if not any(info.drivers or info.format in known.CLOSED for info in infos):
+            return DiskMap("", (bare,), (STALE,))
+        table.trouble.append(
+            f"the disk as a whole has the signature of {bare.format}, too: it may be left, or be meant"
+        )
     if not infos:
         words = "; ".join(table.trouble) or "it has no partitions"
         raise BrowseError(f"the disk has a {table.kind} partition table, but {words}")
     return DiskMap(table.kind, tuple(infos), tuple(table.trouble))
 
 
-def _info(part: Partition, disk: Source) -> VolumeInfo:
+def _info(part: Partition, disk: Source, *, by_copies: bool = True) -> VolumeInfo:
     window = Window(disk, part.offset, part.size)
-    found = signatures.detect(window)
+    found = signatures.detect(window, by_copies=by_copies)
     return VolumeInfo(
         name=part.name,
         format=found.format,

@@ -62,11 +62,36 @@ CLOSED = {
     "bluestore": "a Ceph OSD: restore the disk, and start the OSD there",
     "imsm": "a member of a firmware RAID (Intel): restore all of its disks, and assemble it there",
     "jbd": "the journal of an ext file system on another disk",
-    "ldm": "a Windows dynamic disk's own table",
-    "drbd": "DRBD's own records",
+    "drbd": "a DRBD device: restore the disk, and bring its resource up there",
+    "lvm1": "LVM1, which no kernel since 2.6 starts: restore the disk, and convert it there (vgconvert -M2)",
+    "ddf": "a member of a hardware RAID (DDF): restore all of its disks, and assemble it there",
+    "asm": "an Oracle ASM disk: restore it, and mount its disk group there",
+    "integrity": "a dm-integrity device: restore the disk, and open it with integritysetup there",
+    "verity": "hashes of dm-verity, which hold no files",
+    "cow": "the copies of a device mapper's snapshot, which hold no files by themselves",
+    "vxfs": "Veritas VxFS, which Linux does not read: restore the disk, and attach it to its own system",
+    "befs": "BeFS, which the appliance does not read: restore the disk, and attach it to its own system",
+    "hpfs": "HPFS of OS/2, which the appliance does not read: restore the disk, and attach it to its own system",
+    "ubi": "UBI, of raw flash: restore the disk, and attach it with nandsim and ubi there",
+    "ldm": "a Windows dynamic disk: restore it, and attach it to Windows",
 }
 CLOSED_BY = (
     Magic("bitlocker", 3, b"-FVE-FS-"),
+    Magic(
+        "bitlocker", 424, bytes.fromhex("3bd66749292ed84a8399f6a339e3d001")
+    ),  # on a stick, within a FAT's boot sector
+    Magic("lvm1", 0, b"HM\x01\0"),
+    Magic("lvm1", 0, b"HM\x02\0"),
+    Magic("asm", 32, b"ORCLDISK"),
+    Magic("integrity", 0, b"integrt\0"),
+    Magic("verity", 0, b"verity\0\0"),
+    Magic("cow", 0, b"SnAp\x01\0\0\0"),
+    Magic("vxfs", 1024, b"\xf5\xfc\x01\xa5"),
+    Magic("vxfs", 8192, b"\xa5\x01\xfc\xf5"),
+    Magic("befs", 512 + 32, b"1SFB"),
+    Magic("befs", 512 + 32, b"BFS1"),
+    Magic("hpfs", 8192, b"\x49\xe8\x95\xf9\xc5\xe9\x53\xfa"),
+    Magic("ubi", 0, b"UBI#\x01"),
     Magic("apfs", 32, b"NXSB"),
     Magic("vmfs", MIB, b"\x0d\xd0\x01\xc0"),
     Magic("vmfs", 2 * MIB, b"\x5e\xf1\xab\x2f"),
@@ -106,7 +131,15 @@ def closed(part: Window) -> str:
         return found.format
     if part.size > 1024 and part.read(part.size - 1024, 24) == b"Intel Raid ISM Cfg Sig. ":
         return "imsm"
+    if part.size > 512 and part.read(part.size - 512, 4) in (b"\xde\x11\xde\x11", b"\x11\xde\x11\xde"):
+        return "ddf"
     return "zfs" if any(_is_pool(part, label) for label in _labels(part.size)) else ""
+
+
+def at_end(part: Window) -> str:
+    """The name of what keeps records behind a content that shows itself; asked for last."""
+    raw = part.read(part.size - 4096, 64) if part.size > 4096 else b""
+    return "drbd" if raw[60:63] == b"\x83\x74\x02" and raw[63:64] in (b"\x6b", b"\x6c", b"\x6d") else ""
 
 
 def _labels(size: int) -> tuple[int, ...]:

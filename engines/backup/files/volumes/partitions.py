@@ -37,8 +37,12 @@ def read(disk: Source, sector: int = SECTOR) -> Table:
     if len(first) < SECTOR or first[510:512] != b"\x55\xaa":
         return labels.read(disk, table) or (_unprotected(disk, table) if _has_gpt(disk) else table)
     entries = [ENTRY.unpack_from(first, 446 + 16 * at) for at in range(4)]
-    if any(kind == PROTECTIVE for _, kind, _, _ in entries) and _has_gpt(disk):
-        return _gpt(disk, table)
+    protected = next((start + count - 1 for _, kind, start, count in entries if kind == PROTECTIVE), 0)
+    if protected and (_has_gpt(disk) or _reads(disk, protected * SECTOR)):
+        return _gpt(disk, table, protected * SECTOR)
+    if protected and not any(kind not in (0, PROTECTIVE) for _, kind, _, _ in entries):
+        table.kind, table.trouble = "gpt", ["neither of its two copies can be read"]
+        return table
     if not _believable(entries, disk.size, sector):
         return labels.read(disk, table) or (_unprotected(disk, table) if _has_gpt(disk) else table)
     table.kind = "mbr"
@@ -110,12 +114,16 @@ def _logical(disk: Source, table: Table, extended: int, number: int, unit: tuple
 
 
 def _has_gpt(disk: Source) -> bool:
-    return any(disk.read(sector, 8) == b"EFI PART" for sector in (512, 4096)) or _at_end(disk) is not None
+    return any(_reads(disk, sector) for sector in (512, 4096)) or _at_end(disk) is not None
 
 
 def _at_end(disk: Source) -> int | None:
     places = (disk.size - sector for sector in (512, 4096) if disk.size > 2 * sector)
-    return next((place for place in places if disk.read(place, 8) == b"EFI PART"), None)
+    return next((place for place in places if _reads(disk, place)), None)
+
+
+def _reads(disk: Source, place: int) -> bool:
+    return disk.read(place, 8) == b"EFI PART"
 
 
 @dataclass(frozen=True)
@@ -128,11 +136,14 @@ class _Copy:
     raw: bytes
 
 
-def _gpt(disk: Source, table: Table) -> Table:
-    """The first copy whose checksums hold; else the first at all, with a word about it."""
+def _gpt(disk: Source, table: Table, former: int = 0) -> Table:
+    """The first copy whose checksums hold; else the first at all, with a word about it.
+
+    former: where the second copy lies if the disk has grown since, as its protective MBR tells.
+    """
     table.kind = "gpt"
     end = _at_end(disk)
-    places = [(512, 512), (4096, 4096)] + ([(end, disk.size - end)] if end is not None else [])
+    places = [(512, 512), (4096, 4096)] + ([(end, disk.size - end)] if end is not None else [(former, 512)])
     copies = [found for place, sector in places if (found := _copy(disk, place, sector))]
     sound = [copy for copy in copies if copy.sound]
     if not sound:

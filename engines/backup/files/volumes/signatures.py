@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from engines.backup.files.model import NOT_REPLAYED
-from engines.backup.files.volumes import known, ntfs_state, spare
+from engines.backup.files.volumes import copies, known, ntfs_state, spare
 from engines.backup.files.volumes.ext import superblock as ext
 from engines.backup.files.volumes.fat import volume as fat
 from engines.backup.files.volumes.window import Window
@@ -21,6 +21,13 @@ from engines.job.errors import Failed
 SPARE = "its superblock is damaged, a copy serves"
 SPARE_BOOT = "its boot sector is damaged, a copy serves"
 UNCLEAN = "not unmounted cleanly"
+SWAPS = (b"SWAPSPACE2", b"SWAP-SPACE", b"LINHIB0001")
+SUSPENDED = (
+    b"S1SUSPEND",
+    b"S2SUSPEND",
+    b"ULSUSPEND",
+    b"\xed\xc3\x02\xe9\x98\x56\xe5\x0c",
+)  # swap with a guest's memory
 BOTH = ("quick", "libguestfs")
 APPLIANCE = ("libguestfs",)
 MIB = 1024 * 1024
@@ -37,10 +44,13 @@ class Signature:
     drivers: tuple[str, ...] = ()
 
 
-def detect(part: Window) -> Signature:
-    """What `part` holds; format "" for unknown and "empty" where it begins with 1 MiB of zeros."""
+def detect(part: Window, *, by_copies: bool = True) -> Signature:
+    """What `part` holds; format "" for unknown and "empty" where it begins with 1 MiB of zeros.
+
+    by_copies: where nothing is known by its first bytes, copies of superblocks are looked for: up to 1 GiB is read.
+    """
     trouble = ""
-    for probe in PROBES:
+    for probe in (*PROBES, *(BY_COPIES if by_copies else ()), _blank):
         try:
             found = probe(part)
         except Failed as error:
@@ -53,10 +63,21 @@ def detect(part: Window) -> Signature:
 
 def _luks(part: Window) -> Signature | None:
     raw = part.read(0, 512)
-    if raw[:6] != b"LUKS\xba\xbe":
-        return None
+    return _luks_of(raw) if raw[:6] == b"LUKS\xba\xbe" else None
+
+
+def _luks_of(raw: bytes) -> Signature:
     label = _text(raw[24:72]) if raw[6:8] == b"\0\2" else ""
     return Signature("luks", label, _text(raw[168:208]))
+
+
+def _luks_by_copy(part: Window) -> Signature | None:
+    """LUKS2 keeps a second header behind the first one's keys."""
+    for place in (1 << power for power in range(14, 23)):
+        raw = part.read(place, 512)
+        if raw[:8] == b"SKUL\xba\xbe\0\2" and struct.unpack_from(">Q", raw, 256)[0] == place:
+            return replace(_luks_of(raw), dirty="its first header is damaged: cryptsetup repair mends it by the second")
+    return None
 
 
 def _lvm(part: Window) -> Signature | None:
@@ -83,24 +104,47 @@ def _md(part: Window) -> Signature | None:
 
 
 def _xfs(part: Window) -> Signature | None:
-    raw = part.read(0, 512)
-    if raw[:4] != b"XFSB":
+    raw = part.read(0, 4096)
+    if raw[:4] != copies.XFS:
         return None
+    if not copies.xfs_is_sound(raw, part.size) and (found := _patched(part)):
+        return found
+    return _xfs_of(raw)
+
+
+def _xfs_of(raw: bytes) -> Signature:
     dirty = "its log may hold what is not yet in place"  # whether it does is known only by reading the whole log
     return Signature("xfs", _text(raw[108:120]), str(uuid.UUID(bytes=raw[32:48])), dirty, APPLIANCE)
 
 
 def _btrfs(part: Window) -> Signature | None:
-    raw = part.read(0x10000, 4096)
-    if raw[0x40:0x48] != b"_BHRfS_M":
+    raw = part.read(copies.BTRFS_FIRST, copies.BTRFS_LENGTH)
+    if raw[0x40:0x48] != copies.BTRFS:
         return None
+    if not copies.btrfs_is_sound(raw, copies.BTRFS_FIRST) and (found := _patched(part)):
+        return found
+    return _btrfs_of(raw)
+
+
+def _btrfs_of(raw: bytes) -> Signature:
     log = struct.unpack_from("<Q", raw, 0x60)[0]
     dirty = NOT_REPLAYED if log else ""
     return Signature("btrfs", _text(raw[0x12B:0x22B]), str(uuid.UUID(bytes=raw[0x20:0x30])), dirty, APPLIANCE)
 
 
+def _patched(part: Window) -> Signature | None:
+    """XFS and btrfs by a copy of a damaged superblock."""
+    found = copies.patch(part)
+    if found is None:
+        return None
+    format_, _, raw = found
+    return replace(_xfs_of(raw) if format_ == "xfs" else _btrfs_of(raw), dirty=SPARE)
+
+
 def _ext(part: Window) -> Signature | None:
-    return _ext_found(ext.parse(part.read(ext.START, ext.SIZE)))
+    raw = part.read(ext.START, ext.SIZE)
+    found = ext.parse(raw)
+    return _ext_found(found if found is None or ext.holds(raw) else ext.find(part))
 
 
 def _ext_found(found: ext.Superblock | None) -> Signature | None:
@@ -182,10 +226,16 @@ def _mounted(part: Window) -> Signature | None:
 
 
 def _swap(part: Window) -> Signature | None:
-    raw = part.read(0, 4096)
-    if raw[4086:4096] not in (b"SWAPSPACE2", b"SWAP-SPACE"):
+    raw = part.read(0, 65536)
+    ends = (raw[page - 10 : page] for page in (4096, 8192, 16384, 32768, 65536))
+    if not any(end in SWAPS or end.startswith(SUSPENDED) for end in ends):
         return None
     return Signature("swap", _text(raw[0x41C:0x42C]), str(uuid.UUID(bytes=raw[0x40C:0x41C])))
+
+
+def _at_end(part: Window) -> Signature | None:
+    name = known.at_end(part)
+    return Signature(name) if name else None
 
 
 def _blank(part: Window) -> Signature | None:
@@ -206,10 +256,9 @@ PROBES: tuple[Callable[[Window], Signature | None], ...] = (
     _mounted,
     _iso,
     _swap,
-    _ext_by_copy,
-    _by_spare,
-    _blank,
+    _at_end,
 )
+BY_COPIES: tuple[Callable[[Window], Signature | None], ...] = (_luks_by_copy, _ext_by_copy, _by_spare, _patched)
 
 
 def boots(part: Window) -> bool:

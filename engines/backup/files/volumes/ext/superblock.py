@@ -11,11 +11,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from engines.backup.files.model import BrowseError, Unsupported
+from engines.backup.files.volumes.ext.crc32c import crc32c
 from engines.backup.files.volumes.window import Window
 
 START = 1024  # bytes into the file system
 SIZE = 1024
 MAGIC = 0xEF53
+MAGIC_RAW = b"\x53\xef"
+SEARCHED = 512 << 20  # bytes of a disk so small that it is looked through for a copy
+FARTHEST = 136 << 20  # bytes; the second group of the largest usual blocks begins before
+PIECE = 4 << 20
 
 HAS_JOURNAL = 0x4  # compatible features
 SPARSE_SUPER2 = 0x200
@@ -34,7 +39,7 @@ MMP, FLEX_BG, EA_INODE, CSUM_SEED, LARGEDIR, INLINE, ENCRYPT, CASEFOLD = (
 KNOWN = FILETYPE | RECOVER | META_BG | EXTENTS | BITS_64 | MMP | FLEX_BG | EA_INODE | CSUM_SEED
 KNOWN |= LARGEDIR | INLINE | ENCRYPT | CASEFOLD
 SPARSE_SUPER, ORPHAN_PRESENT = 0x1, 0x10000  # read-only compatible features
-HUGE_FILE = 0x8
+HUGE_FILE, CHECKSUMS = 0x8, 0x400
 CLEAN = 0x1  # s_state
 
 
@@ -100,7 +105,8 @@ class Superblock:
             place = self.first_data + first * self.blocks_per_group + self.has_copy(first)
             place += not first and self.own_block - self.first_data
         else:
-            place = self.own_block + self.group * self.blocks_per_group + 1 + meta
+            own = self.first_data + self.group * self.blocks_per_group if self.group else self.own_block
+            place = own + 1 + meta
         return place * self.block + within * self.descriptor_size
 
 
@@ -167,35 +173,56 @@ def find(window: Window) -> Superblock | None:
     Raises BrowseError where the first one is impossible and there is no copy.
     """
     trouble: BrowseError | None = None
+    first: Superblock | None = None
+    raw = window.read(START, SIZE)
     try:
-        found = parse(window.read(START, SIZE))
-        if found is not None:
-            return found
+        first = parse(raw)
+        if first is not None and holds(raw):
+            return first
     except BrowseError as error:
         trouble = error
-    found = next(filter(None, (_copy(window, block, group) for block, group in _copies())), None)
+    found = next(filter(None, (_copy(window, place) for place in _places(window))), first)
     if found is None and trouble is not None:
         raise trouble
     return found
 
 
-def _copies() -> Iterator[tuple[int, int]]:
-    """(block size, group) of where copies lie with the number of blocks a group that mke2fs gives."""
+def holds(raw: bytes) -> bool:
+    """Whether a superblock's checksum is right, where it has one: the kernel mounts none whose is not."""
+    if not _u32(raw, 0x64) & CHECKSUMS or raw[0x175] != 1:
+        return True
+    return crc32c(raw[:0x3FC]) == _u32(raw, 0x3FC)
+
+
+def _places(window: Window) -> Iterator[int]:
+    """Where copies lie with the number of blocks a group that mke2fs gives; on a small disk wherever they may be."""
     for block in (4096, 1024, 2048, 65536, 8192, 16384, 32768):
-        for group in (1, 3, 5):
-            yield block, group
+        for blocks in (1, 16, 2, 4, 8, 32, 64):  # in a cluster
+            for group in (1, 3, 5) if blocks == 1 else (1,):
+                yield (group * block * 8 * blocks + (block == 1024)) * block
+                if blocks > 1 and block == 1024:
+                    yield group * block * 8 * blocks * block
+    if window.size > SEARCHED:
+        return
+    for at in range(0, min(window.size, FARTHEST), PIECE):
+        piece = window.read(at, PIECE)
+        found = piece.find(MAGIC_RAW)
+        while found >= 0:
+            if found % 1024 == 56:
+                yield at + found - 56
+            found = piece.find(MAGIC_RAW, found + 1)
 
 
-def _copy(window: Window, block: int, group: int) -> Superblock | None:
+def _copy(window: Window, at: int) -> Superblock | None:
     """The copy, if it says of itself where it is; an older file system's, with its end beyond this one, is none."""
-    at = (group * block * 8 + (block == 1024)) * block
+    raw = window.read(at, SIZE)
     try:
-        found = parse(window.read(at, SIZE))
+        found = parse(raw)
     except BrowseError:
         return None
-    if found is None or (found.block, found.group, found.blocks_per_group) != (block, group, block * 8):
+    if found is None or not found.group or not holds(raw) or found.blocks * found.block > window.size:
         return None
-    return found if found.blocks * block <= window.size else None
+    return found if (found.group * found.blocks_per_group + found.first_data) * found.block == at else None
 
 
 def load(window: Window) -> Superblock:

@@ -1,0 +1,87 @@
+"""A damaged superblock is known by its copy, whatever the geometry, in every way that it can be damaged."""
+
+from __future__ import annotations
+
+import os
+import struct
+from pathlib import Path
+
+import pytest
+
+from engines.backup.files.volumes import copies
+from engines.backup.files.volumes.disk_map import survey
+from engines.backup.files.volumes.mended import Mended
+from engines.backup.files.volumes.signatures import SPARE
+from engines.backup.files.volumes.window import Window
+from tests.engines.backup.files.images import MIB, Image, blank, ext, quick, run
+
+ZERO, NOISE, BYTE = "zeros", "noise", "one byte"
+XFS = ("mkfs.xfs", "-q", "--unsupported")
+BTRFS = ("mkfs.btrfs", "-q", "--mixed")
+CASES = [
+    (("mkfs.xfs", "-q"), 320, 0, ZERO),
+    ((*XFS, "-d", "agcount=3"), 64, 0, BYTE),
+    ((*XFS, "-m", "crc=0", "-b", "size=512"), 64, 0, ZERO),
+    ((*XFS, "-b", "size=1024", "-d", "agsize=17m"), 64, 0, NOISE),
+    ((*XFS, "-s", "size=4096"), 64, 0, NOISE),
+    (BTRFS, 72, 65536, ZERO),
+    ((*BTRFS, "--csum", "xxhash"), 72, 65536, BYTE),
+    ((*BTRFS, "--csum", "sha256"), 72, 65536, NOISE),
+    ((*BTRFS, "--csum", "blake2"), 72, 65536, ZERO),
+]
+
+
+def hurt(image: Path, place: int, how: str) -> None:
+    with image.open("r+b") as stream:
+        stream.seek(place + (300 if how == BYTE else 0))
+        stream.write({ZERO: bytes(4096), NOISE: os.urandom(4096), BYTE: b"\xa5"}[how])
+
+
+@pytest.mark.parametrize(("tool", "size", "place", "how"), CASES)
+def test_xfs_and_btrfs_are_read_by_a_copy(
+    tmp_path: Path, tool: tuple[str, ...], size: int, place: int, how: str
+) -> None:
+    image = blank(tmp_path / "disk", size * MIB)
+    run(*tool, "-L", "cold", image)
+    before, whole = Image(image).read(place, 4096), survey(Image(image)).volumes[0]
+    assert Mended.of(Image(image)) is None
+    hurt(image, place, how)
+    info = survey(Image(image)).volumes[0]
+    assert (info.format, info.label, info.uuid, info.dirty) == (whole.format, "cold", whole.uuid, SPARE)
+    mended = Mended.of(Image(image))
+    assert mended is not None
+    again = mended.read(place, 4096)
+    if whole.format == "xfs":
+        assert again[:104] == before[:104]
+        assert copies.xfs_is_sound(mended.read(0, 4096), image.stat().st_size)
+    else:
+        assert again[0x20:] == before[0x20:]
+        assert copies.btrfs_is_sound(again, place)
+    assert mended.read(place - 1, 4) == Image(image).read(place - 1, 1) + again[:3] if place else again[:4] == b"XFSB"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [("-O", "bigalloc"), ("-b", "1024", "-O", "bigalloc", "-C", "4096"), ("-g", "8192", "-b", "4096"), ("-b", "2048")],
+)
+@pytest.mark.parametrize("how", [ZERO, BYTE])
+def test_ext_is_read_by_a_copy(tmp_path: Path, options: tuple[str, ...], how: str) -> None:
+    image = ext(tmp_path / "disk", 200 * MIB, *options)
+    (tmp_path / "file").write_text("whole")
+    run("debugfs", "-w", "-R", f"write {tmp_path / 'file'} file", image)
+    with image.open("r+b") as stream:
+        stream.seek(1024 if how == ZERO else 1024 + 0x20)
+        stream.write(bytes(1024) if how == ZERO else b"\x01")
+    assert survey(Image(image)).volumes[0].dirty == SPARE
+    assert quick(image).read(b"/file", 0, 9) == b"whole"
+
+
+def test_a_copy_of_another_file_system_is_none(tmp_path: Path) -> None:
+    image = blank(tmp_path / "disk", 320 * MIB)
+    run("mkfs.xfs", "-q", image)
+    length = struct.unpack_from(">I", Image(image).read(0, 512), 84)[0] * 4096
+    moved = tmp_path / "moved"
+    with blank(moved, 320 * MIB).open("r+b") as stream:
+        stream.seek(length + MIB)
+        stream.write(Image(image).read(length, 4096))
+    assert copies.patch(Window(Image(moved), 0, 320 * MIB)) is None

@@ -1,0 +1,162 @@
+"""Tables that one meets once a year: labels of other systems, what is left or lost; and the names of what is closed."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+import pytest
+
+from engines.backup.files.model import BrowseError, VolumeInfo
+from engines.backup.files.opening import open_tree
+from engines.backup.files.volumes.disk_map import survey
+from tests.engines.backup.files.images import MIB, Image, blank, ext, run
+
+SIZE = 64 * MIB
+
+
+def write(image: Path, *pieces: tuple[int, bytes]) -> Path:
+    with image.open("r+b") as stream:
+        for at, raw in pieces:
+            stream.seek(at if at >= 0 else image.stat().st_size + at)
+            stream.write(raw)
+    return image
+
+
+def entry(kind: int, start: int, count: int) -> bytes:
+    return struct.pack("<B3xB3xII", 0, kind, start, count)
+
+
+def record(*entries: bytes) -> bytes:
+    return (bytes(446) + b"".join(entries)).ljust(510, b"\0") + b"\x55\xaa"
+
+
+def rows(image: Path) -> dict[str, tuple[str, str]]:
+    return {info.name: (info.format, info.label) for info in survey(Image(image)).volumes}
+
+
+@pytest.fixture(scope="module")
+def one(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    return ext(tmp_path_factory.mktemp("one") / "one", 2 * MIB, "-L", "one", kind="ext2").read_bytes()
+
+
+ONE = ("ext2", "one")
+
+
+def test_two_extended_partitions_are_numbered_on(tmp_path: Path, one: bytes) -> None:
+    disk = write(
+        blank(tmp_path / "disk", SIZE),
+        (0, record(entry(0x83, 2048, 4096), entry(5, 20480, 20000), entry(0x0F, 61440, 20000))),
+        (20480 * 512, record(entry(0x83, 2048, 4096))),
+        (61440 * 512, record(entry(0x83, 2048, 4096))),
+        *((at * 512, one) for at in (2048, 22528, 63488)),
+    )
+    assert rows(disk) == {"p1": ONE, "p5": ONE, "p6": ONE}
+
+
+def test_logical_partitions_are_counted_in_sectors_of_4_kib(tmp_path: Path, one: bytes) -> None:
+    disk = write(
+        blank(tmp_path / "disk", SIZE),
+        (0, record(entry(0x83, 256, 512), entry(5, 4096, 8192))),
+        (4096 * 4096, record(entry(0x83, 256, 512))),
+        (256 * 4096, one),
+        (4352 * 4096, one),
+    )
+    assert rows(disk) == {"p1": ONE, "p5": ONE}
+
+
+@pytest.mark.parametrize("label", ["sun", "bsd", "mac", "dvh"])
+def test_the_labels_of_other_systems_are_read(tmp_path: Path, one: bytes, label: str) -> None:
+    disk = blank(tmp_path / "disk", SIZE)
+    kind = {"mac": ["data"], "dvh": ["primary"]}.get(label, [])
+    run("parted", "-s", disk, "mklabel", label)
+    run("parted", "-s", "--", disk, "mkpart", *kind, "ext2", "17MiB", "33MiB")
+    places = [info for info in survey(Image(disk)).volumes if info.size > 8 * MIB]
+    assert len(places) == 1
+    assert rows(write(disk, (places[0].offset, one))) == {places[0].name: ONE}
+
+
+def test_a_table_left_under_a_file_system_does_not_hide_it(tmp_path: Path, one: bytes) -> None:
+    disk = blank(tmp_path / "disk", SIZE)
+    run("sfdisk", "-q", disk, given="label: dos\nsize=8M\nsize=8M\n")
+    write(disk, (1024, one[1024:]))
+    seen = survey(Image(disk))
+    assert [(info.name, info.format) for info in seen.volumes] == [("disk", "ext2")]
+    assert "a partition table lies on it, too" in seen.trouble[0]
+
+
+def test_a_file_system_left_under_a_table_is_told(tmp_path: Path, one: bytes) -> None:
+    disk = blank(tmp_path / "disk", SIZE)
+    run("sfdisk", "-q", disk, given="label: dos\nstart=65536, size=8M\n")
+    write(disk, (1024, one[1024:]), (65536 * 512, one))
+    seen = survey(Image(disk))
+    assert [(info.name, info.format) for info in seen.volumes] == [("p1", "ext2")]
+    assert "signature of ext2, too" in seen.trouble[0]
+
+
+def test_a_grown_disk_is_read_by_the_second_table_where_it_was(tmp_path: Path, one: bytes) -> None:
+    disk = blank(tmp_path / "disk", SIZE)
+    run("sfdisk", "-q", disk, given="label: gpt\nsize=8M\n")
+    with disk.open("r+b") as stream:
+        stream.truncate(SIZE + 8 * MIB)
+    write(disk, (512, bytes(16384)), (2048 * 512, one))
+    assert rows(disk) == {"p1": ONE}
+
+
+def test_a_gpt_that_is_lost_is_told_as_such(tmp_path: Path) -> None:
+    disk = blank(tmp_path / "disk", SIZE)
+    run("sfdisk", "-q", disk, given="label: gpt\nsize=8M\n")
+    write(disk, (512, bytes(512)), (-512, bytes(512)))
+    with pytest.raises(BrowseError, match="neither of its two copies"):
+        survey(Image(disk))
+
+
+CLOSED = {
+    "drbd": [(-4096, bytes(60) + struct.pack(">I", 0x8374026D)), (0, b"noise" * 1000)],
+    "lvm1": [(0, b"HM\1\0" + b"x" * 100)],
+    "luks": [(0, b"LUKS\xba\xbe\0\1"), (168, b"an id")],
+    "bitlocker": [(0, b"\xeb\x58\x90MSWIN4.1"), (424, bytes.fromhex("3bd66749292ed84a8399f6a339e3d001"))],
+    "apfs": [(32, b"NXSB")],
+    "vmfs": [(2 * MIB, b"\x5e\xf1\xab\x2f"), (0, b"x")],
+    "vdo": [(0, b"dmvdo001")],
+    "bcache": [(4120, bytes.fromhex("c68573f64e1a45ca8265f57f48ba6d81"))],
+    "zfs": [(SIZE - 262144 + 131072 + 4096, struct.pack(">Q", 0x00BAB10C))],
+    "ddf": [(-512, b"\xde\x11\xde\x11"), (0, b"x")],
+    "asm": [(32, b"ORCLDISK")],
+}
+
+
+@pytest.mark.parametrize("name", CLOSED)
+def test_what_cannot_be_read_is_named(tmp_path: Path, name: str) -> None:
+    disk = write(blank(tmp_path / "disk", SIZE), *CLOSED[name])
+    with pytest.raises(BrowseError) as told:
+        open_tree(Image(disk))
+    assert f"disk {name}" in str(told.value)
+    assert f"{name} is " in str(told.value)
+
+
+def test_what_lies_on_drbd_is_read(tmp_path: Path) -> None:
+    disk = write(ext(tmp_path / "disk", 8 * MIB), (-4096, bytes(60) + struct.pack(">I", 0x8374026C)))
+    assert rows(disk) == {"disk": ("ext4", "")}
+
+
+def luks(image: Path, kind: str) -> VolumeInfo:
+    words = ("--pbkdf", "pbkdf2") if kind == "luks2" else ()
+    cost = (*words, "--pbkdf-force-iterations", "1000")
+    run("cryptsetup", "luksFormat", "--type", kind, "-q", *cost, blank(image, 24 * MIB), given="word")
+    return survey(Image(image)).volumes[0]
+
+
+def test_luks_is_named_with_its_uuid_by_its_second_header_too(tmp_path: Path) -> None:
+    assert luks(tmp_path / "old", "luks1").format == "luks"
+    whole = luks(tmp_path / "new", "luks2")
+    hurt = survey(Image(write(tmp_path / "new", (0, bytes(4096))))).volumes[0]
+    assert (hurt.format, hurt.uuid) == ("luks", whole.uuid)
+    assert "first header is damaged" in hurt.dirty
+
+
+@pytest.mark.parametrize("mark", [b"S1SUSPEND\0", b"LINHIB0001"])
+def test_swap_with_a_guests_memory_is_swap(tmp_path: Path, mark: bytes) -> None:
+    disk = blank(tmp_path / "disk", 4 * MIB)
+    run("mkswap", "-q", "-L", "some", disk)
+    assert rows(write(disk, (4086, mark))) == {"disk": ("swap", "some")}
