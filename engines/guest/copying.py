@@ -18,6 +18,7 @@ from engines.guest.surgery import Surgery
 from engines.guest.takeback import Executes
 from engines.guest.target import Target
 from engines.host.files import sync_folder, write_whole
+from engines.host.image import opened
 from engines.host.naming import name_new
 from engines.host.qemu_img import WORKS_WITHIN, QemuImgFailed, qemu_img
 from engines.job.contract import Context, Events, Finished, Log, Plan, Step, StepEnded, StepStarted
@@ -66,7 +67,9 @@ def refuse_without_room(target: Target, path: Path) -> None:
     """Refuse a folder that has no room for the whole copy."""
     asked = ("measure", "--output=json", "-O", form(path))
     try:
-        needed = int(json.loads(qemu_img(*asked, "-f", target.driver, str(target.path)))["required"]) + SPARE
+        named = [opened([(target.path, "qcow2"), *target.below])] if target.format == "qcow2" else []
+        named = named or ["-f", target.driver, str(target.path)]
+        needed = int(json.loads(qemu_img(*asked, *named))["required"]) + SPARE
     except QemuImgFailed:
         needed = target.disk + SPARE  # a format that cannot be measured: as if it were full
     found = os.statvfs(path.parent)

@@ -14,10 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engines.guest.target import Target, qemu_img, told_by_qemu_img
+from engines.host.image import Layers, node, opened
 from engines.host.qemu_img import WORKS_WITHIN
 from engines.job.errors import Refused
 
 CLUSTER = 65536  # bytes; qcow2's default
+SHORT = 400  # bytes of a name that stands within another
 GROWTH = 1 << 40  # bytes a qcow2 container may grow on the lower layer; sparse
 
 
@@ -89,11 +91,22 @@ def _plain(path: str, driver: str = "raw") -> str:
 
 def _nested(lower: Path, target: Target) -> dict[str, object]:
     inner: dict[str, object] = {"driver": "qcow2", "file": {"driver": "file", "filename": str(lower)}}
-    node: dict[str, object] = {"driver": "qcow2", "file": inner}
-    if target.backing:
-        below = {"driver": "file", "filename": target.backing}
-        node["backing"] = {"driver": target.backing_format, "file": below}
-    return node
+    found: dict[str, object] = {"driver": "qcow2", "file": inner}
+    found["backing"] = _below(target.below, lower.parent) if target.below else None
+    return found
+
+
+def _below(layers: Layers, folder: Path) -> dict[str, object]:
+    """The files below, none found by a header of theirs; many of them by way of empty layers in `folder`.
+
+    A header holds a name of 1023 bytes, which is two or three files.
+    """
+    if len(opened(layers)) <= SHORT:
+        return node(layers)
+    named = {**node(layers[:1]), "backing": _below(layers[1:], folder)}
+    layer = folder / f"below{len(layers)}.qcow2"
+    qemu_img("create", "-q", "-f", "qcow2", "-b", "json:" + json.dumps(named), "-F", "qcow2", str(layer))
+    return {"driver": "qcow2", "file": {"driver": "file", "filename": str(layer)}}
 
 
 def copy(overlay: Path, to: Path) -> Path:

@@ -32,7 +32,8 @@ OTHERS = {
 class Target:
     """An image: `size` in bytes of the file or device itself, `disk` of the disk in it.
 
-    backing: the file below a qcow2, with its format; empty for none. snapshots: internal ones, by name.
+    backing: the file below a qcow2, with its format; empty for none. below: all files there, the next first.
+    snapshots: internal ones, by name.
     identity: which file or device it is, by `file_identity`. held: by what name it is opened while it is held.
     """
 
@@ -43,6 +44,7 @@ class Target:
     disk: int
     backing: str = ""
     backing_format: str = ""
+    below: tuple[tuple[Path, str], ...] = ()
     snapshots: tuple[str, ...] = ()
     identity: str = ""
     held: Path | None = None
@@ -141,7 +143,7 @@ def _qcow2(path: Path, block: bool, size: int, fit: Sequence[str]) -> Target:
     below, form = layers[1] if len(layers) > 1 else ("", "")
     return Target(
         path, "qcow2", block, size, int(told["virtual-size"]),
-        backing=str(below), backing_format=form,
+        backing=str(below), backing_format=form, below=tuple(layers[1:]),
         snapshots=tuple(str(each["name"]) for each in told.get("snapshots", ())),
     )  # fmt: skip
 

@@ -6,6 +6,7 @@ the format open whatever file it names as its backing file. Source: QEMU, docs/i
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import struct
@@ -21,6 +22,7 @@ QCOW2 = b"QFI\xfb"
 EXTERNAL_DATA = 1 << 2  # incompatible feature bit
 BACKING_FORMAT = 0xE2792ACA
 DATA_FILE = 0x44415441
+LARGEST_CLUSTER = 21  # bits: QEMU reads extensions as far as the first cluster goes
 DEEPEST = 64  # files of a chain
 LONGEST_NAME = 1023  # bytes, as the format says
 PROTOCOL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
@@ -91,7 +93,14 @@ def _header(path: Path, descriptor: int, head: bytes) -> Header:
     if backing_at and not 0 < backing_length <= LONGEST_NAME:
         raise Untrusted(f"{path} names its backing file by {backing_length} bytes", "name a whole image")
     backing = os.fsdecode(os.pread(descriptor, backing_length, backing_at)) if backing_at else ""
-    found = _extensions(head, length, min(backing_at or len(head), len(head)))
+    cluster = struct.unpack_from(">I", head, 20)[0]
+    if not 9 <= cluster <= LARGEST_CLUSTER:
+        raise Untrusted(f"{path} has clusters of 2^{cluster} bytes, which no qcow2 has", "name a whole image")
+    head = os.pread(descriptor, 1 << cluster, 0)
+    try:
+        found = _extensions(head, length, min(backing_at or len(head), len(head)))
+    except ValueError:
+        raise Untrusted(f"{path} has a header with an extension that is cut off", "name a whole image") from None
     external = bool(features & EXTERNAL_DATA) or DATA_FILE in found
     return Header(version, backing, found.get(BACKING_FORMAT, b"").decode("ascii", "replace"), external)
 
@@ -100,11 +109,34 @@ def _extensions(head: bytes, at: int, end: int) -> dict[int, bytes]:
     found: dict[int, bytes] = {}
     while at + 8 <= end:
         kind, length = struct.unpack_from(">II", head, at)
-        if kind == 0 or at + 8 + length > end:
+        if kind == 0:
             break
+        if at + 8 + length > end:
+            raise ValueError  # what comes behind it, QEMU may read and we not
         found[kind] = head[at + 8 : at + 8 + length]
         at += 8 + -(-length // 8) * 8
     return found
+
+
+Layers = Sequence[tuple[Path, str]]
+
+
+def node(layers: Layers) -> dict[str, object]:
+    """A qcow2 or raw image as QEMU opens it: each file and format named, so that no header of theirs leads elsewhere.
+
+    layers: as of `chain`, the top first.
+    """
+    (path, form), *below = layers
+    kind = "host_device" if path.is_block_device() else "file"
+    found: dict[str, object] = {"driver": form, "file": {"driver": kind, "filename": str(path)}}
+    if form == "qcow2":
+        found["backing"] = node(below) if below else None
+    return found
+
+
+def opened(layers: Layers) -> str:
+    """The same as a file name that every tool of QEMU takes, without a format beside it."""
+    return "json:" + json.dumps(node(layers))
 
 
 def chain(path: Path, allowed: Sequence[str] = ()) -> list[tuple[Path, str]]:

@@ -17,6 +17,7 @@ import msgspec
 from engines.backup.sources.options import NoHint, PointRef, SourceOptions
 from engines.backup.sources.server import asked, serving
 from engines.backup.sources.status import NoStatus, marked
+from engines.host.image import opened
 from engines.job.errors import CrashcartError, Refused
 
 PREFIX = "crashcart-"
@@ -59,7 +60,7 @@ class Record:
             family = self.own.rpartition("-")[0] + "-"
             gone = [each for each in found if each.startswith(family) and (each != self.own) == self.done]
             for each in gone:
-                asked(self.where, "bitmap", "--remove", "-f", "qcow2", str(self.where), each)
+                asked(self.where, "bitmap", "--remove", _alone(self.where), each)
         except CrashcartError as error:
             self.trouble.append(f"an old dirty bitmap stays in {self.where} until the next backup: {error}")
 
@@ -88,7 +89,7 @@ def recording(where: Path, wish: SourceOptions) -> Iterator[Record | None]:
         return
     fit(where)
     record = Record(where, wish.made)
-    asked(where, "bitmap", "--add", "-f", "qcow2", str(where), record.own)
+    asked(where, "bitmap", "--add", _alone(where), record.own)
     try:
         yield record
     finally:
@@ -107,10 +108,15 @@ def dirty(where: Path, since: PointRef, size: int) -> Iterator[tuple[int, int]]:
     with tempfile.TemporaryDirectory(prefix="crashcart-nbd-") as folder:
         path = Path(folder) / "s"
         try:
-            with serving(where, path, f"--bitmap={wanted}"):
+            with serving([(where, "qcow2")], path, f"--bitmap={wanted}"):
                 yield from marked(path, f"qemu:dirty-bitmap:{wanted}", size)
         except (CrashcartError, NoStatus, OSError) as error:
             raise NoHint(f"qemu-nbd does not tell what is in the dirty bitmap: {error}") from None
+
+
+def _alone(where: Path) -> str:
+    """The image without what lies below it, where none of its bitmaps lies."""
+    return opened([(where, "qcow2")])
 
 
 def _info(where: Path) -> _Data:

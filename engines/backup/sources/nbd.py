@@ -25,6 +25,7 @@ from engines.backup.sources.stillness import Claims, Stillness
 from engines.backup.sources.wire import command, exactly, fill, hello, option
 from engines.host import device
 from engines.host.device import Device
+from engines.host.image import Layers, opened
 from engines.job.errors import Failed
 
 
@@ -37,23 +38,18 @@ class Extent(msgspec.Struct):
     data: bool = True
 
 
-class Image(msgspec.Struct):
-    """One file of a chain, as `qemu-img info` shows it."""
-
-    filename: str
-
-
 @contextmanager
-def served(where: Path, record: Record | None, keeps: str) -> Iterator[NbdSource]:
-    """The image's disk, by a server of its own, alive within the `with`. Raises Refused, Failed."""
-    chain = msgspec.json.decode(
-        asked(where, "info", "--backing-chain", "--output=json", "-f", "qcow2", str(where)), type=list[Image]
-    )
-    still = Stillness([path for image in chain if (path := Path(image.filename)).exists()], locks=False)
-    extents = msgspec.json.decode(asked(where, "map", "--output=json", "-f", "qcow2", str(where)), type=list[Extent])
+def served(layers: Layers, record: Record | None, keeps: str) -> Iterator[NbdSource]:
+    """The image's disk, by a server of its own, alive within the `with`. Raises Refused, Failed.
+
+    layers: its file and those below it.
+    """
+    where = layers[0][0]
+    still = Stillness([path for path, _ in layers], locks=False)
+    extents = msgspec.json.decode(asked(where, "map", "--output=json", opened(layers)), type=list[Extent])
     with tempfile.TemporaryDirectory(prefix="crashcart-nbd-") as folder:
         path = Path(folder) / "s"
-        with serving(where, path) as server, closing(NbdSource(where, path, extents, server, still)) as source:
+        with serving(layers, path) as server, closing(NbdSource(where, path, extents, server, still)) as source:
             source.keeps, source.record = keeps, record
             yield source
 

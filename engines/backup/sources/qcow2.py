@@ -10,7 +10,7 @@ from typing_extensions import override
 
 from engines.backup.sources.options import SourceOptions
 from engines.backup.sources.source import Format, Opener, Source
-from engines.host.image import Untrusted, called_qcow2, chain
+from engines.host.image import Layers, Untrusted, called_qcow2, chain
 from engines.job.errors import Refused
 
 
@@ -28,18 +28,18 @@ class Qcow2(Opener):
     def look(self, where: Path, form: Format) -> AbstractContextManager[Source]:
         from engines.backup.sources import bitmap, nbd
 
-        trusted(where, self._wish.backing)
+        layers = trusted(where, self._wish.backing)
         if self._wish.hints == "bitmap":
             bitmap.fit(where)
-        return nbd.served(where, None, self._keeps())
+        return nbd.served(layers, None, self._keeps())
 
     @contextmanager
     @override
     def open(self, where: Path, form: Format) -> Iterator[Source]:
         from engines.backup.sources import bitmap, nbd
 
-        trusted(where, self._wish.backing)
-        with bitmap.recording(where, self._wish) as record, nbd.served(where, record, self._keeps()) as source:
+        layers = trusted(where, self._wish.backing)
+        with bitmap.recording(where, self._wish) as record, nbd.served(layers, record, self._keeps()) as source:
             yield source
 
     def _keeps(self) -> str:
@@ -48,9 +48,9 @@ class Qcow2(Opener):
         return bitmap.KEEPS if self._wish.hints == "bitmap" else ""
 
 
-def trusted(where: Path, backing: Sequence[str]) -> None:
-    """Raise Refused where the image leads to files that nobody meant."""
+def trusted(where: Path, backing: Sequence[str]) -> Layers:
+    """The image and the files below it. Raises Refused where it leads to files that nobody meant."""
     try:
-        chain(where, backing)
+        return [(where, "qcow2"), *chain(where, backing)[1:]]
     except Untrusted as why:
         raise Refused(why.why, why.what_helps) from None

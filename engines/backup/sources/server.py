@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from engines.host.child import bounded
+from engines.host.image import Layers, opened
 from engines.host.qemu_img import QemuImgFailed, qemu_img
 from engines.job.errors import Refused
 
@@ -18,11 +19,15 @@ MEMORY = 4 << 30  # bytes of address space; it takes 1 GiB to serve eight connec
 
 
 @contextmanager
-def serving(where: Path, path: Path, *options: str) -> Iterator[int]:
-    """The image at a socket, read-only, within the `with`; the server's process id. Raises Refused."""
+def serving(layers: Layers, path: Path, *options: str) -> Iterator[int]:
+    """The image at a socket, read-only, within the `with`; the server's process id. Raises Refused.
+
+    layers: its file and those below it.
+    """
+    where = layers[0][0]
     command = [
-        "qemu-nbd", "--read-only", "--persistent", "--format=qcow2", "--shared=8", "--cache=writeback",
-        "--discard=ignore", *options, f"--socket={path}", str(where),
+        "qemu-nbd", "--read-only", "--persistent", "--shared=8", "--cache=writeback",
+        "--discard=ignore", *options, f"--socket={path}", opened(layers),
     ]  # fmt: skip
     with subprocess.Popen(
         command,

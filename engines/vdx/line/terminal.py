@@ -20,6 +20,8 @@ T = TypeVar("T")
 Judge = Callable[[str], T | None]
 
 TALKING = 40  # times the silence allowed: the longest that anything may take, log lines and all
+MOST = 8 << 20  # characters of one answer; the longest configuration has 2 million
+AT_ONCE = 1 << 20  # characters that are read before they are looked at: each look is at all of them
 TICK = 0.02  # s between looks at the stop request
 WIDE = (24, 511)  # rows, columns: ConfD wraps and redraws at the right edge
 
@@ -99,6 +101,8 @@ class Terminal:
             if found is not None and (settle == 0.0 or not self._read(settle)):
                 self._raw = ""
                 return found
+            if len(self._raw) > MOST:
+                raise Silent(self._used(), seconds)  # it talks without an end, and says nothing that is known
             left = deadline - time.monotonic()
             if found is None:
                 if self._read(min(TICK, max(left, 0.0))):
@@ -109,12 +113,19 @@ class Terminal:
 
     def _read(self, seconds: float) -> bool:
         """Whether something came within that time."""
+        pieces: list[str] = []
         try:
-            self._raw += self._child.read_nonblocking(65536, max(seconds, 0.001))
+            pieces.append(self._child.read_nonblocking(65536, max(seconds, 0.001)))
+            while sum(map(len, pieces)) < AT_ONCE:
+                pieces.append(self._child.read_nonblocking(65536, 0))
         except self._quiet:
-            return False
+            return bool(pieces)
         except self._gone:
+            if pieces:
+                return True  # the next reading ends
             raise Ended(self._used()) from None
+        finally:
+            self._raw += "".join(pieces)
         return True
 
     def _used(self) -> str:

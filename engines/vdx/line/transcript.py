@@ -11,19 +11,27 @@ from pathlib import Path
 from engines.job.params import Secret
 
 HIDDEN = "<hidden>"
+LONGEST = 64 << 10  # characters of one line; the rest of it is left out, since what is cut could hide a secret
+CUT = 1024
+MOST = 64 << 20  # bytes of one file; a whole fix takes 1 MiB
 TELLTALE = re.compile(
     r"""(?ix)
-    (\bpassword\s+(?:level\s+\d+\s+)?(?:\d+\s+)?|\bsecret\s+(?:level\s+\d+\s+)?(?:\d+\s+)?
-      |\bkey(?:-string)?\s+(?:\d+\s+)?(?!rsa\b|ecdsa\b|dsa\b|pass-?phrase\b|fingerprint\b|is\b)|\bcommunity\s+
-      |\bauthentication-key\s+(?:\d+\s+)?(?:(?:md5|sha1|sha-?\d+)\s+)?(?:encryption-level\s+\d+\s+)?(?:\d\s+)?
-      |\bmd5-auth(?:entication)?(?:-key)?\s+(?:key(?:-activation-wait-time)?\s+)?(?:\d+\s+)?|\bsha1?-auth\w*\s+
-      |\bsimple-text-auth\s+(?:\d\s+)?|\bsimple-password\s+|\bbind-?(?:pw|passw\w*)\s*[:=]?\s*
-      |\bpass-?phrase\s+(?:\d\s+)?|\bshared-secret\s+|\bpre-?shared-key\s+|\bprivate-key\s+
-      |\b(?:auth|priv)(?:-pass\w*)?\s+(?:md5|sha\d*|des|aes\d*)\s+(?:auth-password\s+)?
-      |\bauth-pass\w*\s+|\bpriv-pass\w*\s+)
-    ("(?:[^"\\]|\\.)*"|\S+)"""
+    (\b(?:password|passwd|pwd|pass-?phrase|secret|key|key-string|psk|token|community|(?:auth|priv)-pass\w*
+         |(?:auth|priv)(?=[ \t]+(?:md5|sha|3?des|aes))|md5-auth\w*(?:-key)?|sha1?-auth\w*|simple-text-auth
+         |simple-password|bind-?(?:pw|passw\w*)|authentication(?=[ \t]+(?:string|text|md5|key-string)\b)
+         |authorization:[ \t]*(?:basic|bearer)|(?:vrrp|standby|glbp)[ \t]+\d+[ \t]+authentication
+         |user(?:name)?[ \t]+\S+[ \t]+pass|keyed-(?:md5|sha1?)
+         |snmp-server[ \t]+host[ \t]+\S+(?:[ \t]+(?:traps?|informs?))?(?:[ \t]+version[ \t]+\S+)?)
+     (?:[ \t]*[:=][ \t]*|[ \t]+)
+     (?:(?:\d{1,2}|level[ \t]+\d+|md5|sha-?\d*|3?des|aes-?\d*|encrypted|clear(?:-?text)?|plain(?:-?text)?
+           |ascii|hex|text|string|encryption-level|key(?:-string)?|key-activation-wait-time|(?:auth|priv)-password)
+        [ \t]+)*)
+    (?!(?:rsa|ecdsa|dsa|pass-?phrase|fingerprint|is|was|for|must|generate|zeroize|use-vrf|version|udp-port
+       |severity-level|source-interface)(?:[ \t,.]|$))
+    ("(?:[^"\\]|\\.)*"|'[^']*'|\S+)""",
+    re.MULTILINE,
 )
-IN_URL = re.compile(r"(?i)\b(\w+://[^\s:/@]*):[^\s@]+@")
+IN_URL = re.compile(r"(?i)\b(\w+://[^\s:/@]*):\S+@")
 
 
 def redacted(text: str, secrets: tuple[Secret, ...] = ()) -> str:
@@ -42,6 +50,7 @@ class Transcript:
         self.path = path
         self._fd = os.open(path, flags, 0o600)
         self._partial = ""
+        self._room = MOST - os.fstat(self._fd).st_size
         self._secrets: tuple[Secret, ...] = ()
 
     def hide(self, secret: Secret) -> None:
@@ -50,9 +59,11 @@ class Transcript:
 
     def write(self, piece: str) -> None:
         """Text from the line."""
-        *whole, self._partial = (self._partial + piece).split("\n")
+        *whole, last = piece.split("\n")
         for line in whole:
-            self._put(line.rstrip("\r"))
+            self._put((self._partial + line)[:LONGEST].rstrip("\r"))
+            self._partial = ""
+        self._partial += last[: LONGEST - len(self._partial)]
 
     def mark(self, text: str) -> None:
         """A note of our own, and everything so far on disk."""
@@ -72,8 +83,17 @@ class Transcript:
     def _put(self, line: str) -> None:
         stamp = time.strftime("%H:%M:%S", time.gmtime())
         shown = "".join(char if char.isprintable() else repr(char)[1:-1] for char in redacted(line, self._secrets))
+        if len(line) >= LONGEST:
+            shown = shown[:-CUT] + " (and more)"  # where it was cut, half a secret would not be known
+        raw = f"{stamp}Z {shown}\n".encode()
+        if self._room < 0:
+            return
+        if self._room < len(raw):
+            raw = f"{stamp}Z == no more is kept: a line that has no end\n".encode()
+            self._room = 0
+        self._room -= len(raw)
         with suppress(OSError):  # a full state disk must not stop a change half-way
-            os.write(self._fd, f"{stamp}Z {shown}\n".encode())
+            os.write(self._fd, raw)
 
     def close(self) -> None:
         """Close it."""

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import struct
 import subprocess
 import time
 from pathlib import Path
 
 import pytest
 
+from engines.backup.sources import nbd
 from engines.backup.sources.opening import open_source
 from engines.backup.sources.options import SourceOptions
-from engines.guest import target
+from engines.backup.sources.qcow2 import trusted
+from engines.guest import overlay, target
 from engines.host import image, libvirt
 from engines.host.qemu_img import QemuImgFailed, qemu_img
 from engines.job.errors import Refused
@@ -159,6 +162,70 @@ def test_a_chain_that_bites_its_tail_is_refused(own: Path) -> None:
         ["qemu-img", "rebase", "-u", "-f", "qcow2", "-b", "b.qcow2", "-F", "qcow2", str(own / "a.qcow2")], check=True
     )
     assert "without an end" in refused(own / "b.qcow2")
+
+
+def reads(layer: Path) -> bytes:
+    """What a layer over an image shows of the disk's first bytes."""
+    out = layer.parent / "out"
+    subprocess.run(["qemu-img", "convert", "-f", "qcow2", "-O", "raw", str(layer), str(out)], check=True)
+    return out.read_bytes()[:4]
+
+
+@pytest.mark.parametrize("changed", ["a.qcow2", "b.qcow2", "c.qcow2"])
+def test_what_a_header_names_after_the_look_is_not_followed(own: Path, tmp_path: Path, changed: str) -> None:
+    """Each file of the chain is opened by what was seen, never by a name that it holds by now."""
+    (other := tmp_path / "victim").write_bytes(b"them" + bytes((8 << 20) - 4))
+    (base := raw(own / "base")).write_bytes(b"ours" + bytes((8 << 20) - 4))
+    create(own / "a.qcow2", "-b", base.name, "-F", "raw")
+    create(own / "b.qcow2", "-b", "a.qcow2", "-F", "qcow2")
+    path = create(own / "c.qcow2", "-b", "b.qcow2", "-F", "qcow2")
+    seen, layers = target.look(path, "qcow2"), trusted(path, ())
+    argv = ["qemu-img", "rebase", "-u", "-f", "qcow2", "-b", str(other), "-F", "raw", str(own / changed)]
+    subprocess.run(argv, check=True)
+    (folder := tmp_path / "scratch").mkdir()
+    assert reads(overlay.create(seen, folder).top) == b"ours"
+    with nbd.served(layers, None, "") as source:
+        buffer = bytearray(4)
+        source.read_into(0, memoryview(buffer))
+    assert buffer == b"ours"
+
+
+def test_an_image_that_has_nothing_below_it_stays_so(own: Path, tmp_path: Path) -> None:
+    (other := tmp_path / "victim").write_bytes(b"them" + bytes((8 << 20) - 4))
+    path = create(own / "a.qcow2")
+    seen = target.look(path, "qcow2")
+    argv = ["qemu-img", "rebase", "-u", "-f", "qcow2", "-b", str(other), "-F", "raw", str(path)]
+    subprocess.run(argv, check=True)
+    (folder := tmp_path / "scratch").mkdir()
+    assert reads(overlay.create(seen, folder).top) == bytes(4)
+
+
+def test_a_chain_of_many_files_with_long_names_is_read_through(own: Path, tmp_path: Path) -> None:
+    below = raw(own / "base")
+    below.write_bytes(b"ours" + bytes((8 << 20) - 4))
+    for number in range(6):
+        below = create(own / f"{number:03}{'x' * 120}.qcow2", "-b", below.name, "-F", "qcow2" if number else "raw")
+    (folder := tmp_path / "scratch").mkdir()
+    assert reads(overlay.create(target.look(below, "qcow2"), folder).top) == b"ours"
+
+
+@pytest.mark.parametrize("length", [70_000, 1 << 30])
+def test_an_extension_that_hides_others_behind_it_is_seen_through(own: Path, length: int) -> None:
+    """QEMU passes over one that it does not know, and takes the format that stands behind it."""
+    raw(own / "base")
+    path = create(own / "a.qcow2", "-o", "cluster_size=2M", "-b", "base", "-F", "raw")
+    whole = bytearray(path.read_bytes())
+    at = int.from_bytes(whole[100:104], "big")
+    hidden = struct.pack(">II", 0x11223344, length) + bytes(length if length < 1 << 20 else 8)
+    hidden += struct.pack(">II5s3x", image.BACKING_FORMAT, 5, b"qcow2") + bytes(8)
+    whole[8:16] = (1 << 20).to_bytes(8, "big")
+    whole[1 << 20 : (1 << 20) + 4] = b"base"
+    whole[at : at + len(hidden)] = hidden
+    path.write_bytes(whole)
+    if length < 1 << 20:
+        assert image.header(path).backing_format == "qcow2"
+    else:
+        assert "cut off" in refused(path)
 
 
 @pytest.mark.parametrize("cut", [0, 3, 8, 20, 71, 90, 103])

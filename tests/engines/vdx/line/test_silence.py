@@ -6,7 +6,7 @@ import pytest
 
 from engines.job.contract import Cancel
 from engines.vdx.line import patterns
-from engines.vdx.line.terminal import Silent, Terminal
+from engines.vdx.line.terminal import MOST, Silent, Terminal
 
 TALKS = "for n in 1 2 3 4 5 6 7 8; do echo line $n; sleep 0.3; done; printf 'sw1# '; sleep 20"
 
@@ -24,3 +24,9 @@ def test_a_line_that_goes_on_talking_is_waited_for_and_a_mute_one_is_not() -> No
     with pytest.raises(Silent) as silent:
         read("echo half; sleep 20", 0.5)
     assert "half" in silent.value.said
+
+
+def test_a_line_that_talks_without_an_end_is_heard_no_further_than_any_answer_goes() -> None:
+    with pytest.raises(Silent) as silent:
+        read("exec yes 'is there an end?'", 3600)
+    assert len(silent.value.said) < 2 * MOST

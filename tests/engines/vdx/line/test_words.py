@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import string
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from engines.rehearsal.switches import config as theirs
 from engines.rehearsal.switches import factory
 from engines.vdx.line import patterns, screen
 from engines.vdx.line.session import ANY_PROMPT, refused
-from engines.vdx.line.transcript import HIDDEN, Transcript, redacted
+from engines.vdx.line.transcript import HIDDEN, LONGEST, MOST, Transcript, redacted
 from engines.vdx.line.trouble import Trouble, kind_of
 from engines.vdx.switch import config, parse
 
@@ -204,10 +205,57 @@ def test_a_configuration_follows_its_rbridge_id() -> None:
         "crypto key passphrase hunter2",
         'certutil import passphrase "two hunter2 words"',
         "snmp-server user u auth md5 hunter2",
+        "snmp-server user u groupname g auth sha auth-password x priv AES128 priv-password hunter2",
+        "snmp-server user u auth md5 encrypted hunter2",
+        "snmp-server host 10.0.0.1 version 2c hunter2",
+        "snmp-server host 10.0.0.1 hunter2 severity-level Info",
+        "snmp-server community 7 hunter2 ro",
+        "ip ospf message-digest-key 1 md5 7 hunter2",
+        "ip ospf md5-authentication 0 key hunter2",
+        "keychain x key 1 key-string hunter2",
+        "ip rip authentication string hunter2",
+        "vrrp 1 authentication text hunter2",
+        "standby 1 authentication hunter2",
+        "bfd auth keyed-md5 hunter2",
+        "ntp authentication-key 1 sha hunter2 encryption-level 0",
+        "enable secret sha512 hunter2",
+        "tacacs-server key: hunter2",
+        "password: hunter2",
+        "password=hunter2",
+        "user bob pwd hunter2",
+        "wpa-psk ascii 0 hunter2",
+        "firmware download scp host 1.1.1.1 user bob pass hunter2",
+        "username x password 7 'a hunter2'",
+        "copy scp://bob:p@hunter2@1.1.1.1/x running-config",
+        "Authorization: Bearer hunter2",
+        "set password 1234hunter2 file x",
     ],
 )
 def test_what_config_lines_keep_secret_is_hidden(line: str) -> None:
     assert "hunter2" not in redacted(line) and HIDDEN in redacted(line)
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["crypto key generate rsa", "The password is wrong", "interface TenGigabitEthernet 1/0/5", "key:", "password"],
+)
+def test_what_is_no_secret_is_shown(line: str) -> None:
+    assert redacted(line) == line
+
+
+def test_a_transcript_has_an_end_and_a_line_of_it_too(tmp_path: Path) -> None:
+    transcript = Transcript(tmp_path / "t.log")
+    for _ in range(3):
+        transcript.write("x" * (LONGEST * 2))
+    transcript.write("\nnext\n")
+    assert (tmp_path / "t.log").stat().st_size < 2 * LONGEST and "next" in (tmp_path / "t.log").read_text()
+    os.truncate(tmp_path / "t.log", MOST - 100)
+    transcript.close()
+    transcript = Transcript(tmp_path / "t.log")
+    for _ in range(1000):
+        transcript.write("a line\n")
+    transcript.close()
+    assert MOST - 100 < (tmp_path / "t.log").stat().st_size < MOST + 100
 
 
 @given(st.text(string.ascii_letters + string.digits, min_size=6, max_size=20), st.integers(1, 7))
