@@ -97,11 +97,12 @@ def predict(
     clients = tuple(one for one in told if one.new or one.already)
     alone = _alone(addresses, singly, ttl)
     notes = list(alone)
-    if len(found) > 2:
-        notes.append("measured with two addresses, one dark")
+    shown = [] if alone else [cell for one in clients for cell in (one.new, one.already) if cell]
+    if len(found) > 2 and shown:
+        notes += ["measured with two addresses, one dark"] if any(cell.addresses == 2 for cell in shown) else []
         more = [cell for cell in measured.cells if cell.addresses > 2 and cell.fault == new_fault]
         notes += [f"with two of three addresses dark: {one.client} {one.version} {tables.said(one)}" for one in more]
-    elif any((one.new or one.already or _NONE).addresses > 2 for one in clients):
+    elif any(cell.addresses > 2 for cell in shown):
         notes.append(
             "some cells were measured with two of three addresses dark: fewer wait so long where one of two is"
         )
@@ -121,9 +122,6 @@ def predict(
         published_from=published.source if published and not alone else "",
         notes=tuple(notes),
     )
-
-
-_NONE = Cell(client="", version="", kind="program", fault="", outcome="waiting")
 
 
 def _alone(addresses: Sequence[str], singly: bool, ttl: int | None) -> list[str]:

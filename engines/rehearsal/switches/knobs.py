@@ -26,6 +26,7 @@ class Knobs:
     members: other switches in the fabric. vlag: a port channel with a member on another rbridge.
     logical: port channels, VLANs and a Ve as well, each taken only once what it stands on is there. virtual_ip: a
     `vcs virtual ip address`. after_y: words in place of the usual ones after `y`, and nothing follows.
+    after_save: the same for `copy running-config startup-config`.
     mute_help: `?` shows nothing. mode: empty for a release whose `show vcs` names none. vcs_off: VCS is disabled.
     lldp_name: what LLDP calls it. deny: commands that start so are not for this user. console_asks: its login prompt.
     keys: SHA256 of the ssh keys that log in.
@@ -64,6 +65,7 @@ class Knobs:
     logical: bool = False
     virtual_ip: bool = False
     after_y: str = ""
+    after_save: str = ""
     mute_help: bool = False
     mode: str = "Fabric Cluster"
     vcs_off: bool = False

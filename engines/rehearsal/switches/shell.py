@@ -98,7 +98,8 @@ class Shell:
             await self._vcs(text)
         elif text == "copy running-config startup-config":
             if await self._agreed(SAVE):
-                switch.startup = copy.deepcopy(switch.running)
+                await self._line.say(switch.knobs.after_save + "\n" * bool(switch.knobs.after_save))
+                switch.startup = switch.startup if switch.knobs.after_save else copy.deepcopy(switch.running)
         elif text.startswith("terminal length "):
             await self._line.say(self._length(text))
         elif text in ("configure terminal", "config term", "configure"):

@@ -11,7 +11,7 @@ from engines.vdx.fix.fix_run import FixRun
 from engines.vdx.fix.progress import furthest, load
 from engines.vdx.judging import planning
 from engines.vdx.judging.planning import Side
-from engines.vdx.line.session import Session, refused
+from engines.vdx.line.session import Session, complaint
 
 ADVICE = "Give every fabric a vcsid of its own when it is commissioned; then no port needs this."
 
@@ -93,7 +93,7 @@ class ByEdge:
 
     def _type(self, side: Side, session: Session) -> None:
         for command in planning.edge_commands(side.interface, on=self.on):
-            if problem := refused(session.run(command).text, session.patterns):
+            if problem := complaint(session.run(command).text, session.patterns):
                 session.run("end")
                 raise Failed(
                     f"{side.label} refuses {command!r} ({problem})",

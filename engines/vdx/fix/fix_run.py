@@ -22,7 +22,7 @@ from engines.vdx.line import patterns
 from engines.vdx.line.access import Access, SessionOpener
 from engines.vdx.line.patterns import Wordings, own_file
 from engines.vdx.line.reach import reaching
-from engines.vdx.line.session import Armed, Session, SessionLost, Unexpected, refused
+from engines.vdx.line.session import Armed, Session, SessionLost, Unexpected, complaint
 from engines.vdx.line.transcript import Transcript
 from engines.vdx.line.trouble import Trouble
 from engines.vdx.switch import parse
@@ -193,7 +193,7 @@ class FixRun:
         """Make the running-config the startup-config."""
         armed = Armed(self.patterns.save_question, lambda _question: None)
         answer = yield from self.ask(side.which, lambda session: session.run(SAVE, armed=armed, seconds=120.0))
-        if problem := refused(answer.text, self.patterns):
+        if problem := complaint(answer.text, self.patterns):
             raise Failed(
                 f"{side.label} does not save its configuration ({problem})",
                 "save it by hand, then: crashcart resume",

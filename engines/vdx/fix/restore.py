@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from engines.job.contract import AnyEvent, Asked, Log, Progress, Warned
 from engines.job.errors import Failed
-from engines.vdx.line.session import Session, refused
+from engines.vdx.line.session import Session, denied, refused
 from engines.vdx.line.transcript import redacted
 from engines.vdx.switch import config, running_config
 from engines.vdx.switch.config import BlockPath, Blocks, Entry
@@ -38,7 +38,7 @@ class Restorer:
         self.done = done
         self._before: Blocks = config.blocks(before)
         self._skipped: set[Entry] = set()
-        self._sent: set[Entry] = set()
+        self._sent: dict[Entry, str] = {}
         self._first_round_done = False
 
     def rounds(self) -> Generator[AnyEvent, str | None, None]:
@@ -62,8 +62,9 @@ class Restorer:
         todo = config.ordered([entry for entry in missing if entry not in self._skipped])
         todo = todo or [entry for entry in config.added(self._before, now, patterns) if entry not in self._skipped]
         for entry in [entry for entry in todo if entry in self._sent]:
-            yield from self._leave_out(entry, "was taken without an error and is not there")
-        self._sent = set()
+            words = f" (it said: {redacted(self._sent[entry])})" if self._sent[entry] else ""
+            yield from self._leave_out(entry, f"was taken without an error and is not there{words}")
+        self._sent = {}
         return [entry for entry in todo if entry not in self._skipped]
 
     def _leave_out(self, entry: Entry, why: str) -> Generator[AnyEvent, str | None, None]:
@@ -80,11 +81,12 @@ class Restorer:
             at = yield from self._enter(at, entry)
             if entry in self._skipped:
                 continue
-            if entry[1] and (problem := refused(self.session.run(entry[1], settle=0.0).text, self.session.patterns)):
+            answer = self.session.run(entry[1], settle=0.0).text if entry[1] else ""
+            if problem := refused(answer, self.session.patterns) or denied(answer, self.session.patterns):
                 yield from self._refused(entry, problem)
             else:
                 self.done.sent += 1
-                self._sent.add(entry)
+                self._sent[entry] = " ".join(answer.split())[-200:]
             if not self._first_round_done:
                 yield Progress(done=number, total=len(todo), unit="lines")
         self._first_round_done = True

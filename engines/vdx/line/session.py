@@ -19,6 +19,7 @@ QUICK = 0.005  # s of quiet after a prompt; the echo of the next command proves 
 SURE = 0.03  # s of quiet after a prompt that ends a configuration
 ASKED = 0.06  # s of quiet after a question that is expected
 UNKNOWN = 2.5  # s that a line which may be a question of another form must stand at the end, unfinished
+UNFINISHED = 15.0  # s that any other unfinished line must stand, where a question is expected
 QUESTION = re.compile(r"[?:\])>]\s*$")
 ASKING = 0.5  # s of quiet after what looks like one where none is: such text may stand in a configuration
 
@@ -47,10 +48,14 @@ class Unexpected(Exception):
 
 @dataclass(frozen=True)
 class Armed:
-    """Leave to answer yes to a question that says one of `words`; `before` is called with it first."""
+    """Leave to answer yes to a question that says one of `words`; `before` is called with it first.
+
+    unfinished: s after which a line that stands there unfinished is a question of a form that is not known.
+    """
 
     words: Wordings
     before: Callable[[str], None]
+    unfinished: float = UNFINISHED
 
 
 @dataclass(frozen=True)
@@ -118,7 +123,8 @@ class Session:
         agreed: list[str] = []
         try:
             self.terminal.send(command + "\r")
-            heard = self.terminal.until(self._judge(command, ASKED if armed else ASKING), seconds, settle=settle)
+            judge = self._judge(command, ASKED if armed else ASKING, armed.unfinished if armed else 0.0)
+            heard = self.terminal.until(judge, seconds, settle=settle)
             while heard.question:
                 self._answer(heard, armed if len(agreed) < 3 else None)
                 agreed.append(heard.question)
@@ -135,7 +141,7 @@ class Session:
             ) from None
         return Answer(_unechoed(heard.text) if agreed else heard.text, tuple(agreed))
 
-    def _judge(self, command: str, asking: float = ASKING) -> Callable[[str], _Heard | None]:
+    def _judge(self, command: str, asking: float = ASKING, unfinished: float = 0.0) -> Callable[[str], _Heard | None]:
         prompt = self._prompt()
         since: dict[str, float] = {}
 
@@ -156,9 +162,12 @@ class Session:
             if fits(self.patterns.confirm_y, last):
                 return asked(text, "y")
             echo = bool(command) and command.rstrip() in last
-            if QUESTION.search(last) and not echo and not ANY_PROMPT.fullmatch(last):
+            if echo or not last.strip() or ANY_PROMPT.fullmatch(last):
+                return None
+            if QUESTION.search(last):
                 return asked(text, "", UNKNOWN)
-            return None
+            working = fits(self.patterns.taken, last) or fits(self.patterns.going_down, last)
+            return asked(text, "", unfinished) if unfinished and command in text and not working else None
 
         return judge
 
@@ -243,6 +252,13 @@ def denied(answer: str, patterns: Patterns) -> str:
     """The line of an answer that says this user may not give the command; empty where none does."""
     first = answer.strip().splitlines()[:3]
     return next((line.strip() for line in first if fits(patterns.no_rights, line)), "")
+
+
+def complaint(answer: str, patterns: Patterns) -> str:
+    """The line of a short answer that says the command did nothing, in whatever words; empty where none does."""
+    if line := refused(answer, patterns) or denied(answer, patterns):
+        return line
+    return next((line.strip() for line in answer.splitlines()[:5] if fits(patterns.not_taken, line)), "")
 
 
 def refused(answer: str, patterns: Patterns) -> str:

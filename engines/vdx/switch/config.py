@@ -15,6 +15,10 @@ Entry = tuple[BlockPath, str]
 """A line under its headers; an empty line stands for the block itself."""
 
 STAMP = re.compile(r"^!(Command|Time)\b.*$\n?", re.MULTILINE)
+QUOTED = re.compile(r'(?<!\S)"(?:[^"\\]|\\.)*"', re.DOTALL)
+OPENS = re.compile(r'(?<!\S)"')
+HEADS = {"interface", "rbridge-id", "protocol", "policy-map", "line"}  # first words that open a block
+LONGEST = 100  # lines of one quoted value, such as a banner
 UNTYPABLE = re.compile(r"[?\x00-\x1f\x7f]")  # `?` calls the help, control keys edit the line
 PORT_WORD = r"((?:Gigabit|TenGigabit|FortyGigabit|HundredGigabit)Ethernet|Management|[tT]e|[fF]o|[gG]i)"
 
@@ -60,15 +64,16 @@ def _opens(lines: list[str], at: int, depth: int) -> bool:
 
 
 def _logical(text: str) -> Iterator[str]:
-    """Lines, one with an open quote joined to what follows it."""
-    held = ""
-    for line in text.splitlines():
-        held = f"{held}\n{line}" if held else line
-        if len(re.findall(r'(?<!\\)"', held)) % 2 == 0:
-            yield held
-            held = ""
-    if held:
-        yield held
+    """Lines, one with an open quote joined to what follows it, where that closes it; 5" is an inch, and opens none."""
+    left, at = text.splitlines(), 0
+    while at < len(left):
+        end = next((end for end in range(at + 1, min(at + LONGEST, len(left)) + 1) if not _open(left[at:end])), at + 1)
+        yield "\n".join(left[at:end])
+        at = end
+
+
+def _open(lines: list[str]) -> bool:
+    return bool(OPENS.search(QUOTED.sub("", "\n".join(lines))))
 
 
 def unfinished(text: str, ports: list[str]) -> str:
@@ -78,6 +83,9 @@ def unfinished(text: str, ports: list[str]) -> str:
         return f"it has {len(lines)} lines"
     if lines[-1].startswith(" "):
         return f"it ends inside a block ({lines[-1].strip()!r})"
+    heads = HEADS | {path[0].split(" ", 1)[0] for path in blocks(text) if path}
+    if lines[-1] != "!" and lines[-1].split(" ", 1)[0] in heads:
+        return f"it ends with the head of a block ({lines[-1].strip()!r})"
     missing = without_block(text, ports)
     if missing:
         more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""

@@ -8,7 +8,7 @@ import msgspec
 
 from engines.job.errors import Refused
 from engines.vdx.line.patterns import fits, value
-from engines.vdx.line.session import Session, denied, refused
+from engines.vdx.line.session import Session, denied
 from engines.vdx.switch import config, parse
 from engines.vdx.switch.parse import IslPort, Member, Neighbour, Port
 
@@ -87,7 +87,7 @@ def read(session: Session, address: str, interface: str) -> End:
     if interface:
         found = next(iter(parse.ports(ask(f"show interface {interface}", needed=True))), None)
         answer = ask(f"show running-config interface {interface}", needed=True)
-        lines = [] if refused(answer, patterns) else config.port_lines(config.tidy(answer), interface)
+        lines = config.port_lines(config.tidy(answer), interface)
     words = parse.mode(vcs, patterns, version)
     return End(
         address=address,

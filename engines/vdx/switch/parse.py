@@ -152,25 +152,25 @@ def neighbours(answer: str) -> list[Neighbour]:
     """Every neighbour in `show lldp neighbors detail`."""
     found = []
     for part in re.split(r"(?im)^(?=\s*local interface\s*:)", answer):
-        local = re.search(r"(?im)^\s*local interface\s*:\s*(\w+ \S+)", part)
-        remote = re.search(r"(?im)^\s*remote interface\s*:\s*(.+?)\s*(?:\(|$)", part)
-        system = re.search(r"(?im)^\s*system name\s*:\s*(\S+)", part)
-        if local and (remote or system):
-            far = remote[1] if remote else ""
+        local = re.search(r"(?im)^[ \t]*local interface[ \t]*:[ \t]*(\w+ ?\S+)", part)
+        far = _tlv(part, "remote interface").partition("(")[0].strip()
+        system = _tlv(part, "system name").strip('"')
+        if local and (far or system):
             found.append(
                 Neighbour(
                     local=interface_name(local[1]) or local[1],
                     remote=interface_name(far) or far,
-                    system=system[1] if system else "",
-                    chassis=_tlv(part, "chassis id"),
-                    address=_tlv(part, "management address"),
+                    system=system,
+                    chassis=_tlv(part, "chassis id").partition(" ")[0],
+                    address=_tlv(part, "management address").partition(" ")[0],
                 )
             )
     return found
 
 
 def _tlv(part: str, label: str) -> str:
-    found = re.search(rf"(?im)^\s*{label}\s*:\s*(?:\(\w+\)\s*)?(\S+)", part)
+    """What stands behind a label, on its line."""
+    found = re.search(rf"(?im)^[ \t]*{label}[ \t]*:[ \t]*(?:\([\w ]+\)[ \t]*)?(\S.*?)[ \t]*$", part)
     return found[1] if found else ""
 
 
@@ -208,9 +208,9 @@ def uptime(answer: str, patterns: Patterns) -> int | None:
     text = value(patterns.up_time, answer)
     seconds, understood = 0, False
     for count, unit in re.findall(
-        r"(\d+)\s*(weeks?|days?|hours?|hrs?|min(?:ute)?s?|sec(?:ond)?s?)\b", text, re.IGNORECASE
+        r"(\d+)\s*(years?|weeks?|days?|hours?|hrs?|min(?:ute)?s?|sec(?:ond)?s?)\b", text, re.IGNORECASE
     ):
-        scale = {"w": 604800, "d": 86400, "h": 3600, "m": 60, "s": 1}[unit[0].lower()]
+        scale = {"y": 31536000, "w": 604800, "d": 86400, "h": 3600, "m": 60, "s": 1}[unit[0].lower()]
         seconds, understood = seconds + int(count) * scale, True
     if clock := re.search(r"\b(\d{1,2}):(\d\d)(?::(\d\d))?\b", text):
         seconds += int(clock[1]) * 3600 + int(clock[2]) * 60 + int(clock[3] or 0)

@@ -62,3 +62,9 @@ def test_a_console_that_asks_otherwise_is_logged_in_to(lab: Labs) -> None:
     before = here.a.shown()
     here.switches.call(here.switches.hosts["sw1"].enter("down"))
     mended(here, here.fix(console=here.switches.console(here.a), out_of_band=False), before)
+
+
+def test_a_configuration_that_is_not_saved_is_told_in_the_switchs_words(lab: Labs) -> None:
+    here = lab(knobs(after_save="Copy failed: flash is full"))
+    word = failed(here.fix(method="edge-port", out_of_band=False))
+    assert "does not save its configuration (Copy failed: flash is full)" in word.why
