@@ -71,6 +71,9 @@ def _answered(request: wire.AnyRequest) -> Iterator[wire.AnyAnswer]:
             yield wire.Taken(taken=taken, free=request.slots - taken)
         case wire.Holds():
             yield wire.Held(holding=holding.look(request.repository))
+        case wire.Fit():
+            points, free = holding.try_out(request.repository)
+            yield wire.Fits(points=points, free=free)
 
 
 def local(uri: object) -> None:

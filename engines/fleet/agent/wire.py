@@ -66,7 +66,13 @@ class Holds(Request, frozen=True, kw_only=True, tag="holds"):
     repository: dict[str, str]
 
 
-AnyRequest = Find | About | Start | Attach | Stop | Slots | Holds
+class Fit(Request, frozen=True, kw_only=True, tag="fit"):
+    """Can this host open that repository and write to it? repository: repo, key_file, passphrase_file."""
+
+    repository: dict[str, str]
+
+
+AnyRequest = Find | About | Start | Attach | Stop | Slots | Holds | Fit
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True, tag_field="say", tag=True):
@@ -139,6 +145,13 @@ class Held(Answer, frozen=True, kw_only=True, tag="held"):
     holding: Holding
 
 
+class Fits(Answer, frozen=True, kw_only=True, tag="fits"):
+    """To fit: it can. free: bytes that are left there, None where nobody can know; points: how many it has."""
+
+    points: int
+    free: int | None = None
+
+
 class Said(Answer, frozen=True, kw_only=True, tag="said"):
     """To stop: what follows, in words."""
 
@@ -152,4 +165,4 @@ class Declined(Answer, frozen=True, kw_only=True, tag="declined"):
     what_helps: str = ""
 
 
-AnyAnswer = Guests | Host | Begun | Progressed | Ended | Busy | Taken | Held | Said | Declined
+AnyAnswer = Guests | Host | Begun | Progressed | Ended | Busy | Taken | Held | Fits | Said | Declined

@@ -1,17 +1,22 @@
-"""fleet check: does every host answer, with the same crashcart, a right clock and room; is every repository there."""
+"""fleet check: does every host answer, with the same crashcart, a right clock, room, a key that is held to the agent,
+and every repository open to it; and can notices go out."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
 
 from engines.backup.commands.lines import columns
-from engines.backup.repository.repository import Repository
+from engines.backup.store.s3.versions import Versions
 from engines.fleet.agent import wire
 from engines.fleet.commands.params import FleetParams
-from engines.fleet.config.model import Fleet, Host
+from engines.fleet.config.model import CONTROLLER, Fleet, Host
+from engines.fleet.morning.telling import rehearse
+from engines.fleet.planning.jobs import locking, opening
+from engines.fleet.planning.upkeep import lockable, unlocked
 from engines.fleet.reach import ssh
 from engines.fleet.reach.census import AT_ONCE
 from engines.host.version import version
@@ -19,7 +24,7 @@ from engines.job import units
 from engines.job.errors import CrashcartError, Failed
 
 CLOCK = 60.0  # s that a host's clock may be off: rounds and late backups are told by it
-ROOM = 1 << 30  # bytes that a host's state folder has left at the least
+ROOM = 1 << 30  # bytes that a host's state folder, or a repository, has left at the least
 NO = 5  # exit code
 
 
@@ -32,27 +37,37 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def answer(params: FleetParams) -> list[Finding]:
-    """Look at all of it; nothing is changed. Raises Refused."""
+    """Look at all of it; a small file is written to each repository and removed, and nothing else. Raises Refused."""
     fleet = params.read()
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        hosts = [each for found in pool.map(_host, fleet.hosts, fleet.hosts.values()) for each in found]
-    return [*hosts, *_repositories(fleet)]
+        hosts = pool.map(lambda name: [*_host(fleet, name, fleet.hosts[name])], fleet.hosts)
+        found = [each for of in hosts for each in of]
+    here = Host(ssh="local", find=())
+    cared = [name for name, repository in fleet.repositories.items() if not repository.host]
+    found += [_repository(fleet, to, CONTROLLER, here) for to in cared]
+    return [*found, *_locks(fleet), *_notices(fleet)]
 
 
-def _host(name: str, host: Host) -> list[Finding]:
+# ── hosts ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _host(fleet: Fleet, name: str, host: Host) -> Iterator[Finding]:
     what = f"host {name}"
     before = time.time()
     try:
         told = ssh.one(name, host, wire.About())
     except Failed as failed:
-        return [Finding(what=what, found="does not answer", why=str(failed))]
+        yield Finding(what=what, found="does not answer", why=f"{failed.why}; {failed.what_helps}")
+        return
     if not isinstance(told, wire.Host):
-        return [Finding(what=what, found="answers something else", why="install the same crashcart there")]
-    return [
-        Finding(what=what, found=f"{told.machine}, crashcart {told.version}", why=_version(told)),
-        Finding(what=f"{what}, clock", found=f"off by {_off(told, before):.0f} s", why=_clock(told, before)),
-        Finding(what=f"{what}, room", found=f"{units.size(told.free)} free", why=_room(told)),
-    ]
+        yield Finding(what=what, found="answers something else", why="install the same crashcart there")
+        return
+    yield Finding(what=what, found=f"{told.machine}, crashcart {told.version}", why=_version(told))
+    yield Finding(what=f"{what}, clock", found=f"off by {_off(told, before):.0f} s", why=_clock(told, before))
+    yield Finding(what=f"{what}, room", found=f"{units.size(told.free)} free", why=_room(told.free))
+    if host.ssh != "local":
+        yield _key(what, host)
+    yield from (_repository(fleet, to, name, host) for to in fleet.repositories)
 
 
 def _version(told: wire.Host) -> str:
@@ -69,20 +84,54 @@ def _clock(told: wire.Host, before: float) -> str:
     return "" if _off(told, before) <= CLOCK else f"more than {CLOCK:.0f} s: set it, by NTP (timedatectl set-ntp true)"
 
 
-def _room(told: wire.Host) -> str:
-    return "" if told.free >= ROOM else f"less than {units.size(ROOM)}: crashcart runs prune, or a larger disk"
+def _room(free: int) -> str:
+    return "" if free >= ROOM else f"less than {units.size(ROOM)}: crashcart runs prune, or a larger disk"
 
 
-def _repositories(fleet: Fleet) -> list[Finding]:
-    found = []
+def _key(what: str, host: Host) -> Finding:
+    """Whoever has the controller has its key: it must open no shell on a hypervisor."""
+    if ssh.held_to_the_agent(host):
+        return Finding(what=f"{what}, key", found="can only ask the agent")
+    why = f"whoever has it is {host.ssh.partition('@')[0]} there: put {ssh.FORCED} before it in authorized_keys"
+    return Finding(what=f"{what}, key", found="runs any command", why=why)
+
+
+# ── repositories ────────────────────────────────────────────────────────────────────────────────────
+
+
+def _repository(fleet: Fleet, name: str, by: str, host: Host) -> Finding:
+    """Whether it opens where it is written to, with the key that lies there."""
+    repository = fleet.repositories[name]
+    what = f"repository {name} from {by}"
+    try:
+        told = ssh.one(by, host, wire.Fit(repository=opening(repository)))
+    except Failed as failed:
+        return Finding(what=what, found="cannot be used", why=f"{failed.why}; {failed.what_helps}")
+    if not isinstance(told, wire.Fits):
+        return Finding(what=what, found="answers something else", why="install the same crashcart there")
+    if told.free is None:
+        return Finding(what=what, found=f"{told.points} points in {repository.url}")
+    full = "" if told.free >= ROOM else f"less than {units.size(ROOM)} free: crashcart backup prune, then gc, or a disk"
+    return Finding(what=what, found=f"{told.points} points, {units.size(told.free)} free", why=full)
+
+
+def _locks(fleet: Fleet) -> Iterator[Finding]:
+    for text in unlocked(fleet):
+        yield Finding(what="lock", found="is wanted and cannot be", why=text)
     for name, repository in fleet.repositories.items():
-        what = f"repository {name}"
+        if not lockable(repository) or not locking(fleet, name) or repository.host:
+            continue  # where the keys lie on a host, it is that host's `backup lock` that says so
         try:
-            with Repository.glance(repository.url) as glance:
-                found.append(Finding(what=what, found=f"{len(list(glance.names()))} points in {repository.url}"))
+            Versions(repository.url, lock=True).demand_locks()
         except (CrashcartError, OSError) as error:
-            found.append(Finding(what=what, found="cannot be read from here", why=str(error)))
-    return found
+            yield Finding(what=f"lock of {name}", found="is wanted and cannot be", why=str(error))
+        else:
+            yield Finding(what=f"lock of {name}", found="can be")
+
+
+def _notices(fleet: Fleet) -> Iterator[Finding]:
+    for file, why in rehearse(fleet):
+        yield Finding(what=f"alerts, {file}", found="could not be sent" if why else "could be sent", why=why)
 
 
 def table(findings: list[Finding]) -> str:

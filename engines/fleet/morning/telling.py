@@ -22,6 +22,7 @@ from engines.host.files import open_file
 KEPT = "notices"
 PATIENCE = 60.0  # s that services have for all letters of a round
 PING = 20.0  # s
+NO_ADDRESS = "it has no http or https address on its first line"
 LARGEST = 65536  # bytes of a file with addresses
 
 
@@ -53,28 +54,55 @@ def _sent(waiting: Sequence[Notice]) -> tuple[dict[int, bool], str]:
             continue
         letters.append(Letter(addresses=addresses, title=notice.title, body=notice.body))
         places.append(place)
+    good, why = _posted(letters)
+    return dict(zip(places, good, strict=False)), "; ".join([*whys, *([why] if why else [])])
+
+
+def _posted(letters: Sequence[Letter]) -> tuple[list[bool], str]:
+    """By letter, whether it was taken; and why not."""
     if not letters:
-        return {}, "; ".join(whys)
+        return [], ""
     child = start(module("engines.fleet.morning.sending"), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     try:
         said, _ = child.communicate(msgspec.json.encode(letters), timeout=PATIENCE)
         found = msgspec.json.decode(said, type=Sent)
     except (subprocess.TimeoutExpired, msgspec.MsgspecError):
-        return {}, f"notices were not taken within {PATIENCE:.0f} s"
+        return [], f"notices were not taken within {PATIENCE:.0f} s"
     finally:
         child.kill()
         child.wait()
-    whys += [found.why] if found.why else []
-    return dict(zip(places, found.good, strict=False)), "; ".join(whys)
+    return found.good, found.why
+
+
+def rehearse(fleet: Fleet) -> Iterator[tuple[str, str]]:
+    """By file of alerts: why its addresses could not be used, or nothing. Nobody is written to, and nothing called."""
+    for file in dict.fromkeys(alert.to.apprise_file for alert in fleet.alerts if alert.to):
+        try:
+            addresses = _lines(file)
+        except OSError as error:
+            yield file, f"it cannot be read: {error.strerror}"
+            continue
+        _, why = _posted([Letter(addresses=[address], title="", body="", dry=True) for address in addresses])
+        yield file, why if addresses else "it names no address: write one of apprise's a line, such as mailtos://..."
+    for file in dict.fromkeys(alert.ping_file for alert in fleet.alerts if alert.ping_file):
+        try:
+            why = "" if _web(_lines(file)) else NO_ADDRESS
+        except OSError as error:
+            why = f"it cannot be read: {error.strerror}"
+        yield file, why
+
+
+def _web(lines: Sequence[str]) -> str:
+    """The address that is called; empty where there is none of the web's."""
+    return next((line for line in lines[:1] if line.startswith(("https://", "http://"))), "")
 
 
 def _pinged(files: Sequence[str]) -> Iterator[str]:
     """Addresses that raise an alarm when they are not called."""
     for file in files:
         try:
-            (address,) = _lines(file)[:1] or [""]
-            if not address.startswith(("https://", "http://")):
-                yield f"{file} has no http or https address on its first line"
+            if not (address := _web(_lines(file))):
+                yield f"{file}: {NO_ADDRESS}"
                 continue
             with urllib.request.urlopen(address, timeout=PING) as answer:  # noqa: S310  by its scheme, above
                 answer.read(1024)

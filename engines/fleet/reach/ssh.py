@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import resource
 import signal
@@ -24,6 +25,7 @@ from engines.job.errors import Failed
 
 PATIENCE = 15  # s until a host that does not answer a connection, or has fallen silent, is given up
 PLACE = re.compile(r"^(?P<user>[^@]+)@(?:\[(?P<six>[^\]]+)\]|(?P<name>[^:]+))(?::(?P<port>\d+))?$")
+AGENT = ("crashcart", "fleet-agent")  # what is asked for; a forced command does it whatever is
 STAYS = 60  # s that a connection nobody uses is kept
 LONGEST = 16 << 20  # bytes of one line of an answer: 30,000 guests
 NOISE = 16 << 20  # bytes that ssh may write into a file: what a host says beside its answers
@@ -32,6 +34,7 @@ WITHIN: dict[type[wire.Request], float] = {
     wire.About: 60.0,
     wire.Slots: 60.0,
     wire.Stop: 120.0,
+    wire.Fit: 300.0,
     wire.Find: 600.0,  # up to four questions to a slow libvirt, and one to LVM for each pattern
     wire.Holds: 3600.0,  # of a repository in a far bucket every index and each disk's newest maps are read
 }
@@ -104,7 +107,7 @@ def _talk(
         noise.seek(0)
         said = noise.read(65536).decode("utf-8", "replace").strip().splitlines()
         why = said[-1] if said else "the connection was lost"
-        raise Unreachable(f"host {name} ({host.ssh}): {why}", _helps(host))
+        raise Unreachable(f"host {name} ({host.ssh}): {why}", _helps(host, why))
 
 
 def one(name: str, host: Host, request: wire.AnyRequest, within: float | None = None) -> wire.AnyAnswer:
@@ -115,6 +118,18 @@ def one(name: str, host: Host, request: wire.AnyRequest, within: float | None = 
     if isinstance(last, wire.Declined):
         raise Failed(f"host {name}: {last.why}", last.what_helps)
     return last
+
+
+def held_to_the_agent(host: Host, within: float = WITHIN[wire.About]) -> bool:
+    """Whether the key can do nothing there but ask the agent: another command is asked for, and must not be done."""
+    if host.ssh == "local":
+        return True
+    word = f"crashcart-{os.urandom(8).hex()}"
+    argv_ = [*argv(host)[: -len(AGENT)], "echo", word]
+    child = start(argv_, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, before=bind_to_parent())
+    with _deadline(child, within):
+        said, _ = child.communicate(b"")
+    return word.encode() not in said
 
 
 class Held:
@@ -198,8 +213,7 @@ def argv(host: Host) -> list[str]:
         *port,
         "--",
         f"{place['user']}@{place['six'] or place['name']}",
-        "crashcart",
-        "fleet-agent",
+        *AGENT,
     ]
 
 
@@ -210,7 +224,16 @@ def _sockets() -> Path:
     return folder
 
 
-def _helps(host: Host) -> str:
+FORCED = 'restrict,command="crashcart fleet-agent"'
+
+
+def _helps(host: Host, why: str = "") -> str:
     if host.ssh == "local":
         return "try: crashcart doctor"
+    if "Host key verification failed" in why:
+        known = host.known_hosts or "~/.ssh/known_hosts"
+        compare = "compare it at its console: ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub"
+        return f"its host key is not the one in {known}: {compare}"
+    if "Permission denied" in why:
+        return f"put this in its ~/.ssh/authorized_keys: {FORCED} and the public key of {host.key or 'the controller'}"
     return "try it by hand with the same key: ssh " + host.ssh.split(":")[0]

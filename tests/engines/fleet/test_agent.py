@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from contextlib import ExitStack
@@ -90,6 +91,20 @@ def test_a_slot_is_held_by_who_inherits_it_and_free_once_that_is_gone() -> None:
     child.kill()
     child.wait()
     assert slots.taken(2) == 0
+
+
+def test_a_repository_is_tried_where_it_is_written_to(tmp_path: Path) -> None:
+    repo = lab.init(tmp_path / "repo")
+    before = sorted(path.name for path in Path(repo).rglob("*"))
+    code, (answer,) = ask(wire.Fit(repository={"repo": repo}))
+    assert code == 0 and isinstance(answer, wire.Fits) and answer.points == 0 and answer.free
+    assert {path.name for path in Path(repo).rglob("*")} <= {*before}
+    shutil.rmtree(Path(repo, "sessions"), ignore_errors=True)
+    Path(repo, "sessions").write_text("in the way")
+    code, (answer,) = ask(wire.Fit(repository={"repo": repo}))
+    assert code == 3 and isinstance(answer, wire.Declined) and "cannot be written to" in answer.why
+    code, (answer,) = ask(wire.Fit(repository={"repo": str(tmp_path / "none")}))
+    assert code == 3 and isinstance(answer, wire.Declined) and answer.what_helps
 
 
 def test_guests_are_found_with_what_cannot_be_backed_up(tmp_path: Path) -> None:

@@ -87,7 +87,10 @@ def test_a_host_that_is_gone_is_told_and_the_others_go_on(lab: Fleet) -> None:
         assert 'crashcart_host_silent{host="hv2"} 0.0' in measured.text
     finally:
         first.sshd.start()
-    assert all(not each.why for each in engines.look("fleet", "check", fleet=str(lab.path)))
+    found = engines.look("fleet", "check", fleet=str(lab.path))
+    assert all(not each.why for each in found), found
+    assert {each.what for each in found} >= {"host hv1, key", "host hv2, clock", "repository near from hv1",
+                                             "repository near from controller"}  # fmt: skip
 
 
 def test_a_guest_whose_disk_is_gone_is_tried_again_later_and_told(lab: Fleet) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Iterator
 
 import pytest
 
@@ -13,18 +13,54 @@ from engines.job.errors import Failed
 from tests.engines.backup.store.sshd import Sshd
 
 
-def test_an_agent_that_hangs_is_given_up(tmp_path: Path) -> None:
-    sshd = Sshd(tmp_path)
-    (tmp_path / "authorized_keys").write_text(
-        f'restrict,command="cat >/dev/null; sleep 1000" {(tmp_path / "key.pub").read_text()}'
-    )
-    known = tmp_path / "known_hosts"
-    known.write_text(f"[127.0.0.1]:{sshd.port} {(tmp_path / 'host_key.pub').read_text()}")
-    with sshd:
-        host = Host(ssh=f"root@127.0.0.1:{sshd.port}", key=f"{tmp_path}/key", known_hosts=str(known))
-        with pytest.raises(Failed, match=rf"^host hv1 \({host.ssh}\) did not answer within 2 s") as caught:
-            ssh.one("hv1", host, wire.About(), within=2.0)
+@pytest.fixture(scope="module")
+def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
+    folder = tmp_path_factory.mktemp("sshd")
+    made = Sshd(folder)
+    (folder / "known").write_text(f"[127.0.0.1]:{made.port} {(folder / 'host_key.pub').read_text()}")
+    (folder / "changed").write_text(f"[127.0.0.1]:{made.port} {(folder / 'key.pub').read_text()}")
+    made.new_key("unknown")
+    with made:
+        yield made
+
+
+def host(sshd: Sshd, key: str = "key", known: str = "known") -> Host:
+    return Host(ssh=f"root@127.0.0.1:{sshd.port}", key=f"{sshd.folder}/{key}", known_hosts=f"{sshd.folder}/{known}")
+
+
+def allow(sshd: Sshd, restrict: str) -> None:
+    """Have the key do that alone; a connection that is shared has it as it was."""
+    (sshd.folder / "authorized_keys").write_text(f"{restrict}{(sshd.folder / 'key.pub').read_text()}")
+
+
+@pytest.mark.parametrize(
+    ("given", "helps"),
+    [
+        ({"known": "changed"}, "its host key is not the one in"),
+        ({"key": "unknown"}, 'put this in its ~/.ssh/authorized_keys: restrict,command="crashcart fleet-agent"'),
+    ],
+)
+def test_a_host_that_lets_nobody_in_is_told_with_what_helps(given: dict[str, str], helps: str, sshd: Sshd) -> None:
+    with pytest.raises(Failed, match=r"^host hv1") as caught:
+        ssh.one("hv1", host(sshd, **given), wire.About())
+    assert caught.value.what_helps.startswith(helps)
+
+
+def test_an_agent_that_hangs_is_given_up(sshd: Sshd) -> None:
+    allow(sshd, 'restrict,command="cat >/dev/null; sleep 1000" ')
+    with pytest.raises(Failed, match=rf"^host hv1 \({host(sshd).ssh}\) did not answer within 2 s") as caught:
+        ssh.one("hv1", host(sshd), wire.About(), within=2.0)
     assert caught.value.what_helps
+
+
+def test_a_key_that_opens_a_shell_is_told_from_one_that_asks_the_agent(sshd: Sshd) -> None:
+    sshd.cut()
+    allow(sshd, 'restrict,command="cat; echo {}" ')
+    assert ssh.held_to_the_agent(host(sshd))
+    sshd.cut()
+    allow(sshd, "")
+    assert not ssh.held_to_the_agent(host(sshd))
+    assert ssh.held_to_the_agent(Host(ssh="local"))
 
 
 def test_every_question_that_is_asked_once_has_its_deadline() -> None:

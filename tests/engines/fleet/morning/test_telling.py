@@ -19,7 +19,7 @@ from engines.fleet.ledger.rows import Job, key
 from engines.fleet.morning import metrics, night, page, picture
 from engines.fleet.morning.notices import Memory, compose
 from engines.fleet.morning.standing import Light, Row, Standing, Stored
-from engines.fleet.morning.telling import tell
+from engines.fleet.morning.telling import rehearse, tell
 
 NOW = 1_800_000_000.0
 NASTY = 'web"<b>`|\n*1'
@@ -157,6 +157,22 @@ def test_what_cannot_be_told_is_said(tmp_path: Path) -> None:
     with Ledger(tmp_path / "ledger.sqlite") as ledger:
         said = list(tell(parsed(fleet_text(alerts)), ledger, standing(row("good")), "n", whole=True))
     assert any("none cannot be read" in line for line in said) and any("http or https" in line for line in said), said
+
+
+def test_addresses_are_tried_without_writing_to_anybody(tmp_path: Path) -> None:
+    with desk() as service:
+        service.closed = False
+        (tmp_path / "ops").write_text(f"json://127.0.0.1:{service.server_port}/ops\n")
+        (tmp_path / "ping").write_text(f"http://127.0.0.1:{service.server_port}/ping\n")
+        (tmp_path / "odd").write_text("nosuch://x\n")
+        (tmp_path / "empty").write_text("# nobody yet\n")
+        to = [f"{{to: {{apprise_file: {tmp_path}/{name}}}}}" for name in ("ops", "odd", "empty", "none")]
+        pings = [f"{{ping_file: {tmp_path}/{name}}}" for name in ("ping", "odd")]
+        found = list(rehearse(parsed(fleet_text(f"[{', '.join([*to, *pings])}]"))))
+        assert service.taken == []
+    assert [(Path(file).name, bool(why)) for file, why in found] == [
+        ("ops", False), ("odd", True), ("empty", True), ("none", True), ("ping", False), ("odd", True),
+    ]  # fmt: skip
 
 
 # ── the page and the metrics ──
