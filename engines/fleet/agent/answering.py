@@ -12,6 +12,7 @@ from collections.abc import Iterator
 import msgspec
 
 from engines.backup.guests.finding import find
+from engines.backup.sources.lvm.report import volumes
 from engines.fleet.agent import holding, slots, starting, wire
 from engines.host.version import version
 from engines.job import folders
@@ -85,4 +86,13 @@ def local(uri: object) -> None:
 def _about() -> wire.Host:
     room = os.statvfs(folders.state())
     free = room.f_bavail * room.f_frsize
-    return wire.Host(version=version(), clock=time.time(), machine=platform.node(), free=free)
+    return wire.Host(version=version(), clock=time.time(), machine=platform.node(), free=free, pools=_pools())
+
+
+def _pools() -> dict[str, float]:
+    """The thin pools of this host, where it has LVM at all."""
+    try:
+        found = [volume for volume in volumes() if volume.lv_attr[0] == "t"]
+    except Refused:
+        return {}
+    return {str(pool): max(map(float, filter(None, (pool.data_percent, pool.metadata_percent, "0")))) for pool in found}

@@ -86,12 +86,16 @@ class Guests(Answer, frozen=True, kw_only=True, tag="guests"):
 
 
 class Host(Answer, frozen=True, kw_only=True, tag="host"):
-    """To about. clock: its Unix time in s; free: bytes that its state folder has left."""
+    """To about. clock: its Unix time in s; free: bytes that its state folder has left.
+
+    pools: how full its thin pools are, in percent of data or metadata, whichever is fuller.
+    """
 
     version: str
     clock: float
     machine: str
     free: int
+    pools: dict[str, float] = {}
 
 
 class Begun(Answer, frozen=True, kw_only=True, tag="begun"):

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import msgspec
 
 from engines.backup.commands.lines import columns
+from engines.backup.sources.lvm.snapshot import MOST_BEFORE
 from engines.backup.store.s3.versions import Versions
 from engines.fleet.agent import wire
 from engines.fleet.commands.params import FleetParams
@@ -65,6 +66,9 @@ def _host(fleet: Fleet, name: str, host: Host) -> Iterator[Finding]:
     yield Finding(what=what, found=f"{told.machine}, crashcart {told.version}", why=_version(told))
     yield Finding(what=f"{what}, clock", found=f"off by {_off(told, before):.0f} s", why=_clock(told, before))
     yield Finding(what=f"{what}, room", found=f"{units.size(told.free)} free", why=_room(told.free))
+    for pool, full in told.pools.items():
+        why = "" if full < MOST_BEFORE else f"no snapshot is made from {MOST_BEFORE:.0f} % on: enlarge it (lvextend)"
+        yield Finding(what=f"{what}, thin pool {pool}", found=f"{full:.0f} % full", why=why)
     if host.ssh != "local":
         yield _key(what, host)
     yield from (_repository(fleet, to, name, host) for to in fleet.repositories)

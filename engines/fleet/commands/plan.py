@@ -15,7 +15,7 @@ from engines.fleet.commands.params import FleetParams
 from engines.fleet.config.model import Fleet
 from engines.fleet.ledger.ledger import Ledger, place
 from engines.fleet.ledger.rows import Job
-from engines.fleet.planning.wanted import Wanted, wanted
+from engines.fleet.planning.wanted import AHEAD, Wanted, wanted
 from engines.fleet.round import today
 from engines.job import units
 from engines.job.errors import BadParam
@@ -61,7 +61,7 @@ def answer(params: PlanParams) -> Planning:
     now = max(time.time(), _from(params.date, fleet.zone))
     with Ledger(place(fleet)) as ledger:
         found = today.look(fleet, ledger, time.time())
-        newest = ledger.newest()
+        newest = ledger.newest(until=time.time() + AHEAD)
     coming = found.wanted
     if params.date:
         coming = wanted(fleet, found.assigned, found.covered, newest, now)

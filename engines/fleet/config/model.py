@@ -147,6 +147,7 @@ class AlertMatch(Part, frozen=True, kw_only=True):
         "failed",
         "late",
         "uncovered",
+        "gone",
     )
 
 

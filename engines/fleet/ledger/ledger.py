@@ -34,6 +34,7 @@ create index job_by_state on job (state);
 create index job_by_round on job (round);
 create table kept (name text primary key, value blob not null, at real not null);
 """
+FOREVER = 1e12  # Unix time in s
 COLUMNS = Job.__struct_fields__
 
 
@@ -136,13 +137,15 @@ class Ledger:
         """Those that are neither done nor given up: what a controller that was killed takes up."""
         return self.jobs(f"state not in ({', '.join('?' * len(ENDED))})", ENDED)
 
-    def newest(self, kind: Kind = "backup") -> dict[tuple[str, str], Job]:
-        """By guest and repository: the job that was planned last."""
-        return self._newest("kind = ?", (kind,))
+    def newest(self, kind: Kind = "backup", until: float = FOREVER) -> dict[tuple[str, str], Job]:
+        """By guest and repository: the job that was planned last. until: one that was planned for later, in Unix time
+        in s, was so by a clock that was wrong.
+        """
+        return self._newest("kind = ? and planned <= ?", (kind, until))
 
-    def newest_good(self, kind: Kind = "backup") -> dict[tuple[str, str], Job]:
+    def newest_good(self, kind: Kind = "backup", until: float = FOREVER) -> dict[tuple[str, str], Job]:
         """By guest and repository: the job that ended well last."""
-        return self._newest("kind = ? and state in ('done', 'warned')", (kind,))
+        return self._newest("kind = ? and state in ('done', 'warned') and planned <= ?", (kind, until))
 
     def _newest(self, where: str, given: Sequence[Any]) -> dict[tuple[str, str], Job]:
         columns = ", ".join(COLUMNS)
@@ -152,6 +155,11 @@ class Ledger:
             given,
         )
         return {(job.uuid, job.repository): job for job in map(_job, found)}
+
+    def stored(self, repository: str, since: float) -> int:
+        """Bytes that jobs which ended since then (Unix time in s) brought into a repository."""
+        ((found,),) = self._rows("select sum(stored) from job where repository = ? and ended >= ?", (repository, since))
+        return int(found or 0)
 
     def keep(self, *jobs: Job) -> None:
         """Write jobs, whether they were known or not."""

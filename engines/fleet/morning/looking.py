@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from engines.fleet.agent.holding import Holding
+from engines.fleet.config import words
 from engines.fleet.config.model import Fleet
 from engines.fleet.ledger.ledger import Ledger
 from engines.fleet.morning import holdings
 from engines.fleet.morning.standing import Standing, Stored, rows
 from engines.fleet.planning.assigning import assign
 from engines.fleet.planning.seeing import see, silent
+from engines.fleet.planning.wanted import AHEAD
+from engines.job import units
 
 
 def look(fleet: Fleet, ledger: Ledger, now: float, *, ask: bool = True) -> Standing:
@@ -18,17 +21,18 @@ def look(fleet: Fleet, ledger: Ledger, now: float, *, ask: bool = True) -> Stand
     if ask or not ledger.guests():
         see(fleet, ledger, now)
     known = ledger.guests()
+    dark = silent(fleet, ledger)
     there = [one.guest for one in known if one.gone is None]
     held = holdings.take(fleet)
     return Standing(
         at=now,
-        rows=rows(fleet, assign(fleet, there, known), known, held, ledger.newest(), now),
-        repositories=tuple(_stored(fleet, name, held, ledger) for name in fleet.repositories),
-        silent=silent(fleet, ledger),
+        rows=rows(fleet, assign(fleet, there, known), known, held, ledger.newest(until=now + AHEAD), now, dark),
+        repositories=tuple(_stored(fleet, name, held, ledger, now) for name in fleet.repositories),
+        silent=dark,
     )
 
 
-def _stored(fleet: Fleet, name: str, held: holdings.Holdings, ledger: Ledger) -> Stored:
+def _stored(fleet: Fleet, name: str, held: holdings.Holdings, ledger: Ledger, now: float) -> Stored:
     holding = held.held.get(name, Holding())
     gc, verified = (ledger.newest_good(kind).get(("", name)) for kind in ("gc", "verify"))
     return Stored(
@@ -39,4 +43,12 @@ def _stored(fleet: Fleet, name: str, held: holdings.Holdings, ledger: Ledger) ->
         gc=gc.ended if gc else None,
         verified=verified.ended if verified else None,
         trouble=held.silent.get(name, ""),
+        tight=_tight(holding, ledger.stored(name, now - words.DAY)),
     )
+
+
+def _tight(holding: Holding, brought: int) -> str:
+    """Whether another day like the last would not fit. brought: bytes."""
+    if holding.free is None or holding.free > brought:
+        return ""
+    return f"{units.size(holding.free)} are free, and the last day brought {units.size(brought)}"

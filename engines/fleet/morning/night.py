@@ -105,7 +105,7 @@ def _lines(night: Night) -> Iterator[str]:
     ])  # fmt: skip
     yield from _table("Repositories", ("repository", "in packs", "free", "last gc", "last verify", "trouble"), [
         (one.name, units.size(one.bytes), "-" if one.free is None else units.size(one.free),
-         _clock(night, one.gc), _clock(night, one.verified), one.trouble or "-")
+         _clock(night, one.gc), _clock(night, one.verified), one.trouble or one.tight or "-")
         for one in standing.repositories
     ])  # fmt: skip
     yield from _table("Slowest", ("job", "host", "took", "read", "stored"), [

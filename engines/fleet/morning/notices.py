@@ -14,7 +14,8 @@ from engines.fleet.morning.standing import Light, Row, Standing
 
 Severity = Literal["failed", "late", "uncovered", "gone", "warned", "good"]
 OF: dict[Light, Severity] = {
-    "failed": "failed", "late": "late", "uncovered": "uncovered", "unknown": "failed", "gone": "gone", "good": "good",
+    "failed": "failed", "late": "late", "uncovered": "uncovered", "unknown": "failed", "gone": "gone",
+    "warned": "warned", "good": "good",
 }  # fmt: skip
 MOST = 30  # guests that one notice names
 
@@ -83,13 +84,13 @@ def _worth(row: Row, alert: Alert, to: str, memory: Memory) -> bool:
 def _back(row: Row, alert: Alert, to: str, memory: Memory) -> bool:
     """Whether it is good again after what they were told of."""
     before = memory.lights.get(f"{to} {row.uuid}", "good")
-    return row.light == "good" and OF.get(before) in alert.match.severity
+    return row.light in ("good", "warned") and OF.get(before) in alert.match.severity
 
 
 def _soon(row: Row, alert: Alert, to: str, now: float, memory: Memory) -> bool:
     """Whether they were told of it only just now; that it is good again is never kept from them."""
     last = memory.told.get(f"{to} {row.uuid}")
-    soon = last is not None and now - last < words.seconds(alert.quiet)
+    soon = last is not None and 0 <= now - last < words.seconds(alert.quiet)
     return soon and not _back(row, alert, to, memory)
 
 
@@ -105,6 +106,8 @@ def _body(rows: Sequence[Row], standing: Standing) -> str:
     if len(rows) > MOST:
         lines.append(f"and {len(rows) - MOST} more: crashcart fleet status")
     lines += [f"host {host} had no answer: {why}" for host, why in standing.silent.items()]
+    lines += [f"repository {one.name} was not read: {one.trouble}" for one in standing.repositories if one.trouble]
+    lines += [f"repository {one.name} is nearly full: {one.tight}" for one in standing.repositories if one.tight]
     return "\n".join(lines)
 
 

@@ -15,8 +15,8 @@ from engines.fleet.planning.assigning import Assigned
 from engines.fleet.planning.wanted import AHEAD
 from engines.job import units
 
-Light = Literal["uncovered", "failed", "late", "unknown", "gone", "new", "good", "skipped"]
-ORDER: tuple[Light, ...] = ("uncovered", "failed", "late", "unknown", "gone", "new", "good", "skipped")
+Light = Literal["uncovered", "failed", "late", "unknown", "gone", "new", "warned", "good", "skipped"]
+ORDER: tuple[Light, ...] = ("uncovered", "failed", "late", "unknown", "gone", "new", "warned", "good", "skipped")
 BAD: tuple[Light, ...] = ("uncovered", "failed", "late", "unknown")
 TREND = ("failed", "refused", "missed")
 
@@ -48,7 +48,10 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Stored(msgspec.Struct, frozen=True, kw_only=True):
-    """One repository; gc, verified: when that last ended well, Unix time in s. Bytes; free is None where unknown."""
+    """One repository; gc, verified: when that last ended well, Unix time in s. Bytes; free is None where unknown.
+
+    tight: why the next night may not find room there; empty where it will.
+    """
 
     name: str
     url: str
@@ -57,6 +60,7 @@ class Stored(msgspec.Struct, frozen=True, kw_only=True):
     gc: float | None = None
     verified: float | None = None
     trouble: str = ""
+    tight: str = ""
 
 
 class Standing(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,11 +90,16 @@ def rows(
     holdings: Holdings,
     newest_jobs: Mapping[tuple[str, str], Job],
     now: float,
+    silent: Mapping[str, str] | None = None,
 ) -> tuple[Row, ...]:
-    """A row a guest, the worst first. known: every guest that was ever seen, those that are gone among them."""
+    """A row a guest, the worst first. known: every guest that was ever seen, those that are gone among them.
+
+    silent: by host, why it had no answer, which is then why a guest of it has no younger point.
+    """
     first = {one.uuid: one.first for one in known}
     here = {one.guest.uuid for one in assigned}
     found = [_row(fleet, one, holdings, newest_jobs, now, first.get(one.guest.uuid, now)) for one in assigned]
+    found = [_unseen(row, silent or {}) for row in found]
     found += [_gone(one, holdings, now) for one in known if one.gone is not None and one.uuid not in here]
     return tuple(sorted(found, key=lambda row: (ORDER.index(row.light), row.name, row.uuid)))
 
@@ -181,7 +190,22 @@ def _judged(
     if row.age is not None and row.age > policy.late_after:
         why = f"its newest point is {units.span(row.age)} old, allowed are {units.span(policy.late_after)}"
         return _as(row, "late", failed.why if failed else why, failed.what_helps if failed else "")
-    return _as(row, "failed", failed.why, failed.what_helps) if failed else row
+    return _as(row, "failed", failed.why, failed.what_helps) if failed else _warned(row, policy, jobs)
+
+
+def _warned(row: Row, policy: Policy, jobs: Mapping[tuple[str, str], Job]) -> Row:
+    """With what the runs of its newest points warned of: such a point is whole, and may be of no clean moment."""
+    made = [job for name in policy.to if (job := jobs.get((row.uuid, name))) and job.state == "warned"]
+    said = dict.fromkeys(text for job in made for text in job.warnings)
+    return _as(row, "warned", "; ".join(said), "see its run: crashcart fleet report") if said else row
+
+
+def _unseen(row: Row, silent: Mapping[str, str]) -> Row:
+    """With its host's silence as the reason, where that is all that is known."""
+    if row.light != "late" or row.host not in silent:
+        return row
+    why = f"{row.why}; host {row.host} has no answer: {silent[row.host]}"
+    return _as(row, "late", why, row.what_helps or "see to that host: crashcart fleet check")
 
 
 def _failure(row: Row, policy: Policy, jobs: Mapping[tuple[str, str], Job]) -> Job | None:

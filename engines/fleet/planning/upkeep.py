@@ -12,7 +12,7 @@ from engines.fleet.ledger.ledger import Ledger
 from engines.fleet.ledger.rows import GOOD, Kind, key
 from engines.fleet.planning import jobs
 from engines.fleet.planning.assigning import Assigned
-from engines.fleet.planning.wanted import calendar_of
+from engines.fleet.planning.wanted import AHEAD, calendar_of
 from engines.fleet.schedule.due import Past, start
 from engines.job.jobfile import Job
 
@@ -72,13 +72,13 @@ def _prunes(fleet: Fleet, assigned: Sequence[Assigned], round_: str) -> Iterator
 
 def _old(ledger: Ledger, kind: Kind, repository: str, interval: int, now: float) -> bool:
     """Whether none ended well for so long."""
-    last = ledger.newest_good(kind).get(("", repository))
+    last = ledger.newest_good(kind, now + AHEAD).get(("", repository))
     return last is None or (last.started or 0.0) <= now - EARLY * interval
 
 
 def _proofs(fleet: Fleet, assigned: Sequence[Assigned], ledger: Ledger, now: float) -> Iterator[Upkeep]:
     """Guests whose own night of the interval it is, so that not all are proven in the same."""
-    last = ledger.newest("prove")
+    last = ledger.newest("prove", now + AHEAD)
     for one in assigned:
         policy = fleet.policies.get(one.policy)
         if not one.covered or policy is None or policy.prove is None:

@@ -17,7 +17,7 @@ from engines.fleet.planning.assigning import Assigned
 from engines.fleet.planning.points import Covered, covered
 from engines.fleet.planning.seeing import see, whose
 from engines.fleet.planning.upkeep import Upkeep, upkeep
-from engines.fleet.planning.wanted import Wanted, calendar_of, wanted
+from engines.fleet.planning.wanted import AHEAD, Wanted, calendar_of, wanted
 from engines.fleet.reach.census import Census
 from engines.fleet.round.round import UPKEEP_TRIES, Todo
 
@@ -43,7 +43,7 @@ def look(fleet: Fleet, ledger: Ledger, now: float) -> Today:
     """Ask all hosts and read all repositories; what was seen is noted in the ledger."""
     found, assigned = see(fleet, ledger, now)
     points = covered(fleet.repositories, whose(ledger))
-    return Today(found, assigned, points, wanted(fleet, assigned, points, ledger.newest(), now))
+    return Today(found, assigned, points, wanted(fleet, assigned, points, ledger.newest(until=now + AHEAD), now))
 
 
 def due(fleet: Fleet, today: Today, now: float, *, at_once: bool = False, only: str = "") -> list[Todo]:
