@@ -148,10 +148,10 @@ class Ledger:
         return self._newest("kind = ? and state in ('done', 'warned') and planned <= ?", (kind, until))
 
     def _newest(self, where: str, given: Sequence[Any]) -> dict[tuple[str, str], Job]:
-        columns = ", ".join(COLUMNS)
+        last = f"select key from job as own where uuid = each.uuid and repository = each.repository and {where}"  # noqa: S608  our own words
         found = self._rows(
-            f"select {columns} from (select *, row_number() over (partition by uuid, repository order by planned desc)"  # noqa: S608  our own words
-            f" as place from job where {where}) where place = 1",
+            f"select {', '.join(COLUMNS)} from job where key in (select ({last} order by planned desc limit 1)"  # noqa: S608
+            " from (select distinct uuid, repository from job) as each)",
             given,
         )
         return {(job.uuid, job.repository): job for job in map(_job, found)}
