@@ -126,9 +126,16 @@ def held_to_the_agent(host: Host, within: float = WITHIN[wire.About]) -> bool:
         return True
     word = f"crashcart-{os.urandom(8).hex()}"
     argv_ = [*argv(host)[: -len(AGENT)], "echo", word]
-    child = start(argv_, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, before=bind_to_parent())
-    with _deadline(child, within):
-        said, _ = child.communicate(b"")
+    child = start(
+        argv_, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, before=bind_to_parent()
+    )
+    assert child.stdout
+    try:
+        with _deadline(child, within), child.stdout:
+            said = child.stdout.read(65536)
+    finally:
+        child.kill()
+        child.wait()
     return word.encode() not in said
 
 

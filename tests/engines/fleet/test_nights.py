@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import queue
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import lru_cache
@@ -32,7 +32,8 @@ from engines.fleet.planning.points import Covered
 from engines.fleet.planning.wanted import AHEAD, wanted
 from engines.fleet.reach.census import Census, at_home
 from engines.fleet.round import today
-from engines.fleet.round.following import Following, Lost, Outcome
+from engines.fleet.round.following import Lost, Order, Outcome
+from engines.fleet.round.hands import Hands, Hear
 from engines.fleet.round.round import Round, Told
 from engines.fleet.round.today import Today
 from engines.job.contract import Cancel
@@ -65,7 +66,7 @@ def fleet_of(window: str) -> Fleet:
 
 
 @dataclass
-class World:
+class World(Hands):
     """Three guests on two hosts, one repository, and one clock; `night` says what is wrong."""
 
     ledger: Ledger
@@ -104,17 +105,16 @@ class World:
         )
         return Holdings(held={"off1": Holding(disks=disks)})
 
-    def follow(self, following: Following, tell: Callable[[wire.Begun | wire.Progressed], None]) -> Outcome:
-        assert following.words is not None and not following.started
-        vm = following.words.params["vm"]
-        assert following.words.params["tag"] == [OF_GUEST + uuid(int(vm[3:]))]
-        tell(wire.Begun(run=following.key, new=True))
+    def done(self, order: Order) -> Outcome:
+        assert order.words is not None and not order.started
+        vm = order.words.params["vm"]
+        assert order.words.params["tag"] == [OF_GUEST + uuid(int(vm[3:]))]
         if among(self.night, FULL):
             why = "/r1 is full"
             return wire.Ended(run="r", status="failed", code=1, why=why, what_helps="make room (crashcart backup prune")
         if among(self.night, POOL):
             return wire.Declined(why="thin pool vg/thin is 95 % full", what_helps="lvextend")
-        if following.name == "hv2" and among(self.night, GONE):
+        if order.name == "hv2" and among(self.night, GONE):
             return Lost("host hv2: no route to host")
         taken = self.now + (90 * DAY if among(self.night, AHEAD_OF_TIME) and vm == "web1" else 0)
         self.made.append((self.night, vm, taken))
@@ -123,6 +123,11 @@ class World:
             said = ("the guest agent did not answer: the point is of a running file system",)
             return wire.Ended(run="r", status="warned", code=4, warnings=said, result=result)
         return wire.Ended(run="r", status="done", code=0, result=result)
+
+    def follow(self, order: Order, needs: Iterable[str], urgency: float, hear: Hear) -> None:
+        del needs, urgency
+        hear(wire.Begun(run=order.key, new=True))
+        hear(self.done(order))
 
     def hear(self, said: queue.Queue[Told], wait: float, running: int) -> Told:
         if running:
@@ -142,7 +147,7 @@ class World:
 
     def work(self) -> None:
         fleet, found = self.fleet, self.look()
-        round_ = Round(fleet, self.ledger, Cancel(), lambda: self.now, hear=self.hear, follow=self.follow)
+        round_ = Round(fleet, self.ledger, Cancel(), lambda: self.now, hands=self, hear=self.hear)
         todo = today.due(fleet, found, self.now)
         round_.add(*today.taken_up(fleet, self.ledger, todo, self.now))
         if among(self.night, EDITED):
