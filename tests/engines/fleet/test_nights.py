@@ -147,7 +147,7 @@ class World(Hands):
 
     def work(self) -> None:
         fleet, found = self.fleet, self.look()
-        round_ = Round(fleet, self.ledger, Cancel(), lambda: self.now, hands=self, hear=self.hear)
+        round_ = Round(fleet, self.ledger, Cancel(), lambda: self.now, hands=lambda _: self, hear=self.hear)
         todo = today.due(fleet, found, self.now)
         round_.add(*today.taken_up(fleet, self.ledger, todo, self.now))
         if among(self.night, EDITED):
