@@ -220,18 +220,7 @@ class S3Store(Store):
 
     @override
     def local(self, name: str) -> Path:
-        path, size = self._cache.path(name), self.size(name)
-        if path.is_file() and path.stat().st_size == size:
-            return path
-        partial = self.scratch(name)
-        try:
-            with partial.open("xb") as stream:
-                for at in range(0, size, READ):
-                    stream.write(self.read(name, at, min(READ, size - at)))
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
-        return path
+        return self._cache.filled(name, self.size(name), READ, self.read)
 
     @override
     def scratch(self, name: str) -> Path:
@@ -240,7 +229,7 @@ class S3Store(Store):
     @override
     def adopt(self, path: Path, name: str) -> None:
         self.bucket.put(name, path)
-        path.replace(self._cache.path(name))
+        self._cache.take(path, name)
 
 
 def _aside() -> str:

@@ -214,18 +214,7 @@ class SftpStore(Store):
 
     @override
     def local(self, name: str) -> Path:
-        path, size = self._cache.path(name), self.size(name)
-        if path.is_file() and path.stat().st_size == size:
-            return path
-        partial = self.scratch(name)
-        try:
-            with partial.open("xb") as stream:
-                for at in range(0, size, 4 * BLOCK):
-                    stream.write(self.read(name, at, min(4 * BLOCK, size - at)))
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
-        return path
+        return self._cache.filled(name, self.size(name), 4 * BLOCK, self.read)
 
     @override
     def scratch(self, name: str) -> Path:
@@ -240,7 +229,7 @@ class SftpStore(Store):
             while part := stream.read(BLOCK):
                 appender.write([part])
         appender.seal(name)
-        path.replace(self._cache.path(name))
+        self._cache.take(path, name)
 
 
 def open_sftp(where: str) -> SftpStore:
