@@ -28,7 +28,7 @@ SAMBA := samba smbclient
 SOAK := webkit2gtk-driver xvfb dbus
 BENCH := virt-v2v nbdkit rpm restic borgbackup
 
-.PHONY: run test test-backup test-machines test-rest check bench soak setup screenshots deb lock sbom
+.PHONY: run test test-backup test-guests test-screens test-wires test-rest test-pictures check bench soak setup screenshots deb lock sbom
 .DELETE_ON_ERROR:
 
 # A rehearsal that needs more than the core is refused (3) and says what to install: no fault of the others.
@@ -71,23 +71,34 @@ check: .setup-test
 	$(PYTHON) -m mypy
 	.venv/bin/lint-imports --no-cache
 
-# Two cores, three parts: each waits a good deal for guests, servers and clients.
+# Two cores bear three parts at a time, as each waits a good deal. The longest begin first and short ones fill the gaps.
 BACKUP := tests/engines/backup
-MACHINES := tests/engines/guest tests/engines/virtio tests/engines/vdx tests/engines/failover
-PARTS := test-backup test-machines test-rest
+GUESTS := tests/engines/guest tests/engines/virtio
+WIRES := tests/engines/vdx tests/engines/failover tests/engines/fleet
+SCREENS := tests/tui tests/cli tests/contract
+PARTS := test-backup test-guests test-screens test-wires test-rest test-pictures check
+PYTEST := $(PYTHON) -m pytest -m "not soak" -p no:cacheprovider
 
-test: check
-	$(PYTHON) -m screenshots.make --check
+test: .setup-test
 	$(MAKE) -j3 --keep-going --output-sync=target $(PARTS)
 
 test-backup:
-	$(PYTHON) -m pytest -m "not soak" -p no:cacheprovider $(BACKUP)
+	$(PYTEST) $(BACKUP)
 
-test-machines:
-	$(PYTHON) -m pytest -m "not soak" -p no:cacheprovider $(MACHINES)
+test-guests:
+	$(PYTEST) $(GUESTS)
+
+test-screens:
+	$(PYTEST) $(SCREENS)
+
+test-wires:
+	$(PYTEST) $(WIRES)
 
 test-rest:
-	$(PYTHON) -m pytest -m "not soak" -p no:cacheprovider $(addprefix --ignore=,$(BACKUP) $(MACHINES)) tests
+	$(PYTEST) $(addprefix --ignore=,$(BACKUP) $(GUESTS) $(WIRES) $(SCREENS)) tests
+
+test-pictures: .setup-test
+	$(PYTHON) -m screenshots.make --check
 
 bench: .setup-bench
 	$(PYTHON) -m tests.benchmarks

@@ -17,6 +17,8 @@ from tests.engines.virtio.conftest import Proven
 
 pytestmark = pytest.mark.boot
 
+UEFI = replace(SHAPES["uefi"], console="ttyS0")
+
 
 def test_names_by_serial_number_become_lasting_ones_on_a_disk_that_is_converted_in_place(
     clinic: Clinic, proven: Proven
@@ -92,7 +94,8 @@ def test_a_second_disk_is_mapped_and_booted_with_and_never_written(clinic: Clini
 
 
 def test_a_guest_of_uefi_is_proved_by_uefi_without_its_machines_own_variables(clinic: Clinic, proven: Proven) -> None:
-    image = clinic.guest(SHAPES["uefi"])
+    """Its console is the serial line: UEFI's screen is a picture."""
+    image = clinic.guest(UEFI)
     before, row = sha256(image), proven.row("uefi")
     ide = boot(_with_fallback(clinic.copy(image)), "ide", firmware="ovmf")
     assert (ide.ok, ide.root, ide.fail) == (True, "sda3", ""), ide
@@ -110,7 +113,7 @@ def test_a_guest_of_uefi_is_proved_by_uefi_without_its_machines_own_variables(cl
 
 def _with_fallback(image: Path) -> Path:
     """With the loader where blank firmware variables look for one."""
-    system = f"{image}@@{layout(SHAPES['uefi'])[3].offset}"
+    system = f"{image}@@{layout(UEFI)[3].offset}"
     loader = image.with_suffix(".efi")
     subprocess.run(["mcopy", "-i", system, "::EFI/centos/grubx64.efi", loader], check=True)
     subprocess.run(["mmd", "-i", system, "::EFI/BOOT"], check=True)
