@@ -65,9 +65,19 @@ class Client:
         answer = self._exchange(method, path, body)
         wants_etag = answer.status == 400 and ASKS_ETAG.search(self._said(answer))
         if answer.status in (412, 428) or wants_etag:
-            answer = self._exchange(method, path, body, self.fetch(path).etag)
+            answer = self._exchange(method, path, body, self._etag(path))
         self.judge(answer, method, path)
         return answer
+
+    def _etag(self, path: str) -> str:
+        """The resource's ETag, of the header or of the body; any, where it has none (RFC 9110 13.1.1)."""
+        answer = self.fetch(path)
+        if answer.etag:
+            return answer.etag
+        try:
+            return msgspec.convert(self._tree(answer.body), _Tagged).etag or "*"
+        except (ValueError, RecursionError):
+            return "*"
 
     def fetch(self, path: str) -> Answer:
         """A GET's answer, whatever it is, behind redirects of this BMC's own. Raises Unanswered."""
@@ -105,7 +115,8 @@ class Client:
             error = msgspec.convert(self._tree(answer.body), _Wrapped).error
         except (ValueError, RecursionError):
             return ""
-        said = [part.text for part in error.more if part.text] or [error.message or ""]
+        more = error.more if isinstance(error.more, list) else [error.more]
+        said = [text for part in more if (text := part.said())] or [error.message or ""]
         return shown(" ".join(said), 300)
 
     def decode(self, answer: Answer, path: str, kind: type[T]) -> T:
@@ -153,11 +164,27 @@ LINKS = ("@odata.id", "target")
 
 class _Said(msgspec.Struct):
     text: str | None = msgspec.field(name="Message", default=None)
+    id: str | None = msgspec.field(name="MessageId", default=None)
+    args: list[Any] | None = msgspec.field(name="MessageArgs", default=None)
+    related: list[str] | None = msgspec.field(name="RelatedProperties", default=None)
+
+    def said(self) -> str:
+        """In words, with the names that the words leave out."""
+        words = self.text or self.id or ""
+        for at, arg in enumerate(self.args or [], 1):
+            words = words.replace(f"%{at}", str(arg))
+        names = [*map(str, self.args or []), *(one.rpartition("/")[2] for one in self.related or [])]
+        left = [name for name in dict.fromkeys(names) if name not in words]
+        return f"{words} ({', '.join(left)})" if left and words else words
+
+
+class _Tagged(msgspec.Struct):
+    etag: str | None = msgspec.field(name="@odata.etag", default=None)
 
 
 class _Error(msgspec.Struct):
     message: str | None = None
-    more: list[_Said] = msgspec.field(name="@Message.ExtendedInfo", default_factory=list)
+    more: list[_Said] | _Said = msgspec.field(name="@Message.ExtendedInfo", default_factory=list)
 
 
 class _Wrapped(msgspec.Struct):

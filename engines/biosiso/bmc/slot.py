@@ -116,6 +116,10 @@ def boot_target(host: System) -> str:
     return ""
 
 
+MISSING = re.compile(r"missing|required|must be (given|specified|supplied)", re.IGNORECASE)
+UNKNOWN = re.compile(
+    r"unknown|not in the list|not (supported|allowed|valid|writable|recogni[sz]ed)|invalid", re.IGNORECASE
+)
 FULL = {"Inserted": True, "WriteProtected": True, "TransferMethod": "Stream", "TransferProtocolType": "HTTP"}
 
 
@@ -128,23 +132,33 @@ def bodies(url: str) -> tuple[dict[str, Any], dict[str, Any]]:
 def insert(client: Client, order: Order, sleep: Sleep) -> str:
     """Put the disc in; again with the properties that the BMC asks for, which is said in words. Raises Failed.
 
-    SuperMicro refuses the optional properties, others demand them: what is not asked for is not sent.
+    SuperMicro refuses the optional properties, others demand them: what is not asked for is not sent, and what was
+    refused by its name is not sent again.
     """
     first, full = bodies(order.url)
     asked: list[str] = []
+    unknown: list[str] = []
     reasons: list[str] = []
-    for _ in range(len(FULL) + 1):
+    for _ in range(2 * len(FULL) + 1):
         body = first | {name: full[name] for name in FULL if name in asked}
         try:
             done(client, "POST", order.insert, body, sleep)
             break
         except Declined as declined:
-            more = _wanted(declined, asked)
-            if not more:
+            refused = _refused(declined, asked)
+            more = [] if refused else _wanted(declined, [*asked, *unknown])
+            if not more and not refused:
                 raise
-            asked += more
+            asked, unknown = [name for name in (*asked, *more) if name not in refused], [*unknown, *refused]
             reasons.append(declined.said)
     return f"InsertMedia asked for more ({'; '.join(reasons)}): sent with {', '.join(asked)}" if asked else ""
+
+
+def _refused(declined: Declined, asked: list[str]) -> list[str]:
+    """Those of the properties that were sent which the refusal names as not known, or not to be set."""
+    if declined.status not in (400, 422) or not UNKNOWN.search(declined.said):
+        return []
+    return [name for name in asked if name.lower() in declined.said.lower().replace(" ", "")]
 
 
 def _wanted(declined: Declined, asked: list[str]) -> list[str]:
@@ -153,7 +167,7 @@ def _wanted(declined: Declined, asked: list[str]) -> list[str]:
         return []
     words = declined.said.lower().replace(" ", "")
     named = [name for name in FULL if name.lower() in words and name not in asked]
-    if named or not re.search(r"missing|required|must be (given|specified|supplied)", declined.said, re.IGNORECASE):
+    if named or not MISSING.search(declined.said):
         return named
     return [name for name in FULL if name not in asked]
 

@@ -55,9 +55,16 @@ def generation(kit: firmware.Kit) -> None:
             f"{kit.path} has {what} and no DOS flasher: this disc is not for this board generation{held}",
             "make a FAT32 stick of it for the board's UEFI shell and Setup: --form uefi",
         )
+    packed = [member.name for member in kit.members if member.base.lower().endswith((".zip", ".7z", ".rar"))]
+    if packed:
+        raise Refused(
+            f"{kit.path} has no DOS flasher known here, but a package in it{held}",
+            f"unpack {packed[0]}, and name the folder it was unpacked into",
+        )
     raise Refused(
         f"{kit.path} has no DOS flasher known here: this disc is not for this board generation{held}",
-        "if one of these flashes from DOS: --flasher NAME --command LINE; else look for a DOS package on the vendor's "
+        "if one of these flashes from DOS: --flasher NAME --command LINE; if it unpacks itself, unpack it and name the "
+        "folder; else look for a DOS package on the vendor's "
         "page, or use the update in the BMC's web page or SUM",
     )
 

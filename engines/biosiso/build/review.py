@@ -139,7 +139,10 @@ def _vendors_way(kit: firmware.Kit, entries: list[Entry], name: str) -> str:
     if kit.kind != "flash-bat":
         return ""
     found = next((entry.disc for entry in entries if entry.disc.rpartition("/")[2] == "FLASH.BAT"), "")
-    return f"{found.removesuffix('.BAT')} {name}".replace("/", "\\") if found else ""
+    script = kit.script("flash.bat")
+    itself = script and script.flash_lines and not any("%1" in flash.args for flash in script.flash_lines)
+    typed = found.removesuffix(".BAT") if itself else f"{found.removesuffix('.BAT')} {name}"
+    return typed.replace("/", "\\") if found else ""
 
 
 def _line_warnings(flash: line.Line) -> tuple[str, ...]:

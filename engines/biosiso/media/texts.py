@@ -70,7 +70,7 @@ def _ways(told: Told) -> list[str]:
     if not told.first:
         return [f"    {command(told)}", ""]
     return [
-        f"    {told.first}    (the vendor's way: it checks the flash first)",
+        f"    {told.first}    (the vendor's way)",
         "",
         f"or by hand: {command(told)}",
         "",

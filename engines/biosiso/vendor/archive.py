@@ -5,6 +5,7 @@ from __future__ import annotations
 import calendar
 import datetime
 import io
+import re
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ from zipfile import BadZipFile, ZipFile, ZipInfo
 
 import msgspec
 
+from engines.biosiso.vendor import batch
 from engines.biosiso.vendor.sources import Source, nothing, unreadable, walk
 from engines.job.errors import Failed, Refused
 
@@ -20,7 +22,8 @@ MOST_FILES = 2000
 MOST_BYTES = 512 * 1024 * 1024  # unpacked; the largest vendor zips are near 40 MB
 LISTING = 4 * 1024 * 1024  # bytes of a zip's list; 2000 files with long names take 1 MiB
 AGAIN = "fetch the zip again from the vendor"
-RUN = (".smc", ".exe", ".com", ".efi", ".bat", ".nsh")
+RUN = (".smc", ".efi", ".bat", ".nsh")
+FLASHER = re.compile(rf"(?:{batch.KNOWN})\.(?:exe|com)", re.IGNORECASE)
 ENCRYPTED = 0x1  # general purpose flag bit 0, PKWARE APPNOTE 4.4.4
 
 
@@ -82,7 +85,8 @@ def _of_folder(folder: Path) -> list[Found]:
 
 def _only_wraps(names: list[str]) -> bool:
     """Whether what is to be run lies in a zip in it: a package that runs as it is keeps its zips closed."""
-    return not any(name.lower().endswith(RUN) for name in names)
+    bases = [name.rpartition("/")[2] for name in names]
+    return not any(base.lower().endswith(RUN) or FLASHER.fullmatch(base) for base in bases)
 
 
 def _below(zipped: str, files: list[Found]) -> list[Found]:

@@ -8,8 +8,11 @@ import re
 import msgspec
 
 LONGEST = 1024 * 1024  # bytes of a script that are read
-KNOWN = r"afu\w*|efiflash\w*|flashspi|iflash\w*|phlash\w*|awd(?:flash|\d)\w*|asrflash\w*|fpt\w*|bflash\w*|flashit"
-"""The flashers of AMI, Gigabyte, Intel, Phoenix, Award and ASRock, by the words that public packages call them with."""
+KNOWN = (
+    r"(?!afuwin|afulnx|fptw)(?:afu\w*|efiflash\w*|flashspi|iflash\w*|phlash\w*|awd(?:flash|\d)\w*|asrflash\w*|fpt\w*"
+    r"|bflash\w*|flashit)"
+)
+"""DOS flashers of AMI, Gigabyte, Intel, Phoenix, Award and ASRock, by the words that public packages call them with."""
 NAMED = re.compile(r"[a-z0-9_~+-]+\.[a-z0-9_]{1,4}", re.IGNORECASE)
 SWITCH = re.compile(r"/[A-Za-z][A-Za-z0-9]*(?::[A-Za-z0-9_.]*)?")
 COMMANDS = {
@@ -104,14 +107,17 @@ def _calls(flasher: str) -> re.Pattern[str]:
     )
 
 
+BEFORE = re.compile(
+    r"(?:if\s+(?:/i\s+)?(?:not\s+)?(?:exist\s+\S+|errorlevel\s*=*\s*\d+|\S+\s*==\s*\S+)"
+    r"|for\s+%{1,2}\w\s+in\s+\([^)]{0,200}\)\s+do)\s+(?P<then>\S.*)$",
+    re.IGNORECASE,
+)
+
+
 def _command(line: str) -> str:
-    """The command of a line, behind @ and any number of IF conditions."""
+    """The command of a line, behind @ and any number of IF conditions and FOR loops."""
     line = line.lstrip("@ \t")
-    while found := re.match(
-        r"if\s+(?:/i\s+)?(?:not\s+)?(?:exist\s+\S+|errorlevel\s*=*\s*\d+|\S+\s*==\s*\S+)\s+(?P<then>\S.*)$",
-        line,
-        re.IGNORECASE,
-    ):
+    while found := BEFORE.match(line):
         line = found["then"].lstrip("@ \t(")
     return line
 

@@ -22,7 +22,7 @@ SCRIPTS = (".bat", ".nsh")
 OTHER = re.compile(rf"({batch.KNOWN})\.(exe|com)", re.IGNORECASE)
 KINDS = {
     "ami-dos": "DOS: AMI.bat renames the flasher and runs it",
-    "flash-bat": "DOS: FLASH.BAT compares the flash descriptor first",
+    "flash-bat": "DOS: FLASH.BAT is the vendor's way; SuperMicro's compares the flash descriptor first",
     "dos-flasher": "DOS: a flasher without AMI.bat or FLASH.BAT",
     "capsule": "a capsule (.CAP): for the board's own Setup, or a UEFI tool",
     "uefi-only": "UEFI shell: flash.nsh, nothing for DOS",

@@ -15,6 +15,7 @@ from engines.job.errors import Refused
 SMALLEST, LARGEST = 256 * 1024, 64 * 1024 * 1024  # bytes of a BIOS flash chip
 DATED = re.compile(r"(?P<board>[A-Za-z][\w+-]*?)(?P<year>\d)\.(?P<month>[1-9A-Ca-c])(?P<day>[0-3]\d)")
 IMAGE = re.compile(r".+\.(rom|bin|cap)", re.IGNORECASE)
+NO_ROM = (".exe", ".com", ".smc", ".efi", ".bat", ".nsh", ".zip", ".pdf", ".txt", ".img", ".iso", ".7z", ".rar")
 DAY = 86400.0  # s
 HEADER = 64 * 1024  # bytes that a capsule may have before its ROM
 
@@ -73,6 +74,7 @@ def pick(roms: tuple[Rom, ...], wanted: str, where: str, files: tuple[Member, ..
     """
     if wanted:
         return _wanted(roms, wanted.lower(), where, files)
+    roms = roms or _odd_names(files, vendors)
     if not roms:
         held = ", ".join(f"{file.name} ({file.size} bytes)" for file in files[:6])
         raise Refused(
@@ -80,7 +82,8 @@ def pick(roms: tuple[Rom, ...], wanted: str, where: str, files: tuple[Member, ..
             + (f"; it holds {held}" if held else ""),
             "name the vendor's BIOS zip for this board; if one of these files is the ROM: --rom NAME",
         )
-    different = list({rom.sha256: rom for rom in reversed(roms)}.values())[::-1]
+    dated = sorted(roms, key=lambda rom: not DATED.fullmatch(rom.name.rpartition("/")[2]))  # the one that tells more
+    different = list({rom.sha256: rom for rom in reversed(dated)}.values())[::-1]
     called = [rom for rom in different if rom.name.rpartition("/")[2].lower() in vendors.lower().split()]
     if len(different) > 1 and len(called) != 1:
         names = ", ".join(rom.name for rom in roms)
@@ -88,6 +91,21 @@ def pick(roms: tuple[Rom, ...], wanted: str, where: str, files: tuple[Member, ..
     rom = (called if len(different) > 1 else different)[0]
     _refuse_size(rom)
     return rom
+
+
+def _odd_names(files: tuple[Member, ...], vendors: str) -> tuple[Rom, ...]:
+    """Where no file is named as a ROM: what the vendor's line names, or the only one of a flash chip's size."""
+    words = vendors.lower().split()
+    called = [file for file in files if file.base.lower() in words]
+    sized = [
+        file
+        for file in files
+        if file.size & (file.size - 1) == 0
+        and SMALLEST <= file.size <= LARGEST
+        and not file.base.lower().endswith(NO_ROM)
+    ]
+    found = called or (sized if len({file.sha256 for file in sized}) == 1 else [])
+    return tuple(read(file) for file in found)
 
 
 def _wanted(roms: tuple[Rom, ...], wanted: str, where: str, files: tuple[Member, ...]) -> Rom:
@@ -111,7 +129,8 @@ def _wanted(roms: tuple[Rom, ...], wanted: str, where: str, files: tuple[Member,
 
 def odd(rom: Rom) -> str:
     """A warning where a file that was named as the ROM has no flash chip's size; empty where it has."""
-    if rom.size & (rom.size - 1) == 0 and SMALLEST <= rom.size <= LARGEST:
+    capsule = rom.name.lower().endswith(".cap") and SMALLEST <= rom.size <= LARGEST + HEADER
+    if capsule or (rom.size & (rom.size - 1) == 0 and SMALLEST <= rom.size <= LARGEST):
         return ""
     return f"{rom.name} has {rom.size} bytes, which is no flash chip's size: is it the file that the flasher wants?"
 

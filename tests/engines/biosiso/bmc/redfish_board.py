@@ -25,6 +25,7 @@ from tests.engines.biosiso.bmc.redfish_emulator import PASSWORD, secrets_pair
 from tests.ports import free_port
 
 TASK = "/redfish/v1/TaskService/Tasks/7"
+LOCATIONS = {"location": f"https://bmc.example{TASK}", "relative": "../../../../../TaskService/Tasks/7"}
 SYSTEM, SLOT = "/redfish/v1/Systems/1", "/redfish/v1/Managers/1/VirtualMedia/CD1"
 
 
@@ -34,6 +35,9 @@ class Board:
     `script` replaces the answer to a path: bytes are sent raw, a tuple is (status, JSON). `lag` is how many
     looks at the slot still show the old state after an insert.
     task: an insert becomes a task, whose states these are, the last one staying; it is done at Completed.
+    task_as: how the 202 names its task: body, location, relative, monitor (in the body, whose end is a 404).
+    busy: so many looks at the task are answered 503. words_as: how a refusal speaks: text, ids, or one (no list).
+    etag_in: header, body, or nowhere (then any will do). vague: a demand that does not name what is missing.
     demands: properties without which InsertMedia is a 400 that names them. etag_by_400: as old boards ask for it.
     refuses_boot: the words of a 400 to the boot override. targets: what the override may be. sticky: an eject that
     leaves the entry, and one that leaves the disc. It proves the engine's manners, no board's.
@@ -46,6 +50,7 @@ class Board:
         self.lag, self.deaf, self.alive = 0, False, True
         self.task: list[str] = []
         self.demands: tuple[str, ...] = ()
+        self.task_as, self.busy, self.words_as, self.etag_in, self.vague = "body", 0, "text", "header", False
         self.etag_by_400, self.refuses_boot, self.sticky = False, "", ""
         self.targets = ["None", "Pxe", "Cd", "UsbCd"]
         self.taken: list[dict[str, Any]] = []
@@ -89,7 +94,8 @@ class Board:
             boot: dict[str, Any] = {f"BootSourceOverride{key}": value for key, value in self.boot.items()}
             boot["BootSourceOverrideTarget@Redfish.AllowableValues"] = self.targets
             links = {"ManagedBy": [{"@odata.id": "/redfish/v1/Managers/1"}]}
-            return {"Id": "1", "Manufacturer": "Supermicro", "PowerState": "On", "Boot": boot, "Links": links}
+            tag = {"@odata.etag": self.etag()} if self.etag_in == "body" else {}
+            return {**tag, "Id": "1", "Manufacturer": "Supermicro", "PowerState": "On", "Boot": boot, "Links": links}
         if path == SLOT:
             acts = {
                 f"#VirtualMedia.{act}": {"target": f"{SLOT}/Actions/{act}"} for act in ("InsertMedia", "EjectMedia")
@@ -99,6 +105,8 @@ class Board:
             state = self.task.pop(0) if len(self.task) > 1 else self.task[0]
             if state == "Completed" and self.coming:
                 self.slot, self.coming = self.coming, {}
+            if self.task_as == "monitor":
+                return None if state == "Completed" else {"TaskState": state, "Messages": None}
             return {"TaskState": state, "TaskStatus": "OK", "Messages": [{"Message": "image not reachable"}]}
         return {
             "/redfish/v1/": {"RedfishVersion": "1.8.0", "Systems": {"@odata.id": "/redfish/v1/Systems"}},
@@ -112,7 +120,7 @@ class Board:
         if path == SYSTEM and method == "PATCH":
             if self.refuses_boot:
                 return 400, said(self.refuses_boot)
-            if etag != self.etag():
+            if etag != ("*" if self.etag_in == "nowhere" else self.etag()):
                 if self.etag_by_400:
                     return 400, said("The request shall have an If-Match header.")
                 return 428, said("the request did not provide the required precondition")
@@ -122,15 +130,15 @@ class Board:
         if path == f"{SLOT}/Actions/InsertMedia":
             self.taken.append(body)
             if missing := [name for name in self.demands if name not in body]:
-                return 400, said(f"The action InsertMedia requires the parameter {missing[0]}.")
-            if set(body) != {"Image", *self.demands}:
-                return 400, said("The property Inserted is not in the list of valid properties for the resource.")
+                return 400, self.lacks(missing[0])
+            if more := sorted(set(body) - {"Image", *self.demands}):
+                return 400, said(f"The property {more[0]} is not in the list of valid properties for the resource.")
             if self.slot["Image"]:
                 return 400, said("an image is set already")
             coming = {"Inserted": True, "Image": body["Image"], "ConnectedVia": "URI"}
             if self.task:
                 self.coming = coming
-                return 202, {"@odata.id": TASK}
+                return 202, {"body": {"@odata.id": TASK}, "monitor": {"TaskMonitor": TASK}}.get(self.task_as)
             if not self.deaf:
                 self.waiting = (self.lag + 1, coming)
             return 202, {}
@@ -143,6 +151,15 @@ class Board:
             self.waiting, self.slot = None, {"Inserted": False, "Image": None, "ConnectedVia": "NotConnected"}
             return 204, None
         return 404, said("no such resource")
+
+    def lacks(self, name: str) -> Any:
+        """The refusal of an insert without a property."""
+        if self.vague:
+            return said("A required parameter is missing.")
+        if self.words_as == "text":
+            return said(f"The action InsertMedia requires the parameter {name}.")
+        told = {"MessageId": "Base.1.5.ActionParameterMissing", "MessageArgs": ["InsertMedia", name]}
+        return {"error": {"code": "x", "@Message.ExtendedInfo": [told] if self.words_as == "ids" else told}}
 
     def etag(self) -> str:
         return hashlib.sha256(json.dumps(self.boot).encode()).hexdigest()[:8]
@@ -184,6 +201,9 @@ class _BoardHandler(BaseHTTPRequestHandler):
             self.tell(*wanted)
         elif self.path != "/redfish/v1/" and login != secrets_pair():
             self.tell(401, said("who are you"))
+        elif self.command == "GET" and self.path == TASK and board.busy:
+            board.busy -= 1
+            self.tell(503, None)
         elif self.command == "GET":
             tree = board.tree(self.path)
             self.tell(404 if tree is None else 200, tree)
@@ -195,7 +215,10 @@ class _BoardHandler(BaseHTTPRequestHandler):
         self.send_response(status)
         self.send_header("Content-Length", str(len(text)))
         self.send_header("Content-Type", "application/json")
-        self.send_header("ETag", self.board.etag())
+        if self.board.etag_in == "header":
+            self.send_header("ETag", self.board.etag())
+        if status == 202 and self.board.task_as in LOCATIONS:
+            self.send_header("Location", LOCATIONS[self.board.task_as])
         self.end_headers()
         self.wfile.write(text)
 

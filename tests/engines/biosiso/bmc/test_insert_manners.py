@@ -30,6 +30,15 @@ def test_the_task_of_a_202_is_followed_to_its_end(board: Board, disc: Path) -> N
     assert board.asked.count(("GET", TASK)) == 4
 
 
+@pytest.mark.parametrize("named", ["location", "relative", "monitor"])
+def test_a_task_is_found_however_it_is_named(board: Board, disc: Path, named: str) -> None:
+    """By a whole URL with another host, a relative one, and a monitor that is gone once the task is done."""
+    board.task, board.task_as, board.busy = ["Running", "Running", "Completed"], named, 1
+    _, last = drive(job(disc, board.port))
+    assert isinstance(last, Finished), last
+    assert board.asked.count(("GET", TASK)) == 4
+
+
 def test_a_task_that_fails_is_told_in_the_bmcs_words(board: Board, disc: Path) -> None:
     board.task = ["Running", "Exception"]
     _, last = drive(job(disc, board.port))
@@ -49,6 +58,29 @@ def test_properties_that_are_asked_for_are_sent_and_no_others(
     assert isinstance(last, Finished), last
     assert set(board.taken[0]) == {"Image"} and set(board.taken[-1]) == {"Image", *demands}
     assert any("InsertMedia asked for more" in event.text for event in events(run) if isinstance(event, Log))
+
+
+@pytest.mark.parametrize("words", ["ids", "one"])
+def test_a_demand_in_message_ids_alone_is_understood(board: Board, disc: Path, words: str) -> None:
+    board.demands, board.words_as = ("TransferMethod",), words
+    _, last = drive(job(disc, board.port))
+    assert isinstance(last, Finished), last
+    assert set(board.taken[-1]) == {"Image", "TransferMethod"}
+
+
+def test_of_a_vague_demand_what_is_refused_by_name_is_left_out_again(board: Board, disc: Path) -> None:
+    board.demands, board.vague = ("TransferProtocolType",), True
+    _, last = drive(job(disc, board.port))
+    assert isinstance(last, Finished), last
+    assert len(board.taken[1]) > 2 and set(board.taken[-1]) == {"Image", "TransferProtocolType"}
+
+
+@pytest.mark.parametrize("place", ["body", "nowhere"])
+def test_an_etag_that_stands_in_the_body_or_nowhere_will_do(board: Board, disc: Path, place: str) -> None:
+    board.etag_in = place
+    _, last = drive(job(disc, board.port))
+    assert isinstance(last, Finished), last
+    assert board.boot["Enabled"] == "Disabled"
 
 
 def test_an_etag_that_is_asked_for_by_a_400_is_given(board: Board, disc: Path) -> None:

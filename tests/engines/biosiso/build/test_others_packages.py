@@ -138,6 +138,51 @@ def test_a_damaged_zip_in_the_zip_is_refused_by_its_name(tmp_path: Path) -> None
         firmware.read(zipped(tmp_path / "outer.zip", {"bios.zip": b"PK\x03\x04 cut", "readme.txt": b""}))
 
 
+def test_a_rom_of_any_name_is_found_by_the_vendors_line_or_by_its_size(tmp_path: Path) -> None:
+    plan = planned(params(tmp_path, GIGABYTE, board=""))
+    assert plan.detail["rom"] == "MZ31AR0.F10"
+    asrock = {"AFUDOS.EXE": FLASHER, "E3C2243.70": ROM, "readme.pdf": bytes(ROM_SIZE)}
+    assert planned(params(tmp_path / "b", asrock, board="")).detail["rom"] == "E3C2243.70"
+    with pytest.raises(Refused, match="--rom NAME"):
+        planned(params(tmp_path / "c", asrock | {"OTHER.71": bytes(2 * ROM_SIZE)}, board=""))
+
+
+def test_of_roms_alike_the_name_that_tells_the_board_is_taken(tmp_path: Path) -> None:
+    assert planned(params(tmp_path, KIT | {"BIOS.ROM": ROM})).detail["rom"] == "X9SCM2.608"
+
+
+def test_a_flash_bat_that_names_its_rom_is_typed_alone(tmp_path: Path) -> None:
+    phoenix = {"PHLASH16.EXE": FLASHER, "BIOS.WPH": ROM, "FLASH.BAT": b"phlash16 /mode=3 /cs BIOS.WPH\r\n"}
+    plan = planned(params(tmp_path, phoenix, board=""))
+    assert dict(plan.facts)["To type in DOS"].startswith("FLASH (the vendor's way)")
+    assert text(plan, "AMI2.BAT") == "phlash16.exe /mode=3 /cs %1\r\n"
+
+
+@pytest.mark.parametrize(
+    ("files", "words"),
+    [
+        ({"AFUWIN.EXE": FLASHER, "go.bat": b"afuwin x.rom /p\r\n", "x.rom": ROM}, "no DOS flasher"),
+        ({"bios.7z": b"7z", "x.rom": ROM}, "unpack bios.7z"),
+        ({"X9SCM2_608.exe": b"MZ"}, "if it unpacks itself"),
+    ],
+)
+def test_what_is_no_dos_flasher_is_refused_with_the_way_on(files: dict[str, bytes], words: str, tmp_path: Path) -> None:
+    with pytest.raises(Refused, match=words):
+        planned(params(tmp_path, files, board=""))
+
+
+def test_a_zip_beside_a_windows_program_is_opened_and_one_of_a_loop_is_read(tmp_path: Path) -> None:
+    held = io.BytesIO()
+    with ZipFile(held, "w") as archive:
+        for name, content in KIT.items():
+            archive.writestr(name, content)
+    kit = firmware.read(zipped(tmp_path / "a.zip", {"readme.exe": b"MZ", "BIOS.ZIP": held.getvalue()}))
+    assert kit.kind == "ami-dos"
+    loop = b"@for %%f in (*.608) do afudosu %%f /P /B /N\r\n"
+    line = firmware.read(zipped(tmp_path / "b.zip", KIT | {"AMI.bat": loop})).vendor_line()
+    assert line is not None and line.switches == "/P /B /N"
+
+
 # ── UEFI ────────────────────────────────────────────────────────────────────────────────────────────
 
 UEFI = {
