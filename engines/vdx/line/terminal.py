@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import time
 import tty
 from collections.abc import Callable
@@ -121,12 +122,26 @@ class Terminal:
         except self._quiet:
             return bool(pieces)
         except self._gone:
-            if pieces:
-                return True  # the next reading ends
-            raise Ended(self._used()) from None
+            if rest := self._rest():
+                pieces.append(rest)
+            if not pieces:
+                raise Ended(self._used()) from None  # else the next reading ends
         finally:
             self._raw += "".join(pieces)
         return True
+
+    def _rest(self) -> str:
+        """What a program that has ended said last: pexpect may take its end for that of what the kernel still holds."""
+        found = bytearray()
+        with suppress(OSError, ValueError):  # EIO, which the kernel says behind the last byte; or it is closed
+            while len(found) < AT_ONCE and select.select([self._child.child_fd], [], [], TICK)[0]:
+                if not (part := os.read(self._child.child_fd, 65536)):
+                    break
+                found += part
+        text = found.decode("utf-8", "replace")
+        if text and self._child.logfile_read:
+            self._child.logfile_read.write(text)
+        return text
 
     def _used(self) -> str:
         said, self._raw = plain(self._raw), ""

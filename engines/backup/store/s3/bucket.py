@@ -24,6 +24,7 @@ T = TypeVar("T")
 LONGEST_PAUSE = 10.0  # s between tries
 ANSWERS_WITHIN = 180  # s for one request; 8 MiB at 50 kB/s
 PART = 8 * 1024 * 1024  # bytes of an upload's parts
+MOST_NAMES = 1_000_000  # in one folder, as over sftp
 AT_ONCE = 3  # parts under way
 
 
@@ -107,8 +108,11 @@ class Bucket:
         """Names below a folder, with their sizes, page by page."""
         import obstore
 
-        pages = self.asked(lambda: obstore.list(self._steady, folder or None, chunk_size=1000))
+        pages, seen = self.asked(lambda: obstore.list(self._steady, folder or None, chunk_size=1000)), 0
         while page := self.asked(lambda: next(pages, None)):
+            seen += len(page)
+            if seen > MOST_NAMES:
+                raise OSError(errno.EFBIG, f"more than {MOST_NAMES} names, as of a server that gives no end", folder)
             yield from ((str(one["path"]), int(one["size"])) for one in page)
 
     # ── writing ─────────────────────────────────────────────────────────────────────────────────────

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 ANSWERS_WITHIN = 120.0  # s for one call, on a line that is up
+STARTS_WITHIN = 30.0  # s for the sftp session of a line that is up
+LATE = 3  # calls in a row that may go without an answer, each on a line made anew
 PAUSES = (0.2, 0.5, 1.0, 2.0, 5.0)  # s between tries; the last is repeated
 ALIVE = 15.0  # s between keep-alives; three that are not answered break the line
 KNOWN_HOSTS = ("~/.ssh/known_hosts", "/etc/ssh/ssh_known_hosts")
@@ -37,11 +39,16 @@ class Broken(OSError):
     """The line is down; whether the far side did what was asked is not known."""
 
 
+class Late(Broken):
+    """The line is up, and no answer came in time."""
+
+
 class Line:
     """One connection with an sftp session, in a thread of its own. Safe to call from several threads."""
 
-    def __init__(self, address: Address, access: Access) -> None:
+    def __init__(self, address: Address, access: Access, answers_within: float = ANSWERS_WITHIN) -> None:
         self.address = address
+        self._answers_within = answers_within
         self._access = access
         self._loop = asyncio.new_event_loop()
         self._lock = threading.Lock()
@@ -91,11 +98,16 @@ class Line:
 
     def call(self, work: Callable[[asyncssh.SFTPClient], Awaitable[T]]) -> T:
         """What `work` returns; done again on a new line where the line breaks. Raises OSError."""
+        late = 0
         while True:
             age = self.age
             try:
                 return self.once(work)
-            except Broken:
+            except Broken as broken:
+                late += isinstance(broken, Late)
+                if late >= LATE:
+                    words = f"{self.address.place} lets us in and does not answer, {late} times in a row"
+                    raise OSError(errno.ETIMEDOUT, words) from None
                 self.again(age)
 
     def once(self, work: Callable[[asyncssh.SFTPClient], Awaitable[T]]) -> T:
@@ -108,7 +120,7 @@ class Line:
         async def working() -> T:
             if self._client is None:
                 raise Broken(errno.ENOTCONN, "the line is down")
-            return await asyncio.wait_for(work(self._client), ANSWERS_WITHIN)
+            return await asyncio.wait_for(work(self._client), self._answers_within)
 
         return asyncio.run_coroutine_threadsafe(working(), self._loop)
 
@@ -120,7 +132,9 @@ class Line:
             return future.result()
         except (asyncssh.SFTPConnectionLost, asyncssh.SFTPNoConnection, asyncssh.ConnectionLost) as error:
             raise Broken(errno.ENOTCONN, _words(error)) from None
-        except (TimeoutError, ConnectionError, asyncssh.DisconnectError, asyncssh.ChannelOpenError) as error:
+        except TimeoutError as error:
+            raise Late(errno.ENOTCONN, _words(error)) from None
+        except (ConnectionError, asyncssh.DisconnectError, asyncssh.ChannelOpenError) as error:
             raise Broken(errno.ENOTCONN, _words(error)) from None
         except asyncssh.SFTPError as error:
             raise _os_error(error) from None
@@ -178,7 +192,7 @@ class Line:
         except asyncssh.HostKeyNotVerifiable:
             raise found.refused() from None
         try:
-            client = await connection.start_sftp_client()
+            client = await asyncio.wait_for(connection.start_sftp_client(), min(STARTS_WITHIN, self._answers_within))
         except BaseException:
             connection.abort()
             raise
