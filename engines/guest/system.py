@@ -13,6 +13,7 @@ from typing import IO, Any
 
 from engines.guest import specs
 from engines.guest.appliance import Appliance, GuestError
+from engines.guest.texts import unfit
 from engines.job.errors import Refused
 
 PLAIN = ("ext2", "ext3", "ext4", "xfs", "btrfs", "reiserfs", "jfs")
@@ -21,7 +22,8 @@ PACKAGES = {"xfs": "libguestfs-xfs", "reiserfs": "libguestfs-reiserfs", "jfs": "
 TOOL = 3600.0  # s for a guest's own program: an initrd takes minutes under emulation on a busy machine
 MOST = 32 << 20  # bytes of /etc that are read
 LARGEST = 1024  # KiB of one file in it
-FOLDER = 8 << 20  # bytes of a folder itself whose names are read; one of 5,000 kernels has 0.3 MiB
+FOLDER = 1 << 20  # bytes of a folder itself whose names are read; one of 5,000 kernels has 0.3 MiB
+NAMES = 5000  # of one folder that are looked at: each may cost a call
 LEFT_OUT = ("selinux/targeted", "selinux/strict", "pki", "ssl", "gconf", "services", "udev/hwdb*", "firmware")
 PACK = (
     "cd /sysroot/etc && [ ! -L /sysroot/etc ] && find . -xdev "
@@ -61,9 +63,18 @@ class System:
         if path.startswith("/etc/"):
             return self.etc.get(path)
         try:
-            return self.content(path, LARGEST * 1024 * 4)
+            found = self.content(path, LARGEST * 1024 * 4)
         except GuestError:
             return None
+        if why := unfit(found):
+            self.warn(f"{path} is left out: it {why}, as one made to do harm")
+            return None
+        return found
+
+    def warn(self, text: str) -> None:
+        """Say it once."""
+        if text not in self.warnings:
+            self.warnings.append(text)
 
     def content(self, path: str, most: int) -> bytes:
         """A plain file of at most that many bytes; libguestfs puts any size into TMPDIR. Raises GuestError."""
@@ -90,11 +101,9 @@ class System:
         """The names in a folder; none where it is missing, or made so large that reading it would fill the host."""
         try:
             if int(self.call("statns", folder)["st_size"]) > FOLDER:
-                self.warnings.append(
-                    f"{folder} is left out: the folder alone has more than {FOLDER >> 20} MiB of names"
-                )
+                self.warn(f"{folder} is left out: the folder alone has more than {FOLDER >> 20} MiB of names")
                 return []
-            return sorted(self.call("ls", folder))
+            return sorted(self.call("ls", folder))[:NAMES]
         except GuestError:
             return []
 
@@ -262,4 +271,7 @@ def _take(system: System, archive: IO[bytes]) -> None:
             if member.issym():
                 system.links[path] = member.linkname
             elif member.isfile() and member.size <= LARGEST << 10 and (stream := tar.extractfile(member)):
-                system.etc[path] = stream.read()
+                if not (why := unfit(content := stream.read())):
+                    system.etc[path] = content
+                elif b"\0" not in content[:4096]:
+                    system.warn(f"{path} is left out: it {why}")

@@ -22,6 +22,7 @@ EXTLINUX = (
 )
 EFI = "/boot/efi/EFI"
 SNIPPETS = "/boot/loader/entries"
+MOST = 300  # entries of a menu, kernels and snippets: each takes several calls
 RELEASES = ("/etc/redhat-release", "/etc/SuSE-release", "/etc/os-release", "/etc/debian_version")
 
 
@@ -86,7 +87,10 @@ def examine(system: System) -> GuestInventory:
     """Read the guest. Raises Refused for what cannot be converted whatever the parameters."""
     sector = system.call("pread_device", "/dev/sda", 512, 0)
     there = sorted(kernels.installed(system), key=lambda each: kernels.order(each.version), reverse=True)
-    loader = _versioned(system, _loader(system, sector), {each.version for each in there})
+    found = _loader(system, sector)
+    if len(found.entries) > MOST:
+        raise Refused(f"{found.path} offers {len(found.entries)} entries, more than {MOST}", "clear it up in the guest")
+    loader = _versioned(system, found, {each.version for each in there})
     free = system.call("statvfs", "/boot")
     return GuestInventory(
         system=system,
@@ -135,7 +139,7 @@ def _loader(system: System, sector: bytes) -> Loader:
         )
     there = {f"/boot/{folder}/{name}" for folder in ("grub", "grub2") for name in system.names(f"/boot/{folder}")}
     scripts = [path for path in GRUB2 if path in there]
-    scripts += [f"{EFI}/{vendor}/grub.cfg" for vendor in system.names(EFI) if vendor.upper() != "BOOT"]
+    scripts += [f"{EFI}/{vendor}/grub.cfg" for vendor in system.names(EFI)[:MOST] if vendor.upper() != "BOOT"]
     for path in scripts:
         if (found := _grub2(system, path)).entries:
             return found
@@ -174,7 +178,7 @@ def _grub2(system: System, path: str) -> Loader:
 
 
 def _snippets(system: System) -> dict[str, str]:
-    names = [name for name in system.names(SNIPPETS) if name.endswith(".conf")]
+    names = [name for name in system.names(SNIPPETS) if name.endswith(".conf")][: MOST + 1]
     return {f"{SNIPPETS}/{name}": (system.read(f"{SNIPPETS}/{name}") or b"").decode("latin-1") for name in names}
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from engines.guest.appliance import GuestError
 from engines.guest.system import System
 
+MOST = 300  # kernels that are looked at
 LONGEST = 16 << 20  # bytes of a modules.dep; 0.6 MiB is usual
 DISK_MODULES = ("virtio_blk", "virtio_pci")
 OLDEST_EL5 = 128  # 2.6.18-128.el5, RHEL 5.3, is the first with virtio
@@ -88,7 +89,7 @@ def _below(path: str, version: str) -> str:
 
 def installed(system: System) -> list[Kernel]:
     """Every kernel that has a folder of modules of its own."""
-    return [found for version in system.names("/lib/modules") if (found := _kernel(system, version))]
+    return [found for version in system.names("/lib/modules")[:MOST] if (found := _kernel(system, version))]
 
 
 def _kernel(system: System, version: str) -> Kernel | None:

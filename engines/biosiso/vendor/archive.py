@@ -20,6 +20,7 @@ from engines.job.errors import Failed, Refused
 
 MOST_FILES = 2000
 MOST_BYTES = 512 * 1024 * 1024  # unpacked; the largest vendor zips are near 40 MB
+MOST_READ = 8 << 30  # bytes unpacked to hash all files of a zip in a zip, which is unpacked anew for each
 LISTING = 4 * 1024 * 1024  # bytes of a zip's list; 2000 files with long names take 1 MiB
 AGAIN = "fetch the zip again from the vendor"
 RUN = (".smc", ".efi", ".bat", ".nsh")
@@ -73,11 +74,12 @@ Found = tuple[str, Source, float]
 
 def _of_folder(folder: Path) -> list[Found]:
     found = walk(folder, MOST_FILES)
+    room = _Room(folder)
     wrapped = _only_wraps([name for name, _ in found])
     files: list[Found] = []
     for name, file in found:
         if wrapped and name.lower().endswith(".zip"):
-            files += _below(name, _listed(file, ""))
+            files += _below(name, _listed(file, "", room))
         else:
             files.append((name, Source(kind="file", path=str(file)), 0.0))
     return files
@@ -105,21 +107,43 @@ def _of_zip(path: Path) -> list[Found]:
     """The files of a zip, and of the zips that lie in it."""
     if path.stat().st_size > MOST_BYTES:
         raise Refused(f"{path} has {path.stat().st_size} bytes, allowed are {MOST_BYTES}", "name the BIOS zip")
-    found, files = _listed(path, ""), []
+    room = _Room(path)
+    found, files = _listed(path, "", room), []
     wrapped = _only_wraps([name for name, _, _ in found])
     for name, source, dated in found:
         if wrapped and name.lower().endswith(".zip"):
-            files += _below(name, _listed(path, source.member))
+            files += _below(name, _listed(path, source.member, room))
         else:
             files.append((name, source, dated))
     return files
 
 
-def _listed(path: Path, inner: str) -> list[Found]:
+class _Room:
+    """What all zips of a package may hold together: each small by itself, a thousand of them are a bomb."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._files, self._bytes, self._read = path, 0, 0, 0
+
+    def take(self, infos: list[ZipInfo], inner: int) -> None:
+        """Raise Refused where these are too many. inner: bytes of the zip in a zip that they are of, else 0."""
+        self._files += len(infos)
+        self._bytes += sum(info.file_size for info in infos)
+        self._read += inner * len(infos)
+        for found, most, what in (
+            (self._files, MOST_FILES, "files in the zips in it"),
+            (self._bytes, 2 * MOST_BYTES, "bytes in the zips in it"),
+            (self._read, MOST_READ, "bytes to be unpacked for the zips in it"),
+        ):
+            if found > most:
+                raise Refused(f"{self._path} holds {found} {what}, allowed are {most}", AGAIN)
+
+
+def _listed(path: Path, inner: str, room: _Room) -> list[Found]:
     """The files of a zip, or of the zip of that name in it."""
-    infos = _infos(path, inner)
+    infos, size = _infos(path, inner)
     where = Path(f"{path}/{inner}") if inner else path
     _refuse_absurd(where, infos)
+    room.take(infos, size)
     return [
         (
             info.filename.replace("\\", "/"),
@@ -130,14 +154,16 @@ def _listed(path: Path, inner: str) -> list[Found]:
     ]
 
 
-def _infos(path: Path, inner: str) -> list[ZipInfo]:
+def _infos(path: Path, inner: str) -> tuple[list[ZipInfo], int]:
+    """Its files, and how many bytes it has itself where it lies in another."""
     named = f"{inner} in {path}" if inner else str(path)
     try:
         source = Source(kind="member" if inner else "file", path=str(path), member=inner)
         with source.open() as stream:
             content = io.BytesIO(stream.read(MOST_BYTES)) if inner else stream
             with ZipFile(cast(BinaryIO, _Listed(content))) as archive:
-                return [info for info in archive.infolist() if not info.filename.endswith("/")]
+                size = len(content.getvalue()) if isinstance(content, io.BytesIO) else 0
+                return [info for info in archive.infolist() if not info.filename.endswith("/")], size
     except BadZipFile as error:
         raise Refused(f"{named} is no zip that can be read ({error})", AGAIN) from None
     except Failed as failed:

@@ -74,10 +74,12 @@ def _converted(line: str, initrd: str, disks: Disks) -> str:
         body = line.rstrip("\r\n")
         return body.rstrip() + MARK + line[len(body) :]
     if INITRD.match(line):
-        return re.sub(r"[^/,\s]+(?=\s*$)", lambda _: initrd, line, count=1)
+        return re.sub(r"(?<![^/,\s])[^/,\s]+(?=\s*$)", lambda _: initrd, line, count=1)
     if not APPEND.match(line):
         return line
-    line = WITHIN.sub(lambda found: found.group(1) + re.sub(r"[^/,]+$", lambda _: initrd, found.group(2)), line)
+    line = WITHIN.sub(
+        lambda found: found.group(1) + re.sub(r"(?<![^/,])[^/,]+$", lambda _: initrd, found.group(2)), line
+    )
     return disks.booted(line)
 
 

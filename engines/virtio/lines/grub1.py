@@ -97,7 +97,7 @@ def _converted(line: str, initrd: str, disks: Disks) -> str:
         body = line.rstrip("\r\n")
         return body.rstrip() + MARK + line[len(body) :]
     if word == "initrd":
-        return re.sub(r"[^/\s]+(?=\s*$)", lambda _: initrd, line, count=1)
+        return re.sub(r"(?<![^/\s])[^/\s]+(?=\s*$)", lambda _: initrd, line, count=1)
     return disks.booted(line) if word == "kernel" else line
 
 

@@ -87,7 +87,7 @@ def _converted(line: str, initrd: str, identity: str, disks: Disks) -> str:
         line = re.sub(r"\s*\$menuentry_id_option\s+(['\"]).*?\1", "", line)
         return re.sub(r"\s*\{\s*$", f" --id '{identity}' {{\n", line)
     if INITRD.match(line):
-        return re.sub(r"[^/\s]+(?=\s*$)", lambda _: initrd, line, count=1)
+        return re.sub(r"(?<![^/\s])[^/\s]+(?=\s*$)", lambda _: initrd, line, count=1)
     if line.strip() == "}":
         return "}\n"
     return disks.booted(line) if LINUX.match(line) else line

@@ -6,13 +6,20 @@ import re
 
 from engines.virtio.lines.disks import Disks
 
-# Up to the closing bracket that ends the list: brackets inside quotes belong to a pattern.
+# Up to the closing bracket that ends the list: brackets inside quotes belong to a pattern,
+# and where another begins it has no end.
 FILTER = re.compile(
-    r'^([ \t]*(?:global_)?filter[ \t]*=[ \t]*\[)((?:[^\]"\n#]|"[^"\n]*"|\n(?![ \t]*#))*)\]', re.MULTILINE
+    r"^([ \t]*(?:global_)?filter[ \t]*=[ \t]*\[)"
+    r'((?:[^\]"\n#]|"[^"\n]*"|\n(?![ \t]*(?:#|(?:global_)?filter[ \t]*=)))*)\]',
+    re.MULTILINE,
 )
 SINGLE = re.compile(r'^([ \t]*(?:global_)?filter[ \t]*=[ \t]*)("[^"\n]*")[ \t]*$', re.MULTILINE)
 PATTERN = re.compile(r'"([ar])([^"\n]*)"')
 PLACES = (("", ""), ("2", "-part2"))
+REPEATED = re.compile(r"[*+?{]")
+NESTED = re.compile(r"\)[*+{]")
+REPEATS = 4  # of one pattern; with more, or in each other, a guest's pattern may take longer than the world stands
+LONGEST = 256  # characters of one
 CLOSING = {"(": ")", "[": "]", "{": "}"}
 
 
@@ -59,11 +66,13 @@ def _accepts(patterns: list[tuple[str, str]], device: str) -> bool:
 
 
 def _verdict(patterns: list[tuple[str, str]], device: str) -> bool | None:
-    """None where no pattern matches."""
+    """None where no pattern matches, as far as they are such as people write."""
     for verdict, delimited in patterns:
         if not delimited:
             continue
         body = delimited[1:].removesuffix(CLOSING.get(delimited[0], delimited[0]))
+        if len(body) > LONGEST or len(REPEATED.findall(body)) > REPEATS or NESTED.search(body):
+            continue
         try:
             matched = re.search(body, device)
         except (re.error, OverflowError):

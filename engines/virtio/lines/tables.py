@@ -8,6 +8,7 @@ from engines.virtio.lines.disks import Disks, comment, split
 
 NAMED = re.compile(r"\s*(?:export\s+)?[A-Za-z_]\w*\+?=")
 QUOTES = ("'", '"')
+COMMENT = re.compile(r"\s#")
 XEN_LOGIN = re.compile(r":respawn:.*\b(?:xvc|hvc)\d")
 
 
@@ -65,7 +66,9 @@ def settings(text: str, disks: Disks) -> str:
 
 def _value(line: str, disks: Disks, within: str) -> str:
     code, mark, said = line, "", ""
-    if within not in QUOTES and (found := re.search(r"\s#(?=[^\"']*$)", line)):  # a comment behind the value
+    if within not in QUOTES and (
+        found := COMMENT.search(line, 1 + max(map(line.rfind, QUOTES)))
+    ):  # a comment behind the value
         code, mark, said = line[: found.start()], line[found.start() : found.end()], line[found.end() :]
     return disks.renamed(code) + mark + said
 

@@ -170,6 +170,10 @@ def test_a_guests_file_without_an_end_is_not_read(tmp_path: Path) -> None:
     (root / "menu").write_text("title\n")
     with (root / "large").open("wb") as made:
         made.truncate(1 << 40)
+    (root / "lines").write_text("\n" * 1001)
+    (root / "many").mkdir()
+    for number in range(5000):
+        (root / "many" / f"{number:0250}").touch()
     os.mknod(root / "zero", 0o600 | stat.S_IFCHR, os.makedev(1, 5))
     with image.open("wb") as made:
         made.truncate(64 << 20)
@@ -183,6 +187,9 @@ def test_a_guests_file_without_an_end_is_not_read(tmp_path: Path) -> None:
         assert system.read("/menu") == b"title\n"
         assert system.read("/large") is None
         assert system.read("/zero") is None
+        assert system.read("/lines") is None
+        assert system.names("/many") == [] and "large" in system.names("/")
+        assert len(system.warnings) == 2
         with pytest.raises(GuestError, match="more than"):
             system.content("/large", 1 << 20)
     finally:

@@ -1,0 +1,73 @@
+"""What a guest writes into its own configuration takes its editors no longer than any other text."""
+
+from __future__ import annotations
+
+import pytest
+
+from engines.guest.texts import BLANKS, LINE, LINES, unfit
+from engines.virtio.lines import bls, extlinux, grub1, grub2, lvmconf, modprobe, tables, tools
+from engines.virtio.lines.disks import Disks
+from tests.fuzz.mutation import with_an_end
+
+HDA = Disks("hda", "vda")
+SIZE = 200_000
+
+
+def filled(piece: str, until: int = SIZE) -> str:
+    """As many of them as there may be lines."""
+    return piece * min(until // len(piece), LINES // max(piece.count("\n"), 1))
+
+
+LONG = LINE - 100
+TEXTS = (
+    filled("\n" * (BLANKS - 1) + "x"),
+    filled(" " * (BLANKS - 1) + "x\n"),
+    filled("initrd " + "a" * LONG + "/\n"),
+    filled("append initrd=" + "a" * LONG + "/\n"),
+    filled("KEY=" + "\\" * LONG + "x\n"),
+    filled("KEY=x" + " #" * (LONG // 2) + "'\n"),
+    filled("filter=[\n"),
+    filled("filter = [ " + '"a", ' * (LONG // 5) + "\n"),
+    filled("menuentry 'x' {\n"),
+    filled("menuentry '" + "'" * LONG + "\n"),
+    filled("menuentry" + " " * (BLANKS - 1) + "'\n"),
+    filled("alias eth0 " + "a" * LONG + "\n"),
+    filled("/dev/hda" * (LONG // 8) + "\n"),
+    filled("INITRD_MODULES=" + "a" * LONG + "\n"),
+    filled("DEVICE " + "/dev/hda " * (LONG // 9) + "\n"),
+)
+EDITS = (
+    tables.fstab, tables.crypttab, tables.settings, tables.inittab, tables.device_map, modprobe.conf, modprobe.network,
+    lvmconf.filters, tools.words, tools.suse, tools.arch, tools.alpine, tools.mdadm, tools.debconf,
+)  # fmt: skip
+READS = (
+    grub1.entries, grub1.default, grub2.entries, grub2.default, extlinux.entries, extlinux.default, bls.values,
+    lambda text: grub2.variable(text, "kernelopts"), lambda text: bls.variable(text.encode(), "saved_entry"),
+    lambda text: grub2.with_default(text, "1"),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("text", TEXTS, ids=range(len(TEXTS)))
+def test_every_editor_comes_to_an_end(text: str) -> None:
+    assert unfit(text.encode()) == ""
+    for edit in EDITS:
+        with with_an_end():
+            edit(text, HDA)
+    for read in READS:
+        with with_an_end():
+            read(text)
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    ["((.*)*)*x", "(/?.?)+x$", "(.|.)*x", ".*" * 30 + "x", "(a{1,99}){1,99}x", "(.?){60}x", "(" * 200 + ")" * 200],
+)
+def test_a_filter_of_lvm_that_would_take_for_ever_is_passed_over(pattern: str) -> None:
+    text = f'devices {{\n    filter = [ "a|{pattern}|", "a|^/dev/hda|", "r|.*|" ]\n}}\n'
+    with with_an_end():
+        assert '"a|^/dev/vda[0-9]*$|"' in lvmconf.filters(text, HDA)
+
+
+def test_what_no_person_and_no_tool_writes_is_not_looked_into() -> None:
+    assert unfit(b"x" * (LINE + 1)) and unfit(b"\n" * (BLANKS + 1)) and unfit(b"x\n" * (LINES + 1))
+    assert not unfit(b"") and not unfit(b"x" * LINE) and not unfit(b"\n" * BLANKS)
