@@ -19,8 +19,10 @@ Sleep = Callable[[float], None]
 Dialect = Literal["pages", "op", "uiso"]
 EMPTY, SHARED = 255, 4  # what the status says of the CD's drive: nothing, an image from a share
 CD = "1"  # the drive's number; 0 is the floppy
-DEVICE = re.compile(r"""<DEVICE\s+ID="(\d+)"\s+STATUS="(\d+)\"""", re.IGNORECASE)
-ATTRIBUTE = re.compile(r"""\b(HOST|PATH|USER|PWD)="([^"]*)\"""")
+DEVICE = re.compile(r"<DEVICE\b([^>]{0,1000})>", re.IGNORECASE)
+ATTRIBUTE = re.compile(r"""\b([A-Za-z_]{1,20})\s*=\s*(?:"([^"]*)"|'([^']*)')""")
+TAKEN = ("ok", "", "success", "done")
+FIELDS = ("HOST", "PATH", "USER", "PWD")
 SHARE = "VIRTUAL_MEDIA_SHARE_IMAGE.XML"
 FORMS: dict[str, dict[str, tuple[str, dict[str, str]]]] = {
     "pages": {
@@ -72,7 +74,7 @@ class Drive:
     def state(self) -> int:
         """The CD drive's status. Raises Failed."""
         said = self._send("status")
-        found = dict(DEVICE.findall(said)).get(CD)
+        found = devices(said).get(CD)
         if found is None:
             raise Failed(f"the drive's status is told as {self.session.said(said)}", BY_HAND)
         return int(found)
@@ -81,11 +83,11 @@ class Drive:
         """What the form names; None where no page tells."""
         for fields in ({SHARE: "(0,0)"}, {"op": SHARE, "r": "(0,0)"}):
             try:
-                found = dict(ATTRIBUTE.findall(self.session.form("/cgi/ipmi.cgi", fields)))
+                found = attributes(self.session.form("/cgi/ipmi.cgi", fields))
             except Missing:
                 return None
             if {"HOST", "PATH"} <= found.keys():
-                told = {name.lower(): html.unescape(value) for name, value in found.items()}
+                told = {name.lower(): html.unescape(found[name]) for name in FIELDS if name in found}
                 password = told.pop("pwd", "")
                 self.password = Secret(password) if password.strip("*") else None
                 return Settings(secret=bool(password), **told)
@@ -94,7 +96,7 @@ class Drive:
     def name(self, host: str, path: str, user: str, password: str) -> None:
         """Fill in the form. Raises Failed."""
         said = self._send("set", host=host, path=path, user=user, pwd=password)
-        if said.strip().lower() not in ("ok", ""):
+        if re.sub(r"<[^>]*>", " ", said).strip().lower() not in TAKEN:
             raise Failed(
                 f"the BMC does not take {path or 'an empty share'}: {self.session.said(said)}",
                 "see Virtual Media > CD-ROM Image on the BMC's own page",
@@ -113,6 +115,20 @@ class Drive:
         return self.session.form(path, {**own, **(fields or {"time_stamp": "0"})})
 
 
+def attributes(text: str) -> dict[str, str]:
+    """The attributes in a piece of XML by upper-case name, in whatever order and quotes; of several the first."""
+    found: dict[str, str] = {}
+    for name, double, single in ATTRIBUTE.findall(text):
+        found.setdefault(name.upper(), double or single)
+    return found
+
+
+def devices(text: str) -> dict[str, str]:
+    """The status of each drive by its number, as far as it is told."""
+    told = [attributes(found) for found in DEVICE.findall(text)]
+    return {one["ID"]: one["STATUS"] for one in told if one.get("STATUS", "").isdecimal() and "ID" in one}
+
+
 def dialect(session: Session) -> Dialect:
     """The dialect that tells the drive's status. Raises Refused with what was seen."""
     seen = []
@@ -123,7 +139,7 @@ def dialect(session: Session) -> Dialect:
         except Missing:
             seen.append(f"no {path}")
             continue
-        if CD in dict(DEVICE.findall(said)):
+        if CD in devices(said):
             return name
         seen.append(f"{path} {fields.get('op', '')}: {session.said(said)}".replace(" :", ":"))
     raise Refused(f"{session.door} tells of no virtual CD drive; seen: {'; '.join(seen)}", BY_HAND)

@@ -229,7 +229,7 @@ class _BoardHandler(BaseHTTPRequestHandler):
 def job(iso: Path, port: int, /, **more: Any) -> Job:
     """A job against a BMC on loopback."""
     listen = f"127.0.0.1:{free_port()}"
-    given = {"bmc": f"127.0.0.1:{port}", "iso": str(iso), "listen": listen, "timeout": 5.0, "insecure_http": True}
+    given = {"bmc": f"127.0.0.1:{port}", "iso": str(iso), "listen": listen, "timeout": 60.0, "insecure_http": True}
     return Job(task="biosiso-insert", params={**given, **more})
 
 

@@ -114,6 +114,6 @@ def test_what_stays_in_the_slot_is_said(board: Board, disc: Path) -> None:
     assert isinstance(last, Finished), last
     assert "leftover entry" in last.summary
     board.sticky, board.slot = "disc", {"Inserted": False, "Image": None, "ConnectedVia": "NotConnected"}
-    _, last = drive(job(disc, board.port, timeout=1.0))
+    _, last = drive(job(disc, board.port, timeout=4.0))
     assert isinstance(last, RunFailed), last
     assert "still holds a disc" in last.why and any("the disc in slot CD1" in line for line in last.left_behind)

@@ -40,7 +40,7 @@ def board() -> Iterator[Board]:
 
 
 def planned(disc: Path, port: int, *, password: str | None = PASSWORD, **more: Any) -> Plan:
-    given = job(disc, port, **{"timeout": 0.7, **more}).params
+    given = job(disc, port, **{"timeout": 60.0, **more}).params
     secret = {"password": Secret(password)} if password is not None else {}
     return Insert().plan(convert(Insert.params, {**given, **secret}), Cancel())
 
@@ -194,7 +194,7 @@ def test_a_hostile_answer_is_named_in_time(disc: Path, board: Board, bad: str) -
     wanted = BAD[bad]
     board.script["/redfish/v1/"] = wanted if wanted != b"" else lambda handler: None
     with within(100.0):
-        refused = refusal(disc, board.port)
+        refused = refusal(disc, board.port, timeout=1.5)
     assert str(board.port) in refused.why or "/redfish/v1/" in refused.why or "BMC" in refused.why
     assert board.logins <= {secrets_pair()}
 

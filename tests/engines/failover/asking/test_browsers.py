@@ -89,7 +89,7 @@ def serving(folder: Path, leaf: Holder, *above: Holder, alpn: tuple[str, ...] = 
 
 def asked(stage: Stage, port: int, **more: object) -> Probed:
     at = stage.names(NAME, ["127.0.0.2"])[1]
-    return probe.answer(convert(SiteParams, {"name": NAME, "resolver": [at], "port": port, "timeout": 3} | more))
+    return probe.answer(convert(SiteParams, {"name": NAME, "resolver": [at], "port": port, "timeout": 30} | more))
 
 
 @pytest.fixture
@@ -256,7 +256,7 @@ def test_a_dns_server_that_knows_no_edns_is_asked_again_without(stage: Stage, ma
     _, port = stage.copies(["127.0.0.2", "127.0.0.3"])
     server, at = stage.names(NAME, ["127.0.0.2", "127.0.0.3"])
     setattr(server, manner, True)
-    given = {"name": NAME, "resolver": [at], "scheme": "http", "port": port, "timeout": 2}
+    given = {"name": NAME, "resolver": [at], "scheme": "http", "port": port, "timeout": 4}
     found = probe.answer(convert(SiteParams, given))
     assert found.survives is True, found.verdict
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
 import pytest
 
+from engines.job.contract import StepStarted
 from tests.engines.vdx.conftest import Lab, failed, finished, knobs, mended
 
 Labs = Callable[..., Lab]
@@ -36,16 +36,11 @@ def test_a_refusal_in_any_words_and_an_unknown_question_stop_at_once(
     lab: Labs, trouble: dict[str, str], words: str
 ) -> None:
     here = lab(knobs(**trouble))
-    before, began = here.a.shown(), time.monotonic()
-    word = failed(here.fix(reboot_timeout=120))
+    before = here.a.shown()
+    word = failed(here.fix(reboot_timeout=7200))
     assert words in word.why and here.a.shown() == before and here.a.reboots == 0
-    assert time.monotonic() - began < 100, "it waited for a reboot"
+    assert not any(isinstance(event, StepStarted) and event.step == "wait" for event in here.events())
     assert bool(word.left_behind) == ("Mumble" in words)
-
-
-def test_a_switch_that_does_nothing_is_quoted(lab: Labs) -> None:
-    here = lab(knobs(ignore_vcs=True))
-    assert "(it said: Operation succeeded.)" in failed(here.fix(reboot_timeout=6)).why
 
 
 def test_the_per_port_way_on_two_switches_of_one_name_reaches_both_and_is_taken_back(lab: Labs) -> None:

@@ -8,7 +8,7 @@ from engines.job.contract import Cancel
 from engines.vdx.line import patterns
 from engines.vdx.line.terminal import MOST, Silent, Terminal
 
-TALKS = "for n in 1 2 3 4 5 6 7 8; do echo line $n; sleep 0.3; done; printf 'sw1# '; sleep 20"
+TALKS = "for n in 1 2 3 4 5 6 7 8; do echo line $n; sleep 0.7; done; printf 'sw1# '; sleep 60"
 
 
 def read(script: str, seconds: float) -> str:
@@ -20,9 +20,9 @@ def read(script: str, seconds: float) -> str:
 
 
 def test_a_line_that_goes_on_talking_is_waited_for_and_a_mute_one_is_not() -> None:
-    assert read(TALKS, 1.5).count("line") == 8
+    assert read(TALKS, 5.0).count("line") == 8
     with pytest.raises(Silent) as silent:
-        read("echo half; sleep 20", 0.5)
+        read("echo half; sleep 60", 3.0)
     assert "half" in silent.value.said
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from engines.biosiso.bmc.aten.drive import attributes, devices
 from engines.biosiso.bmc.insert import Insert
 from engines.job import runs
 from engines.job.contract import Asked, Cancel, CommandChange, Finished, Log, Plan, RunFailed, RunStopped, Warned
@@ -63,6 +64,22 @@ MANNERS: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ('<DEVICE ID="0" STATUS="255"/><DEVICE ID="1" STATUS="4"/>', {"0": "255", "1": "4"}),
+        ("<VM>\n<device status='4' type='cd' id='1' ></device></VM>", {"1": "4"}),
+        ('<DEVICE ID = "1" NAME="a=b" STATUS = "255"/>', {"1": "255"}),
+        ('<DEVICE ID="1" STATUS="unknown"/>', {}),
+        ("<html>login</html>", {}),
+    ],
+)
+def test_a_drives_status_is_read_in_any_order_and_quotes(text: str, found: dict[str, str]) -> None:
+    assert devices(text) == found
+    settings = attributes("<IMG path='\\iso\\x.iso' HOST=\"10.0.0.9\"/>")
+    assert settings == {"PATH": "\\iso\\x.iso", "HOST": "10.0.0.9"}
+
+
 @pytest.mark.parametrize("manner", MANNERS)
 def test_a_board_of_other_manners_is_served_alike(boards: Boards, disc: Path, manner: str) -> None:
     board = boards(**MANNERS[manner])
@@ -116,7 +133,7 @@ def test_a_mount_that_comes_to_nothing_is_told_with_what_the_share_saw(
     boards: Boards, disc: Path, manner: dict[str, Any], more: dict[str, Any], words: str
 ) -> None:
     board = boards(**manner)
-    _, last = drive(job(disc, board, timeout=1.0, **more))
+    _, last = drive(job(disc, board, timeout=4.0, **more))
     assert isinstance(last, RunFailed), last
     assert words in last.why and last.left_behind == ()
     assert (board.status, board.form, board.read) == (255, EMPTY, b"")
@@ -124,7 +141,7 @@ def test_a_mount_that_comes_to_nothing_is_told_with_what_the_share_saw(
 
 def test_a_disc_that_stays_in_is_named(boards: Boards, disc: Path) -> None:
     board = boards(sticky=True)
-    _, last = drive(job(disc, board, timeout=1.0))
+    _, last = drive(job(disc, board, timeout=4.0))
     assert isinstance(last, RunFailed), last
     assert "still holds a disc" in last.why
     assert any("the disc in the virtual CD drive" in line for line in last.left_behind)
