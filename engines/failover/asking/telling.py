@@ -6,6 +6,7 @@ import http.server
 import json
 import os
 import queue
+import socket
 import subprocess
 import threading
 import urllib.request
@@ -100,8 +101,11 @@ def served(where: str, page: Page) -> Iterator[None]:
         def log_message(self, format: str, *args: Any) -> None:
             """Nobody's log."""
 
+    host, port = place(where)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    server_class = type("Server", (http.server.ThreadingHTTPServer,), {"address_family": family})
     try:
-        server = http.server.ThreadingHTTPServer(place(where), Answer)
+        server = server_class((host, port), Answer)
     except OSError as error:
         raise Refused(f"cannot listen on {where}: {error.strerror}", "name another --metrics-listen") from None
     server.daemon_threads = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import http.server
 import json
 import threading
@@ -18,6 +19,7 @@ from engines.failover.asking.address import AddressCheck
 from engines.failover.asking.dns_answer import Answer
 from engines.failover.asking.ledger import TAIL, Watching, span
 from engines.failover.asking.records import Records, View
+from engines.failover.asking.telling import Hooks, Page, served
 from engines.failover.asking.watch import InDns, Watch, WatchParams
 from engines.job import journal, runs
 from engines.job.contract import Cancel, Finished, Log, Measured, Warned
@@ -199,6 +201,30 @@ def wait_for(condition: Callable[[], object]) -> None:
     deadline = time.monotonic() + 60
     while not condition() and time.monotonic() < deadline:
         time.sleep(0.1)
+
+
+@pytest.mark.parametrize("host", ["", "127.0.0.1:", "[::1]:"])
+def test_metrics_are_served_at_any_address_of_this_machine(host: str) -> None:
+    page, port = Page(), free_port()
+    page.text = "crashcart_looks_total 7\n"
+    with served(f"{host}{port}", page):
+        for path, code in (("/metrics?x=1", 200), ("/", 404)):
+            line = http.client.HTTPConnection("::1" if "::1" in host else "127.0.0.1", port, timeout=60)
+            line.request("GET", path)
+            answer = line.getresponse()
+            assert (answer.status, answer.read()) == (code, page.text.encode())
+        with pytest.raises(Refused, match="cannot listen"), served(f"{host}{port}", page):
+            pass
+
+
+def test_what_a_command_or_url_makes_of_a_change_is_told_and_holds_nothing_up() -> None:
+    hooks = Hooks("printf 'no room' >&2; exit 3", f"http://127.0.0.1:{free_port()}/nobody")
+    for number in range(3):
+        hooks.tell({"name": NAME, "changes": [f'it\'s {number} "quoted" $(false)'], "verdict": "no"})
+    hooks.close()
+    told = hooks.trouble()
+    assert sum("exit code 3 no room" in line for line in told) == 3
+    assert sum("refused" in line for line in told) == 3
 
 
 @pytest.mark.parametrize(
