@@ -5,17 +5,19 @@ Sources: fstab(5), mount(8); btrfs-subvolume(8) for subvol= and the default subv
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from engines.backup.errors import Damaged, Missing
+from engines.backup.files import fstab
+from engines.backup.files.fstab import Row
 from engines.backup.files.model import BrowseError, Node, Volume, VolumeInfo, join, shown
 
 FSTAB = b"/etc/fstab"
 LINUX = (FSTAB, b"/etc/os-release", b"/usr/lib/os-release", b"/etc/passwd")
 WINDOWS = (b"/Windows/System32", b"/WINDOWS/system32", b"/WINNT/system32")
 LONGEST = 1 << 20  # bytes of an fstab
+LINKS = 40  # followed at most, as Linux does
 APART = (
     "swap",
     "tmpfs",
@@ -31,8 +33,7 @@ APART = (
     "none",
     "auto.",
 )
-DISK = re.compile(r"/dev/(?:[a-z]*[hsv]d[a-z]+|(?:nvme\d+n|mmcblk|nbd)\d+(?=p))p?(\d+)$")
-PART = re.compile(r"-part(\d+)$")
+SUBVOLUMES = 64  # looked into for a root
 
 
 @dataclass(frozen=True)
@@ -89,21 +90,11 @@ def _within(path: bytes, point: bytes) -> bool:
 class _Root:
     volume: Volume
     inner: bytes
-    rows: tuple[_Row, ...]
+    rows: tuple[Row, ...]
 
     @property
-    def itself(self) -> _Row | None:
+    def itself(self) -> Row | None:
         return next((row for row in self.rows if row.point == b""), None)
-
-
-@dataclass(frozen=True)
-class _Row:
-    """A line of fstab."""
-
-    spec: str
-    point: bytes
-    format: str
-    options: dict[str, str]
 
 
 def found(volumes: Iterable[Volume], infos: Iterable[VolumeInfo]) -> Guest | None:
@@ -120,18 +111,19 @@ def found(volumes: Iterable[Volume], infos: Iterable[VolumeInfo]) -> Guest | Non
     return _joined(roots[0], known, roots) if roots else None
 
 
-def _is(root: _Root, row: _Row, known: list[VolumeInfo]) -> bool:
+def _is(root: _Root, row: Row, known: list[VolumeInfo]) -> bool:
     """Whether a root's fstab means that very root."""
-    info = _named(row.spec, known, "")
+    info = fstab.named(row.spec, known, "")
     inner = _subvolume(root.volume, row)
     return info is not None and info.name == root.volume.info.name and inner in (None, root.inner)
 
 
 def _roots(volume: Volume) -> Iterator[_Root]:
     """Folders of a volume that a guest may start from: its own top, or a subvolume of btrfs."""
-    inside = [getattr(volume, "default", b""), b""]
+    inside = [volume.default, b""]
     if volume.info.format == "btrfs":
         inside += [join(b"/", node.name) for node in _listed(volume, b"/") if node.is_folder]
+        inside += sorted(volume.subvolumes.values(), key=len)[:SUBVOLUMES]
     seen = set[bytes]()
     for inner in inside:
         inner = inner.rstrip(b"/")
@@ -139,7 +131,7 @@ def _roots(volume: Volume) -> Iterator[_Root]:
             continue
         seen.add(inner)
         if _has(volume, inner + b"/etc") and any(_has(volume, inner + path) for path in LINUX):
-            yield _Root(volume, inner, tuple(_rows(_content(volume, inner + FSTAB))))
+            yield _Root(volume, inner, tuple(fstab.rows(_content(volume, inner, FSTAB))))
         elif any(_has(volume, inner + path) for path in WINDOWS):
             yield _Root(volume, inner, ())
 
@@ -159,45 +151,60 @@ def _has(volume: Volume, path: bytes) -> bool:
     return True
 
 
-def _content(volume: Volume, path: bytes) -> bytes:
+def _content(volume: Volume, root: bytes, path: bytes) -> bytes:
+    """Of a file below a root, links followed within it: some systems keep their fstab elsewhere."""
     try:
-        return volume.read(path, 0, LONGEST)
+        return volume.read(root + _followed(volume, root, path), 0, LONGEST)
     except (BrowseError, Damaged, Missing):
         return b""
 
 
-def _rows(raw: bytes) -> Iterator[_Row]:
-    for line in raw.decode("utf-8", "surrogateescape").splitlines():
-        words = line.split()
-        if len(words) < 2 or words[0].startswith("#"):
+def _followed(volume: Volume, root: bytes, path: bytes) -> bytes:
+    """Raises BrowseError for a circle."""
+    done, waiting = list[bytes](), [each for each in path.split(b"/") if each]
+    for _ in range(LINKS * len(waiting) * 8):
+        if not waiting:
+            return b"".join(b"/" + each for each in done)
+        part = waiting.pop(0)
+        if part == b"..":
+            done = done[:-1]
             continue
-        spec, point, format_, options = (*words, "auto", "defaults")[:4] if len(words) < 4 else words[:4]
-        if not point.startswith("/"):
+        node = volume.stat(root + b"".join(b"/" + each for each in (*done, part)))
+        if not node.is_link:
+            done.append(part)
             continue
-        pairs = (each.partition("=") for each in options.split(","))
-        spec, folder = (re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), word) for word in (spec, point))
-        path = folder.encode("utf-8", "surrogateescape").rstrip(b"/")
-        yield _Row(spec.replace('"', ""), path, format_, {name: value for name, _, value in pairs})
+        done = [] if node.link.startswith(b"/") else done
+        waiting = [each for each in node.link.split(b"/") if each not in (b"", b".")] + waiting
+    raise BrowseError(f"{shown(path)}: its symbolic links go round in a circle")
 
 
 def _joined(root: _Root, known: list[VolumeInfo], roots: list[_Root]) -> Guest:
     own = root.volume.info.name
     joined = {b"": Joined(b"", own, root.inner)}
     elsewhere: dict[bytes, str] = {}
-    disk = root.itself.spec if root.itself and DISK.match(root.itself.spec) else ""
+    bound: dict[bytes, Row] = {}
+    disk = root.itself.spec if root.itself and fstab.DISK.match(root.itself.spec) else ""
     for row in root.rows:
         if "bind" in row.options or "rbind" in row.options:
-            if at := Guest(_ordered(joined.values())).place(row.spec.encode().rstrip(b"/") or b"/"):
-                joined[row.point] = Joined(row.point, at[0], at[1].rstrip(b"/"))
+            bound[row.point] = row
             continue
         if row.point == b"" or row.format in APART:
             continue
-        info = _named(row.spec, known, disk)
+        info = fstab.named(row.spec, known, disk)
         if info is None:
             elsewhere[row.point] = row.spec
             continue
-        inner = _subvolume(root.volume, row) if info.name == own else _path(row)
-        joined[row.point] = Joined(row.point, info.name, inner or b"")
+        inner = _subvolume(root.volume, row) if info.name == own else fstab.subvolume(row)
+        joined[row.point] = Joined(row.point, info.name, (inner or b"") + fstab.beneath(row))
+    for point, row in bound.items():  # in the order of the table, over what is mounted by then
+        source = row.spec.encode("utf-8", "surrogateescape").rstrip(b"/") or b"/"
+        try:
+            at = Guest(_ordered(joined.values()), elsewhere).place(source)
+        except Elsewhere:
+            elsewhere[point] = row.spec
+            continue
+        if at:
+            joined[point] = Joined(point, at[0], at[1].rstrip(b"/") + fstab.beneath(row))
     others = sorted({each.volume.info.name for each in roots} - {own})
     notes = [f"the guest's tree is that of {own}; {', '.join(others)} holds a root, too"] if others else []
     notes += [f"{shown(point)} of the guest is {spec}, not on this disk" for point, spec in elsewhere.items()]
@@ -208,73 +215,20 @@ def _ordered(joined: Iterable[Joined]) -> tuple[Joined, ...]:
     return tuple(sorted(joined, key=lambda each: -len(each.point)))
 
 
-def _path(row: _Row) -> bytes | None:
-    """The folder that subvol= names; None where it does not."""
-    named = row.options.get("subvol", "")
-    return (b"/" + named.strip("/").encode()).rstrip(b"/") if named else None
-
-
-def _subvolume(volume: Volume, row: _Row) -> bytes | None:
+def _subvolume(volume: Volume, row: Row) -> bytes | None:
     """The same, and the default subvolume where btrfs is told nothing; None for any."""
     if volume.info.format != "btrfs":
         return None
-    named = _path(row)
-    if named is None and "subvolid" not in row.options:
-        return bytes(getattr(volume, "default", b""))
-    return named
+    named = fstab.subvolume(row)
+    if named is None and "subvolid" in row.options:
+        return _numbered(volume, row)
+    return bytes(volume.default) if named is None else named
 
 
-def _named(spec: str, known: list[VolumeInfo], disk: str) -> VolumeInfo | None:
-    """The volume that the first field of a line means, as far as this disk has it."""
-    tag, equals, value = spec.partition("=")
-    if not equals and (place := re.match(r"/dev/disk/by-(uuid|label|partuuid|partlabel)/(.+)$", spec)):
-        tag, equals, value = place[1].upper(), "=", _unescaped(place[2])
-    if equals:
-        return _tagged(tag.upper(), value, known)
-    if found := re.search(r"/dev/disk/by-(?:id|path)/.*" + PART.pattern, spec):
-        return _first(each for each in known if each.name == f"p{found[1]}")
-    if found := re.match(r"/dev/mapper/(.+)$", spec):
-        return _first(each for each in known if found[1] in (each.name, each.name.replace("-", "--"))
-                      or each.name == found[1].replace("--", "-"))  # fmt: skip
-    if found := re.match(r"/dev/md(?:/|(?=\d))(.+)$", spec):
-        arrays = [each for each in known if re.match(r"md\d", each.name)]
-        same = [each for each in arrays if each.name in (f"md{found[1]}", found[1])]
-        return _first(iter(same or (arrays if len(arrays) == 1 else [])))
-    if found := DISK.match(spec):
-        return _first(each for each in known if each.name == f"p{found[1]}") if _own(spec, disk) else None
-    if found := re.match(r"/dev/([^/]+)/([^/]+)$", spec):
-        return _first(each for each in known if each.name == f"{found[1]}-{found[2]}")
-    return None
-
-
-def _own(spec: str, disk: str) -> bool:
-    """Whether a kernel's name means this disk: the root's own, else the first of its kind."""
-    if disk:
-        return re.sub(r"p?\d+$", "", spec) == re.sub(r"p?\d+$", "", disk)
-    return bool(re.match(r"/dev/(?:xv|[hsv])da\d|/dev/nvme0n1p|/dev/mmcblk0p", spec))
-
-
-def _first(each: Iterator[VolumeInfo]) -> VolumeInfo | None:
-    return next(each, None)
-
-
-def _tagged(tag: str, value: str, known: list[VolumeInfo]) -> VolumeInfo | None:
-    plain = value.replace("-", "").casefold()
-    match tag:
-        case "UUID":
-            return _first(each for each in known if each.uuid and each.uuid.replace("-", "").casefold() == plain)
-        case "LABEL":
-            return _first(each for each in known if each.label == value)
-        case "PARTUUID":
-            return _first(each for each in known if each.partuuid.casefold() == value.casefold() != "")
-        case "PARTLABEL":
-            return _first(each for each in known if each.partlabel == value != "")
-    return None
-
-
-def _unescaped(name: str) -> str:
-    """udev writes odd characters of a label as \\xNN."""
-    raw = re.sub(
-        rb"\\x([0-9a-fA-F]{2})", lambda found: bytes([int(found[1], 16)]), name.encode("utf-8", "surrogateescape")
-    )
-    return raw.decode("utf-8", "replace")
+def _numbered(volume: Volume, row: Row) -> bytes | None:
+    """The folder of a subvolume by its id; None where it is not known."""
+    try:
+        number = int(row.options["subvolid"], 0)
+    except ValueError:
+        return None
+    return b"" if number in (0, 5) else volume.subvolumes.get(number)

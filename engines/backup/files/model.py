@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Protocol
 
 import msgspec
@@ -101,7 +102,7 @@ class VolumeInfo(msgspec.Struct, frozen=True, kw_only=True):
 class Volume(Protocol):
     """An opened file system. `driver` is `quick` or `libguestfs`; `state` says on the screen what was done about
     its journal: "" for clean, "journal replayed", "journal not replayed". default: on btrfs the folder of the
-    subvolume that is mounted where none is named.
+    subvolume that is mounted where none is named. subvolumes: there, the folder of each by its id.
 
     Every method raises NoSuchFile, Unsupported, BrowseError; Damaged and Missing where the backup is the culprit.
     """
@@ -110,6 +111,7 @@ class Volume(Protocol):
     driver: str
     state: str
     default: bytes = b""
+    subvolumes: Mapping[int, bytes] = MappingProxyType({})
 
     def stat(self, path: bytes) -> Node:
         """The node at `path`, not following a link in its last component (nor in any: the tree resolves those)."""

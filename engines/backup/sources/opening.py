@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
+from engines.backup.sources import foreign
 from engines.backup.sources.options import SourceOptions
 from engines.backup.sources.source import Format, Opener, Source
 from engines.job.errors import Refused
@@ -107,6 +108,8 @@ def _opener(where: str, form: Format, wish: SourceOptions) -> Opener:
     path = Path(where)
     if not path.exists():
         raise Refused(f"{where} does not exist", "name an image file or a block device; an LVM volume must be active")
+    if _known(where, form, wish) == "auto":
+        foreign.refuse(path)
     for opener in openers(wish, volumes=path.is_block_device()):
         if opener.knows(path, _known(where, form, wish)):
             _suits(where, opener, wish)

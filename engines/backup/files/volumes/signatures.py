@@ -208,6 +208,23 @@ def _fat(part: Window) -> Signature | None:
     return Signature("vfat", "" if label == "NO NAME" else label, _serial(raw[at + 3 : at + 7]), dirty, BOTH)
 
 
+def _old_fat(part: Window) -> Signature | None:
+    """A FAT that does not say so, as DOS 3 and Atari wrote it: its geometry fits, and its first table is one."""
+    raw = part.read(0, 512)
+    sector, cluster, reserved, fats, entries, total, media, length = struct.unpack_from("<HBHBHHBH", raw.ljust(512), 11)
+    total = total or struct.unpack_from("<I", raw.ljust(512), 32)[0]
+    if sector not in (512, 1024, 2048, 4096) or not cluster or cluster & (cluster - 1) or not reserved or not length:
+        return None
+    if fats not in (1, 2) or media < 0xF0 or not entries or entries * 32 % sector:
+        return None
+    if not 0 < total * sector <= part.size or (reserved + fats * length) * sector + entries * 32 >= total * sector:
+        return None
+    if part.read(reserved * sector, 3) != bytes((media, 0xFF, 0xFF)):
+        return None
+    number = _serial(raw[39:43]) if raw[38] == 0x29 else ""
+    return Signature("vfat", fat.label(part), number, drivers=BOTH)
+
+
 def _iso(part: Window) -> Signature | None:
     raw = part.read(32768, 2048)
     if raw[1:6] != b"CD001":
@@ -256,6 +273,7 @@ PROBES: tuple[Callable[[Window], Signature | None], ...] = (
     _mounted,
     _iso,
     _swap,
+    _old_fat,
     _at_end,
 )
 BY_COPIES: tuple[Callable[[Window], Signature | None], ...] = (_luks_by_copy, _ext_by_copy, _by_spare, _patched)

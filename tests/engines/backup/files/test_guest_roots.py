@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import msgspec
+import pytest
 
 from engines.backup.files import guest
-from engines.backup.files.guest import Guest
+from engines.backup.files.guest import Elsewhere, Guest
 from engines.backup.files.model import VolumeInfo
 from tests.engines.backup.files.folder_volume import FolderVolume
 
@@ -17,9 +18,12 @@ UUID = "11111111-2222-3333-4444-555555555555"
 class Folder(FolderVolume):
     """A folder that says of itself what volume it is."""
 
-    def __init__(self, root: Path, name: str, default: bytes = b"", **more: str) -> None:
+    def __init__(
+        self, root: Path, name: str, default: bytes = b"", *, subvolumes: dict[int, bytes] | None = None, **more: str
+    ) -> None:
         super().__init__(root, name)
         self.default = default
+        self.subvolumes = subvolumes or {}
         self.info = info(name, **more)
 
 
@@ -110,3 +114,81 @@ def test_windows_is_a_guest_and_a_data_disk_is_none(tmp_path: Path) -> None:
     data, drive = Folder(tmp_path / "d", "p1"), Folder(tmp_path / "c", "p2", format="ntfs")
     assert joined(guest.found([data, drive], [data.info, drive.info])) == {b"": ("p2", b"")}
     assert guest.found([data], [data.info]) is None
+
+
+@pytest.mark.parametrize("target", ["static/fstab", "/etc/static/fstab", "../nix/store/fstab"])
+def test_an_fstab_that_is_a_link_is_followed_within_the_guest(tmp_path: Path, target: str) -> None:
+    root = system(tmp_path / "root", "")
+    (root / "etc/fstab").unlink()
+    (root / "etc/fstab").symlink_to(target)
+    (root / "etc/static").symlink_to("/nix/store")
+    (root / "nix/store").mkdir(parents=True)
+    (root / "nix/store/fstab").write_text("LABEL=data /data ext4")
+    volume = Folder(root, "p1")
+    known = [volume.info, info("p2", label="data")]
+    assert joined(guest.found([volume], known)) == {b"": ("p1", b""), b"/data": ("p2", b"")}
+
+
+def test_links_in_a_circle_are_no_fstab(tmp_path: Path) -> None:
+    root = system(tmp_path / "root", "")
+    (root / "etc/fstab").unlink()
+    (root / "etc/fstab").symlink_to("../etc/fstab")
+    volume = Folder(root, "p1")
+    assert joined(guest.found([volume], [volume.info])) == {b"": ("p1", b"")}
+
+
+def test_escapes_comments_and_quotes_are_read_as_mount_does(tmp_path: Path) -> None:
+    fstab = """\t # UUID=x /none ext4
+LABEL="two" \t /a\\040b//c/ ext4
+LABEL=gr\\303\\274n /gr\\303\\274n ext4 defaults 0 2 # what follows is no field
+LABEL=next /n\u0085ext ext4
+LABEL=tab /t\\011ab\\134 ext4
+LABEL=gone
+"""
+    root = Folder(system(tmp_path / "root", fstab), "p1")
+    labels = {"p2": "two", "p3": "gr\u00fcn", "p4": "next", "p5": "tab", "p6": "gone"}
+    found = guest.found([root], [root.info, *(info(name, label=label) for name, label in labels.items())])
+    assert joined(found) == {
+        b"": ("p1", b""),
+        b"/a b/c": ("p2", b""),
+        "/gr\u00fcn".encode(): ("p3", b""),
+        "/n\u0085ext".encode(): ("p4", b""),
+        b"/t\tab\\": ("p5", b""),
+    }
+
+
+def test_a_bind_leads_to_what_is_mounted_there_wherever_its_line_stands(tmp_path: Path) -> None:
+    fstab = f"""/srv/www /var/www none bind
+UUID={UUID} /srv ext4
+/data/x /home/x none rbind
+/dev/sdb1 /data ext4
+LABEL=big /big ext4 X-mount.subdir=one/two
+"""
+    root = Folder(system(tmp_path / "root", fstab), "p1")
+    found = guest.found([root], [root.info, info("p2", uuid=UUID), info("p3", label="big")])
+    assert found is not None
+    assert found.place(b"/var/www/index") == ("p2", b"/www/index")
+    assert found.place(b"/big/file") == ("p3", b"/one/two/file")
+    with pytest.raises(Elsewhere, match="/data/x"):
+        found.place(b"/home/x/file")
+
+
+def test_names_of_udev_lead_to_volumes_and_arrays(tmp_path: Path) -> None:
+    fstab = """/dev/disk/by-id/dm-name-vg--a-root / ext4
+/dev/disk/by-id/md-name-any:home /home ext4
+/dev/disk/by-partlabel/my\\x20part /mine ext4
+/dev/disk/by-path/pci-0000:00:05.0-scsi-0:0:0:0-part3 /three ext4
+"""
+    root = Folder(system(tmp_path / "root", fstab), "vg-a-root")
+    found = guest.found([root], [root.info, info("md127"), info("p2", partlabel="my part"), info("p3")])
+    assert {point: volume for point, (volume, _) in joined(found).items()} == {
+        b"": "vg-a-root", b"/home": "md127", b"/mine": "p2", b"/three": "p3"
+    }  # fmt: skip
+
+
+def test_a_subvolume_by_its_number_is_the_root_though_it_lies_deep(tmp_path: Path) -> None:
+    system(tmp_path / "os/roots/b", f"UUID={UUID} / btrfs subvolid=300 0 0\nUUID={UUID} /top btrfs subvolid=5 0 0")
+    system(tmp_path / "os/roots/a", f"UUID={UUID} / btrfs subvolid=299 0 0\nUUID={UUID} /home btrfs subvolid=301 0 0")
+    numbers = {299: b"/os/roots/gone", 300: b"/os/roots/b", 301: b"/home", 302: b"/os/roots/a"}
+    volume = Folder(tmp_path, "p3", format="btrfs", uuid=UUID, subvolumes=numbers)
+    assert joined(guest.found([volume], [volume.info])) == {b"": ("p3", b"/os/roots/b"), b"/top": ("p3", b"")}

@@ -160,3 +160,15 @@ def test_swap_with_a_guests_memory_is_swap(tmp_path: Path, mark: bytes) -> None:
     disk = blank(tmp_path / "disk", 4 * MIB)
     run("mkswap", "-q", "-L", "some", disk)
     assert rows(write(disk, (4086, mark))) == {"disk": ("swap", "some")}
+
+
+@pytest.mark.parametrize("options", [("-A",), ("-S", "1024")])
+def test_a_fat_that_does_not_say_so_is_known_by_its_geometry(tmp_path: Path, options: tuple[str, ...]) -> None:
+    disk = blank(tmp_path / "disk", 16 * MIB)
+    run("mkfs.fat", "-F", "16", *options, disk)
+    write(disk, (54, bytes(8)), (0, b"\xe9"), (510, b"\0\0"))
+    (tmp_path / "file").write_text("whole")
+    run("mcopy", "-i", disk, tmp_path / "file", "::$file")
+    with open_tree(Image(disk), "quick") as tree:
+        assert tree.read(b"/$file", 0, 9) == b"whole"
+    assert rows(write(disk, (512, b"\xaa" * 65536))) == {"disk": ("", "")}

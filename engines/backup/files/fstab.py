@@ -1,0 +1,122 @@
+"""What a guest's fstab says, and which volume of the disk each line means.
+
+Sources: fstab(5), mount(8), systemd's and udev's names below /dev/disk.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from engines.backup.files.model import VolumeInfo
+
+DISK = re.compile(r"/dev/(?:[a-z]*[hsv]d[a-z]+|(?:nvme\d+n|mmcblk|nbd)\d+(?=p))p?(\d+)$")
+PART = re.compile(r"-part(\d+)$")
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of fstab."""
+
+    spec: str
+    point: bytes
+    format: str
+    options: dict[str, str]
+
+
+def rows(raw: bytes) -> Iterator[Row]:
+    """Of a file, those that mount something below the root; quotes and octal escapes undone."""
+    for line in raw.split(b"\n"):
+        words = line.split()  # of bytes: by the white space of ASCII only, as mount does
+        if len(words) < 2 or words[0].startswith(b"#"):
+            continue
+        spec, point, format_, options = (*words, b"auto", b"defaults")[:4] if len(words) < 4 else words[:4]
+        if not point.startswith(b"/"):
+            continue
+        spec, point, options = (
+            re.sub(rb"\\([0-7]{3})", lambda found: bytes([int(found[1], 8) & 0xFF]), word)
+            for word in (spec, point, options)
+        )
+        pairs = (each.partition("=") for each in _text(options).split(","))
+        plain = re.sub(r"(?<==)\"(.*)\"$|^\"(.*)\"$", r"\1\2", _text(spec))
+        folder = b"".join(b"/" + each for each in point.split(b"/") if each not in (b"", b"."))
+        yield Row(plain, folder, _text(format_), {name: value for name, _, value in pairs})
+
+
+def _text(raw: bytes) -> str:
+    return raw.decode("utf-8", "surrogateescape")
+
+
+def subvolume(row: Row) -> bytes | None:
+    """The folder that subvol= names; None where it does not."""
+    named = row.options.get("subvol", "")
+    return (b"/" + named.strip("/").encode()).rstrip(b"/") if named else None
+
+
+def beneath(row: Row) -> bytes:
+    """The folder within it that alone is mounted; mount(8), X-mount.subdir."""
+    named = row.options.get("X-mount.subdir", "").strip("/")
+    return b"/" + named.encode("utf-8", "surrogateescape") if named else b""
+
+
+def named(spec: str, known: list[VolumeInfo], disk: str) -> VolumeInfo | None:
+    """The volume that the first field of a line means, as far as this disk has it."""
+    tag, equals, value = spec.partition("=")
+    if not equals and (place := re.match(r"/dev/disk/by-(uuid|label|partuuid|partlabel)/(.+)$", spec)):
+        tag, equals, value = place[1].upper(), "=", _unescaped(place[2])
+    if equals:
+        return _tagged(tag.upper(), value, known)
+    if found := re.search(r"/dev/disk/by-(?:id|path)/.*" + PART.pattern, spec):
+        return _first(each for each in known if each.name == f"p{found[1]}")
+    if found := re.match(r"/dev/disk/by-id/md-(?:name-(?:[^:]*:)?|uuid-)(.+)$", spec):
+        return _array(found[1], known)
+    if found := re.match(r"/dev/(?:mapper/|disk/by-id/dm-name-)(.+)$", spec):
+        return _first(each for each in known if found[1] in (each.name, each.name.replace("-", "--"))
+                      or each.name == found[1].replace("--", "-"))  # fmt: skip
+    if found := re.match(r"/dev/md(?:/|(?=\d))(.+)$", spec):
+        return _array(found[1], known)
+    if found := DISK.match(spec):
+        return _first(each for each in known if each.name == f"p{found[1]}") if _own(spec, disk) else None
+    if found := re.match(r"/dev/([^/]+)/([^/]+)$", spec):
+        return _first(each for each in known if each.name == f"{found[1]}-{found[2]}")
+    return None
+
+
+def _array(name: str, known: list[VolumeInfo]) -> VolumeInfo | None:
+    arrays = [each for each in known if re.match(r"md\d", each.name)]
+    same = [each for each in arrays if each.name in (f"md{name}", name)]
+    return _first(iter(same or (arrays if len(arrays) == 1 else [])))
+
+
+def _own(spec: str, disk: str) -> bool:
+    """Whether a kernel's name means this disk: the root's own, else the first of its kind."""
+    if disk:
+        return re.sub(r"p?\d+$", "", spec) == re.sub(r"p?\d+$", "", disk)
+    return bool(re.match(r"/dev/(?:xv|[hsv])da\d|/dev/nvme0n1p|/dev/mmcblk0p", spec))
+
+
+def _first(each: Iterator[VolumeInfo]) -> VolumeInfo | None:
+    return next(each, None)
+
+
+def _tagged(tag: str, value: str, known: list[VolumeInfo]) -> VolumeInfo | None:
+    plain = value.replace("-", "").casefold()
+    match tag:
+        case "UUID":
+            return _first(each for each in known if each.uuid and each.uuid.replace("-", "").casefold() == plain)
+        case "LABEL":
+            return _first(each for each in known if each.label == value)
+        case "PARTUUID":
+            return _first(each for each in known if each.partuuid.casefold() == value.casefold() != "")
+        case "PARTLABEL":
+            return _first(each for each in known if each.partlabel == value != "")
+    return None
+
+
+def _unescaped(name: str) -> str:
+    """udev writes odd characters of a label as \\xNN."""
+    raw = re.sub(
+        rb"\\x([0-9a-fA-F]{2})", lambda found: bytes([int(found[1], 16)]), name.encode("utf-8", "surrogateescape")
+    )
+    return raw.decode("utf-8", "replace")

@@ -1,0 +1,43 @@
+"""Another hypervisor's image is named, with the way to convert it; a disk that begins like one is taken by --format."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from engines.backup.sources.opening import open_source
+from engines.job.errors import Refused
+from tests.engines.backup.files.images import MIB, run
+
+KINDS = {
+    "vmdk": ("vmdk", "monolithicSparse"),
+    "flat.vmdk": ("vmdk", "monolithicFlat"),
+    "stream.vmdk": ("vmdk", "streamOptimized"),
+    "vdi": ("vdi", ""),
+    "dynamic.vhd": ("vpc", "dynamic"),
+    "fixed.vhd": ("vpc", "fixed"),
+    "vhdx": ("vhdx", ""),
+    "qed": ("qed", ""),
+    "parallels": ("parallels", ""),
+}
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_it_is_named_and_not_taken_as_a_disk(tmp_path: Path, name: str) -> None:
+    driver, kind = KINDS[name]
+    image = tmp_path / f"no-ending-{name.replace('.', '-')}"
+    run("qemu-img", "create", "-q", "-f", driver, *(("-o", f"subformat={kind}") if kind else ()), image, "8M")
+    with pytest.raises(Refused, match="whose bytes are not those of the disk") as told, open_source(str(image)):
+        pass
+    assert f"qemu-img convert -f {driver} " in told.value.what_helps
+    run(*told.value.what_helps.split(";")[0].removeprefix("convert it: ").replace("NEW", f"{tmp_path}/new").split())
+    with open_source(str(image), "raw") as source:
+        assert source.size == image.stat().st_size
+
+
+def test_an_ordinary_disk_is_taken(tmp_path: Path) -> None:
+    image = tmp_path / "disk.vmdk"
+    image.write_bytes(b"\xeb\x63" + bytes(MIB - 2))
+    with open_source(str(image)) as source:
+        assert source.size == MIB
