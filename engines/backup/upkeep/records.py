@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import random
 import threading
+from collections import deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 
 import msgspec
 
@@ -14,9 +17,16 @@ from engines.backup.repository import pack, record
 from engines.backup.repository.pack import Place
 from engines.backup.repository.repository import Repository
 from engines.backup.repository.spans import Held, Span, spans
+from engines.backup.store.store import Store
 from engines.backup.store.uplink import Uplink
 
 FAR = 8  # threads where the store is far: each waits for an answer
+AHEAD = 4  # packs of a far store whose frames are asked for before their turn
+
+
+def threads(store: Store) -> int:
+    """How many are worth it for reading records."""
+    return max(worker_count(), min(store.at_once, FAR))
 
 
 class Findings(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,9 +50,15 @@ class Records:
     """
 
     def __init__(
-        self, repository: Repository, percent: int, packs: Sequence[tuple[bytes, int]], uplink: Uplink | None = None
+        self,
+        repository: Repository,
+        percent: int,
+        packs: Sequence[tuple[bytes, int]],
+        uplink: Uplink | None = None,
+        gate: AbstractContextManager[object] | None = None,
     ) -> None:
-        """uplink: how fast records may come."""
+        """uplink: how fast records may come. gate: passed by each thread that reads, where more than these do."""
+        self._gate = gate or nullcontext()
         self._uplink = uplink or Uplink()
         self._repository = repository
         self._percent = percent
@@ -72,7 +88,7 @@ class Records:
 
     def reading(self) -> Workers[tuple[Span, int]]:
         """Threads that read them."""
-        return Workers(self._spans(), self._check, threads=max(worker_count(), self._at_once))
+        return Workers(self._spans(), self._check, threads=threads(self._repository.store))
 
     @property
     def _at_once(self) -> int:
@@ -80,12 +96,7 @@ class Records:
 
     def _spans(self) -> Iterator[tuple[Span, int]]:
         """What is read at a time, and what is done with it; neighbours together where the store is far."""
-        for owner, size in self._packs:
-            try:
-                places = self._frame(owner, size)
-            except FileNotFoundError:
-                self._lacks(owner)
-                continue
+        for size, places in self._frames():
             chosen = [place for place in places if self._quarantined(place) or self._drawn()]
             far = self._at_once > 1
             for span in spans(chosen, self._at_once) if far else (Span((place,)) for place in chosen):
@@ -103,6 +114,28 @@ class Records:
     def _pass(self, count: int) -> None:
         with self._lock:
             self.passed += count
+
+    def _frames(self) -> Iterator[tuple[int, list[Place]]]:
+        """Each pack's bytes and records; of a far store some packs ahead, while records are waited for."""
+        if self._at_once < 2:
+            yield from map(self._framed, self._packs)
+            return
+        with ThreadPoolExecutor(AHEAD, thread_name_prefix="frames") as pool:
+            asked: deque[Future[tuple[int, list[Place]]]] = deque()
+            for each in self._packs:
+                asked.append(pool.submit(self._framed, each))
+                if len(asked) > AHEAD:
+                    yield asked.popleft().result()
+            while asked:
+                yield asked.popleft().result()
+
+    def _framed(self, each: tuple[bytes, int]) -> tuple[int, list[Place]]:
+        owner, size = each
+        try:
+            return size, self._frame(owner, size)
+        except FileNotFoundError:
+            self._lacks(owner)
+            return 0, []
 
     def _frame(self, owner: bytes, size: int) -> list[Place]:
         """The pack's records; a broken frame is noted, and gc will write the pack anew."""
@@ -137,9 +170,10 @@ class Records:
         span, count = item
         self._uplink.take(count)
         try:
-            held = Held(self._repository, span) if self._at_once > 1 else None
-            for place in span.places:
-                self._prove(held, place)
+            with self._gate:
+                held = Held(self._repository, span) if self._at_once > 1 else None
+                for place in span.places:
+                    self._prove(held, place)
         except FileNotFoundError:
             self._lacks(span.places[0].pack)
             return

@@ -16,6 +16,7 @@ from engines.backup.upkeep.verifying import Verifying
 from engines.fleet.commands.params import FleetParams
 from engines.fleet.config.model import Fleet
 from engines.fleet.planning import jobs
+from engines.fleet.round.limits import Limits
 from engines.fleet.spread.line import Line
 from engines.fleet.spread.reading import Spread, alone
 from engines.fleet.spread.resources import SHARE
@@ -110,13 +111,15 @@ def _spread(
             except Failed as failed:
                 yield Warned(text=f"{failed}; all of it is read here")
         if line is None:
-            yield from alone(repository, params.percent, verifying, presence, cancel)
+            yield from alone(repository, params.percent, verifying, presence, cancel, rate)
             return
-        needs = (SHARE, f"repository {params.repository}")
-        slots = fleet.repositories[params.repository].slots
+        needs = (SHARE, *Limits(fleet).stores(params.repository))
+        spread = Spread(repository, opening, params.percent, line, cancel, needs, to.slots, rate)
         with line:
-            yield from Spread(repository, opening, params.percent, line, cancel, needs, slots).read(verifying, presence)
+            yield from spread.read(verifying, presence)
 
+    to = fleet.repositories[params.repository]
+    rate = jobs.rate(fleet, to)
     return (yield from proven(repository, presence, params.percent, read))
 
 

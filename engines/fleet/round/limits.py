@@ -35,9 +35,13 @@ class Limits:
 
     def needs(self, host: str, repository: str) -> tuple[str, ...]:
         """What a job takes one of each."""
+        return (f"host {host}", *self.stores(repository))
+
+    def stores(self, repository: str) -> tuple[str, ...]:
+        """The same of what only reads a repository, on no host."""
         to = self._fleet.repositories.get(repository)
         uplink = (f"uplink {to.uplink}",) if to and to.uplink else ()
-        return (f"host {host}", f"repository {repository}", *uplink)
+        return (f"repository {repository}", *uplink)
 
     def take(self, needs: Iterable[str], *, by_force: bool = False) -> bool:
         """Take one of each, or nothing. by_force: what runs already counts, whether there is room or not."""

@@ -12,21 +12,23 @@ from typing import Any
 from engines.backup.repository import pack
 from engines.backup.repository.repository import Repository
 from engines.backup.repository.sessions import Presence
+from engines.backup.store import uplink
+from engines.backup.store.uplink import Uplink
 from engines.backup.upkeep.records import Findings, Records
 from engines.backup.upkeep.verifying import Verifying
 from engines.fleet.spread.line import Line, Undone
 from engines.fleet.spread.work import Share, Unable, read
 from engines.job.contract import AnyEvent, Cancel, Progress, Warned
 
-SHARES = 12  # for each worker, so that all end at about the same time, and a killed one has little to be done again
-AHEAD = 2  # shares that each worker has at a time: one that is read, and the next
+SHARES = 4  # for each worker, so that all end at about the same time
+LARGEST = 4 << 30  # bytes of a share, so that little of a killed worker's is done again
+AHEAD = 3  # shares that each worker has at a time: those that are read, and the next
 TICK = 0.5  # s
 
 
 def shares(packs: list[tuple[bytes, int]], count: int) -> Iterator[tuple[tuple[bytes, int], ...]]:
-    """Packs dealt into at most `count` shares of about as many bytes."""
-    total = sum(size for _, size in packs)
-    most = max(total // max(count, 1), 1)
+    """Packs dealt into about `count` shares of as many bytes, more where they would be too large."""
+    most = min(sum(size for _, size in packs) // count, LARGEST)
     share: list[tuple[bytes, int]] = []
     for each in packs:
         share.append(each)
@@ -41,7 +43,7 @@ def shares(packs: list[tuple[bytes, int]], count: int) -> Iterator[tuple[tuple[b
 class Spread:
     """One reading. opening: what names and unlocks the repository, with files that every worker has.
 
-    slots: how many may read at once; needs: what each takes of its worker.
+    slots: how many may read at once; needs: what each takes of its worker; uplink: how fast each may.
     """
 
     repository: Repository
@@ -51,6 +53,7 @@ class Spread:
     cancel: Cancel
     needs: tuple[str, ...]
     slots: int
+    uplink: str
 
     def read(self, verifying: Verifying, presence: Presence) -> Generator[AnyEvent, Any, None]:
         """Have all packs of a verify read."""
@@ -88,7 +91,7 @@ class Spread:
         return AHEAD * workers if workers <= self.slots else self.slots
 
     def _given(self) -> dict[str, Any]:
-        return {"opening": dict(self.opening), "id": self.repository.id, "percent": self.percent}
+        return {"opening": dict(self.opening), "id": self.repository.id, "percent": self.percent, "uplink": self.uplink}
 
     def _hand(self, share: Share, number: int, back: Callable[[tuple[Share, Any]], None]) -> None:
         self.line.hand(read, share, self.needs, float(number), lambda found: back((share, found)))
@@ -107,17 +110,22 @@ class Spread:
     def _alone(
         self, packs: list[tuple[bytes, int]], presence: Presence, before: int, total: int
     ) -> Generator[AnyEvent, Any, Findings]:
-        records = Records(self.repository, self.percent, packs)
+        records = Records(self.repository, self.percent, packs, held_to(self.uplink, self.cancel))
         for passed in _passed(records, presence, self.cancel):
             yield Progress(done=min(before + passed, total), total=total)
         return records.findings
 
 
+def held_to(text: str, cancel: Cancel) -> Uplink:
+    """The line as `backup verify` is told it; waiting for it ends with a stop."""
+    return Uplink(uplink.parse(text), cancel.sleep)
+
+
 def alone(
-    repository: Repository, percent: int, verifying: Verifying, presence: Presence, cancel: Cancel
+    repository: Repository, percent: int, verifying: Verifying, presence: Presence, cancel: Cancel, rate: str
 ) -> Generator[AnyEvent, Any, None]:
-    """All packs of a verify read by this process."""
-    records = Records(repository, percent, verifying.packs)
+    """All packs of a verify read by this process. rate: how fast."""
+    records = Records(repository, percent, verifying.packs, held_to(rate, cancel))
     for passed in _passed(records, presence, cancel):
         yield Progress(done=min(passed, records.total), total=records.total)
     verifying.take(records.findings)

@@ -8,7 +8,8 @@ from engines.fleet.config.model import Fleet
 from engines.fleet.round.limits import Limits
 from engines.host.version import version
 
-SHARE = "share"  # of which a worker has one: a share of packs that is read takes all of its processor
+SHARE = "share"
+SHARES = 2  # of packs that a worker reads at once: while the last records of one are waited for, the next is begun
 ENOUGH = 1e9
 
 
@@ -26,7 +27,7 @@ def of(fleet: Fleet, only: Sequence[str]) -> dict[str, float]:
     limits = {name: most for name, most in Limits(fleet).all.items() if not name.startswith("repository ")}
     return {
         same(): ENOUGH,
-        SHARE: 1,
+        SHARE: SHARES,
         **limits,
         **{name: Limits(fleet).all[name] for name in mine & Limits(fleet).all.keys()},
     }

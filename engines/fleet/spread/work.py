@@ -9,7 +9,9 @@ from contextlib import closing, contextmanager
 import msgspec
 
 from engines.backup.repository.repository import RepoParams, Repository
-from engines.backup.upkeep.records import Findings, Records
+from engines.backup.store import uplink
+from engines.backup.store.uplink import Uplink
+from engines.backup.upkeep.records import Findings, Records, threads
 from engines.fleet.agent import wire
 from engines.fleet.round.following import Following, Order, Outcome
 from engines.job.errors import CrashcartError, Failed
@@ -29,7 +31,8 @@ class Share(msgspec.Struct, frozen=True, kw_only=True):
     """Packs to be read. opening: what names and unlocks the repository, with files of the worker's own machine.
 
     id: of that repository, so that another one under the same name is not taken for it. packs: with their bytes.
-    reading: of all shares of one verify the same, so that a worker opens the repository once.
+    reading: of all shares of one verify the same, so that a worker opens the repository once. uplink: how fast a
+    worker may read, as `backup verify` takes it.
     """
 
     reading: str
@@ -37,6 +40,7 @@ class Share(msgspec.Struct, frozen=True, kw_only=True):
     id: bytes
     percent: int
     packs: tuple[tuple[bytes, int], ...]
+    uplink: str = "none"
 
 
 class Followed:
@@ -91,8 +95,9 @@ class _Opened:
         self._lock = threading.Lock()
         self._reading = ""
         self._repository: Repository | None = None
+        self._uplink = Uplink()
 
-    def of(self, share: Share) -> Repository:
+    def of(self, share: Share) -> tuple[Repository, Uplink]:
         """Raises CrashcartError, OSError."""
         with self._lock:
             if self._repository is None or self._reading != share.reading:
@@ -100,10 +105,27 @@ class _Opened:
                     self._repository.close()
                     self._repository = None
                 self._repository, self._reading = _opened(share), share.reading
-            return self._repository
+                self._uplink = Uplink(uplink.parse(share.uplink))
+            return self._repository, self._uplink
 
 
 OPENED = _Opened()
+
+
+class _Gate:
+    """As many records are read at once as a verify of one process reads, however many shares there are."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._gates: dict[int, threading.Semaphore] = {}
+
+    def of(self, count: int) -> threading.Semaphore:
+        """The one for so many."""
+        with self._lock:
+            return self._gates.setdefault(count, threading.Semaphore(count))
+
+
+GATE = _Gate()
 
 
 def _opened(share: Share) -> Repository:
@@ -121,7 +143,9 @@ def _opened(share: Share) -> Repository:
 def read(share: Share) -> Findings | Unable:
     """On a worker: what reading the packs of a share found."""
     try:
-        records = Records(OPENED.of(share), share.percent, share.packs)
+        repository, line = OPENED.of(share)
+        gate = GATE.of(threads(repository.store))
+        records = Records(repository, share.percent, share.packs, line, gate)
         with closing(records.reading().ticks()) as ticks:
             for _ in ticks:
                 pass
