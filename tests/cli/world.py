@@ -107,8 +107,8 @@ def _fleet(host: Host) -> str:
     """One hypervisor and one repository: README's own is for machines with a bucket."""
     return (
         f"hosts: {{hv1: {{ssh: local, slots: 2, connect: 'test://{host.folder}/host.xml'}}}}\n"
-        "repositories: {near: {url: /srv/fleet, slots: 4}}\n"
-        "policies: {gold: {to: [near], keep: {daily: 14}}}\nguests: [{match: all, policy: gold}]\n"
+        "repositories: {off1: {url: /srv/fleet, slots: 4}}\n"
+        "policies: {gold: {to: [off1], keep: {daily: 14}}}\nguests: [{match: all, policy: gold}]\n"
         "ledger: /srv/ledger.sqlite\n"
     )
 

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
-from distributed import WorkerPlugin
 from typing_extensions import override
 
 from engines.fleet.spread import work
 
 
-class LettingGo(WorkerPlugin):  # type: ignore[misc]  # Dask has no types here
-    """On each worker, for as long as it lives."""
+def letting_go() -> Any:
+    """Dask's plugin of a worker, for as long as that lives; a class that only exists where Dask does."""
+    from distributed import WorkerPlugin
 
-    name = "crashcart"
+    class LettingGo(WorkerPlugin):  # type: ignore[misc]  # Dask has no types here
+        name = "crashcart"
 
-    @override
-    def transition(self, key: Any, start: str, finish: str, **_: Any) -> None:
-        if finish == "cancelled":
-            work.FOLLOWED.let_go(str(key))
+        @override
+        def transition(self, key: Any, start: str, finish: str, **_: Any) -> None:
+            if finish == "cancelled":
+                work.FOLLOWED.let_go(str(key))
+
+    return LettingGo()

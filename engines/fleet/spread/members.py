@@ -52,7 +52,7 @@ def serve(read: Callable[[], Fleet], name: str, jobs: int, only: Sequence[str]) 
     paper = security(cluster)
     from distributed import Worker
 
-    from engines.fleet.spread.letting_go import LettingGo
+    from engines.fleet.spread.letting_go import letting_go
 
     async def served() -> AsyncIterator[str]:
         with tempfile.TemporaryDirectory(prefix="crashcart-worker-") as folder:
@@ -65,7 +65,7 @@ def serve(read: Callable[[], Fleet], name: str, jobs: int, only: Sequence[str]) 
                         memory_limit=0,
                         local_directory=folder,
                         resources=resources.of(fleet, only),
-                        plugins=[LettingGo()],
+                        plugins=[letting_go()],
                         security=paper,
                         **QUIET,
                     )
