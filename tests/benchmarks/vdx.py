@@ -36,7 +36,7 @@ import json, sys
 from engines.rehearsal.switches import Knobs, Rehearsal
 how = json.loads(sys.argv[1])
 with Rehearsal(Knobs(**how), Knobs(**how)) as switches:
-    print(json.dumps({"params": switches.params(), "password": switches.password}), flush=True)
+    print(json.dumps({"params": switches.params(), "password": switches.password, "name": switches.a.hostname}), flush=True)
     for line in sys.stdin:
         print(json.dumps({"away": switches.a.away, "config": switches.a.shown()}), flush=True)
 """
@@ -52,6 +52,7 @@ class Switches:
         said = self.read()
         self.params: dict[str, Any] = said["params"]
         self.secret = Secret(said["password"])
+        self.name: str = said["name"]
 
     def read(self) -> dict[str, Any]:
         assert self.process.stdout is not None
@@ -133,7 +134,7 @@ def fix(pair: Switches) -> tuple[float, int]:
 
 def apart(pair: Switches) -> None:
     run = runs.create(pair.job(), pair.params["switch"])
-    detach.start(run, {"password": pair.secret}, pair.a.name)
+    detach.start(run, {"password": pair.secret}, pair.name)
     last = [entry.event for entry in detach.follow(run)][-1]
     assert isinstance(last, Finished), last
 

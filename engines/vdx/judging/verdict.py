@@ -108,7 +108,7 @@ def _no_such_port(case: Case) -> Verdict | None:
 
 
 def _admin_down(case: Case) -> Verdict | None:
-    end = next((end for end in case.ends if case.says(case.patterns.reason_admin_down, end)), None)
+    end = next((end for end in case.ends if case.says(case.patterns.reason_admin_down, end) or _shut(end)), None)
     if end is None:
         return None
     return case.verdict(
@@ -116,6 +116,11 @@ def _admin_down(case: Case) -> Verdict | None:
         f"{end.interface} of {end.label} is switched off by its configuration.",
         f"If it is meant to be on: no shutdown on {end.interface} of {end.label}.",
     )
+
+
+def _shut(end: End) -> bool:
+    """Whether its configuration switches it off, where the switch gives no such reason."""
+    return "shutdown" in end.config and end.port is not None and not end.port.up
 
 
 def _no_light(case: Case) -> Verdict | None:

@@ -115,7 +115,7 @@ def read(session: Session, address: str, interface: str) -> End:
 
 
 def _name_in_lldp(answer: str) -> str:
-    found = re.search(r'(?im)^\s*system-name\s+"?([^\s"]+)', answer)
+    found = re.search(r'(?im)^\s*system-name[ \t]+"?([^"\n]+?)"?[ \t]*$', answer)
     return found[1] if found else ""
 
 

@@ -1,0 +1,88 @@
+"""The verdict on ends as they are met, without a switch: which cause, whether a fix is offered, what is asked first."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from engines.vdx.judging.neighbour import same_switch
+from engines.vdx.judging.verdict import judge
+from engines.vdx.line import patterns
+from engines.vdx.switch.look import End
+from engines.vdx.switch.parse import Member, Neighbour, Port
+
+WORDS = patterns.load()
+NAME = "TenGigabitEthernet 1/0/5"
+OFF: dict[str, Any] = {"isl": "off", "trunk": "off", "config": ["no fabric isl enable"]}
+ON: dict[str, Any] = {"isl": "on", "trunk": "on", "config": ["fabric isl enable", "fabric trunk enable"]}
+BARE: dict[str, Any] = {**ON, "trunk": "off"}
+
+
+def port(state: str, line: str, reason: str) -> Port:
+    return Port(name=NAME, state=state, line=line, reason=reason, raw=f"{NAME} is {state}, line protocol is {line}")
+
+
+def end(name: str, **more: Any) -> End:
+    given: dict[str, Any] = {
+        "address": "10.0.0.1", "hostname": name, "label": name, "version": "7.2.0", "mode": "fabric-cluster",
+        "mode_words": "Fabric Cluster", "vcsid": 1, "rbridge": 1, "members": [], "interface": NAME,
+        "port": port("up", "down", "ISL DOWN"), "neighbours": [], "islport": None, "isl_peers": [], "weak": (),
+        "raw": {},
+    }  # fmt: skip
+    return End(**(given | OFF | more))
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "kind", "words"),
+    [
+        (OFF, OFF, "same-vcsid-isl-off", "sw1 and sw2"),
+        (OFF, ON, "same-vcsid-isl-off", "only at sw1"),
+        (ON, OFF, "same-vcsid-isl-off", "only at sw2"),
+        (BARE, BARE, "isl-on", "Only trunking is off"),
+        (BARE, ON, "isl-on", "Only trunking is off (no fabric trunk, at sw1)"),
+        (ON, ON, "isl-on", "no case for a new vcsid"),
+        ({"port": port("up", "down", "ISL disabled")}, OFF, "same-vcsid-isl-off", "sw1 and sw2"),
+        ({"port": port("admin down", "down", "")}, OFF, "admin-down", "of sw1"),
+        ({"port": port("down", "down", ""), "config": ["shutdown"]}, OFF, "admin-down", "of sw1"),
+        (OFF, {"port": port("up", "down", "link protocol down")}, "no-light", "of sw2"),
+        ({"port": port("up", "down", "")}, OFF, "not-understood", "sw1"),
+        (OFF, {"vcsid": 2}, "different-vcsid", "sw1 1, sw2 2"),
+        (OFF, {"vcsid": None}, "not-understood", "sw2"),
+        ({"mode": "disabled", "vcsid": None}, OFF, "vcs-disabled", "sw1"),
+        ({"port": None}, OFF, "no-such-port", "sw1"),
+    ],
+)
+def test_each_pair_of_ends_has_its_verdict(a: dict[str, Any], b: dict[str, Any], kind: str, words: str) -> None:
+    found = judge(end("sw1", **a), end("sw2", **b), WORDS)
+    assert found.kind == kind
+    assert words in found.words
+    assert found.fixable == (kind == "same-vcsid-isl-off")
+    if kind in ("same-vcsid-isl-off", "isl-on"):
+        assert found.helps.startswith("Should these two be one fabric?")
+    assert bool(found.cheaper) == ("only at" in words)
+
+
+HERE = [Member(rbridge=1, wwn="10:00:00:27:f8:00:01:01", name="sw1", here=True, principal=True)]
+
+
+@pytest.mark.parametrize(
+    ("seen", "here", "same"),
+    [
+        ({"system": "SW1.lab.local"}, {}, True),
+        ({"system": "sw1"}, {"hostname": "sw1.lab.local"}, True),
+        ({"system": "sw1."}, {}, True),
+        ({"system": "core switch 7"}, {"name_in_lldp": "core switch 7"}, True),
+        ({"system": "x", "chassis": "0027.f800.0101"}, {"members": HERE}, True),
+        ({"system": "x", "chassis": "00:27:F8:00:01:01"}, {"members": HERE}, True),
+        ({"system": "x", "address": "10.0.0.1"}, {}, True),
+        ({"system": "sw1.a.example"}, {"hostname": "sw1.b.example"}, None),
+        ({"system": "sw10"}, {}, None),
+        ({"system": ""}, {}, None),
+    ],
+)
+def test_the_mate_is_known_by_name_wwn_or_address(
+    seen: dict[str, str], here: dict[str, Any], same: bool | None
+) -> None:
+    given = {"local": NAME, "remote": NAME, **seen}
+    assert same_switch(Neighbour(**given), end("sw1", **here)) is same
