@@ -36,7 +36,8 @@ import json, sys
 from engines.rehearsal.switches import Knobs, Rehearsal
 how = json.loads(sys.argv[1])
 with Rehearsal(Knobs(**how), Knobs(**how)) as switches:
-    print(json.dumps({"params": switches.params(), "password": switches.password, "name": switches.a.hostname}), flush=True)
+    told = {"params": switches.params(), "password": switches.password, "name": switches.a.hostname}
+    print(json.dumps(told), flush=True)
     for line in sys.stdin:
         print(json.dumps({"away": switches.a.away, "config": switches.a.shown()}), flush=True)
 """
