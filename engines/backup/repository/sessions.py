@@ -21,6 +21,8 @@ FOREIGN = 1800.0  # s without a touch after which a process of another host coun
 KEPT = 7 * 86400.0  # s that the packs of a killed backup wait for the next one
 TOUCH = 60.0  # s between touches
 
+_over: set[str] = set()  # sessions of this process that ended: their files may stay where a store cannot be written
+
 
 class Session(msgspec.Struct, frozen=True, kw_only=True):
     """One process at work. `kind` is write (stores records), read or gc; `does` says what in words.
@@ -122,6 +124,7 @@ class Presence:
         return self.session.kind == "read"
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        _over.add(self.session.id)
         self._store.release()
         if kind is not None and self.stores:
             self.session = msgspec.structs.replace(self.session, ended=True)
@@ -195,7 +198,7 @@ def _unknown(stem: str) -> Session:
 
 def alive(store: Store, session: Session) -> bool:
     """Whether its process still works."""
-    if session.ended or session.before_a_reboot():
+    if session.ended or session.id in _over or session.before_a_reboot():
         return False
     if session.here():
         return session.holder.alive()

@@ -100,9 +100,30 @@ class Bucket:
     def head(self, name: str) -> Known:
         """What is known of it."""
         import obstore
+        from obstore.exceptions import BaseError
 
-        found = self.asked(lambda: obstore.head(self._steady, name), name)
+        def request() -> Any:
+            try:
+                return obstore.head(self._steady, name)
+            except (BaseError, OSError) as error:
+                raise self._spoken(error, name) from None
+
+        found = self.asked(request, name)
+        if not found["e_tag"]:
+            raise trouble.explained(OSError("ETag Header missing"), self.address, self.access)
         return Known(found["size"], found["last_modified"].timestamp(), found["e_tag"] or "")
+
+    def _spoken(self, error: Exception, name: str) -> Exception:
+        """The refusal of a HEAD, which has no words, as that of a GET of the same."""
+        import obstore
+        from obstore.exceptions import BaseError
+
+        if isinstance(error, FileNotFoundError) or trouble.silent(error):
+            try:
+                obstore.get_range(self._once, name, start=0, length=1)
+            except (BaseError, OSError) as told:
+                return told
+        return error
 
     def listed(self, folder: str) -> Iterator[tuple[str, int]]:
         """Names below a folder, with their sizes, page by page."""

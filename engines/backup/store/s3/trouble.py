@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from engines.backup.errors import FarFailed
 from engines.backup.store.s3.access import Access, Address, access_file
 
-CODE = re.compile(r"<Code>([A-Za-z0-9]+)</Code>")
+CODE = re.compile(r"<Code>([A-Za-z0-9.]+)</Code>")
 MESSAGE = re.compile(r"<Message>([^<]{1,300})</Message>")
 REGION = re.compile(r"<Region>([a-z0-9-]+)</Region>")
 STATUS = re.compile(r"status code: (\d{3})")
 PAST_THE_END = re.compile(r"<Code>InvalidRange</Code>|status code: 416")
 TRANSIENT = re.compile(r"status code: (5\d\d|429|408|409)|HTTP error|RequestTimeout|SlowDown|Conflict")
+REDIRECT = "redirect without LOCATION"  # obstore's word for an answer of 301, 302 or 307 that says no more
+STRANGE = re.compile(r"ETag Header missing|Last-Modified Header missing|non-partial response")
 AGAIN = "then run it again: what was stored stays, and nothing is half there"
 
 
@@ -40,6 +42,14 @@ BROKEN = _Meaning(
     "had a fault of its own",
     f"a full server says no more than this, too: look at its room and its log, {AGAIN}",
 )
+CLOCK = _Meaning(
+    errno.EACCES, "says that this machine's clock is wrong", "set it: timedatectl set-ntp true; see it: date -u"
+)
+UNKNOWN_HERE = _Meaning(
+    errno.EOPNOTSUPP,
+    "does not know that request",
+    "see what it lacks (crashcart backup fitness)",
+)
 MEANINGS = {
     "NoSuchBucket": _Meaning(
         errno.ENXIO, "does not exist", "make it there, or correct its name or the endpoint: {file}"
@@ -55,11 +65,24 @@ MEANINGS = {
     "ExpiredToken": EXPIRED,
     "TokenRefreshRequired": EXPIRED,
     "InvalidToken": EXPIRED,
-    "RequestTimeTooSkewed": _Meaning(
-        errno.EACCES, "says that this machine's clock is wrong", "set it: timedatectl set-ntp true; see it: date -u"
+    "ExpiredTokenException": EXPIRED,
+    "RequestTimeTooSkewed": CLOCK,
+    "RequestExpired": CLOCK,
+    "RequestTimeout": _Meaning(
+        errno.EIO, "waited in vain for the rest of what was sent", f"see how fast the line to it is, {AGAIN}"
     ),
-    "RequestExpired": _Meaning(
-        errno.EACCES, "says that this machine's clock is wrong", "set it: timedatectl set-ntp true; see it: date -u"
+    "OperationAborted": _Meaning(errno.EBUSY, "was busy with that name", f"wait, {AGAIN}"),
+    "InvalidObjectState": _Meaning(
+        errno.EIO,
+        "has put that object into an archive",
+        "bring it back there, and take the rule out of its lifecycle: a repository is read at any time",
+    ),
+    "MethodNotAllowed": UNKNOWN_HERE,
+    "NotImplemented": UNKNOWN_HERE,
+    "NoAnswerOfS3": _Meaning(
+        errno.EPROTO,
+        "is answered for as no S3 server does",
+        "see that its endpoint is the server itself, and that no proxy or login page stands between: {file}",
     ),
     "SlowDown": SLOW,
     "ServiceUnavailable": SLOW,
@@ -77,6 +100,10 @@ MISPLACED = (
     "PermanentRedirect",
     "IllegalLocationConstraintException",
     "IncorrectEndpoint",
+    "InvalidRegion",
+    "InvalidLocationConstraint",
+    "Redirect",
+    "TemporaryRedirect",
 )
 BY_STATUS = {
     301: "PermanentRedirect",
@@ -92,7 +119,7 @@ BY_STATUS |= {
     504: "InternalError",
     507: "InsufficientStorage",
 }
-BY_STATUS |= {400: "", 404: ""}
+BY_STATUS |= {400: "", 404: "", 405: "MethodNotAllowed", 409: "OperationAborted", 501: "NotImplemented"}
 
 
 def past_the_end(error: BaseException) -> bool:
@@ -110,7 +137,20 @@ def code_of(error: BaseException) -> str:
     text = _said(error)
     found = CODE.search(text)
     status = STATUS.search(text)
+    if REDIRECT in text:
+        return "PermanentRedirect"
+    if STRANGE.search(text):
+        return "NoAnswerOfS3"
+    if found and found[1] == "AccessDenied" and "expired" in text:  # of a signature: our clock, or theirs
+        return "RequestExpired"
     return found[1] if found else BY_STATUS.get(int(status[1]), "") if status else ""
+
+
+def silent(error: BaseException) -> bool:
+    """Whether it is a refusal without a word why, as of every HEAD."""
+    text = _said(error)
+    status = STATUS.search(text)
+    return REDIRECT in text or (status is not None and status[1].startswith("4") and not CODE.search(text))
 
 
 def explained(error: BaseException, address: Address, access: Access) -> FarFailed:
@@ -125,13 +165,14 @@ def explained(error: BaseException, address: Address, access: Access) -> FarFail
             f"{bucket} is of another region than {access.region}{region}",
             f"correct region in {access_file()}",
         )
-    if code in MEANINGS:
-        meaning = MEANINGS[code]
+    message, status = MESSAGE.search(text), STATUS.search(text)
+    known = code if code in MEANINGS else BY_STATUS.get(int(status[1]), "") if status else ""
+    if known in MEANINGS:
+        meaning = MEANINGS[known]
         told = {"file": access_file(), "patience": f"{access.patience:.0f}"}
-        said = f" ({code})"
+        said = f" ({code})" if known == code or not message else f" ({code}: {message[1]})"
         return FarFailed(meaning.number, f"{bucket} {meaning.why.format(**told)}{said}", meaning.helps.format(**told))
-    if status := STATUS.search(text):
-        message = MESSAGE.search(text)
+    if status:
         said = f"{status[1]} {code}".strip() + (f": {message[1]}" if message else "")
         return FarFailed(errno.EIO, f"{bucket} answers {said}", f"find out what it means there, {AGAIN}")
     return _unanswered(str(error), bucket, access)

@@ -10,7 +10,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import msgspec
@@ -86,6 +86,19 @@ def test_a_repository_that_can_only_be_read_is_listed_restored_and_verified(tmp_
             assert [str(name) for name, _ in repository.every()] == [point]
         _, last = lab.perform_job("backup", repo=repo, source=str(source), vm="web1", limit="none")
         assert isinstance(last, RunFailed) and "cannot be written" in last.why
+
+
+def test_a_session_whose_file_could_not_be_removed_keeps_nobody_waiting(tmp_path: Path) -> None:
+    repo = lab.init(tmp_path / "repo")
+    store = LocalStore(Path(repo))
+    for kind in ("gc", "write"):
+        with ExitStack() as away, suppress(KeyError), Presence(store, kind, "a run whose store goes away") as presence:
+            presence.stores = kind == "write"
+            assert [session.id for session in sessions.living(store)] == [presence.session.id]
+            away.enter_context(read_only(Path(repo)))
+            raise KeyError
+        assert Path(repo, presence.session.path).exists() and sessions.living(store) == []
+    lab.done("backup-gc", repo=repo)
 
 
 def test_a_server_that_refuses_every_write_is_restored_from(tmp_path: Path) -> None:
