@@ -16,6 +16,7 @@ from engines.backup.commands.lock import Lock
 from engines.backup.commands.looks import LOOKS as BROWSE
 from engines.backup.commands.mount import MountPoint
 from engines.backup.commands.protect import Protect
+from engines.backup.commands.prove import Prove
 from engines.backup.commands.prune import Prune
 from engines.backup.commands.put import Put
 from engines.backup.commands.rename import Rename
@@ -35,7 +36,7 @@ def _listed(params: ListParams) -> listing.Listed:
 
 
 ENGINES: tuple[Engine[Any], ...] = (
-    Run(), Init(), Restore(), Get(), Put(), MountPoint(), Serve(), Boot(), Verify(), Prune(), Gc(),
+    Run(), Init(), Restore(), Get(), Put(), MountPoint(), Serve(), Boot(), Prove(), Verify(), Prune(), Gc(),
     Protect(), Rename(), Sweep(), Guest(),
     *key.KEYS, copy.Copy(), one_file.Export(), one_file.Import(), Lock(), Rewind(),
 )  # fmt: skip

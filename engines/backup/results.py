@@ -122,6 +122,19 @@ class Booted(Result, frozen=True, kw_only=True):
     errors: int
 
 
+class Proven(Result, frozen=True, kw_only=True):
+    """Of `prove`. restored: bytes that were written; entries: of the root, and volumes; else as of `boot`."""
+
+    point: str
+    restored: int
+    entries: int
+    verdict: str
+    why: str
+    bus: str
+    firmware: str
+    seconds: float
+
+
 class Verified(Result, frozen=True, kw_only=True):
     """Of `verify`; with --against only `differ`.
 

@@ -15,11 +15,11 @@ FRESH = 60.0  # seconds in which a folder may have been made and not locked yet
 
 
 class Scratch:
-    """A 0700 folder under the temporary directory, locked for as long as its process lives."""
+    """A 0700 folder under the temporary directory, or in `within`, locked for as long as its process lives."""
 
-    def __init__(self) -> None:
-        _sweep()
-        self.path = Path(tempfile.mkdtemp(prefix=PREFIX))
+    def __init__(self, within: str = "") -> None:
+        _sweep(within or tempfile.gettempdir())
+        self.path = Path(tempfile.mkdtemp(prefix=PREFIX, dir=within or None))
         self._lock = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
         fcntl.flock(self._lock, fcntl.LOCK_EX)
 
@@ -35,8 +35,8 @@ class Scratch:
         os.close(self._lock)
 
 
-def _sweep() -> None:
-    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+def _sweep(within: str) -> None:
+    for folder in Path(within).glob(f"{PREFIX}*"):
         try:
             known = folder.lstat()
             if known.st_uid == os.getuid() and time.time() - known.st_mtime > FRESH:

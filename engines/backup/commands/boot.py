@@ -74,7 +74,7 @@ class Boot(OnRepository[BootParams]):
 
     @override
     def plan(self, params: BootParams, cancel: Cancel) -> Plan:
-        _pattern(params.expect)
+        pattern(params.expect)
         return super().plan(params, cancel)
 
     @override
@@ -111,7 +111,7 @@ class Boot(OnRepository[BootParams]):
                     firmware=firmware(source.read(0, HEAD), params.firmware),
                     buses=AUTO if wanted == "auto" else (wanted,),
                     memory=params.memory,
-                    expect=_pattern(params.expect),
+                    expect=pattern(params.expect),
                     deadline=params.deadline,
                 )
                 bus, seen = yield from trials.run()
@@ -125,7 +125,8 @@ class Boot(OnRepository[BootParams]):
                 yield _finished(name, bus, seen, trials, server)
 
 
-def _pattern(expect: str) -> re.Pattern[str] | None:
+def pattern(expect: str) -> re.Pattern[str] | None:
+    """What must show on the screen; None for a usual sign of life. Raises BadParam."""
     try:
         return re.compile(expect, re.MULTILINE) if expect else None
     except re.error as error:

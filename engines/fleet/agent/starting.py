@@ -16,7 +16,7 @@ from engines.job.runs import Run
 from engines.job.work import Work
 
 # What a controller may have done: nothing that writes to a disk. The word for prune is the policy in fleet.yaml.
-ALLOWED = ("backup", "backup-prune", "backup-gc", "backup-verify", "backup-lock", "backup-boot")
+ALLOWED = ("backup", "backup-prune", "backup-gc", "backup-verify", "backup-lock", "backup-boot", "backup-prove")
 EVERY = 1.0  # s between two words of progress
 
 

@@ -22,11 +22,12 @@ def look(fleet: Fleet, ledger: Ledger, now: float, *, ask: bool = True) -> Stand
         see(fleet, ledger, now)
     known = ledger.guests()
     dark = silent(fleet, ledger)
+    proofs = ledger.newest("prove", now + AHEAD)
     there = [one.guest for one in known if one.gone is None]
     held = holdings.take(fleet)
     return Standing(
         at=now,
-        rows=rows(fleet, assign(fleet, there, known), known, held, ledger.newest(until=now + AHEAD), now, dark),
+        rows=rows(fleet, assign(fleet, there, known), known, held, ledger.newest(until=now + AHEAD), now, dark, proofs),
         repositories=tuple(_stored(fleet, name, held, ledger, now) for name in fleet.repositories),
         silent=dark,
     )

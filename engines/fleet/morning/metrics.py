@@ -88,7 +88,7 @@ def _tries(ledger: Ledger, standing: Standing, gauges: dict[str, Any]) -> None:
         if (row := rows.get(uuid)) and job.started is not None:
             _tried(job, (*_names(row), repository), gauges)
     for (uuid, repository), job in ledger.newest_good("prove").items():
-        if (row := rows.get(uuid)) and job.ended is not None:
+        if (row := rows.get(uuid)) and job.ended is not None and job.state == "done":  # warned: it may boot
             gauges["prove_last_success_timestamp_seconds"].labels(*_names(row), repository).set(job.ended)
 
 

@@ -91,15 +91,18 @@ def rows(
     newest_jobs: Mapping[tuple[str, str], Job],
     now: float,
     silent: Mapping[str, str] | None = None,
+    proofs: Mapping[tuple[str, str], Job] | None = None,
 ) -> tuple[Row, ...]:
     """A row a guest, the worst first. known: every guest that was ever seen, those that are gone among them.
 
     silent: by host, why it had no answer, which is then why a guest of it has no younger point.
+    proofs: the newest try to restore each guest.
     """
     first = {one.uuid: one.first for one in known}
     here = {one.guest.uuid for one in assigned}
     found = [_row(fleet, one, holdings, newest_jobs, now, first.get(one.guest.uuid, now)) for one in assigned]
-    found = [_unseen(row, silent or {}) for row in found]
+    unproven = {uuid: job for (uuid, _), job in (proofs or {}).items() if job.state in TREND}
+    found = [_unproven(_unseen(row, silent or {}), unproven) for row in found]
     found += [_gone(one, holdings, now) for one in known if one.gone is not None and one.uuid not in here]
     return tuple(sorted(found, key=lambda row: (ORDER.index(row.light), row.name, row.uuid)))
 
@@ -198,6 +201,14 @@ def _warned(row: Row, policy: Policy, jobs: Mapping[tuple[str, str], Job]) -> Ro
     made = [job for name in policy.to if (job := jobs.get((row.uuid, name))) and job.state == "warned"]
     said = dict.fromkeys(text for job in made for text in job.warnings)
     return _as(row, "warned", "; ".join(said), "see its run: crashcart fleet report") if said else row
+
+
+def _unproven(row: Row, unproven: Mapping[str, Job]) -> Row:
+    """With a restore that was tried and failed: points that are all there, and save nobody."""
+    if row.light not in ("good", "warned") or row.uuid not in unproven:
+        return row
+    job = unproven[row.uuid]
+    return _as(row, "failed", f"its restore was tried and failed: {job.why}", job.what_helps)
 
 
 def _unseen(row: Row, silent: Mapping[str, str]) -> Row:

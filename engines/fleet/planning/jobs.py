@@ -92,6 +92,6 @@ def lock(fleet: Fleet, repository: str) -> Job:
 
 
 def prove(fleet: Fleet, one: Assigned, repository: str) -> Job:
-    """Boot the newest point, from the repository and on a throwaway layer."""
+    """Restore the newest point of its first disk to a scratch disk, list it and boot it."""
     point = f"{one.vm}/{one.disks[0].name}@latest"
-    return Job(task="backup-boot", params={**opening(fleet.repositories[repository]), "point": point})
+    return Job(task="backup-prove", params={**opening(fleet.repositories[repository]), "point": point})

@@ -126,6 +126,18 @@ def test_a_failure_counts_until_a_point_is_younger() -> None:
     assert stands(points, jobs=job("done", NOW - HOUR)).light == "good"
 
 
+def test_a_restore_that_was_tried_and_failed_makes_nobody_green() -> None:
+    seen = [known(guest())]
+    points = held((disk(),), (disk(),))
+
+    def light(state: str) -> Row:
+        proofs = job(state, NOW, kind="prove", repository="near")
+        return rows(FLEET, assign(FLEET, [guest()], seen), seen, points, {}, NOW, {}, proofs)[0]
+
+    assert light("done").light == light("warned").light == light("waiting").light == "good"
+    assert (light("failed").light, light("failed").why) == ("failed", "its restore was tried and failed: disk full")
+
+
 def test_no_rule_no_disk_and_half_a_guest_are_uncovered_and_come_first() -> None:
     half = guest(
         "web2", disks=(*guest().disks, Disk(name="vdb", source="rbd:x", kind="network", why="it is on the network"))
