@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from engines.fleet.commands import check, cluster, guests, metrics, plan, report, serve, status
+from engines.fleet.commands.hold import HoldIt, Release
 from engines.fleet.commands.params import FleetParams
 from engines.fleet.commands.run import Run
 from engines.fleet.commands.verify import Verify
 from engines.job.contract import Engine, Look
 
-ENGINES: tuple[Engine[Any], ...] = (Run(), Verify())
+ENGINES: tuple[Engine[Any], ...] = (Run(), Verify(), HoldIt(), Release())
 LOOKS = (
     Look(
         "guests",

@@ -47,12 +47,13 @@ class Planned(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Planning(msgspec.Struct, frozen=True, kw_only=True):
-    """The plan. uncovered: by guest, why it is in none; zone: whose hours the table has."""
+    """The plan. uncovered: by guest, why it is in none; zone: whose hours the table has; held: what is, in words."""
 
     rows: list[Planned]
     uncovered: dict[str, str]
     silent: dict[str, str]
     zone: str
+    held: list[str] = []
 
 
 def answer(params: PlanParams) -> Planning:
@@ -64,12 +65,13 @@ def answer(params: PlanParams) -> Planning:
         newest = ledger.newest(until=time.time() + AHEAD)
     coming = found.wanted
     if params.date:
-        coming = wanted(fleet, found.assigned, found.covered, newest, now)
+        coming = today.free(wanted(fleet, found.assigned, found.covered, newest, now), found.held)
     return Planning(
         rows=expected(fleet, coming, newest, now),
         uncovered={one.guest.name: one.why for one in found.assigned if one.why},
         silent={**found.census.silent, **found.covered.silent},
         zone=fleet.zone,
+        held=[hold.words for hold in found.held],
     )
 
 
@@ -128,5 +130,6 @@ def table(planning: Planning) -> str:
         rows.append((begins, row.name, row.host, row.repository, row.policy, takes, row.why))
     lines = list(columns(rows)) if planning.rows else ["nothing is planned"]
     lines += [f"! {name} is in no plan, or not wholly: {why}" for name, why in planning.uncovered.items()]
+    lines += [f"! {words}" for words in planning.held]
     lines += [f"! {name} was not seen: {why}" for name, why in planning.silent.items()]
     return "\n".join(map(units.one_line, lines))

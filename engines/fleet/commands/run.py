@@ -177,6 +177,8 @@ def _odd(fleet: Fleet, found: Today) -> Iterator[AnyEvent]:
         yield Warned(text=f"host {host} was not seen, nor were its guests: {why}")
     for repository, why in found.covered.silent.items():
         yield Log(text=f"repository {repository} is not read from here, so the ledger says what is due: {why}")
+    for hold in found.held:
+        yield Warned(text=f"{hold.words} (see to it again: crashcart fleet release {hold.what}:{hold.name})")
     for text in unlocked(fleet):
         yield Warned(text=f"{text} (say no lock for it, or name a bucket)")
     for one in found.uncovered:

@@ -45,6 +45,7 @@ def table(standing: Standing) -> str:
     lines = [headline(standing), *columns(flat(standing.rows))]
     lines += [f"! host {host} had no answer: {why}" for host, why in standing.silent.items()]
     lines += [f"! repository {one.name} was not read: {one.trouble}" for one in standing.repositories if one.trouble]
+    lines += [f"! {words}" for words in standing.held]
     lines += [f"! repository {one.name} is nearly full: {one.tight}" for one in standing.repositories if one.tight]
     lines += [f"{row.name}: {row.what_helps}" for row in standing.rows if row.light in BAD and row.what_helps]
     return "\n".join(lines)

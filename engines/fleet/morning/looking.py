@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import msgspec
+
 from engines.fleet.agent.holding import Holding
 from engines.fleet.config import words
 from engines.fleet.config.model import Fleet
+from engines.fleet.ledger.holds import Hold, holds, over
 from engines.fleet.ledger.ledger import Ledger
 from engines.fleet.morning import holdings
-from engines.fleet.morning.standing import Standing, Stored, rows
+from engines.fleet.morning.standing import Row, Standing, Stored, rows
 from engines.fleet.planning.assigning import assign
 from engines.fleet.planning.seeing import see, silent
 from engines.fleet.planning.wanted import AHEAD
@@ -25,12 +30,23 @@ def look(fleet: Fleet, ledger: Ledger, now: float, *, ask: bool = True) -> Stand
     proofs = ledger.newest("prove", now + AHEAD)
     there = [one.guest for one in known if one.gone is None]
     held = holdings.take(fleet)
+    resting = holds(ledger)
+    found = rows(fleet, assign(fleet, there, known), known, held, ledger.newest(until=now + AHEAD), now, dark, proofs)
     return Standing(
         at=now,
-        rows=rows(fleet, assign(fleet, there, known), known, held, ledger.newest(until=now + AHEAD), now, dark, proofs),
+        rows=tuple(_resting(row, resting) for row in found),
         repositories=tuple(_stored(fleet, name, held, ledger, now) for name in fleet.repositories),
         silent=dark,
+        held=tuple(hold.words for hold in resting),
     )
+
+
+def _resting(row: Row, held: Sequence[Hold]) -> Row:
+    """With the hold that it is under, whatever its light is: it gets no younger point until it is released."""
+    hold = over(held, uuid=row.uuid, host=row.host)
+    if hold is None or row.light in ("skipped", "gone"):
+        return row
+    return msgspec.structs.replace(row, why="; ".join(filter(None, (hold.words, row.why))))
 
 
 def _stored(fleet: Fleet, name: str, held: holdings.Holdings, ledger: Ledger, now: float) -> Stored:

@@ -93,6 +93,7 @@ def _lines(night: Night) -> Iterator[str]:
     yield from _section(
         "Hosts without an answer", [f"- {_m(host)}: {_m(why)}" for host, why in standing.silent.items()]
     )
+    yield from _section("Held", [f"- {_m(words)}" for words in standing.held])
     bad = [job for job in night.jobs if job.state not in (*GOOD, "running", "waiting")]
     yield from _section("Jobs that did not end well", [_bad(night, job) for job in bad])
     yield from _section(

@@ -64,12 +64,13 @@ class Stored(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Standing(msgspec.Struct, frozen=True, kw_only=True):
-    """All of it. at: Unix time in s of looking; silent: hosts that had no answer, and why."""
+    """All of it. at: Unix time in s of looking; silent: hosts that had no answer, and why; held: what is, in words."""
 
     at: float
     rows: tuple[Row, ...]
     repositories: tuple[Stored, ...] = ()
     silent: dict[str, str] = {}
+    held: tuple[str, ...] = ()
 
     @property
     def counts(self) -> dict[str, int]:

@@ -8,6 +8,7 @@ import msgspec
 
 from engines.fleet.config import words
 from engines.fleet.config.model import CONTROLLER, Fleet, Repository, kept
+from engines.fleet.ledger.holds import holds, over
 from engines.fleet.ledger.ledger import Ledger
 from engines.fleet.ledger.rows import GOOD, Kind, key
 from engines.fleet.planning import jobs
@@ -33,6 +34,8 @@ class Upkeep(msgspec.Struct, frozen=True, kw_only=True):
 
 def upkeep(fleet: Fleet, assigned: Sequence[Assigned], ledger: Ledger, round_: str, now: float) -> list[Upkeep]:
     """What is due, in the order in which it is best done: prune, gc, verify, and a lock on what is left."""
+    held = holds(ledger)
+    assigned = [one for one in assigned if not over(held, uuid=one.guest.uuid)]
     found = [*_prunes(fleet, assigned, round_)]
     for name, repository in fleet.repositories.items():
         if _old(ledger, "gc", name, words.seconds(repository.gc), now):
@@ -41,7 +44,8 @@ def upkeep(fleet: Fleet, assigned: Sequence[Assigned], ledger: Ledger, round_: s
             found.append(_of(fleet, "verify", name, round_, jobs.verify(fleet, name)))
         if lockable(repository) and jobs.locking(fleet, name) and _old(ledger, "lock", name, words.DAY, now):
             found.append(_of(fleet, "lock", name, round_, jobs.lock(fleet, name)))
-    return [*found, *_proofs(fleet, assigned, ledger, now)]
+    found += _proofs(fleet, assigned, ledger, now)
+    return [each for each in found if not over(held, host=each.host, repository=each.repository)]
 
 
 def lockable(repository: Repository) -> bool:

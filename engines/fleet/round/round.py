@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import queue
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
 
 from engines.fleet.agent import wire
 from engines.fleet.config.model import Fleet, Host
+from engines.fleet.ledger.holds import Hold, holds, over
 from engines.fleet.ledger.ledger import Ledger
 from engines.fleet.ledger.rows import GOOD, Job
 from engines.fleet.round.following import PATIENCE, Lost, Order, Outcome
@@ -23,6 +24,7 @@ from engines.job.jobfile import Job as JobFile
 BUSY_WAIT = 5.0  # s until a host without a free slot is asked again
 LOOK_EVERY = 300.0  # s
 TICK = 1.0  # s at most between two looks at the clock
+TOO_LATE = "the round ended before its turn: give it more slots, or a longer window"
 UPKEEP_TRIES = 1  # again, after one that failed
 
 
@@ -139,15 +141,19 @@ class Round:
                 self._follow(hands, one, started=True)
 
     def _late(self) -> Iterator[Todo]:
-        """Those whose round ended before their turn."""
-        now = self.clock()
-        late = [one for one in self._waiting if now >= one.closes]
+        """Those whose round ended before their turn, or that somebody holds since."""
+        now, held = self.clock(), holds(self.ledger)
+        over_ = {one.job.key: hold.words for one in self._waiting if held and (hold := self._held(held, one.job))}
+        late = [one for one in self._waiting if now >= one.closes or one.job.key in over_]
         for one in late:
-            why = one.job.why or "the round ended before its turn: give it more slots, or a longer window"
+            why = over_.get(one.job.key) or one.job.why or TOO_LATE
             self._note(one, state="failed" if one.job.tries else "missed", ended=now, why=why)
         if late:
             self._line_up()
         yield from late
+
+    def _held(self, held: Sequence[Hold], job: Job) -> Hold | None:
+        return over(held, uuid=job.uuid, host=job.host, repository=job.repository)
 
     def _hand_out(self, hands: Hands) -> None:
         now = self.clock()

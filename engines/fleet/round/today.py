@@ -10,6 +10,7 @@ import msgspec
 
 from engines.backup.names import stamp
 from engines.fleet.config.model import Fleet
+from engines.fleet.ledger.holds import Hold, holds, over
 from engines.fleet.ledger.ledger import Ledger
 from engines.fleet.ledger.rows import Job, key
 from engines.fleet.planning import jobs
@@ -26,12 +27,13 @@ FOREVER = float("inf")
 
 @dataclass(frozen=True)
 class Today:
-    """Who is there, what is covered, and every backup that is due or next."""
+    """Who is there, what is covered, and every backup that is due or next, without what is held."""
 
     census: Census
     assigned: list[Assigned]
     covered: Covered
     wanted: list[Wanted]
+    held: Sequence[Hold] = ()
 
     @property
     def uncovered(self) -> list[Assigned]:
@@ -43,7 +45,14 @@ def look(fleet: Fleet, ledger: Ledger, now: float) -> Today:
     """Ask all hosts and read all repositories; what was seen is noted in the ledger."""
     found, assigned = see(fleet, ledger, now)
     points = covered(fleet.repositories, whose(ledger))
-    return Today(found, assigned, points, wanted(fleet, assigned, points, ledger.newest(until=now + AHEAD), now))
+    coming = wanted(fleet, assigned, points, ledger.newest(until=now + AHEAD), now)
+    held = holds(ledger)
+    return Today(found, assigned, points, free(coming, held), held)
+
+
+def free(coming: Sequence[Wanted], held: Sequence[Hold]) -> list[Wanted]:
+    """Those that nobody holds."""
+    return [each for each in coming if not over(held, uuid=each.uuid, host=each.host, repository=each.repository)]
 
 
 def due(fleet: Fleet, today: Today, now: float, *, at_once: bool = False, only: str = "") -> list[Todo]:
@@ -87,12 +96,22 @@ def _todo(fleet: Fleet, each: Wanted, one: Assigned) -> Todo:
     return Todo(job, words, each.urgency, each.closes, fleet.policies[each.policy].retries)
 
 
+def _why(job: Job, fleet: Fleet, held: Sequence[Hold]) -> str:
+    """Why what was to be done is not."""
+    if hold := over(held, uuid=job.uuid, host=job.host, repository=job.repository):
+        return hold.words
+    if job.host not in fleet.hosts and job.kind == "backup":
+        return f"host {job.host} is in fleet.yaml no more"
+    return "the controller was not there, and its round is over"
+
+
 def taken_up(fleet: Fleet, ledger: Ledger, todo: Sequence[Todo], now: float, *, only: str = "") -> list[Todo]:
     """With what an earlier controller left: what runs is followed, what waits and is not due any more is missed.
 
     only: where not all was asked for, what waits may be due all the same.
     """
     known = {one.job.key: one for one in todo}
+    held = holds(ledger)
     found: list[Todo] = []
     for job in ledger.open_jobs():
         same = known.pop(job.key, None)
@@ -101,7 +120,7 @@ def taken_up(fleet: Fleet, ledger: Ledger, todo: Sequence[Todo], now: float, *, 
         elif job.state == "running" and (job.host in fleet.hosts or job.kind != "backup"):
             found.append(Todo(job, None, (0.0, 0.0, job.key), FOREVER, 0))
         elif not only:
-            ledger.note(job.key, "missed", ended=now, why="the controller was not there, and its round is over")
+            ledger.note(job.key, "missed", ended=now, why=_why(job, fleet, held))
     return [*found, *known.values()]
 
 

@@ -1,0 +1,168 @@
+"""fleet hold and release: a guest, host or repository that rounds leave alone, and that they see to again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, TypeVar
+
+import msgspec
+from typing_extensions import override
+
+from engines.fleet.commands.params import FleetParams
+from engines.fleet.config.model import Fleet
+from engines.fleet.ledger.holds import Hold, holds, put
+from engines.fleet.ledger.ledger import Ledger, place
+from engines.job.contract import Cancel, Context, Engine, Events, Finished, Plan, Step, StepEnded, StepStarted
+from engines.job.errors import Refused
+from engines.job.params import param, plain
+
+P = TypeVar("P", bound="NameParams")
+
+
+class NameParams(FleetParams, frozen=True, kw_only=True):
+    """What is meant."""
+
+    name: Annotated[
+        str,
+        param(
+            "Name",
+            "of a guest, host or repository; guest:NAME, host:NAME or repository:NAME where several are called so",
+            positional=True,
+        ),
+    ]
+
+
+class HoldParams(NameParams, frozen=True, kw_only=True):
+    """And why."""
+
+    why: Annotated[str, param("Why", "for whoever reads the morning's report", metavar="TEXT")]
+
+
+class Held(msgspec.Struct, frozen=True, kw_only=True):
+    """What is held now, in words."""
+
+    held: list[str]
+
+
+class OnHolds(Engine[P]):
+    """A change of the list of holds, which `undo` puts back as it was."""
+
+    name: ClassVar[str] = ""
+    kind: ClassVar[str] = "work"
+    result: ClassVar[type[Any]] = Held
+
+    @override
+    def target(self, params: P) -> str:
+        return f"fleet holds {place(params.read()).resolve()}"
+
+    def planned(self, params: P, meant: tuple[str, str, str], title: str, undo: str) -> Plan:
+        """meant: what, id and name."""
+        what, id_, name = meant
+        return Plan(
+            task=self.name,
+            target=f"{what} {name}",
+            params=plain(params),
+            steps=(Step(id="note", title=title, no_stop="a line is being written"),),
+            facts=(("what", what), ("name", name), ("id", id_)),
+            undo=undo,
+            state={"meant": list(meant), "before": [msgspec.to_builtins(hold) for hold in _known(params.read())]},
+        ).sealed()
+
+    def noted(self, plan: Plan, after: list[Hold], summary: str) -> Events:
+        """Write the list."""
+        yield StepStarted(step="note")
+        with Ledger(place(plan.params.read())) as ledger:
+            put(ledger, after, time.time())
+        yield StepEnded(step="note")
+        yield Finished(summary=summary, result={"held": [hold.words for hold in after]})
+
+    @override
+    def undo(self, plan: Plan, context: Context) -> Events:
+        before = msgspec.convert(plan.state["before"], list[Hold])
+        yield from self.noted(plan, before, "what was held before is held, and nothing else")
+
+
+class HoldIt(OnHolds[HoldParams]):
+    """`crashcart fleet hold`."""
+
+    name: ClassVar[str] = "fleet-hold"
+    verb: ClassVar[str] = "hold"
+    title: ClassVar[str] = "have rounds leave a guest, host or repository alone: no backup, prune, gc or proof"
+    params = HoldParams
+
+    @override
+    def plan(self, params: HoldParams, cancel: Cancel) -> Plan:
+        if not params.why.strip():
+            raise Refused("a hold needs a reason", "give --why TEXT: the morning's report shows it")
+        meant = _meant(params)
+        title = f"Leave {meant[0]} {meant[2]} alone until it is released; what runs now goes on"
+        return self.planned(params, meant, title, "it is released")
+
+    @override
+    def execute(self, plan: Plan, context: Context) -> Events:
+        what, id_, name = plan.state["meant"]
+        hold = Hold(what=what, id=id_, name=name, why=plan.params.why.strip(), since=time.time())
+        others = [each for each in _known(plan.params.read()) if (each.what, each.id) != (what, id_)]
+        yield from self.noted(plan, [*others, hold], hold.words)
+
+
+class Release(OnHolds[NameParams]):
+    """`crashcart fleet release`."""
+
+    name: ClassVar[str] = "fleet-release"
+    verb: ClassVar[str] = "release"
+    title: ClassVar[str] = "have rounds see to a guest, host or repository again"
+    params = NameParams
+
+    @override
+    def plan(self, params: NameParams, cancel: Cancel) -> Plan:
+        known = _known(params.read())
+        what, _, name = params.name.rpartition(":")
+        found = [hold for hold in known if name in (hold.name, hold.id) and what in ("", hold.what)]
+        if len(found) != 1:
+            held = "; ".join(hold.words for hold in known) or "nothing is"
+            raise Refused(f"{params.name} is not held, or not alone in its name", f"name what is held: {held}")
+        hold = found[0]
+        meant = (hold.what, hold.id, hold.name)
+        return self.planned(params, meant, f"See to {hold.what} {hold.name} again from the next round on", "it is held")
+
+    @override
+    def execute(self, plan: Plan, context: Context) -> Events:
+        what, id_, name = plan.state["meant"]
+        left = [hold for hold in _known(plan.params.read()) if (hold.what, hold.id) != (what, id_)]
+        yield from self.noted(plan, left, f"{what} {name} is released")
+
+
+def _known(fleet: Fleet) -> list[Hold]:
+    """A ledger that is not there holds nothing, and a look does not make it."""
+    path: Path = place(fleet)
+    if not path.exists():
+        return []
+    with Ledger(path) as ledger:
+        return holds(ledger)
+
+
+def _meant(params: NameParams) -> tuple[str, str, str]:
+    """What, id and name. Raises Refused where nothing, or several, are called so."""
+    fleet = params.read()
+    what, _, name = params.name.rpartition(":")
+    found = [each for each in _named(fleet, name) if what in ("", each[0])]
+    if not found:
+        raise Refused(f"nothing is called {params.name}", "see who is there: crashcart fleet guests")
+    if len(found) > 1:
+        several = ", ".join(f"{kind} {id_}" for kind, id_, _ in found)
+        raise Refused(f"{params.name} may be {several}", "name it like host:NAME, or a guest by its UUID")
+    return found[0]
+
+
+def _named(fleet: Fleet, name: str) -> Iterator[tuple[str, str, str]]:
+    if name in fleet.hosts:
+        yield "host", name, name
+    if name in fleet.repositories:
+        yield "repository", name, name
+    path = place(fleet)
+    if path.exists():
+        with Ledger(path) as ledger:
+            yield from (("guest", one.uuid, one.name) for one in ledger.guests() if name in (one.name, one.uuid))
