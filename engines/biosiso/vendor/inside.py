@@ -23,10 +23,11 @@ LZMA_GUID = bytes.fromhex("98584eee143959429d6edc7bd79403cf")
 ASCII = re.compile(rb"[ -~]{5,}")
 UCS2 = re.compile(rb"(?:[ -~]\x00){5,}")
 BOARD = re.compile(
-    rb"(?<![A-Za-z0-9_-])((?:X[89]|X1[0-4]|H1[1-3]|B[1-3]|M1[12]|A[123]|C[79])[A-Z][A-Z0-9]{2,9}\+?(?:-[A-Za-z0-9+]{1,6}){0,2})"
+    rb"(?<![A-Za-z0-9_-])((?:(?:X[89]|X1[0-4]|H1[1-4]|B(?:[1-3]|9|1[0-4])|M1[12]|A[123]|C[79])"
+    rb"(?:[A-Z][A-Z0-9]{2,9}i?|[A-Z]{2}i)|C[79]Z\d{2,3})\+?(?:-[A-Za-z0-9+]{1,6}){0,2})"
     rb"(?=[\x00 \r\n\",;)/]|$)"
 )
-LETTERS = re.compile(r"[A-Z]+\d+([A-Z]{2,})")
+LETTERS = re.compile(r"[A-Z]+\d+([A-Z]{2,})|C[79]Z\d")
 MAKERS = (
     ("AMI", (b"American Megatrends", b"AMIBIOS", b"AMIBOOT ROM", b"$FID", b"ALASKA")),
     ("Phoenix", (b"Phoenix Technologies", b"PhoenixBIOS")),
@@ -85,7 +86,9 @@ def look(content: bytes, check: Callable[[], None] = nothing) -> Inside:
     for number, part in enumerate(_parts(content)):
         check()
         packed = number
-        text = b"\n".join([*ASCII.findall(part), *(found.replace(b"\0", b"") for found in UCS2.findall(part))])
+        wide = [found.replace(b"\0", b"") for found in UCS2.findall(part)]
+        wide += [found[1:] for found in wide]  # the first may be the end of a text before it, and its zero
+        text = b"\n".join([*ASCII.findall(part), *wide])
         makers |= {name: None for name, marks in MAKERS if any(mark in text for mark in marks)}
         boards |= {word: None for word in _boards(text)}
         versions |= {found[1].decode(): None for found in VERSION.finditer(text)}

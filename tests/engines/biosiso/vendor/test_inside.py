@@ -53,6 +53,24 @@ def test_descriptor_volumes_maker_board_version_and_date_are_read(packed: bool, 
     )
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("X9DRi-LN4F+", "X10DRi", "X10QBi", "X11SPi-TF", "X10DRH-iT", "X9SCL+-F", "H11DSi-NT", "B9DRT"),
+        *("A1SRi-2758F", "C7Z87-OCE", "M11SDV-8C+-LN4F", "X11DPG-OT-CPU"),
+    ],
+)
+def test_boards_are_named_in_every_spelling_that_their_maker_has(name: str) -> None:
+    for said in (name.encode(), name.encode("utf-16-le")):
+        assert look(bytes(99) + b"AMIBIOS\0Supermicro\0" + said + bytes(9)).boards == (name,)
+
+
+def test_words_that_only_begin_like_a_board_are_none() -> None:
+    assert (
+        look(b"\0".join([b"AMIBIOS", b"XEON", b"X86", b"X10", b"X9DR", b"A1B2C3", b"B1 rev", b"X11x64"])).boards == ()
+    )
+
+
 def test_noise_is_nothing() -> None:
     assert look(noise(1 << 20)) == Inside()
     assert look(noise(1 << 20)).words() == "nothing known here as firmware"
