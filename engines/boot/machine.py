@@ -9,13 +9,13 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
 
-from engines.boot import screen
+from engines.boot import screen, unprivileged
 from engines.boot.accel import Accelerator, located, tried
 from engines.boot.media import Hardware, arguments, escaped
 from engines.boot.qmp import Gone, Qmp, QmpError
@@ -25,6 +25,7 @@ from engines.job.errors import Refused
 
 POLL = 0.1  # seconds between two looks
 ADDRESSES = 12 << 30  # bytes of address space beside the guest's memory
+WRITTEN = ("screen.png", "vga")  # what QEMU itself writes, once its guest runs
 SERIAL = 64 << 20  # bytes of its serial port that are kept
 ENDS_WITHIN = 10.0  # seconds from closing the control line to the end of the process
 Pattern = str | re.Pattern[str] | Callable[[str], bool]
@@ -55,7 +56,8 @@ class Machine:
     """A context manager over one QEMU. Media are opened as snapshots unless their spec says otherwise.
 
     check: called at least every 0.2 s of any wait; raises to stop. accelerator: None finds out, see accel.
-    QEMU is bound to the thread that enters the block: it dies when that thread or the process ends.
+    QEMU is bound to the process, and where it stays its user to the thread that enters the block: it dies with them.
+    Root's QEMU becomes a user who owns nothing before its guest runs, unless the guest shares a folder.
     Entering raises Refused (no QEMU, no medium) and NotStarted.
     """
 
@@ -80,6 +82,8 @@ class Machine:
         self._folder = self._scratch.path
         self._process: subprocess.Popen[bytes] | None = None
         self._qmp: Qmp | None = None
+        self._reaper = ExitStack()
+        self._user = None if self.hardware.opens_later else unprivileged.user()
         try:
             self._start(binary)
         except BaseException:
@@ -185,7 +189,9 @@ class Machine:
     # ── its life ────────────────────────────────────────────────────────────────────────────────────
 
     def _start(self, binary: Path) -> None:
-        (self._folder / "serial").touch()
+        (self._folder / "serial").touch(mode=0o600)
+        if self._user is not None:
+            unprivileged.prepare(self._folder, self._user, WRITTEN)
         ours, theirs = socket.socketpair()
         with theirs, (self._folder / "stderr").open("wb") as stderr:
             self._qmp = Qmp(ours, self._check)
@@ -198,11 +204,12 @@ class Machine:
                 start_new_session=True,
                 preexec_fn=bounded((self.hardware.memory << 20) + ADDRESSES),
             )
+        if self._user is not None:
+            self._reaper.enter_context(unprivileged.ends_with_us(self._process.pid))
         try:
             self._qmp.greet()
         except Gone as gone:
-            self._process.kill()
-            self._process.wait()
+            self._end()
             said = self.stderr().strip().replace(f"{binary}: ", "") or str(gone)
             raise NotStarted(f"QEMU does not start: {said}", "look at the image that its message names") from gone
         with suppress(Gone):  # a guest that powers off at once takes QEMU along before it answers
@@ -220,7 +227,7 @@ class Machine:
                 "-no-user-config",
             ),
             *("-no-reboot", "-display", "none", "-vga", "std"),
-            *("-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"),
+            *self._confined(),
             "-S",  # the guest waits for the greeting to be over, or a short one could end before it
             *(
                 "-chardev",
@@ -232,13 +239,25 @@ class Machine:
             *arguments(self.hardware, self._folder),
         ]
 
+    def _confined(self) -> list[str]:
+        """Becoming another user is what QEMU's filter calls elevating; who has become one can start nothing."""
+        runas = [] if self._user is None else ["-runas", f"{self._user}:{self._user}"]
+        elevate = "allow" if runas else "deny"
+        kept = f"on,obsolete=deny,elevateprivileges={elevate},spawn=deny,resourcecontrol=deny"
+        return ["-sandbox", kept, *runas]
+
     def _reap(self) -> None:
         """QEMU hung up: let it end by itself, so that its status is its own, and end it where it hangs."""
         end = time.monotonic() + ENDS_WITHIN
         while self.alive and time.monotonic() < end:
             self.pause(POLL)
-        self._running().kill()
-        self._running().wait()
+        self._end()
+
+    def _end(self) -> None:
+        self._reaper.close()
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
 
     def _running(self) -> subprocess.Popen[bytes]:
         if self._process is None:
@@ -251,9 +270,7 @@ class Machine:
         return self._qmp
 
     def _clean(self) -> None:
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
+        self._end()
         if self._qmp is not None:
             self._qmp.close()
         self._scratch.remove()

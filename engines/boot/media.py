@@ -47,6 +47,11 @@ class Hardware:
     debug_exit: bool = False
     extra: tuple[str, ...] = ()
 
+    @property
+    def opens_later(self) -> bool:
+        """Whether QEMU opens files by name while the guest runs, as for a folder that it shares."""
+        return any(word in ("-fsdev", "-virtfs") for word in self.extra)
+
 
 def escaped(path: Path) -> str:
     """An absolute path for an option: QEMU reads `,,` as a comma; the leading `/` keeps `a:b` a path."""

@@ -14,11 +14,13 @@ from pathlib import Path
 
 import pytest
 
-from engines.boot.machine import Machine, NotStarted
+from engines.boot import unprivileged
+from engines.boot.machine import WRITTEN, Machine, NotStarted
 from engines.boot.media import Disc, Disk, Hardware
 from engines.boot.watch import last_lines
 from engines.boot.witness import witness
 from engines.job.errors import Refused
+from tests.absent import absent
 from tests.engines.boot.sectors import (
     GRAPHICS,
     RESET,
@@ -227,6 +229,24 @@ def test_a_killed_process_takes_its_qemu_along_and_the_next_one_sweeps(parent: S
     os.utime(living, (0, 0))
     parent()
     assert living.exists()
+
+
+def test_roots_qemu_runs_its_guest_as_nobody_and_writes_only_its_own(boot_sector: Callable[[str], Path]) -> None:
+    image = boot_sector(SHOW_KEYS)
+    image.chmod(0o600)
+    with Machine(hardware(image), accelerator=TCG) as machine:
+        assert machine.wait_for(lambda _: True).found
+        status = Path(f"/proc/{machine.pid}/status").read_text()
+        said = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
+        if unprivileged.user() is None:
+            absent("this process may become no other user")
+        number = str(unprivileged.user())
+        assert set(said["Uid"].split()) == set(said["Gid"].split()) == set(said["Groups"].split()) == {number}
+        assert int(said["CapEff"], 16) == 0 and said["Seccomp"] == "2"
+        folder = machine._folder
+        assert folder.stat().st_uid == 0 and folder.stat().st_mode & 0o777 == 0o710
+        others = [path.name for path in folder.iterdir() if path.stat().st_uid != 0]
+        assert sorted(others) == sorted(WRITTEN)
 
 
 # ── verdicts ────────────────────────────────────────────────────────────────────────────────────────
