@@ -36,6 +36,7 @@ from engines.job.contract import (
     Context,
     Events,
     Finished,
+    Log,
     Plan,
     Section,
     Step,
@@ -126,9 +127,9 @@ class Prove(OnRepository[ProveParams]):
         with (yield from opened(params, context)) as repository, _scratch(params.scratch) as scratch:
             disk = scratch.path / "disk"
             written = yield from _restored(repository, params, disk)
-            yield StepEnded(step="flush")
             yield StepStarted(step="list")
             entries = yield from _listed(disk, context.cancel)
+            yield Log(text=f"at its root: {', '.join(entries[:SHOWN]) or 'nothing'}")
             yield StepEnded(step="list")
             yield StepStarted(step="boot")
             trials = _trials(params, disk, scratch.path, context)

@@ -1,0 +1,55 @@
+"""A proof before its boot: the point is on a scratch disk with its files, and a stop leaves nothing of it behind.
+
+The boot itself is held to its promise beside `backup boot`, which shares its guest.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from engines.job import journal
+from engines.job.contract import Log, RunStopped, StepEnded, StepStarted, Warned
+from engines.job.errors import Refused
+from engines.job.journal import Entry
+from engines.job.perform import Stop
+from tests.engines.backup import lab
+
+
+def stopped(repo: str, point: str, scratch: Path) -> list[object]:
+    """The events of a proof that is stopped as its boot begins; `scratch` is seen to hold a disk then."""
+    stop = Stop()
+
+    def listen(entry: Entry) -> None:
+        if entry.event == StepStarted(step="boot"):
+            assert len(list(scratch.glob("*/disk"))) == 1
+            stop.ask()
+
+    run, last = lab.perform_job("backup-prove", repo=repo, point=point, scratch=str(scratch), stop=stop, listen=listen)
+    assert isinstance(last, RunStopped), last
+    assert list(scratch.iterdir()) == []
+    return [entry.event for entry in journal.entries(run.journal)]
+
+
+def test_a_proof_that_is_stopped_has_restored_and_listed_and_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / "tree/etc").mkdir(parents=True)
+    (tmp_path / "tree/etc/hosts").write_text("127.0.0.1 localhost\n")
+    image, scratch = tmp_path / "image", tmp_path / "scratch"
+    words = ["mkfs.ext4", "-q", "-d", str(tmp_path / "tree"), str(image), "4M"]
+    subprocess.run(words, check=True, capture_output=True)
+    repo = lab.init(tmp_path / "repo")
+    point = lab.backup(repo, image)
+    scratch.mkdir()
+    events = stopped(repo, point, scratch)
+    assert [event.step for event in events if isinstance(event, StepEnded)] == ["write", "flush", "list"]
+    assert not any(isinstance(event, Warned) for event in events)
+    assert any(isinstance(event, Log) and "at its root: etc, lost+found" in event.text for event in events)
+
+
+def test_a_proof_without_room_for_it_is_refused(tmp_path: Path) -> None:
+    repo = lab.init(tmp_path / "repo")
+    point = lab.backup(repo, lab.disk(tmp_path / "a", {0: 1}, lab.MIB))
+    with pytest.raises(Refused, match="none is no folder"):
+        lab.perform_job("backup-prove", repo=repo, point=point, scratch=str(tmp_path / "none"))
