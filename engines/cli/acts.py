@@ -180,7 +180,7 @@ def doctor(parsed: argparse.Namespace) -> int:
     from engines import doctor
     from engines.cli.narrate import say
 
-    findings = doctor.examine(lambda name: say(f"trying {name}"))
+    findings = doctor.examine_place(parsed.repo) if parsed.repo else doctor.examine(lambda name: say(f"trying {name}"))
     sys.stdout.write(doctor.as_json(findings) if parsed.json else doctor.table(findings))
     return 0 if all(finding.works for finding in findings if finding.core) else 1
 

@@ -81,7 +81,13 @@ COMMANDS = (
         (RUN, ("--format", {"choices": ("md", "json", "html"), "default": "md", "help": "md is Markdown"})),
         "last --format html",
     ),
-    Command("doctor", "what this machine can do, and what mends it", "doctor", (JSON,)),
+    Command(
+        "doctor",
+        "what this machine can do, and what mends it; or what a repository's place lacks",
+        "doctor",
+        (("repo", {"nargs": "?", "metavar": "REPO", "help": "look at this place instead of this machine"}), JSON),
+        "sftp://backup@far/srv/repo",
+    ),
     Command(
         "rehearse",
         "try tasks on targets made for it",

@@ -9,6 +9,7 @@ import msgspec
 
 from engines.doctor import checks as check
 from engines.doctor.buckets import buckets
+from engines.doctor.place import place
 
 
 class Finding(msgspec.Struct, kw_only=True):
@@ -86,6 +87,21 @@ def examine(told: Callable[[str], None] = lambda _: None) -> list[Finding]:
             )
         )
     return found
+
+
+def examine_place(where: str) -> list[Finding]:
+    """The same of a repository's place alone."""
+    outcome = place(where)
+    return [
+        Finding(
+            name="repository",
+            works=outcome.works,
+            says=f"{where}: {outcome.says}",
+            needed_for="backups there",
+            mend=outcome.mend,
+            core=True,
+        )
+    ]
 
 
 def as_json(findings: list[Finding]) -> str:

@@ -19,6 +19,7 @@ from engines.backup.repository.lock_setting import LockSetting
 from engines.backup.store.opening import open_store
 from engines.backup.store.s3 import writer
 from engines.backup.store.s3.store import S3Store
+from engines.backup.store.store import Store
 from engines.job.contract import (
     Asked,
     BytesChange,
@@ -139,6 +140,8 @@ class Init(Engine[InitParams]):
             except OSError as error:
                 raise Failed(f"{store.where}: {error.strerror}", "name a folder that can be written") from None
             yield StepEnded(step="make")
+            for words in _lacks(store):
+                yield Log(text=f"{store.where} has no {words}")
             policy = ""
             if isinstance(store, S3Store):
                 warnings, policy = writer.advice(store.where, store.bucket)
@@ -175,6 +178,13 @@ class Init(Engine[InitParams]):
             store.end(FOLDERS)
             yield StepEnded(step="make")
             yield Finished(summary=f"{store.where} is no repository any more")
+
+
+def _lacks(store: Store) -> list[str]:
+    """What is done another way there; nothing where it cannot be tried, for the repository is made."""
+    with contextlib.suppress(OSError):
+        return store.lacks()
+    return []
 
 
 def _lock(params: InitParams) -> str:

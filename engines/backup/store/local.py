@@ -12,6 +12,7 @@ from typing_extensions import override
 
 from engines.backup.pages import direct
 from engines.backup.pages.page_cache import resident
+from engines.backup.store.lacks import lacks
 from engines.backup.store.local_appender import LocalAppender
 from engines.backup.store.open_packs import OpenFile, OpenPacks
 from engines.backup.store.ownership import Ownership
@@ -51,6 +52,10 @@ class LocalStore(Store):
     def begin(self, folders: Sequence[str]) -> None:
         for folder in folders:
             self._folder(self.root / folder / "x")
+
+    @override
+    def lacks(self) -> list[str]:
+        return list(lacks(self.root))
 
     @override
     def end(self, folders: Sequence[str]) -> None:

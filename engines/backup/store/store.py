@@ -56,6 +56,10 @@ class Store(Protocol):
         """Make the folders of a new repository."""
         ...
 
+    def lacks(self) -> list[str]:
+        """What it cannot do that is done another way, in words; tried in a repository that exists. Raises OSError."""
+        return []
+
     def end(self, folders: Sequence[str]) -> None:
         """Remove them as far as they are empty, and the repository's own with them."""
         ...

@@ -14,7 +14,7 @@ from typing import ClassVar
 from typing_extensions import override
 
 from engines.backup.store.cache import FarCache
-from engines.backup.store.sftp import shared
+from engines.backup.store.sftp import extensions, shared
 from engines.backup.store.sftp.access import Access, Address
 from engines.backup.store.sftp.appender import SftpAppender
 from engines.backup.store.sftp.files import BLOCK, FarFiles
@@ -49,6 +49,10 @@ class SftpStore(Store):
     def begin(self, folders: Sequence[str]) -> None:
         for folder in folders:
             self._files.make_folder(f"{folder}/x")
+
+    @override
+    def lacks(self) -> list[str]:
+        return extensions.lacks(self._files)
 
     @override
     def end(self, folders: Sequence[str]) -> None:

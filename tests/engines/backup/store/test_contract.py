@@ -209,6 +209,12 @@ def test_a_large_file_is_put_whole(store: Store) -> None:
     assert store.read("index/large.idx") == content
 
 
+def test_a_whole_place_lacks_nothing_and_trying_that_leaves_nothing(store: Store) -> None:
+    store.put("config.json", b"{}")
+    assert store.lacks() == []
+    assert list(store.names(".")) in (["config.json"], ["./config.json"])
+
+
 def test_threads_may_share_it(store: Store) -> None:
     content = os.urandom(4 * MIB)
     store.put("packs/a.pack", content)

@@ -23,6 +23,7 @@ from engines.backup.repository.repository import Repository
 from engines.backup.repository.sessions import Presence
 from engines.backup.store.local import LocalStore
 from engines.backup.store.sftp import access
+from engines.doctor import examine_place
 from engines.job.contract import RunFailed
 from tests.engines.backup import lab
 from tests.engines.backup.store import crippled
@@ -55,6 +56,10 @@ def test_a_file_system_without_links_folder_syncs_modes_and_mapping_holds_a_repo
         assert refused.value.errno == errno.ENODEV
         (place / "x").unlink()
         repo = lab.init(place / "repo", pack=2 * lab.MIB)
+        said = examine_place(repo)[0]
+        assert said.works
+        for lacking in ("no hard links", "no fsync of folders", "no shared mappings", "no modes"):
+            assert lacking in said.says
         first = lab.backup(repo, source)
         lab.disk(source, {0: 1, 7: 9, 9: 3}, 16 * lab.MIB)
         second = lab.done("backup", repo=repo, source=str(source), vm="web1", limit="none")
@@ -72,6 +77,17 @@ def test_a_file_system_without_links_folder_syncs_modes_and_mapping_holds_a_repo
         lab.done("backup-gc", repo=repo)
         assert lab.content(repo, second["point"]) == source.read_bytes()
     assert not [path for path in behind.rglob("*") if path.name.startswith(".tmp-")]
+
+
+def test_the_doctor_says_of_a_good_place_that_it_is_and_of_none_why(tmp_path: Path) -> None:
+    assert not examine_place(str(tmp_path / "none"))[0].works
+    repo = lab.init(tmp_path / "repo")
+    before = sorted(Path(repo).rglob("*"))
+    (said,) = examine_place(repo)
+    assert said.works and "has all" in said.says and sorted(Path(repo).rglob("*")) == before
+    with read_only(Path(repo)):
+        (said,) = examine_place(repo)
+    assert not said.works and "nothing can be written there: Read-only" in said.says
 
 
 def test_a_repository_that_can_only_be_read_is_listed_restored_and_verified(tmp_path: Path) -> None:

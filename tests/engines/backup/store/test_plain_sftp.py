@@ -15,6 +15,7 @@ import yaml
 
 from engines.backup.store.sftp import access
 from engines.backup.store.sftp.store import open_sftp
+from engines.doctor import examine_place
 from tests.engines.backup import lab
 
 
@@ -69,6 +70,9 @@ def test_it_does_all_that_a_repository_needs(tmp_path: Path) -> None:
         path.write_text(yaml.safe_dump({f"root@127.0.0.1:{port}": entry}))
         repo = f"sftp://root@127.0.0.1:{port}{tmp_path}/far"
         lab.done("backup-init", repo=repo)
+        said = examine_place(repo)[0].says
+        for lacking in ("no hard links", "posix-rename@", "fsync@", "fsync of folders", "statvfs@"):
+            assert lacking in said
         source = lab.disk(tmp_path / "disk", {0: 1, 3: 2}, 4 * lab.MIB)
         before = source.read_bytes()
         first = lab.backup(repo, source)
