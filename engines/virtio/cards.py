@@ -38,19 +38,13 @@ def configured(system: System) -> bool:
 
 
 def address(system: System) -> str:
-    """The hardware address that the configuration binds a card to; empty where it binds none."""
-    for path in sorted(system.etc):
-        text = system.etc[path].decode("latin-1")
-        bound = (IFCFG.fullmatch(path) and "HWADDR" in text) or re.fullmatch(
-            r"/etc/udev/rules\.d/[^/]*persistent-net\.rules", path
-        )
-        if not bound:
-            continue
-        for line in text.splitlines():
-            wanted = line.startswith("HWADDR") or ("ATTR{address}" in line and not line.lstrip().startswith("#"))
-            if wanted and (found := ADDRESS.search(line)):
-                return found.group(1).lower()
-    return ""
+    """The hardware address that the configuration binds a card to; empty where it binds none.
+
+    Of several it is that of a card that is brought up; Red Hat's own files know better than udev's old rules.
+    """
+    named = set(_named(system))
+    found = sorted((rank, name not in named, name, bound) for rank, name, bound in _bound(system))
+    return found[0][-1] if found else ""
 
 
 def model(system: System) -> str:
@@ -62,13 +56,24 @@ def model(system: System) -> str:
 
 # ── what becomes of their names ─────────────────────────────────────────────────────────────────────
 
-BY_SLOT = re.compile(r"e(?:n[opsx]|np)\w*\d\w*")
+BY_SLOT = re.compile(r"en[ops]\w*\d\w*|em\d+\w*|p\d+p\d+\w*")  # the kernel's place of a card, or the board's
+WIRED = re.compile(r"eth-id-.*|(?:e(?:th|n|m)|p\d+p)[\w-]*")
 NAME = re.compile(
-    r"^\s*(?:auto|allow-hotplug)\s+(?P<debian>\S.*)|^\s*interface-name=(?P<manager>\S+)|^DEVICE=[\"']?(?P<redhat>[\w.-]+)"
-    r"|^Name=(?P<networkd>[\w.-]+)$|^ {4,8}(?P<netplan>e[\w-]+):\s*$",
+    r"^\s*(?:auto|allow-hotplug)\s+(?P<debian>\S.*)|^\s*iface\s+(?P<iface>\S+)"
+    r"|^\s*interface-name\s*=\s*(?P<manager>[^\s;]+)|^\s*(?:export\s+)?DEVICE=[\"']?(?P<redhat>[\w.-]+)"
+    r"|^Name\s*=\s*(?P<networkd>[\w.-]+(?:[ \t]+[\w.-]+)*)\s*$",
+    re.MULTILINE,
+)
+OWN_ADDRESS = re.compile(rf"^\s*(?:HWADDR|mac-address|MACAddress)\s*=\s*[\"']?{ADDRESS.pattern}", re.MULTILINE)
+NETPLAN = re.compile(r"/etc/netplan/[^/]+\.ya?ml")
+DRIVEN = re.compile(r"/etc/(?:netplan/[^/]+\.ya?ml|systemd/network/[^/]+\.(?:network|link)|NetworkManager/.+)")
+DRIVER = re.compile(
+    r"^(\s*(?:driver:|[Dd]river\s*=)\s*[\"']?)(?:e1000e?|vmxnet3?|8139cp|8139too|pcnet32|tulip|ne2k-pci|hv_netvsc"
+    r"|xen[-_]netfront|vif)(?=[\"';]*\s*$)",
     re.MULTILINE,
 )
 RULES = re.compile(r"/etc/udev/rules\.d/[^/]*(?:persistent-net|net_persistent_names)[^/]*\.rules")
+PLACE = re.compile(r'(?:KERNELS|ID)=="[0-9a-fA-F]{4}:[^"]*",?[ \t]*')
 LINK = "/etc/systemd/network/10-crashcart-{}.link"
 
 
@@ -98,15 +103,21 @@ class Interface:
 
 def interfaces(system: System) -> list[Interface]:
     """Every card that the guest's configuration names."""
-    addresses = dict(_bound(system))
-    names = sorted({name for name in _named(system) if re.match(r"e(?:th|n)", name)})
-    return [Interface(name, addresses.get(name, "")) for name in names]
+    addresses = {name: bound for _, name, bound in _bound(system)}
+    names = sorted({name.partition(":")[0] if "-id-" not in name else name for name in _named(system)})
+    return [Interface(name, addresses.get(name, "") or _told_by(name)) for name in names if WIRED.fullmatch(name)]
+
+
+def _told_by(name: str) -> str:
+    """The address in a name such as enx525400123456; empty in all others."""
+    found = re.fullmatch(r"enx([0-9a-f]{12})", name)
+    return ":".join(re.findall("..", found.group(1))) if found else ""
 
 
 def told(system: System) -> list[str]:
     """What becomes of each, in words."""
     found = interfaces(system)
-    alone = sum(each.by_slot for each in found) == 1
+    alone = sum(each.by_slot for each in found) == 1 and not _reads_no_links(system)
     return [each.becomes(alone) for each in found]
 
 
@@ -115,41 +126,72 @@ def _named(system: System) -> Iterator[str]:
         text = content.decode("latin-1")
         if IFCFG.fullmatch(path):
             yield path.rpartition("ifcfg-")[2]
-        if IFCFG.fullmatch(path) or OTHERS.fullmatch(path) or path.startswith("/etc/network/interfaces"):
+        if NETPLAN.fullmatch(path):
+            yield from (name for name, _ in _planned(content))
+        elif IFCFG.fullmatch(path) or OTHERS.fullmatch(path) or path.startswith("/etc/network/interfaces"):
             for found in NAME.finditer(text):
                 yield from next(filter(None, found.groups())).split()
 
 
-def _bound(system: System) -> Iterator[tuple[str, str]]:
-    """(name, address) of every binding."""
+def _planned(content: bytes) -> Iterator[tuple[str, str]]:
+    """(name, address) of netplan's cards; a pattern of names is no name."""
+    import yaml
+
+    try:
+        plan = yaml.load(content, yaml.BaseLoader)  # noqa: S506 all is text to it: 52:54:00:12:34:56 is no number
+        cards = (plan["network"]["ethernets"] if "network" in plan else plan).items()
+    except (yaml.YAMLError, AttributeError, KeyError, TypeError):
+        return
+    for name, body in cards:
+        body = body if isinstance(body, dict) else {}
+        match = body.get("match")
+        match = match if isinstance(match, dict) else {}
+        called = str(body.get("set-name") or match.get("name") or name)
+        if not re.search(r"[*?\[]", called):
+            yield called, str(match.get("macaddress", "")).lower()
+
+
+def _bound(system: System) -> Iterator[tuple[int, str, str]]:
+    """(rank, name, address) of every binding; the lowest rank decides."""
     for path, content in system.etc.items():
         text = content.decode("latin-1")
         if RULES.fullmatch(path):
             for line in split(text):
-                name, found = re.search(r'NAME="([^"]+)"', line), ADDRESS.search(line)
+                name, found = re.search(r'NAME:?="([^"]+)"', line), ADDRESS.search(line)
                 if name and found and not comment(line):
-                    yield name.group(1), found.group(1).lower()
-        elif (IFCFG.fullmatch(path) or OTHERS.fullmatch(path)) and (
-            found := re.search(
-                rf"^\s*(?:HWADDR=|mac-address=|macaddress:\s*|MACAddress=)[\"']?{ADDRESS.pattern}", text, re.M
-            )
-        ):
-            for name in NAME.finditer(text):
-                yield next(filter(None, name.groups())), found.group(1).lower()
+                    yield 1, name.group(1), found.group(1).lower()
+        elif NETPLAN.fullmatch(path):
+            yield from ((2, name, bound) for name, bound in _planned(content) if ADDRESS.fullmatch(bound))
+        elif IFCFG.fullmatch(path) or OTHERS.fullmatch(path):
+            rank = 0 if IFCFG.fullmatch(path) else 2
+            called = [word for name in NAME.finditer(text) for word in next(filter(None, name.groups())).split()]
+            called += [path.rpartition("ifcfg-")[2]] if not rank else []
+            if found := OWN_ADDRESS.search(text) or (ADDRESS.search(path) if "-id-" in path else None):
+                yield from ((rank, name, found.group(1).lower()) for name in called)
 
 
 def links(system: System) -> Iterator[tuple[str, bytes]]:
     """A file that gives the virtio card the old one's name: where one card is named by its place."""
     slotted = [each for each in interfaces(system) if each.by_slot]
-    if len(slotted) == 1 and LINK.format(slotted[0].name) not in system.etc:
+    if len(slotted) == 1 and not _reads_no_links(system) and LINK.format(slotted[0].name) not in system.etc:
         yield LINK.format(slotted[0].name), f"[Match]\nDriver=virtio_net\n\n[Link]\nName={slotted[0].name}\n".encode()
 
 
+def _reads_no_links(system: System) -> bool:
+    """Whether its udev is from before systemd."""
+    return "/etc/inittab" in system.etc and not any(path.startswith("/etc/systemd/") for path in system.etc)
+
+
 def rules(text: str, _disks: Disks) -> str:
-    """udev's rules that bind a name to an address and a driver, bound to the address only."""
+    """udev's rules that bind a name to an address and a driver or a place, bound to the address only."""
     return "".join(
-        re.sub(r'DRIVERS=="(?!\?\*")[^"]*"', 'DRIVERS=="?*"', line)
-        if not comment(line) and ADDRESS.search(line) and "NAME=" in line
+        PLACE.sub("", re.sub(r'(DRIVERS?)=="(?!\?\*")[^"]*"', r'\1=="?*"', line))
+        if not comment(line) and ADDRESS.search(line) and "NAME" in line
         else line
         for line in split(text)
     )
+
+
+def drivers(text: str, _disks: Disks) -> str:
+    """A card that is matched by the driver of the old one is matched by virtio's."""
+    return DRIVER.sub(lambda found: f"{found.group(1)}virtio_net", text)

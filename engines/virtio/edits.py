@@ -19,7 +19,6 @@ EDITS: dict[str, Edit] = {
     "/etc/crypttab": tables.crypttab,
     "/etc/sysconfig/grub": tables.settings,
     "/etc/default/grub": tables.settings,
-    "/etc/initramfs-tools/conf.d/resume": tables.settings,
     "/etc/sysconfig/bootloader": tables.settings,
     "/etc/uswsusp.conf": tools.words,
     "/etc/kernel/cmdline": tools.words,
@@ -38,6 +37,10 @@ EDITS: dict[str, Edit] = {
     "/boot/grub/device.map": tables.device_map,
     "/boot/grub2/device.map": tables.device_map,
 }
+SETTINGS = re.compile(
+    r"/etc/default/grub\.d/[^/]+\.cfg|/etc/dracut\.conf(?:\.d/[^/]+\.conf)?"
+    r"|/etc/initramfs-tools/(?:initramfs\.conf|conf\.d/[^/]+)|/etc/systemd/system/[^/]+\.mount"
+)
 DEVICES_FILE = "/etc/lvm/devices/system.devices"  # LVM's list of disks by their serial numbers; without it, all
 CACHES = (DEVICES_FILE, "/etc/blkid/blkid.tab", "/etc/blkid.tab", "/etc/lvm/cache/.cache", "/etc/lvm/.cache")
 CRON = "/var/spool/cron"
@@ -111,10 +114,12 @@ def _wanted(patient: GuestInventory, choice: Choice) -> Iterator[tuple[str, Edit
     for path in patient.system.etc:
         if re.fullmatch(r"/etc/modprobe\.d/[^/]+", path):
             yield path, modprobe.network
-        if re.fullmatch(r"/etc/default/grub\.d/[^/]+\.cfg", path):
-            yield path, tables.settings
         if cards.RULES.fullmatch(path):
             yield path, cards.rules
+        if cards.DRIVEN.fullmatch(path):
+            yield path, cards.drivers
+        if SETTINGS.fullmatch(path):
+            yield path, tables.settings
     if patient.tool.kind == "debian":
         yield "/etc/initramfs-tools/modules", with_modules
 

@@ -23,6 +23,26 @@ CASES = {
     "debian by slot": ({"network/interfaces": "auto lo\n\nauto enp0s3\niface enp0s3 inet dhcp\n"}, "enp0s3", "", True),
     "netplan": ({"netplan/01.yaml": "network:\n  ethernets:\n    enp0s3:\n      dhcp4: true\n"}, "enp0s3", "", True),
     "netplan bound": ({"netplan/01.yaml": f"    ens3:\n      match:\n        macaddress: {MAC}\n"}, "ens3", MAC, False),
+    "redhat named twice": (
+        {f"{SCRIPTS}/ifcfg-eth0": f'DEVICE="eth0"\nONBOOT="yes"\nHWADDR="{MAC.upper()}"\n',
+         f"{SCRIPTS}/ifcfg-eth0:1": "DEVICE=eth0:1\nONBOOT=yes\n"}, "eth0", MAC, False),
+    "suse": ({f"sysconfig/network/ifcfg-eth-id-{MAC}": "STARTMODE='auto'\n"}, f"eth-id-{MAC}", MAC, False),
+    "redhat of the board": ({f"{SCRIPTS}/ifcfg-em1": "DEVICE=em1\nONBOOT=yes\n"}, "em1", "", True),
+    "redhat of a slot": ({f"{SCRIPTS}/ifcfg-p4p1": "DEVICE=p4p1\nONBOOT=yes\n"}, "p4p1", "", True),
+    "vmware": ({f"{SCRIPTS}/ifcfg-eno16777736": "NAME=eno16777736\nONBOOT=yes\n"}, "eno16777736", "", True),
+    "old rules": ({"network/interfaces": "auto eth0\n", "udev/rules.d/z25_persistent-net.rules":
+        f'NAME="eth0", SUBSYSTEM=="net", SYSFS{{address}}=="{MAC}", DRIVERS=="?*"\n'}, "eth0", MAC, False),
+    "netplan in a line": ({"netplan/01.yaml": "network: {ethernets: {ens3: {dhcp4: yes}}}\n"}, "ens3", "", True),
+    "netplan by fours": ({"netplan/a.yml": 'network:\n    ethernets:\n        "ens3":\n            dhcp4: true\n'
+        "            nameservers:\n                addresses: [1.1.1.1]\n"}, "ens3", "", True),
+    "netplan with another name": ({"netplan/a.yaml": "network:\n  ethernets:\n    id0:\n      match:\n"
+        f"        macaddress: '{MAC.upper()}'\n      set-name: eth7\n"}, "eth7", MAC, False),
+    "netplan of any name": ({"netplan/a.yaml": "network:\n  ethernets:\n    all:\n      match: {name: 'e*'}\n"
+        "    eth0:\n      dhcp4: true\n"}, "eth0", "", False),
+    "networkd": ({"systemd/network/a.network": "[Match]\nName = ens3 \n[Network]\nDHCP=yes\n"}, "ens3", "", True),
+    "by its address": ({"network/interfaces": "auto enx525400123456\n"}, "enx525400123456", MAC, False),
+    "manager with spaces": ({f"{MANAGER}/a.nmconnection":
+        f"[connection]\ninterface-name = enp1s0\n[ethernet]\nmac-address={MAC}\n"}, "enp1s0", MAC, False),
     "manager": ({f"{MANAGER}/a": "[connection]\ninterface-name=enp1s0\n"}, "enp1s0", "", True),
 }  # fmt: skip
 
@@ -63,3 +83,41 @@ def test_a_rule_is_bound_to_the_address_only() -> None:
 def test_only_a_loopback_is_no_network() -> None:
     assert not cards.configured(system({"network/interfaces": "auto lo\niface lo inet loopback\n"}))
     assert not cards.configured(system({"sysconfig/network-scripts/ifcfg-lo": "DEVICE=lo\nONBOOT=yes\n"}))
+
+
+RULE_OF_OLD = f'ACTION=="add", KERNELS=="0000:00:03.0", SYSFS{{address}}=="{MAC}", DRIVER=="8139cp", NAME="eth0"\n'
+
+
+def test_a_rule_in_any_order_lets_go_of_the_place_and_the_driver() -> None:
+    disks = Disks("hda", "vda")
+    wanted = f'ACTION=="add", SYSFS{{address}}=="{MAC}", DRIVER=="?*", NAME="eth0"\n'
+    assert cards.rules(RULE_OF_OLD, disks) == wanted
+    assert cards.rules(wanted, disks) == wanted
+    by_place = 'KERNELS=="0000:00:03.0", NAME="eth0"\n'
+    assert cards.rules(by_place, disks) == by_place
+
+
+@pytest.mark.parametrize(
+    ("path", "before", "after"),
+    [
+        ("netplan/a.yaml", "      match:\n        driver: vmxnet3\n", "      match:\n        driver: virtio_net\n"),
+        ("systemd/network/a.link", "[Match]\nDriver=e1000\n", "[Match]\nDriver=virtio_net\n"),
+        ("netplan/a.yaml", "        driver: virtio_net\n", "        driver: virtio_net\n"),
+        ("netplan/a.yaml", "        driver: bonding\n", "        driver: bonding\n"),
+    ],
+)
+def test_a_card_matched_by_its_old_driver_is_matched_by_the_new(path: str, before: str, after: str) -> None:
+    assert cards.DRIVEN.fullmatch(f"/etc/{path}")
+    assert cards.drivers(before, Disks("sda", "vda")) == after
+
+
+def test_the_address_for_a_trial_is_that_of_a_card_that_comes_up() -> None:
+    stale = RULE.replace(MAC, "00:16:3e:00:00:01") + RULE.replace('"eth0"', '"eth1"')
+    assert cards.address(system({RULES: stale, "network/interfaces": "auto eth1\n"})) == MAC
+    assert cards.address(system({f"{SCRIPTS}/ifcfg-eth0": f"HWADDR={MAC}\n", RULES: stale})) == MAC
+    assert cards.address(system({"network/interfaces": "auto eth0\n"})) == ""
+
+
+def test_an_init_of_old_gets_no_file_that_it_would_not_read() -> None:
+    guest = system({f"{SCRIPTS}/ifcfg-em1": "DEVICE=em1\nONBOOT=yes\n", "inittab": "id:3:initdefault:\n"})
+    assert not dict(cards.links(guest))
