@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from engines import tasks
-from engines.boot.firmware import Firmware
 from engines.boot.media import Disk, Hardware
 from engines.boot.watch import Seen
 from engines.boot.witness import witness
@@ -112,14 +111,12 @@ class Clinic:
             return perform(follower, tasks.engine(job.task), confirm=AGREED)
 
 
-def boot(
-    image: Path, bus: str, *more: Path, form: str = "raw", keep: bool = False, firmware: Firmware = "bios"
-) -> Booted:
+def boot(image: Path, bus: str, *more: Path, form: str = "raw", keep: bool = False) -> Booted:
     """Boot a rehearsal guest on ide or virtio and read what it says; `keep` lets it write to the image."""
     card = "virtio-net-pci" if bus == "virtio" else "rtl8139"
     disk = Disk(image, format=form, bus=bus, snapshot=not keep)  # type: ignore[arg-type]  # the test's own words
     others = [Disk(each, bus=bus) for each in more]  # type: ignore[arg-type]  # the test's own words
-    hardware = Hardware(media=(disk, *others), memory=256, firmware=firmware, extra=("-device", card))
+    hardware = Hardware(media=(disk, *others), memory=256, extra=("-device", card))
     seen: Seen = witness(hardware, "FIXTURE-BOOTED", hopeless=LOST, deadline=600.0)
     return _booted("".join(line.ljust(80) if len(line) == 80 else line for line in seen.lines), seen.ok, seen.why)
 
