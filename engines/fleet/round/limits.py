@@ -7,7 +7,8 @@ from collections.abc import Iterable
 
 from engines.fleet.config.model import CONTROLLER, Fleet
 
-AT_CONTROLLER = 2  # jobs of the controller itself
+AT_CONTROLLER = 2  # jobs of the controller itself, and of each worker in its place
+WORKERS = 16  # that may be given such jobs before their own slots say that there are fewer
 
 
 class Limits:
@@ -16,7 +17,7 @@ class Limits:
     def __init__(self, fleet: Fleet) -> None:
         self._fleet = fleet
         self._most = {
-            f"host {CONTROLLER}": AT_CONTROLLER,
+            f"host {CONTROLLER}": AT_CONTROLLER * (WORKERS if fleet.cluster else 1),
             **{f"host {name}": host.slots for name, host in fleet.hosts.items()},
             **{f"repository {name}": repository.slots for name, repository in fleet.repositories.items()},
             **{f"uplink {name}": uplink.slots for name, uplink in fleet.uplinks.items()},

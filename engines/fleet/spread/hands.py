@@ -8,16 +8,25 @@ from typing import Any
 from typing_extensions import override
 
 from engines.fleet.agent import wire
-from engines.fleet.config.model import Fleet
+from engines.fleet.config.model import CONTROLLER, Fleet
 from engines.fleet.round.following import Lost, Order
 from engines.fleet.round.hands import Hands, Hear, Here
 from engines.fleet.spread.line import Line, Undone
 from engines.fleet.spread.work import follow
 from engines.job.errors import Failed
 
+# What only reads a repository, and so may be done wherever its keys are.
+ANYWHERE = ("backup-boot", "backup-verify")
+
+
+def anywhere(order: Order) -> bool:
+    """Whether any worker may do it in the controller's place; not of a folder, which may be another one there."""
+    words = order.words
+    return order.name == CONTROLLER and words is not None and words.task in ANYWHERE and "://" in words.params["repo"]
+
 
 class Afar(Hands):
-    """Over a line to the cluster; jobs of the controller's own machine stay here. trouble: is told why one came back.
+    """Over a line to the cluster; what is for this machine alone stays here. trouble: is told why one came back.
 
     A job is given to one after the other, never lost with one of them: who takes it up follows what runs already.
     """
@@ -31,7 +40,7 @@ class Afar(Hands):
     @override
     def follow(self, order: Order, needs: Iterable[str], urgency: float, hear: Hear) -> None:
         needs = tuple(needs)
-        if order.host.ssh == "local":
+        if order.host.ssh == "local" and not anywhere(order):
             self._here.follow(order, needs, urgency, hear)
             return
 
@@ -40,12 +49,14 @@ class Afar(Hands):
                 hear(wire.Begun(run=str(said["run"]), new=bool(said["new"])))
 
         def done(outcome: Any | Undone) -> None:
-            if not isinstance(outcome, Undone):
+            declined = anywhere(order) and isinstance(outcome, wire.Declined)
+            if not isinstance(outcome, Undone) and not declined:
                 hear(outcome)
             elif self._closed:
                 hear(Lost("the controller was stopped"))
             else:
-                self._trouble(f"{outcome.why}: {order.name} is followed from here")
+                what = order.words.task if declined and order.words else order.name
+                self._trouble(f"{outcome.why}: {what} is followed from here")
                 self._here.follow(order, needs, urgency, hear)
 
         self._line.hand(follow, order, needs, urgency, done, told)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from engines.fleet.config.model import Fleet
-from engines.fleet.round.limits import Limits
+from engines.fleet.config.model import CONTROLLER, Fleet
+from engines.fleet.round.limits import AT_CONTROLLER, Limits
 from engines.host.version import version
 
 SHARE = "share"
@@ -23,14 +23,9 @@ def of(fleet: Fleet, only: Sequence[str]) -> dict[str, float]:
 
     Each worker has the whole of a limit: that all together keep it is up to the one controller that hands out.
     """
-    mine = {f"repository {name}" for name in only or fleet.repositories}
-    limits = {name: most for name, most in Limits(fleet).all.items() if not name.startswith("repository ")}
-    return {
-        same(): ENOUGH,
-        SHARE: SHARES,
-        **limits,
-        **{name: Limits(fleet).all[name] for name in mine & Limits(fleet).all.keys()},
-    }
+    left_out = {f"repository {name}" for name in fleet.repositories.keys() - set(only)} if only else set()
+    limits = {name: most for name, most in Limits(fleet).all.items() if name not in left_out}
+    return {same(): ENOUGH, SHARE: SHARES, **limits, f"host {CONTROLLER}": AT_CONTROLLER}
 
 
 def needed(needs: Iterable[str]) -> dict[str, float]:

@@ -112,8 +112,13 @@ class Cluster:
 
     def start(self, name: str, *words: str) -> Process:
         argv = command("fleet", *words, "--fleet", str(self.config))
-        self.members[name] = Process(name, argv, self.env)
+        own = {"XDG_STATE_HOME": str(self.state(name))} if words[0] == "worker" else {}
+        self.members[name] = Process(name, argv, {**self.env, **own})
         return self.members[name]
+
+    def state(self, worker: str) -> Path:
+        """Where a worker keeps its runs, as on a machine of its own."""
+        return self.folder / worker
 
     def scheduler(self) -> Process:
         started = self.start("scheduler", "scheduler")

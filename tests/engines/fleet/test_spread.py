@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+import yaml
 
 import engines
 from engines.fleet.spread.reading import LARGEST, shares
 from tests.engines.backup import lab
 from tests.engines.backup.lab import MIB
+from tests.engines.backup.store.sshd import Sshd
 from tests.engines.fleet.cluster import Cluster
 
 FLEET = "hosts: {here: {ssh: local}}\npolicies: {gold: {to: [near]}}\nguests: [{match: all, policy: gold}]\n"
@@ -24,6 +26,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     folder = tmp_path_factory.mktemp("spread")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_STATE_HOME", str(folder / "state"))
+        patch.setenv("XDG_CONFIG_HOME", str(folder / "config"))
         repo = lab.init(folder / "repo", pack=MIB)
         lab.backup(repo, lab.disk(folder / "disk", {number: number for number in range(16)}, 16 * MIB))
         with Cluster(folder, folder / "fleet.yaml") as made:
@@ -77,6 +80,28 @@ def test_workers_may_be_killed_and_come_again(cluster: Cluster) -> None:
     cluster.members["w2"].go_on()
     cluster.members["w2"].heard("worker w2 is at", times=2)
     assert spread(cluster) == whole
+
+
+def test_the_upkeep_that_only_reads_a_far_repository_is_any_workers(cluster: Cluster, tmp_path: Path) -> None:
+    (tmp_path / "sshd").mkdir()
+    with Sshd(tmp_path / "sshd") as sshd:
+        access = cluster.folder.parent / "config" / "crashcart" / "sftp.yaml"
+        access.parent.mkdir(parents=True)
+        entry = {"key_file": str(sshd.folder / "key"), "host_key": sshd.fingerprint}
+        access.write_text(yaml.safe_dump({sshd.place: entry}))
+        config = tmp_path / "fleet.yaml"
+        repo = sshd.url(cluster.folder.parent / "repo")
+        none = FLEET.replace("ssh: local", "ssh: local, find: [{lvm: '(?P<vm>no)(?P<disk>thing)'}]")
+        config.write_text(
+            f"{none}repositories: {{near: {{url: '{repo}'}}}}\nledger: '{tmp_path}/ledger'\n{cluster.yaml}"
+        )
+        done = cluster.run("fleet", "run", "--fleet", str(config), "--json")
+    told = [
+        text for line in done.stdout.splitlines() if "near on controller" in (text := json.loads(line).get("text", ""))
+    ]
+    assert sorted(told) == ["gc near on controller: done", "verify near on controller: done"], done
+    runs = [run.name for name in ("w1", "w2") for run in cluster.state(name).glob("crashcart/runs/*")]
+    assert len(runs) == 1 and "backup-verify" in runs[0], runs
 
 
 def test_damage_is_told_as_by_a_verify_of_one_process(cluster: Cluster, tmp_path: Path) -> None:
