@@ -1,4 +1,4 @@
-"""How much faster three workers verify a bucket than one, where each answer from a pack takes DELAY: at least 2.5 times.
+"""How much faster three workers verify a bucket than one, where each answer from a pack takes DELAY: 2.5 times or more.
 
 Of a repository that is worth spreading, packs are nearly all: what else is read, by one process, is not delayed here.
 Everything runs on this machine, so that what counts is waiting, as for a far store, not processors. What a run takes is
