@@ -23,8 +23,8 @@ SPARSE, TEXT, FOOTER = b"KDMV", b"# Disk DescriptorFile", b"conectix"
 VDI = 64, b"\x7f\x10\xda\xbe"
 SECTOR = 512
 LONGEST = 64 << 10  # bytes of a VMDK's description
-EXTENT = re.compile(rb'^\s*(?:RW|RDONLY|NOACCESS)\s+\d+\s+(\w+)(?:\s+"([^"]*)")?', re.MULTILINE)
-PARENT = re.compile(rb"^\s*parentCID\s*=\s*(?!ffffffff)(\w+)", re.MULTILINE | re.IGNORECASE)
+EXTENT = re.compile(rb'^[ \t]*(?:RW|RDONLY|NOACCESS)\s+\d+\s+(\w+)(?:\s+"([^"]*)")?', re.MULTILINE)
+PARENT = re.compile(rb"^[ \t]*parentCID\s*=\s*(?!ffffffff)(\w+)", re.MULTILINE | re.IGNORECASE)
 PARENT_NAME = b"parentFileNameHint"  # QEMU opens that file whatever parentCID is: block/vmdk.c, vmdk_parent_open
 DESCRIPTION = 20 * SECTOR  # bytes of what it takes for one, from the second sector on
 PLAIN = (b"SPARSE", b"FLAT", b"VMFS", b"VMFSSPARSE", b"ZERO")

@@ -31,7 +31,7 @@ TELLTALE = re.compile(
     ("(?:[^"\\]|\\.)*"|'[^']*'|\S+)""",
     re.MULTILINE,
 )
-IN_URL = re.compile(r"(?i)\b(\w+://[^\s:/@]*):\S+@")
+IN_URL = re.compile(r"(?i)\b(\w+://[^\s:/@]*):\S{1,500}@")
 
 
 def redacted(text: str, secrets: tuple[Secret, ...] = ()) -> str:

@@ -17,6 +17,7 @@ from engines.job.contract import Cancel, Context
 from engines.job.errors import Failed, Refused
 from tests.engines.backup.store import crippled
 from tests.engines.guest.images import same_disk
+from tests.fuzz.mutation import with_an_end
 
 DISK = b"\0" * 510 + b"\x55\xaa" + b"guest" * 100_000
 
@@ -159,3 +160,11 @@ def test_a_new_image_on_a_file_system_without_links_gets_its_name_and_takes_nobo
             list(copying.copy(surgery, context, place / "new.qcow2", result))
         assert (place / "new.qcow2").read_bytes() == before
         assert [path.name for path in place.iterdir()] == ["new.qcow2"]
+
+
+@pytest.mark.parametrize("filling", [b"\n", b" \n", b"\t", b"RW\n"])
+def test_a_description_of_blanks_is_read_in_one_pass(tmp_path: Path, filling: bytes) -> None:
+    path = tmp_path / "x.vmdk"
+    path.write_bytes(b"# Disk DescriptorFile\n" + filling * (60_000 // len(filling)) + b"parentCID=1\n")
+    with with_an_end(), pytest.raises(Refused, match="parentCID 1"):
+        target.look(path, foreign=True)

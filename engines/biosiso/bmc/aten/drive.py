@@ -96,7 +96,7 @@ class Drive:
     def name(self, host: str, path: str, user: str, password: str) -> None:
         """Fill in the form. Raises Failed."""
         said = self._send("set", host=host, path=path, user=user, pwd=password)
-        if re.sub(r"<[^>]*>", " ", said).strip().lower() not in TAKEN:
+        if re.sub(r"<[^<>]*>", " ", said).strip().lower() not in TAKEN:
             raise Failed(
                 f"the BMC does not take {path or 'an empty share'}: {self.session.said(said)}",
                 "see Virtual Media > CD-ROM Image on the BMC's own page",

@@ -78,7 +78,7 @@ class Session:
 
     def said(self, text: str) -> str:
         """What the BMC said, fit for a line, without the login."""
-        text = re.sub(r"<[^>]*>", " ", text)
+        text = re.sub(r"<[^<>]*>", " ", text)
         password = self._password.reveal() if self._password else ""
         for secret in (password, _encoded(password)):
             if len(secret) > 3:
@@ -136,7 +136,7 @@ def _encoded(text: str) -> str:
 
 def _sid(cookies: tuple[str, ...]) -> str:
     """The session among the cookies: the same answer may also bring an empty SID, or one that is long expired."""
-    for line in cookies:
+    for line in (each[:4096] for each in cookies):
         found = re.match(r"\s*SID=([^;\s]+)", line)
         if found and not re.search(r"expires=[^;]*19[67]0|max-age=0", line, re.IGNORECASE):
             return found[1]

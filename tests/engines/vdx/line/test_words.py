@@ -18,6 +18,7 @@ from engines.vdx.line.session import ANY_PROMPT, refused
 from engines.vdx.line.transcript import HIDDEN, LONGEST, MOST, Transcript, redacted
 from engines.vdx.line.trouble import Trouble, kind_of
 from engines.vdx.switch import config, parse
+from tests.fuzz.mutation import with_an_end
 
 SAMPLES = Path(__file__).parent / "samples"
 WORDS = patterns.load()
@@ -241,6 +242,14 @@ def test_what_config_lines_keep_secret_is_hidden(line: str) -> None:
 )
 def test_what_is_no_secret_is_shown(line: str) -> None:
     assert redacted(line) == line
+
+
+@pytest.mark.parametrize(
+    "piece", ["a://b:", "key ", "user x ", "password 1 ", 'secret "', "snmp-server host ", "authentication "]
+)
+def test_a_line_that_looks_like_secrets_all_over_is_read_in_bounded_work(piece: str) -> None:
+    with with_an_end():
+        redacted(piece * (LONGEST // len(piece)))
 
 
 def test_a_transcript_has_an_end_and_a_line_of_it_too(tmp_path: Path) -> None:
