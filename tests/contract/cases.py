@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from engines import tasks
+from engines.backup.repository import protected as protected_points
 from engines.backup.repository.byte_source import unpinned
 from engines.backup.repository.repository import Repository
 from engines.fleet.ledger.holds import holds
@@ -228,6 +229,53 @@ def verified(folder: Path) -> Iterator[Target]:
     yield of_repository("backup-verify", folder, {"repo": disk.make(folder)["repo"]})
 
 
+def two_repositories(folder: Path) -> tuple[str, str, str]:
+    """One with a point, an empty one beside it, and the point."""
+    repo, point = point_made()
+    shutil.copytree(repo, folder / "repository")
+    return str(folder / "repository"), backup_lab.init(folder / "repository2"), point
+
+
+@contextmanager
+def copied_to_another(folder: Path) -> Iterator[Target]:
+    """A point in a second repository, which is what counts."""
+    repo, other, _ = two_repositories(folder)
+    of = of_repository("backup-copy", folder, {"repo": other})
+    yield Target(of.engine, Job(task="backup-copy", params={"repo": repo, "to": other}), of.state)
+
+
+@contextmanager
+def exported(folder: Path) -> Iterator[Target]:
+    repo, _, point = two_repositories(folder)
+    yield of_repository("backup-export", folder, {"repo": repo, "point": point, "file": str(folder / "web1.tar")})
+
+
+@contextmanager
+def imported(folder: Path) -> Iterator[Target]:
+    repo, other, point = two_repositories(folder)
+    backup_lab.done("backup-export", repo=repo, point=point, file=str(folder / "web1.tar"))
+    yield of_repository("backup-import", folder, {"repo": other, "file": str(folder / "web1.tar")})
+
+
+@contextmanager
+def protected(folder: Path) -> Iterator[Target]:
+    repo, _, point = two_repositories(folder)
+    of = of_repository("backup-protect", folder, {"repo": repo, "point": point})
+
+    def state() -> dict[str, str]:
+        found: dict[str, str] = of.state()
+        with Repository.glance(repo) as glance:
+            return found | {str(name): "protected" for name in protected_points.every(glance)}
+
+    yield Target(of.engine, of.job, state)
+
+
+@contextmanager
+def renamed(folder: Path) -> Iterator[Target]:
+    repo, _, _ = two_repositories(folder)
+    yield of_repository("backup-rename", folder, {"repo": repo, "vm": "web1", "to": "shop"})
+
+
 def of_a_point(folder: Path) -> dict[str, Any]:
     repo, point = point_made()
     shutil.copytree(repo, folder / "repo")
@@ -397,6 +445,11 @@ CASES = (
     Case("backup prune", named("backup-prune"), pruned, ({"keep_last": 0}, NO_REPO)),
     Case("backup verify", named("backup-verify"), verified, (NO_REPO,), adds=True, moments=6),
     Case("backup gc", named("backup-gc"), upkept, (NO_REPO,), moments=6),
+    Case("backup copy", named("backup-copy"), copied_to_another, (NO_REPO, {"to": "/nowhere"}), adds=True, moments=3),
+    Case("backup export", named("backup-export"), exported, (*POINTS, {"file": "/nowhere/x.tar"}), moments=4),
+    Case("backup import", named("backup-import"), imported, (NO_REPO, {"file": "/nowhere"}), adds=True, moments=3),
+    Case("backup protect", named("backup-protect"), protected, POINTS, moments=2),
+    Case("backup rename", named("backup-rename"), renamed, (NO_REPO, {"vm": "web9"}, {"to": "a b"}), moments=3),
     Case("backup mount", named("backup-mount"), mounted, (*POINTS, {"folder": "/nowhere"}), until=running, moments=4),
     Case("backup serve", named("backup-serve"), served, (*POINTS, {"nbd": "/nowhere/x"}), until=running, moments=4),
     Case("fleet", named("fleet"), rounded, ({"fleet": "/nowhere"},), adds=True, moments=1),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,12 +17,14 @@ from engines.backup import names, results
 from engines.backup.commands.copy import Copy, CopyParams
 from engines.backup.commands.on_repository import OnRepository
 from engines.backup.commands.passing import STEPS, Told, passed, taken_out
+from engines.backup.commands.thinning import put_back
 from engines.backup.new_place import refuse_devices
 from engines.backup.repository import config
 from engines.backup.repository.repository import NamesOnly, RepoParams, Repository, where
 from engines.backup.repository.unlocking import opened
 from engines.backup.store.local import LocalStore
-from engines.backup.store.tar import packed
+from engines.backup.store.tar import packed, partial_of
+from engines.host.files import file_identity
 from engines.job.contract import (
     AnyEvent,
     BytesChange,
@@ -37,6 +40,8 @@ from engines.job.contract import (
 )
 from engines.job.errors import Failed, Refused
 from engines.job.params import Secret, param, plain
+
+NOTE = "exported.txt"  # beside the run's journal: the identity of the file that it wrote
 
 
 class ExportParams(RepoParams, frozen=True, kw_only=True):
@@ -100,6 +105,9 @@ class Export(OnRepository[ExportParams]):
         yield StepStarted(step="copy")
         params: ExportParams = plan.params
         path = Path(params.file)
+        if _made_by(context.earlier, path):
+            yield from _whole(plan, path, context)
+            return
         source = yield from opened(params, context)
         with source, _beside(path) as folder:
             source.load()
@@ -116,7 +124,7 @@ class Export(OnRepository[ExportParams]):
             target.index.flush(always=True)
             yield StepStarted(step="pack")
             try:
-                packed(folder, path)
+                packed(folder, path, lambda whole: _note(context.folder, whole))
             except FileExistsError:
                 raise Refused(f"{path} was made meanwhile", "name a new file") from None
             except OSError as error:
@@ -128,17 +136,51 @@ class Export(OnRepository[ExportParams]):
     @override
     def undo(self, plan: Plan, context: Context) -> Events:
         yield StepStarted(step="pack")
-        made = context.earlier / "point.json" if context.earlier else None
-        if made and made.exists():
-            Path(plan.params.file).unlink(missing_ok=True)
+        path = Path(plan.params.file)
+        ours = _made_by(context.earlier, path)
+        if ours:
+            path.unlink()
+        shutil.rmtree(_folder(path), ignore_errors=True)
+        partial_of(path).unlink(missing_ok=True)
         yield StepEnded(step="pack")
-        yield Finished(summary=f"{plan.params.file} is removed")
+        yield Finished(summary=f"{path} is removed" if ours else f"there is no {path} that this run made")
+
+
+def _note(folder: Path, whole: Path) -> None:
+    """Before it has its name: whose file that is, for resume and undo."""
+    folder.joinpath(NOTE).write_text(file_identity(whole.stat()))
+
+
+def _made_by(earlier: Path | None, path: Path) -> bool:
+    """Whether what has the name is the file that the earlier run wrote."""
+    try:
+        return earlier is not None and earlier.joinpath(NOTE).read_text() == file_identity(path.lstat())
+    except OSError:
+        return False
+
+
+def _whole(plan: Plan, path: Path, context: Context) -> Events:
+    """A run that was killed behind its last rename left nothing to do."""
+    _note(context.folder, path)
+    yield StepEnded(step="copy")
+    for step in plan.steps[1:]:
+        yield StepStarted(step=step.id)
+        yield StepEnded(step=step.id)
+    yield Finished(
+        summary=f"{path} had been written whole",
+        result={"points": (plan.params.point,), "read": 0, "stored": 0, "checked": 0},
+        then=(f"look into it: crashcart backup list --repo {shlex.quote(str(path))}",),
+    )
+
+
+def _folder(path: Path) -> Path:
+    return path.with_name(f".{path.name[:200]}.export")
 
 
 @contextmanager
 def _beside(path: Path) -> Iterator[Path]:
     """A folder on the same disk, gone afterwards; what a killed run left there is taken away first."""
-    folder = path.with_name(f".{path.name}.export")
+    folder = _folder(path)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(mode=0o700)
     try:
@@ -191,4 +233,5 @@ class Import(Engine[ImportParams]):
 
     @override
     def undo(self, plan: Plan, context: Context) -> Events:
+        put_back(plan.params.repo, context)
         yield from taken_out(plan.params.repo, context)

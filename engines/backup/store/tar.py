@@ -7,14 +7,14 @@ import os
 import tarfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from typing_extensions import override
 
 from engines.backup.store.cache import FarCache
 from engines.backup.store.store import TEMPORARY, Bytes, Store
-from engines.host.files import open_file
+from engines.host.files import open_file, sync_folder
 from engines.host.naming import name_new
 from engines.job.errors import Refused
 
@@ -151,22 +151,30 @@ class TarStore(Store):
         raise self._no()
 
 
-def packed(folder: Path, path: Path) -> None:
+def partial_of(path: Path) -> Path:
+    """What the file is called while it is written."""
+    return path.with_name(f"{TEMPORARY}{path.name[:200]}")
+
+
+def packed(folder: Path, path: Path, made: Callable[[Path], None] = lambda _: None) -> None:
     """Move what is in a repository's folder into a new tar file, which is there whole and durable, or not at all.
 
-    Raises FileExistsError, OSError.
+    made: told of the whole file before it gets its name. Raises FileExistsError, OSError.
     """
-    partial = path.with_name(f"{TEMPORARY}{os.urandom(8).hex()}")
+    partial = partial_of(path)
+    partial.unlink(missing_ok=True)  # of a killed run
     try:
-        made = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        with os.fdopen(made, "wb") as stream:
+        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "wb") as stream:
             with tarfile.open(fileobj=stream, mode="w", format=tarfile.PAX_FORMAT) as tar:
                 for file in _in_order(folder):
                     tar.add(file, str(file.relative_to(folder)), filter=_nobody)
                     file.unlink()
             stream.flush()
             os.fsync(stream.fileno())
+        made(partial)
         name_new(partial, path)
+        sync_folder(path.parent)
     finally:
         partial.unlink(missing_ok=True)
 

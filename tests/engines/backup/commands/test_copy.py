@@ -231,6 +231,27 @@ def test_an_exported_file_is_a_repository_of_one_point_and_comes_back_by_import(
         Repository.open(str(file), Unlock(key_file(tmp_path / "wrong"))) if locked else Repository.open(str(source))
 
 
+def test_an_export_that_was_killed_behind_its_rename_is_done_and_anothers_file_is_nobodys_to_undo(
+    repo: str, tmp_path: Path
+) -> None:
+    (point,) = backups(repo, tmp_path, [{}])
+    file = tmp_path / "web1.tar"
+    words = {"repo": repo, "point": point, "file": str(file)}
+    run, _ = lab.perform_job("backup-export", **words)
+    before = file.read_bytes()
+    again, last = lab.perform_job("backup-export", mode="resume", earlier=run.id, **words)
+    assert isinstance(last, Finished) and file.read_bytes() == before
+    file.rename(tmp_path / "away")
+    file.write_bytes(b"theirs")
+    _, last = lab.perform_job("backup-export", mode="resume", earlier=run.id, **words)
+    assert isinstance(last, RunFailed) and "was made meanwhile" in last.why
+    lab.perform_job("backup-export", mode="undo", earlier=again.id, **words)
+    assert file.read_bytes() == b"theirs", "an undo removes what its run made, and nothing else"
+    (tmp_path / "away").replace(file)
+    lab.perform_job("backup-export", mode="undo", earlier=again.id, **words)
+    assert not file.exists() and not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
 @pytest.mark.parametrize("content", [b"", b"no tar at all" * 1000, bytes(2048)])
 def test_a_file_that_is_no_export_is_refused(repo: str, tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "x.tar"
