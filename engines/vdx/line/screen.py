@@ -48,9 +48,13 @@ def without_noise(text: str, patterns: Patterns) -> tuple[str, bool]:
 
 
 def cut_more(raw: str, patterns: Patterns) -> str | None:
-    """The raw text before a pager's prompt, where one is the last thing said; else None."""
-    tail = ESCAPES.sub("", raw[-200:])
-    last = re.split(r"[\r\n]", tail)[-1]
+    """The raw text before a pager's prompt, where one is the last thing said but for log lines; else None."""
+    lines = re.split(r"[\r\n]", ESCAPES.sub("", raw[-2000:]))
+    end = len(lines)
+    while end > 1 and (not lines[end - 1].strip() or fits(patterns.noise, lines[end - 1])):
+        end -= 1
+    logged = any(fits(patterns.noise, line) for line in lines[end:])
+    last = lines[end - 1] if logged else lines[-1]
     found = fits(patterns.more, last)
     if found is None or last[found.end() :].strip():
         return None

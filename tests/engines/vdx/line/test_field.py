@@ -180,6 +180,14 @@ def test_pagers_of_other_looks_are_turned(pager: str) -> None:
     assert cut_more(' description "--More--', WORDS) is None
 
 
+def test_a_log_line_behind_a_pager_does_not_hide_it() -> None:
+    """The switch waits for a key all the same."""
+    log = "\r\n2017/04/25-20:49:21, [SEC-1203], 7, SW/0 | Active, INFO, sw1, Login information: via SSH. \r\n"
+    assert cut_more("line one\r\n\x1b[7m--More--\x1b[27m" + log + log, WORDS) == "line one\r\n\x1b[7m"
+    assert cut_more("line one\r\n" + log, WORDS) is None
+    assert cut_more("line one\r\n--More--\r\nline two\r\n" + log, WORDS) is None
+
+
 @pytest.mark.parametrize(
     ("detail", "system", "remote"),
     [
