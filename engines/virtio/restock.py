@@ -86,13 +86,18 @@ def _restocking(params: RestockParams, surgery: Surgery, patient: GuestInventory
 
 
 def _snippets(patient: GuestInventory, stock: Entry, entry: Entry, disks: Disks, *, is_default: bool) -> list[FileEdit]:
-    """The stock snippet with the new disk's name, the default again if the custom one was; the custom one goes."""
+    """The stock snippet with the new disk's name, the default again if the custom one was; the custom one goes.
+
+    With the default, the arguments that snippets of kernels to come will use get that name, too.
+    """
     loader = patient.loader
     path, gone = bls.path_of(loader.snippets, stock), bls.path_of(loader.snippets, entry)
     before = loader.snippets[path]
     after = bls.renamed(before, disks, loader.kernel_options)
     block = patient.system.read(loader.environment) or b""
-    chosen = bls.with_default(block, path.rsplit("/", 1)[-1].removesuffix(".conf")) if is_default else block
+    chosen = block
+    if is_default:
+        chosen = bls.with_options(bls.with_default(block, path.rsplit("/", 1)[-1].removesuffix(".conf")), disks)
     edits = [
         FileEdit(path, before.encode("latin-1"), after.encode("latin-1")),
         FileEdit(loader.environment, block, chosen),

@@ -114,3 +114,11 @@ def with_default(block: bytes, name: str) -> bytes:
     lines = [line for line in lines if not line.startswith("# ")]
     made = "".join([*head, f"saved_entry={name}\n", *lines]).encode("latin-1")
     return made.ljust(SIZE, b"#") if len(made) <= SIZE else block
+
+
+def with_options(block: bytes, disks: Disks) -> bytes:
+    """An environment block whose kernelopts name the new disk: snippets of kernels to come take theirs from it."""
+    lines = split(block.decode("latin-1"))
+    lines = [disks.booted(line) if line.startswith("kernelopts=") else line for line in lines]
+    made = "".join(lines).encode("latin-1").rstrip(b"#")
+    return made.ljust(SIZE, b"#") if block and len(made) <= SIZE else block
