@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 
+from engines.backup import names
 from engines.backup.errors import Damaged, Missing
 from engines.backup.names import PointName
 from engines.backup.pages.memory import keep_buffers
@@ -18,6 +19,7 @@ from engines.backup.repository.point import MAP, Point, map_length
 from engines.backup.repository.repository import Repository
 from engines.backup.repository.sessions import Presence
 from engines.backup.repository.spans import Held, Span, spans
+from engines.job.errors import BadParam, Refused
 
 CACHE = 64  # blocks
 AHEAD = 4  # blocks read before they are asked for, once reads follow one another
@@ -63,10 +65,34 @@ class PointBytes:
         self._ahead = ThreadPoolExecutor(FAR if self._far else 1, thread_name_prefix="read-ahead")
         self._coming: dict[bytes, Future[dict[bytes, memoryview]]] = {}
         self._map = lru_cache(maxsize=64)(lambda number: repository.map(point, number))
+        self._beside: list[PointBytes] | None = None
 
     def close(self) -> None:
         """End reading ahead."""
         self._ahead.shutdown(cancel_futures=True)
+        for each in self._beside or ():
+            each.close()
+
+    def beside(self) -> Sequence[PointBytes]:
+        """The guest's other disks of the same moment, as far as they are still there; closed with this one."""
+        with self._lock:
+            if self._beside is None:
+                self._beside = [*self._others()]
+                if self._presence and self._beside:
+                    pins = (each.point.name.path() for each in (self, *self._beside))
+                    self._presence.update(pins=tuple(pins))
+            return self._beside
+
+    def _others(self) -> Iterator[PointBytes]:
+        head = self.point.head
+        for text in head.together:
+            with suppress(Refused, Damaged, Missing, BadParam):
+                name = names.parse(text if "/" in text else f"{head.vm}/{text}")
+                if name == self.point.name:
+                    continue
+                other = self._repository.present(name)
+                if other.head.together == head.together:
+                    yield PointBytes(self._repository, other, self._presence)
 
     def read(self, offset: int, length: int) -> bytes:
         """`length` bytes from `offset`, fewer only at the end. Raises Missing, Damaged."""

@@ -10,7 +10,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import TypeVar
 
@@ -141,7 +141,7 @@ class WarmDisk:
         own = self._here()
         if own:
             return own.open(info)
-        return WarmVolume(self, info, *self.one(Ask("open", info.name), tuple[str, bytes]))
+        return WarmVolume(self, info, *self.one(Ask("open", info.name), tuple[str, bytes, dict[int, bytes]]))
 
     def close(self) -> None:
         """Hang up; an appliance of our own ends."""
@@ -235,8 +235,10 @@ class WarmVolume(Volume):
 
     driver = "libguestfs"
 
-    def __init__(self, disk: WarmDisk, info: VolumeInfo, state: str, default: bytes) -> None:
-        self.info, self.state, self.default = info, state, default
+    def __init__(
+        self, disk: WarmDisk, info: VolumeInfo, state: str, default: bytes, subvolumes: Mapping[int, bytes]
+    ) -> None:
+        self.info, self.state, self.default, self.subvolumes = info, state, default, subvolumes
         self._disk = disk
 
     def _ask(self, call: str, path: bytes, offset: int = 0, length: int = 0) -> Ask:

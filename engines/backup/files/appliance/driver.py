@@ -1,6 +1,7 @@
 """The file systems of a disk through a libguestfs appliance: every format that Linux knows, LVM and MD in the guest.
 
-The source is served read-only over NBD under a throwaway overlay, so that a journal is replayed and nothing is changed.
+The source is served read-only over NBD under a throwaway overlay, so that a journal is replayed and nothing is changed;
+so are the guest's other disks of the same moment, for what is spread over several: of them, only that is shown.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from engines.backup.files.appliance.mounting import default_subvolume, mounted
+from engines.backup.files.appliance.mounting import mounted, subvolumes
 from engines.backup.files.appliance.probe import probed
 from engines.backup.files.appliance.volume import GuestfsVolume
 from engines.backup.files.model import BrowseError, NoSuchFile, Source, Unsupported, VolumeInfo, shown
@@ -62,8 +63,11 @@ class GuestfsDisk:
         self._mended = Mended.of(source)
         self._lock = threading.RLock()
         self._scratch = Scratch()
-        self._server = NbdServer(self._mended or source, self._scratch.path / "nbd")
-        self._appliance = Appliance(self._scratch.path / "overlay.qcow2", self._scratch.path, cancel)
+        beside: Any = getattr(source, "beside", tuple)
+        disks = [self._mended or source, *beside()]
+        self._servers = [NbdServer(each, self._scratch.path / f"nbd{at or ''}") for at, each in enumerate(disks)]
+        self._overlays = [self._scratch.path / f"overlay{at or ''}.qcow2" for at in range(len(disks))]
+        self._appliance = Appliance(self._overlays[0], self._scratch.path, cancel, self._overlays[1:])
         self._infos: tuple[VolumeInfo, ...] = ()
         self._places: dict[str, str] = {}
         self._opened: dict[str, GuestfsVolume] = {}
@@ -71,8 +75,9 @@ class GuestfsDisk:
 
     def start(self) -> None:
         """Launch and look; see open_libguestfs."""
-        self._server.start()
-        overlay.lay(self._server.path, self._scratch.path / "overlay.qcow2")
+        for server, layer in zip(self._servers, self._overlays, strict=True):
+            server.start()
+            overlay.lay(server.path, layer)
         with self.asking(b""):
             self._launch()
         self.look()
@@ -140,7 +145,7 @@ class GuestfsDisk:
                 raise Unsupported(f"{info.name} holds no file system: {info.format or 'nothing that is known'}")
             if info.name not in self._opened:
                 state = mounted(self, self._places[info.name], info)
-                self._opened[info.name] = GuestfsVolume(self, info, state, default_subvolume(self, info))
+                self._opened[info.name] = GuestfsVolume(self, info, state, *subvolumes(self, info))
             return self._opened[info.name]
 
     def call(self, name: str, *arguments: Any) -> Any:
@@ -162,7 +167,7 @@ class GuestfsDisk:
     def asking(self, path: bytes) -> Iterator[None]:
         """One call at a time, and its failure as one of the browser's errors."""
         with self._lock:
-            before = self._server.faulty
+            before = self._faulty
             try:
                 self._wake()
                 yield
@@ -175,7 +180,8 @@ class GuestfsDisk:
 
     def _meant(self, error: GuestError, path: bytes, before: int) -> CrashcartError:
         """The backup is the culprit where bytes could not be vouched for meanwhile."""
-        if self._server.faulty > before and isinstance(culprit := self._server.faults[-1].error, CrashcartError):
+        faults = [each.faults[-1] for each in self._servers if each.faults]
+        if self._faulty > before and faults and isinstance(culprit := faults[0].error, CrashcartError):
             return culprit
         where = f"{shown(path)}: " if path else ""
         if error.errno in (errno.ENOENT, errno.ENOTDIR):
@@ -183,9 +189,13 @@ class GuestfsDisk:
         if error.errno in (errno.EOPNOTSUPP, errno.ENOTTY):
             return Unsupported(f"{where}the file system does not have that")
         said = os.strerror(error.errno) if error.errno else shown(str(error).encode("utf-8", "surrogateescape"))
-        if self._server.faulty:
-            said += f"; {self._server.faulty} reads of the backup failed: {self._server.faults[0].why}"
+        if faults:
+            said += f"; {self._faulty} reads of the backup failed: {faults[0].why}"
         return BrowseError(f"{where}{said}")
+
+    @property
+    def _faulty(self) -> int:
+        return sum(each.faulty for each in self._servers)
 
     def rest(self) -> None:
         """Halt it until the next call: an idle one under emulation still takes a tenth of a processor."""
@@ -209,7 +219,8 @@ class GuestfsDisk:
             return
         self._ended.set()
         self._appliance.kill()
-        self._server.close()
+        for server in self._servers:
+            server.close()
         with self._lock:
             for volume in self._opened.values():
                 volume.forget()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from engines.backup.files.appliance.calls import Calls
 from engines.backup.files.model import NOT_REPLAYED, BrowseError, VolumeInfo
 from engines.backup.files.volumes.signatures import SPARE
@@ -28,6 +30,10 @@ OTHER = (("noatime", ""), ("ro", ""))
 # What the kernel says once it has brought ext3, ext4, XFS or btrfs up to date.
 COUNT = b"dmesg | grep -cE 'recovery complete|Ending recovery|start tree-log replay'"
 
+SUBVOLUMES = b"""cd /sysroot/%s; btrfs subvolume get-default . 2>/dev/null; echo; echo
+btrfs subvolume list . 2>/dev/null; cd /"""
+SUBVOLUME = re.compile(rb"^ID (\d+) .*? path (?:<FS_TREE>/)?(.+)$", re.MULTILINE)
+
 
 def mounted(disk: Calls, device: str, info: VolumeInfo) -> str:
     """Mount at /NAME and say what was done about the journal; see Volume.state. Raises BrowseError, Damaged."""
@@ -42,16 +48,20 @@ def mounted(disk: Calls, device: str, info: VolumeInfo) -> str:
             troubles.append(str(error))
             continue
         disk.replays = int(disk.shell(COUNT + b" || true").strip() or b"0")
-        unsure = info.dirty if info.format == "ntfs" or info.dirty == SPARE else ""
-        return lacking or unsure or (REPLAYED if disk.replays > before else "")
+        if info.dirty == SPARE:
+            return "; ".join(filter(None, (SPARE, lacking)))
+        left = info.dirty if info.format == "ntfs" else ""
+        return lacking or (REPLAYED if disk.replays > before else left)
     disk.call("rmmountpoint", point)
     raise BrowseError(f"{info.name}: its {info.format} does not mount: {troubles[0]}")
 
 
-def default_subvolume(disk: Calls, info: VolumeInfo) -> bytes:
-    """The folder of what a btrfs mounts where nobody names a subvolume; empty for its top, and elsewhere."""
+def subvolumes(disk: Calls, info: VolumeInfo) -> tuple[bytes, dict[int, bytes]]:
+    """The folder of what a btrfs mounts where nobody names a subvolume, and that of each by its id; else empty."""
     if info.format != "btrfs":
-        return b""
-    said = disk.shell(b"btrfs subvolume get-default /sysroot/%s 2>/dev/null || true" % info.name.encode())
-    _, found, path = said.rstrip(b"\n").partition(b" path ")
-    return b"/" + path.removeprefix(b"<FS_TREE>/").strip(b"/") if found else b""
+        return b"", {}
+    said = disk.shell(SUBVOLUMES.replace(b"%s", info.name.encode()))
+    first, _, rest = said.partition(b"\n\n")
+    found = {int(number): b"/" + path.strip(b"/") for number, path in SUBVOLUME.findall(rest)}
+    default = SUBVOLUME.search(first)
+    return found.get(int(default[1]), b"/" + default[2]) if default else b"", found

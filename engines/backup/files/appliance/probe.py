@@ -37,14 +37,21 @@ LOGICAL = re.compile(r"LDM-.*|LVM-\w{64}")  # device mapper uuids; an LVM volume
 # The disk itself, its partitions, arrays and volumes, as /sys lists them, then what blkid knows of each, one by one:
 # asked about many it ends at the first that holds nothing. What libguestfs leaves inactive (volumes that are skipped,
 # or lack a part) is brought up before, and what is divided into partitions once more gets a loop device for them. The
-# kernel finds the appliance's own root and the guest's disk in any order; libguestfs's calls say sda to the latter.
+# kernel finds the appliance's own root and the guest's disks in any order; libguestfs's calls say sda to the first of
+# these, which is the first on their bus. Of the others only that is listed which the first one is a part of.
 LIST = b"""for m in loop dm-snapshot dm-thin-pool dm-raid dm-cache dm-cache-smq dm-mirror dm-writecache; do
 modprobe -q $m; done
 lvm vgchange -ay -K --activationmode partial >/dev/null 2>&1; udevadm settle
-cd /sys/class/block; root=$(mountpoint -d /); for d in sd?; do
-read dev < $d/dev; [ $dev = $root ] || disk=$d; done
+cd /sys/class/block; root=$(mountpoint -d /); count=0; low=9999; for d in sd[a-z] sd[a-z][a-z]; do
+[ -e $d ] || continue; read dev < $d/dev; [ $dev = $root ] && continue
+at=$(readlink -f $d/device); at=${at%:*}; at=${at##*:}
+count=$((count+1)); [ $at -ge $low ] || { low=$at; disk=$d; }; done
+[ $count = 1 ] || btrfs device scan >/dev/null 2>&1
+apart() { [ $count != 1 ] || return 1; found=; own $1 && return 1; [ $found ]; }
+own() { for s in ${1%%p[0-9]*}/slaves/*; do [ -e $s ] || continue; found=1; s=${s##*/}
+case $s in $disk|$disk[0-9]*) return 0;; esac; own $s && return 0; done; return 1; }
 echo $disk; for d in $disk $disk[0-9]* md[0-9]* dm-[0-9]*; do
-[ -e $d ] || continue
+[ -e $d ] || continue; case $d in md*|dm-*) ! apart $d || continue;; esac
 size=; start=; part=; name=; uuid=
 read size < $d/size; read start < $d/start; read part < $d/partition; read name < $d/dm/name; read uuid < $d/dm/uuid
 echo "$d|$size|$start|$part|$name|$uuid"; all="$all $d"

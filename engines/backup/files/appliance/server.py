@@ -213,7 +213,7 @@ def parts(disk: GuestfsDisk, ask: Ask, send: Callable[[bytes], None]) -> Iterato
     volume = disk.open(info)
     match ask.call:
         case "open":
-            yield volume.state, volume.default
+            yield volume.state, volume.default, dict(volume.subvolumes)
         case "stat":
             yield volume.stat(ask.path)
         case "list":

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from typing_extensions import override
@@ -25,10 +26,18 @@ class GuestfsVolume(Volume):
 
     driver = "libguestfs"
 
-    def __init__(self, disk: Calls, info: VolumeInfo, state: str, default: bytes = b"") -> None:
+    def __init__(
+        self,
+        disk: Calls,
+        info: VolumeInfo,
+        state: str,
+        default: bytes = b"",
+        subvolumes: Mapping[int, bytes] = MappingProxyType({}),
+    ) -> None:
         self.info = info
         self.state = state
         self.default = default
+        self.subvolumes = subvolumes
         self._disk = disk
         self._root = b"/" + info.name.encode()
         self._memory = os.memfd_create("guest-read")

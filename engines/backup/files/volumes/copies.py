@@ -13,6 +13,7 @@ from types import MappingProxyType
 
 import xxhash
 
+from engines.backup.files.volumes import heads
 from engines.backup.files.volumes.ext.crc32c import crc32c
 from engines.backup.files.volumes.window import Window
 
@@ -92,8 +93,13 @@ def _xfs_copy(part: Window) -> bytes | None:
                 struct.pack_into(">QQ", raw, 64, root + 1, root + 2)
             if raw[101] & 15 == 5:
                 raw[224:228] = _xfs_sum(bytes(raw))
-            return bytes(raw)
+            return _with_heads(part, bytes(raw))
     return None
+
+
+def _with_heads(part: Window, head: bytes) -> bytes:
+    """The same with the first group's headers behind it, where those are gone, too."""
+    return head + (heads.made(part, head, _crc) or b"")
 
 
 def _xfs_at(part: Window, place: int) -> bytes | None:

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from engines.backup import names
+from engines.backup.repository.byte_source import open_point
 from engines.job.contract import Finished, Log, RunFailed
 from engines.job.errors import BadParam, Refused
 from engines.job.journal import Entry
@@ -41,6 +43,16 @@ def rows(repo: str) -> dict[str, dict[str, Any]]:
     return {row["point"]: row for row in found}
 
 
+def beside(repo: str, point: str) -> dict[str, bytes]:
+    """The other disks of its moment, as whoever looks into it has them; gc spares them meanwhile."""
+    repository = lab.opened(repo)
+    with open_point(repository, names.parse(point)) as source:
+        found = {str(each.point.name): each.read(0, each.size) for each in source.beside()}
+        pins = {name for path in Path(repo, "sessions").iterdir() for name in json.loads(path.read_bytes())["pins"]}
+    assert {names.parse(each).path() for each in (point, *found)} == pins
+    return found
+
+
 def test_two_disks_become_two_points_of_one_time_that_name_each_other(repo: str, two: list[Path]) -> None:
     words = ["--vm", "web1", "--disk", "root", "--disk", "data", "--limit", "none"]
     said = crashcart("run", str(two[0]), str(two[1]), "--repo", repo, *words, "--json")
@@ -54,6 +66,7 @@ def test_two_disks_become_two_points_of_one_time_that_name_each_other(repo: str,
     assert listed[first]["together"] == [second] and listed[second]["together"] == [first]
     for point, source in zip((first, second), two, strict=True):
         assert lab.content(repo, point) == source.read_bytes()
+    assert beside(repo, first) == {second: two[1].read_bytes()}
 
 
 def test_without_names_disks_are_numbered_and_a_block_of_both_is_stored_once(repo: str, two: list[Path]) -> None:
@@ -85,6 +98,7 @@ def test_a_point_whose_mate_is_gone_is_listed_as_standing_alone(repo: str, two: 
     first, second = [point["point"] for point in made["points"]]
     lab.done("backup-prune", repo=repo, drop=(second,))
     row = rows(repo)[first]
+    assert beside(repo, first) == {}
     assert row["together"] == [] and row["missing"] == [second]
     assert f"without {second}" in crashcart("list", "--repo", repo)
 

@@ -13,7 +13,7 @@ from engines.backup.files.volumes.disk_map import survey
 from engines.backup.files.volumes.mended import Mended
 from engines.backup.files.volumes.signatures import SPARE
 from engines.backup.files.volumes.window import Window
-from tests.engines.backup.files.images import MIB, Image, blank, ext, quick, run
+from tests.engines.backup.files.images import MIB, Image, blank, ext, mounted, quick, run
 
 ZERO, NOISE, BYTE = "zeros", "noise", "one byte"
 XFS = ("mkfs.xfs", "-q", "--unsupported")
@@ -85,3 +85,33 @@ def test_a_copy_of_another_file_system_is_none(tmp_path: Path) -> None:
         stream.seek(length + MIB)
         stream.write(Image(image).read(length, 4096))
     assert copies.patch(Window(Image(moved), 0, 320 * MIB)) is None
+
+
+MOUNTS = [
+    (("mkfs.xfs", "-q"), 320, 0, 512, "rw"),
+    (("mkfs.xfs", "-q"), 320, 0, 4096, "ro,norecovery"),  # with the first group's own records behind it
+    ((*XFS, "-b", "size=1024"), 64, 0, 2048, "ro,norecovery"),
+    ((*XFS, "-m", "finobt=0"), 64, 0, 1536, "ro,norecovery"),
+    (BTRFS, 72, 65536, 4096, "rw"),
+]
+
+
+@pytest.mark.parametrize(("tool", "size", "place", "length", "how"), MOUNTS)
+def test_the_kernel_mounts_what_was_mended(
+    tmp_path: Path, tool: tuple[str, ...], size: int, place: int, length: int, how: str
+) -> None:
+    image = blank(tmp_path / "disk", size * MIB)
+    run(*tool, image)
+    with mounted(image) as root:
+        for number in range(300):
+            (root / f"file{number}").write_text(str(number))
+    with image.open("r+b") as stream:
+        stream.seek(place)
+        stream.write(os.urandom(length))
+    mended = Mended.of(Image(image))
+    assert mended is not None
+    with image.open("r+b") as stream:
+        stream.seek(place)
+        stream.write(mended.read(place, 4096))
+    with mounted(image, how) as root:
+        assert {each.name: each.read_text() for each in root.glob("file*")} == {f"file{n}": str(n) for n in range(300)}
