@@ -94,7 +94,8 @@ def _inodes(part: Window, head: bytes, summed: Summed) -> bytes:
 def _length(head: bytes) -> int:
     """Blocks of the first group."""
     group: int = struct.unpack_from(">I", head, 84)[0]
-    return min(group, struct.unpack_from(">Q", head, 8)[0])
+    all_: int = struct.unpack_from(">Q", head, 8)[0]
+    return min(group, all_)
 
 
 def _root(part: Window, head: bytes, magic: bytes) -> Root:
