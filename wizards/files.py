@@ -15,7 +15,14 @@ GET = Wizard(
 
 PUT = Wizard(
     "backup-put",
-    Form("Guest", "into", "conflict", "powered_off", why="The guest must be off; an image in use is refused by name."),
+    Form(
+        "Guest",
+        "into",
+        "backing",
+        "conflict",
+        "powered_off",
+        why="The guest must be off; an image in use is refused by name.",
+    ),
     Form("Where", "at", "volume", "setuid", "special", why="Empty: each file goes back to its own place."),
     title="put files back into a stopped guest",
     under=BACKUP,

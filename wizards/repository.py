@@ -23,6 +23,7 @@ INIT = Wizard(
         why="A new folder; the key is nowhere else.",
         twice=("passphrase",),
     ),
+    Form("Lock", "lock", "lock_mode", why="For s3:// with Object Lock: nobody deletes what points need. Else empty."),
     title="make a place for restore points",
     under=BACKUP,
     name="New repository",

@@ -11,6 +11,7 @@ CONVERT = Wizard(
         "image",
         "domain",
         "also",
+        "backing",
         "format",
         "powered_off",
         why="The guest must be off; an image in use is refused by name.",

@@ -56,7 +56,7 @@ async def test_a_disk_goes_into_a_new_repository_and_back_by_keyboard(tmp_path: 
     async with Suite(WIZARDS, Terminal()).run_test(size=SIZE) as pilot:
         await task(pilot, "New repository", "Repository")
         fill(pilot, repo=str(repo))
-        await reviewed(pilot, 1)
+        await reviewed(pilot, 2)
         await start(pilot, "")
         assert "is ready" in (await ended(pilot)).replace("\n", " ")
 

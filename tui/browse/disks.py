@@ -17,6 +17,7 @@ from tui.browse.access import Access
 from tui.browse.background import Background, Told
 from tui.browse.calendar import Disk, disk_rows, point_rows
 from tui.browse.files import Files
+from tui.browse.searching import ask
 from tui.browse.session import Session, opening, warmed
 from tui.browse.taking import OpenTask
 from tui.widgets.menu import Menu, Row
@@ -28,7 +29,10 @@ REST = 1.0  # s that the cursor rests on a point before it is looked into
 class Disks(MenuScreen[None]):
     """The disks of a repository."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,ctrl+o", "dismiss(None)", "Back")]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("s", "search", "Search them all"),
+        Binding("escape,ctrl+o", "dismiss(None)", "Back"),
+    ]
 
     def __init__(self, access: Access, found: list[Disk]) -> None:
         super().__init__()
@@ -44,13 +48,18 @@ class Disks(MenuScreen[None]):
     def _chosen(self, event: Menu.Chosen) -> None:
         self.app.push_screen(Points(self.access, self.found[event.id]))
 
+    def action_search(self) -> None:
+        """A name over all points of all disks."""
+        ask(self, self.access, list(self.found))
+
 
 class Points(MenuScreen[None]):
     """The restore points of one disk."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("w", "task('backup-restore')", "Restore the whole disk"),
+        Binding("w", "task('backup-restore')", "Restore the disk"),
         Binding("b", "task('backup-boot')", "Boot it"),
+        Binding("s", "search", "Search all"),
         Binding("escape,ctrl+o", "dismiss(None)", "Back"),
     ]
 
@@ -102,6 +111,10 @@ class Points(MenuScreen[None]):
             self.say(f"! {event.id} cannot be read: choose another, or verify.")
         else:
             self.app.push_screen(Files(Session(event.id, self.access, opening(self.access, event.id))))
+
+    def action_search(self) -> None:
+        """A name over all points of this disk."""
+        ask(self, self.access, [self.disk.name])
 
     def action_task(self, task: str) -> None:
         """Open a task's wizard with the point filled in."""
