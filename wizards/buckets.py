@@ -14,7 +14,7 @@ LOCK = task(
 )
 REWIND = task(
     "backup-rewind",
-    "Rewind a bucket",
+    "Rewind bucket",
     "have a repository in a bucket as it was at a time",
     Form("Time", "at", "into", why="What was deleted or overwritten since is back, in a new place."),
 )
