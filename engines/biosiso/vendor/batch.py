@@ -13,7 +13,7 @@ KNOWN = (
     r"|bflash\w*|flashit)"
 )
 """DOS flashers of AMI, Gigabyte, Intel, Phoenix, Award and ASRock, by the words that public packages call them with."""
-NAMED = re.compile(r"[a-z0-9_~+-]+\.[a-z0-9_]{1,4}", re.IGNORECASE)
+NAMED = re.compile(r"(?<![a-z0-9_~+-])[a-z0-9_~+-]+\.[a-z0-9_]{1,4}", re.IGNORECASE)
 SWITCH = re.compile(r"/[A-Za-z][A-Za-z0-9]*(?::[A-Za-z0-9_.]*)?")
 COMMANDS = {
     "ren": "renames a file",

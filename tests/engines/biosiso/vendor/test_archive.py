@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from engines.biosiso.vendor import archive
+from engines.biosiso.vendor import archive, batch
 from engines.job.errors import Refused
+from tests.fuzz.mutation import with_an_end
 
 MIB = 1 << 20
 
@@ -52,3 +53,8 @@ def test_a_package_in_a_zip_in_a_zip_is_read(tmp_path: Path) -> None:
     assert {member.base for member in archive.members(tmp_path / "x.zip")} == {
         "AFUDOSU.SMC", "X11SSL9.115", "readme.txt",
     }  # fmt: skip
+
+
+def test_a_batch_file_of_one_long_word_is_read_in_one_pass() -> None:
+    with with_an_end():
+        assert batch.NAMED.findall("a" * 500_000 + " ren AFU.SMC afu.exe") == ["AFU.SMC", "afu.exe"]
