@@ -57,6 +57,11 @@ class Trial:
         return self.entry("AMI2.BAT").source.text.strip().replace("%1", self.rom).partition(" ")[2]
 
 
+def patience(within: float, size: int) -> float:
+    """Seconds to wait for something that takes `within` and reads `size` bytes besides."""
+    return within + size / READS
+
+
 def run(trial: Trial) -> Generator[AnyEvent, None, None]:
     """Boot it as every kind of drive it is for. Raises Failed with the reason; `trial.sections` hold the evidence."""
     if trial.detail.form == "uefi":
@@ -140,7 +145,7 @@ def _probe(trial: Trial, path: Path, medium: Callable[[Path], CdDisc | Disk], bu
 
     with _booted(trial, path, medium, bus) as machine:
         summed = sum(entry.size for entry in trial.detail.disc.entries if "/" not in entry.disc)
-        seen = machine.wait_for(r"^end$", where="serial", deadline=PROMPT_WITHIN + summed / READS)
+        seen = machine.wait_for(r"^end$", where="serial", deadline=patience(PROMPT_WITHIN, summed))
         report = bootprobe.parse(machine.serial())
         if not seen.found or not report.complete:
             raise _failed(trial, machine, bus, "the boot probe does not report to its end")
@@ -155,7 +160,7 @@ def _probe(trial: Trial, path: Path, medium: Callable[[Path], CdDisc | Disk], bu
 
 def _type_ami2(trial: Trial, machine: Machine, bus: str) -> None:
     machine.type_text(f"AMI2 {trial.rom}\n")
-    within = FLASH_WITHIN + trial.entry(trial.rom).size / READS
+    within = patience(FLASH_WITHIN, trial.entry(trial.rom).size)
     seen = machine.wait_for(ANSWER.pattern, where="serial", deadline=within)
     found = ANSWER.search(seen.text)
     if not found:

@@ -10,6 +10,7 @@ from zipfile import ZipFile, ZipInfo
 
 import pytest
 
+from engines.biosiso.build.boottest import FLASH_WITHIN, patience
 from engines.biosiso.build.build import Build
 from engines.boot.machine import Machine
 from engines.boot.media import Disc, Disk, Hardware
@@ -45,6 +46,11 @@ def test_dos_sees_names_bytes_and_batch_from_an_ide_and_a_usb_cd(rehearsed: tupl
     for bus in ("IDE CD", "USB CD"):
         assert "AFUSTUB ARGS=[ X9SCM2.608 /FDT /MER /OPR]" in texts[f"Booted as {bus}"]
         assert f"SIZE={firmware.ROM_SIZE:08X} SUM={total:08X}" in texts[f"Booted as {bus}"]
+
+
+def test_the_patience_with_a_flasher_grows_with_the_rom() -> None:
+    waits = [patience(FLASH_WITHIN, mib << 20) - FLASH_WITHIN for mib in (0, 8, 32, 64)]
+    assert waits == [0.0, 64.0, 256.0, 512.0]
 
 
 @pytest.mark.soak
