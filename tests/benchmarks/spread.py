@@ -26,7 +26,7 @@ from tests.engines.fleet.cluster import Cluster
 
 DELAY = 1.0  # s
 BUCKET = "spread"
-PACKS = 360  # of one block each, so that waiting counts, not bytes
+PACKS = 720  # of one block each, so that waiting counts, not bytes
 FLEET = "hosts: {here: {ssh: local}}\npolicies: {gold: {to: [far]}}\nguests: [{match: all, policy: gold}]\n"
 
 

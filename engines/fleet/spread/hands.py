@@ -15,8 +15,8 @@ from engines.fleet.spread.line import Line, Undone
 from engines.fleet.spread.work import follow
 from engines.job.errors import Failed
 
-# What only reads a repository, and so may be done wherever its keys are.
-ANYWHERE = ("backup-boot", "backup-verify")
+# What changes nothing of a repository, and so may be done wherever its keys are.
+ANYWHERE = ("backup-boot", "backup-prove", "backup-verify")
 
 
 def anywhere(order: Order) -> bool:

@@ -16,13 +16,14 @@ from engines.backup.store import uplink
 from engines.backup.store.uplink import Uplink
 from engines.backup.upkeep.records import Findings, Records
 from engines.backup.upkeep.verifying import Verifying
+from engines.fleet.spread import resources
 from engines.fleet.spread.line import Line, Undone
 from engines.fleet.spread.work import Share, Unable, read
 from engines.job.contract import AnyEvent, Cancel, Progress, Warned
 
-SHARES = 4  # for each worker, so that all end at about the same time
+SHARES = 6  # for each worker, so that all end at about the same time
 LARGEST = 4 << 30  # bytes of a share, so that little of a killed worker's is done again
-AHEAD = 3  # shares that each worker has at a time: those that are read, and the next
+AHEAD = resources.SHARES  # that each worker has at a time, none waiting there: the next is for whoever is first
 TICK = 0.5  # s
 
 
