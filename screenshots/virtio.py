@@ -1,4 +1,7 @@
-"""The virtio wizard's screens at 80x24 as SVG, from a real conversion of a rehearsal guest; takes minutes."""
+"""The virtio wizard's screens at 80x24 as SVG, from a real conversion of a rehearsal guest; takes minutes.
+
+`make.py --check` leaves these alone: they need a guest converted and booted under emulation.
+"""
 
 from __future__ import annotations
 

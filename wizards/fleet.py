@@ -7,7 +7,7 @@ from tui.wizard import Door, Form, Section, Wizard
 
 FLEET = Section(
     "Fleet",
-    "every guest of every hypervisor, and the truth about last night",
+    "every guest of every hypervisor, and how last night went",
     "Needs a fleet.yaml. Guests without a backup stand first.",
     doors=(Door("Guests", "how every guest stands", "By what the repositories really hold.", lambda _: Guests()),),
 )
