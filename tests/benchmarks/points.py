@@ -78,9 +78,10 @@ class Late:
                     there.wait_for(lambda: bool(pieces))
                     due, part = pieces.pop(0)
                 time.sleep(max(due - time.monotonic(), 0.0))
-                if not part:
-                    return
                 try:
+                    if not part:
+                        to.shutdown(socket.SHUT_RDWR)
+                        return
                     to.sendall(part)
                 except OSError:
                     return
