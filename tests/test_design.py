@@ -197,3 +197,13 @@ def test_a_task_made_by_the_five_steps_is_there_on_every_face(extended: Path, tm
 
     home = ran(extended, "-c", "from wizards import WIZARDS; print([w.task for w in WIZARDS])", folder=tmp_path)
     assert "'shout'" in home.stdout, home.stderr
+
+
+@pytest.mark.parametrize("package", sorted(path.parent for path in (ROOT / "engines").glob("*/__init__.py")))
+def test_a_class_name_has_one_meaning_within_a_package(package: Path) -> None:
+    where: dict[str, list[str]] = {}
+    for path in package.rglob("*.py"):
+        for node in ast.parse(path.read_bytes()).body:
+            if isinstance(node, ast.ClassDef):
+                where.setdefault(node.name, []).append(str(path.relative_to(ROOT)))
+    assert {name: paths for name, paths in where.items() if len(paths) > 1} == {}

@@ -8,7 +8,7 @@ from engines.backup.commands import copy, diff, key, key_looks, listing, one_fil
 from engines.backup.commands.boot import Boot
 from engines.backup.commands.gc import Gc
 from engines.backup.commands.get import Get
-from engines.backup.commands.guest import Guest
+from engines.backup.commands.guest import BringGuest
 from engines.backup.commands.guests import GUESTS
 from engines.backup.commands.init import Init
 from engines.backup.commands.listing import ListParams
@@ -18,7 +18,7 @@ from engines.backup.commands.mount import MountPoint
 from engines.backup.commands.protect import Protect
 from engines.backup.commands.prove import Prove
 from engines.backup.commands.prune import Prune
-from engines.backup.commands.put import Put
+from engines.backup.commands.put import PutFiles
 from engines.backup.commands.rename import Rename
 from engines.backup.commands.restore import Restore
 from engines.backup.commands.rewind import Rewind
@@ -36,8 +36,8 @@ def _listed(params: ListParams) -> listing.Listed:
 
 
 ENGINES: tuple[Engine[Any], ...] = (
-    Run(), Init(), Restore(), Get(), Put(), MountPoint(), Serve(), Boot(), Prove(), Verify(), Prune(), Gc(),
-    Protect(), Rename(), Sweep(), Guest(),
+    Run(), Init(), Restore(), Get(), PutFiles(), MountPoint(), Serve(), Boot(), Prove(), Verify(), Prune(), Gc(),
+    Protect(), Rename(), Sweep(), BringGuest(),
     *key.KEYS, copy.Copy(), one_file.Export(), one_file.Import(), Lock(), Rewind(),
 )  # fmt: skip
 LOOKS = (

@@ -20,7 +20,7 @@ from engines.backup.errors import Damaged
 from engines.backup.files.model import BrowseError, Volume
 from engines.backup.files.volumes.disk_map import survey
 from engines.backup.files.volumes.quick import open_quick
-from engines.backup.nbd.handshake import Export, Handshake
+from engines.backup.nbd.handshake import Handshake, NbdExport
 from engines.backup.repository import record, segment
 from engines.backup.store.local import LocalStore
 from engines.biosiso.vendor import archive
@@ -136,7 +136,7 @@ def a_client(raw: bytes, _folder: Path) -> None:
     with ours, theirs:
         theirs.sendall(raw[:60_000])
         theirs.shutdown(socket.SHUT_WR)
-        Handshake(ours, Export(b"disk", 1 << 20, 4096, b"a disk")).agree()
+        Handshake(ours, NbdExport(b"disk", 1 << 20, 4096, b"a disk")).agree()
 
 
 SWITCH = Path(__file__).parents[1] / "engines/vdx/line/samples"

@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from engines.backup.commands.listing import Row, listed
+from engines.backup.commands.listing import PointRow, listed
 from engines.backup.repository.keys import Unlock
 from engines.backup.repository.repository import RepoParams, Repository
 from engines.job import runs
@@ -40,7 +40,7 @@ class Access:
         """As an engine's look takes it."""
         return RepoParams(repo=self.repo, key_file=self.key_file, passphrase=self.passphrase)
 
-    def points(self) -> list[Row]:
+    def points(self) -> list[PointRow]:
         """Its restore points. Raises Refused, Damaged."""
         with self.unlocked() as repository:
             return listed(repository).points

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from engines.backup import names
-from engines.backup.commands.listing import Row as Point
+from engines.backup.commands.listing import PointRow as Point
 from tui.browse.words import brief
 from tui.widgets.menu import Row
 

@@ -11,7 +11,7 @@ from textual.binding import Binding, BindingType
 from textual.timer import Timer
 from typing_extensions import override
 
-from engines.backup.commands.listing import Row as Point
+from engines.backup.commands.listing import PointRow as Point
 from engines.job.units import one_line
 from tui.browse.access import Access
 from tui.browse.background import Background, Told

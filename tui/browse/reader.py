@@ -20,7 +20,7 @@ PREVIEW = 64 * 1024  # bytes
 T = TypeVar("T")
 
 
-class Wanted(Protocol):
+class MayEnd(Protocol):
     """Work that may be given up."""
 
     @property
@@ -45,15 +45,15 @@ class Reader:
         self.tree = tree
         self._lock = threading.Lock()
 
-    def entries(self, path: bytes, task: Wanted) -> Iterator[list[Node]]:
+    def entries(self, path: bytes, task: MayEnd) -> Iterator[list[Node]]:
         """The entries of a folder, batch by batch."""
         return self._sliced(self.tree.list(path), task)
 
-    def walk(self, path: bytes, task: Wanted) -> Iterator[list[tuple[bytes, Node]]]:
+    def walk(self, path: bytes, task: MayEnd) -> Iterator[list[tuple[bytes, Node]]]:
         """Everything at and below a path, batch by batch."""
         return self._sliced(self.tree.walk(path), task)
 
-    def _sliced(self, items: Iterator[T], task: Wanted) -> Iterator[list[T]]:
+    def _sliced(self, items: Iterator[T], task: MayEnd) -> Iterator[list[T]]:
         """What was found before a fault is given before the fault is raised."""
         while not task.unwanted:
             batch: list[T] = []
@@ -80,7 +80,7 @@ class Reader:
             path = self.tree.resolve(path)
             return path, self.tree.stat(path)
 
-    def weighed(self, path: bytes, task: Wanted) -> tuple[bytes, int, int]:
+    def weighed(self, path: bytes, task: MayEnd) -> tuple[bytes, int, int]:
         """The path, and how many files and bytes lie at and below it."""
         files = size = 0
         for batch in self.walk(path, task):

@@ -9,7 +9,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from typing_extensions import override
 
-from engines.backup.commands.listing import Row as Point
+from engines.backup.commands.listing import PointRow as Point
 from engines.job.params import Secret
 from tui.browse.access import Access, known
 from tui.browse.background import Background, Told

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engines.backup.capture.hints import Hint, WrongHint
-from engines.backup.capture.reading import Counts, Reading
+from engines.backup.capture.reading import ReadCounts, Reading
 from engines.backup.errors import no_room
 from engines.backup.limits import throttle
 from engines.backup.limits.throttle import Throttle
@@ -62,7 +62,7 @@ class OneDisk:
         self.parent = parent
         self.source = source
         self.done = 0
-        self.counts = Counts()
+        self.counts = ReadCounts()
         self.held = ""
         self.hinted = ""
         self.lied = False

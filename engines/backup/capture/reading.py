@@ -27,7 +27,7 @@ from engines.backup.sources.source import Source
 
 
 @dataclass
-class Counts:
+class ReadCounts:
     """Bytes passed, bytes read, blocks that changed."""
 
     passed: int = 0
@@ -65,7 +65,7 @@ class Reading:
         self._size = repository.config.block
         self._blocks = block_count(source.size, self._size)
         self._maps = FreshMaps(repository, writer, parent, self._blocks, thorough=thorough)
-        self.counts = Counts()
+        self.counts = ReadCounts()
         self.error: BaseException | None = None
         self.finished = threading.Event()
         self._lock = threading.RLock()

@@ -12,7 +12,7 @@ from engines.backup.repository import protected
 from engines.backup.repository.point import Head
 from engines.backup.repository.repository import NamesOnly, RepoParams, Repository, where
 from engines.backup.upkeep import counted, retention
-from engines.backup.upkeep.retention import Seen
+from engines.backup.upkeep.retention import SeenPoint
 from engines.job.errors import Refused
 
 BY_NAMES = "{where} is locked and no key was given: until it is, its points are counted by the times in their names"
@@ -44,7 +44,7 @@ def ruled(source: NamesOnly, target: NamesOnly, known: Sequence[PointName], para
     )
 
 
-def _counted(one: NamesOnly, known: Sequence[PointName], *, whole: bool = False) -> list[Seen]:
+def _counted(one: NamesOnly, known: Sequence[PointName], *, whole: bool = False) -> list[SeenPoint]:
     """As they are counted. whole: without those that are damaged, which are not copied and must displace no other."""
     zone, now = retention.zone("UTC"), time.time()
     if not isinstance(one, Repository):

@@ -33,7 +33,7 @@ class DiffParams(RepoParams, frozen=True, kw_only=True):
     driver: WhichDriver = "auto"
 
 
-class Row(msgspec.Struct, frozen=True, kw_only=True):
+class DiffRow(msgspec.Struct, frozen=True, kw_only=True):
     """One file that differs; `how` tells what of a changed one: type, size, content, mode, owner, time, attributes."""
 
     path: str
@@ -51,7 +51,7 @@ class Diff(msgspec.Struct, frozen=True, kw_only=True):
     path: str
     blocks: int
     read: int
-    files: list[Row]
+    files: list[DiffRow]
     notes: list[str]
 
 
@@ -145,9 +145,9 @@ def lines(params: DiffParams) -> Iterator[str | bytes | Note]:
             yield Note(f"{told}; {units.size(both.blocks)} of the disk in blocks that differ")
 
 
-def _row(found: Difference) -> Row:
+def _row(found: Difference) -> DiffRow:
     before, after = (entry(found.path, node) if node else None for node in (found.before, found.after))
-    return Row(path=shown(found.path), what=found.what, how=found.how, before=before, after=after)
+    return DiffRow(path=shown(found.path), what=found.what, how=found.how, before=before, after=after)
 
 
 def _line(found: Difference) -> str:

@@ -58,7 +58,7 @@ class GuestParams(RepoParams, frozen=True, kw_only=True):
     ] = ""
 
 
-class Guest(Engine[GuestParams]):
+class BringGuest(Engine[GuestParams]):
     """`crashcart backup guest`."""
 
     name: ClassVar[str] = "backup-guest"

@@ -15,10 +15,10 @@ from engines.backup.repository.repository import NamesOnly
 from engines.backup.sources.source import Source
 
 if TYPE_CHECKING:  # a disk that is named by its path needs nothing of libvirt
-    from engines.backup.sources.guest.domain import Guest
+    from engines.backup.sources.guest.domain import DomainGuest
 
 
-def facts(guest: Guest | None) -> list[tuple[str, str]]:
+def facts(guest: DomainGuest | None) -> list[tuple[str, str]]:
     """What the review shows of it."""
     if guest is None:
         return []
@@ -28,7 +28,7 @@ def facts(guest: Guest | None) -> list[tuple[str, str]]:
     return [("guest", f"{guest.name} ({guest.uuid}), {state}"), *left, ("beside its disks", ", ".join(beside))]
 
 
-def warnings(guest: Guest | None, params: RunParams, repository: NamesOnly) -> list[str]:
+def warnings(guest: DomainGuest | None, params: RunParams, repository: NamesOnly) -> list[str]:
     """What somebody must read: disks that came or went among it."""
     if guest is None:
         return []
@@ -47,7 +47,7 @@ def warnings(guest: Guest | None, params: RunParams, repository: NamesOnly) -> l
 
 @contextmanager
 def recorded(
-    disks: Sequence[Source], params: RunParams, guest: Guest | None, folder: Path
+    disks: Sequence[Source], params: RunParams, guest: DomainGuest | None, folder: Path
 ) -> Iterator[tuple[Sequence[Source], RunParams]]:
     """With a guest, its record beside its disks, made in their moment, in `folder`. Raises Refused."""
     if guest is None:

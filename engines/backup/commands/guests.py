@@ -6,7 +6,7 @@ from typing import Annotated
 
 from engines.backup.commands.lines import columns
 from engines.backup.guests.finding import find
-from engines.backup.guests.model import Disk, Found
+from engines.backup.guests.model import FoundGuests, GuestDisk
 from engines.job.contract import Look
 from engines.job.errors import BadParam
 from engines.job.params import Params, param
@@ -29,7 +29,7 @@ class GuestsParams(Params, frozen=True, kw_only=True):
     ] = ()
 
 
-def answer(params: GuestsParams) -> Found:
+def answer(params: GuestsParams) -> FoundGuests:
     """Every guest of this host. Raises BadParam."""
     for pattern in params.lvm:
         _checked(pattern)
@@ -47,12 +47,12 @@ def _checked(pattern: str) -> None:
         raise BadParam("lvm", pattern, "a regular expression with the groups (?P<vm>...) and (?P<disk>...)")
 
 
-def table(found: Found) -> str:
+def table(found: FoundGuests) -> str:
     """A line a disk."""
     rows = [("guest", "state", "disk", "format", "source", "not backed up, because")]
     for guest in found.guests:
         state = "runs" if guest.running else "off"
-        for disk in guest.disks or (Disk(name="-", source="-", kind="", why=guest.why),):
+        for disk in guest.disks or (GuestDisk(name="-", source="-", kind="", why=guest.why),):
             rows.append((guest.name, state, disk.name, disk.format or "-", disk.source or "-", guest.why or disk.why))
     lines = list(columns(rows)) if len(rows) > 1 else ["no guest is here"]
     return "\n".join(map(one_line, [*lines, *(f"! {why}" for why in found.silent)]))

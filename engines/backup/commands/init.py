@@ -101,9 +101,9 @@ class Init(Engine[InitParams]):
             if "://" not in params.repo and not Path(params.repo).parent.is_dir():
                 raise Refused(f"{Path(params.repo).parent} does not exist", "make it first, or name another place")
             if params.lock:
-                from engines.backup.store.s3.versions import Versions  # brings boto3
+                from engines.backup.store.s3.versions import ObjectVersions  # brings boto3
 
-                Versions(params.repo, lock=True).demand_locks()
+                ObjectVersions(params.repo, lock=True).demand_locks()
             locked = "nothing" if params.cipher == "none" else f"{params.cipher}, {_lock(params)}"
             return Plan(
                 task=self.name,

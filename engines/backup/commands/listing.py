@@ -33,7 +33,7 @@ class ListParams(RepoParams, frozen=True, kw_only=True):
     )
 
 
-class Row(msgspec.Struct, frozen=True, kw_only=True):
+class PointRow(msgspec.Struct, frozen=True, kw_only=True):
     """One point in a list; sizes in bytes, `taken` is when it was made (UTC), `seconds` what that took.
 
     host, source: the machine that made it, and the disk as it was called there. `damaged` counts records that are
@@ -66,7 +66,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
         return bool(self.damaged or self.trouble or self.missing)
 
 
-class Disk(msgspec.Struct, frozen=True, kw_only=True):
+class ListedDisk(msgspec.Struct, frozen=True, kw_only=True):
     """One disk: how many points it has, its newest, the last that was proven whole and when, bytes stored for all."""
 
     disk: str
@@ -87,9 +87,9 @@ class Listed(msgspec.Struct, frozen=True, kw_only=True):
     repo: str
     encrypted: bool
     bytes: int
-    points: list[Row]
+    points: list[PointRow]
     work: list[str]
-    disks: list[Disk] = []
+    disks: list[ListedDisk] = []
 
 
 def listed(repository: Repository, params: ListParams | None = None) -> Listed:
@@ -118,21 +118,21 @@ def listed(repository: Repository, params: ListParams | None = None) -> Listed:
     )
 
 
-def _filtered(rows: list[Row], params: ListParams) -> list[Row]:
+def _filtered(rows: list[PointRow], params: ListParams) -> list[PointRow]:
     found = [row for row in rows if (not params.tag or params.tag in row.tags) and (not params.bad or row.bad)]
     if not params.last:
         return found
     return [row for _, own in groupby(found, key=_disk_of) for row in list(own)[-params.last :]]
 
 
-def _disk_of(row: Row) -> str:
+def _disk_of(row: PointRow) -> str:
     return row.point.partition("@")[0]
 
 
-def _disk(disk: str, rows: list[Row]) -> Disk:
+def _disk(disk: str, rows: list[PointRow]) -> ListedDisk:
     good = [row for row in rows if row.verified and not row.bad]
     newest = rows[-1]
-    return Disk(
+    return ListedDisk(
         disk=disk,
         points=len(rows),
         newest=newest.point,
@@ -164,14 +164,14 @@ def _row(
     damaged: Mapping[str, int],
     verified: Mapping[str, str],
     heads: dict[str, Head],
-) -> Row:
+) -> PointRow:
     text = str(name)
     if isinstance(head, Damaged):
-        return Row(point=text, trouble=head.why)
+        return PointRow(point=text, trouble=head.why)
     others = tuple(other for other in head.together if other != text)
     missing = tuple(other for other in others if other not in heads or heads[other].together != head.together)
     figures = head.figures
-    return Row(
+    return PointRow(
         point=text,
         taken=head.taken or head.time,
         host=head.host,
@@ -205,7 +205,7 @@ def _lines(found: Listed) -> Iterator[str]:
     yield from found.work
 
 
-def _disk_lines(disks: Iterable[Disk]) -> Iterator[str]:
+def _disk_lines(disks: Iterable[ListedDisk]) -> Iterator[str]:
     head = ("disk", "points", "newest (UTC)", "size", "stored", "made on", "last proven whole")
     rows = [
         (
@@ -218,7 +218,7 @@ def _disk_lines(disks: Iterable[Disk]) -> Iterator[str]:
     yield from _columns([head, *rows], right=(1, 3, 4))
 
 
-def _point_lines(points: Iterable[Row]) -> Iterator[str]:
+def _point_lines(points: Iterable[PointRow]) -> Iterator[str]:
     head = ("point", "made (UTC)", "took", "disk", "changed", "stored", "made on", "from; state")
     rows = [
         (
@@ -230,7 +230,7 @@ def _point_lines(points: Iterable[Row]) -> Iterator[str]:
     yield from _columns([head, *rows], right=(2, 3, 4, 5))
 
 
-def _state(row: Row) -> str:
+def _state(row: PointRow) -> str:
     state = row.trouble or (f"DAMAGED: {row.damaged} records" if row.damaged else "")
     moment = f"without {', '.join(row.missing)}" if row.missing else ""
     verified = row.verified and f"verified {row.verified}"

@@ -20,7 +20,7 @@ from engines.backup.repository import lock_setting, pack
 from engines.backup.repository.lock_setting import LockSetting
 from engines.backup.repository.repository import NamesOnly, RepoParams, Repository, where
 from engines.backup.repository.unlocking import opened
-from engines.backup.store.s3.versions import Versions
+from engines.backup.store.s3.versions import ObjectVersions
 from engines.backup.store.store import Store
 from engines.job.contract import (
     Cancel,
@@ -73,7 +73,7 @@ class Lock(OnRepository[LockParams]):
 
     @override
     def plan(self, params: LockParams, cancel: Cancel) -> Plan:
-        Versions(where(params), lock=True).demand_locks()
+        ObjectVersions(where(params), lock=True).demand_locks()
         return super().plan(params, cancel)
 
     @override
@@ -102,7 +102,7 @@ class Lock(OnRepository[LockParams]):
     def execute(self, plan: Plan, context: Context) -> Events:
         yield StepStarted(step="mark")
         params: LockParams = plan.params
-        versions = Versions(params.repo, lock=True)
+        versions = ObjectVersions(params.repo, lock=True)
         with (yield from opened(params, context)) as repository:
             if params.remember:
                 lock_setting.put(repository.store, _setting(repository.store, params))

@@ -15,7 +15,7 @@ from engines.backup.errors import Damaged, Missing
 from engines.backup.files.globs import expanded
 from engines.backup.files.model import NOT_REPLAYED, BrowseError, Node, VolumeInfo, join, shown
 from engines.backup.files.opening import BrowseTree, states
-from engines.backup.files.reach import Place, PlaceParams, open_place
+from engines.backup.files.reach import PathInPoint, PathParams, open_place
 from engines.job.contract import Look, Note
 from engines.job.errors import Failed
 from engines.job.params import param
@@ -25,7 +25,7 @@ IN_JSON = 16 * 1024 * 1024  # bytes of a file at most
 Pieces = Iterator[str | bytes | Note]
 
 
-class FindParams(PlaceParams, frozen=True, kw_only=True):
+class FindParams(PathParams, frozen=True, kw_only=True):
     """What to look for."""
 
     pattern: Annotated[
@@ -101,24 +101,24 @@ def _volumes(tree: BrowseTree) -> list[VolumeInfo]:
     return known + [info for info in tree.infos.values() if info.name not in {each.name for each in known}]
 
 
-def _asked(tree: BrowseTree, place: Place) -> list[tuple[bytes, bool]]:
+def _asked(tree: BrowseTree, place: PathInPoint) -> list[tuple[bytes, bool]]:
     """What is to be listed, and whether its entries go by their whole paths: those of a pattern do."""
     found = expanded(tree, [place.path])
     return [(path, found != [place.path]) for path in found]
 
 
-def _listed(tree: BrowseTree, place: Place, trouble: list[str]) -> Iterator[tuple[bytes, Node]]:
+def _listed(tree: BrowseTree, place: PathInPoint, trouble: list[str]) -> Iterator[tuple[bytes, Node]]:
     for path, whole in _asked(tree, place):
         for node in [tree.stat(path)] if whole else _readable(tree, path, trouble):
             yield (path if whole else node.name or path), node
 
 
-def _is_disk(tree: BrowseTree, place: Place) -> bool:
+def _is_disk(tree: BrowseTree, place: PathInPoint) -> bool:
     """Whether the volumes are meant: no path is named, or there is no guest's tree that it could be of."""
     return tree.is_top(place.path) and (not place.given or tree.guest() is None)
 
 
-def _ls(params: PlaceParams) -> Listing:
+def _ls(params: PathParams) -> Listing:
     with open_place(params, "look") as (tree, place):
         trouble: list[str] = []
         disk, top = _is_disk(tree, place), tree.is_top(place.path)
@@ -134,7 +134,7 @@ def _ls(params: PlaceParams) -> Listing:
         )
 
 
-def _ls_lines(params: PlaceParams) -> Pieces:
+def _ls_lines(params: PathParams) -> Pieces:
     with open_place(params, "look") as (tree, place):
         if _is_disk(tree, place):
             rows = [("volume", "format", "size", "label", "state")]
@@ -198,7 +198,7 @@ def _find_lines(params: FindParams) -> Pieces:
 # ── cat ─────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _file(tree: BrowseTree, place: Place) -> tuple[bytes, Node]:
+def _file(tree: BrowseTree, place: PathInPoint) -> tuple[bytes, Node]:
     path = tree.resolve(place.path)
     node = tree.stat(path)
     if node.is_folder:
@@ -208,7 +208,7 @@ def _file(tree: BrowseTree, place: Place) -> tuple[bytes, Node]:
     return path, node
 
 
-def _cat(params: PlaceParams) -> Content:
+def _cat(params: PathParams) -> Content:
     with open_place(params, "take") as (tree, place):
         path, node = _file(tree, place)
         if node.size > IN_JSON:
@@ -217,7 +217,7 @@ def _cat(params: PlaceParams) -> Content:
         return Content(point=str(place), file=entry(path, node), content=base64.b64encode(raw).decode())
 
 
-def _cat_bytes(params: PlaceParams) -> Pieces:
+def _cat_bytes(params: PathParams) -> Pieces:
     with open_place(params, "take") as (tree, place):
         path, node = _file(tree, place)
         yield from map(Note, _notes(tree))
@@ -230,8 +230,8 @@ def _pieces(tree: BrowseTree, path: bytes, length: int) -> Iterator[bytes]:
 
 
 LOOKS = (
-    Look("ls", "list a folder in a restore point", PlaceParams, _ls, stream=_ls_lines),
+    Look("ls", "list a folder in a restore point", PathParams, _ls, stream=_ls_lines),
     Look("find", "find files in a restore point by name", FindParams, _find, stream=_find_lines),
-    Look("cat", "a file's bytes out of a restore point", PlaceParams, _cat, stream=_cat_bytes),
+    Look("cat", "a file's bytes out of a restore point", PathParams, _cat, stream=_cat_bytes),
 )
 """The browser's questions, for the CLI."""

@@ -18,7 +18,7 @@ from engines.backup import results
 from engines.backup.commands.on_repository import OnRepository
 from engines.backup.files.mounting import mounts
 from engines.backup.files.mounting.folder import Folder
-from engines.backup.files.mounting.mount_server import Said, Wanted
+from engines.backup.files.mounting.mount_server import MountRequest, Said
 from engines.backup.files.mounting.mounts import Mount
 from engines.backup.files.opening import WhichDriver
 from engines.backup.new_place import refuse_devices
@@ -149,7 +149,7 @@ class Server:
         params = plan.params
         self._token = f"crashcart:{context.folder.name}"
         self._lines = b""
-        wanted = Wanted(
+        wanted = MountRequest(
             repo=params.repo,
             point=params.point,
             folder=plan.target,

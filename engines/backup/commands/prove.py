@@ -23,7 +23,7 @@ from engines.backup.files.opening import open_tree
 from engines.backup.repository.repository import WHICH_POINT, NamesOnly, RepoParams, Repository, where
 from engines.backup.repository.sessions import Presence
 from engines.backup.repository.unlocking import opened
-from engines.backup.restoring.target import Seen
+from engines.backup.restoring.target import SeenTarget
 from engines.boot.firmware import HEAD, firmware
 from engines.boot.scratch import Scratch
 from engines.boot.trials import AUTO, Trials
@@ -157,7 +157,7 @@ def _restored(repository: Repository, params: ProveParams, disk: Path) -> Genera
     name = names.parse(params.point)
     words = {key: value for key, value in plain(params).items() if key in RepoParams.__struct_fields__}
     given = RestoreParams(**words, point=str(name), target=str(disk))
-    seen = msgspec.to_builtins(Seen.at(disk))
+    seen = msgspec.to_builtins(SeenTarget.at(disk))
     inner = Plan(
         task="backup-restore",
         target=str(disk),

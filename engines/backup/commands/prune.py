@@ -22,7 +22,7 @@ from engines.backup.repository.sessions import Presence
 from engines.backup.store.opening import open_store
 from engines.backup.store.store import Store
 from engines.backup.upkeep import counted, retention
-from engines.backup.upkeep.retention import Seen
+from engines.backup.upkeep.retention import SeenPoint
 from engines.job.contract import (
     BytesChange,
     Cancel,
@@ -191,7 +191,7 @@ def _chosen(glance: NamesOnly, params: PruneParams) -> _Choice:
     return _Choice(stay, [name for name in every if name not in stay], warnings)
 
 
-def _looked(params: PruneParams, known: list[PointName], zone: tzinfo) -> tuple[list[Seen], tuple[str, ...]]:
+def _looked(params: PruneParams, known: list[PointName], zone: tzinfo) -> tuple[list[SeenPoint], tuple[str, ...]]:
     """The points as they are counted, and warnings. Raises Refused where their times cannot be relied on."""
     now = time.time()
     try:

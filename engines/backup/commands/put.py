@@ -16,7 +16,7 @@ from engines.backup.files.contents import weight
 from engines.backup.files.model import BrowseError, shown
 from engines.backup.files.opening import open_tree, states
 from engines.backup.put import perform, trial
-from engines.backup.put.operation import Operation, Target, chosen, folder_of, led
+from engines.backup.put.operation import Operation, VolumeTarget, chosen, folder_of, led
 from engines.backup.put.params import PutParams
 from engines.backup.put.placing import Placed, PutOptions
 from engines.backup.repository.byte_source import open_point
@@ -45,7 +45,7 @@ from engines.job.runs import Run
 INSTEAD = "take the files out of the guest by hand (the report of run {} names each), or restore an older point"
 
 
-class Put(OnGuest[PutParams, Operation]):
+class PutFiles(OnGuest[PutParams, Operation]):
     """`crashcart backup put`."""
 
     name: ClassVar[str] = "backup-put"
@@ -118,7 +118,7 @@ def _plan(params: PutParams, repository: Repository, point: names.PointName, ope
     target = operation.surgery.target
     written = [each for one in operation.targets for each in one.placing.placed if each.written]
     return Plan(
-        task=Put.name,
+        task=PutFiles.name,
         target=params.into,
         params={**plain(params), "repo": repository.store.where, "into": str(params.image)},
         steps=(perform.WRITE, *((trial.BOOT,) if params.boot_test else ()), SAVE, COMMIT),
@@ -136,7 +136,7 @@ def _plan(params: PutParams, repository: Repository, point: names.PointName, ope
     ).sealed()
 
 
-def _change(target: Target, placed: Placed) -> Change:
+def _change(target: VolumeTarget, placed: Placed) -> Change:
     node, before = placed.node, placed.before
     if placed.place in target.texts:
         old, new = target.texts[placed.place]
@@ -165,7 +165,7 @@ def _date(nanoseconds: int) -> str:
         return "an impossible time"
 
 
-def _into(target: Target) -> str:
+def _into(target: VolumeTarget) -> str:
     need, _ = target.placing.need(target.room)
     volume = target.volume
     return f"{volume.format} {volume.label or volume.uuid}: {units.size(need)} of {units.size(target.room.free)} free"

@@ -22,7 +22,7 @@ from engines.backup.repository.repository import NamesOnly, Repository
 from engines.backup.repository.sessions import Presence
 from engines.backup.repository.unlocking import opened
 from engines.backup.restoring import place
-from engines.backup.restoring.target import Seen
+from engines.backup.restoring.target import SeenTarget
 from engines.job import units
 from engines.job.contract import (
     BytesChange,
@@ -91,7 +91,7 @@ class Restore(OnRepository[RestoreParams]):
             undoable=not before,
             confirm=short(str(path)) if before else "",
             detail={"existed": bool(before), "device": bool(before.get("device"))},
-            state={"point": str(name), "target": before, "seen": msgspec.to_builtins(Seen.at(path))},
+            state={"point": str(name), "target": before, "seen": msgspec.to_builtins(SeenTarget.at(path))},
         )
 
     @override

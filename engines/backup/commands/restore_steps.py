@@ -20,7 +20,7 @@ from engines.backup.repository.sessions import Presence
 from engines.backup.restoring import place, target
 from engines.backup.restoring.against import Against
 from engines.backup.restoring.restoring import Restoring
-from engines.backup.restoring.target import Seen, Target
+from engines.backup.restoring.target import SeenTarget, Target
 from engines.backup.sources.lvm.pool import PoolWatch
 from engines.backup.sources.opening import open_source
 from engines.guest import inuse
@@ -101,8 +101,8 @@ def restored(repository: Repository, point: Point, plan: Plan, presence: Presenc
     )  # fmt: skip
 
 
-def _seen(plan: Plan) -> Seen:
-    return msgspec.convert(plan.state["seen"], Seen)
+def _seen(plan: Plan) -> SeenTarget:
+    return msgspec.convert(plan.state["seen"], SeenTarget)
 
 
 def _done_before(repository: Repository, point: Point, plan: Plan, presence: Presence) -> Any:

@@ -16,7 +16,7 @@ from engines.backup.errors import no_room
 from engines.backup.new_place import refuse_devices
 from engines.backup.repository.repository import RepoParams, where
 from engines.backup.store.opening import open_store
-from engines.backup.store.s3.versions import Version, Versions
+from engines.backup.store.s3.versions import ObjectVersion, ObjectVersions
 from engines.backup.store.store import Store
 from engines.job import units
 from engines.job.contract import (
@@ -69,7 +69,7 @@ class Rewind(Engine[RewindParams]):
     @override
     def plan(self, params: RewindParams, cancel: Cancel) -> Plan:
         refuse_devices(params.into, "a repository")
-        versions = Versions(where(params))
+        versions = ObjectVersions(where(params))
         versions.demand()
         chosen = chosen_at(versions.every(), seconds(params.at))
         if not any(version.name == "config.json" for version in chosen):
@@ -93,7 +93,7 @@ class Rewind(Engine[RewindParams]):
     def execute(self, plan: Plan, context: Context) -> Events:
         yield StepStarted(step="copy")
         params: RewindParams = plan.params
-        versions = Versions(params.repo)
+        versions = ObjectVersions(params.repo)
         chosen = chosen_at(versions.every(), seconds(params.at))
         total, done = sum(version.size for version in chosen), 0
         with closing(open_store(params.into)) as store:
@@ -115,7 +115,7 @@ class Rewind(Engine[RewindParams]):
         )
 
 
-def chosen_at(every: dict[str, list[Version]], at: float) -> list[Version]:
+def chosen_at(every: dict[str, list[ObjectVersion]], at: float) -> list[ObjectVersion]:
     """The true version of every file that was there at Unix time `at`; config.json last, so that it is one when whole.
 
     What is written once is true as it was written first, whatever was put over it or over its grave later.
@@ -124,7 +124,7 @@ def chosen_at(every: dict[str, list[Version]], at: float) -> list[Version]:
     return sorted(found, key=lambda version: (version.name in CONFIGS, version.name))
 
 
-def _at(name: str, kept: Sequence[Version], at: float) -> Version | None:
+def _at(name: str, kept: Sequence[ObjectVersion], at: float) -> ObjectVersion | None:
     past = [version for version in kept if version.at <= at]
     if not past or past[-1].marker:
         return None
@@ -132,7 +132,7 @@ def _at(name: str, kept: Sequence[Version], at: float) -> Version | None:
     return written[-1] if CHANGES.match(name) else written[0]
 
 
-def _copy(versions: Versions, version: Version, store: Store) -> None:
+def _copy(versions: ObjectVersions, version: ObjectVersion, store: Store) -> None:
     if not version.name.endswith(".pack"):
         content = b"".join(versions.read(version))
         store.put(version.name, content)

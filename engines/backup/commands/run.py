@@ -51,7 +51,7 @@ from engines.job.lock import content_identity
 from engines.job.params import plain
 
 if TYPE_CHECKING:  # a disk that is named by its path needs nothing of libvirt
-    from engines.backup.sources.guest.domain import Guest
+    from engines.backup.sources.guest.domain import DomainGuest
 
 Working = Generator[AnyEvent, str | None, Finished]
 
@@ -171,7 +171,7 @@ class Run(Engine[RunParams]):
 
 
 def _wished(
-    params: RunParams, run: str = "", made: PointRef | None = None, guest: Guest | None = None
+    params: RunParams, run: str = "", made: PointRef | None = None, guest: DomainGuest | None = None
 ) -> SourceOptions:
     wish = source_options(params.agent, params.snapshot_size, params.hints, run, made, params.backing, params.qmp)
     return replace(wish, forms=guest.forms) if guest else wish

@@ -15,7 +15,7 @@ from engines.job.errors import BadParam
 from engines.job.params import param
 
 if TYPE_CHECKING:  # a disk that is named by its path needs nothing of libvirt
-    from engines.backup.sources.guest.domain import Guest
+    from engines.backup.sources.guest.domain import DomainGuest
 
 
 class RunParams(RepoParams, frozen=True, kw_only=True):
@@ -153,7 +153,7 @@ def disks(params: RunParams) -> tuple[str, ...]:
     return called
 
 
-def settled(params: RunParams) -> tuple[RunParams, Guest | None]:
+def settled(params: RunParams) -> tuple[RunParams, DomainGuest | None]:
     """With a guest, its disks in the place of the disks; the guest as it is now. Raises Refused, BadParam."""
     complete(params)
     if not params.guest:
@@ -174,7 +174,7 @@ def settled(params: RunParams) -> tuple[RunParams, Guest | None]:
     return structs.replace(params, source=paths[0], more=paths[1:], disk=called, vm=vm, qmp=_qmp(params, found)), found
 
 
-def _qmp(params: RunParams, guest: Guest) -> str:
+def _qmp(params: RunParams, guest: DomainGuest) -> str:
     """The QMP socket that a running guest on images has for others, where none was named."""
     from engines.backup.guests import domains
 

@@ -32,7 +32,7 @@ class SearchParams(RepoParams, frozen=True, kw_only=True):
     driver: WhichDriver = "auto"
 
 
-class Version(msgspec.Struct, frozen=True, kw_only=True):
+class FoundVersion(msgspec.Struct, frozen=True, kw_only=True):
     """One state of a file, in all points from `first` to `last`; `size` in bytes, mtime in ns since 1970."""
 
     first: str
@@ -48,7 +48,7 @@ class Match(msgspec.Struct, frozen=True, kw_only=True):
     disk: str
     path: str
     here: bool
-    versions: list[Version]
+    versions: list[FoundVersion]
 
 
 class Searched(msgspec.Struct, frozen=True, kw_only=True):
@@ -105,7 +105,7 @@ Seen = dict[bytes, tuple[int, int, int]]  # by path: inode, size and mtime, whic
 
 def _searched(repository: Repository, own: list[PointName], params: SearchParams, notes: list[str]) -> list[Match]:
     """What one disk has. A point whose disk equals the one before is not opened again."""
-    versions: dict[bytes, list[tuple[tuple[int, int, int], Version]]] = {}
+    versions: dict[bytes, list[tuple[tuple[int, int, int], FoundVersion]]] = {}
     seen: Seen = {}
     root = b""
     for name in own:
@@ -138,9 +138,9 @@ def _state(node: Node) -> tuple[int, int, int]:
     return node.inode, node.size, node.mtime
 
 
-def _add(states: list[tuple[tuple[int, int, int], Version]], state: tuple[int, int, int], point: str) -> None:
+def _add(states: list[tuple[tuple[int, int, int], FoundVersion]], state: tuple[int, int, int], point: str) -> None:
     if states and states[-1][0] == state:
         version = states[-1][1]
         states[-1] = (state, msgspec.structs.replace(version, last=point, points=version.points + 1))
         return
-    states.append((state, Version(first=point, last=point, points=1, size=state[1], mtime=state[2])))
+    states.append((state, FoundVersion(first=point, last=point, points=1, size=state[1], mtime=state[2])))

@@ -12,7 +12,7 @@ from engines.backup import results
 from engines.backup.repository.repository import NamesOnly, Repository
 from engines.backup.sources.lvm import keep, moment, sweep
 from engines.backup.sources.lvm.keep import Kept
-from engines.backup.sources.lvm.report import Volume, volumes
+from engines.backup.sources.lvm.report import LogicalVolume, volumes
 from engines.backup.sources.lvm.sweep import Left
 from engines.job.contract import (
     Cancel,
@@ -132,7 +132,7 @@ def _repository(params: SweepParams) -> str:
     return found if "://" in found or not found else str(Path(found).absolute())
 
 
-def _useless(repo: str, known: list[Volume]) -> list[Kept]:
+def _useless(repo: str, known: list[LogicalVolume]) -> list[Kept]:
     """Snapshots that were kept for a repository which has another newest point of their disk. Raises Refused."""
     if not repo:
         return []
@@ -146,7 +146,7 @@ def _why(one: Kept, repo: str) -> str:
     return f"{one.words}: name the repository to see whether that point is still there (--repo)"
 
 
-def useless(known: list[Volume], repository: NamesOnly) -> list[Kept]:
+def useless(known: list[LogicalVolume], repository: NamesOnly) -> list[Kept]:
     """Those of a repository in which their point is not there any more, or not the newest of its disk."""
     return [
         one

@@ -14,7 +14,7 @@ from engines.backup.errors import FarFailed
 from engines.backup.repository.repository import RepoParams, where
 from engines.backup.store.s3 import fitness
 from engines.backup.store.s3.store import open_s3
-from engines.backup.store.s3.versions import Version, Versions, policy
+from engines.backup.store.s3.versions import ObjectVersion, ObjectVersions, policy
 from engines.job.contract import Look
 from engines.job.errors import Refused
 from engines.job.params import param
@@ -34,7 +34,7 @@ KEYS = (
 )  # of config.json: what a change of keys changes
 
 
-class PlaceParams(RepoParams, frozen=True, kw_only=True):
+class BucketParams(RepoParams, frozen=True, kw_only=True):
     """A repository in a bucket."""
 
     repo: Annotated[str, param("Repository", "s3://BUCKET/PREFIX", kind="folder", positional=True)] = ""
@@ -58,9 +58,9 @@ class Tampered(msgspec.Struct, frozen=True, kw_only=True):
     notes: list[str] = []
 
 
-def tamper(params: PlaceParams) -> Tampered:
+def tamper(params: BucketParams) -> Tampered:
     """Every trace in the bucket's versions. Raises Refused where it keeps none, FarFailed."""
-    versions = Versions(where(params))
+    versions = ObjectVersions(where(params))
     versions.demand()
     every = versions.every()
     condemned = _condemned(versions, every)
@@ -75,7 +75,7 @@ def tamper(params: PlaceParams) -> Tampered:
     return Tampered(repo=str(versions.address), names=len(every), found=found, notes=notes)
 
 
-def _condemned(versions: Versions, every: dict[str, list[Version]]) -> set[str]:
+def _condemned(versions: ObjectVersions, every: dict[str, list[ObjectVersion]]) -> set[str]:
     """Packs that a gc ever meant to delete: its lists are deleted, too, but their versions stay."""
     found: set[str] = set()
     for name, kept in every.items():
@@ -90,7 +90,7 @@ def _condemned(versions: Versions, every: dict[str, list[Version]]) -> set[str]:
     return found
 
 
-def _overwritten(name: str, kept: list[Version]) -> Iterator[Trace]:
+def _overwritten(name: str, kept: list[ObjectVersion]) -> Iterator[Trace]:
     """Other contents than the first."""
     written = [version for version in kept if not version.marker]
     for version in written[1:]:
@@ -98,7 +98,9 @@ def _overwritten(name: str, kept: list[Version]) -> Iterator[Trace]:
             yield Trace(name=name, what="OVERWRITTEN with other content", at=_utc(version.at), first=written[0].id)
 
 
-def _deleted(name: str, kept: list[Version], every: dict[str, list[Version]], condemned: set[str]) -> Iterator[Trace]:
+def _deleted(
+    name: str, kept: list[ObjectVersion], every: dict[str, list[ObjectVersion]], condemned: set[str]
+) -> Iterator[Trace]:
     """A marker that no prune and no gc explains; an index that is gone is made anew, and gc merges them."""
     if not kept[-1].marker or name.startswith("index/"):
         return
@@ -116,7 +118,9 @@ def _deleted(name: str, kept: list[Version], every: dict[str, list[Version]], co
     yield Trace(name=name, what="DELETED by neither prune nor gc", at=_utc(kept[-1].at), first=first)
 
 
-def _config(versions: Versions, name: str, kept: list[Version], found: list[Trace], notes: list[str]) -> None:
+def _config(
+    versions: ObjectVersions, name: str, kept: list[ObjectVersion], found: list[Trace], notes: list[str]
+) -> None:
     written = [version for version in kept if not version.marker]
     if kept[-1].marker:
         first = written[0].id if written else ""
@@ -179,7 +183,7 @@ class Fit(msgspec.Struct, frozen=True, kw_only=True):
         return all(proof.kept for proof in self.proofs)
 
 
-def proven(params: PlaceParams) -> Fit:
+def proven(params: BucketParams) -> Fit:
     """Every promise that a repository rests on, tried with small objects. Raises Refused, FarFailed."""
     place = where(params)
     if not place.startswith("s3://"):
@@ -198,7 +202,7 @@ def proven(params: PlaceParams) -> Fit:
 
 def _asked(place: str) -> tuple[str, str]:
     try:
-        versions = Versions(place)
+        versions = ObjectVersions(place)
         return ("yes" if versions.kept() else "no"), ("yes" if versions.locks() else "no")
     except (Refused, FarFailed) as error:
         return (f"not known: {error.why}",) * 2
@@ -219,6 +223,6 @@ def told(found: Fit) -> str:
 
 
 LOOKS = (
-    Look("tamper", "what was overwritten or deleted in a bucket that no backup does", PlaceParams, tamper, table),
-    Look("fitness", "whether a bucket keeps the promises that a repository rests on", PlaceParams, proven, told),
+    Look("tamper", "what was overwritten or deleted in a bucket that no backup does", BucketParams, tamper, table),
+    Look("fitness", "whether a bucket keeps the promises that a repository rests on", BucketParams, proven, told),
 )

@@ -20,7 +20,7 @@ NOTE = "thinned.json"  # beside the run's journal: what undo puts back
 LONGEST = 1 << 16  # bytes of a protection
 
 
-class Note(msgspec.Struct, frozen=True):
+class ThinningNote(msgspec.Struct, frozen=True):
     """What a run did there: points that it took out, and by point that it protected what it wrote."""
 
     pruned: tuple[str, ...] = ()
@@ -62,7 +62,7 @@ class Thinned:
     def _note(self, going: Sequence[PointName], new: Mapping[PointName, bytes]) -> None:
         """Before anything is done; with what killed runs of this work did, which is put back, too."""
         before = _noted(self.earlier)
-        note = Note(
+        note = ThinningNote(
             (*before.pruned, *(str(name) for name in going)),
             before.protected | {str(name): said for name, said in new.items()},
         )
@@ -90,9 +90,9 @@ def put_back(place: str, context: Context) -> None:
         store.close()
 
 
-def _noted(folder: Path | None) -> Note:
+def _noted(folder: Path | None) -> ThinningNote:
     """What the run of that folder did."""
     note = folder / NOTE if folder else None
     if note is None or not note.exists():
-        return Note()
-    return msgspec.json.decode(note.read_bytes(), type=Note)
+        return ThinningNote()
+    return msgspec.json.decode(note.read_bytes(), type=ThinningNote)

@@ -46,7 +46,7 @@ class Joined:
 
 
 @dataclass(frozen=True)
-class Guest:
+class GuestMounts:
     """joined: the longest mount points first, the root last. elsewhere: by mount point, what is not on this disk."""
 
     joined: tuple[Joined, ...]
@@ -97,7 +97,7 @@ class _Root:
         return next((row for row in self.rows if row.point == b""), None)
 
 
-def found(volumes: Iterable[Volume], infos: Iterable[VolumeInfo]) -> Guest | None:
+def found(volumes: Iterable[Volume], infos: Iterable[VolumeInfo]) -> GuestMounts | None:
     """The tree of the guest whose root is among `volumes`, each opened as it is reached; None for no root at all.
 
     The first root whose fstab names itself is taken; without one, the first. infos: all volumes of the disk.
@@ -178,7 +178,7 @@ def _followed(volume: Volume, root: bytes, path: bytes) -> bytes:
     raise BrowseError(f"{shown(path)}: its symbolic links go round in a circle")
 
 
-def _joined(root: _Root, known: list[VolumeInfo], roots: list[_Root]) -> Guest:
+def _joined(root: _Root, known: list[VolumeInfo], roots: list[_Root]) -> GuestMounts:
     own = root.volume.info.name
     joined = {b"": Joined(b"", own, root.inner)}
     elsewhere: dict[bytes, str] = {}
@@ -199,7 +199,7 @@ def _joined(root: _Root, known: list[VolumeInfo], roots: list[_Root]) -> Guest:
     for point, row in bound.items():  # in the order of the table, over what is mounted by then
         source = row.spec.encode("utf-8", "surrogateescape").rstrip(b"/") or b"/"
         try:
-            at = Guest(_ordered(joined.values()), elsewhere).place(source)
+            at = GuestMounts(_ordered(joined.values()), elsewhere).place(source)
         except Elsewhere:
             elsewhere[point] = row.spec
             continue
@@ -208,7 +208,7 @@ def _joined(root: _Root, known: list[VolumeInfo], roots: list[_Root]) -> Guest:
     others = sorted({each.volume.info.name for each in roots} - {own})
     notes = [f"the guest's tree is that of {own}; {', '.join(others)} holds a root, too"] if others else []
     notes += [f"{shown(point)} of the guest is {spec}, not on this disk" for point, spec in elsewhere.items()]
-    return Guest(_ordered(joined.values()), elsewhere, tuple(notes))
+    return GuestMounts(_ordered(joined.values()), elsewhere, tuple(notes))
 
 
 def _ordered(joined: Iterable[Joined]) -> tuple[Joined, ...]:

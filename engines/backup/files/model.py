@@ -19,7 +19,7 @@ from engines.job.errors import Failed
 NOT_REPLAYED = "journal not replayed"  # a Volume's state, and what a look says of it before
 
 
-class Source(Protocol):
+class DiskBytes(Protocol):
     """A disk as bytes; `read` may be called by any number of threads and gives less only at the end."""
 
     size: int

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Literal, Protocol
 
-from engines.backup.files.model import BrowseError, Source, Volume, VolumeInfo
+from engines.backup.files.model import BrowseError, DiskBytes, Volume, VolumeInfo
 from engines.backup.files.tree import Tree
 from engines.backup.files.volumes import disk_map
 from engines.backup.files.volumes.known import CLOSED
@@ -47,7 +47,7 @@ class BrowseTree(Tree):
 
     def __init__(
         self,
-        opener: Opener,
+        opener: VolumeOpener,
         infos: tuple[VolumeInfo, ...],
         map_: disk_map.DiskMap | None,
         notes: tuple[str, ...] = (),
@@ -71,11 +71,11 @@ class BrowseTree(Tree):
         self.close()
 
 
-class Opener:
+class VolumeOpener:
     """Opens volumes for one disk; starts the appliance when the first volume needs it."""
 
     def __init__(
-        self, source: Source, driver: Driver, purpose: Purpose, cancel: Cancel, appliance: Appliance | None
+        self, source: DiskBytes, driver: Driver, purpose: Purpose, cancel: Cancel, appliance: Appliance | None
     ) -> None:
         self._source = source
         self._driver = driver
@@ -121,7 +121,7 @@ def _same(appliance: Appliance, info: VolumeInfo) -> VolumeInfo:
 
 
 def open_tree(
-    source: Source,
+    source: DiskBytes,
     driver: Driver = "auto",
     purpose: Purpose = "look",
     cancel: Cancel | None = None,
@@ -133,7 +133,7 @@ def open_tree(
     is served as it lies, and its `state` says so; to "take", libguestfs replays it on a throwaway overlay.
     appliance: one that is kept warm, never closed here. Raises Refused, BrowseError.
     """
-    opener = Opener(source, driver, purpose, cancel or Cancel(), appliance)
+    opener = VolumeOpener(source, driver, purpose, cancel or Cancel(), appliance)
     try:
         if driver == "libguestfs":
             return BrowseTree(opener, opener.appliance().infos(), None)

@@ -86,7 +86,7 @@ def tree_of(
 
 
 @dataclass(frozen=True)
-class Place:
+class PathInPoint:
     """A point's name and an absolute path in it; `given` tells whether a path was named."""
 
     point: PointName
@@ -97,10 +97,10 @@ class Place:
         return str(self.point)
 
 
-def parse(text: str, param_: str = "point") -> Place:
+def parse(text: str, param_: str = "point") -> PathInPoint:
     """VM/DISK@TIME or VM/DISK@TIME:/path, the path as `shown` prints it. Raises BadParam."""
     point, colon, path = text.partition(":")
-    return Place(names.parse(point, param_), path_of(path), bool(colon))
+    return PathInPoint(names.parse(point, param_), path_of(path), bool(colon))
 
 
 def path_of(text: str) -> bytes:
@@ -109,7 +109,7 @@ def path_of(text: str) -> bytes:
     return parsed(f"{volume}/{inner}" if colon and "/" not in volume else text)
 
 
-class PlaceParams(RepoParams, frozen=True, kw_only=True):
+class PathParams(RepoParams, frozen=True, kw_only=True):
     """A place in a point, and which driver reads it."""
 
     point: Annotated[
@@ -120,11 +120,11 @@ class PlaceParams(RepoParams, frozen=True, kw_only=True):
 
 @contextmanager
 def open_place(
-    params: PlaceParams, purpose: Purpose, cancel: Cancel | None = None
-) -> Iterator[tuple[BrowseTree, Place]]:
+    params: PathParams, purpose: Purpose, cancel: Cancel | None = None
+) -> Iterator[tuple[BrowseTree, PathInPoint]]:
     """The tree of the point that `params` name, held while the `with` lasts. Raises Refused, Damaged, BrowseError."""
     wanted = parse(params.point)
     with Repository.of(params) as repository:
         name = repository.resolve(str(wanted.point))
         with opened(repository, name, params.driver, purpose=purpose, cancel=cancel) as tree:
-            yield tree, Place(name, wanted.path, wanted.given)
+            yield tree, PathInPoint(name, wanted.path, wanted.given)

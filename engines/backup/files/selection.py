@@ -19,7 +19,7 @@ Complain = Callable[[bytes, str], None]
 
 
 @dataclass(frozen=True)
-class Entry:
+class SelectedFile:
     """One file on its way. source: its path in the tree; place: its path below the destination.
 
     volume is None for the list of volumes itself; inner: its path in the volume.
@@ -74,25 +74,25 @@ class Walk:
         self._complain = complain
         self._visited = Visited()
 
-    def entries(self) -> Iterator[Entry]:
+    def entries(self) -> Iterator[SelectedFile]:
         """Each file once."""
         return (entry for moment, entry in self.moments() if moment == "enter")
 
-    def moments(self, prune: set[bytes] | None = None) -> Iterator[tuple[Moment, Entry]]:
+    def moments(self, prune: set[bytes] | None = None) -> Iterator[tuple[Moment, SelectedFile]]:
         """Each file as `enter`, a folder also as `leave` after all that is in it. `prune`: places not to go into."""
         for source, place in self.chosen.items():
             yield from self._below(self._top(source, place), prune if prune is not None else set())
 
-    def _top(self, source: bytes, place: bytes) -> Entry:
+    def _top(self, source: bytes, place: bytes) -> SelectedFile:
         """Raises NoSuchFile, BrowseError."""
         if self._tree.is_top(source):
-            return Entry(source, place, self._tree.stat(source), None, b"/")
+            return SelectedFile(source, place, self._tree.stat(source), None, b"/")
         above, name = posixpath.split(source)
         real = join(self._tree.resolve(above), name) if name else source
         volume, inner = self._tree.volume(real)
-        return Entry(source, place, volume.stat(inner), volume, inner)
+        return SelectedFile(source, place, volume.stat(inner), volume, inner)
 
-    def _below(self, top: Entry, prune: set[bytes]) -> Iterator[tuple[Moment, Entry]]:
+    def _below(self, top: SelectedFile, prune: set[bytes]) -> Iterator[tuple[Moment, SelectedFile]]:
         yield "enter", top
         if not top.node.is_folder or top.place in prune or not self._fresh(top, 0):
             return
@@ -108,9 +108,9 @@ class Walk:
             if moment.node.is_folder and moment.place not in prune and self._fresh(moment, len(open_folders)):
                 open_folders.append((moment, self._folders(moment)))
 
-    def _folders(self, folder: Entry) -> Iterator[Entry]:
+    def _folders(self, folder: SelectedFile) -> Iterator[SelectedFile]:
         """Its entries, the folders last."""
-        below: list[Entry] = []
+        below: list[SelectedFile] = []
         for entry in self._listed(folder):
             if entry.node.is_folder:
                 below.append(entry)
@@ -118,7 +118,7 @@ class Walk:
                 yield entry
         yield from below
 
-    def _listed(self, folder: Entry) -> Iterator[Entry]:
+    def _listed(self, folder: SelectedFile) -> Iterator[SelectedFile]:
         listing = folder.volume.list(folder.inner) if folder.volume else self._tree.inside(folder.source)
         while True:
             try:
@@ -135,19 +135,21 @@ class Walk:
             if entry:
                 yield entry
 
-    def _entry(self, folder: Entry, node: Node) -> Entry | None:
+    def _entry(self, folder: SelectedFile, node: Node) -> SelectedFile | None:
         source = join(folder.source, node.name)
         place = folder.place + b"/" + node.name if folder.place else node.name
         if folder.volume and not (self._across and self._tree.joined(source)):
-            return Entry(source, place, node, folder.volume, join(folder.inner, node.name))
+            return SelectedFile(source, place, node, folder.volume, join(folder.inner, node.name))
         try:
             volume, inner = self._tree.volume(source)
-            return Entry(source, place, msgspec.structs.replace(volume.stat(inner), name=node.name), volume, inner)
+            return SelectedFile(
+                source, place, msgspec.structs.replace(volume.stat(inner), name=node.name), volume, inner
+            )
         except (BrowseError, Damaged, Missing, Refused) as error:
             self._complain(source, f"cannot be opened: {error.why}")
             return None
 
-    def _fresh(self, entry: Entry, depth: int) -> bool:
+    def _fresh(self, entry: SelectedFile, depth: int) -> bool:
         """Whether a folder is no loop."""
         why = self._tree.stops(entry.source)
         why = why or self._visited.trouble(depth, identity(entry.volume, entry.node, self._tree.mount(entry.source)))

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 import msgspec
 
 from engines.backup.files import guest
-from engines.backup.files.guest import Guest
+from engines.backup.files.guest import GuestMounts
 from engines.backup.files.model import BrowseError, Node, NoSuchFile, Volume, VolumeInfo, join, shown
 from engines.backup.files.visited import Visited, identity
 from engines.job.errors import Failed, Refused
@@ -40,7 +40,7 @@ class Tree:
         self._opening = threading.Lock()
         self._looking = threading.RLock()
         self._looked = False
-        self._guest: Guest | None = None
+        self._guest: GuestMounts | None = None
 
     @property
     def opened(self) -> Mapping[str, Volume]:
@@ -52,7 +52,7 @@ class Tree:
         """Whether paths need no volume in front."""
         return len(self.infos) == 1
 
-    def guest(self) -> Guest | None:
+    def guest(self) -> GuestMounts | None:
         """The guest's own tree, looked for once; None where no volume holds a root. Raises Stopped."""
         with self._looking:
             if not self._looked:
@@ -61,7 +61,7 @@ class Tree:
         return self._guest
 
     @property
-    def known(self) -> Guest | None:
+    def known(self) -> GuestMounts | None:
         """The guest's own tree, where it was looked for and found."""
         return self._guest
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 from xml.etree import ElementTree
 
-from engines.backup.guests.model import Disk, Guest
+from engines.backup.guests.model import Guest, GuestDisk
 from engines.host.libvirt import AGENT
 from engines.host.virsh import descriptions
 
@@ -52,7 +52,7 @@ def guest(text: str) -> Guest | None:
     )
 
 
-def _disks(domain: ElementTree.Element, *, running: bool) -> Iterator[Disk]:
+def _disks(domain: ElementTree.Element, *, running: bool) -> Iterator[GuestDisk]:
     """Its disks, without drives for discs; running: whether what is a file is being written, with no way to hold it."""
     for disk in domain.iterfind("./devices/disk"):
         if disk.get("device", "disk") not in ("disk", "lun"):
@@ -61,7 +61,7 @@ def _disks(domain: ElementTree.Element, *, running: bool) -> Iterator[Disk]:
         driver, target = disk.find("driver"), disk.find("target")
         form = driver.get("type", "") if driver is not None else ""
         place = _place(kind, source)
-        yield Disk(
+        yield GuestDisk(
             name=target.get("dev", "") if target is not None else "",
             source=place,
             kind=kind,

@@ -6,13 +6,13 @@ import msgspec
 
 from engines.backup import names
 from engines.backup.guests.domains import domains
-from engines.backup.guests.model import Disk, Found, Guest
+from engines.backup.guests.model import FoundGuests, Guest, GuestDisk
 from engines.backup.guests.volumes import by_volumes
 from engines.host.virsh import VirshFailed
 from engines.job.errors import Refused
 
 
-def find(connect: str, *, libvirt: bool = True, patterns: tuple[str, ...] = ()) -> Found:
+def find(connect: str, *, libvirt: bool = True, patterns: tuple[str, ...] = ()) -> FoundGuests:
     """Every guest, each once, by name. What had no answer is in `silent`: a host that is not seen must be loud."""
     found: list[Guest] = []
     silent: list[str] = []
@@ -28,7 +28,7 @@ def find(connect: str, *, libvirt: bool = True, patterns: tuple[str, ...] = ()) 
             found += by_volumes(pattern, taken)
         except Refused as refused:
             silent.append(str(refused))
-    return Found(guests=tuple(sorted(map(_fit, found), key=lambda guest: guest.name)), silent=tuple(silent))
+    return FoundGuests(guests=tuple(sorted(map(_fit, found), key=lambda guest: guest.name)), silent=tuple(silent))
 
 
 def _fit(guest: Guest) -> Guest:
@@ -37,7 +37,7 @@ def _fit(guest: Guest) -> Guest:
     return msgspec.structs.replace(guest, disks=disks)
 
 
-def _named(disk: Disk) -> Disk:
+def _named(disk: GuestDisk) -> GuestDisk:
     if disk.why or names.fit(disk.name):
         return disk
     return msgspec.structs.replace(disk, why=f"its name {disk.name!r} is none that a repository takes")

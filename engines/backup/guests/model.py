@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 
-class Disk(msgspec.Struct, frozen=True, kw_only=True):
+class GuestDisk(msgspec.Struct, frozen=True, kw_only=True):
     """One disk of a guest.
 
     name: as the guest has it (vda) or as its volume is named. source: a path, or words for what has none.
@@ -35,7 +35,7 @@ class Guest(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     running: bool
     found: str
-    disks: tuple[Disk, ...] = ()
+    disks: tuple[GuestDisk, ...] = ()
     agent: str = ""
     qmp: str = ""
     policy: str = ""
@@ -54,7 +54,7 @@ class Guest(msgspec.Struct, frozen=True, kw_only=True):
         return self.why or "; ".join(f"{disk.name}: {disk.why}" for disk in self.disks if disk.why)
 
 
-class Found(msgspec.Struct, frozen=True, kw_only=True):
+class FoundGuests(msgspec.Struct, frozen=True, kw_only=True):
     """The guests of a host, and which ways of looking had no answer."""
 
     guests: tuple[Guest, ...] = ()

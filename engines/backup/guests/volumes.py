@@ -6,21 +6,21 @@ import re
 import uuid
 from collections.abc import Iterable, Iterator
 
-from engines.backup.guests.model import Disk, Guest
+from engines.backup.guests.model import Guest, GuestDisk
 from engines.backup.sources.lvm import tag
-from engines.backup.sources.lvm.report import Volume, volumes
+from engines.backup.sources.lvm.report import LogicalVolume, volumes
 
 SPACE = uuid.UUID("6d1c4d5e-3a5b-5b43-9a54-2f0d5b7a9c11")  # of guests known by name alone
 SAYS = "cc_"  # a tag cc_gold: by the policy gold
 NOT_A_DISK = "tTdDeipsSOolrI"  # first letter of lv_attr: pools, their parts, snapshots, mirrors' images
 
 
-def by_volumes(pattern: str, taken: Iterable[str] = (), known: list[Volume] | None = None) -> list[Guest]:
+def by_volumes(pattern: str, taken: Iterable[str] = (), known: list[LogicalVolume] | None = None) -> list[Guest]:
     """Guests of the volumes whose names the pattern fits, with the groups vm and disk. Raises Refused.
 
     taken: paths that are disks of guests known otherwise.
     """
-    disks: dict[str, list[Volume]] = {}
+    disks: dict[str, list[LogicalVolume]] = {}
     for volume in _disks(volumes() if known is None else known, set(taken)):
         if found := re.search(pattern, volume.lv_name):
             disks.setdefault(found["vm"], []).append(volume)
@@ -32,7 +32,7 @@ def identity(name: str) -> str:
     return str(uuid.uuid5(SPACE, name))
 
 
-def _disks(known: list[Volume], taken: set[str]) -> Iterator[Volume]:
+def _disks(known: list[LogicalVolume], taken: set[str]) -> Iterator[LogicalVolume]:
     for volume in known:
         ours = any(tag.parse(each) for each in volume.tags)
         part = volume.lv_attr[0] in NOT_A_DISK or volume.lv_name.startswith("[") or volume.origin
@@ -40,13 +40,13 @@ def _disks(known: list[Volume], taken: set[str]) -> Iterator[Volume]:
             yield volume
 
 
-def _mapper(volume: Volume) -> str:
+def _mapper(volume: LogicalVolume) -> str:
     """Its other path."""
     group, name = (each.replace("-", "--") for each in (volume.vg_name, volume.lv_name))
     return f"/dev/mapper/{group}-{name}"
 
 
-def _guest(name: str, of: list[Volume], pattern: str) -> Guest:
+def _guest(name: str, of: list[LogicalVolume], pattern: str) -> Guest:
     tags = tuple(dict.fromkeys(each for volume in of for each in volume.tags))
     return Guest(
         uuid=identity(name),
@@ -59,10 +59,10 @@ def _guest(name: str, of: list[Volume], pattern: str) -> Guest:
     )
 
 
-def _disk(volume: Volume, pattern: str) -> Disk:
+def _disk(volume: LogicalVolume, pattern: str) -> GuestDisk:
     found = re.search(pattern, volume.lv_name)
     inactive = volume.device == (-1, -1)
-    return Disk(
+    return GuestDisk(
         name=found["disk"] if found else volume.lv_name,
         source=volume.lv_path,
         kind="block",

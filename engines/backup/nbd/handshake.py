@@ -13,7 +13,7 @@ MOST_OPTIONS = 64  # a client that asks for more is up to no good
 
 
 @dataclass(frozen=True)
-class Export:
+class NbdExport:
     """What is served: `name` besides the empty one, bytes, the size that reads should have."""
 
     name: bytes
@@ -45,7 +45,7 @@ def take(peer: socket.socket, count: int) -> bytes:
 class Handshake:
     """One client's; `agree` runs it."""
 
-    def __init__(self, peer: socket.socket, export: Export) -> None:
+    def __init__(self, peer: socket.socket, export: NbdExport) -> None:
         self._peer = peer
         self._export = export
         self._structured = False

@@ -13,8 +13,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from engines.backup.nbd.handshake import Export, Handshake
-from engines.backup.nbd.sparse import Source, Sparse
+from engines.backup.nbd.handshake import Handshake, NbdExport
+from engines.backup.nbd.sparse import ServedBytes, Sparse
 from engines.backup.nbd.transmission import Transmission
 from engines.backup.nbd_wire import Hostile
 from engines.backup.new_place import refuse_devices
@@ -49,7 +49,7 @@ class NbdServer:
     name: an export name that is known besides the empty one. bytes, clients, faulty: counted since the start.
     """
 
-    def __init__(self, source: Source, path: Path, *, name: str = "disk", description: str = "") -> None:
+    def __init__(self, source: ServedBytes, path: Path, *, name: str = "disk", description: str = "") -> None:
         self.path = path
         self.bytes = 0
         self.clients = 0
@@ -57,7 +57,7 @@ class NbdServer:
         self.faults: list[Fault] = []
         self.turned_away: list[str] = []
         self._source = source
-        self._export = Export(name.encode(), source.size, PREFERRED, description.encode())
+        self._export = NbdExport(name.encode(), source.size, PREFERRED, description.encode())
         extents = getattr(source, "extents", None)
         self._sparse = Sparse(source.size, extents() if extents else None)
         self._lock = threading.Lock()
@@ -203,7 +203,7 @@ def refuse_unfit(path: Path) -> None:
 
 
 @contextmanager
-def serving(source: Source, *, name: str = "disk") -> Iterator[NbdServer]:
+def serving(source: ServedBytes, *, name: str = "disk") -> Iterator[NbdServer]:
     """A server at a socket in a private folder, for children of this process."""
     with Scratch() as scratch, NbdServer(source, scratch.path / "nbd", name=name) as server:
         yield server

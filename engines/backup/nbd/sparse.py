@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Protocol
 
 
-class Source(Protocol):
+class ServedBytes(Protocol):
     """A disk as bytes, served; `read` may be called by any number of threads and gives less only at the end."""
 
     size: int

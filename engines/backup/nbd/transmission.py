@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 from engines.backup import nbd_wire as wire
 from engines.backup.nbd.handshake import Agreed, take
-from engines.backup.nbd.sparse import Source, Sparse
+from engines.backup.nbd.sparse import ServedBytes, Sparse
 from engines.backup.nbd_wire import Cmd, Request
 from engines.job.errors import CrashcartError
 
@@ -35,7 +35,7 @@ class Transmission:
     def __init__(
         self,
         peer: socket.socket,
-        source: Source,
+        source: ServedBytes,
         sparse: Sparse,
         agreed: Agreed,
         served: Callable[[int], None],

@@ -59,7 +59,7 @@ class Before:
 
 
 @dataclass(frozen=True)
-class Room:
+class VolumeRoom:
     """What a volume has left: bytes, inodes (None where it makes them as needed), bytes a block."""
 
     free: int
@@ -100,11 +100,11 @@ class GuestView:
     def __init__(self, appliance: Appliance) -> None:
         self._appliance = appliance
 
-    def room(self) -> Room:
+    def room(self) -> VolumeRoom:
         """What is left."""
         found: dict[str, int] = self._appliance.call("statvfs", "/")
         block = found["frsize"] or found["bsize"]
-        return Room(found["bavail"] * block, found["ffree"] if found["files"] else None, block)
+        return VolumeRoom(found["bavail"] * block, found["ffree"] if found["files"] else None, block)
 
     def look(self, folder: bytes, names: Iterable[bytes]) -> dict[bytes, Before]:
         """Those of `names` that are in an existing folder."""

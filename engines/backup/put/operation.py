@@ -15,8 +15,8 @@ from engines.backup.files.guest import Joined
 from engines.backup.files.model import VolumeInfo, join, shown
 from engines.backup.files.opening import BrowseTree
 from engines.backup.files.reach import path_of
-from engines.backup.files.selection import Entry, Walk
-from engines.backup.put.guest_view import GuestView, GuestVolume, Room, volumes
+from engines.backup.files.selection import SelectedFile, Walk
+from engines.backup.put.guest_view import GuestView, GuestVolume, VolumeRoom, volumes
 from engines.backup.put.matching import matched
 from engines.backup.put.placing import Placed, Placing, PutOptions, refuse_taken
 from engines.guest.appliance import GuestError
@@ -29,7 +29,7 @@ SHOWN = 50  # of them
 
 
 @dataclass(frozen=True)
-class Source:
+class ChosenFile:
     """A chosen file or folder: its path in the tree, its own place in its volume."""
 
     path: bytes
@@ -38,11 +38,11 @@ class Source:
 
 
 @dataclass
-class Target:
+class VolumeTarget:
     """One volume of the guest and what goes there."""
 
     volume: GuestVolume
-    room: Room
+    room: VolumeRoom
     placing: Placing
     infos: list[VolumeInfo] = field(default_factory=list)
     texts: dict[bytes, tuple[str, str]] = field(default_factory=dict)  # by place: text files before and after
@@ -55,7 +55,7 @@ class Operation:
     tree: BrowseTree
     surgery: Surgery
     stack: ExitStack
-    targets: list[Target] = field(default_factory=list)
+    targets: list[VolumeTarget] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
 
     @property
@@ -67,10 +67,10 @@ class Operation:
         """End it; nothing was committed."""
         self.stack.close()
 
-    def place(self, sources: list[Source], at: bytes | None, volume: str, wish: PutOptions) -> None:
+    def place(self, sources: list[ChosenFile], at: bytes | None, volume: str, wish: PutOptions) -> None:
         """Decide about every file. Raises Refused."""
         there = volumes(self.surgery.appliance)
-        ways: dict[str, tuple[GuestVolume, list[Source]]] = {}
+        ways: dict[str, tuple[GuestVolume, list[ChosenFile]]] = {}
         for source in sources:
             found = matched(source.info, there, volume)
             ways.setdefault(found.name, (found, []))[1].append(source)
@@ -82,7 +82,7 @@ class Operation:
             target.placing.refuse_full(target.room)
         self._refuse_small_host()
 
-    def _onto(self, volume: GuestVolume, group: list[Source], at: bytes | None, wish: PutOptions) -> None:
+    def _onto(self, volume: GuestVolume, group: list[ChosenFile], at: bytes | None, wish: PutOptions) -> None:
         ground = GuestView(self.surgery.appliance)
         placing = Placing(ground, volume, wish)
         for source in group:
@@ -91,7 +91,7 @@ class Operation:
             walk = Walk(self.tree, {source.path: posixpath.basename(source.inner)}, self._complain, across=False)
             placing.add(walk.entries(), folder)
         infos = list({source.info.name: source.info for source in group}.values())
-        self.targets.append(Target(volume, ground.room(), placing, infos, dict(self._texts(placing, ground))))
+        self.targets.append(VolumeTarget(volume, ground.room(), placing, infos, dict(self._texts(placing, ground))))
 
     def _texts(self, placing: Placing, ground: GuestView) -> Iterator[tuple[bytes, tuple[str, str]]]:
         """Small text files that are replaced by another text, as both sides have them."""
@@ -108,12 +108,12 @@ class Operation:
             if pair[0] is not None and pair[1] is not None and pair[0] != pair[1]:
                 yield placed.place, (pair[0], pair[1])
 
-    def _ancestors(self, source: Source) -> list[Entry]:
+    def _ancestors(self, source: ChosenFile) -> list[SelectedFile]:
         """The folders above a chosen file, from the volume's top down."""
-        found, inner = list[Entry](), posixpath.dirname(source.inner)
+        found, inner = list[SelectedFile](), posixpath.dirname(source.inner)
         volume, _ = self.tree.volume(source.path)
         while inner != b"/":
-            found.append(Entry(inner, inner[1:], volume.stat(inner), volume, inner))
+            found.append(SelectedFile(inner, inner[1:], volume.stat(inner), volume, inner))
             inner = posixpath.dirname(inner)
         return found[::-1]
 
@@ -155,7 +155,7 @@ def _existing(path: Path) -> Path:
     return path if path.exists() else _existing(path.parent)
 
 
-def chosen(tree: BrowseTree, paths: list[bytes]) -> list[Source]:
+def chosen(tree: BrowseTree, paths: list[bytes]) -> list[ChosenFile]:
     """The files and folders that are named, each once, and what the guest mounts below them.
 
     The top of a disk with several volumes means all of them.
@@ -163,14 +163,14 @@ def chosen(tree: BrowseTree, paths: list[bytes]) -> list[Source]:
     wanted: list[bytes] = []
     for path in expanded(tree, paths):
         wanted += [b"/" + name.encode() for name in tree.infos] if tree.is_top(path) else [path]
-    found: dict[bytes, Source] = {}
+    found: dict[bytes, ChosenFile] = {}
     for path in wanted:
         above, name = posixpath.split(path)
         real = join(tree.resolve(above), name) if name and not tree.is_top(above) else path
         for each in [real, *(joined.point for joined in _joined(tree, real))]:
             volume, inner = tree.volume(each)
             volume.stat(inner)
-            found[each] = Source(each, volume.info, inner)
+            found[each] = ChosenFile(each, volume.info, inner)
     mounted = {each for path in found for each in found if tree.joined(each) and each != path}
     return [each for path, each in sorted(found.items()) if path in mounted or not _within(path, found)]
 
@@ -180,7 +180,7 @@ def _joined(tree: BrowseTree, path: bytes) -> list[Joined]:
     return own.below(path) if own and path[1:].partition(b"/")[0].decode("utf-8", "replace") not in tree.infos else []
 
 
-def _within(path: bytes, others: dict[bytes, Source]) -> bool:
+def _within(path: bytes, others: dict[bytes, ChosenFile]) -> bool:
     return any(path != other and path.startswith(other.rstrip(b"/") + b"/") for other in others)
 
 
@@ -203,7 +203,7 @@ def folder_of(at: str) -> bytes | None:
     return path_of(at) if at else None
 
 
-def led(tree: BrowseTree, sources: list[Source], at: bytes) -> tuple[list[Source], bytes]:
+def led(tree: BrowseTree, sources: list[ChosenFile], at: bytes) -> tuple[list[ChosenFile], bytes]:
     """`sources` meant for the volume that the guest has `at` on, and that folder there. Raises BrowseError."""
     if tree.single or (tree.guest() is None and at[1:].partition(b"/")[0].decode("utf-8", "replace") not in tree.infos):
         return sources, at

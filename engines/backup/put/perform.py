@@ -14,7 +14,7 @@ from engines.backup.files import contents
 from engines.backup.files.model import Unsupported, shown
 from engines.backup.files.pax import NANO, Archive, Member, Spans
 from engines.backup.put.guest_view import GuestView
-from engines.backup.put.operation import Operation, Target
+from engines.backup.put.operation import Operation, VolumeTarget
 from engines.backup.put.placing import Placed
 from engines.backup.put.pouring import Pouring
 from engines.guest.committing import Work
@@ -61,11 +61,11 @@ def write(operation: Operation, context: Context, setuid: bool, evidence: Eviden
     yield from _listed(operation, evidence)
 
 
-def _poured(target: Target) -> Iterator[Placed]:
+def _poured(target: VolumeTarget) -> Iterator[Placed]:
     return (each for each in target.placing.placed if each.written and not each.hard)
 
 
-def _member(placed: Placed, target: Target, setuid: bool, evidence: Evidence) -> Member:
+def _member(placed: Placed, target: VolumeTarget, setuid: bool, evidence: Evidence) -> Member:
     attributes: dict[str, bytes] = {}
     entry = placed.entry
     if entry is not None and entry.volume is not None and not placed.hard and not target.volume.foreign:
@@ -104,7 +104,7 @@ def _packed(archive: Archive, member: Member, placed: Placed, context: Context) 
         raise Failed(f"{shown(entry.source)} cannot be read: {error.why}", "the image is untouched") from None
 
 
-def _looked_again(target: Target, ground: GuestView, evidence: Evidence) -> Work:
+def _looked_again(target: VolumeTarget, ground: GuestView, evidence: Evidence) -> Work:
     """Whether everything is there as planned: tar only warns where a file system cannot hold something."""
     folders: dict[bytes, list[Placed]] = {}
     for placed in target.placing.placed:
@@ -157,7 +157,7 @@ def _listed(operation: Operation, evidence: Evidence) -> Work:
         evidence.sections.append(Section(title="Not carried", text="\n".join(evidence.lacking)))
 
 
-def told(target: Target) -> Iterator[Placed]:
+def told(target: VolumeTarget) -> Iterator[Placed]:
     """What a plan and a report show: folders that stay as they are go without saying."""
     return (each for each in target.placing.placed if each.action != "merge")
 

@@ -12,8 +12,8 @@ import msgspec
 
 from engines.backup.files.contents import weight
 from engines.backup.files.model import Node, join, shown
-from engines.backup.files.selection import Entry
-from engines.backup.put.guest_view import MARGIN, Before, GuestView, GuestVolume, Room
+from engines.backup.files.selection import SelectedFile
+from engines.backup.put.guest_view import MARGIN, Before, GuestView, GuestVolume, VolumeRoom
 from engines.job.errors import Refused
 
 Conflict = Literal["refuse", "overwrite", "rename", "skip"]
@@ -45,7 +45,7 @@ class Placed:
     place: bytes
     node: Node
     action: Action
-    entry: Entry | None = None
+    entry: SelectedFile | None = None
     before: Before | None = None
     note: str = ""
     hard: bytes = b""
@@ -79,7 +79,7 @@ class Placing:
     _twins: dict[tuple[int, int], bytes] = field(default_factory=dict)
     _places: dict[bytes, bytes] = field(default_factory=dict)
 
-    def root(self, folder: bytes, ancestors: Iterable[Entry | None]) -> None:
+    def root(self, folder: bytes, ancestors: Iterable[SelectedFile | None]) -> None:
         """Have `folder` take files; those of its components that are missing are made like `ancestors`."""
         if folder in self._spots:
             return
@@ -94,16 +94,16 @@ class Placing:
                 self.placed.append(Placed(here, self._lowered(node), "create", like, note="a folder on the way"))
         self._spots[folder] = Spot(here, not missing)
 
-    def add(self, entries: Iterable[Entry], top: bytes) -> None:
+    def add(self, entries: Iterable[SelectedFile], top: bytes) -> None:
         """Decide about entries whose `place` is below the folder `top`, a folder before its own."""
-        groups: dict[bytes, list[Entry]] = {}
+        groups: dict[bytes, list[SelectedFile]] = {}
         for entry in entries:
             if entry.place:
                 groups.setdefault(posixpath.dirname(join(top, entry.place)), []).append(entry)
         for folder, group in groups.items():
             self._folder(self._spots[folder], group, top)
 
-    def _folder(self, spot: Spot, group: list[Entry], top: bytes) -> None:
+    def _folder(self, spot: Spot, group: list[SelectedFile], top: bytes) -> None:
         there = {}
         if spot.exists and not spot.why:
             there = self.ground.look(spot.real, [posixpath.basename(each.place) for each in group])
@@ -114,7 +114,7 @@ class Placing:
             else:
                 self._one(entry, spot, name, there.get(name), join(top, entry.place))
 
-    def _one(self, entry: Entry, spot: Spot, name: bytes, before: Before | None, path: bytes) -> None:
+    def _one(self, entry: SelectedFile, spot: Spot, name: bytes, before: Before | None, path: bytes) -> None:
         place = join(spot.real, name)
         if why := self._twice(entry, place) or self._unwanted(entry.node):
             self._out(entry, place, why, path)
@@ -125,7 +125,7 @@ class Placing:
         else:
             self._conflict(entry, spot, name, before, path)
 
-    def _conflict(self, entry: Entry, spot: Spot, name: bytes, before: Before, path: bytes) -> None:
+    def _conflict(self, entry: SelectedFile, spot: Spot, name: bytes, before: Before, path: bytes) -> None:
         place, conflict = join(spot.real, name), self.wish.conflict
         folders = entry.node.is_folder or stat.S_ISDIR(before.mode)
         if conflict == "skip":
@@ -151,7 +151,7 @@ class Placing:
                 return join(spot.real, found)
         raise Refused(f"{shown(join(spot.real, name))} has 999 others beside it", "remove some in the guest")
 
-    def _write(self, entry: Entry, place: bytes, before: Before | None, path: bytes) -> None:
+    def _write(self, entry: SelectedFile, place: bytes, before: Before | None, path: bytes) -> None:
         node = self._lowered(entry.node)
         note = "without its setuid or setgid bit" if node.mode != entry.node.mode else ""
         if node.mode & RAISED and not node.is_folder:
@@ -161,11 +161,11 @@ class Placing:
         if node.is_folder:
             self._spots[path] = Spot(place, exists=False)
 
-    def _merge(self, entry: Entry, real: bytes, path: bytes, before: Before) -> None:
+    def _merge(self, entry: SelectedFile, real: bytes, path: bytes, before: Before) -> None:
         self.placed.append(Placed(real, entry.node, "merge", entry, before))
         self._spots[path] = Spot(real, exists=True)
 
-    def _out(self, entry: Entry, place: bytes, why: str, path: bytes) -> None:
+    def _out(self, entry: SelectedFile, place: bytes, why: str, path: bytes) -> None:
         self.placed.append(Placed(place, entry.node, "leave", entry, note=why))
         self._spots[path] = Spot(place, exists=False, why=why)
 
@@ -181,7 +181,7 @@ class Placing:
             return f"{self.volume.format} has no symbolic links"
         return _impossible(node)
 
-    def _twice(self, entry: Entry, place: bytes) -> str:
+    def _twice(self, entry: SelectedFile, place: bytes) -> str:
         """A damaged folder may hold a name twice; of two chosen files neither is to win."""
         if place not in self._places:
             self._places[place] = entry.source
@@ -200,7 +200,7 @@ class Placing:
             return node
         return msgspec.structs.replace(node, mode=node.mode & ~raised)
 
-    def _twin(self, entry: Entry, place: bytes) -> bytes:
+    def _twin(self, entry: SelectedFile, place: bytes) -> bytes:
         node = entry.node
         if not node.is_file or node.links < 2 or not node.inode or self.volume.format in ("vfat", "exfat"):
             return b""
@@ -208,7 +208,7 @@ class Placing:
 
     # ── what it needs ───────────────────────────────────────────────────────────────────────────────
 
-    def need(self, room: Room) -> tuple[int, int]:
+    def need(self, room: VolumeRoom) -> tuple[int, int]:
         """(bytes, inodes) that the volume must have free, what replaced files give back counted."""
         total = inodes = 0
         for each in self.placed:
@@ -219,7 +219,7 @@ class Placing:
                 inodes += 0 if each.before else 1
         return max(total, 0) + MARGIN * room.block, inodes
 
-    def refuse_full(self, room: Room) -> None:
+    def refuse_full(self, room: VolumeRoom) -> None:
         """Raises Refused where the volume lacks room."""
         bytes_, inodes = self.need(room)
         if bytes_ > room.free:

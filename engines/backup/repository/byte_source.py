@@ -18,7 +18,7 @@ from engines.backup.repository.keys import ZERO
 from engines.backup.repository.point import MAP, Point, map_length
 from engines.backup.repository.repository import Repository
 from engines.backup.repository.sessions import Presence
-from engines.backup.repository.spans import Held, Span, spans
+from engines.backup.repository.spans import HeldSpan, Span, spans
 from engines.job.errors import BadParam, Refused
 
 CACHE = 64  # blocks
@@ -164,7 +164,7 @@ class PointBytes:
         with suppress(FileNotFoundError, Missing, Damaged):
             if not self._far:  # what is read there is likely to be read again: it goes through the page cache
                 return {place.id: self._fetch(place.id) for place in group.places}
-            held = Held(self._repository, group)
+            held = HeldSpan(self._repository, group)
             for place in group.places:
                 content = bytearray(place.length)
                 held.content(place, record.BLOCK, memoryview(content))

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator
 from engines.backup.errors import Damaged
 from engines.backup.names import HEX32
 from engines.backup.repository import pack, segment
-from engines.backup.repository.pack import Place
+from engines.backup.repository.pack import RecordPlace
 from engines.backup.repository.segment import Segment
 from engines.backup.store.store import Store, side_by_side
 
@@ -31,9 +31,9 @@ class Index:
         self._repository = repository
         self._lock = threading.Lock()
         self._segments: list[Segment] = []
-        self._tail: dict[bytes, Place] = {}
+        self._tail: dict[bytes, RecordPlace] = {}
         self._tail_packs: set[bytes] = set()
-        self._others: list[Place] = []
+        self._others: list[RecordPlace] = []
         self.present: set[bytes] = set()
         self.sizes: dict[bytes, int] = {}
         self.parts: list[str] = []
@@ -85,7 +85,7 @@ class Index:
         stems = {name[6:-5]: size for name, size in sizes.items() if name.endswith(".pack")}
         return {bytes.fromhex(stem): size for stem, size in stems.items() if HEX32.match(stem)}
 
-    def _read_pack(self, new: tuple[bytes, int]) -> tuple[bytes, list[Place] | None]:
+    def _read_pack(self, new: tuple[bytes, int]) -> tuple[bytes, list[RecordPlace] | None]:
         """A pack and its records by its footer; None where it is gone, or may not be read."""
         found, size = new
         try:
@@ -99,14 +99,14 @@ class Index:
             self.faults.append(damaged)
             return found, [place for place, _ in pack.walk(self._store, pack.name(found), found, size)]
 
-    def _take(self, found: bytes, places: list[Place]) -> None:
+    def _take(self, found: bytes, places: list[RecordPlace]) -> None:
         self.present.add(found)
         self._tail_packs.add(found)
         for place in places:
             if self._tail.setdefault(place.id, place) is not place:
                 self._others.append(place)
 
-    def add(self, found: bytes, places: list[Place]) -> None:
+    def add(self, found: bytes, places: list[RecordPlace]) -> None:
         """A pack was sealed."""
         with self._lock:
             self._take(found, places)
@@ -152,7 +152,7 @@ class Index:
         rest = [found for found in self._segments if found not in joined]
         self._segments = rest + ([Segment(self._store, name, self._repository)] if name else [])
 
-    def find(self, name: bytes) -> Iterator[Place]:
+    def find(self, name: bytes) -> Iterator[RecordPlace]:
         """Every place from which the record may be read."""
         place = self._tail.get(name)
         if place and self._usable(place):
@@ -165,7 +165,7 @@ class Index:
                 if self._usable(place):
                     yield place
 
-    def _usable(self, place: Place) -> bool:
+    def _usable(self, place: RecordPlace) -> bool:
         return place.pack in self.present and (place.pack, place.offset) not in self.bad
 
     def holds(self, name: bytes) -> bool:
@@ -181,7 +181,7 @@ class Index:
         """The index files in use."""
         return self._segments
 
-    def tail(self) -> list[Place]:
+    def tail(self) -> list[RecordPlace]:
         """Places that no index file names."""
         with self._lock:
             return [*self._tail.values(), *self._others]

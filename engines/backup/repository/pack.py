@@ -24,7 +24,7 @@ MOST = 1 << 22  # entries of one pack; 4 GiB of the smallest useful records
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class RecordPlace:
     """Where a record lies: `offset` of its header in `pack` (16 bytes), payload and content length."""
 
     id: bytes
@@ -75,7 +75,9 @@ def parse_front(raw: bytes, where: str, repository: bytes) -> tuple[bytes, bytes
 class OpenPack:
     """A pack that is being written."""
 
-    def __init__(self, pack: bytes, session: bytes, appender: Appender, places: list[Place] | None = None) -> None:
+    def __init__(
+        self, pack: bytes, session: bytes, appender: Appender, places: list[RecordPlace] | None = None
+    ) -> None:
         self.pack = pack
         self.places = places or []
         self._file = appender
@@ -93,11 +95,11 @@ class OpenPack:
         """Bytes so far."""
         return self._file.offset
 
-    def add(self, head: bytes, payload: Any, header: Header) -> Place:
+    def add(self, head: bytes, payload: Any, header: Header) -> RecordPlace:
         """Append one record."""
         offset = self._file.offset
         self._file.write([head, payload])
-        place = Place(
+        place = RecordPlace(
             header.id, self.pack, offset, header.stored, header.length, header.kind, header.codec, header.cipher
         )
         self.places.append(place)
@@ -117,7 +119,7 @@ class OpenPack:
         self._file.abandon()
 
 
-def footer(places: list[Place], offset: int) -> bytes:
+def footer(places: list[RecordPlace], offset: int) -> bytes:
     """Entries and trailer that end a pack whose records end at `offset`."""
     import xxhash
 
@@ -126,7 +128,7 @@ def footer(places: list[Place], offset: int) -> bytes:
     return entries + trailer + xxhash.xxh3_64_intdigest(trailer).to_bytes(8, "little")
 
 
-def read_footer(store: Store, pack: bytes, size: int) -> tuple[list[Place], int]:
+def read_footer(store: Store, pack: bytes, size: int) -> tuple[list[RecordPlace], int]:
     """The records that a sealed pack of `size` bytes says it has, and where they end. Raises Damaged."""
     import xxhash
 
@@ -146,18 +148,18 @@ def read_footer(store: Store, pack: bytes, size: int) -> tuple[list[Place], int]
     return list(_places(entries, pack, end, where)), end
 
 
-def _places(entries: bytes, pack: bytes, end: int, where: str) -> Iterator[Place]:
+def _places(entries: bytes, pack: bytes, end: int, where: str) -> Iterator[RecordPlace]:
     at = FRONT_SIZE
     for name_, offset, stored, length, kind, codec, cipher, zero in ENTRY.iter_unpack(entries):
         if offset != at or kind not in record.KINDS or length > record.LONGEST[kind] or zero:
             raise Damaged(where, "its footer names a record that cannot be")
         at += record.SIZE + stored
-        yield Place(name_, pack, offset, stored, length, kind, codec, cipher)
+        yield RecordPlace(name_, pack, offset, stored, length, kind, codec, cipher)
     if at != end:
         raise Damaged(where, "its footer does not name all that lies in it")
 
 
-def walk(store: Store, file: str, pack: bytes, end: int) -> Iterator[tuple[Place, bytes]]:
+def walk(store: Store, file: str, pack: bytes, end: int) -> Iterator[tuple[RecordPlace, bytes]]:
     """Record by record with its payload, from the first to the first that is torn, at most to `end`."""
     import xxhash
 
@@ -170,13 +172,13 @@ def walk(store: Store, file: str, pack: bytes, end: int) -> Iterator[tuple[Place
         if len(payload) != header.stored or xxhash.xxh3_64_intdigest(payload) != header.check:
             return
         yield (
-            Place(header.id, pack, at, header.stored, header.length, header.kind, header.codec, header.cipher),
+            RecordPlace(header.id, pack, at, header.stored, header.length, header.kind, header.codec, header.cipher),
             payload,
         )
         at += record.SIZE + header.stored
 
 
-def recover(store: Store, part: str, repository: bytes, session: bytes) -> list[Place]:
+def recover(store: Store, part: str, repository: bytes, session: bytes) -> list[RecordPlace]:
     """Seal what a killed writer left at `part`; the places that it holds, empty where nothing was whole.
 
     Raises FileNotFoundError where another took it first.

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import msgspec
 
-from engines.backup.repository.pack import Place
+from engines.backup.repository.pack import RecordPlace
 from engines.backup.store.store import Store
 
 FILE = re.compile(r"^quarantine/([0-9a-f]{32})-([0-9]{1,10})\.json$")
@@ -33,7 +33,7 @@ class Bad(msgspec.Struct, frozen=True, kw_only=True):
         return f"quarantine/{self.pack}-{self.offset}.json"
 
 
-def put(store: Store, place: Place, why: str, points: tuple[str, ...] = ()) -> Bad:
+def put(store: Store, place: RecordPlace, why: str, points: tuple[str, ...] = ()) -> Bad:
     """Take a place out of use."""
     now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     bad = Bad(
@@ -49,7 +49,7 @@ def put(store: Store, place: Place, why: str, points: tuple[str, ...] = ()) -> B
     return bad
 
 
-def end(store: Store, place: Place) -> None:
+def end(store: Store, place: RecordPlace) -> None:
     """Take a place back into use."""
     with contextlib.suppress(FileNotFoundError):
         store.delete(f"quarantine/{place.pack.hex()}-{place.offset}.json")

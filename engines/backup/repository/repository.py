@@ -172,7 +172,7 @@ class Repository(NamesOnly):
         raise trouble or Missing(f"{record.KINDS[kind].decode()} {name.hex()[:16]}")
 
     def read(
-        self, place: pack.Place, kind: int, into: memoryview | None = None, *, checked: bool = True
+        self, place: pack.RecordPlace, kind: int, into: memoryview | None = None, *, checked: bool = True
     ) -> bytes | memoryview:
         """The content of the record at `place`. Raises Damaged, FileNotFoundError.
 
@@ -184,7 +184,7 @@ class Repository(NamesOnly):
 
     def decoded(
         self,
-        place: pack.Place,
+        place: pack.RecordPlace,
         kind: int,
         head: bytes | memoryview,
         payload: bytes | memoryview,
@@ -200,7 +200,7 @@ class Repository(NamesOnly):
         return self.codec.decode(header, payload, where_, into, checked=checked)
 
     def _parts(
-        self, file: str, place: pack.Place, into: memoryview | None
+        self, file: str, place: pack.RecordPlace, into: memoryview | None
     ) -> tuple[bytes | memoryview, bytes | memoryview]:
         """Header and payload; a payload that is the content itself comes to its place at once where that can be."""
         if into is not None and place.codec == record.RAW and not place.cipher and place.stored == len(into):

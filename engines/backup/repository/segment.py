@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from engines.backup.errors import Damaged
 from engines.backup.pages import mapping
 from engines.backup.repository import record
-from engines.backup.repository.pack import Place
+from engines.backup.repository.pack import RecordPlace
 from engines.backup.store.store import Store
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class Segment:
                 hasher.update(view[at : at + CHECKED])
         return int(hasher.intdigest()) == self.check
 
-    def find(self, name: bytes) -> Iterator[Place]:
+    def find(self, name: bytes) -> Iterator[RecordPlace]:
         """Every place of the record with that id."""
         key = int.from_bytes(name[:8], "little")
         at = bisect.bisect_left(self._keys, key)
@@ -81,7 +81,7 @@ class Segment:
                 yield place
             at += 1
 
-    def place(self, at: int) -> Place:
+    def place(self, at: int) -> RecordPlace:
         """The entry with that number. Raises Damaged."""
         name, pack, offset, stored, length, kind, codec, cipher = ENTRY.unpack_from(
             self._map, self._entries_at + at * ENTRY.size
@@ -90,9 +90,9 @@ class Segment:
             raise Damaged(self.name, f"its entry {at} is out of bounds")
         if stored > length + record.OVERHEAD:
             raise Damaged(self.name, f"its entry {at} is out of bounds")
-        return Place(name, self.packs[pack], offset, stored, length, kind, codec, cipher)
+        return RecordPlace(name, self.packs[pack], offset, stored, length, kind, codec, cipher)
 
-    def of(self, pack: bytes) -> list[Place]:
+    def of(self, pack: bytes) -> list[RecordPlace]:
         """All places in one pack, by offset."""
         if pack not in self.packs:
             return []
@@ -135,7 +135,7 @@ def header(repository: bytes, packs: int, count: int, check: int) -> bytes:
     return packed + xxhash.xxh3_64_intdigest(packed).to_bytes(8, "little")
 
 
-def write(store: Store, repository: bytes, places: list[Place], packs: list[bytes]) -> str:
+def write(store: Store, repository: bytes, places: list[RecordPlace], packs: list[bytes]) -> str:
     """A new index file of some packs and their places, which must fit in memory; its name."""
     import xxhash
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from engines.backup.repository import pack, record
-from engines.backup.repository.pack import Place
+from engines.backup.repository.pack import RecordPlace
 from engines.backup.repository.repository import Repository
 
 LEAST = 1024 * 1024  # bytes of a question that others may wait for
@@ -18,7 +18,7 @@ GAP = 64 * 1024  # bytes between two records that are read for nothing, rather t
 class Span:
     """`places` of one pack, by their offsets."""
 
-    places: tuple[Place, ...]
+    places: tuple[RecordPlace, ...]
 
     @property
     def offset(self) -> int:
@@ -31,11 +31,11 @@ class Span:
         return self.places[-1].offset + self.places[-1].size - self.offset
 
 
-def spans(places: Iterable[Place], at_once: int) -> Iterator[Span]:
+def spans(places: Iterable[RecordPlace], at_once: int) -> Iterator[Span]:
     """Each place once; as large as MOST allows, yet so many that `at_once` questions have something to ask."""
     ordered = sorted(set(places), key=lambda place: (place.pack, place.offset))
     most = min(max(sum(place.size for place in ordered) // at_once, LEAST), MOST)
-    begun: list[Place] = []
+    begun: list[RecordPlace] = []
     for place in ordered:
         if begun and not _joins(begun, place, most):
             yield Span(tuple(begun))
@@ -45,13 +45,13 @@ def spans(places: Iterable[Place], at_once: int) -> Iterator[Span]:
         yield Span(tuple(begun))
 
 
-def _joins(begun: list[Place], place: Place, most: int) -> bool:
+def _joins(begun: list[RecordPlace], place: RecordPlace, most: int) -> bool:
     last = begun[-1]
     near = place.pack == last.pack and place.offset - last.offset - last.size <= GAP
     return near and place.offset + place.size - begun[0].offset <= most
 
 
-class Held:
+class HeldSpan:
     """The bytes of a span, until this thread reads anything else of the store."""
 
     def __init__(self, repository: Repository, span: Span) -> None:
@@ -61,7 +61,7 @@ class Held:
         self._raw = memoryview(repository.store.read_once(pack.name(span.places[0].pack), span.offset, span.size))
 
     def content(
-        self, place: Place, kind: int, into: memoryview | None = None, *, checked: bool = False
+        self, place: RecordPlace, kind: int, into: memoryview | None = None, *, checked: bool = False
     ) -> bytes | memoryview:
         """What the record there holds, as `Repository.read` gives it; `checked` as there. Raises Damaged."""
         start = place.offset - self._offset

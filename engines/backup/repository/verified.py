@@ -10,7 +10,7 @@ from engines.backup.store.store import Store
 KEPT = 12  # files
 
 
-class Verified(msgspec.Struct, frozen=True, kw_only=True):
+class VerifyNote(msgspec.Struct, frozen=True, kw_only=True):
     """One verify of every byte: its time, and the points that were whole."""
 
     time: str
@@ -19,7 +19,7 @@ class Verified(msgspec.Struct, frozen=True, kw_only=True):
 
 def put(store: Store, at: float, points: tuple[str, ...]) -> None:
     """Note a verify of every byte."""
-    found = Verified(time=stamp(at), points=points)
+    found = VerifyNote(time=stamp(at), points=points)
     store.put(f"verified/{found.time}.json", msgspec.json.encode(found))
     for name in sorted(store.names("verified"))[:-KEPT]:
         store.delete(name)
@@ -30,7 +30,7 @@ def last_verified(store: Store) -> dict[str, str]:
     seen: dict[str, str] = {}
     for name in sorted(store.names("verified")):
         try:
-            found = msgspec.json.decode(store.read(name, 0, 1 << 26), type=Verified)
+            found = msgspec.json.decode(store.read(name, 0, 1 << 26), type=VerifyNote)
         except (FileNotFoundError, msgspec.DecodeError, UnicodeDecodeError):
             continue
         seen |= dict.fromkeys(found.points, found.time)

@@ -9,7 +9,7 @@ from engines.backup.repository.keys import ZERO
 from engines.backup.repository.point import Point
 from engines.backup.repository.repository import Repository
 from engines.backup.restoring.restoring import differs
-from engines.backup.restoring.runs import PIECE, Run, runs
+from engines.backup.restoring.runs import PIECE, BlockRun, runs
 from engines.backup.sources.source import Source
 from engines.job.errors import Refused
 
@@ -32,11 +32,11 @@ class Against:
         self.passed = 0
         self.total = point.head.size
 
-    def comparing(self) -> Workers[Run]:
+    def comparing(self) -> Workers[BlockRun]:
         """Threads that compare."""
         return Workers(runs(self._repository, self._point), self._compare)
 
-    def _compare(self, run: Run) -> None:
+    def _compare(self, run: BlockRun) -> None:
         start = run.first * self._block
         length = min(run.count * self._block, self.total - start)
         for low, high in self._source.extents(start, start + length) if not run.ids else ((start, start + length),):
@@ -47,7 +47,7 @@ class Against:
         with self._lock:
             self.passed += length
 
-    def _piece(self, start: int, end: int, run: Run) -> None:
+    def _piece(self, start: int, end: int, run: BlockRun) -> None:
         if not hasattr(self._local, "buffer"):
             self._local.buffer = memoryview(bytearray(PIECE * self._block))
         view: memoryview = self._local.buffer[: end - start]

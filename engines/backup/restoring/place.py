@@ -11,7 +11,7 @@ from engines.backup.repository.point import Point
 from engines.backup.repository.repository import Repository
 from engines.backup.restoring import target
 from engines.backup.restoring.runs import runs
-from engines.backup.sources.lvm.pool import Pool, pool_below
+from engines.backup.sources.lvm.pool import ThinPool, pool_below
 from engines.guest import inuse
 from engines.host.device import kernels_own
 from engines.job import units
@@ -99,7 +99,7 @@ def need(repository: Repository, point: Point, chunk: int) -> int:
     return chunks * chunk
 
 
-def pool_words(pool: Pool, needed: int) -> str:
+def pool_words(pool: ThinPool, needed: int) -> str:
     """Pool, room and need, for the review."""
     return (
         f"thin pool {pool.name}: {units.size(pool.free)} may still be taken, this needs {units.size(needed)} at most,"
@@ -107,7 +107,7 @@ def pool_words(pool: Pool, needed: int) -> str:
     )
 
 
-def pooled(path: Path, repository: Repository, point: Point) -> tuple[Pool, int] | None:
+def pooled(path: Path, repository: Repository, point: Point) -> tuple[ThinPool, int] | None:
     """The pool of a thin target and what is needed of it. Raises Refused where that cannot be had."""
     pool = pool_below(path)
     if pool is None:

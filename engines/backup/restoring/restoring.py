@@ -12,12 +12,12 @@ from engines.backup.pages.memory import room
 from engines.backup.pages.workers import Workers, worker_count
 from engines.backup.repository import record
 from engines.backup.repository.keys import ZERO
-from engines.backup.repository.pack import Place
+from engines.backup.repository.pack import RecordPlace
 from engines.backup.repository.point import Point
 from engines.backup.repository.repository import Repository
-from engines.backup.repository.spans import Held, Span
+from engines.backup.repository.spans import HeldSpan, Span
 from engines.backup.restoring.gathering import FAR, Gathered, gathered
-from engines.backup.restoring.runs import PIECE, Run, runs
+from engines.backup.restoring.runs import PIECE, BlockRun, runs
 from engines.backup.restoring.target import Target
 
 
@@ -60,12 +60,12 @@ class Restoring:
         """Begin to make durable what was written."""
         self._target.push()
 
-    def checking(self) -> Workers[Run]:
+    def checking(self) -> Workers[BlockRun]:
         """Threads that read the target back; block numbers that differ go to `wrong`."""
         self.passed = 0
         return Workers(self._runs(), self._check)
 
-    def _runs(self) -> Iterator[Run]:
+    def _runs(self) -> Iterator[BlockRun]:
         return runs(self._repository, self._point, salvage=self._salvage)
 
     def holes(self) -> list[tuple[int, int]]:
@@ -79,11 +79,11 @@ class Restoring:
                 found.append((start, end))
         return found
 
-    def _length(self, run: Run) -> int:
+    def _length(self, run: BlockRun) -> int:
         start = run.first * self._block
         return min(run.count * self._block, self._point.head.size - start)
 
-    def _write(self, run: Run) -> None:
+    def _write(self, run: BlockRun) -> None:
         offset, length = run.first * self._block, self._length(run)
         if run.lost:
             with self._lock:
@@ -95,7 +95,7 @@ class Restoring:
         with self._lock:
             self.passed += length
 
-    def _write_data(self, run: Run, offset: int, length: int) -> None:
+    def _write_data(self, run: BlockRun, offset: int, length: int) -> None:
         known = self._known(run) if self._delta else frozenset[int]()
         view = self._buffer[:length]
         start = 0
@@ -111,35 +111,35 @@ class Restoring:
             self.written += done
             self.same += length - done
 
-    def _write_gathered(self, item: Run | Gathered) -> None:
-        if isinstance(item, Run):
+    def _write_gathered(self, item: BlockRun | Gathered) -> None:
+        if isinstance(item, BlockRun):
             self._write(item)
             return
         unlike = {place: self._unlike(place, numbers) for place, numbers in item.numbers.items()}
         left = {place: numbers for place, numbers in unlike.items() if numbers}
         self._write_span(left)
-        lengths = {number: self._length(Run(number, 1)) for numbers in item.numbers.values() for number in numbers}
+        lengths = {number: self._length(BlockRun(number, 1)) for numbers in item.numbers.values() for number in numbers}
         written = sum(lengths[number] for numbers in left.values() for number in numbers)
         with self._lock:
             self.passed += sum(lengths.values())
             self.written += written
             self.same += sum(lengths.values()) - written
 
-    def _unlike(self, place: Place, numbers: Sequence[int]) -> Sequence[int]:
+    def _unlike(self, place: RecordPlace, numbers: Sequence[int]) -> Sequence[int]:
         """Those blocks that are not yet what the record at `place` holds."""
         if not self._delta:
             return numbers
-        return [number for number in numbers if not self._known(Run(number, 1, (place.id,)))]
+        return [number for number in numbers if not self._known(BlockRun(number, 1, (place.id,)))]
 
-    def _write_span(self, numbers: Mapping[Place, Sequence[int]]) -> None:
+    def _write_span(self, numbers: Mapping[RecordPlace, Sequence[int]]) -> None:
         """What cannot be had from its place is looked for wherever else it may be."""
         if not numbers:
             return
         held = None
         with suppress(FileNotFoundError):  # gc may have moved it
-            held = Held(self._repository, Span(tuple(numbers)))
+            held = HeldSpan(self._repository, Span(tuple(numbers)))
         for place, where in numbers.items():
-            view = self._buffer[: self._length(Run(where[0], 1))]
+            view = self._buffer[: self._length(BlockRun(where[0], 1))]
             try:
                 if held:
                     held.content(place, record.BLOCK, view)
@@ -160,7 +160,7 @@ class Restoring:
             with self._lock:
                 self.lost.update(numbers)
 
-    def _known(self, run: Run) -> frozenset[int]:
+    def _known(self, run: BlockRun) -> frozenset[int]:
         """Which of the run's blocks the target has already."""
         view = self._read(run.first * self._block, self._length(run))
         same = set()
@@ -183,7 +183,7 @@ class Restoring:
         self._target.read_into(offset, view)
         return view
 
-    def _check(self, run: Run) -> None:
+    def _check(self, run: BlockRun) -> None:
         start = run.first * self._block
         for at in range(0, self._length(run), PIECE * self._block):
             length = min(PIECE * self._block, self._length(run) - at)

@@ -14,7 +14,7 @@ PIECE = 4  # blocks that one thread handles at a time
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class BlockRun:
     """Neighbouring blocks from `first` on with their ids; all zero where `ids` is empty, unless they are `lost`."""
 
     first: int
@@ -23,7 +23,7 @@ class Run:
     lost: bool = False
 
 
-def runs(repository: Repository, point: Point, *, salvage: bool = False) -> Iterator[Run]:
+def runs(repository: Repository, point: Point, *, salvage: bool = False) -> Iterator[BlockRun]:
     """A point as runs, ascending: pieces of data, and stretches of zeros within each map.
 
     Blocks whose map is lost are a run of their own to salvage; else Missing or Damaged is raised.
@@ -35,7 +35,7 @@ def runs(repository: Repository, point: Point, *, salvage: bool = False) -> Iter
         except (Missing, Damaged):
             if not salvage:
                 raise
-            yield Run(first, map_length(point.blocks, number), lost=True)
+            yield BlockRun(first, map_length(point.blocks, number), lost=True)
             continue
         names = [ids[at : at + 32] for at in range(0, len(ids), 32)]
         at = 0
@@ -44,5 +44,5 @@ def runs(repository: Repository, point: Point, *, salvage: bool = False) -> Iter
             end = at + 1
             while end < len(names) and (names[end] == ZERO) == zero and (zero or end - at < PIECE):
                 end += 1
-            yield Run(first + at, end - at, () if zero else tuple(names[at:end]))
+            yield BlockRun(first + at, end - at, () if zero else tuple(names[at:end]))
             at = end

@@ -24,14 +24,14 @@ KEEP_SIZE, PUNCH_HOLE = 1, 2  # linux/falloc.h
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-class Seen(msgspec.Struct, frozen=True, kw_only=True):
+class SeenTarget(msgspec.Struct, frozen=True, kw_only=True):
     """What a plan saw: the folder and what lay there by `file_identity`, empty for nothing."""
 
     folder: str
     identity: str = ""
 
     @classmethod
-    def at(cls, path: Path) -> Seen:
+    def at(cls, path: Path) -> SeenTarget:
         """What is at a real path now. Raises OSError."""
         folder = file_identity(path.parent.stat())
         with contextlib.suppress(FileNotFoundError):
@@ -45,14 +45,16 @@ class Target:
     blank: it reads as zeros where nothing was written, so that zeros need no writing.
     """
 
-    def __init__(self, path: Path, size: int, *, in_place: bool, again: bool = False, seen: Seen | None = None) -> None:
+    def __init__(
+        self, path: Path, size: int, *, in_place: bool, again: bool = False, seen: SeenTarget | None = None
+    ) -> None:
         """again: what a killed run left of a new file is gone on with; `begun` tells whether there is such.
 
         seen: what must still lie there, for names in others' folders lead where they want. Raises OSError, Refused.
         """
         self.path = path
         self.size = size
-        seen = seen or Seen.at(path)
+        seen = seen or SeenTarget.at(path)
         self._folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._fd = -1
         try:
@@ -74,7 +76,7 @@ class Target:
         self._highest = 0
         self._behind = WriteBehind()
 
-    def _same(self, seen: Seen) -> os.stat_result | None:
+    def _same(self, seen: SeenTarget) -> os.stat_result | None:
         """What lies there, as it was seen; None for nothing."""
         found = self._there(self.path.name)
         kept = found is not None and (stat.S_ISREG(found.st_mode) or stat.S_ISBLK(found.st_mode))
@@ -88,7 +90,7 @@ class Target:
             return os.stat(name, dir_fd=self._folder, follow_symlinks=False)
         return None
 
-    def _open(self, again: bool, seen: Seen) -> int:
+    def _open(self, again: bool, seen: SeenTarget) -> int:
         flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
         if self.blank:
             left = self._there(self._partial)
@@ -195,12 +197,12 @@ def another(path: Path) -> Refused:
     return Refused(f"what lies at {path} is another by now", "see who put it there, and start again")
 
 
-def may_be_done(path: Path, seen: Seen, *, in_place: bool) -> bool:
+def may_be_done(path: Path, seen: SeenTarget, *, in_place: bool) -> bool:
     """Whether a killed run may have had its last rename: another has the name, and nothing half-written is left."""
     if in_place and seen.identity:
         return False
     try:
-        now, found = Seen.at(path), path.lstat()
+        now, found = SeenTarget.at(path), path.lstat()
     except OSError:
         return False
     same_folder = now.folder == seen.folder and now.identity != seen.identity

@@ -44,7 +44,7 @@ class _Info(msgspec.Struct):
     specific: _Specific = msgspec.field(name="format-specific", default_factory=_Specific)
 
 
-class Record:
+class BitmapRecord:
     """The bitmap of this run; `done` once its point is there. trouble: what could not be put in order, in words."""
 
     def __init__(self, where: Path, made: PointRef) -> None:
@@ -82,13 +82,13 @@ def fit(where: Path) -> None:
 
 
 @contextmanager
-def recording(where: Path, wish: SourceOptions) -> Iterator[Record | None]:
+def recording(where: Path, wish: SourceOptions) -> Iterator[BitmapRecord | None]:
     """A bitmap that records from now on, in order when the `with` ends. Raises Refused."""
     if wish.hints != "bitmap" or wish.made is None:
         yield None
         return
     fit(where)
-    record = Record(where, wish.made)
+    record = BitmapRecord(where, wish.made)
     asked(where, "bitmap", "--add", _alone(where), record.own)
     try:
         yield record

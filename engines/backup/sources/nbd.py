@@ -17,7 +17,7 @@ from typing_extensions import override
 
 from engines.backup.nbd_wire import SIMPLE, Cmd, Opt
 from engines.backup.sources import bitmap
-from engines.backup.sources.bitmap import Record
+from engines.backup.sources.bitmap import BitmapRecord
 from engines.backup.sources.options import NoHint, PointRef
 from engines.backup.sources.server import asked, serving
 from engines.backup.sources.source import Source
@@ -39,7 +39,7 @@ class Extent(msgspec.Struct):
 
 
 @contextmanager
-def served(layers: Layers, record: Record | None, keeps: str) -> Iterator[NbdSource]:
+def served(layers: Layers, record: BitmapRecord | None, keeps: str) -> Iterator[NbdSource]:
     """The image's disk, by a server of its own, alive within the `with`. Raises Refused, Failed.
 
     layers: its file and those below it.
@@ -62,7 +62,7 @@ class NbdSource(Claims, Source):
     def __init__(self, where: Path, path: Path, extents: list[Extent], server: int, still: Stillness) -> None:
         self._where = where
         self._still = still
-        self.record: Record | None = None
+        self.record: BitmapRecord | None = None
         self._path = path
         self._extents = [extent for extent in extents if not extent.zero]
         self._local = threading.local()

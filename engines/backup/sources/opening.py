@@ -8,11 +8,11 @@ from pathlib import Path
 
 from engines.backup.sources import foreign
 from engines.backup.sources.options import SourceOptions
-from engines.backup.sources.source import Format, Opener, Source
+from engines.backup.sources.source import Format, Source, SourceOpener
 from engines.job.errors import Refused
 
 
-def openers(wish: SourceOptions, *, volumes: bool = True) -> tuple[Opener, ...]:
+def openers(wish: SourceOptions, *, volumes: bool = True) -> tuple[SourceOpener, ...]:
     """The kinds, the most particular first; without that of volumes where it cannot be one."""
     from engines.backup.sources.plain import Plain
     from engines.backup.sources.qcow2 import Qcow2
@@ -104,7 +104,7 @@ def _volumes(wheres: Sequence[str], form: Format, wish: SourceOptions) -> bool:
     return not others
 
 
-def _opener(where: str, form: Format, wish: SourceOptions) -> Opener:
+def _opener(where: str, form: Format, wish: SourceOptions) -> SourceOpener:
     path = Path(where)
     if not path.exists():
         raise Refused(f"{where} does not exist", "name an image file or a block device; an LVM volume must be active")
@@ -117,7 +117,7 @@ def _opener(where: str, form: Format, wish: SourceOptions) -> Opener:
     raise Refused(f"{where} is neither a file nor a block device", "name an image file or a block device")
 
 
-def _suits(where: str, opener: Opener, wish: SourceOptions) -> None:
+def _suits(where: str, opener: SourceOpener, wish: SourceOptions) -> None:
     """Raise Refused where what is wished means nothing for this kind of source: it would be ignored in silence."""
     if wish.hints == "none" and not wish.agent and not wish.size:
         return

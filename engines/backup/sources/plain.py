@@ -14,7 +14,7 @@ from typing_extensions import override
 from engines.backup.pages.page_cache import PageCache
 from engines.backup.sources.lending import Lending
 from engines.backup.sources.options import NoHint, PointRef
-from engines.backup.sources.source import Format, Opener, Source
+from engines.backup.sources.source import Format, Source, SourceOpener
 from engines.backup.sources.stillness import Claims, Stillness
 from engines.host import device
 from engines.host.device import device_size
@@ -24,7 +24,7 @@ from engines.job.errors import Failed, Refused
 QCOW2 = b"QFI\xfb"
 
 
-class Plain(Opener):
+class Plain(SourceOpener):
     """Opens regular files and block devices; see Opener."""
 
     @override

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing_extensions import override
 
 from engines.backup.sources.options import SourceOptions
-from engines.backup.sources.source import Format, Opener, Source
+from engines.backup.sources.source import Format, Source, SourceOpener
 from engines.host.image import Layers, Untrusted, called_qcow2, chain
 from engines.job.errors import Refused
 
 
-class Qcow2(Opener):
+class Qcow2(SourceOpener):
     """See Opener."""
 
     def __init__(self, wish: SourceOptions) -> None:

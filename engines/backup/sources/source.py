@@ -99,7 +99,7 @@ class Source(Protocol):
         ...
 
 
-class Opener(Protocol):
+class SourceOpener(Protocol):
     """Knows one kind of source."""
 
     def knows(self, where: Path, form: Format) -> bool:

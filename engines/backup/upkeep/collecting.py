@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from engines.backup.errors import Damaged
 from engines.backup.repository import catalogue, merge, pack, packs_to_delete, quarantine, record, sessions
-from engines.backup.repository.pack import Place
+from engines.backup.repository.pack import RecordPlace
 from engines.backup.repository.repository import Repository
 from engines.backup.repository.sessions import KEPT, Presence, Session
 from engines.backup.repository.writer import Writer
@@ -24,7 +24,7 @@ LOCKED_DEAD = 0.5  # the same share of a locked pack: it takes its room until th
 
 
 @dataclass
-class Collected:
+class Freed:
     """What gc did: points let go, packs deleted, bytes freed; `waits` says what is left to the next one, and why.
 
     dead: bytes that no point needs, before anything was deleted. locked: bytes of `freed` that stay as old versions
@@ -59,7 +59,7 @@ class Collection:
         self._store = repository.store
         self._presence = presence
         self._writer = Writer(repository, presence, uplink)
-        self.done = Collected()
+        self.done = Freed()
 
     def let_go(self) -> None:
         """Delete pruned points, except those that a live session works with, and what killed processes left."""
@@ -115,14 +115,14 @@ class Collection:
         found -= {owner for owner in mostly if pack.name(owner) in held}
         return found | small if len(small) > FEW else found
 
-    def _wasteful(self, places: list[Place], size: int, needed: int) -> bool:
+    def _wasteful(self, places: list[RecordPlace], size: int, needed: int) -> bool:
         """Whether much of a sound pack is not needed; of one that an unchanged backup left, its point is."""
         if needed >= size * (1 - self._threshold):
             return False
         points = {place.id for place in places if place.kind == record.POINT}
         return bool(needed) or not points & self._marks.points
 
-    def _looked_at(self, owner: bytes) -> tuple[bytes, int, tuple[bytes, list[Place] | None] | None]:
+    def _looked_at(self, owner: bytes) -> tuple[bytes, int, tuple[bytes, list[RecordPlace] | None] | None]:
         """A pack, its size, and (session that wrote it, its records by its footer): nothing where it is gone.
 
         The records are None where its frame is broken.
@@ -228,7 +228,7 @@ class Collection:
             self._store.delete(name)
 
 
-def _overhead(places: list[Place] | None) -> int:
+def _overhead(places: list[RecordPlace] | None) -> int:
     """Bytes of a pack that are no records: its frame, and points, which are not counted as needed."""
     if places is None:
         return 0

@@ -133,7 +133,7 @@ class Copying:
             found, _ = pack.read_footer(self._target.store, made, self._target.store.size(pack.name(made)))
             places += found
 
-        def sound(place: pack.Place) -> None:
+        def sound(place: pack.RecordPlace) -> None:
             self._target.read(place, place.kind)
 
         with ThreadPoolExecutor(AT_ONCE) as pool:

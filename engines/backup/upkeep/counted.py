@@ -11,23 +11,23 @@ from engines.backup.errors import Damaged
 from engines.backup.names import PointName
 from engines.backup.repository import history
 from engines.backup.repository.point import Head
-from engines.backup.upkeep.retention import Seen
+from engines.backup.upkeep.retention import SeenPoint
 from engines.job.errors import Refused
 
 
-def by_heads(heads: Mapping[PointName, Head | Damaged], zone: tzinfo, now: float) -> list[Seen]:
+def by_heads(heads: Mapping[PointName, Head | Damaged], zone: tzinfo, now: float) -> list[SeenPoint]:
     """Points by what they say of themselves, a damaged one by its name. Raises Refused where one is yet to come."""
     return [_seen(name, head, zone, now) for name, head in heads.items()]
 
 
-def _seen(name: PointName, head: Head | Damaged, zone: tzinfo, now: float) -> Seen:
+def _seen(name: PointName, head: Head | Damaged, zone: tzinfo, now: float) -> SeenPoint:
     at, tags = (head.real, head.tags) if isinstance(head, Head) else (names.seconds(name.time), ())
     if at > now + history.SLACK:
         raise _future(name, at, now)
-    return Seen(name, datetime.fromtimestamp(at, zone), tags)
+    return SeenPoint(name, datetime.fromtimestamp(at, zone), tags)
 
 
-def by_names(known: Sequence[PointName], zone: tzinfo, now: float) -> list[Seen]:
+def by_names(known: Sequence[PointName], zone: tzinfo, now: float) -> list[SeenPoint]:
     """Points by their names alone, as in a locked repository. Raises Refused where a clock seems to have been wrong."""
     for before, name in pairwise(known):
         same = (before.vm, before.disk) == (name.vm, name.disk)
@@ -42,7 +42,7 @@ def by_names(known: Sequence[PointName], zone: tzinfo, now: float) -> list[Seen]
         at = names.seconds(name.time)
         if at > now + history.SLACK:
             raise _future(name, at, now)
-        found.append(Seen(name, datetime.fromtimestamp(at, zone)))
+        found.append(SeenPoint(name, datetime.fromtimestamp(at, zone)))
     return found
 
 

@@ -21,10 +21,10 @@ class Locks:
         self.unknown = ""
         if not place.startswith(SCHEME):
             return
-        from engines.backup.store.s3.versions import Versions  # brings boto3, 0.8 s
+        from engines.backup.store.s3.versions import ObjectVersions  # brings boto3, 0.8 s
 
         try:
-            self._versions = Versions(place, lock=True)
+            self._versions = ObjectVersions(place, lock=True)
             self.keeps = self._versions.kept()
         except (Refused, FarFailed) as error:
             self.unknown = error.why

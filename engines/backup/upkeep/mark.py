@@ -10,7 +10,7 @@ import numpy as np
 from engines.backup.errors import Damaged, Missing
 from engines.backup.names import PointName
 from engines.backup.repository.keys import ZERO
-from engines.backup.repository.pack import Place
+from engines.backup.repository.pack import RecordPlace
 from engines.backup.repository.point import Point
 from engines.backup.repository.repository import Repository
 from engines.backup.repository.segment import Segment
@@ -36,7 +36,7 @@ class Marks:
         self._segments: list[Segment] = list(repository.index.segments)
         self._marked = [np.zeros(segment.count, dtype=bool) for segment in self._segments]
         self._numbers = [self._classes(segment) for segment in self._segments]
-        self._tail: dict[bytes, list[Place]] = {}
+        self._tail: dict[bytes, list[RecordPlace]] = {}
         for place in repository.index.tail():
             self._tail.setdefault(place.id, []).append(place)
         self._places: set[tuple[bytes, int]] = set()

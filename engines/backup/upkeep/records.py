@@ -14,9 +14,9 @@ import msgspec
 from engines.backup.errors import Damaged
 from engines.backup.pages.workers import Workers, worker_count
 from engines.backup.repository import pack, record
-from engines.backup.repository.pack import Place
+from engines.backup.repository.pack import RecordPlace
 from engines.backup.repository.repository import Repository
-from engines.backup.repository.spans import Held, Span, spans
+from engines.backup.repository.spans import HeldSpan, Span, spans
 from engines.backup.store.store import Store
 from engines.backup.store.uplink import Uplink
 
@@ -38,8 +38,8 @@ class Findings(msgspec.Struct, frozen=True, kw_only=True):
 
     read: int = 0
     faults: tuple[str, ...] = ()
-    bad: tuple[tuple[Place, str], ...] = ()
-    mended: tuple[Place, ...] = ()
+    bad: tuple[tuple[RecordPlace, str], ...] = ()
+    mended: tuple[RecordPlace, ...] = ()
     gone: tuple[bytes, ...] = ()
 
 
@@ -68,8 +68,8 @@ class Records:
         self._random = random.SystemRandom()
         self._read = 0
         self._faults: dict[str, None] = {}
-        self._bad: list[tuple[Place, str]] = []
-        self._mended: list[Place] = []
+        self._bad: list[tuple[RecordPlace, str]] = []
+        self._mended: list[RecordPlace] = []
         self._gone: dict[bytes, None] = {}
         self.passed = 0
         self.total = sum(size for _, size in packs)
@@ -108,20 +108,20 @@ class Records:
     def _drawn(self) -> bool:
         return self._random.randrange(100) < self._percent
 
-    def _quarantined(self, place: Place) -> bool:
+    def _quarantined(self, place: RecordPlace) -> bool:
         return (place.pack, place.offset) in self._repository.index.bad
 
     def _pass(self, count: int) -> None:
         with self._lock:
             self.passed += count
 
-    def _frames(self) -> Iterator[tuple[int, list[Place]]]:
+    def _frames(self) -> Iterator[tuple[int, list[RecordPlace]]]:
         """Each pack's bytes and records; of a far store some packs ahead, while records are waited for."""
         if self._at_once < 2:
             yield from map(self._framed, self._packs)
             return
         with ThreadPoolExecutor(AHEAD, thread_name_prefix="frames") as pool:
-            asked: deque[Future[tuple[int, list[Place]]]] = deque()
+            asked: deque[Future[tuple[int, list[RecordPlace]]]] = deque()
             for each in self._packs:
                 asked.append(pool.submit(self._framed, each))
                 if len(asked) > AHEAD:
@@ -129,7 +129,7 @@ class Records:
             while asked:
                 yield asked.popleft().result()
 
-    def _framed(self, each: tuple[bytes, int]) -> tuple[int, list[Place]]:
+    def _framed(self, each: tuple[bytes, int]) -> tuple[int, list[RecordPlace]]:
         owner, size = each
         try:
             return size, self._frame(owner, size)
@@ -137,7 +137,7 @@ class Records:
             self._lacks(owner)
             return 0, []
 
-    def _frame(self, owner: bytes, size: int) -> list[Place]:
+    def _frame(self, owner: bytes, size: int) -> list[RecordPlace]:
         """The pack's records; a broken frame is noted, and gc will write the pack anew."""
         name, store = pack.name(owner), self._repository.store
         try:
@@ -171,7 +171,7 @@ class Records:
         self._uplink.take(count)
         try:
             with self._gate:
-                held = Held(self._repository, span) if self._at_once > 1 else None
+                held = HeldSpan(self._repository, span) if self._at_once > 1 else None
                 for place in span.places:
                     self._prove(held, place)
         except FileNotFoundError:
@@ -181,7 +181,7 @@ class Records:
             self._read += count
         self._pass(count)
 
-    def _prove(self, held: Held | None, place: Place) -> None:
+    def _prove(self, held: HeldSpan | None, place: RecordPlace) -> None:
         quarantined, room = self._quarantined(place), self._room(place.length)
         try:
             if held:

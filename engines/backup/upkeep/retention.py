@@ -32,7 +32,7 @@ class Rules:
 
 
 @dataclass(frozen=True)
-class Seen:
+class SeenPoint:
     """A point as it is counted: the real time at which it was made, in the zone whose days count, and its tags."""
 
     name: PointName
@@ -40,7 +40,7 @@ class Seen:
     tags: tuple[str, ...] = ()
 
 
-def kept_of_each(points: Sequence[Seen], rules: Rules) -> dict[PointName, str]:
+def kept_of_each(points: Sequence[SeenPoint], rules: Rules) -> dict[PointName, str]:
     """`kept` for points of several disks, one disk after the other."""
     stay: dict[PointName, str] = {}
     for _, disk in groupby(points, key=lambda seen: (seen.name.vm, seen.name.disk)):
@@ -48,7 +48,7 @@ def kept_of_each(points: Sequence[Seen], rules: Rules) -> dict[PointName, str]:
     return stay
 
 
-def kept(points: Sequence[Seen], rules: Rules) -> dict[PointName, str]:
+def kept(points: Sequence[SeenPoint], rules: Rules) -> dict[PointName, str]:
     """By point of one disk that stays: why. `points` come oldest first, by their chain. The newest always stays."""
     newest_first = list(reversed(points))
     reasons: dict[PointName, list[str]] = {}

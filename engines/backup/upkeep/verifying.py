@@ -11,24 +11,24 @@ from engines.backup.names import PointName
 from engines.backup.repository import pack, quarantine, record
 from engines.backup.repository.block_hashes import sound
 from engines.backup.repository.keys import ZERO
-from engines.backup.repository.pack import Place
+from engines.backup.repository.pack import RecordPlace
 from engines.backup.repository.point import Point, decode, map_length
 from engines.backup.repository.repository import Repository
 from engines.backup.upkeep.records import Findings
 
 
 @dataclass
-class Found:
+class Damage:
     """What is wrong. faults: files with a broken frame. bad: records. hit: damaged points, and why.
 
     mended: records that are in quarantine and read right again.
     """
 
     faults: dict[str, None] = field(default_factory=dict)
-    bad: list[tuple[Place, str]] = field(default_factory=list)
+    bad: list[tuple[RecordPlace, str]] = field(default_factory=list)
     hit: dict[str, str] = field(default_factory=dict)
     whole: list[str] = field(default_factory=list)
-    mended: dict[str, Place] = field(default_factory=dict)
+    mended: dict[str, RecordPlace] = field(default_factory=dict)
 
 
 class Verifying:
@@ -36,7 +36,7 @@ class Verifying:
 
     def __init__(self, repository: Repository) -> None:
         self._repository = repository
-        self.found = Found()
+        self.found = Damage()
         self.read = 0
         self.unwritten = ""  # why what is damaged could not be taken out of use
         self._stale = False  # whether the index must be read anew before anything is called lost

@@ -82,7 +82,7 @@ def uefi_plan(
     volume.append(layout.of_text("MANIFEST.TXT", texts.listed(layout.listing(volume))))
     epoch = _epoch(os.environ, kit, picked)
     detail = Detail(
-        disc=iso.Disc(entries=(), volume="CRASHCART", epoch=epoch),
+        disc=iso.DiscContent(entries=(), volume="CRASHCART", epoch=epoch),
         volume=tuple(volume),
         output=str(output),
         was=place.identity(output),
@@ -174,7 +174,7 @@ def _detail(
     if params.form == "dual":
         volume = uefi.entries([own[2], manifest], vendor, told.rom)
     return Detail(
-        disc=iso.Disc(
+        disc=iso.DiscContent(
             entries=(*files, manifest),
             volume=re.sub(r"[^A-Z0-9_]", "_", told.rom.upper())[:16],
             epoch=epoch,

@@ -23,7 +23,7 @@ TICK = 0.1  # s between looks at the writer
 BLOCK = 512 * 1024  # bytes copied at once; measured: larger ones fall out of the processor's cache
 
 
-class Disc(msgspec.Struct, frozen=True, kw_only=True):
+class DiscContent(msgspec.Struct, frozen=True, kw_only=True):
     """What to write. `epoch` is the one time in it (Unix s); `efi` the disc path of a UEFI boot image, if any."""
 
     entries: tuple[Entry, ...]
@@ -44,7 +44,7 @@ def size(entries: Sequence[Entry]) -> int:
     return sum(-(-entry.size // SECTOR) * SECTOR + 3 * 512 for entry in entries) + 2 * 1024 * 1024
 
 
-def write(disc: Disc, out: Path) -> Generator[tuple[int, int], None, None]:
+def write(disc: DiscContent, out: Path) -> Generator[tuple[int, int], None, None]:
     """Write to `out`, which must not exist; yields (bytes done, total). Closing the generator stops within a chunk.
 
     Raises Failed where a source or the disk gives out; what is at `out` is the caller's to remove. It may still be
@@ -71,7 +71,7 @@ class _Aborted(Exception):
 class _Writer(threading.Thread):
     """pycdlib tells its progress by a callback, which cannot yield: it runs beside the generator that does."""
 
-    def __init__(self, disc: Disc, out: Path) -> None:
+    def __init__(self, disc: DiscContent, out: Path) -> None:
         super().__init__(name="iso-writer")
         self.disc, self.out = disc, out
         self.done = self.total = 0
@@ -99,7 +99,7 @@ class _Writer(threading.Thread):
         self.done, self.total = done, total
 
 
-def _master(disc: Disc, out: BinaryIO, progress: Any) -> None:
+def _master(disc: DiscContent, out: BinaryIO, progress: Any) -> None:
     import pycdlib
 
     with pinned(disc.epoch):
@@ -131,7 +131,7 @@ def _add_folders(iso: Any, entries: Sequence[Entry]) -> None:
                 iso.add_directory(**_paths(disc, name, ""))
 
 
-def _add_boot(iso: Any, disc: Disc) -> None:
+def _add_boot(iso: Any, disc: DiscContent) -> None:
     iso.add_eltorito(
         iso_path(BOOT[0]),
         bootcatfile=iso_path(CATALOG),

@@ -19,7 +19,7 @@ class Detail(msgspec.Struct, frozen=True, kw_only=True):
     flasher: its name on the disc. command: what is typed to flash, the vendor's way where there is one.
     """
 
-    disc: iso.Disc
+    disc: iso.DiscContent
     output: str
     was: str
     rom: str
@@ -71,7 +71,7 @@ def fat_volume(detail: Detail, path: Path) -> Generator[tuple[int, int], None, N
             yield total // 2 + done, total
 
 
-def with_volume(detail: Detail, path: Path) -> iso.Disc:
+def with_volume(detail: Detail, path: Path) -> iso.DiscContent:
     """The whole disc, once its FAT volume, if it has one, lies beside `path`."""
     if not detail.volume:
         return detail.disc

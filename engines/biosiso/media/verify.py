@@ -10,7 +10,7 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from engines.biosiso.media.iso import SECTOR, Disc, iso_path
+from engines.biosiso.media.iso import SECTOR, DiscContent, iso_path
 from engines.biosiso.media.layout import BOOT, CATALOG, Entry
 from engines.job.errors import Failed
 
@@ -19,7 +19,7 @@ TICK = 0.1  # s
 HELPS = "try again; if it stays so, the disk under the output is suspect"
 
 
-def verify(disc: Disc, path: Path) -> Generator[tuple[int, int], None, None]:
+def verify(disc: DiscContent, path: Path) -> Generator[tuple[int, int], None, None]:
     """Compare the disc at `path` with its plan; yields (bytes read, total). Raises Failed at the first difference.
 
     Once it has ended, the disc is on the disk.
@@ -60,7 +60,7 @@ class _Sync(threading.Thread):
             self.failed = error
 
 
-def _places(stream: BinaryIO, disc: Disc) -> dict[str, int]:
+def _places(stream: BinaryIO, disc: DiscContent) -> dict[str, int]:
     """Each file's sector, as pycdlib reads the disc's folders."""
     import pycdlib
     from pycdlib.pycdlibexception import PyCdlibException
@@ -91,7 +91,7 @@ def _place(iso: Any, entry: Entry) -> int:
     return place
 
 
-def _same_names(iso: Any, disc: Disc) -> None:
+def _same_names(iso: Any, disc: DiscContent) -> None:
     found = [f"{top.rstrip('/')}/{name}" for top, _, names in iso.walk(iso_path="/") for name in names]
     expected = sorted([*(iso_path(entry.disc) for entry in disc.entries), iso_path(CATALOG)])
     if sorted(found) != expected:
@@ -132,7 +132,7 @@ def _boot_info(entry: Entry, place: int) -> bytes:
     return content[:8] + struct.pack("<4I40x", 16, place, len(content), checksum) + content[64:]
 
 
-def _boots(descriptor: int, disc: Disc, places: dict[str, int]) -> None:
+def _boots(descriptor: int, disc: DiscContent, places: dict[str, int]) -> None:
     """El Torito 1.0: boot record in sector 17, validation entry, one entry a platform."""
     record = os.pread(descriptor, SECTOR, 17 * SECTOR)
     if record[:7] != b"\x00CD001\x01" or record[7:39].rstrip(b"\0") != b"EL TORITO SPECIFICATION":

@@ -17,7 +17,7 @@ from engines.failover.advice import WARNING, lines, take_down
 from engines.failover.lab import clean, namespaces, picture, registry, results
 from engines.failover.lab import ladder as ladders
 from engines.failover.lab.lab_params import LETTERS, LabParams, faults_of, idle_of, kept, key, orders_of, words
-from engines.failover.lab.matrix import Matrix, Told
+from engines.failover.lab.matrix import CellLine, Matrix
 from engines.failover.lab.measurement import NAME, Order, Seen
 from engines.failover.lab.testbed import ADDRESSES
 from engines.failover.results import LabResult
@@ -200,7 +200,7 @@ def _record(folder: Path, seen: Sequence[Seen]) -> None:
         stream.write(b"".join(msgspec.json.encode(one) + b"\n" for one in seen))
 
 
-def _reading(told: Told) -> dict[str, Any]:
+def _reading(told: CellLine) -> dict[str, Any]:
     """For the live page: which cell, and what it tells."""
     order = told.order
     cell = {"client": order.client, "fault": order.fault, "run": order.run, "idle": order.idle}

@@ -25,7 +25,7 @@ GRACE = 2 * FIRST + 180.0  # s beyond its cap in which a cell must have said its
 TICK = 0.2  # s between looks at the stop request
 
 
-class Told(msgspec.Struct, frozen=True):
+class CellLine(msgspec.Struct, frozen=True):
     """A line from a cell: `event` is load, syn or seen; `data` its fields; `seen` the result."""
 
     order: Order
@@ -39,12 +39,12 @@ class Matrix:
 
     def __init__(self, record: registry.Record) -> None:
         self._record = record
-        self._told: queue.Queue[Told] = queue.Queue()
+        self._told: queue.Queue[CellLine] = queue.Queue()
         self._live: set[subprocess.Popen[bytes]] = set()
         self._lock = threading.Lock()
         self._closed = False
 
-    def run(self, orders: Sequence[Order], cancel: Cancel) -> Iterator[Told]:
+    def run(self, orders: Sequence[Order], cancel: Cancel) -> Iterator[CellLine]:
         """What the cells tell, as it comes; ends when every order has its result. Raises Stopped."""
         pools: dict[bool, queue.SimpleQueue[Order]] = {True: queue.SimpleQueue(), False: queue.SimpleQueue()}
         for order in sorted(orders, key=_length, reverse=True):
@@ -84,7 +84,7 @@ class Matrix:
                 seen = self._one(order)
             except (OSError, CrashcartError, subprocess.SubprocessError) as error:
                 seen = _broken(order, str(error))
-            self._told.put(Told(order, "seen", seen=seen))
+            self._told.put(CellLine(order, "seen", seen=seen))
 
     def _one(self, order: Order) -> Seen:
         with tempfile.TemporaryFile() as complaints:
@@ -134,7 +134,7 @@ class Matrix:
                 event = data.pop("event")
                 if event == "seen":
                     return msgspec.convert(data["seen"], Seen)
-                self._told.put(Told(order, event, data))
+                self._told.put(CellLine(order, event, data))
         return None
 
 

@@ -74,7 +74,7 @@ def say(**what: Any) -> None:
         os.write(1, msgspec.json.encode(what) + b"\n")
 
 
-class Cell:
+class CellRun:
     """The measurement."""
 
     def __init__(self, order: Order) -> None:
@@ -206,7 +206,7 @@ def _end_with_parent() -> None:
 def main() -> int:
     """Measure what the first line of stdin orders."""
     order = msgspec.json.decode(sys.stdin.buffer.readline(), type=Order)
-    cell = Cell(order)
+    cell = CellRun(order)
     try:
         seen = cell.measure()
     except (RuntimeError, OSError) as error:

@@ -83,10 +83,10 @@ def local(uri: object) -> None:
         raise Refused(f"{uri!r} is no libvirt of this host alone", "name one like qemu:///system, without parameters")
 
 
-def _about() -> wire.Host:
+def _about() -> wire.HostState:
     room = os.statvfs(folders.state())
     free = room.f_bavail * room.f_frsize
-    return wire.Host(version=version(), clock=time.time(), machine=platform.node(), free=free, pools=_pools())
+    return wire.HostState(version=version(), clock=time.time(), machine=platform.node(), free=free, pools=_pools())
 
 
 def _pools() -> dict[str, float]:

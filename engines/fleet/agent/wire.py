@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from engines.backup.guests.model import Found
+from engines.backup.guests.model import FoundGuests
 from engines.fleet.agent.holding import Holding
 from engines.job.jobfile import Job
 
@@ -82,10 +82,10 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True, tag_field="say", tag=Tru
 class Guests(Answer, frozen=True, kw_only=True, tag="guests"):
     """To find."""
 
-    found: Found
+    found: FoundGuests
 
 
-class Host(Answer, frozen=True, kw_only=True, tag="host"):
+class HostState(Answer, frozen=True, kw_only=True, tag="host"):
     """To about. clock: its Unix time in s; free: bytes that its state folder has left.
 
     pools: how full its thin pools are, in percent of data or metadata, whichever is fuller.
@@ -169,4 +169,4 @@ class Declined(Answer, frozen=True, kw_only=True, tag="declined"):
     what_helps: str = ""
 
 
-AnyAnswer = Guests | Host | Begun | Progressed | Ended | Busy | Taken | Held | Fits | Said | Declined
+AnyAnswer = Guests | HostState | Begun | Progressed | Ended | Busy | Taken | Held | Fits | Said | Declined

@@ -11,7 +11,7 @@ import msgspec
 
 from engines.backup.commands.lines import columns
 from engines.backup.sources.lvm.snapshot import MOST_BEFORE
-from engines.backup.store.s3.versions import Versions
+from engines.backup.store.s3.versions import ObjectVersions
 from engines.fleet.agent import wire
 from engines.fleet.commands.params import FleetParams
 from engines.fleet.config.model import CONTROLLER, Fleet, Host
@@ -60,7 +60,7 @@ def _host(fleet: Fleet, name: str, host: Host) -> Iterator[Finding]:
     except Failed as failed:
         yield Finding(what=what, found="does not answer", why=f"{failed.why}; {failed.what_helps}")
         return
-    if not isinstance(told, wire.Host):
+    if not isinstance(told, wire.HostState):
         yield Finding(what=what, found="answers something else", why="install the same crashcart there")
         return
     yield Finding(what=what, found=f"{told.machine}, crashcart {told.version}", why=_version(told))
@@ -74,17 +74,17 @@ def _host(fleet: Fleet, name: str, host: Host) -> Iterator[Finding]:
     yield from (_repository(fleet, to, name, host) for to in fleet.repositories)
 
 
-def _version(told: wire.Host) -> str:
+def _version(told: wire.HostState) -> str:
     return "" if told.version == version() else f"the controller has {version()}: install the same on both"
 
 
-def _off(told: wire.Host, before: float) -> float:
+def _off(told: wire.HostState, before: float) -> float:
     """How far a clock is off, as far as the time that the question took lets it be known."""
     now = time.time()
     return max(0.0, before - told.clock, told.clock - now)
 
 
-def _clock(told: wire.Host, before: float) -> str:
+def _clock(told: wire.HostState, before: float) -> str:
     return "" if _off(told, before) <= CLOCK else f"more than {CLOCK:.0f} s: set it, by NTP (timedatectl set-ntp true)"
 
 
@@ -126,7 +126,7 @@ def _locks(fleet: Fleet) -> Iterator[Finding]:
         if not lockable(repository) or not locking(fleet, name) or repository.host:
             continue  # where the keys lie on a host, it is that host's `backup lock` that says so
         try:
-            Versions(repository.url, lock=True).demand_locks()
+            ObjectVersions(repository.url, lock=True).demand_locks()
         except (CrashcartError, OSError) as error:
             yield Finding(what=f"lock of {name}", found="is wanted and cannot be", why=str(error))
         else:

@@ -40,7 +40,7 @@ class HoldParams(NameParams, frozen=True, kw_only=True):
     why: Annotated[str, param("Why", "for whoever reads the morning's report", metavar="TEXT")]
 
 
-class Held(msgspec.Struct, frozen=True, kw_only=True):
+class NowHeld(msgspec.Struct, frozen=True, kw_only=True):
     """What is held now, in words."""
 
     held: list[str]
@@ -51,7 +51,7 @@ class OnHolds(Engine[P]):
 
     name: ClassVar[str] = ""
     kind: ClassVar[str] = "work"
-    result: ClassVar[type[Any]] = Held
+    result: ClassVar[type[Any]] = NowHeld
 
     @override
     def target(self, params: P) -> str:

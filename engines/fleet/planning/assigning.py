@@ -10,7 +10,7 @@ import msgspec
 
 from engines.backup import names
 from engines.backup.guests.domains import IN_USE
-from engines.backup.guests.model import Disk, Guest
+from engines.backup.guests.model import Guest, GuestDisk
 from engines.fleet.config.model import Fleet, Match, Policy, Rule
 from engines.fleet.ledger.rows import Known
 
@@ -26,7 +26,7 @@ class Assigned(msgspec.Struct, frozen=True, kw_only=True):
     guest: Guest
     vm: str
     policy: str = ""
-    disks: tuple[Disk, ...] = ()
+    disks: tuple[GuestDisk, ...] = ()
     why: str = ""
     skipped: bool = False
     agent: bool = False
@@ -63,7 +63,7 @@ def _assigned(fleet: Fleet, guest: Guest, vm: str) -> Assigned:
     return Assigned(guest=guest, vm=vm, policy=policy, disks=fit, why=guest.reason(), agent=rule.agent)
 
 
-def _eased(disk: Disk, rule: Rule) -> Disk:
+def _eased(disk: GuestDisk, rule: Rule) -> GuestDisk:
     """What is in use can be read all the same where the rule says so."""
     return msgspec.structs.replace(disk, why="") if disk.why == IN_USE and rule.running == "read" else disk
 

@@ -13,7 +13,7 @@ from engines.fleet.ledger.rows import GOOD, Job, key
 from engines.fleet.planning.assigning import Assigned
 from engines.fleet.planning.points import Covered
 from engines.fleet.schedule.calendar import Calendar, phase
-from engines.fleet.schedule.due import Past, Start, start
+from engines.fleet.schedule.due import NextStart, Past, start
 
 AHEAD = 120.0  # s that a point may be younger than now: beyond, its host's clock was wrong, and it says nothing of when
 
@@ -97,7 +97,7 @@ def past_of(last: Job | None, good: float | None) -> Past:
     return Past(good=good, tried=last.round, tries=last.tries, failed_at=last.ended or 0.0)
 
 
-def _wanted(one: Assigned, repository: str, next_: Start, past: Past) -> Wanted:
+def _wanted(one: Assigned, repository: str, next_: NextStart, past: Past) -> Wanted:
     return Wanted(
         key=key("backup", next_.round.name, one.guest.uuid, repository),
         round=next_.round.name,

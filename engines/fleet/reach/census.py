@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
 
-from engines.backup.guests.model import Found, Guest
+from engines.backup.guests.model import FoundGuests, Guest
 from engines.fleet.agent import wire
 from engines.fleet.config.model import ByLvm, Host
 from engines.fleet.ledger.rows import Known
@@ -34,12 +34,14 @@ def take(hosts: Mapping[str, Host], known: Iterable[Known] = ()) -> Census:
     guests = [
         msgspec.structs.replace(guest, host=name)
         for name, answer in found.items()
-        if isinstance(answer, Found)
+        if isinstance(answer, FoundGuests)
         for guest in answer.guests
     ]
     silent = {name: answer for name, answer in found.items() if isinstance(answer, str)}
     partly = {
-        name: "; ".join(answer.silent) for name, answer in found.items() if isinstance(answer, Found) and answer.silent
+        name: "; ".join(answer.silent)
+        for name, answer in found.items()
+        if isinstance(answer, FoundGuests) and answer.silent
     }
     answered = tuple(name for name in hosts if name not in silent | partly)
     there, stale = at_home(each_once(guests), known, silent | partly)
@@ -64,7 +66,7 @@ def at_home(
     return there, said
 
 
-def _asked(name: str, host: Host) -> Found | str:
+def _asked(name: str, host: Host) -> FoundGuests | str:
     patterns = tuple(way.lvm for way in host.find if isinstance(way, ByLvm))
     request = wire.Find(connect=host.connect, libvirt="libvirt" in host.find, patterns=patterns)
     try:

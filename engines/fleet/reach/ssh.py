@@ -45,7 +45,7 @@ class Unreachable(Failed):
 
 
 def ask(
-    name: str, host: Host, request: wire.AnyRequest, held: Held | None = None, within: float | None = None
+    name: str, host: Host, request: wire.AnyRequest, held: Connections | None = None, within: float | None = None
 ) -> Generator[wire.AnyAnswer, None, None]:
     """The host's answers as they come. Raises Unreachable.
 
@@ -139,7 +139,7 @@ def held_to_the_agent(host: Host, within: float = WITHIN[wire.About]) -> bool:
     return word.encode() not in said
 
 
-class Held:
+class Connections:
     """The connections that are open."""
 
     def __init__(self) -> None:

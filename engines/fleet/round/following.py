@@ -50,7 +50,7 @@ class Following:
     def __init__(self, order: Order) -> None:
         self.order = order
         self.started = order.started
-        self.held = ssh.Held()
+        self.held = ssh.Connections()
         self.stopped = threading.Event()
 
     def let_go(self) -> None:

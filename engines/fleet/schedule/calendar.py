@@ -17,7 +17,7 @@ DAY = 86400
 
 
 @dataclass(frozen=True, order=True)
-class Round:
+class StartWindow:
     """One round: from `opens` to before `closes` (Unix time in s) a backup of it may start."""
 
     opens: float
@@ -34,7 +34,7 @@ class Calendar:
     zone: ZoneInfo
     phase: int = 0
 
-    def latest(self, now: float) -> Round:
+    def latest(self, now: float) -> StartWindow:
         """The round that opened last."""
         day = datetime.fromtimestamp(now, self.zone).date() + timedelta(days=1)
         while True:
@@ -43,7 +43,7 @@ class Calendar:
                     return found
             day -= timedelta(days=1)
 
-    def after(self, this: Round) -> Round:
+    def after(self, this: StartWindow) -> StartWindow:
         """The next round."""
         day = date.fromisoformat(this.name[:10])
         while True:
@@ -52,7 +52,7 @@ class Calendar:
                     return found
             day += timedelta(days=1)
 
-    def before(self, this: Round) -> Round:
+    def before(self, this: StartWindow) -> StartWindow:
         """The round before."""
         day = date.fromisoformat(this.name[:10])
         while True:
@@ -61,22 +61,22 @@ class Calendar:
                     return found
             day -= timedelta(days=1)
 
-    def _of(self, day: date) -> tuple[Round, ...]:
+    def _of(self, day: date) -> tuple[StartWindow, ...]:
         return rounds(self.window, self.interval, self.zone, self.phase, day)
 
 
 @lru_cache(maxsize=4096)
-def rounds(window: Window, interval: int, zone: ZoneInfo, phase: int, day: date) -> tuple[Round, ...]:
+def rounds(window: Window, interval: int, zone: ZoneInfo, phase: int, day: date) -> tuple[StartWindow, ...]:
     """The rounds that open in the window of that date, in their order; none on a day that is not the guest's."""
     if interval >= DAY and (day.toordinal() - phase) % (interval // DAY):
         return ()
     opens, closes = _moments(window, zone, day)
     if interval >= DAY:
-        return (Round(opens, closes, day.isoformat()),)
+        return (StartWindow(opens, closes, day.isoformat()),)
     starts = [opens + step for step in range(0, max(1, int(closes - opens)), interval)]
     ends = [*starts[1:], closes]
     return tuple(
-        Round(start, end, f"{day.isoformat()}.{number}")
+        StartWindow(start, end, f"{day.isoformat()}.{number}")
         for number, (start, end) in enumerate(zip(starts, ends, strict=True), 1)
     )
 

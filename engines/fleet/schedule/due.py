@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from engines.fleet.schedule.calendar import Calendar, Round, fraction
+from engines.fleet.schedule.calendar import Calendar, StartWindow, fraction
 
 FIRST_WAIT = 60.0  # s after the first failure; twice as long after each
 LONGEST_WAIT = 6 * 3600.0  # s
@@ -25,13 +25,13 @@ class Past:
 
 
 @dataclass(frozen=True)
-class Start:
+class NextStart:
     """The next start. at: not before then (Unix time in s); due where that is not after now.
 
     missed: whether the round before had none, so that nothing is waited for. why: in words.
     """
 
-    round: Round
+    round: StartWindow
     at: float
     why: str
     missed: bool = False
@@ -46,39 +46,41 @@ def backoff(tries: int) -> float:
     return min(FIRST_WAIT * 2.0 ** min(tries, 20), LONGEST_WAIT)
 
 
-def start(calendar: Calendar, past: Past, now: float, uuid: str, *, spread: bool = True, retries: int = 3) -> Start:
+def start(calendar: Calendar, past: Past, now: float, uuid: str, *, spread: bool = True, retries: int = 3) -> NextStart:
     """When the guest is backed up next, looked at from `now`."""
     current = calendar.latest(now)
     if past.good is not None and past.good >= current.opens:
         return _usual(calendar.after(current), uuid, spread)
     if now >= current.closes:
         following = calendar.after(current)
-        return Start(following, following.opens, _missed(past, current), missed=True)
+        return NextStart(following, following.opens, _missed(past, current), missed=True)
     if past.tried == current.name and past.tries > retries:
         following = calendar.after(current)
-        return Start(following, following.opens, f"failed {past.tries} times in round {current.name}", missed=True)
+        return NextStart(following, following.opens, f"failed {past.tries} times in round {current.name}", missed=True)
     found = _first(calendar, past, current, uuid, spread)
     if past.tried != current.name or not past.tries:
         return found
     again = max(found.at, past.failed_at + backoff(past.tries))
     if again >= current.closes:
         following = calendar.after(current)
-        return Start(following, following.opens, f"failed {past.tries} times, round {current.name} ends", missed=True)
-    return Start(current, again, f"try {past.tries + 1}", missed=found.missed)
+        return NextStart(
+            following, following.opens, f"failed {past.tries} times, round {current.name} ends", missed=True
+        )
+    return NextStart(current, again, f"try {past.tries + 1}", missed=found.missed)
 
 
-def _first(calendar: Calendar, past: Past, current: Round, uuid: str, spread: bool) -> Start:
+def _first(calendar: Calendar, past: Past, current: StartWindow, uuid: str, spread: bool) -> NextStart:
     """The first try in a round."""
     if past.good is None or past.good < calendar.before(current).opens:
-        return Start(current, current.opens, _missed(past, calendar.before(current)), missed=True)
+        return NextStart(current, current.opens, _missed(past, calendar.before(current)), missed=True)
     return _usual(current, uuid, spread)
 
 
-def _missed(past: Past, round_: Round) -> str:
+def _missed(past: Past, round_: StartWindow) -> str:
     return "it has no backup yet" if past.good is None else f"round {round_.name} was missed"
 
 
-def _usual(round_: Round, uuid: str, spread: bool) -> Start:
+def _usual(round_: StartWindow, uuid: str, spread: bool) -> NextStart:
     """Spread by the guest's identity over the first half of the window."""
     share = fraction(uuid) if spread else 0.0
-    return Start(round_, round_.opens + share * (round_.closes - round_.opens) / 2, "its time of the round")
+    return NextStart(round_, round_.opens + share * (round_.closes - round_.opens) / 2, "its time of the round")

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from engines.rehearsal.switches import factory
 from engines.rehearsal.switches.knobs import Knobs
-from engines.rehearsal.switches.serve import CONSOLE_PORT, SSH_PORT, Host, host_key
+from engines.rehearsal.switches.serve import CONSOLE_PORT, SSH_PORT, SwitchHost, host_key
 from engines.rehearsal.switches.switch import End, Fabric, Switch
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class Rehearsal:
         for switch in (self.a, self.b):
             switch.commission({1: factory.SERVER, **{5 + at: lines for at in range(cables)}})
         self.fabric.cables = [(End(self.a, 5 + at), End(self.b, 5 + at)) for at in range(cables)]
-        self._hosts: dict[int, Host] = {}
+        self._hosts: dict[int, SwitchHost] = {}
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
 
@@ -81,7 +81,7 @@ class Rehearsal:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(60)
 
     @property
-    def hosts(self) -> dict[str, Host]:
+    def hosts(self) -> dict[str, SwitchHost]:
         """The sockets by the name of their switch."""
         return {host.switch.name: host for host in self._hosts.values()}
 
@@ -122,11 +122,11 @@ def stage(_folder: Path) -> Iterator[Staged]:
         yield Staged(job=Job(task="vdx", params=params), secrets={"password": Secret(switches.password)})
 
 
-async def _begin(switch: Switch) -> Host:
+async def _begin(switch: Switch) -> SwitchHost:
     """Serve a switch at a loopback address of its own: no other program's ports are in the way there."""
     while True:
         address = f"127.{random.randint(20, 250)}.{random.randint(1, 250)}.{switch.rbridge}"  # noqa: S311  no secret
-        host = Host(switch, address)
+        host = SwitchHost(switch, address)
         try:
             await host.start()
             return host

@@ -54,7 +54,7 @@ def _number(switch: Switch) -> int:
     return (switch.reboots if switch.knobs.new_host_key else 0) * 1000 + switch.serial
 
 
-class Host:
+class SwitchHost:
     """One switch's sockets at `address`: ssh and console."""
 
     def __init__(self, switch: Switch, address: str) -> None:
@@ -229,7 +229,7 @@ def _login() -> Any:
     class Login(asyncssh.SSHServer):
         """Asks for the password, late where the knobs say so."""
 
-        def __init__(self, host: Host) -> None:
+        def __init__(self, host: SwitchHost) -> None:
             self._host = host
 
         def connection_made(self, conn: Any) -> None:

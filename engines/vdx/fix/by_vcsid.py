@@ -283,7 +283,7 @@ class ByVcsid:
             yield from self._watch(ends)
         ground.reach_phase("verified")
 
-    def _watch(self, ends: list[link_up.End]) -> Events:
+    def _watch(self, ends: list[link_up.WatchedEnd]) -> Events:
         price = (
             f"The way back is crashcart undo: vcsid {self.side.vcsid} again, another reboot of {self.side.label} "
             "and another restore"

@@ -15,7 +15,7 @@ from engines.job import lock, runs
 from engines.job.contract import AnyEvent, Asked, Context, Events, Log, Plan, StepEnded, StepStarted
 from engines.job.errors import Failed, Refused, Stopped
 from engines.job.params import Secret
-from engines.vdx.fix.link_up import End, up_and_stable
+from engines.vdx.fix.link_up import WatchedEnd, up_and_stable
 from engines.vdx.fix.progress import FixProgress, backup_file, keep
 from engines.vdx.judging.planning import SAVE, Detail, Side
 from engines.vdx.line import patterns
@@ -129,9 +129,9 @@ class FixRun:
         if which in self._sessions:
             self._sessions.pop(which).close()
 
-    def end(self, side: Side) -> Doing[End]:
+    def end(self, side: Side) -> Doing[WatchedEnd]:
         """A verifier's end."""
-        return End(side, (yield from self.session(side.which)))
+        return WatchedEnd(side, (yield from self.session(side.which)))
 
     # ── steps ───────────────────────────────────────────────────────────────────────────────────────
 
@@ -200,7 +200,7 @@ class FixRun:
             )
         yield Log(text=f"{side.label}: configuration saved")
 
-    def watch(self, ends: list[End], price: str) -> Events:
+    def watch(self, ends: list[WatchedEnd], price: str) -> Events:
         """See the ends up, and stay up."""
         params = self.params
         return up_and_stable(ends, params.stable_for, params.reboot_timeout, self.context.cancel, price)

@@ -16,7 +16,7 @@ EVERY = 1.0  # s between looks at a port
 FLAPS = 3
 
 
-class End:
+class WatchedEnd:
     """One end under watch."""
 
     def __init__(self, side: Side, session: Session) -> None:
@@ -39,7 +39,7 @@ class End:
 Watching = Generator[AnyEvent, str | None, None]
 
 
-def ids(changed: End, wanted: int) -> None:
+def ids(changed: WatchedEnd, wanted: int) -> None:
     """The vcsid and the rbridge-id are as wanted. Raises Failed."""
     answer = changed.session.run("show vcs").text
     found = parse.number(changed.session.patterns.vcs_id, answer)
@@ -47,7 +47,7 @@ def ids(changed: End, wanted: int) -> None:
         raise Failed(f"{changed.side.label} has vcsid {found}, not {wanted}", "see its log (show logging raslog)")
 
 
-def no_isl(ends: list[End]) -> None:
+def no_isl(ends: list[WatchedEnd]) -> None:
     """Neither end has a fabric link to the other. Raises Failed."""
     for end in ends:
         for other in ends:
@@ -58,7 +58,7 @@ def no_isl(ends: list[End]) -> None:
                 )
 
 
-def up_and_stable(ends: list[End], seconds: int, within: float, cancel: Cancel, price: str) -> Watching:
+def up_and_stable(ends: list[WatchedEnd], seconds: int, within: float, cancel: Cancel, price: str) -> Watching:
     """Both ports up `within` that many seconds (a minute at most), then without a break for `seconds`.
 
     Raises Failed, which offers the way back with its `price`.
@@ -85,7 +85,7 @@ def up_and_stable(ends: list[End], seconds: int, within: float, cancel: Cancel, 
         cancel.sleep(min(EVERY, max(0.0, since + seconds - time.monotonic())) if since else 0.1)
 
 
-def _down(ends: list[End]) -> str:
+def _down(ends: list[WatchedEnd]) -> str:
     said = []
     for end in ends:
         port = end.port()

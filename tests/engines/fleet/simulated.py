@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from engines.backup.guests.model import Disk, Guest
+from engines.backup.guests.model import Guest, GuestDisk
 from engines.fleet.config.load import parsed
 from engines.fleet.config.model import Fleet
 
@@ -14,7 +14,7 @@ def uuid(number: int) -> str:
 
 
 def guest(number: int, name: str = "", host: str = "", **given: object) -> Guest:
-    disk = Disk(name="vda", source=f"/dev/vg/{number}", kind="block", format="raw")
+    disk = GuestDisk(name="vda", source=f"/dev/vg/{number}", kind="block", format="raw")
     return Guest(
         **{
             "uuid": uuid(number),

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from engines.fleet.config.words import Window, window
-from engines.fleet.schedule.calendar import Calendar, Round, fraction, phase
+from engines.fleet.schedule.calendar import Calendar, StartWindow, fraction, phase
 from engines.fleet.schedule.due import Past, backoff, start
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -78,7 +78,7 @@ def test_nights_of_a_change_of_the_clock_have_one_round_each(hours: str) -> None
     assert all(found.closes > found.opens for night in names if (found := _round(calendar, night)))
 
 
-def _round(calendar: Calendar, night: str) -> Round:
+def _round(calendar: Calendar, night: str) -> StartWindow:
     return calendar.latest(at(f"{night}T23:59"))
 
 

@@ -19,9 +19,9 @@ from typing_extensions import override
 
 from engines.backup.files.appliance import protocol, registry
 from engines.backup.files.appliance.driver import GuestfsDisk, open_libguestfs
-from engines.backup.files.appliance.protocol import Answer, Ask, Trouble, Wanted
+from engines.backup.files.appliance.protocol import Answer, Ask, KeeperRequest, Trouble
 from engines.backup.files.appliance.tar import Writes
-from engines.backup.files.model import BrowseError, Node, Source, Volume, VolumeInfo
+from engines.backup.files.model import BrowseError, DiskBytes, Node, Volume, VolumeInfo
 from engines.backup.names import PointName
 from engines.backup.repository.repository import RepoParams, where
 from engines.host.child import module, start
@@ -54,7 +54,7 @@ def begin(params: RepoParams, point: PointName, passphrase: Secret | None = None
 def disk(
     params: RepoParams,
     point: PointName,
-    source: Source,
+    source: DiskBytes,
     cancel: Cancel | None = None,
     passphrase: Secret | None = None,
 ) -> WarmDisk:
@@ -73,9 +73,9 @@ def end(params: RepoParams, point: PointName) -> None:
             time.sleep(0.02)
 
 
-def _wanted(params: RepoParams, point: PointName, passphrase: Secret | None) -> Wanted:
+def _wanted(params: RepoParams, point: PointName, passphrase: Secret | None) -> KeeperRequest:
     given = passphrase or params.passphrase
-    return Wanted(
+    return KeeperRequest(
         repo=where(params),
         point=str(point),
         idle=idle(),
@@ -84,7 +84,7 @@ def _wanted(params: RepoParams, point: PointName, passphrase: Secret | None) -> 
     )
 
 
-def _start(wanted: Wanted) -> None:
+def _start(wanted: KeeperRequest) -> None:
     """A keeper, unless there is one; the others make room. Raises Refused."""
     name = registry.key(wanted.repo, wanted.point)
     others = registry.living()
@@ -117,7 +117,7 @@ def _connected(name: str) -> socket.socket:
 class WarmDisk:
     """GuestfsDisk at a distance; any thread may ask. Closing it lets go, and leaves the appliance warm."""
 
-    def __init__(self, wanted: Wanted, source: Source, cancel: Cancel) -> None:
+    def __init__(self, wanted: KeeperRequest, source: DiskBytes, cancel: Cancel) -> None:
         self._wanted, self._source, self._cancel = wanted, source, cancel
         self._name = registry.key(wanted.repo, wanted.point)
         self._lock = threading.Lock()

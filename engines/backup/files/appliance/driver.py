@@ -20,7 +20,7 @@ import msgspec
 from engines.backup.files.appliance.mounting import mounted, subvolumes
 from engines.backup.files.appliance.probe import probed
 from engines.backup.files.appliance.volume import GuestfsVolume
-from engines.backup.files.model import BrowseError, NoSuchFile, Source, Unsupported, VolumeInfo, shown
+from engines.backup.files.model import BrowseError, DiskBytes, NoSuchFile, Unsupported, VolumeInfo, shown
 from engines.backup.files.volumes import ntfs_state
 from engines.backup.files.volumes.known import CLOSED
 from engines.backup.files.volumes.mended import Mended
@@ -36,7 +36,7 @@ from engines.job.errors import CrashcartError
 NAME = "libguestfs"
 
 
-def open_libguestfs(source: Source, cancel: Cancel | None = None) -> GuestfsDisk:
+def open_libguestfs(source: DiskBytes, cancel: Cancel | None = None) -> GuestfsDisk:
     """Serve, launch and look: 10 s and more under emulation. Raises Refused, Stopped, BrowseError.
 
     The source must stay readable until `close`. The appliance lives until then, whichever thread called.
@@ -56,7 +56,7 @@ class GuestfsDisk:
     replays: how often its kernel has said that it replayed a journal.
     """
 
-    def __init__(self, source: Source, cancel: Cancel) -> None:
+    def __init__(self, source: DiskBytes, cancel: Cancel) -> None:
         self.replays = 0
         self._resting = False
         self._source = source

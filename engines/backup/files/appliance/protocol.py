@@ -22,7 +22,7 @@ KINDS: dict[str, type[Failed]] = {
 T = TypeVar("T")
 
 
-class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+class KeeperRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What a keeper is told on stdin, so that the passphrase is in no argv; idle: s after which it ends."""
 
     repo: str

@@ -12,7 +12,7 @@ from engines.host.holder import Holder
 from engines.job import folders
 
 
-class Note(msgspec.Struct, frozen=True):
+class KeeperNote(msgspec.Struct, frozen=True):
     """A keeper's process and what it keeps; the note's mtime is its last use."""
 
     holder: Holder
@@ -40,12 +40,12 @@ def note_of(name: str) -> Path:
     return folder() / f"{name}.json"
 
 
-def living() -> dict[str, Note]:
+def living() -> dict[str, KeeperNote]:
     """The keepers that run, the one used longest ago first; files of those that were killed are removed."""
     found = []
     for path in folder().glob("warm-*.json"):
         with suppress(OSError, msgspec.MsgspecError):
-            note = msgspec.json.decode(path.read_bytes(), type=Note)
+            note = msgspec.json.decode(path.read_bytes(), type=KeeperNote)
             if note.holder.alive():
                 found.append((path.stat().st_mtime, path.stem, note))
             else:

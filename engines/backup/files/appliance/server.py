@@ -24,7 +24,7 @@ import msgspec
 from engines.backup import names
 from engines.backup.files.appliance import protocol, registry
 from engines.backup.files.appliance.driver import GuestfsDisk, open_libguestfs
-from engines.backup.files.appliance.protocol import Ask, Trouble, Wanted
+from engines.backup.files.appliance.protocol import Ask, KeeperRequest, Trouble
 from engines.backup.files.model import NoSuchFile
 from engines.backup.nbd.server import listening
 from engines.backup.repository.byte_source import open_point
@@ -45,7 +45,7 @@ MANY, PIECE = 500, 2 << 20  # entries and bytes in one part of an answer
 class Keeper:
     """Answers questions about one point from threads of their own."""
 
-    def __init__(self, wanted: Wanted, name: str) -> None:
+    def __init__(self, wanted: KeeperRequest, name: str) -> None:
         self._wanted, self._name = wanted, name
         self._cancel = Cancel()
         self._ended = threading.Event()
@@ -195,7 +195,7 @@ class Keeper:
             protocol.answer(peer, "end")
 
 
-class Stream:
+class TarStream:
     """What a tar is written to."""
 
     def __init__(self, send: Callable[[bytes], None]) -> None:
@@ -229,7 +229,7 @@ def parts(disk: GuestfsDisk, ask: Ask, send: Callable[[bytes], None]) -> Iterato
                 if not piece:
                     return
         case "tar_out":
-            volume.tar_out(ask.path, Stream(send))
+            volume.tar_out(ask.path, TarStream(send))
 
 
 def _batches(entries: Iterator[Any]) -> Iterator[list[Any]]:
@@ -242,7 +242,7 @@ def _batches(entries: Iterator[Any]) -> Iterator[list[Any]]:
 
 def main() -> int:
     """Keep what stdin names; end at once where another process keeps it already."""
-    wanted = msgspec.json.decode(sys.stdin.buffer.read(), type=Wanted)
+    wanted = msgspec.json.decode(sys.stdin.buffer.read(), type=KeeperRequest)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     name = registry.key(wanted.repo, wanted.point)
     lock = os.open(registry.folder() / f"{name}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -253,7 +253,7 @@ def main() -> int:
     keeper = Keeper(wanted, name)
     signal.signal(signal.SIGTERM, keeper.end)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    note = registry.Note(me(), wanted.point, wanted.repo)
+    note = registry.KeeperNote(me(), wanted.point, wanted.repo)
     registry.note_of(name).write_bytes(msgspec.json.encode(note))
     keeper.run()
     return 0

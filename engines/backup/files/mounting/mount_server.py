@@ -31,7 +31,7 @@ from engines.job.params import Secret
 GAP = 1.0  # s between counts at most
 
 
-class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+class MountRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What to serve where."""
 
     repo: str
@@ -68,7 +68,7 @@ def say(said: Said) -> None:
 
 def main() -> int:
     """Serve until unmounted."""
-    wanted = msgspec.json.decode(sys.stdin.buffer.read(), type=Wanted)
+    wanted = msgspec.json.decode(sys.stdin.buffer.read(), type=MountRequest)
     die_with_parent(signal.SIGTERM, wanted.parent)  # a graceful end: it unmounts
     reads = Reads()
     try:
@@ -86,7 +86,7 @@ def main() -> int:
     return 0
 
 
-def _view(wanted: Wanted, stack: ExitStack, reads: Reads) -> View | ImageView:
+def _view(wanted: MountRequest, stack: ExitStack, reads: Reads) -> View | ImageView:
     unlock = Unlock(wanted.key_file, Secret(wanted.passphrase) if wanted.passphrase else None)
     repository = Repository.open(wanted.repo, unlock)
     name = names.parse(wanted.point)

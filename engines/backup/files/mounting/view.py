@@ -7,7 +7,7 @@ import threading
 from collections import OrderedDict
 from dataclasses import dataclass, field
 
-from engines.backup.files.model import Node, NoSuchFile, Source, Volume, join, shown
+from engines.backup.files.model import DiskBytes, Node, NoSuchFile, Volume, join, shown
 from engines.backup.files.tree import Tree
 
 ENTRIES = 200_000  # nodes kept at hand, as whole folders
@@ -149,7 +149,7 @@ class View:
 class ImageView:
     """A disk as a folder with one file in it."""
 
-    def __init__(self, name: bytes, source: Source, made: int) -> None:
+    def __init__(self, name: bytes, source: DiskBytes, made: int) -> None:
         self._source = source
         self._root = Node(name=b"", inode=1, mode=stat.S_IFDIR | 0o500, size=0, links=2, mtime=made, ctime=made)
         self._file = Node(name=name, inode=2, mode=stat.S_IFREG | 0o400, size=source.size, mtime=made, ctime=made)

@@ -12,7 +12,7 @@ import stat
 from dataclasses import dataclass
 
 from engines.backup.files.model import BrowseError, Unsupported, shown
-from engines.backup.files.selection import Complain, Entry
+from engines.backup.files.selection import Complain, SelectedFile
 
 IDS = 1 << 32  # the last id means "leave as it is" to chown
 ACL = b"system.posix_acl_"
@@ -35,7 +35,7 @@ class CarryOptions:
         return self.owner and self.special
 
 
-def mode_of(entry: Entry, wish: CarryOptions, complain: Complain) -> int:
+def mode_of(entry: SelectedFile, wish: CarryOptions, complain: Complain) -> int:
     """The permission bits it gets."""
     mode = stat.S_IMODE(entry.node.mode)
     raised = mode & (stat.S_ISUID | stat.S_ISGID)
@@ -45,7 +45,7 @@ def mode_of(entry: Entry, wish: CarryOptions, complain: Complain) -> int:
     return mode
 
 
-def onto(descriptor: int, entry: Entry, wish: CarryOptions, complain: Complain) -> None:
+def onto(descriptor: int, entry: SelectedFile, wish: CarryOptions, complain: Complain) -> None:
     """Owner, mode, attributes, times of a file or folder."""
     if wish.owner:
         _owner(descriptor, entry, complain)
@@ -57,7 +57,7 @@ def onto(descriptor: int, entry: Entry, wish: CarryOptions, complain: Complain) 
     times(descriptor, None, entry, complain)
 
 
-def _owner(descriptor: int, entry: Entry, complain: Complain) -> None:
+def _owner(descriptor: int, entry: SelectedFile, complain: Complain) -> None:
     node = entry.node
     if node.uid >= IDS - 1 or node.gid >= IDS - 1:
         complain(entry.source, f"has no owner that can be: {node.uid}:{node.gid}")
@@ -68,7 +68,7 @@ def _owner(descriptor: int, entry: Entry, complain: Complain) -> None:
         complain(entry.source, f"has another owner here: {error.strerror}")
 
 
-def onto_name(folder: int, name: bytes, entry: Entry, wish: CarryOptions, complain: Complain) -> None:
+def onto_name(folder: int, name: bytes, entry: SelectedFile, wish: CarryOptions, complain: Complain) -> None:
     """Owner and times of a link, and of a special file its mode; in a folder that nobody else can enter."""
     node = entry.node
     if wish.owner and node.uid < IDS - 1 and node.gid < IDS - 1:
@@ -82,7 +82,7 @@ def onto_name(folder: int, name: bytes, entry: Entry, wish: CarryOptions, compla
     times(folder, name, entry, complain)
 
 
-def times(descriptor: int, name: bytes | None, entry: Entry, complain: Complain) -> None:
+def times(descriptor: int, name: bytes | None, entry: SelectedFile, complain: Complain) -> None:
     """Of an open file, or of a name in an open folder."""
     both = (entry.node.atime, entry.node.mtime)
     try:
@@ -94,7 +94,7 @@ def times(descriptor: int, name: bytes | None, entry: Entry, complain: Complain)
         complain(entry.source, "has times that this disk cannot hold")
 
 
-def attributes_of(entry: Entry, complain: Complain) -> dict[bytes, bytes]:
+def attributes_of(entry: SelectedFile, complain: Complain) -> dict[bytes, bytes]:
     """Extended attributes; what the driver cannot carry is told."""
     if entry.volume is None:
         return {}
@@ -112,7 +112,7 @@ def attributes_of(entry: Entry, complain: Complain) -> dict[bytes, bytes]:
     return {name.encode("utf-8", "surrogateescape"): value for name, value in found.items()}
 
 
-def _attributes(where: int | bytes, entry: Entry, wish: CarryOptions, complain: Complain) -> None:
+def _attributes(where: int | bytes, entry: SelectedFile, wish: CarryOptions, complain: Complain) -> None:
     for name, value in attributes_of(entry, complain).items():
         lacking = withheld(name, wish)
         if lacking:

@@ -7,11 +7,11 @@ import stat
 from collections.abc import Generator
 from dataclasses import dataclass, field
 
-from engines.backup.files.selection import Entry
+from engines.backup.files.selection import SelectedFile
 from engines.backup.files.taking import carrying
 from engines.backup.files.taking.destination import split
 from engines.backup.files.taking.landing import Landing
-from engines.backup.files.taking.record import Taken
+from engines.backup.files.taking.record import TakenFile
 from engines.backup.files.taking.staging import FULL
 from engines.job.contract import AnyEvent
 
@@ -29,7 +29,7 @@ class _Folder:
 class Folders:
     """Where each goes. pruned: places that are left out, with all below. before: by source, what was taken before."""
 
-    def __init__(self, landing: Landing, before: dict[bytes, Taken]) -> None:
+    def __init__(self, landing: Landing, before: dict[bytes, TakenFile]) -> None:
         self.pruned: set[bytes] = set()
         self._destination = landing.destination
         self._staging = landing.staging
@@ -39,15 +39,15 @@ class Folders:
         self._before = before
         self._folders: dict[bytes, _Folder] = {b"": _Folder(landing.made)}
         self._moved: dict[bytes, bytes] = {}
-        self._root: Entry | None = None
+        self._root: SelectedFile | None = None
 
-    def place(self, entry: Entry) -> bytes:
+    def place(self, entry: SelectedFile) -> bytes:
         """Where it goes below the destination, as far as the folders above it were renamed."""
         above, name = split(entry.place)
         above = self._moved.get(above, above)
         return above + b"/" + name if above else name
 
-    def enter(self, entry: Entry) -> Generator[AnyEvent, str | None, bool]:
+    def enter(self, entry: SelectedFile) -> Generator[AnyEvent, str | None, bool]:
         """Have the folder there; whether it is. Raises OSError where the disk is full."""
         if not entry.place:
             self._root = entry
@@ -66,7 +66,7 @@ class Folders:
             self._moved[entry.place] = place
         return True
 
-    def _folder(self, entry: Entry, place: bytes) -> Generator[AnyEvent, str | None, bytes | None]:
+    def _folder(self, entry: SelectedFile, place: bytes) -> Generator[AnyEvent, str | None, bytes | None]:
         """The folder's real place, there now; None where it is left out."""
         self.above(split(place)[0])
         before = self._before.get(entry.source)
@@ -86,7 +86,7 @@ class Folders:
             else:
                 self._notes(entry.source, f"is not taken: {what}")
                 return None
-        self._staging.record.add([Taken("folder", 0, 0, 0, entry.source, place)], durable=False)
+        self._staging.record.add([TakenFile("folder", 0, 0, 0, entry.source, place)], durable=False)
         self._destination.make(place)
         return self._ours(place)
 
@@ -106,12 +106,12 @@ class Folders:
         self.above(split(place)[0])
         made = self._destination.seen(place) is None
         if made:
-            self._staging.record.add([Taken("folder", 0, 0, 0, b"/" + place, place)], durable=False)
+            self._staging.record.add([TakenFile("folder", 0, 0, 0, b"/" + place, place)], durable=False)
             self._destination.make(place)
             os.fchmod(self._destination.folder(place), 0o755)
         self._folders[place] = _Folder(made)
 
-    def leave(self, entry: Entry) -> None:
+    def leave(self, entry: SelectedFile) -> None:
         """Nothing more comes into it; what is staged for it still does."""
         if not entry.place:
             return

@@ -152,7 +152,7 @@ def _left(plan: Plan, destination: Destination, staging: Staging, context: Conte
     )
 
 
-def _is_there(destination: Destination, taken: record.Taken) -> bool:
+def _is_there(destination: Destination, taken: record.TakenFile) -> bool:
     try:
         found = destination.seen(taken.place)
     except OSError:
@@ -160,7 +160,7 @@ def _is_there(destination: Destination, taken: record.Taken) -> bool:
     return found is not None and (taken.kind == "folder" or found.st_ino == taken.inode)
 
 
-def _settled(destination: Destination, staging: Staging, taking: Taking, folder: Path) -> list[record.Taken]:
+def _settled(destination: Destination, staging: Staging, taking: Taking, folder: Path) -> list[record.TakenFile]:
     """Everything on the disk, the record moved to the run's folder, no trace left in the destination."""
     raw = staging.record.raw()
     destination.flush()
@@ -172,7 +172,7 @@ def _settled(destination: Destination, staging: Staging, taking: Taking, folder:
     return record.read(raw)
 
 
-def _finished(plan: Plan, taking: Taking, notes: Notes, taken: list[record.Taken]) -> Finished:
+def _finished(plan: Plan, taking: Taking, notes: Notes, taken: list[record.TakenFile]) -> Finished:
     counts = taking.counts
     if counts.untaken and not counts.files + counts.others + counts.folders + counts.skipped:
         raise Failed(f"nothing could be taken: {notes.lines[0]}", "try another driver: --driver libguestfs")
@@ -231,7 +231,7 @@ def taken_back(plan: Plan, context: Context) -> Events:
     yield Finished(summary=f"{removed} files and folders are removed from {path}", result={"removed": removed})
 
 
-def _known(destination: Destination, run: Path) -> tuple[list[record.Taken], Staging | None]:
+def _known(destination: Destination, run: Path) -> tuple[list[record.TakenFile], Staging | None]:
     """The record, and the staging folder where there is still one. Raises Refused."""
     if destination.seen(PREFIX + run.name.encode()) is not None:
         staging = Staging(destination, run.name)
@@ -245,7 +245,7 @@ def _known(destination: Destination, run: Path) -> tuple[list[record.Taken], Sta
         raise Refused(f"the list of what was taken is gone ({run / KEPT_AS})", "remove the files by hand") from None
 
 
-def _removed(destination: Destination, taken: record.Taken) -> bool:
+def _removed(destination: Destination, taken: record.TakenFile) -> bool:
     found = destination.seen(taken.place)
     if found is None or (taken.kind != "folder" and not taken.is_still(found)):
         return False

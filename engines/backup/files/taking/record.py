@@ -18,7 +18,7 @@ FIELDS = 6
 
 
 @dataclass(frozen=True)
-class Taken:
+class TakenFile:
     """One line. A folder's inode is not known beforehand and stays 0."""
 
     kind: Kind
@@ -38,20 +38,20 @@ class Taken:
         return (found.st_ino, found.st_size, found.st_mtime_ns) == (self.inode, self.size, self.mtime)
 
 
-def read(raw: bytes) -> list[Taken]:
+def read(raw: bytes) -> list[TakenFile]:
     """Every whole line."""
     return [taken for line in raw.split(b"\n")[:-1] if (taken := _taken(line.decode("utf-8", "replace")))]
 
 
-def _taken(line: str) -> Taken | None:
+def _taken(line: str) -> TakenFile | None:
     parts = line.split("\t")
     if len(parts) != FIELDS or parts[0] not in ("file", "folder", "other"):
         return None
     kind: Kind = "file" if parts[0] == "file" else "folder" if parts[0] == "folder" else "other"
-    return Taken(kind, int(parts[1]), int(parts[2]), int(parts[3]), parsed(parts[4]), parsed(parts[5])[1:])
+    return TakenFile(kind, int(parts[1]), int(parts[2]), int(parts[3]), parsed(parts[4]), parsed(parts[5])[1:])
 
 
-class Record:
+class TakenList:
     """An open list, appended to."""
 
     def __init__(self, folder: int, name: bytes) -> None:
@@ -68,7 +68,7 @@ class Record:
         size = os.fstat(self._descriptor).st_size
         return os.pread(self._descriptor, size, 0)
 
-    def add(self, taken: Iterable[Taken], *, durable: bool) -> None:
+    def add(self, taken: Iterable[TakenFile], *, durable: bool) -> None:
         """Append; on the disk when it returns, if `durable`. Raises OSError."""
         lines = b"".join(each.line() for each in taken)
         start = os.fstat(self._descriptor).st_size

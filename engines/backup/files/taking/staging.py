@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 
-from engines.backup.files.selection import Entry
+from engines.backup.files.selection import SelectedFile
 from engines.backup.files.taking.destination import NEW, Destination, split
-from engines.backup.files.taking.record import Kind, Record, Taken
+from engines.backup.files.taking.record import Kind, TakenFile, TakenList
 
 PREFIX = b".crashcart-get-"
 LIST = b"taken"
@@ -24,7 +24,7 @@ FEW = 8  # files that are synced one by one; for more, one sync of the file syst
 class Staged:
     """A file that is ready. at: where it is now, below the destination; empty once it was dropped."""
 
-    entry: Entry
+    entry: SelectedFile
     at: bytes
     place: bytes
     replace: bool
@@ -33,9 +33,9 @@ class Staged:
     size: int
     mtime: int
 
-    def taken(self) -> Taken:
+    def taken(self) -> TakenFile:
         """Its line in the record."""
-        return Taken(self.kind, self.inode, self.size, self.mtime, self.entry.source, self.place)
+        return TakenFile(self.kind, self.inode, self.size, self.mtime, self.entry.source, self.place)
 
 
 class Staging:
@@ -51,7 +51,7 @@ class Staging:
         if destination.seen(self.name) is None:
             destination.make(self.name)
         self._sweep()
-        self.record = Record(destination.folder(self.name), LIST)
+        self.record = TakenList(destination.folder(self.name), LIST)
 
     def _sweep(self) -> None:
         with os.scandir(self.folder()) as entries:
@@ -74,7 +74,7 @@ class Staging:
         name = self.fresh()
         return name, os.open(name, NEW, 0o600, dir_fd=self.folder())
 
-    def add(self, entry: Entry, name: bytes, place: bytes, *, replace: bool) -> Staged:
+    def add(self, entry: SelectedFile, name: bytes, place: bytes, *, replace: bool) -> Staged:
         """Have it renamed to `place` with its batch."""
         found = self.seen(name)
         staged = Staged(

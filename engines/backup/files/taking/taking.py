@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from engines.backup.errors import Damaged, Missing
 from engines.backup.files import contents
 from engines.backup.files.model import BrowseError
-from engines.backup.files.selection import Entry, Walk
+from engines.backup.files.selection import SelectedFile, Walk
 from engines.backup.files.taking import carrying
 from engines.backup.files.taking.destination import split
 from engines.backup.files.taking.folders import SAME_NAME, Folders
@@ -25,7 +25,7 @@ Twin = tuple[int, int, int, int, int, int]
 
 
 @dataclass
-class Counts:
+class TakeCounts:
     """What was done so far; `bytes` of content."""
 
     files: int = 0
@@ -40,7 +40,7 @@ class Taking:
     """One go over the chosen files; total: their weight, for the progress."""
 
     def __init__(self, walk: Walk, landing: Landing, total: int, cancel: Cancel) -> None:
-        self.counts = Counts()
+        self.counts = TakeCounts()
         self._walk = walk
         self._destination = landing.destination
         self._staging = landing.staging
@@ -84,12 +84,12 @@ class Taking:
         for line in self._notes.fresh():
             yield Warned(text=line)
 
-    def _folder(self, entry: Entry) -> Steps:
+    def _folder(self, entry: SelectedFile) -> Steps:
         there = yield from self.folders.enter(entry)
         self.counts.folders += there
         self.counts.untaken += not there
 
-    def _one(self, entry: Entry) -> Steps:
+    def _one(self, entry: SelectedFile) -> Steps:
         end = self._done + contents.weight(entry.node)
         try:
             yield from self._taken(entry, end)
@@ -103,7 +103,7 @@ class Taking:
             self._left_out(entry, f"cannot be made here: {error}")
         yield from self._told(end)
 
-    def _left_out(self, entry: Entry, why: str) -> None:
+    def _left_out(self, entry: SelectedFile, why: str) -> None:
         self.counts.untaken += 1
         self._notes(entry.source, why)
 
@@ -112,7 +112,7 @@ class Taking:
         if self._done > before:
             yield Progress(done=self._done, total=self._total)
 
-    def _taken(self, entry: Entry, end: int) -> Steps:
+    def _taken(self, entry: SelectedFile, end: int) -> Steps:
         self.folders.above(split(self.folders.place(entry))[0])
         if self._already(entry):
             return
@@ -131,7 +131,7 @@ class Taking:
         else:
             self._left_out(entry, f"is a {_kind(node.mode)}, and is not made (--special --owner makes it)")
 
-    def _already(self, entry: Entry) -> bool:
+    def _already(self, entry: SelectedFile) -> bool:
         """Whether an earlier go of this run took it."""
         before = self._before.get(entry.source)
         found = self._destination.seen(before.place) if before and before.kind != "folder" else None
@@ -142,7 +142,7 @@ class Taking:
         self._follow(entry, staged)
         return True
 
-    def _vetted(self, entry: Entry, place: bytes) -> Generator[AnyEvent, str | None, tuple[bytes, bool] | None]:
+    def _vetted(self, entry: SelectedFile, place: bytes) -> Generator[AnyEvent, str | None, tuple[bytes, bool] | None]:
         """Where it goes and whether that replaces something; None where it is left out."""
         found = self._destination.seen(place)
         if found is None:
@@ -159,7 +159,7 @@ class Taking:
             self._notes(entry.source, f"is not taken: {what}")
         return None
 
-    def _linked(self, entry: Entry, place: bytes, *, replace: bool) -> bool:
+    def _linked(self, entry: SelectedFile, place: bytes, *, replace: bool) -> bool:
         """Whether it is another name of a file that was taken, and became one here."""
         first = self._twins.get(_twin(entry)) if entry.node.links > 1 else None
         if first is None or not first.at:
@@ -180,7 +180,7 @@ class Taking:
         self._staging.add(entry, name, place, replace=replace)
         return True
 
-    def _written(self, entry: Entry, place: bytes, end: int, *, replace: bool) -> Steps:
+    def _written(self, entry: SelectedFile, place: bytes, end: int, *, replace: bool) -> Steps:
         assert entry.volume is not None
         name, descriptor = self._staging.open()
         try:
@@ -195,7 +195,7 @@ class Taking:
             os.close(descriptor)
         self._follow(entry, self._staging.add(entry, name, place, replace=replace))
 
-    def _made(self, entry: Entry, place: bytes, *, replace: bool) -> None:
+    def _made(self, entry: SelectedFile, place: bytes, *, replace: bool) -> None:
         """A symbolic link as it is stored, or a special file."""
         node, name = entry.node, self._staging.fresh()
         assert entry.volume is not None
@@ -207,7 +207,7 @@ class Taking:
         carrying.onto_name(folder, name, entry, self._wish, self._notes)
         self._staging.add(entry, name, place, replace=replace)
 
-    def _follow(self, entry: Entry, staged: Staged) -> None:
+    def _follow(self, entry: SelectedFile, staged: Staged) -> None:
         if entry.node.links > 1:
             self._twins[_twin(entry)] = staged
 
@@ -246,7 +246,7 @@ class Taking:
             self.counts.others += 1
 
 
-def _twin(entry: Entry) -> Twin:
+def _twin(entry: SelectedFile) -> Twin:
     """What all names of one file have in common; the inode alone is not enough where volumes hold volumes (btrfs)."""
     node = entry.node
     return id(entry.volume), node.inode, node.size, node.mtime, node.ctime, node.links

@@ -18,7 +18,7 @@ from engines.backup.files.globs import expanded
 from engines.backup.files.model import BrowseError
 from engines.backup.files.pax import Archive, Member, Spans, holds
 from engines.backup.files.reach import opened, path_of
-from engines.backup.files.selection import Entry, Walk, places
+from engines.backup.files.selection import SelectedFile, Walk, places
 from engines.backup.files.taking import carrying
 from engines.backup.files.taking.carrying import CarryOptions
 from engines.backup.files.taking.counting import counted
@@ -206,7 +206,7 @@ class Packing:
         if self._done > before:
             yield Progress(done=self._done, total=self._total)
 
-    def _one(self, entry: Entry, end: int) -> Events:
+    def _one(self, entry: SelectedFile, end: int) -> Events:
         node = entry.node
         if not stat.S_IFMT(node.mode):
             self._notes(entry.source, "is not taken: its inode is damaged")
@@ -231,11 +231,11 @@ class Packing:
             yield from self._content(entry, member, end)
         self._twins.setdefault(key, name)
 
-    def _attributes(self, entry: Entry) -> dict[bytes, bytes]:
+    def _attributes(self, entry: SelectedFile) -> dict[bytes, bytes]:
         found = carrying.attributes_of(entry, self._notes)
         return {name: value for name, value in found.items() if not carrying.withheld(name, self._wish)}
 
-    def _content(self, entry: Entry, member: Member, end: int) -> Events:
+    def _content(self, entry: SelectedFile, member: Member, end: int) -> Events:
         assert entry.volume is not None
         node, volume = entry.node, entry.volume
 

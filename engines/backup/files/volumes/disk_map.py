@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from engines.backup.files.model import BrowseError, Source, VolumeInfo
+from engines.backup.files.model import BrowseError, DiskBytes, VolumeInfo
 from engines.backup.files.volumes import known, partitions, signatures
 from engines.backup.files.volumes.table import Partition, Table
 from engines.backup.files.volumes.window import Window
@@ -24,7 +24,7 @@ class DiskMap:
     trouble: tuple[str, ...]
 
 
-def survey(disk: Source) -> DiskMap:
+def survey(disk: DiskBytes) -> DiskMap:
     """Read the table and every signature; a few MiB at most. Raises BrowseError for a disk of nothing known."""
     whole = Window(disk, 0, disk.size)
     table = Table() if signatures.boots(whole) else partitions.read(whole)
@@ -49,7 +49,7 @@ def survey(disk: Source) -> DiskMap:
     return DiskMap(table.kind, tuple(infos), tuple(table.trouble))
 
 
-def _info(part: Partition, disk: Source, *, by_copies: bool = True) -> VolumeInfo:
+def _info(part: Partition, disk: DiskBytes, *, by_copies: bool = True) -> VolumeInfo:
     window = Window(disk, part.offset, part.size)
     found = signatures.detect(window, by_copies=by_copies)
     return VolumeInfo(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 
-from engines.backup.files.model import Source
+from engines.backup.files.model import DiskBytes
 from engines.backup.files.volumes.table import Table
 
 SECTOR = 512
@@ -21,7 +21,7 @@ MAC_MOST = 256
 MAC_APART = ("Apple_partition_map", "Apple_Free", "Apple_Void", "Apple_Scratch")
 
 
-def read(disk: Source, table: Table) -> Table | None:
+def read(disk: DiskBytes, table: Table) -> Table | None:
     """The partitions of a disk that begins with such a label; None where it does not."""
     raw = disk.read(0, SECTOR)
     if len(raw) == SECTOR and struct.unpack_from(">H", raw, 508)[0] == 0xDABE and not _sum(raw):
@@ -36,7 +36,7 @@ def read(disk: Source, table: Table) -> Table | None:
     return table if table.partitions else None
 
 
-def _bsd(disk: Source, table: Table) -> None:
+def _bsd(disk: DiskBytes, table: Table) -> None:
     rows = next(filter(None, (list(_slices(disk, 0, at)) for at in AT_ONCE)), [])
     for number, offset, size, kind in rows:
         if (offset, size) != (0, disk.size // SECTOR * SECTOR):
@@ -44,7 +44,7 @@ def _bsd(disk: Source, table: Table) -> None:
     table.kind = "bsd" if rows else ""
 
 
-def _sgi(disk: Source, table: Table, raw: bytes) -> None:
+def _sgi(disk: DiskBytes, table: Table, raw: bytes) -> None:
     table.kind = "sgi"
     for at in range(16):
         count, start, kind = struct.unpack_from(">III", raw, 312 + 12 * at)
@@ -52,7 +52,7 @@ def _sgi(disk: Source, table: Table, raw: bytes) -> None:
             table.add(disk.size, at + 1, (start * SECTOR, count * SECTOR), f"sgi {kind:02x}")
 
 
-def _mac(disk: Source, table: Table, block: int) -> None:
+def _mac(disk: DiskBytes, table: Table, block: int) -> None:
     """Apple's partition map: one entry a block, the map itself among them."""
     if block not in (512, 1024, 2048, 4096):
         return
@@ -76,7 +76,7 @@ def _sum(raw: bytes) -> int:
     return total
 
 
-def _sun(disk: Source, table: Table, raw: bytes) -> None:
+def _sun(disk: DiskBytes, table: Table, raw: bytes) -> None:
     table.kind = "sun"
     tracks, sectors = struct.unpack_from(">HH", raw, 436)
     for at in range(8):
@@ -87,7 +87,7 @@ def _sun(disk: Source, table: Table, raw: bytes) -> None:
             table.add(disk.size, at + 1, place, f"sun {kind:02x}")
 
 
-def _slices(disk: Source, start: int, label: int = SECTOR) -> Iterator[tuple[int, int, int, int]]:
+def _slices(disk: DiskBytes, start: int, label: int = SECTOR) -> Iterator[tuple[int, int, int, int]]:
     """(number in the label, offset and size in bytes, kind) of those that are used; label: its byte from `start`."""
     raw = disk.read(start + label, SECTOR)
     if len(raw) < SECTOR or raw[:4] != BSD or raw[132:136] != BSD:
@@ -101,7 +101,7 @@ def _slices(disk: Source, start: int, label: int = SECTOR) -> Iterator[tuple[int
             yield number, offset * unit + moved, size * unit, kind
 
 
-def within(disk: Source, table: Table, outer: tuple[str, int, int], number: int) -> int:
+def within(disk: DiskBytes, table: Table, outer: tuple[str, int, int], number: int) -> int:
     """What lies in a BSD slice, numbered on; the slice itself goes, being no file system. The next number."""
     name, start, length = outer
     rows = [row for row in _slices(disk, start) if (row[1], row[2]) != (start, length)]

@@ -9,7 +9,7 @@ from typing import Any
 from typing_extensions import override
 
 from engines.backup.errors import Damaged, Missing
-from engines.backup.files.model import BrowseError, Source
+from engines.backup.files.model import BrowseError, DiskBytes
 from engines.backup.files.ranges import joined
 from engines.backup.files.volumes import copies
 from engines.backup.files.volumes.disk_map import survey
@@ -17,17 +17,17 @@ from engines.backup.files.volumes.signatures import SPARE
 from engines.backup.files.volumes.window import Window
 
 
-class Mended(Source):
+class Mended(DiskBytes):
     """`source` with `patches`, by byte, in their places. volumes: where those begin that are read so."""
 
-    def __init__(self, source: Source, volumes: set[int], patches: dict[int, bytes]) -> None:
+    def __init__(self, source: DiskBytes, volumes: set[int], patches: dict[int, bytes]) -> None:
         self.size = source.size
         self.volumes = volumes
         self._source = source
         self._patches = patches
 
     @classmethod
-    def of(cls, source: Source) -> Mended | None:
+    def of(cls, source: DiskBytes) -> Mended | None:
         """None where nothing is to be mended."""
         try:
             infos = [info for info in survey(source).volumes if info.dirty == SPARE and info.format in ("xfs", "btrfs")]

@@ -10,7 +10,7 @@ import uuid
 import zlib
 from dataclasses import dataclass
 
-from engines.backup.files.model import Source
+from engines.backup.files.model import DiskBytes
 from engines.backup.files.volumes import labels
 from engines.backup.files.volumes.table import Table
 
@@ -26,7 +26,7 @@ ENTRY = struct.Struct("<B3xB3xII")
 UNUSED = bytes(16)
 
 
-def read(disk: Source, sector: int = SECTOR) -> Table:
+def read(disk: DiskBytes, sector: int = SECTOR) -> Table:
     """The partitions of a disk, in the order of their numbers; `kind` is empty where there is no table.
 
     sector: bytes that an MBR counts in. A GPT without its protective MBR counts only where there is nothing else, as
@@ -50,7 +50,7 @@ def read(disk: Source, sector: int = SECTOR) -> Table:
     return table
 
 
-def _primary(disk: Source, table: Table, entries: list[tuple[int, int, int, int]], unit: tuple[int, int]) -> None:
+def _primary(disk: DiskBytes, table: Table, entries: list[tuple[int, int, int, int]], unit: tuple[int, int]) -> None:
     """What the first sector lists, then what lies within: logical partitions and BSD's slices of a slice.
 
     unit: bytes of a sector, and the disk's own number.
@@ -71,7 +71,7 @@ def _primary(disk: Source, table: Table, entries: list[tuple[int, int, int, int]
     table.partitions.sort(key=lambda each: int(each.name[1:]))
 
 
-def _unprotected(disk: Source, table: Table) -> Table:
+def _unprotected(disk: DiskBytes, table: Table) -> Table:
     found = _gpt(disk, table)
     found.trouble.append(UNPROTECTED)
     return found
@@ -84,7 +84,7 @@ def _believable(entries: list[tuple[int, int, int, int]], size: int, sector: int
     return flags and any(kind and start and count and start * sector < size for _, kind, start, count in used)
 
 
-def _logical(disk: Source, table: Table, extended: int, number: int, unit: tuple[int, int]) -> int:
+def _logical(disk: DiskBytes, table: Table, extended: int, number: int, unit: tuple[int, int]) -> int:
     """The chain of extended boot records; each link counts from the extended partition's start. The next number."""
     place, seen = extended, set[int]()
     sector, mark = unit
@@ -113,16 +113,16 @@ def _logical(disk: Source, table: Table, extended: int, number: int, unit: tuple
 # ── GPT ─────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _has_gpt(disk: Source) -> bool:
+def _has_gpt(disk: DiskBytes) -> bool:
     return any(_reads(disk, sector) for sector in (512, 4096)) or _at_end(disk) is not None
 
 
-def _at_end(disk: Source) -> int | None:
+def _at_end(disk: DiskBytes) -> int | None:
     places = (disk.size - sector for sector in (512, 4096) if disk.size > 2 * sector)
     return next((place for place in places if _reads(disk, place)), None)
 
 
-def _reads(disk: Source, place: int) -> bool:
+def _reads(disk: DiskBytes, place: int) -> bool:
     return disk.read(place, 8) == b"EFI PART"
 
 
@@ -136,7 +136,7 @@ class _Copy:
     raw: bytes
 
 
-def _gpt(disk: Source, table: Table, former: int = 0) -> Table:
+def _gpt(disk: DiskBytes, table: Table, former: int = 0) -> Table:
     """The first copy whose checksums hold; else the first at all, with a word about it.
 
     former: where the second copy lies if the disk has grown since, as its protective MBR tells.
@@ -153,7 +153,7 @@ def _gpt(disk: Source, table: Table, former: int = 0) -> Table:
     return table
 
 
-def _copy(disk: Source, place: int, sector: int) -> _Copy | None:
+def _copy(disk: DiskBytes, place: int, sector: int) -> _Copy | None:
     raw = disk.read(place, sector)
     if raw[:8] != b"EFI PART" or len(raw) < GPT_HEAD.size:
         return None
@@ -166,7 +166,7 @@ def _copy(disk: Source, place: int, sector: int) -> _Copy | None:
     return _Copy(sound, sector, entry, entries)
 
 
-def _entries(disk: Source, table: Table, copy: _Copy) -> None:
+def _entries(disk: DiskBytes, table: Table, copy: _Copy) -> None:
     for at in range(len(copy.raw) // copy.entry):
         raw = copy.raw[at * copy.entry : (at + 1) * copy.entry]
         if raw[:16] == UNUSED:

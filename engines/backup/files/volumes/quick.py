@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from engines.backup.files.model import NOT_REPLAYED, BrowseError, Source, Unsupported, Volume, VolumeInfo
+from engines.backup.files.model import NOT_REPLAYED, BrowseError, DiskBytes, Unsupported, Volume, VolumeInfo
 from engines.backup.files.volumes import spare
 from engines.backup.files.volumes.window import Window
 
@@ -10,7 +10,7 @@ EXT = ("ext2", "ext3", "ext4")
 REPLAYED = "journal replayed"
 
 
-def open_quick(disk: Source, info: VolumeInfo, *, truth: bool = False) -> Volume:
+def open_quick(disk: DiskBytes, info: VolumeInfo, *, truth: bool = False) -> Volume:
     """The volume; a journal that waits is laid over it in memory, and `state` says whether that could be done.
 
     truth: raise rather than serve what a start of the guest would change. Raises BrowseError, Unsupported.

@@ -6,14 +6,14 @@ from bisect import bisect_left
 
 from typing_extensions import override
 
-from engines.backup.files.model import Source, Unsupported
+from engines.backup.files.model import DiskBytes, Unsupported
 from engines.backup.files.volumes.ext import superblock
 from engines.backup.files.volumes.ext.inode import Inodes
 from engines.backup.files.volumes.ext.journal import MAGIC, Journal, Logged
 from engines.backup.files.volumes.window import Window
 
 
-class Replayed(Source):
+class Replayed(DiskBytes):
     """`window` with the journal's blocks in their places; a Source."""
 
     def __init__(self, window: Window, block: int, logged: dict[int, Logged]) -> None:

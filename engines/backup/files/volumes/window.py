@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 
-from engines.backup.files.model import BrowseError, Source
+from engines.backup.files.model import BrowseError, DiskBytes
 
 PIECE = 64 * 1024  # bytes
 PIECES = 512  # kept
@@ -14,7 +14,7 @@ PIECES = 512  # kept
 class Window:
     """`size` bytes of `source` from `offset`; read by any number of threads."""
 
-    def __init__(self, source: Source, offset: int, size: int) -> None:
+    def __init__(self, source: DiskBytes, offset: int, size: int) -> None:
         self.size = max(0, min(size, source.size - offset))
         self._source = source
         self._offset = offset

@@ -16,7 +16,7 @@ STATES = Path("/var/lib/libvirt/swtpm")  # of emulated TPMs, one folder a guest
 
 
 @dataclass(frozen=True)
-class Guest:
+class DomainGuest:
     """A domain. text: the description that it starts by. now: the one that it has. running: it may write to disks.
 
     disks: those that are backed up. left_out: the others, in words. notes: what the technician must read.
@@ -40,7 +40,7 @@ class Guest:
         return {str(disk.path): known[disk.format] for disk in self.disks if disk.format in known}
 
 
-def find(name: str, uri: str = "", leave: Sequence[str] = ()) -> Guest:
+def find(name: str, uri: str = "", leave: Sequence[str] = ()) -> DomainGuest:
     """The guest of that name or UUID. leave: disks to leave out, by their names in it. Raises Refused, BadParam."""
     text = _asked("dumpxml", "--inactive", "--domain", name, uri=uri)
     running = _asked("domstate", "--domain", name, uri=uri).strip() not in ("shut off", "crashed")
@@ -58,7 +58,7 @@ def find(name: str, uri: str = "", leave: Sequence[str] = ()) -> Guest:
             disks.append(_readable(disk, now.name))
     if not disks:
         raise Refused(f"{now.name} has no disk that could be backed up", "see what it has: virsh domblklist")
-    return Guest(
+    return DomainGuest(
         now.name, now.uuid, text, live, running, tuple(disks), tuple(left_out),
         notes=tuple(_notes(now, _parsed(text, name), leave)), nvram=now.nvram, tpm=_tpm(now),
     )  # fmt: skip

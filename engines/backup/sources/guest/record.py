@@ -12,7 +12,7 @@ from pathlib import Path
 
 from typing_extensions import override
 
-from engines.backup.sources.guest.domain import Guest
+from engines.backup.sources.guest.domain import DomainGuest
 from engines.backup.sources.plain import PlainSource
 from engines.backup.sources.source import Source
 from engines.job.errors import Refused
@@ -23,7 +23,7 @@ LARGEST = 64 * 1024 * 1024  # bytes of all that is in one
 INSIDE = re.compile(r"(domain\.xml|nvram|tpm/[A-Za-z0-9._/-]+)$")
 
 
-def write(guest: Guest, path: Path) -> None:
+def write(guest: DomainGuest, path: Path) -> None:
     """The archive at `path`. Raises Refused where a part cannot be read."""
     with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as archive:
         for name, content, mode in _parts(guest):
@@ -32,7 +32,7 @@ def write(guest: Guest, path: Path) -> None:
             archive.addfile(entry, io.BytesIO(content))
 
 
-def _parts(guest: Guest) -> Iterator[tuple[str, bytes, int]]:
+def _parts(guest: DomainGuest) -> Iterator[tuple[str, bytes, int]]:
     yield DESCRIPTION, guest.text.encode("utf-8", "surrogateescape"), 0o600
     try:
         if guest.nvram and guest.nvram.exists():
@@ -66,7 +66,7 @@ def read(content: bytes) -> dict[str, bytes]:
 class RecordSource(PlainSource):
     """The archive as a source; what it says was read in the moment of the disks. See Source."""
 
-    def __init__(self, descriptor: int, path: Path, guest: Guest) -> None:
+    def __init__(self, descriptor: int, path: Path, guest: DomainGuest) -> None:
         super().__init__(descriptor, path)
         self.words = f"description of guest {guest.name} ({guest.uuid})"
         self.identity = f"guest {guest.uuid or guest.name}"
@@ -82,13 +82,13 @@ class RecordSource(PlainSource):
         return True
 
 
-def opened(guest: Guest, path: Path) -> AbstractContextManager[Source]:
+def opened(guest: DomainGuest, path: Path) -> AbstractContextManager[Source]:
     """The record of the guest as it is now, written to `path`, alive within the `with`. Raises Refused."""
     write(guest, path)
     return _open(guest, path)
 
 
 @contextmanager
-def _open(guest: Guest, path: Path) -> Iterator[Source]:
+def _open(guest: DomainGuest, path: Path) -> Iterator[Source]:
     with path.open("rb") as stream, closing(RecordSource(stream.fileno(), path, guest)) as source:
         yield source

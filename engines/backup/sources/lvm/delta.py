@@ -30,7 +30,7 @@ WAITS = 60.0  # s for another of our runs that looks into the same pool
 
 
 @dataclass(frozen=True)
-class Pool:
+class PoolDevices:
     """A thin pool: its uuid as device-mapper has it, its own device and that of its metadata."""
 
     id: str
@@ -38,7 +38,7 @@ class Pool:
     metadata: tuple[int, int]
 
 
-def changed(pool: Pool, before: int, now: int) -> Iterator[tuple[int, int]]:
+def changed(pool: PoolDevices, before: int, now: int) -> Iterator[tuple[int, int]]:
     """Ranges of bytes in which the thin devices with those ids may differ, as (start, end). Raises NoHint."""
     try:
         with _metadata_snapshot(pool):
@@ -76,7 +76,7 @@ def _delta(metadata: str, before: int, now: int) -> Iterator[tuple[int, int]]:
 
 
 @contextmanager
-def _metadata_snapshot(pool: Pool) -> Iterator[None]:
+def _metadata_snapshot(pool: PoolDevices) -> Iterator[None]:
     """The pool's metadata stands still for a look, within the `with`. Raises NoHint, Failed.
 
     The lock file says "reserved" from before the kernel is asked until it was let go: who has the lock and finds
@@ -117,14 +117,14 @@ def _lock(descriptor: int) -> None:
             time.sleep(0.2)
 
 
-def _held(pool: Pool) -> bool:
+def _held(pool: PoolDevices) -> bool:
     return kernel.metadata_held(kernel.status(pool.device))
 
 
-def _number(pool: Pool) -> str:
+def _number(pool: PoolDevices) -> str:
     major, minor = pool.device
     return f"--major {major} --minor {minor}"
 
 
-def _tell(pool: Pool, message: str) -> None:
+def _tell(pool: PoolDevices, message: str) -> None:
     change(["dmsetup", "message", *_number(pool).split(), "0", message])

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from engines.backup.names import PointName
 from engines.backup.sources.lvm import kernel
 from engines.backup.sources.lvm.command import change
-from engines.backup.sources.lvm.delta import Pool
-from engines.backup.sources.lvm.report import Volume
-from engines.backup.sources.lvm.snapshot import NAME, Room, Snapshot, remove_named
+from engines.backup.sources.lvm.delta import PoolDevices
+from engines.backup.sources.lvm.report import LogicalVolume
+from engines.backup.sources.lvm.snapshot import NAME, Snapshot, SnapshotRoom, remove_named
 from engines.backup.sources.lvm.tag import MARK, Owner
 from engines.backup.sources.options import NoHint, PointRef
 from engines.job.errors import CrashcartError, Refused
@@ -25,7 +25,7 @@ TAG = re.compile(
 class Kept:
     """A snapshot that is what a point was made of."""
 
-    volume: Volume
+    volume: LogicalVolume
     repo: str
     session: str
     point: PointName
@@ -41,7 +41,7 @@ def tag(made: PointRef) -> str:
     return f"{MARK}/keep/repo={made.repo}/session={made.session}/point={made.point.replace('@', '/')}"
 
 
-def kept(known: list[Volume]) -> list[Kept]:
+def kept(known: list[LogicalVolume]) -> list[Kept]:
     """Every snapshot that was kept, of whatever repository."""
     found = []
     for volume in known:
@@ -53,7 +53,7 @@ def kept(known: list[Volume]) -> list[Kept]:
     return found
 
 
-def of(since: PointRef, room: Room, known: list[Volume]) -> Kept:
+def of(since: PointRef, room: SnapshotRoom, known: list[LogicalVolume]) -> Kept:
     """The snapshot that the point `since` was made of, in the same pool. Raises NoHint."""
     for one in kept(known):
         if (one.repo, one.session, str(one.point)) == (since.repo, since.session, since.point):
@@ -63,14 +63,14 @@ def of(since: PointRef, room: Room, known: list[Volume]) -> Kept:
     raise NoHint(f"no snapshot was kept of {since.point}")
 
 
-def pool(snapshot: Snapshot, known: list[Volume]) -> Pool:
+def pool(snapshot: Snapshot, known: list[LogicalVolume]) -> PoolDevices:
     """Where thin_delta looks. Raises NoHint."""
     found = snapshot.of.pool
     if found is None or snapshot.pool is None:
         raise NoHint("it is no thin volume")
     for volume in known:
         if volume.vg_uuid == found.vg_uuid and volume.lv_name == found.metadata_lv:
-            return Pool(found.id, snapshot.pool, volume.device)
+            return PoolDevices(found.id, snapshot.pool, volume.device)
     raise NoHint(f"the metadata of pool {found} is not in LVM's report")
 
 
@@ -91,7 +91,7 @@ def keep(snapshot: Snapshot, owner: Owner, made: PointRef) -> str:
     return ""
 
 
-def outdated(made: PointRef, known: list[Volume]) -> list[Kept]:
+def outdated(made: PointRef, known: list[LogicalVolume]) -> list[Kept]:
     """Those of the same disk and repository that the point `made` makes useless."""
     return [one for one in kept(known) if one.repo == made.repo and str(one.point).startswith(_disk(made.point))]
 

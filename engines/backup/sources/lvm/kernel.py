@@ -22,7 +22,7 @@ ROOM = 16384  # bytes
 
 
 @dataclass(frozen=True)
-class Target:
+class TableTarget:
     """One target of a device's table, with the status line that its module prints."""
 
     kind: str
@@ -36,7 +36,7 @@ class Mapped:
     uuid: str
     suspended: bool
     opened: int
-    targets: tuple[Target, ...]
+    targets: tuple[TableTarget, ...]
 
 
 def status(device: tuple[int, int]) -> Mapped:
@@ -62,7 +62,7 @@ def _asked(device: tuple[int, int], wanted: int) -> Mapped:
     at = start
     for _ in range(count):
         _, _, _, following, kind = TARGET.unpack_from(buffer, at)
-        targets.append(Target(_text(kind), _text(bytes(buffer[at + TARGET.size : start + following]))))
+        targets.append(TableTarget(_text(kind), _text(bytes(buffer[at + TARGET.size : start + following]))))
         at = start + following
     return Mapped(_text(uuid), bool(flags & SUSPENDED), opened, tuple(targets))
 

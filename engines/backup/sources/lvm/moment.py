@@ -39,7 +39,7 @@ RECORD = "still-"
 NAME = re.compile(rf"{RECORD}\d+\.json")
 
 
-class Wanted(msgspec.Struct):
+class MomentRequest(msgspec.Struct):
     """What shall stand still. `agent` is the socket of the guest agent, or empty."""
 
     processes: list[Holder]
@@ -76,7 +76,7 @@ class Moment:
         self.held = Held()
         self.released = Released(0.0, False)
         self._over = False
-        self._wanted = Wanted(list(self.processes), str(self.agent or ""), self.longest)
+        self._wanted = MomentRequest(list(self.processes), str(self.agent or ""), self.longest)
         self._child = start(module("engines.backup.sources.lvm.moment"), stdout=subprocess.PIPE)
         assert self._child.stdin is not None
         try:
@@ -109,7 +109,7 @@ class Moment:
         if silent:
             self._child.kill()
             self._child.wait()
-            forgotten = Record(Holder(self._child.pid, 0, ""), self._wanted.processes, self._wanted.agent)
+            forgotten = MomentRecord(Holder(self._child.pid, 0, ""), self._wanted.processes, self._wanted.agent)
             if _go_on(forgotten):
                 _place(self._child.pid).unlink(missing_ok=True)
         self._child.wait()
@@ -136,7 +136,7 @@ def main() -> None:
     """Write down whom, freeze and stop, say so, wait until stdin ends or the time is over, undo both."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE):
         signal.signal(number, signal.SIG_IGN)
-    wanted = msgspec.json.decode(sys.stdin.buffer.readline(), type=Wanted)
+    wanted = msgspec.json.decode(sys.stdin.buffer.readline(), type=MomentRequest)
     try:
         record = _recorded(wanted)
     except (OSError, Refused) as error:
@@ -160,7 +160,7 @@ def main() -> None:
     _say(Released(seconds, ready, thawed or 0))
 
 
-def _frozen(wanted: Wanted) -> Held:
+def _frozen(wanted: MomentRequest) -> Held:
     if not wanted.agent:
         return Held()
     asked = False
@@ -246,7 +246,7 @@ def _say(what: Held | Released) -> None:
 # ── what is left where even that process was killed ─────────────────────────────────────────────────
 
 
-class Record(msgspec.Struct):
+class MomentRecord(msgspec.Struct):
     """Who made whom stand still; `agent` is the socket of a guest agent that was asked to freeze, or empty."""
 
     holder: Holder
@@ -259,20 +259,20 @@ def _place(pid: int) -> Path:
     return folder() / f"{RECORD}{pid}.json"
 
 
-def _recorded(wanted: Wanted) -> Path:
+def _recorded(wanted: MomentRequest) -> Path:
     path = _place(os.getpid())
-    write_whole(path, msgspec.json.encode(Record(me(), wanted.processes, wanted.agent)))
+    write_whole(path, msgspec.json.encode(MomentRecord(me(), wanted.processes, wanted.agent)))
     return path
 
 
-def forgotten() -> list[tuple[Path, Record]]:
+def forgotten() -> list[tuple[Path, MomentRecord]]:
     """Records of holders that were killed before they let go. Raises Refused."""
     found = []
     for path in sorted(folder().iterdir()):
         if not NAME.fullmatch(path.name):
             continue
         try:
-            record = msgspec.json.decode(read_own(path), type=Record)
+            record = msgspec.json.decode(read_own(path), type=MomentRecord)
         except (OSError, msgspec.MsgspecError):
             continue
         if not record.holder.alive():
@@ -280,7 +280,7 @@ def forgotten() -> list[tuple[Path, Record]]:
     return found
 
 
-def let_go(path: Path, record: Record) -> int:
+def let_go(path: Path, record: MomentRecord) -> int:
     """Let what a forgotten record names go on; how many processes and guests that were. It stays where that fails."""
     if not _go_on(record):
         return 0
@@ -288,7 +288,7 @@ def let_go(path: Path, record: Record) -> int:
     return len(record.processes) + bool(record.agent)
 
 
-def _go_on(record: Record) -> bool:
+def _go_on(record: MomentRecord) -> bool:
     """Whether all that is still there goes on."""
     _signal(record.processes, signal.SIGCONT)
     return not record.agent or _thawed(record.agent) is not None

@@ -20,7 +20,7 @@ SECTOR = 512  # bytes
 
 
 @dataclass(frozen=True)
-class Pool:
+class ThinPool:
     """A thin pool beside one of its volumes; sizes in bytes. chunk: what it gives at a time.
 
     free: what may still be taken before it is too full. mapped: what the volume has of it already.
@@ -33,7 +33,7 @@ class Pool:
     mapped: int
 
 
-def pool_below(path: Path) -> Pool | None:
+def pool_below(path: Path) -> ThinPool | None:
     """The pool of the thin volume at `path`; None for anything else."""
     try:
         found = path.stat()
@@ -51,7 +51,7 @@ def pool_below(path: Path) -> Pool | None:
     except (OSError, ValueError, IndexError):
         return None
     free = int(data.total * MOST / 100) - data.used
-    return Pool(_name(device), device, chunk, max(free, 0) * chunk, mapped)
+    return ThinPool(_name(device), device, chunk, max(free, 0) * chunk, mapped)
 
 
 def _words(found: Mapped, kind: str) -> list[str]:
@@ -69,7 +69,7 @@ def _name(device: tuple[int, int]) -> str:
 class PoolWatch:
     """Looks at a pool while somebody writes to one of its volumes."""
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: ThinPool) -> None:
         self._pool = pool
         self._courses: dict[str, Course] = {}
 

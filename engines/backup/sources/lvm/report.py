@@ -22,7 +22,7 @@ FIELDS = (
 DM_UUID = "LVM-"
 
 
-class Volume(msgspec.Struct, frozen=True, kw_only=True):
+class LogicalVolume(msgspec.Struct, frozen=True, kw_only=True):
     """One row of `lvs`, every value as the text that LVM prints; sizes in bytes."""
 
     vg_name: str
@@ -92,14 +92,14 @@ class Volume(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Report(msgspec.Struct):
-    lv: list[Volume] = []
+    lv: list[LogicalVolume] = []
 
 
 class _Reports(msgspec.Struct):
     report: list[_Report] = []
 
 
-def volumes() -> list[Volume]:
+def volumes() -> list[LogicalVolume]:
     """Every volume of every group, hidden ones too. Raises Refused."""
     said = look(["lvs", "--all", "--reportformat", "json", "--units", "b", "--nosuffix", "--options", FIELDS])
     try:
@@ -125,7 +125,7 @@ def is_volume(path: Path) -> bool:
     return mapped(path).startswith(DM_UUID)
 
 
-def find(path: Path, known: list[Volume]) -> Volume:
+def find(path: Path, known: list[LogicalVolume]) -> LogicalVolume:
     """The one of the volumes `known` that `path` leads to, fit to be snapshotted. Raises Refused."""
     uuid = mapped(path)
     for volume in known:
@@ -137,7 +137,7 @@ def find(path: Path, known: list[Volume]) -> Volume:
     raise Refused(f"{path} is no LVM volume", "name one of those that `lvs` lists")
 
 
-def _fit(volume: Volume) -> None:
+def _fit(volume: LogicalVolume) -> None:
     kind = volume.lv_attr[0]
     if volume.device == (-1, -1):
         raise Refused(f"{volume} is not active", f"activate it: lvchange --activate y {volume}")
@@ -152,7 +152,7 @@ def _fit(volume: Volume) -> None:
         )
 
 
-def pool_of(volume: Volume, known: list[Volume]) -> Volume:
+def pool_of(volume: LogicalVolume, known: list[LogicalVolume]) -> LogicalVolume:
     """The thin pool of a thin volume. Raises Refused."""
     for pool in known:
         if pool.lv_uuid == volume.pool_lv_uuid:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from engines.backup.sources.lvm.command import change
 from engines.backup.sources.lvm.kernel import Fill, pool_fill, snapshot_fill, status
-from engines.backup.sources.lvm.report import DM_UUID, Volume, mapped, pool_of
+from engines.backup.sources.lvm.report import DM_UUID, LogicalVolume, mapped, pool_of
 from engines.backup.sources.lvm.tag import Owner
 from engines.job.errors import Failed, Refused
 
@@ -23,12 +23,12 @@ MIB = 1 << 20
 
 
 @dataclass(frozen=True)
-class Room:
+class SnapshotRoom:
     """What a snapshot of `volume` would take: bytes for a thick one, 0 for a thin one, whose `pool` gives it."""
 
-    volume: Volume
+    volume: LogicalVolume
     size: int
-    pool: Volume | None
+    pool: LogicalVolume | None
 
     @property
     def words(self) -> str:
@@ -47,19 +47,19 @@ class Snapshot:
     id: str
     path: Path
     device: tuple[int, int]
-    of: Room
+    of: SnapshotRoom
     pool: tuple[int, int] | None
 
     def __str__(self) -> str:
         return f"{self.vg}/{self.name}"
 
 
-def room(volume: Volume, known: list[Volume], wanted: int = 0) -> Room:
+def room(volume: LogicalVolume, known: list[LogicalVolume], wanted: int = 0) -> SnapshotRoom:
     """Whether and how a snapshot can be made; `wanted` bytes, or 0 for a share of the volume. Raises Refused."""
     if volume.thin:
         pool = pool_of(volume, known)
         _not_full(pool)
-        return Room(volume, 0, pool)
+        return SnapshotRoom(volume, 0, pool)
     whole = volume.size + volume.size // 128 + 4 * volume.extent  # more than all its chunks and their table takes
     size = wanted or max(int(volume.size * SHARE), LEAST)
     size = min(size, whole)
@@ -70,10 +70,10 @@ def room(volume: Volume, known: list[Volume], wanted: int = 0) -> Room:
             f" ({(size if wanted else least) // MIB} MiB at least)",
             f"add a disk (vgextend {volume.vg_name} /dev/…) or remove what is not needed: lvs {volume.vg_name}",
         )
-    return Room(volume, min(size, volume.free), None)
+    return SnapshotRoom(volume, min(size, volume.free), None)
 
 
-def _not_full(pool: Volume) -> None:
+def _not_full(pool: LogicalVolume) -> None:
     if pool.device == (-1, -1):
         raise Refused(f"thin pool {pool} is not active", f"activate it: lvchange --activate y {pool}")
     if not pool.data_percent or not pool.metadata_percent:
@@ -92,7 +92,7 @@ def _not_full(pool: Volume) -> None:
         raise Refused(f"thin pool {pool} is not well: {pool.lv_health_status}", f"see: lvs -a {pool.vg_name}; dmesg")
 
 
-def make(of: Room, owner: Owner) -> Snapshot:
+def make(of: SnapshotRoom, owner: Owner) -> Snapshot:
     """Make and find it. Raises Failed; then none is left."""
     volume = of.volume
     name = NAME + os.urandom(6).hex()
@@ -106,7 +106,7 @@ def make(of: Room, owner: Owner) -> Snapshot:
         raise Failed(f"no snapshot of {volume}: {error.why}", error.what_helps, tuple(filter(None, (left,)))) from None
 
 
-def _found(of: Room, name: str) -> Snapshot:
+def _found(of: SnapshotRoom, name: str) -> Snapshot:
     """What was made, by the kernel's word: another look by LVM would cost another scan of every disk."""
     path = Path("/dev") / of.volume.vg_name / name
     uuid = mapped(path)
@@ -117,7 +117,7 @@ def _found(of: Room, name: str) -> Snapshot:
     return Snapshot(of.volume.vg_name, name, uuid, path, (os.major(number), os.minor(number)), of, pool)
 
 
-def _pool_device(pool: Volume) -> tuple[int, int]:
+def _pool_device(pool: LogicalVolume) -> tuple[int, int]:
     """The device of the pool itself (VG-POOL-tpool): what LVM reports may be a linear cover over it."""
     wanted = pool.id + "-tpool"
     for folder in Path("/sys/block").glob("dm-*"):

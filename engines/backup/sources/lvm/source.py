@@ -12,19 +12,19 @@ from typing_extensions import override
 
 from engines.backup.sources.lvm import delta, keep
 from engines.backup.sources.lvm.report import is_volume, volumes
-from engines.backup.sources.lvm.snapshot import Room, Snapshot
-from engines.backup.sources.lvm.together import APART, CRASH, Taken, rooms, taken
+from engines.backup.sources.lvm.snapshot import Snapshot, SnapshotRoom
+from engines.backup.sources.lvm.together import APART, CRASH, TakenSnapshots, rooms, taken
 from engines.backup.sources.lvm.watch import Watch
 from engines.backup.sources.options import NoHint, PointRef, SourceOptions
 from engines.backup.sources.plain import PlainSource
-from engines.backup.sources.source import Format, Opener, Source
+from engines.backup.sources.source import Format, Source, SourceOpener
 from engines.host.files import open_file
 from engines.job.errors import Failed, Refused
 
 KEEPS = "its snapshot, until the next backup: pool {pool} also keeps whatever the VM overwrites until then"
 
 
-class Lvm(Opener):
+class Lvm(SourceOpener):
     """Opens LVM volumes; see Opener."""
 
     def __init__(self, wish: SourceOptions) -> None:
@@ -57,7 +57,7 @@ def looked(paths: Sequence[Path], wish: SourceOptions) -> Iterator[tuple[Source,
 
 
 @contextmanager
-def _origin(where: Path, room: Room, wish: SourceOptions) -> Iterator[Source]:
+def _origin(where: Path, room: SnapshotRoom, wish: SourceOptions) -> Iterator[Source]:
     descriptor = open_file(where, devices=True)
     try:
         yield Origin(descriptor, where, room, wish)
@@ -65,7 +65,7 @@ def _origin(where: Path, room: Room, wish: SourceOptions) -> Iterator[Source]:
         os.close(descriptor)
 
 
-def _hintable(found: Sequence[Room], wish: SourceOptions) -> None:
+def _hintable(found: Sequence[SnapshotRoom], wish: SourceOptions) -> None:
     """Raise Refused where thin_delta cannot serve."""
     if wish.hints != "thin":
         return
@@ -91,7 +91,7 @@ def opened(paths: Sequence[Path], wish: SourceOptions) -> Iterator[tuple[Snapsho
 
 @contextmanager
 def _source(
-    snapshot: Snapshot, found: Taken, watch: Watch, left: list[str], wish: SourceOptions
+    snapshot: Snapshot, found: TakenSnapshots, watch: Watch, left: list[str], wish: SourceOptions
 ) -> Iterator[SnapshotSource]:
     descriptor = open_file(snapshot.path, devices=True)
     try:
@@ -106,7 +106,7 @@ def _source(
 class Origin(PlainSource, Source):
     """A volume of which a snapshot could be made; see Source. For a plan's words: nobody reads it."""
 
-    def __init__(self, descriptor: int, where: Path, room: Room, wish: SourceOptions) -> None:
+    def __init__(self, descriptor: int, where: Path, room: SnapshotRoom, wish: SourceOptions) -> None:
         super().__init__(descriptor, where)
         self.keeps = KEEPS.format(pool=room.pool) if wish.hints == "thin" else ""
         self.words = f"{_words(room)}, read from a {room.words}"
@@ -123,7 +123,7 @@ class Origin(PlainSource, Source):
         return ()
 
 
-def _words(room: Room) -> str:
+def _words(room: SnapshotRoom) -> str:
     return f"{'thin' if room.volume.thin else 'thick'} LVM volume {room.volume}"
 
 
@@ -134,7 +134,7 @@ class SnapshotSource(PlainSource, Source):
         self,
         descriptor: int,
         snapshot: Snapshot,
-        found: Taken,
+        found: TakenSnapshots,
         watch: Watch,
         left: list[str],
         wish: SourceOptions | None = None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from engines.backup.sources.lvm import moment
-from engines.backup.sources.lvm.report import Volume, volumes
+from engines.backup.sources.lvm.report import LogicalVolume, volumes
 from engines.backup.sources.lvm.snapshot import NAME, remove_named
 from engines.backup.sources.lvm.tag import MARK, Owner, parse
 
@@ -14,7 +14,7 @@ from engines.backup.sources.lvm.tag import MARK, Owner, parse
 class Left:
     """A snapshot with a tag of ours. `fate` is its maker's: dead, alive, or why nobody here can tell."""
 
-    volume: Volume
+    volume: LogicalVolume
     owner: Owner
     fate: str
 
@@ -25,7 +25,7 @@ class Left:
         return f"{self.volume} of {self.volume.vg_name}/{self.volume.origin}, made by {run}: {self.fate}"
 
 
-def left(known: list[Volume] | None = None) -> list[Left]:
+def left(known: list[LogicalVolume] | None = None) -> list[Left]:
     """Every snapshot with our name and our tag. One that lacks either is not ours. Raises Refused."""
     found = []
     for volume in volumes() if known is None else known:
@@ -35,7 +35,7 @@ def left(known: list[Volume] | None = None) -> list[Left]:
     return found
 
 
-def _owner(volume: Volume) -> Owner | None:
+def _owner(volume: LogicalVolume) -> Owner | None:
     marked = [tag for tag in volume.tags if tag.startswith(MARK + "/")]
     if len(marked) != 1 or not volume.lv_name.startswith(NAME):
         return None
@@ -43,7 +43,7 @@ def _owner(volume: Volume) -> Owner | None:
     return parse(marked[0]) if volume.snapshot else None
 
 
-def orphans(known: list[Volume] | None = None) -> list[Left]:
+def orphans(known: list[LogicalVolume] | None = None) -> list[Left]:
     """Those whose maker is dead. Raises Refused."""
     return [one for one in left(known) if one.fate == "dead"]
 

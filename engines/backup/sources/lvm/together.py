@@ -9,8 +9,8 @@ from pathlib import Path
 
 from engines.backup.sources.lvm import sweep, writers
 from engines.backup.sources.lvm.moment import Moment
-from engines.backup.sources.lvm.report import Volume, find, volumes
-from engines.backup.sources.lvm.snapshot import MIB, Room, Snapshot, make, remove, room
+from engines.backup.sources.lvm.report import LogicalVolume, find, volumes
+from engines.backup.sources.lvm.snapshot import MIB, Snapshot, SnapshotRoom, make, remove, room
 from engines.backup.sources.lvm.tag import Owner, mine
 from engines.backup.sources.options import SourceOptions
 from engines.job.errors import CrashcartError, Failed, Refused, Stopped
@@ -20,7 +20,7 @@ APART = "crash-consistent, each disk of its own moment"
 
 
 @dataclass(frozen=True)
-class Taken:
+class TakenSnapshots:
     """Snapshots in the order that was asked for, what they are worth, and what the technician must read.
 
     alone: what each is worth without the others. kept: names of those that shall stay; whoever wants that adds them.
@@ -32,12 +32,12 @@ class Taken:
     warnings: tuple[str, ...]
     notes: tuple[str, ...]
     alone: str = CRASH
-    known: list[Volume] = field(default_factory=list)
+    known: list[LogicalVolume] = field(default_factory=list)
     owner: Owner = field(default_factory=lambda: mine(""))
     kept: set[str] = field(default_factory=set)
 
 
-def rooms(paths: Sequence[Path], known: list[Volume], size: int = 0) -> tuple[Room, ...]:
+def rooms(paths: Sequence[Path], known: list[LogicalVolume], size: int = 0) -> tuple[SnapshotRoom, ...]:
     """What snapshots of these would take, together. Raises Refused."""
     found = [room(find(path, known), known, size) for path in paths]
     for group in {one.volume.vg_uuid: one.volume for one in found}.values():
@@ -61,7 +61,7 @@ def rooms(paths: Sequence[Path], known: list[Volume], size: int = 0) -> tuple[Ro
 
 
 @contextmanager
-def taken(paths: Sequence[Path], wish: SourceOptions, left_behind: Callable[[str], None]) -> Iterator[Taken]:
+def taken(paths: Sequence[Path], wish: SourceOptions, left_behind: Callable[[str], None]) -> Iterator[TakenSnapshots]:
     """The snapshots, there within the `with`; what could not be removed is told. Raises Refused, Failed."""
     known, notes = _swept()
     wanted = rooms(paths, known, wish.size)
@@ -74,7 +74,7 @@ def taken(paths: Sequence[Path], wish: SourceOptions, left_behind: Callable[[str
 
     try:
         worth = _make(wanted, wish, owner, made)
-        yield Taken(tuple(made), worth.consistency, worth.warnings, notes, worth.alone, known, owner, kept)
+        yield TakenSnapshots(tuple(made), worth.consistency, worth.warnings, notes, worth.alone, known, owner, kept)
     except CrashcartError as error:
         _name(error, removed())
         raise
@@ -87,7 +87,7 @@ def taken(paths: Sequence[Path], wish: SourceOptions, left_behind: Callable[[str
             left_behind(words)
 
 
-def _swept() -> tuple[list[Volume], tuple[str, ...]]:
+def _swept() -> tuple[list[LogicalVolume], tuple[str, ...]]:
     """Remove what killed runs left, which would eat the room that we need; the volumes that are there, and words."""
     notes = []
     known = volumes()
@@ -107,7 +107,7 @@ class _Worth:
     alone: str = CRASH
 
 
-def _make(wanted: tuple[Room, ...], wish: SourceOptions, owner: Owner, made: list[Snapshot]) -> _Worth:
+def _make(wanted: tuple[SnapshotRoom, ...], wish: SourceOptions, owner: Owner, made: list[Snapshot]) -> _Worth:
     """Fill `made`; the words for its consistency, and warnings."""
     disks = [Path(one.volume.lv_path) for one in wanted]
     together = len(wanted) > 1

@@ -25,7 +25,7 @@ OVER = ("concluded", "aborting", "null")  # states of a job that holds no moment
 
 
 @dataclass(frozen=True)
-class Disk:
+class QemuDisk:
     """One disk: its image, the name of its node in QEMU, and its size in bytes."""
 
     path: Path
@@ -63,7 +63,7 @@ class Monitor:
                 f"QEMU at {self.path}: {command}: {error}", "look at the VM; its disks are as they were"
             ) from None
 
-    def disk(self, where: Path) -> Disk:
+    def disk(self, where: Path) -> QemuDisk:
         """The disk whose image is at `where`. Raises Refused."""
         known = []
         for device in self.ask("query-block"):
@@ -72,7 +72,7 @@ class Monitor:
             path = Path(str(image.get("filename", "")))
             with contextlib.suppress(OSError):
                 if path.samefile(where):
-                    return Disk(where, str(inserted["node-name"]), int(image["virtual-size"]))
+                    return QemuDisk(where, str(inserted["node-name"]), int(image["virtual-size"]))
             known.append(str(path))
         raise Refused(
             f"the VM at {self.path} has no disk {where}", f"it has {', '.join(filter(None, known)) or 'none'}"
@@ -80,7 +80,7 @@ class Monitor:
 
     # ── a moment ────────────────────────────────────────────────────────────────────────────────────
 
-    def hold(self, disks: list[Disk], overlays: list[Path], listen: Path) -> list[str]:
+    def hold(self, disks: list[QemuDisk], overlays: list[Path], listen: Path) -> list[str]:
         """Hold one moment of all disks, to be read over NBD at `listen`; the names of the exports. Raises Failed."""
         names = [f"{_own()}-{number}" for number in range(len(disks))]
         for disk, overlay, name in zip(disks, overlays, names, strict=True):

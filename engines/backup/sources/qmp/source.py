@@ -11,7 +11,7 @@ from pathlib import Path
 from typing_extensions import override
 
 from engines.backup.sources.nbd import Extent, NbdSource
-from engines.backup.sources.qmp.monitor import Disk, Monitor
+from engines.backup.sources.qmp.monitor import Monitor, QemuDisk
 from engines.backup.sources.source import Source
 from engines.backup.sources.stillness import Stillness
 from engines.job.errors import Failed
@@ -22,7 +22,7 @@ CONSISTENT = "crash-consistent"
 class QmpSource(NbdSource):
     """A disk of a running VM as it was in one moment; see Source."""
 
-    def __init__(self, disk: Disk, socket: Path, export: str, monitor: Monitor) -> None:
+    def __init__(self, disk: QemuDisk, socket: Path, export: str, monitor: Monitor) -> None:
         self.export = export.encode()
         self._name = export
         self._monitor = monitor
@@ -65,7 +65,7 @@ class QmpSource(NbdSource):
 class QmpLook(QmpSource):
     """What a plan shows of it; nothing is held, and nothing can be read."""
 
-    def __init__(self, disk: Disk, monitor: Monitor) -> None:
+    def __init__(self, disk: QemuDisk, monitor: Monitor) -> None:
         self._opened = []
         self.size = disk.size
         self.words = f"disk {disk.path} of the running VM at {monitor.path}"
@@ -108,6 +108,6 @@ def opened(wheres: Sequence[Path], socket: Path) -> Iterator[tuple[Source, ...]]
                 overlay.unlink(missing_ok=True)
 
 
-def _overlay(disk: Disk, pid: int) -> Path:
+def _overlay(disk: QemuDisk, pid: int) -> Path:
     """Where what the VM overwrites meanwhile is kept: beside the image, where QEMU may write and room is for it."""
     return disk.path.with_name(f".{disk.path.name}.crashcart-{pid}.qcow2")

@@ -38,7 +38,7 @@ ENDPOINT = re.compile(r"^https?://[A-Za-z0-9._\[\]:-]+/?$")
 
 
 @dataclass(frozen=True)
-class Address:
+class BucketAddress:
     """A prefix in a bucket; empty for the whole bucket."""
 
     bucket: str
@@ -69,7 +69,7 @@ class Key:
 
 
 @dataclass(frozen=True)
-class Access:
+class BucketAccess:
     """Where a bucket is and what opens it.
 
     endpoint: the server's URL; empty for Amazon's own. key: for all that a backup does.
@@ -97,14 +97,14 @@ class Access:
         return urlsplit(self.endpoint).netloc if self.endpoint else f"Amazon S3, {self.region}"
 
 
-def parse(where: str) -> Address:
+def parse(where: str) -> BucketAddress:
     """s3://BUCKET/PREFIX. Raises BadParam; keys in it are refused, for they would be in every report."""
     found = ADDRESS.match(where)
     prefix = found["prefix"].strip("/") if found else ""
     if found is None or "\n" in where or {".", ".."} & set(prefix.split("/")):
         shown = re.sub(r"//[^/]*@", "//…@", where)
         raise BadParam("repo", shown, "s3://BUCKET/PREFIX", "the keys belong in a file: see s3.yaml")
-    return Address(found["bucket"], prefix)
+    return BucketAddress(found["bucket"], prefix)
 
 
 def access_file() -> Path:
@@ -112,7 +112,7 @@ def access_file() -> Path:
     return folders.config("s3.yaml")
 
 
-def load(address: Address) -> Access:
+def load(address: BucketAddress) -> BucketAccess:
     """The access to a bucket. Raises Refused where none is written down, or one that cannot be used."""
     import yaml
 
@@ -130,7 +130,7 @@ def load(address: Address) -> Access:
     return _access(path, address, entry)
 
 
-def _access(path: Path, address: Address, entry: Any) -> Access:
+def _access(path: Path, address: BucketAddress, entry: Any) -> BucketAccess:
     if not isinstance(entry, dict) or any(key not in KEYS for key in entry):
         raise Refused(f"{path} says of {address.bucket} what is not understood", f"allowed are {', '.join(KEYS)}")
     values = {str(key): str(value) for key, value in entry.items()}
@@ -141,7 +141,7 @@ def _access(path: Path, address: Address, entry: Any) -> Access:
         raise Refused(
             f"{path} names no key_file for {address.bucket}", "name a file of two lines: access key, secret; mode 0600"
         )
-    return Access(
+    return BucketAccess(
         endpoint=_endpoint(path, values),
         region=values.get("region") or REGION,
         key=read_key(Path(values["key_file"])),

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from engines.backup.store.s3 import trouble
-from engines.backup.store.s3.access import Access, Address, Key
+from engines.backup.store.s3.access import BucketAccess, BucketAddress, Key
 from engines.backup.store.store import Bytes
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class Known:
 class Bucket:
     """Objects below an address. Raises FileNotFoundError, else FarFailed."""
 
-    def __init__(self, address: Address, access: Access) -> None:
+    def __init__(self, address: BucketAddress, access: BucketAccess) -> None:
         self.address = address
         self.access = access
         self._steady = client(address, access, tries=1000)
@@ -243,7 +243,7 @@ class Upload:
             return False
 
 
-def client(address: Address, access: Access, *, tries: int) -> Client:
+def client(address: BucketAddress, access: BucketAccess, *, tries: int) -> Client:
     """obstore's client; what the environment says of keys and servers does not count.
 
     One for all of this process: each reads every certificate of this machine anew, and has lines of its own.
@@ -252,7 +252,7 @@ def client(address: Address, access: Access, *, tries: int) -> Client:
 
 
 @cache
-def _client(address: Address, access: Access, tries: int, roots: bytes) -> Client:
+def _client(address: BucketAddress, access: BucketAccess, tries: int, roots: bytes) -> Client:
     from obstore.store import S3Store as Client
 
     config: dict[str, Any] = {

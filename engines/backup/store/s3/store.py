@@ -17,7 +17,7 @@ from typing_extensions import override
 
 from engines.backup.store.cache import FarCache
 from engines.backup.store.s3 import access
-from engines.backup.store.s3.access import Access, Address
+from engines.backup.store.s3.access import BucketAccess, BucketAddress
 from engines.backup.store.s3.appender import ASIDE, S3Appender
 from engines.backup.store.s3.bucket import Bucket
 from engines.backup.store.store import TEMPORARY, Bytes, Store
@@ -37,7 +37,7 @@ class S3Store(Store):
     unindexed: ClassVar[int] = 4
     pack: ClassVar[int] = 64 * 1024 * 1024  # an upload that is cut is lost: less of it then
 
-    def __init__(self, address: Address, opens: Access) -> None:
+    def __init__(self, address: BucketAddress, opens: BucketAccess) -> None:
         self.where = str(address)
         self.bucket = Bucket(address, opens)
         self._cache = FarCache(self.where)

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 
 from engines.backup.errors import FarFailed
-from engines.backup.store.s3.access import Access, Address, access_file
+from engines.backup.store.s3.access import BucketAccess, BucketAddress, access_file
 
 CODE = re.compile(r"<Code>([A-Za-z0-9.]+)</Code>")
 MESSAGE = re.compile(r"<Message>([^<]{1,300})</Message>")
@@ -153,7 +153,7 @@ def silent(error: BaseException) -> bool:
     return REDIRECT in text or (status is not None and status[1].startswith("4") and not CODE.search(text))
 
 
-def explained(error: BaseException, address: Address, access: Access) -> FarFailed:
+def explained(error: BaseException, address: BucketAddress, access: BucketAccess) -> FarFailed:
     """The error as one that names the bucket, what is wrong with it, and what helps."""
     code, text = code_of(error), _said(error)
     bucket = f"bucket {address.bucket} at {access.place}"
@@ -178,7 +178,7 @@ def explained(error: BaseException, address: Address, access: Access) -> FarFail
     return _unanswered(str(error), bucket, access)
 
 
-def _unanswered(text: str, bucket: str, access: Access) -> FarFailed:
+def _unanswered(text: str, bucket: str, access: BucketAccess) -> FarFailed:
     if "certificate" in text.lower():
         return FarFailed(
             errno.EACCES,

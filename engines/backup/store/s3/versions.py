@@ -14,14 +14,14 @@ from typing import Any
 from engines.backup.errors import FarFailed
 from engines.backup.store.s3 import access as accesses
 from engines.backup.store.s3 import trouble
-from engines.backup.store.s3.access import Access, Address, Key
+from engines.backup.store.s3.access import BucketAccess, BucketAddress, Key
 from engines.job.errors import Refused
 
 READ = 8 * 1024 * 1024
 
 
 @dataclass(frozen=True)
-class Version:
+class ObjectVersion:
     """One version of a name below the repository, or a marker that it was deleted. `at`: Unix time, by the bucket."""
 
     name: str
@@ -33,7 +33,7 @@ class Version:
     latest: bool = False
 
 
-class Versions:
+class ObjectVersions:
     """The versions below an address. Raises Refused, FarFailed."""
 
     def __init__(self, where: str, *, lock: bool = False) -> None:
@@ -92,9 +92,9 @@ class Versions:
                 "switch versioning on (it counts from then on), or make a bucket with Object Lock",
             )
 
-    def every(self) -> dict[str, list[Version]]:
+    def every(self) -> dict[str, list[ObjectVersion]]:
         """All versions and markers by name, oldest first."""
-        found: dict[str, list[Version]] = {}
+        found: dict[str, list[ObjectVersion]] = {}
         pages = self._client.get_paginator("list_object_versions")
         start = f"{self.address.prefix}/" if self.address.prefix else ""
         with self._asking():
@@ -105,7 +105,7 @@ class Versions:
                         found.setdefault(version.name, []).append(version)
         return {name: in_order(versions) for name, versions in found.items()}
 
-    def read(self, version: Version) -> Iterator[bytes]:
+    def read(self, version: ObjectVersion) -> Iterator[bytes]:
         """The content of a version, piece by piece."""
         with self._asking():
             found = self._client.get_object(
@@ -153,9 +153,9 @@ class Versions:
             )
 
 
-def in_order(versions: list[Version]) -> list[Version]:
+def in_order(versions: list[ObjectVersion]) -> list[ObjectVersion]:
     """Oldest first. A listing tells seconds: within one, what is there is deleted before it is written anew."""
-    found: list[Version] = []
+    found: list[ObjectVersion] = []
     for _, together in groupby(sorted(versions, key=lambda version: version.at), key=lambda version: version.at):
         waiting = list(together)
         while waiting:
@@ -167,8 +167,8 @@ def in_order(versions: list[Version]) -> list[Version]:
     return found
 
 
-def _version(one: dict[str, Any], start: int, *, marker: bool) -> Version:
-    return Version(
+def _version(one: dict[str, Any], start: int, *, marker: bool) -> ObjectVersion:
+    return ObjectVersion(
         name=str(one["Key"])[start:],
         id=str(one["VersionId"]),
         at=one["LastModified"].timestamp(),
@@ -179,7 +179,7 @@ def _version(one: dict[str, Any], start: int, *, marker: bool) -> Version:
     )
 
 
-def _client(access: Access, key: Key) -> Any:
+def _client(access: BucketAccess, key: Key) -> Any:
     try:
         import boto3
         from botocore.config import Config
@@ -201,7 +201,7 @@ def _client(access: Access, key: Key) -> Any:
     )
 
 
-def policy(address: Address) -> dict[str, Any]:
+def policy(address: BucketAddress) -> dict[str, Any]:
     """What a writer's key needs, in the words of a bucket policy: not to delete versions, not to change locks."""
     bucket = f"arn:aws:s3:::{address.bucket}"
     inside = f"{bucket}/{address.prefix}/*" if address.prefix else f"{bucket}/*"

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from engines.backup.errors import FarFailed
 from engines.backup.store.s3.appender import ASIDE
 from engines.backup.store.s3.bucket import Bucket
-from engines.backup.store.s3.versions import Versions, policy
+from engines.backup.store.s3.versions import ObjectVersions, policy
 from engines.backup.store.store import TEMPORARY
 from engines.job.errors import Refused
 
@@ -23,7 +23,7 @@ def excess(where: str, bucket: Bucket) -> tuple[str, ...]:
 
     Raises Refused, FarFailed where it cannot be tried.
     """
-    versions = Versions(where)
+    versions = ObjectVersions(where)
     if not _asks(versions.kept):
         return ()
     name = f"{ASIDE}/{TEMPORARY}rights-{os.urandom(8).hex()}"

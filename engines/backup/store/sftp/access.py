@@ -25,7 +25,7 @@ FINGERPRINT = re.compile(r"^SHA256:[A-Za-z0-9+/]{43}$")
 
 
 @dataclass(frozen=True)
-class Address:
+class SftpAddress:
     """A folder on a far machine."""
 
     user: str
@@ -44,7 +44,7 @@ class Address:
 
 
 @dataclass(frozen=True)
-class Access:
+class SftpAccess:
     """What opens the door: a key, a password, or neither where OpenSSH's own keys and agent do.
 
     host_key: the fingerprint that the far machine must have; empty where a known_hosts file names it.
@@ -57,7 +57,7 @@ class Access:
     patience: float = PATIENCE
 
 
-def parse(where: str) -> Address:
+def parse(where: str) -> SftpAddress:
     """sftp://USER@HOST:PORT/FOLDER. Raises BadParam; a password in it is refused, for it would be in every report."""
     found = ADDRESS.match(where)
     if found is None or "\n" in where:
@@ -67,7 +67,7 @@ def parse(where: str) -> Address:
     if not 0 < port < 65536:
         raise BadParam("repo", where, "a port from 1 to 65535")
     user = found["user"] or os.environ.get("USER") or "root"
-    return Address(user, found["host"].strip("[]"), port, "/" + found["path"].strip("/"))
+    return SftpAddress(user, found["host"].strip("[]"), port, "/" + found["path"].strip("/"))
 
 
 def access_file() -> Path:
@@ -75,7 +75,7 @@ def access_file() -> Path:
     return folders.config("sftp.yaml")
 
 
-def load(address: Address) -> Access:
+def load(address: SftpAddress) -> SftpAccess:
     """The access for an address; an empty one where none is written down. Raises Refused."""
     import yaml
 
@@ -83,14 +83,14 @@ def load(address: Address) -> Access:
     try:
         found = yaml.safe_load(path.read_text())
     except FileNotFoundError:
-        return Access()
+        return SftpAccess()
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise Refused(f"{path} cannot be read: {str(error).splitlines()[0]}", "mend it, or remove it") from None
     entry = found.get(address.place) if isinstance(found, dict) else None
-    return _access(path, address, entry) if entry is not None else Access()
+    return _access(path, address, entry) if entry is not None else SftpAccess()
 
 
-def _access(path: Path, address: Address, entry: Any) -> Access:
+def _access(path: Path, address: SftpAddress, entry: Any) -> SftpAccess:
     if not isinstance(entry, dict) or any(key not in KEYS for key in entry):
         raise Refused(f"{path} says of {address.place} what is not understood", f"allowed are {', '.join(KEYS)}")
     values = {str(key): str(value) for key, value in entry.items()}
@@ -101,7 +101,7 @@ def _access(path: Path, address: Address, entry: Any) -> Access:
     if key_file and not Path(key_file).is_file():
         raise Refused(f"{path} names key file {key_file}, which does not exist", "name a private key")
     password = _password(Path(values["password_file"])) if values.get("password_file") else None
-    return Access(key_file, password, host_key, _patience(path, values.get("patience", "")))
+    return SftpAccess(key_file, password, host_key, _patience(path, values.get("patience", "")))
 
 
 def _patience(path: Path, text: str) -> float:

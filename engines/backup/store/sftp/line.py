@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from engines.backup.store.sftp.access import Access, Address, access_file
+from engines.backup.store.sftp.access import SftpAccess, SftpAddress, access_file
 from engines.job.errors import Refused
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class Late(Broken):
 class Line:
     """One connection with an sftp session, in a thread of its own. Safe to call from several threads."""
 
-    def __init__(self, address: Address, access: Access, answers_within: float = ANSWERS_WITHIN) -> None:
+    def __init__(self, address: SftpAddress, access: SftpAccess, answers_within: float = ANSWERS_WITHIN) -> None:
         self.address = address
         self._answers_within = answers_within
         self._access = access
@@ -203,7 +203,7 @@ class Line:
 class HostKey:
     """Judges the far machine's key: by the fingerprint that is pinned, else by known_hosts."""
 
-    def __init__(self, pinned: str, address: Address) -> None:
+    def __init__(self, pinned: str, address: SftpAddress) -> None:
         self._pinned = pinned
         self._address = address
         self._seen = ""
@@ -253,7 +253,7 @@ class HostKey:
         )
 
 
-def _known_keys(address: Address) -> list[Any]:
+def _known_keys(address: SftpAddress) -> list[Any]:
     import asyncssh
 
     files = [str(path) for name in KNOWN_HOSTS if (path := Path(name).expanduser()).is_file()]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass, field
 
-from engines.backup.store.sftp.access import Access, Address
+from engines.backup.store.sftp.access import SftpAccess, SftpAddress
 from engines.backup.store.sftp.line import Line
 
 LINGER = 20.0  # s that a line which nobody uses waits for the next store: a plan is followed by its run
@@ -25,7 +25,7 @@ class _Shared:
     opening: threading.Lock = field(default_factory=threading.Lock)
 
 
-def take(address: Address, access: Access) -> Line:
+def take(address: SftpAddress, access: SftpAccess) -> Line:
     """A line that is up, the one that is there where there is one. Raises Refused where it cannot be made."""
     key = _key(address, access)
     with _lock:
@@ -79,6 +79,6 @@ def _hang_up_later(key: Key, shared: _Shared) -> None:
     timer.start()
 
 
-def _key(address: Address, access: Access) -> Key:
+def _key(address: SftpAddress, access: SftpAccess) -> Key:
     password = access.password.reveal() if access.password else ""
     return address.place, access.key_file, password, access.host_key, access.patience

@@ -15,7 +15,7 @@ from typing_extensions import override
 
 from engines.backup.store.cache import FarCache
 from engines.backup.store.sftp import extensions, shared
-from engines.backup.store.sftp.access import Access, Address
+from engines.backup.store.sftp.access import SftpAccess, SftpAddress
 from engines.backup.store.sftp.appender import SftpAppender
 from engines.backup.store.sftp.files import BLOCK, FarFiles
 from engines.backup.store.sftp.reading import FarReading
@@ -30,7 +30,7 @@ class SftpStore(Store):
     at_once: ClassVar[int] = 32
     unindexed: ClassVar[int] = 4
 
-    def __init__(self, address: Address, access: Access) -> None:
+    def __init__(self, address: SftpAddress, access: SftpAccess) -> None:
         self.where = str(address)
         self._line = shared.take(address, access)
         self._files = FarFiles(self._line, address.path)

@@ -14,7 +14,7 @@ from engines.backup.commands.versions import VersionsParams, answer
 from engines.backup.files.guest import Elsewhere
 from engines.backup.files.model import NoSuchFile
 from engines.backup.files.opening import open_tree
-from engines.backup.files.reach import PlaceParams
+from engines.backup.files.reach import PathParams
 from engines.backup.files.tree import NoRoot
 from tests.engines.backup import lab
 from tests.engines.backup.files.get_lab import in_state
@@ -71,7 +71,7 @@ class Point:
         self.repo, self.name = repo, name
 
     def ls(self, path: str) -> Listing:
-        return _ls(PlaceParams(repo=self.repo, point=self.name + path))
+        return _ls(PathParams(repo=self.repo, point=self.name + path))
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +121,7 @@ def test_ls_find_and_cat_take_the_guests_paths_a_volume_and_patterns(point: Poin
     assert [each.path for each in point.ls(":/*/vm*").entries] == ["/boot/vmlinuz"]
     found = _find(FindParams(repo=point.repo, point=point.name + ":/", pattern="plan.txt"))
     assert {each.path for each in found.entries} == {"/srv/shared/plan.txt", "/home/shared/plan.txt"}
-    content: Content = _cat(PlaceParams(repo=point.repo, point=point.name + ":/kernel"))
+    content: Content = _cat(PathParams(repo=point.repo, point=point.name + ":/kernel"))
     assert content.file.size == 6
     assert any("/data of the guest is UUID=99999999" in note for note in top.notes)
 

@@ -13,14 +13,14 @@ import pytest
 import engines
 from engines.backup.commands import tamper
 from engines.backup.commands.init import Init, InitParams
-from engines.backup.commands.tamper import PlaceParams
+from engines.backup.commands.tamper import BucketParams
 from engines.backup.errors import Damaged
 from engines.backup.names import stamp
 from engines.backup.repository import lock_setting
 from engines.backup.store.opening import open_store
 from engines.backup.store.s3.access import parse
 from engines.backup.store.s3.store import open_s3
-from engines.backup.store.s3.versions import Version, in_order, policy
+from engines.backup.store.s3.versions import ObjectVersion, in_order, policy
 from engines.backup.store.s3.writer import excess
 from engines.backup.store.store import Store
 from engines.job.contract import Cancel, Finished
@@ -56,7 +56,7 @@ def listed(store: Store, ending: str) -> list[str]:
 
 
 def traces(repo: str) -> list[tuple[str, str]]:
-    found = tamper.tamper(PlaceParams(repo=repo))
+    found = tamper.tamper(BucketParams(repo=repo))
     assert tamper.table(found)
     return [(one.name, one.what.split(" ")[0]) for one in found.found]
 
@@ -91,8 +91,8 @@ def test_what_backups_do_is_no_trace_and_what_others_do_is_named_and_undone(vaul
 
 
 def test_what_happened_within_a_second_is_put_in_the_only_order_that_can_be() -> None:
-    def one(number: int, at: float, *, marker: bool = False, latest: bool = False) -> Version:
-        return Version("points/x", str(number), at, marker=marker, latest=latest)
+    def one(number: int, at: float, *, marker: bool = False, latest: bool = False) -> ObjectVersion:
+        return ObjectVersion("points/x", str(number), at, marker=marker, latest=latest)
 
     kept = [one(3, 5), one(1, 1), one(2, 5, marker=True), one(4, 9, marker=True, latest=True)]
     assert [version.id for version in in_order(kept)] == ["1", "2", "3", "4"]
@@ -248,7 +248,7 @@ def test_where_no_versions_are_kept_nothing_can_be_proven(bucket: str, tmp_path:
 
 
 def test_fitness_says_what_was_proven_and_what_a_writer_may(vault: str) -> None:
-    found = tamper.proven(PlaceParams(repo=vault))
+    found = tamper.proven(BucketParams(repo=vault))
     assert found.fit and found.versions == found.locks == "yes"
     text = tamper.told(found)
     assert "fit for a repository" in text and "s3:DeleteObjectVersion" in text and "test-secret" not in text
@@ -263,4 +263,4 @@ def test_a_change_of_keys_is_a_note_and_no_trace(weed: Weed, vault: str, tmp_pat
     _, last = lab.perform_job("backup-key-add", repo=repo, key_file=str(keys[0]), name="b", new_key_file=str(keys[1]))
     assert isinstance(last, Finished), last
     assert traces(repo) == []
-    assert "keys were changed" in tamper.tamper(PlaceParams(repo=repo)).notes[0]
+    assert "keys were changed" in tamper.tamper(BucketParams(repo=repo)).notes[0]

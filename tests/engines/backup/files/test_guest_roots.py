@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from engines.backup.files import guest
-from engines.backup.files.guest import Elsewhere, Guest
+from engines.backup.files.guest import Elsewhere, GuestMounts
 from engines.backup.files.model import VolumeInfo
 from tests.engines.backup.files.folder_volume import FolderVolume
 
@@ -39,7 +39,7 @@ def system(folder: Path, fstab: str) -> Path:
     return folder
 
 
-def joined(found: Guest | None) -> dict[bytes, tuple[str, bytes]]:
+def joined(found: GuestMounts | None) -> dict[bytes, tuple[str, bytes]]:
     assert found is not None
     return {each.point: (each.volume, each.inner) for each in found.joined}
 

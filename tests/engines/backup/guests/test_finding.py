@@ -14,7 +14,7 @@ from engines.backup.guests.domains import guest
 from engines.backup.guests.finding import find
 from engines.backup.guests.volumes import by_volumes, identity
 from engines.backup.limits import libvirt as limits
-from engines.backup.sources.lvm.report import Volume
+from engines.backup.sources.lvm.report import LogicalVolume
 from tests.engines.backup.guests.host import RUNNING, domain, node, raw, uuid
 
 RBD = "<disk type='network' device='disk'><source protocol='rbd' name='pool/web'/><target dev='vdb'/></disk>"
@@ -31,13 +31,13 @@ WHY = {
     "<disk type='block' device='disk'><driver type='qcow2'/><source dev='/d'/><target dev='vda'/></disk>": "it is q",
 }  # fmt: skip
 LISTS = "*' list --all'*"  # a pattern of the shell for the words of virsh
-TEMPLATE = dict.fromkeys(Volume.__struct_fields__, "") | {
+TEMPLATE = dict.fromkeys(LogicalVolume.__struct_fields__, "") | {
     "vg_name": "vg", "lv_attr": "-wi-ao----", "lv_size": "1", "lv_kernel_major": "253", "lv_kernel_minor": "1",
 }  # fmt: skip
 
 
-def volume(name: str, **given: str) -> Volume:
-    return msgspec.convert({**TEMPLATE, "lv_name": name, "lv_path": f"/dev/vg/{name}", **given}, Volume)
+def volume(name: str, **given: str) -> LogicalVolume:
+    return msgspec.convert({**TEMPLATE, "lv_name": name, "lv_path": f"/dev/vg/{name}", **given}, LogicalVolume)
 
 
 def wrapped(folder: Path, script: str, patch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from engines.backup.errors import Damaged, Missing
 from engines.backup.repository import pack, point, record, segment
 from engines.backup.repository.keys import derive
-from engines.backup.repository.pack import Place
+from engines.backup.repository.pack import RecordPlace
 from engines.backup.repository.record import Codec
 from engines.backup.repository.repository import Repository
 from engines.backup.store.opening import open_store
@@ -111,7 +111,7 @@ def test_a_forged_footer_is_damaged_or_names_what_fits(
 ) -> None:
     folder = tmp_path_factory.mktemp("pack")
     store = open_store(str(folder))
-    places = [Place(name, OWNER, 64 + at, stored, MIB, 1, 0, 0) for at, (name, stored) in enumerate(rows)]
+    places = [RecordPlace(name, OWNER, 64 + at, stored, MIB, 1, 0, 0) for at, (name, stored) in enumerate(rows)]
     body = bytes(data.draw(st.integers(0, 500)))
     raw = bytes(64) + body + pack.footer(places, data.draw(st.sampled_from([64, 64 + len(body), 0, 1 << 40])))
     (folder / "packs").mkdir()

@@ -15,7 +15,7 @@ import pytest
 
 from engines import tasks
 from engines.backup.pages import page_cache
-from engines.backup.restoring.target import Seen, Target
+from engines.backup.restoring.target import SeenTarget, Target
 from engines.job.contract import Cancel, Finished, RunFailed, RunStopped, StepStarted
 from engines.job.errors import Refused
 from engines.job.journal import Entry
@@ -316,7 +316,7 @@ def test_a_target_swapped_after_the_plan_is_refused_and_nothing_is_touched(
         (tmp_path / name).mkdir()
         if before == "a file":
             (tmp_path / name / "out").write_bytes(b"old")
-    seen = Seen.at(tmp_path / "theirs/out")
+    seen = SeenTarget.at(tmp_path / "theirs/out")
     planted(tmp_path, what)
     with pytest.raises(Refused, match="another by now"):
         Target(tmp_path / "theirs/out", 4096, in_place=in_place, seen=seen)

@@ -12,7 +12,7 @@ import pytest
 from engines.backup.names import PointName
 from engines.backup.repository import packs_to_delete, sessions
 from engines.backup.repository.sessions import Presence
-from engines.backup.upkeep.retention import Rules, Seen, kept
+from engines.backup.upkeep.retention import Rules, SeenPoint, kept
 from engines.job.contract import Cancel, Finished, RunFailed
 from engines.job.errors import Refused
 from tests.engines.backup import lab
@@ -279,7 +279,7 @@ def _names(times: list[str]) -> list[PointName]:
 def test_the_newest_of_each_period_stays(rules: dict[str, Any], stay: list[str]) -> None:
     times = ["20251231T120000Z", "20260228T220000Z", "20260228T230000Z", "20260301T020000Z", "20260301T030000Z"]
     tagged = {"20260228T220000Z": ("keep",)}
-    seen = [Seen(name, datetime.fromisoformat(name.time), tagged.get(name.time, ())) for name in _names(times)]
+    seen = [SeenPoint(name, datetime.fromisoformat(name.time), tagged.get(name.time, ())) for name in _names(times)]
     assert sorted(name.time for name in kept(seen, Rules(**rules))) == stay
 
 

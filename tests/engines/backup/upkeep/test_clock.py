@@ -12,7 +12,7 @@ import pytest
 from engines import tasks
 from engines.backup import names
 from engines.backup.upkeep import retention
-from engines.backup.upkeep.retention import Rules, Seen
+from engines.backup.upkeep.retention import Rules, SeenPoint
 from engines.job.contract import Cancel
 from engines.job.errors import BadParam, Refused
 from engines.job.params import convert
@@ -77,9 +77,9 @@ def test_points_of_a_locked_repository_whose_names_follow_a_wrong_clock_are_not_
     assert planned(repo, keep_daily=1, key_file=str(key)) == made[:2]
 
 
-def seen(texts: Sequence[str], zone: str) -> list[Seen]:
+def seen(texts: Sequence[str], zone: str) -> list[SeenPoint]:
     found = [names.PointName("web1", "disk0", text) for text in texts]
-    return [Seen(name, datetime.fromtimestamp(names.seconds(name.time), retention.zone(zone))) for name in found]
+    return [SeenPoint(name, datetime.fromtimestamp(names.seconds(name.time), retention.zone(zone))) for name in found]
 
 
 def test_a_day_is_one_of_the_zone_that_was_chosen() -> None:

@@ -20,7 +20,7 @@ Damage = Callable[[bytearray], None]
 
 
 @pytest.fixture(scope="module")
-def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[iso.Disc, bytes]:
+def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[iso.DiscContent, bytes]:
     folder = tmp_path_factory.mktemp("verify")
     detail = msgspec.convert(planned(params(folder)).detail, Detail)
     told = list(iso.write(detail.disc, folder / "x.iso"))
@@ -28,14 +28,14 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[iso.Disc, bytes]:
     return detail.disc, (folder / "x.iso").read_bytes()
 
 
-def check(disc: iso.Disc, content: bytes, folder: Path) -> None:
+def check(disc: iso.DiscContent, content: bytes, folder: Path) -> None:
     (folder / "x.iso").write_bytes(content)
     told = list(verify.verify(disc, folder / "x.iso"))
     assert [done for done, _ in told] == sorted(done for done, _ in told)
     assert {total for _, total in told} == {sum(entry.size for entry in disc.entries)}
 
 
-def test_a_good_disc_passes(written: tuple[iso.Disc, bytes], tmp_path: Path) -> None:
+def test_a_good_disc_passes(written: tuple[iso.DiscContent, bytes], tmp_path: Path) -> None:
     check(*written, tmp_path)
 
 
@@ -117,7 +117,7 @@ def the_end(content: bytearray) -> None:
         the_end,
     ],
 )
-def test_a_damaged_disc_does_not_pass(damage: Damage, written: tuple[iso.Disc, bytes], tmp_path: Path) -> None:
+def test_a_damaged_disc_does_not_pass(damage: Damage, written: tuple[iso.DiscContent, bytes], tmp_path: Path) -> None:
     content = bytearray(written[1])
     damage(content)
     assert content != written[1]
@@ -126,7 +126,9 @@ def test_a_damaged_disc_does_not_pass(damage: Damage, written: tuple[iso.Disc, b
     assert caught.value.what_helps
 
 
-def test_a_file_that_pycdlib_was_given_twice_does_not_pass(written: tuple[iso.Disc, bytes], tmp_path: Path) -> None:
+def test_a_file_that_pycdlib_was_given_twice_does_not_pass(
+    written: tuple[iso.DiscContent, bytes], tmp_path: Path
+) -> None:
     disc = written[0]
     ami2 = next(entry for entry in disc.entries if entry.disc == "AMI2.BAT")
     doubled = msgspec.structs.replace(disc, entries=(*disc.entries, ami2))
@@ -135,7 +137,7 @@ def test_a_file_that_pycdlib_was_given_twice_does_not_pass(written: tuple[iso.Di
         list(verify.verify(disc, tmp_path / "twice.iso"))
 
 
-def test_isolinux_bin_is_the_only_file_that_differs_from_its_source(written: tuple[iso.Disc, bytes]) -> None:
+def test_isolinux_bin_is_the_only_file_that_differs_from_its_source(written: tuple[iso.DiscContent, bytes]) -> None:
     disc, content = written
     source = next(entry for entry in disc.entries if entry.disc == BOOT[0]).source
     with source.open() as stream:

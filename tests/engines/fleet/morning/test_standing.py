@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from engines.backup.guests.model import Disk, Guest
+from engines.backup.guests.model import Guest, GuestDisk
 from engines.backup.upkeep.newest import Newest
 from engines.fleet.agent.holding import Holding
 from engines.fleet.config.load import parsed
@@ -27,7 +27,7 @@ guests: [{skip: 'tmp-*', why: scratch}, {match: {name: 'web*'}, policy: gold}]
 
 
 def guest(name: str = "web1", **changed: Any) -> Guest:
-    disks = (Disk(name="vda", source="/a", kind="file", format="raw"),)
+    disks = (GuestDisk(name="vda", source="/a", kind="file", format="raw"),)
     return msgspec.structs.replace(
         Guest(uuid=f"u-{name}", name=name, running=False, found="libvirt", disks=disks, host="hv1"), **changed
     )
@@ -140,7 +140,8 @@ def test_a_restore_that_was_tried_and_failed_makes_nobody_green() -> None:
 
 def test_no_rule_no_disk_and_half_a_guest_are_uncovered_and_come_first() -> None:
     half = guest(
-        "web2", disks=(*guest().disks, Disk(name="vdb", source="rbd:x", kind="network", why="it is on the network"))
+        "web2",
+        disks=(*guest().disks, GuestDisk(name="vdb", source="rbd:x", kind="network", why="it is on the network")),
     )
     some = [guest(), half, guest("db1"), guest("tmp-1")]
     seen = [known(one) for one in some]

@@ -21,7 +21,7 @@ HEAD = struct.Struct("<HHIIIIIHHII4x60s4xIIxxxxHHHH")
 EXTRA = struct.Struct("<HHIII")
 
 
-class Run(NamedTuple):
+class ExtRun(NamedTuple):
     """`length` blocks of a file from block `first`, on the disk from `place`; None for reserved ones, that read as
     zeros. What no run covers is a hole."""
 
@@ -123,7 +123,7 @@ class Inodes:
             self._tables[group] = struct.unpack_from("<I", raw, 8)[0] | high << 32
         return self._tables[group]
 
-    def runs(self, inode: Inode, first: int = 0, end: int = 1 << 32) -> Iterator[Run]:
+    def runs(self, inode: Inode, first: int = 0, end: int = 1 << 32) -> Iterator[ExtRun]:
         """Where blocks `first` to `end` (exclusive) lie, ascending; holes are left out. Raises BrowseError."""
         if inode.flags & HAS_EXTENTS:
             for run in self._extents(inode.number, inode.block, None, (0, first, end)):
@@ -133,7 +133,7 @@ class Inodes:
 
     # ── extents ─────────────────────────────────────────────────────────────────────────────────────
 
-    def _extents(self, number: int, node: bytes, depth: int | None, span: tuple[int, int, int]) -> Iterator[Run]:
+    def _extents(self, number: int, node: bytes, depth: int | None, span: tuple[int, int, int]) -> Iterator[ExtRun]:
         """The runs of one node; `span` is (lowest block that may come, first wanted, end of wanted)."""
         magic, count, _, found = struct.unpack_from("<HHHH", node)
         if magic != EXTENT_MAGIC or count > len(node) // 12 - 1 or found > DEEPEST or depth not in (None, found):
@@ -152,7 +152,7 @@ class Inodes:
                 child = self._block(low | high << 32, f"the extent tree of inode {number}")
                 yield from self._extents(number, child, found - 1, (block, first, min(end, until)))
 
-    def _leaf(self, number: int, node: bytes, count: int, span: tuple[int, int, int]) -> Iterator[Run]:
+    def _leaf(self, number: int, node: bytes, count: int, span: tuple[int, int, int]) -> Iterator[ExtRun]:
         lowest, first, end = span
         for at in range(count):
             block, length, high, low = struct.unpack_from("<IHHI", node, 12 + 12 * at)
@@ -165,7 +165,7 @@ class Inodes:
             if place + length > self.superblock.blocks or place == 0:
                 raise BrowseError(f"inode {number} names blocks outside the file system")
             if block < end and lowest > first:
-                yield Run(block, length, None if reserved else place)
+                yield ExtRun(block, length, None if reserved else place)
 
     def _block(self, number: int, what: str) -> bytes:
         size = self.superblock.block
@@ -175,10 +175,10 @@ class Inodes:
 
     # ── block lists of ext2 and ext3 ────────────────────────────────────────────────────────────────
 
-    def _indirect(self, inode: Inode, first: int, end: int) -> Iterator[Run]:
+    def _indirect(self, inode: Inode, first: int, end: int) -> Iterator[ExtRun]:
         entries = struct.unpack("<15I", inode.block)
         per = self.superblock.block // 4
-        merged: Run | None = None
+        merged: ExtRun | None = None
         base = 0
         for at, entry in enumerate(entries):
             level = max(0, at - 11)
@@ -190,7 +190,7 @@ class Inodes:
                         continue
                     if merged:
                         yield merged
-                    merged = Run(block, 1, place)
+                    merged = ExtRun(block, 1, place)
             base += width
         if merged:
             yield merged
@@ -215,7 +215,7 @@ class Inodes:
                 yield from self._pointers(number, child, level - 1, start, wanted)
 
 
-def _clipped(run: Run, first: int, end: int) -> Run:
+def _clipped(run: ExtRun, first: int, end: int) -> ExtRun:
     skip = max(0, first - run.first)
     count = min(run.first + run.length, end) - run.first - skip
-    return Run(run.first + skip, count, None if run.place is None else run.place + skip)
+    return ExtRun(run.first + skip, count, None if run.place is None else run.place + skip)

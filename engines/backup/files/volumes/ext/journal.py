@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from engines.backup.files.model import BrowseError, Unsupported
 from engines.backup.files.volumes.ext.crc32c import Checks, crc32c
-from engines.backup.files.volumes.ext.inode import Inodes, Run
+from engines.backup.files.volumes.ext.inode import ExtRun, Inodes
 from engines.backup.files.volumes.window import Window
 
 MAGIC = 0xC03B3998
@@ -63,7 +63,7 @@ class Journal:
         self._block = inodes.superblock.block
         self._blocks = inodes.superblock.blocks
         inode = inodes.get(number)
-        self._runs: list[Run] = list(inodes.runs(inode, 0, min(-(-inode.size // self._block), LONGEST)))
+        self._runs: list[ExtRun] = list(inodes.runs(inode, 0, min(-(-inode.size // self._block), LONGEST)))
         self._starts = [run.first for run in self._runs]
         self._read_super(self.read(0))
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from typing_extensions import override
 
-from engines.backup.files.model import BrowseError, Node, NoSuchFile, Source, Unsupported, Volume, VolumeInfo, shown
+from engines.backup.files.model import BrowseError, DiskBytes, Node, NoSuchFile, Unsupported, Volume, VolumeInfo, shown
 from engines.backup.files.ranges import joined
 from engines.backup.files.volumes.dentries import Dentries
 from engines.backup.files.volumes.ext import attributes, superblock
@@ -27,7 +27,7 @@ class ExtVolume(Volume):
 
     driver = "quick"
 
-    def __init__(self, source: Source, info: VolumeInfo, state: str) -> None:
+    def __init__(self, source: DiskBytes, info: VolumeInfo, state: str) -> None:
         self.info = info
         self.state = state
         self._window = Window(source, 0, source.size)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from typing_extensions import override
 
-from engines.backup.files.model import BrowseError, Node, NoSuchFile, Source, Volume, VolumeInfo, shown
+from engines.backup.files.model import BrowseError, DiskBytes, Node, NoSuchFile, Volume, VolumeInfo, shown
 from engines.backup.files.volumes.dentries import Dentries
 from engines.backup.files.volumes.fat import entries, geometry, sets
 from engines.backup.files.volumes.fat.chains import Chains, Run
@@ -21,7 +21,7 @@ class FatVolume(Volume):
 
     driver = "quick"
 
-    def __init__(self, source: Source, info: VolumeInfo, state: str) -> None:
+    def __init__(self, source: DiskBytes, info: VolumeInfo, state: str) -> None:
         self.info = info
         self.state = state
         self._window = Window(source, 0, source.size)

@@ -19,7 +19,7 @@ STRIDE = 512  # bytes that an update sequence number guards
 RECORD = (1 << 48) - 1  # the record's number in a reference; its sequence is above
 
 
-class Run(NamedTuple):
+class ClusterRun(NamedTuple):
     """`length` clusters from cluster `first` of a stream; `place` on the volume, None for a hole."""
 
     first: int
@@ -34,14 +34,14 @@ class Attribute(NamedTuple):
     name: str
     flags: int
     value: bytes | None
-    runs: tuple[Run, ...] = ()
+    runs: tuple[ClusterRun, ...] = ()
     size: int = 0
     initialised: int = 0
     unit: int = 0
     first: int = 0
 
 
-class Record(NamedTuple):
+class FileRecord(NamedTuple):
     """One file record."""
 
     number: int
@@ -67,13 +67,13 @@ def mended(raw: bytes, magic: bytes, what: str) -> bytes:
     return bytes(copy)
 
 
-def parse(raw: bytes, number: int) -> Record:
+def parse(raw: bytes, number: int) -> FileRecord:
     """A file record. Raises BrowseError."""
     what = f"file record {number}"
     raw = mended(raw, b"FILE", what)
     sequence, _, at, flags = struct.unpack_from("<HHHH", raw, 16)
     base = struct.unpack_from("<Q", raw, 32)[0] & RECORD
-    return Record(number, sequence, flags, base, tuple(_attributes(raw, at, what)))
+    return FileRecord(number, sequence, flags, base, tuple(_attributes(raw, at, what)))
 
 
 def _attributes(raw: bytes, at: int, what: str) -> Iterator[Attribute]:
@@ -107,7 +107,7 @@ def _away(body: bytes, kind: int, name: str, flags: int, what: str) -> Attribute
     return Attribute(kind, name, flags, None, runs, size, min(initialised, size), unit, first)
 
 
-def _runs(pairs: bytes, vcn: int, what: str) -> Iterator[Run]:
+def _runs(pairs: bytes, vcn: int, what: str) -> Iterator[ClusterRun]:
     at, place = 0, 0
     while at < len(pairs) and pairs[at]:
         counts, places = pairs[at] & 15, pairs[at] >> 4
@@ -118,7 +118,7 @@ def _runs(pairs: bytes, vcn: int, what: str) -> Iterator[Run]:
         place += int.from_bytes(pairs[middle:end], "little", signed=True)
         if not 0 <= place < 1 << 48:
             raise BrowseError(f"{what} is damaged: a run lies outside")
-        yield Run(vcn, length, place if places else None)
+        yield ClusterRun(vcn, length, place if places else None)
         vcn, at = vcn + length, end
 
 

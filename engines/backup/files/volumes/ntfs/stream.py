@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from engines.backup.files.model import BrowseError, Unsupported
 from engines.backup.files.ranges import joined
 from engines.backup.files.volumes.ntfs.lznt1 import decompress
-from engines.backup.files.volumes.ntfs.record import COMPRESSED, ENCRYPTED, Attribute, Run
+from engines.backup.files.volumes.ntfs.record import COMPRESSED, ENCRYPTED, Attribute, ClusterRun
 from engines.backup.files.volumes.window import Window
 
 
-class Stream:
+class AttributeStream:
     """One attribute's content."""
 
     def __init__(self, window: Window, cluster: int, attribute: Attribute, what: str) -> None:
@@ -55,7 +55,7 @@ class Stream:
         parts.append(bytes(end - at))
         return b"".join(parts)
 
-    def _between(self, first: int, end: int) -> Iterator[Run]:
+    def _between(self, first: int, end: int) -> Iterator[ClusterRun]:
         at = max(0, bisect_right(self._starts, first) - 1)
         while at < len(self._starts) and self._starts[at] < end:
             yield self._attribute.runs[at]

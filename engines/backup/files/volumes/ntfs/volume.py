@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from typing_extensions import override
 
-from engines.backup.files.model import BrowseError, Node, NoSuchFile, Source, Unsupported, Volume, VolumeInfo, shown
+from engines.backup.files.model import BrowseError, DiskBytes, Node, NoSuchFile, Unsupported, Volume, VolumeInfo, shown
 from engines.backup.files.volumes.dentries import Dentries
 from engines.backup.files.volumes.ntfs import index, links
 from engines.backup.files.volumes.ntfs.record import (
@@ -24,11 +24,11 @@ from engines.backup.files.volumes.ntfs.record import (
     RECORD,
     REPARSE,
     Attribute,
-    Record,
+    FileRecord,
     joined,
     parse,
 )
-from engines.backup.files.volumes.ntfs.stream import Stream
+from engines.backup.files.volumes.ntfs.stream import AttributeStream
 from engines.backup.files.volumes.window import Window
 from engines.job.errors import Failed
 
@@ -46,7 +46,7 @@ class NtfsVolume(Volume):
 
     driver = "quick"
 
-    def __init__(self, source: Source, info: VolumeInfo, state: str) -> None:
+    def __init__(self, source: DiskBytes, info: VolumeInfo, state: str) -> None:
         self.info = info
         self.state = state
         self._window = Window(source, 0, source.size)
@@ -70,7 +70,7 @@ class NtfsVolume(Volume):
 
     # ── records ─────────────────────────────────────────────────────────────────────────────────────
 
-    def record(self, number: int) -> Record:
+    def record(self, number: int) -> FileRecord:
         """A file's record with the attributes that lie in others. Raises BrowseError."""
         found = self._one(number)
         lists = [each for each in found.attributes if each.type == LIST]
@@ -88,29 +88,29 @@ class NtfsVolume(Volume):
                 parts += extension.attributes
         return found._replace(attributes=tuple(joined(parts)))
 
-    def _one(self, number: int) -> Record:
+    def _one(self, number: int) -> FileRecord:
         raw = self._mft.read(number * self._record, self._record)
         if len(raw) < self._record:
             raise BrowseError(f"file record {number} does not exist")
         return parse(raw, number)
 
-    def _data(self, record: Record) -> Attribute:
+    def _data(self, record: FileRecord) -> Attribute:
         found = next((each for each in record.attributes if each.type == DATA and not each.name), None)
         return found or Attribute(DATA, "", 0, b"")
 
-    def _stream(self, number: int, attribute: Attribute) -> Stream:
-        return Stream(self._window, self._cluster, attribute, f"file record {number}")
+    def _stream(self, number: int, attribute: Attribute) -> AttributeStream:
+        return AttributeStream(self._window, self._cluster, attribute, f"file record {number}")
 
     # ── paths ───────────────────────────────────────────────────────────────────────────────────────
 
-    def _find(self, path: bytes) -> Record:
+    def _find(self, path: bytes) -> FileRecord:
         number = ROOT
         for part in path.split(b"/"):
             if part:
                 number = self._lookup(number, part, path)
         return self._live(number)
 
-    def _live(self, reference: int) -> Record:
+    def _live(self, reference: int) -> FileRecord:
         found = self.record(reference & RECORD)
         if not found.flags & IN_USE or (reference >> 48 and reference >> 48 != found.sequence):
             raise BrowseError(f"file record {reference & RECORD} is free, the file system is damaged")
@@ -141,7 +141,7 @@ class NtfsVolume(Volume):
             self._damaged[folder & RECORD] = error
         return found
 
-    def _entries(self, record: Record) -> Iterator[tuple[bytes, int]]:
+    def _entries(self, record: FileRecord) -> Iterator[tuple[bytes, int]]:
         what = f"the folder of file record {record.number}"
         by_type = {each.type: each for each in record.attributes if each.name == "$I30"}
         root = by_type.get(INDEX_ROOT)
@@ -198,7 +198,7 @@ class NtfsVolume(Volume):
         except Failed:
             return Node(name=name, inode=reference & RECORD, mode=0, size=0)
 
-    def _node(self, name: bytes, record: Record) -> Node:
+    def _node(self, name: bytes, record: FileRecord) -> Node:
         times, attributes = _information(record)
         data = self._data(record)
         target = self._link(record, data, attributes)
@@ -223,7 +223,7 @@ class NtfsVolume(Volume):
             link=target,
         )
 
-    def _link(self, record: Record, data: Attribute, attributes: int) -> bytes:
+    def _link(self, record: FileRecord, data: Attribute, attributes: int) -> bytes:
         reparse = self._reparse(record)
         if reparse:
             return links.target(reparse)
@@ -231,17 +231,17 @@ class NtfsVolume(Volume):
             return links.interix(self._stream(record.number, data).read(0, data.size))
         return b""
 
-    def _reparse(self, record: Record) -> bytes:
+    def _reparse(self, record: FileRecord) -> bytes:
         found = next((each for each in record.attributes if each.type == REPARSE), None)
         return self._stream(record.number, found).read(0, links.LONGEST) if found else b""
 
-    def _regular(self, path: bytes) -> Stream:
+    def _regular(self, path: bytes) -> AttributeStream:
         record = self._find(path)
         if record.flags & FOLDER:
             raise BrowseError(f"{shown(path)} is no regular file")
         if words := links.elsewhere(self._reparse(record)):
             raise Unsupported(f"{shown(path)}: {words}", "restore the disk and let its Windows copy the file")
-        return Stream(self._window, self._cluster, self._data(record), shown(path))
+        return AttributeStream(self._window, self._cluster, self._data(record), shown(path))
 
     @override
     def read(self, path: bytes, offset: int, length: int) -> bytes:
@@ -277,7 +277,7 @@ def _listed(raw: bytes, number: int) -> Iterator[int]:
         at += length
 
 
-def _information(record: Record) -> tuple[tuple[int, ...], int]:
+def _information(record: FileRecord) -> tuple[tuple[int, ...], int]:
     """(created, written, changed, read) in ns since 1970, and the file attributes."""
     value = next((each.value for each in record.attributes if each.type == INFORMATION), None)
     if value is None or len(value) < 36:

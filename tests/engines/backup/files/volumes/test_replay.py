@@ -222,6 +222,7 @@ def test_a_transaction_without_its_commit_is_left_out(dirty: bytes) -> None:
 def test_what_cannot_be_replayed_says_so(tmp_path: Path, dirty: bytes) -> None:
     raw, start = bytearray(dirty), journal_at(dirty)
     raw[1024 + 0xE0 : 1024 + 0xE4] = bytes(4)
+    raw[1024 + 0x3FC : 1024 + 0x400] = struct.pack("<I", crc32c(bytes(raw[1024 : 1024 + 0x3FC])))
     with pytest.raises(Unsupported, match="another disk"):
         laid_over(bytes(raw))
     raw = bytearray(dirty)

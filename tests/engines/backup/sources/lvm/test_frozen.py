@@ -120,7 +120,7 @@ def test_a_holder_killed_at_any_step_leaves_nobody_frozen(
     agent: FakeAgent, writer: Holder, step: str, where: str
 ) -> None:
     """By its parent's hand where that lives; by that of the next start where both were killed."""
-    wanted = moment.msgspec.json.encode(moment.Wanted([writer], str(agent.path), 0.2))
+    wanted = moment.msgspec.json.encode(moment.MomentRequest([writer], str(agent.path), 0.2))
     with subprocess.Popen(
         [sys.executable, "-P", "-c", KILLED, step, where],
         stdin=subprocess.PIPE,

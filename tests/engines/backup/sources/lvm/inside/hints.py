@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from engines.backup.sources.lvm import delta, keep, kernel, report, snapshot
-from engines.backup.sources.lvm.delta import Pool
+from engines.backup.sources.lvm.delta import PoolDevices
 from engines.backup.sources.options import NoHint
 from engines.job.lock import folder
 from tests.engines.backup import lab
@@ -25,11 +25,11 @@ def _kept() -> list[str]:
     return [str(one.volume) for one in keep.kept(report.volumes())]
 
 
-def _pool() -> Pool:
+def _pool() -> PoolDevices:
     known = report.volumes()
     (pool,) = [volume for volume in known if str(volume) == "tg/pool"]
     (metadata,) = [volume for volume in known if (volume.vg_name, volume.lv_name) == ("tg", pool.metadata_lv)]
-    return Pool(pool.id, snapshot._pool_device(pool), metadata.device)
+    return PoolDevices(pool.id, snapshot._pool_device(pool), metadata.device)
 
 
 def life() -> dict[str, Any]:

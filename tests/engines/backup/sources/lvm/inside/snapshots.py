@@ -70,7 +70,7 @@ def overflowed() -> dict[str, Any]:
     room = together.rooms([scenes.A], report.volumes(), 8 * MIB)[0]
     made = snapshot.make(room, tag.mine("night"))
     watch = Watch((made,))  # not entered: its thread would look in time
-    taken = together.Taken((made,), together.CRASH, (), ())
+    taken = together.TakenSnapshots((made,), together.CRASH, (), ())
     try:
         scenes.write(scenes.A, 24, seed=4)
         descriptor = os.open(made.path, os.O_RDONLY)
