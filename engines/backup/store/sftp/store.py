@@ -9,7 +9,7 @@ import stat
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from typing_extensions import override
 
@@ -17,9 +17,9 @@ from engines.backup.store.cache import FarCache
 from engines.backup.store.sftp import extensions, shared
 from engines.backup.store.sftp.access import SftpAccess, SftpAddress
 from engines.backup.store.sftp.appender import SftpAppender
-from engines.backup.store.sftp.files import BLOCK, FarFiles
+from engines.backup.store.sftp.files import BLOCK, MOST_NAMES, FarFiles
 from engines.backup.store.sftp.reading import FarReading
-from engines.backup.store.store import DEEPEST, TEMPORARY, Bytes, Store
+from engines.backup.store.store import DEEPEST, TEMPORARY, Bytes, Store, side_by_side
 
 TEMPORARY_KEPT = 86400.0  # s
 
@@ -92,24 +92,32 @@ class SftpStore(Store):
 
     @override
     def sizes(self, folder: str) -> Iterator[tuple[str, int]]:
-        return self._sizes(folder, DEEPEST)
+        level = ["" if folder in ("", ".") else folder]
+        for _ in range(DEEPEST + 1):
+            below: list[str] = []  # level by level, each side by side: a far side costs its distance once a level
+            for at in range(0, len(level), self.at_once):
+                few = level[at : at + self.at_once]
+                for above, entries in zip(few, side_by_side(self, self._entries, few), strict=True):
+                    for name, known in entries:
+                        full, mode = f"{above}/{name}" if above else name, int(known.permissions or 0)
+                        if stat.S_ISDIR(mode):
+                            below.append(full)
+                        elif stat.S_ISREG(mode) and not name.startswith(TEMPORARY):
+                            yield full, int(known.size or 0)
+                if len(below) > MOST_NAMES:
+                    raise OSError(errno.EFBIG, f"more than {MOST_NAMES} folders, as of a server that gives no end")
+            level = below
 
-    def _sizes(self, folder: str, deep: int) -> Iterator[tuple[str, int]]:
-        base = "" if folder in ("", ".") else folder
+    def _entries(self, folder: str) -> list[tuple[str, Any]]:
+        """What lies in a folder; nothing where it is none."""
         try:
-            entries = self._files.listed(base)
+            return self._files.listed(folder)
         except (FileNotFoundError, NotADirectoryError):
-            return
+            return []
         except OSError as error:
-            if error.errno == errno.EIO and not self._files.is_folder(base):
-                return
+            if error.errno == errno.EIO and not self._files.is_folder(folder):
+                return []
             raise
-        for name, known in entries:
-            full, mode = f"{base}/{name}" if base else name, int(known.permissions or 0)
-            if stat.S_ISDIR(mode):
-                yield from self._sizes(full, deep - 1) if deep else ()
-            elif stat.S_ISREG(mode) and not name.startswith(TEMPORARY):
-                yield full, int(known.size or 0)
 
     # ── the far clock ───────────────────────────────────────────────────────────────────────────────
 

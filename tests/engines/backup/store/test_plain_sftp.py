@@ -33,9 +33,31 @@ class Plain(asyncssh.SFTPServer):
         return super().rename(oldpath, newpath)
 
 
+class Together(asyncssh.SFTPServer):
+    """Lists no VM's folder before eight of them are asked for at one time."""
+
+    asked = 0
+    all_asked: asyncio.Event
+
+    async def scandir(self, path: bytes) -> Any:
+        if Path(path.decode()).name.startswith("vm"):
+            Together.asked += 1
+            if Together.asked == 8:
+                Together.all_asked.set()
+            await asyncio.wait_for(Together.all_asked.wait(), 60)
+        async for entry in super().scandir(path):
+            yield entry
+
+
 @contextmanager
-def serving(folder: Path) -> Iterator[int]:
-    """Its port; whoever has `folder`/key is let in."""
+def serving(folder: Path, kind: type[asyncssh.SFTPServer]) -> Iterator[str]:
+    """Its USER@HOST:PORT, for which access is arranged; `folder` is for its keys."""
+    folder.mkdir()
+    for name in ("host_key", "key"):
+        key = asyncssh.generate_private_key("ssh-ed25519")
+        key.write_private_key(folder / name)
+        key.write_public_key(folder / f"{name}.pub")
+    fingerprint = asyncssh.read_public_key(folder / "host_key.pub").get_fingerprint()
     loop = asyncio.new_event_loop()
     threading.Thread(target=loop.run_forever, daemon=True).start()
 
@@ -45,30 +67,23 @@ def serving(folder: Path) -> Iterator[int]:
             0,
             server_host_keys=[str(folder / "host_key")],
             authorized_client_keys=str(folder / "key.pub"),
-            sftp_factory=Plain,
+            sftp_factory=kind,
         )
 
     acceptor = asyncio.run_coroutine_threadsafe(listen(), loop).result(60)
+    place = f"root@127.0.0.1:{acceptor.get_port()}"
+    path = access.access_file()
+    path.parent.mkdir(parents=True)
+    path.write_text(yaml.safe_dump({place: {"key_file": str(folder / "key"), "host_key": fingerprint, "patience": 10}}))
     try:
-        yield int(acceptor.get_port())
+        yield place
     finally:
         loop.call_soon_threadsafe(acceptor.close)
 
 
 def test_it_does_all_that_a_repository_needs(tmp_path: Path) -> None:
-    folder = tmp_path / "keys"
-    folder.mkdir()
-    for name in ("host_key", "key"):
-        key = asyncssh.generate_private_key("ssh-ed25519")
-        key.write_private_key(folder / name)
-        key.write_public_key(folder / f"{name}.pub")
-    fingerprint = asyncssh.read_public_key(folder / "host_key.pub").get_fingerprint()
-    with serving(folder) as port:
-        path = access.access_file()
-        path.parent.mkdir(parents=True)
-        entry = {"key_file": str(folder / "key"), "host_key": fingerprint, "patience": 10}
-        path.write_text(yaml.safe_dump({f"root@127.0.0.1:{port}": entry}))
-        repo = f"sftp://root@127.0.0.1:{port}{tmp_path}/far"
+    with serving(tmp_path / "keys", Plain) as place:
+        repo = f"sftp://{place}{tmp_path}/far"
         lab.done("backup-init", repo=repo)
         said = examine_place(repo)[0].says
         for lacking in ("no hard links", "posix-rename@", "fsync@", "fsync of folders", "statvfs@"):
@@ -88,3 +103,16 @@ def test_it_does_all_that_a_repository_needs(tmp_path: Path) -> None:
         lab.done("backup-gc", repo=repo)
         assert lab.verified(repo=repo)["whole"] == 1
     assert not [path for path in (tmp_path / "far").rglob("*") if path.name.startswith(".tmp-")]
+
+
+def test_folders_of_one_depth_are_listed_side_by_side(tmp_path: Path) -> None:
+    for number in range(8):
+        disk = tmp_path / f"far/points/vm{number}/disk0"
+        disk.mkdir(parents=True)
+        (disk / "one.point").write_text("x" * number)
+    with serving(tmp_path / "keys", Together) as place:
+        Together.all_asked = asyncio.Event()
+        store = open_sftp(f"sftp://{place}{tmp_path}/far")
+        found = list(store.sizes("points"))
+        store.close()
+    assert found == [(f"points/vm{number}/disk0/one.point", number) for number in range(8)]
