@@ -24,6 +24,12 @@ FOUND = {
     "reading held to a share": ("engines/backup/limits/cgroup.py", "cgroup"),
     "the new vcs id": ("engines/vdx/judging/choose.py", "choose"),
     "which fields the restore wizard": ("wizards/backup.py", "RESTORE"),
+    "how fast a repository is written": ("engines/backup/store/uplink.py", "Uplink"),
+    "which points a night's rule keeps": ("engines/backup/upkeep/retention.py", "kept"),
+    "what kind of file system": ("engines/backup/files/volumes/signatures.py", "detect"),
+    "what stands in AMI2.BAT": ("engines/biosiso/media/texts.py", "ami2_bat"),
+    "which address a client tried next": ("engines/failover/lab/syn_capture.py", "syn"),
+    "which guests are due tonight": ("engines/fleet/planning/wanted.py", "wanted"),
 }
 
 

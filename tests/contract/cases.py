@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import hashlib
+import os
 import shutil
 import subprocess
 import tempfile
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from engines import tasks
+from engines.backup.repository import config
 from engines.backup.repository import protected as protected_points
 from engines.backup.repository.byte_source import unpinned
 from engines.backup.repository.repository import Repository
@@ -394,6 +396,21 @@ def released(folder: Path) -> Iterator[Target]:
     yield of_holds("fleet-release", folder, name="near")
 
 
+@contextmanager
+def keyed(folder: Path) -> Iterator[Target]:
+    """A locked repository, what opens it, and another key; its state is which keys open it."""
+    for name in ("first", "second"):
+        (folder / name).write_bytes(os.urandom(32))
+    repo = backup_lab.init(folder / "repo", cipher="aes-256-gcm", key_file=str(folder / "first"))
+    params = {"repo": repo, "key_file": str(folder / "first"), "name": "other", "new_key_file": str(folder / "second")}
+
+    def state() -> dict[str, str]:
+        with Repository.glance(repo) as glance:
+            return {way.name: way.kind for way in config.ways(glance.config)}
+
+    yield Target(tasks.engine("backup-key-add"), Job(task="backup-key-add", params=params), state)
+
+
 def running(event: AnyEvent) -> bool:
     """It is there: from here on it goes on until it is stopped."""
     return isinstance(event, Measured | Log)
@@ -450,6 +467,7 @@ CASES = (
     Case("backup import", named("backup-import"), imported, (NO_REPO, {"file": "/nowhere"}), adds=True, moments=3),
     Case("backup protect", named("backup-protect"), protected, POINTS, moments=2),
     Case("backup rename", named("backup-rename"), renamed, (NO_REPO, {"vm": "web9"}, {"to": "a b"}), moments=3),
+    Case("backup key add", named("backup-key-add"), keyed, (NO_REPO, {"name": "first"})),
     Case("backup mount", named("backup-mount"), mounted, (*POINTS, {"folder": "/nowhere"}), until=running, moments=4),
     Case("backup serve", named("backup-serve"), served, (*POINTS, {"nbd": "/nowhere/x"}), until=running, moments=4),
     Case("fleet", named("fleet"), rounded, ({"fleet": "/nowhere"},), adds=True, moments=1),
@@ -466,6 +484,23 @@ CASES = (
         moments=2,
     ),
 )
+
+
+# Engines without a case here, and what holds them instead.
+ELSEWHERE = {
+    "backup-boot": "boots a guest: tests/engines/backup/commands/test_boot.py",
+    "backup-prove": "boots a guest: tests/engines/backup/commands/test_boot.py",
+    "backup-put": "writes through an appliance: tests/engines/backup/put",
+    "backup-snapshots": "needs LVM, in a guest: tests/engines/backup/sources/lvm",
+    "backup-guest": "tests/engines/backup/commands/test_guest.py",
+    "backup-key-remove": "of one kind with backup-key-add: tests/engines/backup/commands/test_key.py",
+    "backup-key-rotate": "of one kind with backup-key-add: tests/engines/backup/commands/test_key.py",
+    "backup-lock": "needs a bucket with Object Lock: tests/engines/backup/store",
+    "backup-rewind": "needs a bucket with versions: tests/engines/backup/commands/test_tamper.py",
+    "virtio-restock": "boots an appliance: tests/engines/virtio",
+    "virtio-putback": "boots an appliance: tests/engines/virtio",
+    "fleet-verify": "reads only, as backup-verify: tests/engines/fleet/test_spread.py",
+}
 
 
 def snapshot(folder: Path) -> dict[str, tuple[int, int, str]]:

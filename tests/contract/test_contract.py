@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from engines import tasks
 from engines.job import answers, detach, journal, runs
 from engines.job.contract import (
     AnyEvent,
@@ -31,7 +32,7 @@ from engines.job.journal import Entry
 from engines.job.perform import Stop, perform
 from engines.job.work import Work, what_follows
 from tests.agreed import AGREED
-from tests.contract.cases import CASES, Case, Target, snapshot
+from tests.contract.cases import CASES, ELSEWHERE, Case, Target, snapshot
 
 # A guest's appliance takes ten seconds to start: what needs it dozens of times is for `make soak`.
 SLOW = ("virtio",)
@@ -357,3 +358,12 @@ def test_a_full_state_disk_is_refused_before_anything_is_touched(
         assert last.what_helps
         assert snapshot(tmp_path / "stage") == before
         assert target.state() == state
+
+
+def test_every_engine_has_a_case_or_is_said_to_be_held_elsewhere() -> None:
+    every = {engine.name for task in tasks.TASKS.values() for engine in task.engines()}
+    here = {case.engine().name for case in CASES}
+    assert every - here == set(ELSEWHERE)
+    root = Path(__file__).resolve().parents[2]
+    for words in ELSEWHERE.values():
+        assert (root / words.rpartition(" ")[2]).exists(), words
