@@ -58,7 +58,7 @@ def far(request: pytest.FixtureRequest) -> Iterator[Line]:
 
     server = asyncio.run_coroutine_threadsafe(listening(), loop).result(60)
     address = parse(f"sftp://root@127.0.0.1:{server.get_port()}/r")
-    line = Line(address, SftpAccess(host_key=key.get_fingerprint(), patience=1.0), answers_within=0.5)
+    line = Line(address, SftpAccess(host_key=key.get_fingerprint(), patience=120.0), answers_within=5.0)
     yield line
     line.end()
     loop.call_soon_threadsafe(server.close)
