@@ -51,7 +51,7 @@ def _text(raw: bytes) -> str:
 def subvolume(row: Row) -> bytes | None:
     """The folder that subvol= names; None where it does not."""
     named = row.options.get("subvol", "")
-    return (b"/" + named.strip("/").encode()).rstrip(b"/") if named else None
+    return (b"/" + named.strip("/").encode("utf-8", "surrogateescape")).rstrip(b"/") if named else None
 
 
 def beneath(row: Row) -> bytes:

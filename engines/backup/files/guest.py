@@ -62,8 +62,9 @@ class GuestMounts:
         beyond = [point for point in beyond if len(point) > len(found.point)]
         if beyond:
             point = max(beyond, key=len)
+            spec = _spec(self.elsewhere[point])
             raise Elsewhere(
-                f"{shown(path)}: the guest has {self.elsewhere[point]} at {shown(point)}, which is not on this disk",
+                f"{shown(path)}: the guest has {spec} at {shown(point)}, which is not on this disk",
                 "look into the points of the guest's other disks",
             )
         return found.volume, (found.inner + path[len(found.point) :]) or b"/"
@@ -79,6 +80,11 @@ class GuestMounts:
 
 class Elsewhere(BrowseError):
     """A path of the guest that this disk does not hold: nothing can be said of it here."""
+
+
+def _spec(spec: str) -> str:
+    """An fstab's first field for a line: no report can be written of what is no UTF-8."""
+    return shown(spec.encode("utf-8", "surrogateescape"))
 
 
 def _within(path: bytes, point: bytes) -> bool:
@@ -207,7 +213,7 @@ def _joined(root: _Root, known: list[VolumeInfo], roots: list[_Root]) -> GuestMo
             joined[point] = Joined(point, at[0], at[1].rstrip(b"/") + fstab.beneath(row))
     others = sorted({each.volume.info.name for each in roots} - {own})
     notes = [f"the guest's tree is that of {own}; {', '.join(others)} holds a root, too"] if others else []
-    notes += [f"{shown(point)} of the guest is {spec}, not on this disk" for point, spec in elsewhere.items()]
+    notes += [f"{shown(point)} of the guest is {_spec(spec)}, not on this disk" for point, spec in elsewhere.items()]
     return GuestMounts(_ordered(joined.values()), elsewhere, tuple(notes))
 
 

@@ -27,7 +27,7 @@ def folder() -> Path:
 
 def key(repo: str, point: str) -> str:
     """What a keeper's files are called."""
-    return "warm-" + hashlib.blake2b(f"{repo}\0{point}".encode(), digest_size=12).hexdigest()
+    return "warm-" + hashlib.blake2b(f"{repo}\0{point}".encode("utf-8", "surrogateescape"), digest_size=12).hexdigest()
 
 
 def socket_of(name: str) -> Path:

@@ -192,3 +192,16 @@ def test_a_subvolume_by_its_number_is_the_root_though_it_lies_deep(tmp_path: Pat
     numbers = {299: b"/os/roots/gone", 300: b"/os/roots/b", 301: b"/home", 302: b"/os/roots/a"}
     volume = Folder(tmp_path, "p3", format="btrfs", uuid=UUID, subvolumes=numbers)
     assert joined(guest.found([volume], [volume.info])) == {b"": ("p3", b"/os/roots/b"), b"/top": ("p3", b"")}
+
+
+@pytest.mark.parametrize("name", [b"h\xf6me", b"\\303"])
+def test_a_subvolume_whose_name_is_no_utf_8_is_joined(name: bytes, tmp_path: Path) -> None:
+    root = system(tmp_path / "root", "")
+    lines = b"UUID=%s / btrfs subvol=root\nUUID=%s /home btrfs subvol=/%s 0 0\nLABEL=%s /far ext4\n"
+    (root / "etc/fstab").write_bytes(lines % (UUID.encode(), UUID.encode(), name, name))
+    volume = Folder(tmp_path, "p3", format="btrfs", uuid=UUID)
+    found = guest.found([volume], [volume.info])
+    plain = name.replace(b"\\303", b"\303")
+    assert joined(found) == {b"": ("p3", b"/root"), b"/home": ("p3", b"/" + plain)}
+    assert found is not None
+    assert msgspec.json.encode(found.notes), "a report takes it"
