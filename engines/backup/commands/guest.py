@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import os
 import shlex
+import stat
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, ClassVar
 
@@ -119,15 +122,18 @@ class BringGuest(Engine[GuestParams]):
     def undo(self, plan: Plan, context: Context) -> Events:
         yield StepStarted(step="write")
         into = Path(plan.params.into)
-        for path in sorted(into.rglob("*"), reverse=True) if into.is_dir() else ():
-            if path.is_dir():
-                path.rmdir()
-            elif path.name in (record.DESCRIPTION, record.NVRAM, DIFFERENCE) or path.is_relative_to(into / "tpm"):
-                path.unlink()
-        if plan.state.get("folder") == NEW and into.is_dir() and not any(into.iterdir()):
-            into.rmdir()
+        made = plan.state.get("folder") == NEW
+        if not (made and into.is_symlink()):  # another's, in the place of ours
+            try:
+                _remove(into)
+            except OSError as error:
+                raise Refused(f"{error.filename} cannot be removed: {error.strerror}", "remove it by hand") from None
+        if made:
+            with suppress(OSError):  # what somebody else put there stays, and the folder with it
+                into.rmdir()
         yield StepEnded(step="write")
-        yield Finished(summary=f"what was written into {into} is removed")
+        stays = f"; {into} stays, it holds other files" if made and os.path.lexists(into) else ""
+        yield Finished(summary=f"what was written into {into} is removed{stays}")
 
 
 def _record_of(point: str) -> str:
@@ -147,6 +153,24 @@ def _write(files: dict[str, bytes], into: Path) -> None:
         path = into / inside
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         write_whole(path, content)
+
+
+def _remove(into: Path) -> None:
+    """What `_write` may have written, and nothing through a link. Raises OSError."""
+    for name in (record.DESCRIPTION, record.NVRAM, DIFFERENCE):
+        with suppress(FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            (into / name).unlink()
+    if (into / "tpm").is_symlink() or not (into / "tpm").is_dir():
+        return
+    for _, folders, files, here in os.fwalk(into / "tpm", topdown=False):
+        for name in files:
+            if stat.S_ISREG(os.stat(name, dir_fd=here, follow_symlinks=False).st_mode):  # a link is none of ours
+                os.unlink(name, dir_fd=here)
+        for name in folders:
+            with suppress(OSError):
+                os.rmdir(name, dir_fd=here)
+    with suppress(OSError):
+        (into / "tpm").rmdir()
 
 
 def _differs(then: Domain, text: str, name: PointName, uri: str) -> tuple[bytes, str]:

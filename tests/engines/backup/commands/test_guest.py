@@ -181,6 +181,27 @@ def test_taking_it_back_leaves_what_was_there_before(there: bool, guest: Guest) 
     assert not there or not any((guest.folder / "out").iterdir())
 
 
+def test_taking_it_back_leaves_what_others_put_beside_it(guest: Guest) -> None:
+    guest.points()
+    out, far = guest.folder / "out", guest.folder / "far"
+    words = {"repo": guest.repo, "point": "web1@latest", "into": str(out)}
+    run, _ = lab.perform_job("backup-guest", **words)
+    (out / "web1" / "notes").mkdir(parents=True)
+    (out / "web1" / "notes" / "a.txt").write_text("mine")
+    (out / "web1" / "nvram").write_text("mine")
+    (out / "empty").mkdir()
+    far.mkdir()
+    (far / "domain.xml").write_text("mine")
+    (out / "tpm" / "far").symlink_to(far)
+    (out / "far").symlink_to(far)
+    _, last = lab.perform_job("backup-guest", mode="undo", earlier=run.id, **words)
+    assert isinstance(last, Finished) and "stays" in last.summary
+    assert (out / "web1" / "notes" / "a.txt").read_text() == (out / "web1" / "nvram").read_text() == "mine"
+    assert (far / "domain.xml").read_text() == "mine"
+    assert sorted(each.name for each in out.iterdir()) == ["empty", "far", "tpm", "web1"]
+    assert not (out / "tpm" / "tpm2").exists()
+
+
 def test_a_disk_is_no_record(guest: Guest) -> None:
     guest.points()
     _, last = lab.perform_job("backup-guest", repo=guest.repo, point="web1/vda@latest", into=str(guest.folder / "out"))
