@@ -10,7 +10,7 @@ import errno
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from engines.backup.files.volumes.mended import Mended
 from engines.backup.files.volumes.signatures import SPARE
 from engines.backup.files.volumes.window import Window
 from engines.backup.nbd import overlay
-from engines.backup.nbd.server import NbdServer
+from engines.backup.nbd.server import Fault, NbdServer
 from engines.boot.scratch import Scratch
 from engines.guest.appliance import Appliance, GuestError
 from engines.job.contract import Cancel
@@ -167,7 +167,7 @@ class GuestfsDisk:
     def asking(self, path: bytes) -> Iterator[None]:
         """One call at a time, and its failure as one of the browser's errors."""
         with self._lock:
-            before = self._faulty
+            before = [each.faulty for each in self._servers]
             try:
                 self._wake()
                 yield
@@ -178,19 +178,19 @@ class GuestfsDisk:
                     raise
                 raise BrowseError("the appliance was ended") from None
 
-    def _meant(self, error: GuestError, path: bytes, before: int) -> CrashcartError:
+    def _meant(self, error: GuestError, path: bytes, before: list[int]) -> CrashcartError:
         """The backup is the culprit where bytes could not be vouched for meanwhile."""
-        faults = [each.faults[-1] for each in self._servers if each.faults]
-        if self._faulty > before and faults and isinstance(culprit := faults[0].error, CrashcartError):
-            return culprit
+        fault = fault_since(self._servers, before)
+        if fault and isinstance(fault.error, CrashcartError):
+            return fault.error
         where = f"{shown(path)}: " if path else ""
         if error.errno in (errno.ENOENT, errno.ENOTDIR):
             return NoSuchFile(f"{where}there is nothing of that name")
         if error.errno in (errno.EOPNOTSUPP, errno.ENOTTY):
             return Unsupported(f"{where}the file system does not have that")
         said = os.strerror(error.errno) if error.errno else shown(str(error).encode("utf-8", "surrogateescape"))
-        if faults:
-            said += f"; {self._faulty} reads of the backup failed: {faults[0].why}"
+        if fault := fault or next((each.faults[-1] for each in self._servers if each.faults), None):
+            said += f"; {self._faulty} reads of the backup failed: {fault.why}"
         return BrowseError(f"{where}{said}")
 
     @property
@@ -225,6 +225,12 @@ class GuestfsDisk:
             for volume in self._opened.values():
                 volume.forget()
         self._scratch.remove()
+
+
+def fault_since(servers: Sequence[NbdServer], before: Sequence[int]) -> Fault | None:
+    """The last fault of a server that has more than `before`, by the server; None where none has."""
+    grown = (each for each, count in zip(servers, before, strict=True) if each.faulty > count)
+    return next((each.faults[-1] for each in grown if each.faults), None)
 
 
 def _texts(value: Any) -> Any:
