@@ -14,7 +14,7 @@ from engines.backup.repository.repository import RepoParams, Repository
 from engines.backup.repository.sessions import Presence
 from engines.backup.upkeep.verifying import Verifying
 from engines.fleet.commands.params import FleetParams
-from engines.fleet.config.model import Fleet
+from engines.fleet.config.model import Cluster, Fleet
 from engines.fleet.planning import jobs
 from engines.fleet.round.limits import Limits
 from engines.fleet.spread.line import Line
@@ -55,7 +55,7 @@ class Verify(Engine[VerifyParams]):
     def plan(self, params: VerifyParams, cancel: Cancel) -> Plan:
         fleet = params.read()
         url = _url(fleet, params)
-        if fleet.cluster:
+        if cluster := _cluster(fleet, url):
             member(fleet)
         with Repository.glance(url) as glance:
             points, id_ = len(glance.names()), glance.config.id
@@ -70,7 +70,7 @@ class Verify(Engine[VerifyParams]):
             facts=(
                 ("repository", url),
                 ("points", str(points)),
-                ("read by", f"the workers of {fleet.cluster.scheduler}" if fleet.cluster else "this process"),
+                ("read by", f"the workers of {cluster.scheduler}" if cluster else "this process"),
             ),
             undo="nothing to take back: it only reads, and names what is damaged",
             state={"repository": id_},
@@ -105,7 +105,7 @@ def _spread(
 
     def read(verifying: Verifying, presence: Presence) -> Generator[AnyEvent, Any, None]:
         line = None
-        if fleet.cluster:
+        if _cluster(fleet, to.url):
             try:
                 line = Line(fleet)
             except Failed as failed:
@@ -113,14 +113,20 @@ def _spread(
         if line is None:
             yield from alone(repository, params.percent, verifying, presence, cancel, rate)
             return
-        needs = (SHARE, *Limits(fleet).stores(params.repository))
-        spread = Spread(repository, opening, params.percent, line, cancel, needs, to.slots, rate)
+        limits = Limits(fleet)
+        needs, slots = (SHARE, *limits.stores(params.repository)), limits.readers(params.repository)
+        spread = Spread(repository, opening, params.percent, line, cancel, needs, slots, rate)
         with line:
             yield from spread.read(verifying, presence)
 
     to = fleet.repositories[params.repository]
     rate = jobs.rate(fleet, to)
     return (yield from proven(repository, presence, params.percent, read))
+
+
+def _cluster(fleet: Fleet, url: str) -> Cluster | None:
+    """Whose workers read it; none a folder, which may be another one where they are."""
+    return fleet.cluster if "://" in url else None
 
 
 def _url(fleet: Fleet, params: VerifyParams) -> str:

@@ -44,6 +44,10 @@ class Limits:
         uplink = (f"uplink {to.uplink}",) if to and to.uplink else ()
         return (f"repository {repository}", *uplink)
 
+    def readers(self, repository: str) -> int:
+        """How many may read a repository at once, by its own slots and those of its uplink."""
+        return min(self._most[name] for name in self.stores(repository))
+
     def take(self, needs: Iterable[str], *, by_force: bool = False) -> bool:
         """Take one of each, or nothing. by_force: what runs already counts, whether there is room or not."""
         needs = tuple(needs)

@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 
-from engines.fleet.config.model import Fleet
+from engines.fleet.config.model import Cluster, Fleet
 from engines.fleet.spread import resources
 from engines.fleet.spread.security import member, security
 from engines.job.errors import Failed, Refused
@@ -29,7 +29,9 @@ def schedule(fleet: Fleet) -> Iterator[str]:
 
     async def served() -> AsyncIterator[str]:
         try:
-            made = await Scheduler(host=place.hostname, port=place.port, protocol=place.scheme, security=paper, **QUIET)
+            made = await Scheduler(
+                host=_hostname(cluster), port=place.port, protocol=place.scheme, security=paper, **QUIET
+            )
         except (OSError, ValueError) as error:
             raise Failed(
                 f"{cluster.scheduler}: {error}", "name an address of this machine in cluster.scheduler"
@@ -67,6 +69,7 @@ def serve(read: Callable[[], Fleet], name: str, jobs: int, only: Sequence[str]) 
                         resources=resources.of(fleet, only),
                         plugins=[letting_go()],
                         security=paper,
+                        host=None if cluster.encrypted else _hostname(cluster),
                         **QUIET,
                     )
                 except (OSError, TimeoutError, ValueError, RuntimeError):
@@ -77,6 +80,12 @@ def serve(read: Callable[[], Fleet], name: str, jobs: int, only: Sequence[str]) 
                 yield f"the scheduler {cluster.scheduler} is gone; it is waited for"
 
     yield from _through(served())
+
+
+def _hostname(cluster: Cluster) -> str:
+    """Where the scheduler listens, and without TLS its workers too: anyone who reaches one can run code as it."""
+    name = urlsplit(cluster.scheduler).hostname or ""
+    return f"[{name}]" if ":" in name else name
 
 
 async def _kept(worker: Any, read: Callable[[], Fleet], only: Sequence[str]) -> None:

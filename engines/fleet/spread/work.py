@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 
 import msgspec
 
@@ -88,28 +89,49 @@ def follow(order: Order) -> Outcome:
         return following.outcome(tell)
 
 
-class _Opened:
-    """The repository of the reading that is at work, opened once, and let go of with the next."""
+@dataclass
+class _Open:
+    """The repository of a reading. shares: of it that are read at this moment."""
 
-    def __init__(self) -> None:
+    repository: Repository
+    uplink: Uplink
+    shares: int = 0
+
+
+class Opened:
+    """The repository of the reading that is at work, opened once; let go of once another was opened and no share of it
+    is read any more.
+    """
+
+    def __init__(self, opens: Callable[[Share], Repository]) -> None:
+        self._opens = opens
         self._lock = threading.Lock()
-        self._reading = ""
-        self._repository: Repository | None = None
-        self._uplink = Uplink()
+        self._by: dict[str, _Open] = {}
+        self._newest = ""
 
-    def of(self, share: Share) -> tuple[Repository, Uplink]:
-        """Raises CrashcartError, OSError."""
+    @contextmanager
+    def of(self, share: Share) -> Iterator[tuple[Repository, Uplink]]:
+        """It stays open within this. Raises CrashcartError, OSError."""
         with self._lock:
-            if self._repository is None or self._reading != share.reading:
-                if self._repository is not None:
-                    self._repository.close()
-                    self._repository = None
-                self._repository, self._reading = _opened(share), share.reading
-                self._uplink = Uplink(uplink.parse(share.uplink))
-            return self._repository, self._uplink
+            one = self._by.get(share.reading)
+            if one is None:
+                one = _Open(self._opens(share), Uplink(uplink.parse(share.uplink)))
+                self._by[share.reading] = one
+                self._newest = share.reading
+                self._sweep()
+            one.shares += 1
+        try:
+            yield one.repository, one.uplink
+        finally:
+            with self._lock:
+                one.shares -= 1
+                self._sweep()
 
-
-OPENED = _Opened()
+    def _sweep(self) -> None:
+        for reading, one in list(self._by.items()):
+            if not one.shares and reading != self._newest:
+                del self._by[reading]
+                one.repository.close()
 
 
 class _Gate:
@@ -140,15 +162,18 @@ def _opened(share: Share) -> Repository:
     return repository
 
 
+OPENED = Opened(_opened)
+
+
 def read(share: Share) -> Findings | Unable:
     """On a worker: what reading the packs of a share found."""
     try:
-        repository, line = OPENED.of(share)
-        gate = GATE.of(threads(repository.store))
-        records = Records(repository, share.percent, share.packs, line, gate)
-        with closing(records.reading().ticks()) as ticks:
-            for _ in ticks:
-                pass
+        with OPENED.of(share) as (repository, line):
+            gate = GATE.of(threads(repository.store))
+            records = Records(repository, share.percent, share.packs, line, gate)
+            with closing(records.reading().ticks()) as ticks:
+                for _ in ticks:
+                    pass
     except (CrashcartError, OSError) as error:
         return Unable(why=str(error))
     return records.findings

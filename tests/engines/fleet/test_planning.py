@@ -234,6 +234,8 @@ def test_a_line_is_shared_by_as_many_as_may_be_on_it() -> None:
     assert rate == f"07:00-22:00 {30 * 1024 * 1024 // 60}, else none"
     assert words.shared(("07:00-22:00 30M, else 60M",), 60) == "07:00-22:00 524288, else 1048576"
     limits = Limits(of)
+    narrow = msgspec.structs.replace(of, uplinks={"wan": msgspec.structs.replace(of.uplinks["wan"], slots=3)})
+    assert limits.readers("off1") == 40 and Limits(narrow).readers("off1") == 3
     taken = [limits.take(limits.needs(f"hv{n % 20}", f"off{n % 2 + 1}")) for n in range(80)]
     assert taken.count(True) == 60 and taken[60:] == [False] * 20
     limits.free(limits.needs("hv0", "off1"))

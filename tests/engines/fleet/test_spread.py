@@ -10,9 +10,12 @@ from typing import Any, NamedTuple
 
 import pytest
 import yaml
+from typing_extensions import override
 
 import engines
+from engines.backup.repository.repository import RepoParams, Repository
 from engines.fleet.spread.reading import LARGEST, shares
+from engines.fleet.spread.work import Opened, Share
 from tests.engines.backup import lab
 from tests.engines.backup.lab import MIB
 from tests.engines.backup.store.sshd import Sshd
@@ -29,8 +32,14 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         patch.setenv("XDG_CONFIG_HOME", str(folder / "config"))
         repo = lab.init(folder / "repo", pack=MIB)
         lab.backup(repo, lab.disk(folder / "disk", {number: number for number in range(16)}, 16 * MIB))
-        with Cluster(folder, folder / "fleet.yaml") as made:
-            made.config.write_text(f"{FLEET}repositories: {{near: {{url: '{repo}'}}}}\n{made.yaml}")
+        (folder / "sshd").mkdir()
+        with Sshd(folder / "sshd") as sshd, Cluster(folder, folder / "fleet.yaml") as made:
+            access = folder / "config" / "crashcart" / "sftp.yaml"
+            access.parent.mkdir(parents=True)
+            entry = {"key_file": str(sshd.folder / "key"), "host_key": sshd.fingerprint}
+            access.write_text(yaml.safe_dump({sshd.place: entry}))
+            near = f"repositories: {{near: {{url: '{sshd.url(Path(repo))}'}}}}\n"
+            made.config.write_text(f"{FLEET}{near}{made.yaml}")
             made.scheduler()
             for name in ("w1", "w2"):
                 made.worker(name)
@@ -83,19 +92,11 @@ def test_workers_may_be_killed_and_come_again(cluster: Cluster) -> None:
 
 
 def test_the_upkeep_that_only_reads_a_far_repository_is_any_workers(cluster: Cluster, tmp_path: Path) -> None:
-    (tmp_path / "sshd").mkdir()
-    with Sshd(tmp_path / "sshd") as sshd:
-        access = cluster.folder.parent / "config" / "crashcart" / "sftp.yaml"
-        access.parent.mkdir(parents=True)
-        entry = {"key_file": str(sshd.folder / "key"), "host_key": sshd.fingerprint}
-        access.write_text(yaml.safe_dump({sshd.place: entry}))
-        config = tmp_path / "fleet.yaml"
-        repo = sshd.url(cluster.folder.parent / "repo")
-        none = FLEET.replace("ssh: local", "ssh: local, find: [{lvm: '(?P<vm>no)(?P<disk>thing)'}]")
-        config.write_text(
-            f"{none}repositories: {{near: {{url: '{repo}'}}}}\nledger: '{tmp_path}/ledger'\n{cluster.yaml}"
-        )
-        done = cluster.run("fleet", "run", "--fleet", str(config), "--json")
+    config = tmp_path / "fleet.yaml"
+    read = cluster.config.read_text()
+    none = read.replace("ssh: local", "ssh: local, find: [{lvm: '(?P<vm>no)(?P<disk>thing)'}]")
+    config.write_text(f"{none}ledger: '{tmp_path}/ledger'\n")
+    done = cluster.run("fleet", "run", "--fleet", str(config), "--json")
     told = [
         text for line in done.stdout.splitlines() if "near on controller" in (text := json.loads(line).get("text", ""))
     ]
@@ -121,6 +122,38 @@ def test_damage_is_told_as_by_a_verify_of_one_process(cluster: Cluster, tmp_path
     assert found.result["bad"] == 1 and len(found.result["faults"]) == 2
     assert packs[0].name in "".join(found.warnings)
     assert sorted(found.warnings) == sorted(alone.warnings)
+
+
+def test_a_folder_is_read_here_since_a_worker_may_have_another_one_there(cluster: Cluster, tmp_path: Path) -> None:
+    config = tmp_path / "fleet.yaml"
+    repo = lab.init(tmp_path / "repo")
+    config.write_text(f"{FLEET}repositories: {{near: {{url: '{repo}'}}}}\n{cluster.yaml}")
+    planned = cluster.run("fleet", "verify", "near", "--fleet", str(config), "--dry-run")
+    assert planned.returncode == 0 and "this process" in planned.stdout, planned
+
+
+def test_a_repository_is_closed_once_its_last_share_is_read(tmp_path: Path) -> None:
+    repo = lab.init(tmp_path / "repo")
+    closed: list[str] = []
+
+    def opens(share: Share) -> Repository:
+        class Told(Repository):
+            @override
+            def close(self) -> None:
+                closed.append(share.reading)
+                super().close()
+
+        return Told.of(RepoParams(repo=repo))
+
+    first, second = (Share(reading=reading, opening={}, id=b"", percent=100, packs=()) for reading in ("1", "2"))
+    opened = Opened(opens)
+    with opened.of(first) as (one, _), opened.of(first) as (same, _):
+        assert one is same
+        with opened.of(second):
+            assert not closed
+    assert closed == ["1"]
+    with opened.of(second):
+        assert closed == ["1"]
 
 
 @pytest.mark.parametrize("count", [1, 3, 40])
