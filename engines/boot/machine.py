@@ -57,7 +57,8 @@ class Machine:
 
     check: called at least every 0.2 s of any wait; raises to stop. accelerator: None finds out, see accel.
     QEMU is bound to the process, and where it stays its user to the thread that enters the block: it dies with them.
-    Root's QEMU becomes a user who owns nothing before its guest runs, unless the guest shares a folder.
+    Root's QEMU becomes a user who owns nothing before its guest runs, unless the guest shares a folder or the
+    temporary directory is closed to others: QEMU writes there while its guest runs.
     Entering raises Refused (no QEMU, no medium) and NotStarted.
     """
 
@@ -83,7 +84,7 @@ class Machine:
         self._process: subprocess.Popen[bytes] | None = None
         self._qmp: Qmp | None = None
         self._reaper = ExitStack()
-        self._user = None if self.hardware.opens_later else unprivileged.user()
+        self._user = None if self.hardware.opens_later else unprivileged.user(self._folder)
         try:
             self._start(binary)
         except BaseException:
@@ -122,9 +123,11 @@ class Machine:
         return (self._folder / "serial").read_bytes()
 
     def screen(self) -> list[str]:
-        """25 rows, right-stripped; empty in a graphics mode; the last one seen once QEMU has ended."""
+        """25 rows, right-stripped; empty where there is no text; the last one seen once QEMU has ended."""
         try:
             self._last_screen = screen.text_screen(self._control(), self._folder)
+        except QmpError:
+            self._last_screen = []
         except Gone:
             self._reap()
         return self._last_screen

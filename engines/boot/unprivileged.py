@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -15,16 +16,24 @@ FIRST = 0x70000000  # of 65536 numbers that belong to nobody; systemd and contai
 REAPER = "trap '' INT TERM HUP; read -r _; kill -9 \"$1\""
 
 
-def user() -> int | None:
+def user(folder: Path) -> int | None:
     """The number of a user, and of a group, for one machine; None where this process may not become another.
+
+    folder: what it gets to write in; None, too, where another user cannot reach that.
 
     One for each process, so that no guest that broke out of its QEMU meets another as itself.
     """
-    if os.geteuid() != 0:
+    if os.geteuid() != 0 or not _reached(folder):
         return None
     found = FIRST + os.getpid() % 65536
     mapped = all(_mapped(Path(f"/proc/self/{kind}_map"), found) for kind in ("uid", "gid"))
     return found if mapped and _may_become() else None
+
+
+def _reached(folder: Path) -> bool:
+    """Whether every folder on the way lets others pass, those behind a symbolic link among them."""
+    way = {*folder.parents, *folder.resolve().parents}
+    return all(each.stat().st_mode & stat.S_IXOTH for each in way)
 
 
 def _mapped(path: Path, number: int) -> bool:

@@ -8,6 +8,7 @@ import signal
 import string
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -190,16 +191,17 @@ with Machine(Hardware((Disk(Path(sys.argv[1])),)), accelerator=Accelerator("tcg"
 
 @pytest.fixture
 def parent(
-    boot_sector: Callable[[str], Path], tmp_path: Path
+    boot_sector: Callable[[str], Path],
 ) -> Iterator[Callable[[], tuple[subprocess.Popen[str], int, Path]]]:
     started: list[subprocess.Popen[str]] = []
-    (tmp_path / "tmp").mkdir()
+    temporary = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
+    Path(temporary.name).chmod(0o755)  # one below pytest's own lets no other user in
 
     def start() -> tuple[subprocess.Popen[str], int, Path]:
         child = subprocess.Popen(
             [sys.executable, "-c", PARENT, boot_sector(SHOW_KEYS)],
             cwd=ROOT,
-            env={**os.environ, "TMPDIR": str(tmp_path / "tmp")},
+            env={**os.environ, "TMPDIR": temporary.name},
             stdout=subprocess.PIPE,
             text=True,
         )
@@ -212,6 +214,7 @@ def parent(
     for child in started:
         child.kill()
         child.communicate()
+    temporary.cleanup()
 
 
 Start = Callable[[], tuple[subprocess.Popen[str], int, Path]]
@@ -238,12 +241,12 @@ def test_roots_qemu_runs_its_guest_as_nobody_and_writes_only_its_own(boot_sector
         assert machine.wait_for(lambda _: True).found
         status = Path(f"/proc/{machine.pid}/status").read_text()
         said = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
-        if unprivileged.user() is None:
+        folder = machine._folder
+        if unprivileged.user(folder) is None:
             absent("this process may become no other user")
-        number = str(unprivileged.user())
+        number = str(unprivileged.user(folder))
         assert set(said["Uid"].split()) == set(said["Gid"].split()) == set(said["Groups"].split()) == {number}
         assert int(said["CapEff"], 16) == 0 and said["Seccomp"] == "2"
-        folder = machine._folder
         assert folder.stat().st_uid == 0 and folder.stat().st_mode & 0o777 == 0o710
         others = [path.name for path in folder.iterdir() if path.stat().st_uid != 0]
         assert sorted(others) == sorted(WRITTEN)
