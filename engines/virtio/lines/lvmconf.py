@@ -43,7 +43,7 @@ def filters(text: str, disks: Disks) -> str:
 
 def _needed(patterns: list[tuple[str, str]], disks: Disks) -> bool:
     old = any(_lets_in(patterns, names) for names in _aliases(disks))
-    new = all(_accepts(patterns, f"/dev/{disks.new}{number}") for number in ("", "1", "2"))
+    new = all(_verdict(patterns, f"/dev/{disks.new}{number}") in ("a", "") for number in ("", "1", "2"))
     return old and not new
 
 
@@ -55,28 +55,26 @@ def _aliases(disks: Disks) -> list[list[str]]:
 
 
 def _lets_in(patterns: list[tuple[str, str]], names: list[str]) -> bool:
-    """Whether one of a device's names is accepted: by a pattern, or all of them by none that refuses."""
+    """Whether one of a device's names may be accepted: by a pattern, or all of them by none that refuses."""
     verdicts = [_verdict(patterns, name) for name in names]
-    return True in verdicts or False not in verdicts
+    return bool({"a", "?"} & {*verdicts}) or "r" not in verdicts
 
 
-def _accepts(patterns: list[tuple[str, str]], device: str) -> bool:
-    """As lvm.conf(5) says: the first pattern that matches decides; none accepts."""
-    return _verdict(patterns, device) is not False
+def _verdict(patterns: list[tuple[str, str]], device: str) -> str:
+    """As lvm.conf(5) says: the first pattern that matches decides, by its a or r; none (empty) accepts.
 
-
-def _verdict(patterns: list[tuple[str, str]], device: str) -> bool | None:
-    """None where no pattern matches, as far as they are such as people write."""
+    "?" where one comes first that is not tried.
+    """
     for verdict, delimited in patterns:
         if not delimited:
             continue
         body = delimited[1:].removesuffix(CLOSING.get(delimited[0], delimited[0]))
         if len(body) > LONGEST or len(REPEATED.findall(body)) > REPEATS or NESTED.search(body):
-            continue
+            return "?"
         try:
             matched = re.search(body, device)
         except (re.error, OverflowError):
-            continue
+            return "?"
         if matched:
-            return verdict == "a"
-    return None
+            return verdict
+    return ""

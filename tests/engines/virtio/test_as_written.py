@@ -138,6 +138,11 @@ BY_SERIAL = '    filter = [ "a|^/dev/disk/by-id/ata-.*|", "r|.*|" ]\n'
         ('    filter = [ "a|/dev/disk/by-path/pci.*|", "r|.*|" ]\n', True),
         ('    filter = [ "a|^/dev/md.*|", "r|.*|" ]\n', False),
         ('    filter = [ "r|/dev/sr.*|", "a|.*|" ]\n', False),
+        ('    filter = [ "a/sd.*|hd.*|md.*|cciss.*|emcpower.*/", "r/.*/" ]\n', True),
+        ('    filter = [ "a|^/dev/sd[a-z]([0-9])*$|", "r|.*|" ]\n', True),
+        ('    filter = [ "r|^/dev/vd[a-z]([0-9])*$|", "a|.*|" ]\n', True),
+        ('    filter = [ "a|^/dev/vd|", "a|^/dev/sd[a-z]([0-9])*$|", "r|.*|" ]\n', False),
+        ('    filter = [ "a|^/dev/md|", "r|.*|", "a|^/dev/sd[a-z]([0-9])*$|" ]\n', False),
     ],
 )
 def test_a_filter_by_serial_number_lets_the_new_disk_in(line: str, changed: bool) -> None:
