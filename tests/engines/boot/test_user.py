@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import socket
 import tempfile
 import threading
@@ -36,7 +35,7 @@ def test_qemu_keeps_its_user_where_another_cannot_reach_its_folder(passable: Pat
     (last := passable / "machine").mkdir(mode=0o700)
     assert unprivileged.user(last) == unprivileged.user(passable)
     assert unprivileged.user(own) is unprivileged.user(link / "machine") is None
-    os.chmod(closed, 0o711)
+    closed.chmod(0o711)
     assert unprivileged.user(own) == unprivileged.user(link / "machine") == unprivileged.user(passable)
 
 
