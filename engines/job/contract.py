@@ -272,6 +272,11 @@ class Context:
     earlier: Path | None = None
     secrets: Mapping[str, Secret] = field(default_factory=dict)
 
+    @property
+    def home(self) -> Path:
+        """Folder of the run that began the work: notes there are seen by whatever resumes or undoes it later."""
+        return self.earlier or self.folder
+
 
 P = TypeVar("P", bound=Params)
 

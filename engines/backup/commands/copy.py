@@ -129,12 +129,13 @@ def _after(source: Repository, target: Repository, plan: Plan, context: Context)
     """Take out there what the plan named, as far as the rules still say so now that both are open."""
     params: CopyParams = plan.params
     known = _selected(source, params.only)
-    planned = [names.parse(text) for text in plan.detail["go"]]
+    there = set(target.names())  # a run that was killed may have taken some out already
+    planned = [name for name in map(names.parse, plan.detail["go"]) if name in there]
     still = set(ruled(source, target, known, params).go) if planned else set()
     for name in planned:
         if name not in still:
             yield Warned(text=f"{name} stays there: by what the points say of themselves, the rules keep it")
-    thinned = Thinned(target, context.folder, context.earlier, tuple(name for name in planned if name in still))
+    thinned = Thinned(target, context.home, tuple(name for name in planned if name in still))
     yield from thinned.work(source, known)
 
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-import msgspec
-
-from engines.backup import names
+from engines.backup.commands.made_points import MadePoints, noted, take_out
 from engines.backup.errors import Damaged, no_room
 from engines.backup.names import PointName
 from engines.backup.repository import catalogue
@@ -46,7 +44,8 @@ def passed(source: Repository, target: Repository, chosen: Sequence[PointName], 
         Presence(target.store, "write", f"copy from {source.store.where}") as presence,
     ):
         catalogue.look(target, presence)
-        work = Copying(source, target, presence, Uplink(uplink.parse(told.uplink), context.cancel.sleep))
+        held = Uplink(uplink.parse(told.uplink), context.cancel.sleep)
+        work = Copying(source, target, presence, held, MadePoints(context.home).add)
         try:
             yield from _points(work, source, target, chosen, there)
             work.commit()
@@ -56,8 +55,6 @@ def passed(source: Repository, target: Repository, chosen: Sequence[PointName], 
         except BaseException:
             work.leave()
             raise
-        finally:
-            context.folder.joinpath("point.json").write_bytes(msgspec.json.encode({"points": work.made}))
         yield StepEnded(step="copy")
         yield StepStarted(step="check")
         for done, total in work.check():
@@ -97,15 +94,12 @@ def _points(
 
 
 def taken_out(place: str, context: Context) -> Events:
-    """Take the points that the earlier run made out of the repository at `place` again."""
+    """Take the points that the run made, and those that resumed it, out of the repository at `place` again."""
     yield StepStarted(step="undo")
-    made = context.earlier / "point.json" if context.earlier else None
-    known = msgspec.json.decode(made.read_bytes())["points"] if made and made.exists() else []
     with Repository.glance(place) as target:
-        pairs = [(name.path(), name.path("pruned")) for name in map(names.parse, known)]
-        target.store.rename_all(pairs)
+        gone = take_out(target.store, noted(context.earlier))
     yield StepEnded(step="undo")
     yield Finished(
-        summary=f"{len(known)} points are taken out of {place}",
+        summary=f"{len(gone)} points are taken out of {place}",
         then=(f"free the space: crashcart backup gc --repo {place}",),
     )

@@ -16,7 +16,8 @@ from typing_extensions import override
 
 from engines.backup import names, results
 from engines.backup.capture.one_disk import Manner, OneDisk
-from engines.backup.commands import guest_words
+from engines.backup.commands import guest_words, made_points
+from engines.backup.commands.made_points import MadePoints
 from engines.backup.commands.run_params import RunParams, disks, settled
 from engines.backup.limits import throttle
 from engines.backup.repository import catalogue, config, history, lost_records, sessions
@@ -152,19 +153,17 @@ class Run(Engine[RunParams]):
     def undo(self, plan: Plan, context: Context) -> Events:
         yield StepStarted(step="undo")
         with (yield from opened(plan.params, context)) as repository:
-            made = context.earlier / "point.json" if context.earlier else None
-            if made is None or not made.exists():
+            known = made_points.noted(context.earlier)
+            if not known:
                 yield StepEnded(step="undo")
                 yield Finished(summary="it made no point; what it stored serves the next backup, or goes with gc")
                 return
-            gone = []
-            for text in msgspec.json.decode(made.read_bytes(), type=dict[str, list[str]])["points"]:
-                name = names.parse(text)
-                try:
-                    repository.store.rename(name.path(), name.path("pruned"))
-                except FileNotFoundError:
-                    raise Refused(f"{name} is not there any more", "see what is: crashcart backup list") from None
-                gone.append(text)
+            gone = made_points.take_out(repository.store, known)
+            left = ", ".join(name for name in known if name not in gone)
+            if not gone:
+                raise Refused(f"{left} is not there any more", "see what is: crashcart backup list")
+            if left:
+                yield Warned(text=f"{left} is not there any more")
             yield StepEnded(step="undo")
             are = "are" if len(gone) > 1 else "is"
             yield Finished(summary=f"{', '.join(gone)} {are} taken out", then=("free the space: crashcart backup gc",))
@@ -282,9 +281,8 @@ class _Backup:
         together = tuple(f"{disk.name}@{stamp}" for disk in read) if one_moment else ()
         for disk in read:
             disk.settle()
-        points = catalogue.commit(self.repository, self.writer, [disk.point(stamp, taken, together) for disk in read])
-        made = {"points": [str(point.name) for point in points]}
-        self.context.folder.joinpath("point.json").write_bytes(msgspec.json.encode(made))
+        ready = [disk.point(stamp, taken, together) for disk in read]
+        points = catalogue.commit(self.repository, self.writer, ready, MadePoints(self.context.home).add)
         if self.repository.index.lost:
             lost_records.forget_lost(self.repository)
         lost_records.forget_killed(self.repository, {disk.name for disk in read})

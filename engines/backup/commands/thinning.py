@@ -14,6 +14,7 @@ from engines.backup.names import PointName
 from engines.backup.repository import protected, sessions
 from engines.backup.repository.repository import Repository
 from engines.backup.store.opening import open_store
+from engines.host.files import write_whole
 from engines.job.contract import AnyEvent, Context, Log, Warned
 
 NOTE = "thinned.json"  # beside the run's journal: what undo puts back
@@ -29,11 +30,10 @@ class ThinningNote(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class Thinned:
-    """`go`: points of `target` that its rules do not keep. folder: of the run; earlier: of the one it goes on with."""
+    """`go`: points of `target` that its rules do not keep. home: folder of the run that began it."""
 
     target: Repository
-    folder: Path
-    earlier: Path | None = None
+    home: Path
     go: tuple[PointName, ...] = ()
 
     def work(self, source: Repository, known: Sequence[PointName]) -> Iterator[AnyEvent]:
@@ -61,16 +61,16 @@ class Thinned:
 
     def _note(self, going: Sequence[PointName], new: Mapping[PointName, bytes]) -> None:
         """Before anything is done; with what killed runs of this work did, which is put back, too."""
-        before = _noted(self.earlier)
+        before = _noted(self.home)
         note = ThinningNote(
-            (*before.pruned, *(str(name) for name in going)),
+            tuple(dict.fromkeys((*before.pruned, *map(str, going)))),
             before.protected | {str(name): said for name, said in new.items()},
         )
-        self.folder.joinpath(NOTE).write_bytes(msgspec.json.encode(note))
+        write_whole(self.home / NOTE, msgspec.json.encode(note))
 
 
 def put_back(place: str, context: Context) -> None:
-    """Put back what the earlier run took out of the repository at `place`, as far as gc has not been there.
+    """Put back what the run and those that resumed it took out of the repository at `place`, unless gc has been there.
 
     What it protected is let go, unless somebody protected it anew.
     """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -74,11 +74,20 @@ def adopt_parts(repository: Repository, presence: Presence) -> int:
     return found
 
 
-def commit(repository: Repository, writer: Writer, points: Sequence[Point]) -> list[Point]:
-    """Make the points known, last of all; they come back with the time that each got."""
+def commit(
+    repository: Repository, writer: Writer, points: Sequence[Point], made: Callable[[Point], None] = lambda _: None
+) -> list[Point]:
+    """Make the points known, last of all; they come back with the time that each got.
+
+    made: told of each as soon as it is there.
+    """
     encoded = [_added(repository, writer, point) for point in points]
     _seal(repository, writer)
-    return [_put(repository, writer, point, raw) for point, raw in zip(points, encoded, strict=True)]
+    known = []
+    for point, raw in zip(points, encoded, strict=True):
+        known.append(_put(repository, writer, point, raw))
+        made(known[-1])
+    return known
 
 
 def _added(repository: Repository, writer: Writer, point: Point) -> bytes:

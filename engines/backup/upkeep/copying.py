@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
@@ -26,7 +26,16 @@ BATCH = 32  # points that are made at a time, so that small ones share a pack
 class Copying:
     """One copy at work. made: points that the other repository has now. read, stored: bytes; checked: records."""
 
-    def __init__(self, source: Repository, target: Repository, presence: Presence, uplink: Uplink) -> None:
+    def __init__(
+        self,
+        source: Repository,
+        target: Repository,
+        presence: Presence,
+        uplink: Uplink,
+        noted: Callable[[Point], None] = lambda _: None,
+    ) -> None:
+        """noted: told of each point as soon as the other repository has it."""
+        self._noted = noted
         self._source = source
         self._target = target
         self._presence = presence
@@ -118,9 +127,12 @@ class Copying:
         """Make the points that are read. Raises Failed."""
         waiting, self._waiting = self._waiting, []
         if waiting:
-            made = catalogue.commit(self._target, self._writer, waiting)
-            self.made += [str(point.name) for point in made]
+            catalogue.commit(self._target, self._writer, waiting, self._note)
         self._recent.clear()
+
+    def _note(self, made: Point) -> None:
+        self.made.append(str(made.name))
+        self._noted(made)
 
     def leave(self) -> None:
         """Something went wrong: keep what can be kept for the next try."""

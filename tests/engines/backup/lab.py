@@ -12,11 +12,12 @@ from engines import tasks
 from engines.backup.pages.page_cache import resident
 from engines.backup.repository.repository import Repository
 from engines.job import runs
-from engines.job.contract import AnyEvent, Cancel, Finished, Measured, RunFailed, Warned
+from engines.job.contract import AnyEvent, Cancel, Finished, Measured, RunFailed, StepStarted, Warned
 from engines.job.jobfile import Job, open_secrets
 from engines.job.journal import Entry
 from engines.job.params import Secret, convert
 from engines.job.perform import Stop, perform
+from engines.job.work import follow_up
 from tests.agreed import AGREED
 
 MIB = 1024 * 1024
@@ -89,6 +90,24 @@ def perform_job(
         confirm=AGREED,
     )
     return run, last
+
+
+def followed(run: runs.Run, mode: str, *, stop_at: str = "") -> tuple[runs.Run, AnyEvent]:
+    """The run that takes up or takes back `run`, as command line and suite begin it; stopped at that step."""
+    begun, _ = follow_up(run, mode)
+    stop = Stop()
+    engine = tasks.engine(run.job().task)
+    return begun, perform(begun, engine, stop=stop, listen=stops_at(stop_at, stop), confirm=AGREED)
+
+
+def stops_at(step: str, stop: Stop) -> Callable[[Entry], None]:
+    """Asks for the stop when that step begins."""
+
+    def listen(entry: Entry) -> None:
+        if isinstance(entry.event, StepStarted) and entry.event.step == step:
+            stop.ask()
+
+    return listen
 
 
 def done(task: str, **params: Any) -> dict[str, Any]:

@@ -83,16 +83,11 @@ def performed(plan: Plan, context: Context) -> Events:
             yield from taking.run()
             yield StepEnded(step="write")
             yield StepStarted(step="flush")
-            taken = _settled(destination, staging, taking, home(context))
+            taken = _settled(destination, staging, taking, context.home)
             yield StepEnded(step="flush")
     for line in notes.last():
         yield Warned(text=line)
     yield _finished(plan, taking, notes, taken)
-
-
-def home(context: Context) -> Path:
-    """The folder of the run that began it."""
-    return context.earlier or context.folder
 
 
 @contextmanager
@@ -106,7 +101,7 @@ def _at(plan: Plan, context: Context) -> Iterator[tuple[Destination, Staging]]:
     except OSError as error:
         raise Refused(f"{path}: {error.strerror}", "name another folder") from None
     try:
-        staging = Staging(destination, home(context).name)
+        staging = Staging(destination, context.home.name)
         try:
             yield destination, staging
         except (Stopped, GeneratorExit):
@@ -142,12 +137,12 @@ def _left(plan: Plan, destination: Destination, staging: Staging, context: Conte
                 Path(plan.target).rmdir()
             return ()
     with suppress(OSError):
-        (home(context) / KEPT_AS).write_bytes(staging.record.raw())
+        (context.home / KEPT_AS).write_bytes(staging.record.raw())
     files = [each for each in taken if each.kind != "folder"]
     first = ", ".join(shown(each.place) for each in files[:5])
     return (
         f"{len(files)} files are in {plan.target}, each whole" + (f": {first} …" if len(files) > 5 else f": {first}"),
-        f"all of them by name: {home(context) / KEPT_AS}",
+        f"all of them by name: {context.home / KEPT_AS}",
         "go on with crashcart resume, or take them back with crashcart undo",
     )
 

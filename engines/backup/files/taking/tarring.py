@@ -23,7 +23,6 @@ from engines.backup.files.taking import carrying
 from engines.backup.files.taking.carrying import CarryOptions
 from engines.backup.files.taking.counting import counted
 from engines.backup.files.taking.destination import Destination
-from engines.backup.files.taking.getting import home
 from engines.backup.files.taking.notes import Notes
 from engines.backup.names import parse
 from engines.backup.new_place import refuse_devices
@@ -135,13 +134,13 @@ def _partial(path: Path) -> Path:
 def _sign(path: Path, context: Context) -> None:
     """Note which file is this run's own, before it appears; a full state disk costs the undo, not the archive."""
     with suppress(OSError):
-        (home(context) / OWN).write_text(f"{_partial(path).stat().st_ino}\n")
+        (context.home / OWN).write_text(f"{_partial(path).stat().st_ino}\n")
 
 
 def _is_ours(path: Path, context: Context) -> bool:
     """Whether the archive that is there is what this run put there."""
     try:
-        return (home(context) / OWN).read_text() == f"{path.stat().st_ino}\n"
+        return (context.home / OWN).read_text() == f"{path.stat().st_ino}\n"
     except OSError:
         return False
 

@@ -14,7 +14,8 @@ from engines.backup import names
 from engines.backup.repository.keys import Unlock
 from engines.backup.repository.repository import Repository
 from engines.backup.store.local import LocalStore
-from engines.job.contract import BytesChange, Cancel, Finished, Progress, RunFailed, RunStopped
+from engines.job import journal
+from engines.job.contract import BytesChange, Cancel, Finished, Progress, RunFailed, RunStopped, Warned
 from engines.job.errors import Refused
 from engines.job.journal import Entry
 from engines.job.params import convert
@@ -185,6 +186,50 @@ def test_undo_takes_them_out_there_and_nothing_here(repo: str, tmp_path: Path) -
     run, _ = lab.perform_job("backup-copy", repo=repo, to=other)
     lab.perform_job("backup-copy", mode="undo", earlier=run.id, repo=repo, to=other)
     assert points(other) == set() and points(repo) == set(made)
+
+
+def test_undo_of_a_copy_that_was_resumed_takes_back_what_every_run_of_it_did(repo: str, tmp_path: Path) -> None:
+    made = list(backups(repo, tmp_path, [{}, {1: 5}, {1: 6}]))
+    other = lab.init(tmp_path / "other")
+    lab.done("backup-copy", repo=repo, to=other, only=("web1",), keep_last=3)
+    more = list(backups(repo, tmp_path, [{1: 7}]))
+    lab.done("backup-protect", repo=repo, point=more[0], why="the auditor")
+    stop = Stop()
+    words: dict[str, Any] = {"repo": repo, "to": other, "keep_last": 2}
+    run, last = lab.perform_job("backup-copy", stop=stop, listen=lab.stops_at("copy", stop), **words)
+    assert isinstance(last, RunStopped) and points(other) == set(made)
+    second, last = lab.followed(run, "resume", stop_at="check")
+    assert isinstance(last, RunStopped) and points(other) == {*made, *more}
+    third, last = lab.followed(second, "resume")
+    assert isinstance(last, Finished) and points(other) == {made[2], *more}
+    _, last = lab.followed(third, "resume")
+    assert isinstance(last, Finished), last
+    _, last = lab.followed(third, "undo")
+    assert isinstance(last, Finished) and last.summary.startswith("1 points are taken out"), last
+    assert points(other) == set(made) and not list(LocalStore(Path(other)).names("protected"))
+
+
+def test_a_copy_that_is_taken_up_does_not_wonder_at_what_it_took_out_itself(repo: str, tmp_path: Path) -> None:
+    made = list(backups(repo, tmp_path, [{}, {1: 5}]))
+    other = lab.init(tmp_path / "other")
+    lab.done("backup-copy", repo=repo, to=other)
+    run, _ = lab.perform_job("backup-copy", repo=repo, to=other, keep_last=1)
+    assert points(other) == {made[1]}
+    again, last = lab.perform_job("backup-copy", mode="resume", earlier=run.id, repo=repo, to=other, keep_last=1)
+    assert isinstance(last, Finished)
+    assert not [entry for entry in journal.entries(again.journal) if isinstance(entry.event, Warned)]
+
+
+def test_undo_of_a_backup_that_was_resumed_takes_out_its_point(repo: str, tmp_path: Path) -> None:
+    source = lab.disk(tmp_path / "disk", {0: 1}, 4 * MIB)
+    stop = Stop()
+    words: dict[str, Any] = {"repo": repo, "source": str(source), "vm": "web1", "limit": "none"}
+    run, last = lab.perform_job("backup", stop=stop, listen=lab.stops_at("read", stop), **words)
+    assert isinstance(last, RunStopped), last
+    again, last = lab.followed(run, "resume")
+    assert isinstance(last, Finished) and len(points(repo)) == 1
+    _, last = lab.followed(again, "undo")
+    assert isinstance(last, Finished) and not points(repo), last
 
 
 def test_a_damaged_block_makes_no_point_there(repo: str, tmp_path: Path) -> None:
