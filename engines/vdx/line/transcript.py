@@ -14,20 +14,23 @@ HIDDEN = "<hidden>"
 LONGEST = 64 << 10  # characters of one line; the rest of it is left out, since what is cut could hide a secret
 CUT = 1024
 MOST = 64 << 20  # bytes of one file; a whole fix takes 1 MiB
+BETWEEN = r"""(?:\d{1,2}|level[ \t]+\d+|md5|sha-?\d*|3?des|aes-?\d*|encrypted|clear(?:-?text)?|plain(?:-?text)?
+    |ascii|hex|text|string|encryption-level|key(?:-string)?|key-activation-wait-time|(?:auth|priv)-password)"""
+"""What may stand between the word that tells of a secret and the secret."""
+TELLS = r"""\b(?:password|passwd|pwd|pass-?phrase|secret|key|key-string|psk|token|community|(?:auth|priv)-pass\w*
+    |(?:auth|priv)(?=[ \t]+(?:md5|sha|3?des|aes))|md5-auth\w*(?:-key)?|sha1?-auth\w*|simple-text-auth
+    |simple-password|bind-?(?:pw|passw\w*)|authentication(?=[ \t]+(?:string|text|md5|key-string)\b)
+    |authorization:[ \t]*(?:basic|bearer)|(?:vrrp|standby|glbp)[ \t]+\d+[ \t]+authentication
+    |user(?:name)?[ \t]+\S+[ \t]+pass|keyed-(?:md5|sha1?)
+    |snmp-server[ \t]+host[ \t]+\S+(?:[ \t]+(?:traps?|informs?))?(?:[ \t]+version[ \t]+\S+)?)
+    (?:[ \t]*[:=][ \t]*|[ \t]+)"""
+# A longer number is a key's id (of NTP: up to 65535) or the secret itself: it is hidden, and the word behind it too.
 TELLTALE = re.compile(
-    r"""(?ix)
-    (\b(?:password|passwd|pwd|pass-?phrase|secret|key|key-string|psk|token|community|(?:auth|priv)-pass\w*
-         |(?:auth|priv)(?=[ \t]+(?:md5|sha|3?des|aes))|md5-auth\w*(?:-key)?|sha1?-auth\w*|simple-text-auth
-         |simple-password|bind-?(?:pw|passw\w*)|authentication(?=[ \t]+(?:string|text|md5|key-string)\b)
-         |authorization:[ \t]*(?:basic|bearer)|(?:vrrp|standby|glbp)[ \t]+\d+[ \t]+authentication
-         |user(?:name)?[ \t]+\S+[ \t]+pass|keyed-(?:md5|sha1?)
-         |snmp-server[ \t]+host[ \t]+\S+(?:[ \t]+(?:traps?|informs?))?(?:[ \t]+version[ \t]+\S+)?)
-     (?:[ \t]*[:=][ \t]*|[ \t]+)
-     (?:(?:\d{1,2}|level[ \t]+\d+|md5|sha-?\d*|3?des|aes-?\d*|encrypted|clear(?:-?text)?|plain(?:-?text)?
-           |ascii|hex|text|string|encryption-level|key(?:-string)?|key-activation-wait-time|(?:auth|priv)-password)
-        [ \t]+)*)
+    rf"""(?ix)
+    ({TELLS}(?:{BETWEEN}[ \t]+)*)
     (?!(?:rsa|ecdsa|dsa|pass-?phrase|fingerprint|is|was|for|must|generate|zeroize|use-vrf|version|udp-port
        |severity-level|source-interface)(?:[ \t,.]|$))
+    (?:(?:\d{{3,5}}|\d+(?=[ \t]+(?:md5|sha-?\d*)[ \t]))[ \t]+(?:{BETWEEN}[ \t]+)*(?!(?:\S{{0,40}}-)?{TELLS}))?
     ("(?:[^"\\]|\\.)*"|'[^']*'|\S+)""",
     re.MULTILINE,
 )

@@ -230,10 +230,38 @@ def test_a_configuration_follows_its_rbridge_id() -> None:
         "copy scp://bob:p@hunter2@1.1.1.1/x running-config",
         "Authorization: Bearer hunter2",
         "set password 1234hunter2 file x",
+        "ntp authentication-key 100 md5 hunter2 encryption-level 0",
+        "ntp authentication-key 65535 sha1 hunter2",
+        "ntp authentication-key 255 hunter2",
+        "ntp authentication-key 100 7 hunter2",
+        "ntp authentication-key 100 encryption-level 7 hunter2",
+        'ntp authentication-key 255 "two hunter2"',
+        "key 100 hunter2",
+        "key 12345 token hunter2",
+        "key 12345 authentication-key hunter2",
+        "key-string 100 hunter2",
+        "bfd md5-auth key 123 hunter2",
+        "ip ospf md5-authentication 12345 hunter2",
+        "ip ospf message-digest-key 255 md5 7 hunter2",
     ],
 )
 def test_what_config_lines_keep_secret_is_hidden(line: str) -> None:
     assert "hunter2" not in redacted(line) and HIDDEN in redacted(line)
+
+
+@pytest.mark.parametrize("secret", ["100", "12345", "1234567"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "radius-server host 10.0.0.1 key {} protocol chap",
+        "tacacs-server key {} encryption-level 7",
+        "enable secret {}",
+        "username x password {} md5",
+    ],
+)
+def test_a_secret_of_digits_alone_is_hidden(line: str, secret: str) -> None:
+    said = redacted(line.format(secret))
+    assert secret not in said.replace("10.0.0.1", "") and HIDDEN in said
 
 
 @pytest.mark.parametrize(
@@ -245,7 +273,8 @@ def test_what_is_no_secret_is_shown(line: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "piece", ["a://b:", "key ", "user x ", "password 1 ", 'secret "', "snmp-server host ", "authentication "]
+    "piece",
+    ["a://b:", "key ", "user x ", "password 1 ", 'secret "', "snmp-server host ", "authentication ", "key 100 "],
 )
 def test_a_line_that_looks_like_secrets_all_over_is_read_in_bounded_work(piece: str) -> None:
     with with_an_end():
