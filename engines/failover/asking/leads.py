@@ -17,15 +17,17 @@ def leads(reply: Reply | None, url: str) -> str:
         return ""
     if reply.head.status in REDIRECTS:
         location = reply.head.headers.get("location", "")
-        return plainly(urljoin(url, location[:2000])) if location else ""
+        return plainly(url, location[:2000]) if location else ""
     onward = reply.sent_on()
-    led = plainly(urljoin(url, onward)) if onward else ""
+    led = plainly(url, onward) if onward else ""
     return "" if led == plainly(url) else led
 
 
-def plainly(url: str) -> str:
-    """A URL in its shortest form, so that equal targets look alike."""
+def plainly(base: str, onward: str = "") -> str:
+    """Where `onward` leads from `base`, in its shortest form, so that equal targets look alike; as sent if no URL."""
+    url = onward or base
     try:
+        url = urljoin(base, onward)
         whole = urlsplit(url)
         port = "" if whole.port in (None, {"http": 80, "https": 443}.get(whole.scheme)) else f":{whole.port}"
     except ValueError:

@@ -120,7 +120,11 @@ def served(where: str, page: Page) -> Iterator[None]:
 
 def web(url: str) -> str:
     """A URL that changes can be posted to, as it was given. Raises BadParam."""
-    if url and urlsplit(url).scheme not in ("http", "https"):
+    try:
+        scheme = urlsplit(url).scheme
+    except ValueError:  # http://[x/
+        scheme = ""
+    if url and scheme not in ("http", "https"):
         raise BadParam("on_change_url", url, "a URL that begins with http:// or https://")
     return url
 

@@ -9,7 +9,8 @@ from functools import partial
 
 import pytest
 
-from engines.failover.asking import page, probe
+from engines.failover.asking import http1, page, probe
+from engines.failover.asking.leads import leads
 from engines.failover.asking.probe import Probed
 from engines.failover.asking.site import SiteParams
 from engines.failover.lab.nameserver import question
@@ -115,6 +116,29 @@ def test_copies_that_give_no_page_prove_nothing(stage: Stage, answer: bytes, wor
     assert found.survives is None
     assert words in found.verdict
     assert "--path" in found.verdict
+
+
+ODD = ("http://[x/", "//[::1", "http://a]b/", "http://shop.test:99999/")
+
+
+@pytest.mark.parametrize("follow", [False, True])
+def test_what_is_no_url_is_told_as_it_was_sent(stage: Stage, follow: bool) -> None:
+    moved, refreshed = ODD[0].encode(), b'<meta http-equiv="refresh" content="0; url=//[::1">'
+    found = probed(
+        stage, CLOSED % (b"302 Found", b"Location: " + moved + b"\r\n"), said(refreshed + SHOP), follow=follow
+    )
+    assert [light.redirect for light in found.lights] == ["http://[x/", "//[::1"]
+    assert found.survives is not True
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_a_redirect_or_refresh_to_what_is_no_url_leads_there(odd: str) -> None:
+    for reply in (
+        http1.Reply(http1.Head(302, {"location": odd}), b""),
+        http1.Reply(http1.Head(200, {"refresh": f"0;url={odd}"}), b""),
+        http1.Reply(http1.Head(200, {}), f"<meta http-equiv=refresh content='0;url={odd}'>".encode()),
+    ):
+        assert leads(reply, f"http://{NAME}/") == odd
 
 
 @pytest.mark.parametrize(

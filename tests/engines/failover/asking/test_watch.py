@@ -233,6 +233,7 @@ def test_what_a_command_or_url_makes_of_a_change_is_told_and_holds_nothing_up() 
         ({"metrics": "/nowhere/x.prom"}, "metrics"),
         ({"metrics_listen": "nine"}, "metrics_listen"),
         ({"on_change_url": "file:///etc/passwd"}, "on_change_url"),
+        ({"on_change_url": "http://[x/"}, "on_change_url"),
     ],
 )
 def test_what_cannot_be_told_is_refused_beforehand(given: dict[str, str], name: str) -> None:
