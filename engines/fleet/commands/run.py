@@ -114,7 +114,7 @@ class Run(Engine[RunParams]):
             sections: tuple[Section, ...] = ()
             yield from _odd(fleet, found)
             now = time.time()
-            round_ = doing.round(again=lambda: _again(fleet, ledger, params))
+            round_ = doing.round(again=lambda: _again(fleet, ledger, params, now))
             todo = today.due(fleet, found, now, at_once=params.now, only=params.only)
             round_.add(*today.taken_up(fleet, ledger, todo, now, only=params.only))
             if not round_.todo:
@@ -163,12 +163,12 @@ class Doing:
         yield from (Warned(text=text) for text in new)
 
 
-def _again(fleet: Fleet, ledger: Ledger, params: RunParams) -> list[Todo]:
+def _again(fleet: Fleet, ledger: Ledger, params: RunParams, began: float) -> list[Todo]:
     """What a new look in mid-round adds; one that was asked for now is of one moment."""
     if params.now:
         return []
     now = time.time()
-    return today.due(fleet, today.look(fleet, ledger, now), now, only=params.only)
+    return today.due(fleet, today.look(fleet, ledger, now), now, only=params.only, began=began)
 
 
 def _odd(fleet: Fleet, found: Today) -> Iterator[AnyEvent]:

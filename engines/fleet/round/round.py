@@ -32,7 +32,8 @@ UPKEEP_TRIES = 1  # again, after one that failed
 class Todo:
     """A job of this pass. words: its job file, None where it is only followed. urgency: what sorts it.
 
-    closes: not started any more from then on.
+    closes: not started any more from then on. later: of a round that opened after this pass began, which does what it
+    can of it until all else is over; what is left waits for the next pass.
     """
 
     job: Job
@@ -40,6 +41,7 @@ class Todo:
     urgency: tuple[float, float, str]
     closes: float
     retries: int
+    later: bool = False
 
     @property
     def over(self) -> bool:
@@ -84,8 +86,9 @@ class Round:
         self.todo: dict[str, Todo] = {}
         self.limits = Limits(self.fleet)
         self._waiting: list[Todo] = []
-        self._running = 0
+        self._running = self._later = 0  # how many; how many of them are of later rounds
         self._stopped = False
+        self._ending = False  # nothing new is begun, what runs is followed to its end
         self._said: queue.Queue[Told] = queue.Queue()
         self._look_at = self.clock() + LOOK_EVERY
 
@@ -113,7 +116,7 @@ class Round:
         hands = self.hands(self.limits.jobs)
         try:
             self._take_up(hands)
-            while self._waiting or self._running:
+            while self._more():
                 self.cancel.check()
                 self.check()
                 self._look_again()
@@ -121,13 +124,26 @@ class Round:
                 self._hand_out(hands)
                 hands.look()
                 yield from self._heard()
+            self._leave()
         finally:
             self._stopped = True
             hands.close()
 
+    def _more(self) -> bool:
+        """Whether this pass goes on. With hosts in several zones something always waits, and upkeep never comes."""
+        its_own = self._running > self._later or any(not one.later for one in self._waiting)
+        self._ending = self._ending or not its_own
+        return its_own or bool(self._running)
+
+    def _leave(self) -> None:
+        """What still waits is the next pass's; the ledger has it, with its tries."""
+        for one in self._waiting:
+            del self.todo[one.job.key]
+        self._waiting = []
+
     def _look_again(self) -> None:
         """Guests come and move, and rounds of other policies open, while this one is at work."""
-        if self.clock() >= self._look_at:
+        if self.clock() >= self._look_at and not self._ending:
             self.add(*self.again())
             self._look_at = self.clock() + LOOK_EVERY
 
@@ -156,6 +172,8 @@ class Round:
         return over(held, uuid=job.uuid, host=job.host, repository=job.repository)
 
     def _hand_out(self, hands: Hands) -> None:
+        if self._ending:
+            return
         now = self.clock()
         begun = False
         for one in self._waiting:
@@ -168,6 +186,7 @@ class Round:
 
     def _follow(self, hands: Hands, one: Todo, *, started: bool) -> None:
         self._running += 1
+        self._later += one.later
         key = one.job.key
         order = Order(
             name=one.job.host,
@@ -211,6 +230,7 @@ class Round:
             self._note(one, run=answer.run)
             return
         self._running -= 1
+        self._later -= one.later
         self.limits.free(self._needs(one.job))
         now = self.clock()
         match answer:

@@ -21,6 +21,7 @@ from engines.fleet.planning.upkeep import Upkeep, upkeep
 from engines.fleet.planning.wanted import AHEAD, Wanted, calendar_of, wanted
 from engines.fleet.reach.census import Census
 from engines.fleet.round.round import UPKEEP_TRIES, Todo
+from engines.fleet.schedule.calendar import StartWindow
 
 FOREVER = float("inf")
 
@@ -55,8 +56,13 @@ def free(coming: Sequence[Wanted], held: Sequence[Hold]) -> list[Wanted]:
     return [each for each in coming if not over(held, uuid=each.uuid, host=each.host, repository=each.repository)]
 
 
-def due(fleet: Fleet, today: Today, now: float, *, at_once: bool = False, only: str = "") -> list[Todo]:
-    """The backups of rounds that are open; with `at_once` of all, in a round of their own."""
+def due(
+    fleet: Fleet, today: Today, now: float, *, at_once: bool = False, only: str = "", began: float = FOREVER
+) -> list[Todo]:
+    """The backups of rounds that are open; with `at_once` of all, in a round of their own.
+
+    began: when the pass that they are for did, Unix time in s.
+    """
     by = {one.guest.uuid: one for one in today.assigned}
     chosen = [each for each in today.wanted if not only or fnmatchcase(each.name, only)]
     if at_once:
@@ -64,13 +70,21 @@ def due(fleet: Fleet, today: Today, now: float, *, at_once: bool = False, only: 
         chosen = [_now(each, name, now) for each in chosen]
     else:
         chosen = [each for each in chosen if _open(fleet, each, now)]
-    return [_todo(fleet, each, by[each.uuid]) for each in chosen]
+    return [_todo(fleet, each, by[each.uuid], later=_opened(fleet, each, now) > began) for each in chosen]
 
 
 def _open(fleet: Fleet, each: Wanted, now: float) -> bool:
     """Whether its round has opened."""
-    calendar = calendar_of(fleet.policies[each.policy], fleet.zone_of(each.host), each.uuid)
-    return calendar.latest(now).name == each.round and now < each.closes
+    return _latest(fleet, each, now).name == each.round and now < each.closes
+
+
+def _opened(fleet: Fleet, each: Wanted, now: float) -> float:
+    """When the round of its policy opened that did so last."""
+    return _latest(fleet, each, now).opens
+
+
+def _latest(fleet: Fleet, each: Wanted, now: float) -> StartWindow:
+    return calendar_of(fleet.policies[each.policy], fleet.zone_of(each.host), each.uuid).latest(now)
 
 
 def _now(each: Wanted, round_: str, now: float) -> Wanted:
@@ -78,7 +92,7 @@ def _now(each: Wanted, round_: str, now: float) -> Wanted:
     return msgspec.structs.replace(each, key=name, round=round_, at=now, closes=FOREVER, why="asked for now")
 
 
-def _todo(fleet: Fleet, each: Wanted, one: Assigned) -> Todo:
+def _todo(fleet: Fleet, each: Wanted, one: Assigned, *, later: bool) -> Todo:
     job = Job(
         key=each.key,
         round=each.round,
@@ -93,7 +107,7 @@ def _todo(fleet: Fleet, each: Wanted, one: Assigned) -> Todo:
         planned=each.at,
     )
     words = jobs.backup(fleet, one, each.repository)
-    return Todo(job, words, each.urgency, each.closes, fleet.policies[each.policy].retries)
+    return Todo(job, words, each.urgency, each.closes, fleet.policies[each.policy].retries, later)
 
 
 def _why(job: Job, fleet: Fleet, held: Sequence[Hold]) -> str:
