@@ -47,7 +47,7 @@ class NowHeld(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OnHolds(Engine[P]):
-    """A change of the list of holds, which `undo` puts back as it was."""
+    """A change of one hold, which `undo` puts back as it was; what others hold or released since stays so."""
 
     name: ClassVar[str] = ""
     kind: ClassVar[str] = "work"
@@ -80,8 +80,23 @@ class OnHolds(Engine[P]):
 
     @override
     def undo(self, plan: Plan, context: Context) -> Events:
-        before = msgspec.convert(plan.state["before"], list[Hold])
-        yield from self.noted(plan, before, "what was held before is held, and nothing else")
+        what, id_, name = plan.state["meant"]
+        now = _known(plan.params.read())
+        mine = [hold for hold in now if (hold.what, hold.id) == (what, id_)]
+        before = [
+            hold for hold in msgspec.convert(plan.state["before"], list[Hold]) if (hold.what, hold.id) == (what, id_)
+        ]
+        if any(not self.wrote(plan, hold) for hold in mine):
+            yield from self.noted(plan, now, f"{what} {name} is held by somebody else since, and stays so")
+            return
+        others = [hold for hold in now if hold not in mine]
+        after = sorted([*others, *before], key=lambda hold: hold.since)
+        yield from self.noted(plan, after, f"{what} {name} is {'held' if before else 'not held'}, as it was before")
+
+    def wrote(self, plan: Plan, hold: Hold) -> bool:
+        """Whether it is this task's, and no other's since."""
+        del plan, hold
+        return False
 
 
 class HoldIt(OnHolds[HoldParams]):
@@ -106,6 +121,10 @@ class HoldIt(OnHolds[HoldParams]):
         hold = Hold(what=what, id=id_, name=name, why=plan.params.why.strip(), since=time.time())
         others = [each for each in _known(plan.params.read()) if (each.what, each.id) != (what, id_)]
         yield from self.noted(plan, [*others, hold], hold.words)
+
+    @override
+    def wrote(self, plan: Plan, hold: Hold) -> bool:
+        return hold.why == str(plan.params.why).strip()
 
 
 class Release(OnHolds[NameParams]):

@@ -35,7 +35,7 @@ class Upkeep(msgspec.Struct, frozen=True, kw_only=True):
 def upkeep(fleet: Fleet, assigned: Sequence[Assigned], ledger: Ledger, round_: str, now: float) -> list[Upkeep]:
     """What is due, in the order in which it is best done: prune, gc, verify, and a lock on what is left."""
     held = holds(ledger)
-    assigned = [one for one in assigned if not over(held, uuid=one.guest.uuid)]
+    assigned = [one for one in assigned if not over(held, uuid=one.guest.uuid, host=one.guest.host)]
     found = [*_prunes(fleet, assigned, round_)]
     for name, repository in fleet.repositories.items():
         if _old(ledger, "gc", name, words.seconds(repository.gc), now):

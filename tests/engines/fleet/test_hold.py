@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -10,10 +11,14 @@ import engines
 from engines.fleet.commands.hold import HoldIt, HoldParams
 from engines.fleet.commands.plan import table
 from engines.fleet.config.load import load
-from engines.fleet.ledger.holds import Hold, over
+from engines.fleet.ledger.holds import Hold, holds, over, put
 from engines.fleet.ledger.ledger import Ledger
 from engines.fleet.planning.assigning import assign
 from engines.fleet.planning.upkeep import upkeep
+from engines.fleet.round import today
+from engines.fleet.round.following import Order
+from engines.fleet.round.hands import Hands, Hear
+from engines.fleet.round.round import Round
 from engines.job.contract import Cancel
 from engines.job.errors import Refused
 from tests.engines.backup import lab
@@ -31,7 +36,7 @@ def fleet(tmp_path: Path) -> Path:
     path.write_text(
         f"hosts: {{web2: {{ssh: local, connect: '{uri}'}}}}\n"
         f"repositories: {{near: {{url: '{lab.init(tmp_path / 'repo')}'}}}}\n"
-        "policies: {gold: {to: [near], keep: {daily: 3}, prove: month}}\nguests: [{match: all, policy: gold}]\n"
+        "policies: {gold: {to: [near], keep: {daily: 3}, prove: day}}\nguests: [{match: all, policy: gold}]\n"
         f"ledger: {tmp_path}/ledger.sqlite\n"
     )
     assert {one.guest.name for one in engines.look("fleet", "guests", fleet=str(path)).guests} == {"web1", "web2"}
@@ -51,13 +56,44 @@ def test_a_guest_that_is_held_is_in_no_plan_and_told_until_it_is_released(fleet:
     stand = engines.look("fleet", "status", fleet=str(fleet), known=True)
     assert "its disk is being swapped" in {row.name: row.why for row in stand.rows}["web1"]
     assert len(stand.held) == 1
-    with Ledger(fleet.parent / "ledger.sqlite") as ledger:
-        one = load(fleet)
-        found = upkeep(one, assign(one, [each.guest for each in ledger.guests()]), ledger, "x", NOW)
-    assert {each.subject for each in found if each.kind == "prove"} <= {uuid(2)}
-    assert [each.job.params["vms"] for each in found if each.kind == "prune"] == [["web2"]]
+    assert cared(fleet) == ({uuid(2)}, [["web2"]])
     assert engines.run("fleet-release", fleet=str(fleet), name="web1").ok
     assert planned(fleet) == {"web1", "web2"}
+    assert cared(fleet) == ({uuid(1), uuid(2)}, [["web1", "web2"]])
+
+
+def test_the_guests_of_a_host_that_is_held_are_neither_proven_nor_pruned(fleet: Path) -> None:
+    assert engines.run("fleet-hold", fleet=str(fleet), name="host:web2", why="memory is swapped").ok
+    assert planned(fleet) == set() and cared(fleet) == (set(), [])
+
+
+def test_what_waits_in_a_round_is_given_up_when_it_is_held(fleet: Path) -> None:
+    of = load(fleet)
+    with Ledger(fleet.parent / "ledger.sqlite") as ledger:
+        found = today.look(of, ledger, NOW)
+        round_ = Round(of, ledger, clock=lambda: NOW, hands=lambda _: Nobody())
+        round_.add(*today.due(of, found, NOW, at_once=True))
+        hold = Hold(what="host", id="web2", name="web2", why="memory is swapped", since=NOW)
+        put(ledger, [hold], NOW)
+        over_ = {(one.job.vm, one.job.state, one.job.why) for one in round_.work()}
+        assert over_ == {("web1", "missed", hold.words), ("web2", "missed", hold.words)}
+        assert {job.state for job in ledger.jobs()} == {"missed"}
+
+
+def cared(path: Path) -> tuple[set[str], list[list[str]]]:
+    """Whom upkeep proves, and whose points it prunes."""
+    one = load(path)
+    with Ledger(path.parent / "ledger.sqlite") as ledger:
+        found = upkeep(one, assign(one, [each.guest for each in ledger.guests()]), ledger, "x", NOW)
+    proven = {each.subject for each in found if each.kind == "prove"}
+    return proven, [each.job.params["vms"] for each in found if each.kind == "prune"]
+
+
+class Nobody(Hands):
+    """To whom nothing may be given."""
+
+    def follow(self, order: Order, needs: Iterable[str], urgency: float, hear: Hear) -> None:
+        raise AssertionError(f"{order.key} was begun")
 
 
 def test_a_hold_is_taken_back_by_undo(fleet: Path) -> None:
@@ -65,6 +101,24 @@ def test_a_hold_is_taken_back_by_undo(fleet: Path) -> None:
     assert planned(fleet) == set()
     assert engines.undo(ended.run).ok
     assert planned(fleet) == {"web1", "web2"}
+
+
+def test_undo_leaves_what_others_held_since(fleet: Path) -> None:
+    def hold(name: str, why: str) -> str:
+        return engines.run("fleet-hold", fleet=str(fleet), name=name, why=why).run
+
+    def held() -> list[tuple[str, str]]:
+        with Ledger(fleet.parent / "ledger.sqlite") as ledger:
+            return [(each.name, each.why) for each in holds(ledger)]
+
+    first, _ = hold("web1", "mine"), hold("repository:near", "another's")
+    assert engines.undo(first).ok and held() == [("near", "another's")]
+    second, _ = hold("web1", "mine"), hold("web1", "another's, too")
+    assert engines.undo(second).ok and held() == [("near", "another's"), ("web1", "another's, too")]
+    released = engines.run("fleet-release", fleet=str(fleet), name="web1").run
+    hold("host:web2", "a third's")
+    assert engines.undo(released).ok
+    assert held() == [("near", "another's"), ("web1", "another's, too"), ("web2", "a third's")]
 
 
 @pytest.mark.parametrize(
@@ -78,7 +132,7 @@ def test_what_is_meant_must_be_clear(name: str, why: str, says: str, fleet: Path
         engines.plan("fleet-release", fleet=str(fleet), name="web1")
 
 
-def test_what_waits_is_given_up_at_once_when_it_is_held() -> None:
+def test_a_hold_is_over_what_it_names_and_nothing_that_is_called_alike() -> None:
     hold = Hold(what="host", id="hv1", name="hv1", why="memory is swapped", since=NOW)
     assert over([hold], uuid="u", host="hv1", repository="near") == hold
     assert over([hold], uuid="hv1", host="hv2", repository="hv1") is None
