@@ -14,7 +14,7 @@ import msgspec
 
 from engines.backup.guests.model import Guest
 from engines.fleet.config.model import Fleet
-from engines.fleet.ledger.rows import ENDED, Job, Kind, Known, State
+from engines.fleet.ledger.rows import ENDED, TRIED, Job, Kind, Known, State
 from engines.job import folders
 from engines.job.errors import Refused
 
@@ -146,6 +146,11 @@ class Ledger:
     def newest_good(self, kind: Kind = "backup", until: float = FOREVER) -> dict[tuple[str, str], Job]:
         """By guest and repository: the job that ended well last."""
         return self._newest("kind = ? and state in ('done', 'warned') and planned <= ?", (kind, until))
+
+    def newest_tried(self, kind: Kind = "backup", until: float = FOREVER) -> dict[tuple[str, str], Job]:
+        """By guest and repository: what came out last, well or badly; none that waits, runs or was missed."""
+        marks = ", ".join("?" * len(TRIED))
+        return self._newest(f"kind = ? and state in ({marks}) and planned <= ?", (kind, *TRIED, until))
 
     def _newest(self, where: str, given: Sequence[Any]) -> dict[tuple[str, str], Job]:
         last = f"select key from job as own where uuid = each.uuid and repository = each.repository and {where}"  # noqa: S608  our own words

@@ -12,6 +12,7 @@ Kind = Literal["backup", "prune", "gc", "verify", "lock", "prove"]
 State = Literal["waiting", "running", "done", "warned", "failed", "refused", "missed"]
 ENDED: tuple[State, ...] = ("done", "warned", "failed", "refused", "missed")
 GOOD: tuple[State, ...] = ("done", "warned")
+TRIED: tuple[State, ...] = (*GOOD, "failed", "refused")  # what says something of the guest
 
 
 class Known(msgspec.Struct, frozen=True, kw_only=True):

@@ -27,7 +27,7 @@ def look(fleet: Fleet, ledger: Ledger, now: float, *, ask: bool = True) -> Stand
         see(fleet, ledger, now)
     known = ledger.guests()
     dark = silent(fleet, ledger)
-    proofs = ledger.newest("prove", now + AHEAD)
+    proofs = ledger.newest_tried("prove", now + AHEAD)
     there = [one.guest for one in known if one.gone is None]
     held = holdings.take(fleet)
     resting = holds(ledger)

@@ -97,12 +97,13 @@ def rows(
     """A row a guest, the worst first. known: every guest that was ever seen, those that are gone among them.
 
     silent: by host, why it had no answer, which is then why a guest of it has no younger point.
-    proofs: the newest try to restore each guest.
+    proofs: by guest and repository, the newest try to restore it that came out; it counts where the guest's policy
+    proves it, and from there.
     """
     first = {one.uuid: one.first for one in known}
     here = {one.guest.uuid for one in assigned}
     found = [_row(fleet, one, holdings, newest_jobs, now, first.get(one.guest.uuid, now)) for one in assigned]
-    unproven = {uuid: job for (uuid, _), job in (proofs or {}).items() if job.state in TREND}
+    unproven = {one.guest.uuid: job for one in assigned if (job := _disproof(fleet, one, proofs or {}))}
     found = [_unproven(_unseen(row, silent or {}), unproven) for row in found]
     found += [_gone(one, holdings, now) for one in known if one.gone is not None and one.uuid not in here]
     return tuple(sorted(found, key=lambda row: (ORDER.index(row.light), row.name, row.uuid)))
@@ -202,6 +203,13 @@ def _warned(row: Row, policy: Policy, jobs: Mapping[tuple[str, str], Job]) -> Ro
     made = [job for name in policy.to if (job := jobs.get((row.uuid, name))) and job.state == "warned"]
     said = dict.fromkeys(text for job in made for text in job.warnings)
     return _as(row, "warned", "; ".join(said), "see its run: crashcart fleet report") if said else row
+
+
+def _disproof(fleet: Fleet, one: Assigned, proofs: Mapping[tuple[str, str], Job]) -> Job | None:
+    """The proof that its policy wants and that came out badly."""
+    policy = fleet.policies.get(one.policy)
+    job = proofs.get((one.guest.uuid, policy.to[0])) if policy and policy.prove else None
+    return job if job and job.state in ("failed", "refused") else None
 
 
 def _unproven(row: Row, unproven: Mapping[str, Job]) -> Row:

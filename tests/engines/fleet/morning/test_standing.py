@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -11,6 +12,8 @@ from engines.backup.guests.model import Guest, GuestDisk
 from engines.backup.upkeep.newest import Newest
 from engines.fleet.agent.holding import Holding
 from engines.fleet.config.load import parsed
+from engines.fleet.config.model import Fleet
+from engines.fleet.ledger.ledger import Ledger
 from engines.fleet.ledger.rows import Job, Known
 from engines.fleet.morning.holdings import Holdings
 from engines.fleet.morning.standing import Row, rows
@@ -21,7 +24,7 @@ HOUR = 3600.0
 FLEET = parsed(b"""
 hosts: {hv1: {ssh: local}}
 repositories: {near: {url: /r}, far: {url: 's3://vault/r'}}
-policies: {gold: {to: [near, far], every: day, late: 36h}}
+policies: {gold: {to: [near, far], every: day, late: 36h, prove: month}}
 guests: [{skip: 'tmp-*', why: scratch}, {match: {name: 'web*'}, policy: gold}]
 """)
 
@@ -131,11 +134,52 @@ def test_a_restore_that_was_tried_and_failed_makes_nobody_green() -> None:
     points = held((disk(),), (disk(),))
 
     def light(state: str) -> Row:
-        proofs = job(state, NOW, kind="prove", repository="near")
+        proofs = {("u-web1", "near"): job(state, NOW, kind="prove", repository="near")["u-web1", "far"]}
         return rows(FLEET, assign(FLEET, [guest()], seen), seen, points, {}, NOW, {}, proofs)[0]
 
     assert light("done").light == light("warned").light == light("waiting").light == "good"
     assert (light("failed").light, light("failed").why) == ("failed", "its restore was tried and failed: disk full")
+    assert light("refused").light == "failed" and light("missed").light == light("running").light == "good"
+
+
+@pytest.mark.parametrize(
+    ("states", "light"),
+    [
+        ("missed", "good"),
+        ("done missed", "good"),
+        ("failed missed", "failed"),
+        ("failed waiting", "failed"),
+        ("failed running", "failed"),
+        ("refused running", "failed"),
+        ("failed done", "good"),
+        ("done failed", "failed"),
+    ],
+)
+def test_the_last_proof_that_came_out_is_the_one_that_counts(states: str, light: str, tmp_path: Path) -> None:
+    seen, points = [known(guest())], held((disk(),), (disk(),))
+    (made,) = job("done", NOW, kind="prove", repository="near").values()
+    with Ledger(tmp_path / "ledger") as ledger:
+        for number, state in enumerate(states.split()):
+            at = NOW - 99 + number
+            ledger.keep(msgspec.structs.replace(made, key=f"k{number}", planned=at, state=state))  # type: ignore[arg-type]
+        proofs = ledger.newest_tried("prove", NOW)
+    (row,) = rows(FLEET, assign(FLEET, [guest()], seen), seen, points, {}, NOW, {}, proofs)
+    assert row.light == light, row
+
+
+def test_a_proof_counts_only_where_the_policy_still_proves() -> None:
+    seen, points = [known(guest())], held((disk(),), (disk(),))
+    bad = job("failed", NOW, kind="prove", repository="near")
+    other = {("u-web1", "far"): job("failed", NOW, kind="prove")["u-web1", "far"]}
+    near = {("u-web1", "near"): bad["u-web1", "far"]}
+    gold = FLEET.policies["gold"]
+    never = msgspec.structs.replace(FLEET, policies={"gold": msgspec.structs.replace(gold, prove=None)})
+
+    def light(fleet: Fleet, proofs: dict[tuple[str, str], Job]) -> str:
+        return rows(fleet, assign(fleet, [guest()], seen), seen, points, {}, NOW, {}, proofs)[0].light
+
+    assert light(FLEET, near) == "failed"
+    assert light(FLEET, other) == light(never, near) == "good"
 
 
 def test_no_rule_no_disk_and_half_a_guest_are_uncovered_and_come_first() -> None:
