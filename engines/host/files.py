@@ -79,6 +79,11 @@ def file_identity(found: os.stat_result) -> str:
     return f"inode {found.st_dev}:{found.st_ino}"
 
 
+def content_stamp(found: os.stat_result) -> str:
+    """The file and when its bytes were last written: an inode's number goes to the next file as soon as it is free."""
+    return f"{file_identity(found)}, {found.st_size} bytes of {found.st_mtime_ns} ns"
+
+
 def read_own(path: Path, most: int = 1 << 20) -> bytes:
     """A small file that this user or root wrote, and no link to another. Raises OSError."""
     descriptor = open_file(path, follow=False)

@@ -16,6 +16,7 @@ from typing_extensions import override
 from engines.backup import names, results
 from engines.backup.commands.copy import Copy, CopyParams
 from engines.backup.commands.on_repository import OnRepository
+from engines.backup.commands.own_file import is_own, note_own
 from engines.backup.commands.passing import STEPS, Told, passed, taken_out
 from engines.backup.commands.thinning import put_back
 from engines.backup.new_place import refuse_devices
@@ -24,7 +25,6 @@ from engines.backup.repository.repository import NamesOnly, RepoParams, Reposito
 from engines.backup.repository.unlocking import opened
 from engines.backup.store.local import LocalStore
 from engines.backup.store.tar import packed, partial_of
-from engines.host.files import file_identity
 from engines.job.contract import (
     AnyEvent,
     BytesChange,
@@ -40,8 +40,6 @@ from engines.job.contract import (
 )
 from engines.job.errors import Failed, Refused
 from engines.job.params import Secret, param, plain
-
-NOTE = "exported.txt"  # beside the run's journal: the identity of the file that it wrote
 
 
 class ExportParams(RepoParams, frozen=True, kw_only=True):
@@ -105,8 +103,8 @@ class Export(OnRepository[ExportParams]):
         yield StepStarted(step="copy")
         params: ExportParams = plan.params
         path = Path(params.file)
-        if _made_by(context.earlier, path):
-            yield from _whole(plan, path, context)
+        if is_own(context.earlier, path):
+            yield from _whole(plan, path)
             return
         source = yield from opened(params, context)
         with source, _beside(path) as folder:
@@ -124,7 +122,7 @@ class Export(OnRepository[ExportParams]):
             target.index.flush(always=True)
             yield StepStarted(step="pack")
             try:
-                packed(folder, path, lambda whole: _note(context.folder, whole))
+                packed(folder, path, lambda whole: note_own(context.home, whole.stat()))
             except FileExistsError:
                 raise Refused(f"{path} was made meanwhile", "name a new file") from None
             except OSError as error:
@@ -137,7 +135,7 @@ class Export(OnRepository[ExportParams]):
     def undo(self, plan: Plan, context: Context) -> Events:
         yield StepStarted(step="pack")
         path = Path(plan.params.file)
-        ours = _made_by(context.earlier, path)
+        ours = is_own(context.earlier, path)
         if ours:
             path.unlink()
         shutil.rmtree(_folder(path), ignore_errors=True)
@@ -146,22 +144,8 @@ class Export(OnRepository[ExportParams]):
         yield Finished(summary=f"{path} is removed" if ours else f"there is no {path} that this run made")
 
 
-def _note(folder: Path, whole: Path) -> None:
-    """Before it has its name: whose file that is, for resume and undo."""
-    folder.joinpath(NOTE).write_text(file_identity(whole.stat()))
-
-
-def _made_by(earlier: Path | None, path: Path) -> bool:
-    """Whether what has the name is the file that the earlier run wrote."""
-    try:
-        return earlier is not None and earlier.joinpath(NOTE).read_text() == file_identity(path.lstat())
-    except OSError:
-        return False
-
-
-def _whole(plan: Plan, path: Path, context: Context) -> Events:
+def _whole(plan: Plan, path: Path) -> Events:
     """A run that was killed behind its last rename left nothing to do."""
-    _note(context.folder, path)
     yield StepEnded(step="copy")
     for step in plan.steps[1:]:
         yield StepStarted(step=step.id)

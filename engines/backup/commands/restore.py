@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,6 +15,7 @@ from typing_extensions import override
 from engines.backup import names, results
 from engines.backup.commands import stream
 from engines.backup.commands.on_repository import OnRepository
+from engines.backup.commands.own_file import is_own, note_own
 from engines.backup.commands.restore_params import RestoreParams
 from engines.backup.commands.restore_steps import restored
 from engines.backup.errors import Damaged
@@ -22,7 +24,7 @@ from engines.backup.repository.repository import NamesOnly, Repository
 from engines.backup.repository.sessions import Presence
 from engines.backup.repository.unlocking import opened
 from engines.backup.restoring import place
-from engines.backup.restoring.target import SeenTarget
+from engines.backup.restoring.target import SeenTarget, beside
 from engines.job import units
 from engines.job.contract import (
     BytesChange,
@@ -34,6 +36,7 @@ from engines.job.contract import (
     Step,
     StepEnded,
     StepStarted,
+    Warned,
 )
 from engines.job.errors import Refused
 from engines.job.lock import content_identity, name_identity
@@ -87,7 +90,9 @@ class Restore(OnRepository[RestoreParams]):
                 *seen.facts,
             ),
             warnings=seen.warnings,
-            undo="it cannot be: what was on the target is overwritten" if before else "the new file is removed",
+            undo="it cannot be: what was on the target is overwritten"
+            if before
+            else "the new file is removed, unless it was written to since",
             undoable=not before,
             confirm=short(str(path)) if before else "",
             detail={"existed": bool(before), "device": bool(before.get("device"))},
@@ -106,7 +111,7 @@ class Restore(OnRepository[RestoreParams]):
             with Presence(repository.store, "read", does, pins=(name.path(),)) as presence:
                 repository.load()
                 point = repository.present(name)
-                finished = yield from restored(repository, point, plan, presence)
+                finished = yield from restored(repository, point, plan, presence, partial(note_own, context.home))
             yield finished
 
     @override
@@ -123,15 +128,20 @@ class Restore(OnRepository[RestoreParams]):
         if plan.target == stream.STDOUT:
             raise Refused("what was sent to standard output cannot be taken back", "remove it where it went")
         path = Path(plan.target)
-        with contextlib.suppress(OSError), Repository.glance(plan.params.repo) as glance:
-            sessions.sweep(glance.store)  # cannot be done where the repository is read-only
+        with contextlib.suppress(OSError, Refused), Repository.glance(plan.params.repo) as glance:
+            sessions.sweep(glance.store)  # cannot be done where the repository is read-only, or away
         if plan.detail["existed"]:
             raise Refused(f"what was on {path} is overwritten", "restore another point onto it")
         yield StepStarted(step="undo")
-        path.unlink(missing_ok=True)
-        path.with_name(f".{path.name}.restoring").unlink(missing_ok=True)
+        ours = is_own(context.earlier, path)
+        if ours:
+            path.unlink()
+        beside(path).unlink(missing_ok=True)
+        left = not ours and os.path.lexists(path)
+        if left:
+            yield Warned(text=f"{path} stays: it is not as this run wrote it; see whose it is before you remove it")
         yield StepEnded(step="undo")
-        yield Finished(summary=f"{path} is removed")
+        yield Finished(summary=f"{path} {'stays' if left else 'is removed' if ours else 'is not there'}")
 
 
 @dataclass(frozen=True)

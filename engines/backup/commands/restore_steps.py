@@ -32,8 +32,14 @@ from engines.job.errors import Failed, Refused, Stopped
 WIPED = 64 * 1024 * 1024  # bytes at a time
 
 
-def restored(repository: Repository, point: Point, plan: Plan, presence: Presence) -> Any:
-    """Write, flush, check; comes back with the last word."""
+def restored(
+    repository: Repository,
+    point: Point,
+    plan: Plan,
+    presence: Presence,
+    whole: Callable[[os.stat_result], None] = lambda _: None,
+) -> Any:
+    """Write, flush, check; comes back with the last word. whole: told of a new file before it gets its name."""
     path = Path(plan.target)
     pooled = None
     if plan.detail.get("again") and target.may_be_done(path, _seen(plan), in_place=plan.params.delta):
@@ -67,7 +73,7 @@ def restored(repository: Repository, point: Point, plan: Plan, presence: Presenc
             yield from _wiped(opened_target, point.head.size, target.size_of(path))
             yield StepEnded(step="wipe")
         yield StepStarted(step="flush")
-        opened_target.finish()
+        opened_target.finish(whole)
         yield StepEnded(step="flush")
         if plan.params.verify:
             yield StepStarted(step="verify")

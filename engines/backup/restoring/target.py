@@ -8,6 +8,7 @@ import fcntl
 import os
 import stat
 import struct
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -61,7 +62,7 @@ class Target:
             self._before = self._same(seen)
             self.device = self._before is not None and stat.S_ISBLK(self._before.st_mode)
             self.blank = not (in_place and self._before is not None) and not self.device
-            self._partial = _beside(path).name
+            self._partial = beside(path).name
             self.begun = False
             self._fd = self._open(again, seen)
             self._direct = direct.reopened(self._fd, os.O_WRONLY)
@@ -163,14 +164,18 @@ class Target:
             if not is_zero(view):
                 self.write(at, memoryview(bytes(len(view))))
 
-    def finish(self) -> None:
-        """Make it durable; a new file appears now, with the rights of the one that it replaces."""
+    def finish(self, whole: Callable[[os.stat_result], None] = lambda _: None) -> None:
+        """Make it durable; a new file appears now, with the rights of the one that it replaces.
+
+        whole: told of a new file before it gets its name.
+        """
         if self.blank and self._before is not None:
             os.fchmod(self._fd, stat.S_IMODE(self._before.st_mode))
             with contextlib.suppress(PermissionError):  # only root may give a file away
                 os.fchown(self._fd, self._before.st_uid, self._before.st_gid)
         os.fsync(self._fd)
         if self.blank:
+            whole(os.fstat(self._fd))
             os.rename(self._partial, self.path.name, src_dir_fd=self._folder, dst_dir_fd=self._folder)
             sync_opened(self._folder)
         self.done = True
@@ -206,10 +211,10 @@ def may_be_done(path: Path, seen: SeenTarget, *, in_place: bool) -> bool:
     except OSError:
         return False
     same_folder = now.folder == seen.folder and now.identity != seen.identity
-    return same_folder and stat.S_ISREG(found.st_mode) and not os.path.lexists(_beside(path))
+    return same_folder and stat.S_ISREG(found.st_mode) and not os.path.lexists(beside(path))
 
 
-def _beside(path: Path) -> Path:
+def beside(path: Path) -> Path:
     """Where a new file grows until it is whole."""
     return path.with_name(f".{path.name}.restoring")
 

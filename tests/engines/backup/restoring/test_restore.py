@@ -15,7 +15,7 @@ import pytest
 
 from engines import tasks
 from engines.backup.pages import page_cache
-from engines.backup.restoring.target import SeenTarget, Target
+from engines.backup.restoring.target import SeenTarget, Target, beside
 from engines.job.contract import Cancel, Finished, RunFailed, RunStopped, StepStarted
 from engines.job.errors import Refused
 from engines.job.journal import Entry
@@ -225,9 +225,26 @@ def test_a_new_file_is_taken_back_and_an_overwritten_one_is_not(tmp_path: Path, 
     repo, point, _ = staged
     target = tmp_path / "new"
     run, _ = lab.perform_job("backup-restore", repo=repo, point=point, target=str(target))
-    _, last = lab.perform_job("backup-restore", mode="undo", earlier=run.id, repo=repo, point=point, target=str(target))
-    assert isinstance(last, Finished)
-    assert not target.exists()
+    target.unlink()
+    target.write_bytes(b"theirs")  # put there since, often under the number of the inode that has just become free
+    beside(target).write_bytes(b"half")
+    _, last = lab.followed(run, "undo")
+    assert isinstance(last, Finished) and "stays" in last.summary
+    assert target.read_bytes() == b"theirs" and not beside(target).exists()
+    target.unlink()
+    stop = Stop()
+    run, last = lab.perform_job(
+        "backup-restore", repo=repo, point=point, target=str(target), stop=stop, listen=lab.stops_at("write", stop)
+    )
+    assert isinstance(last, RunStopped) and not target.exists()
+    again, last = lab.followed(run, "resume")
+    assert isinstance(last, Finished) and target.exists()
+    away = Path(repo).rename(tmp_path / "away")
+    try:
+        _, last = lab.followed(again, "undo")
+    finally:
+        away.rename(repo)
+    assert isinstance(last, Finished) and not target.exists(), last
     target.write_bytes(b"old")
     run, _ = lab.perform_job("backup-restore", repo=repo, point=point, target=str(target))
     _, last = lab.perform_job("backup-restore", mode="undo", earlier=run.id, repo=repo, point=point, target=str(target))
