@@ -116,7 +116,7 @@ class Client:
         except (ValueError, RecursionError):
             return ""
         more = error.more if isinstance(error.more, list) else [error.more]
-        said = [text for part in more if (text := part.said())] or [error.message or ""]
+        said = [text for part in more if (text := _told(part))] or [_one(error.message)]
         return shown(" ".join(said), 300)
 
     def decode(self, answer: Answer, path: str, kind: type[T]) -> T:
@@ -162,20 +162,29 @@ class Client:
 LINKS = ("@odata.id", "target")
 
 
-class _Said(msgspec.Struct):
-    text: str | None = msgspec.field(name="Message", default=None)
-    id: str | None = msgspec.field(name="MessageId", default=None)
-    args: list[Any] | None = msgspec.field(name="MessageArgs", default=None)
-    related: list[str] | None = msgspec.field(name="RelatedProperties", default=None)
+def _told(part: Any) -> str:
+    """One entry of ExtendedInfo in words, with the names that the words leave out; of any other form, what it says."""
+    if not isinstance(part, dict):
+        return _one(part)
+    words = _one(part.get("Message")) or _one(part.get("MessageId"))
+    args = _each(part.get("MessageArgs"))
+    for at, arg in enumerate(args, 1):
+        words = words.replace(f"%{at}", arg)
+    names = [*args, *(one.rpartition("/")[2] for one in _each(part.get("RelatedProperties")))]
+    left = [name for name in dict.fromkeys(names) if name and name not in words]
+    return f"{words} ({', '.join(left)})" if left and words else words
 
-    def said(self) -> str:
-        """In words, with the names that the words leave out."""
-        words = self.text or self.id or ""
-        for at, arg in enumerate(self.args or [], 1):
-            words = words.replace(f"%{at}", str(arg))
-        names = [*map(str, self.args or []), *(one.rpartition("/")[2] for one in self.related or [])]
-        left = [name for name in dict.fromkeys(names) if name not in words]
-        return f"{words} ({', '.join(left)})" if left and words else words
+
+def _each(value: Any) -> list[str]:
+    """A list as it should be, or one thing in its place; what cannot be read keeps its place, empty."""
+    return [_one(item) for item in (value if isinstance(value, list) else [value])]
+
+
+def _one(value: Any) -> str:
+    """A text, a number, or the path in a link; empty for anything else."""
+    if isinstance(value, dict):
+        value = value.get("@odata.id")
+    return str(value) if isinstance(value, str | int | float) else ""
 
 
 class _Tagged(msgspec.Struct):
@@ -183,8 +192,10 @@ class _Tagged(msgspec.Struct):
 
 
 class _Error(msgspec.Struct):
-    message: str | None = None
-    more: list[_Said] | _Said = msgspec.field(name="@Message.ExtendedInfo", default_factory=list)
+    """What a refusal says; of its parts every form is met in the field (DSP0266, 8.6, has lists of texts)."""
+
+    message: Any = None
+    more: Any = msgspec.field(name="@Message.ExtendedInfo", default=None)
 
 
 class _Wrapped(msgspec.Struct):

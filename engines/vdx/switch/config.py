@@ -17,7 +17,8 @@ Entry = tuple[BlockPath, str]
 STAMP = re.compile(r"^!(Command|Time)\b.*$\n?", re.MULTILINE)
 QUOTED = re.compile(r'(?<!\S)"(?:[^"\\]|\\.)*"', re.DOTALL)
 OPENS = re.compile(r'(?<!\S)"')
-HEADS = {"interface", "rbridge-id", "protocol", "policy-map", "line"}  # first words that open a block
+HEADS = {"interface", "rbridge-id", "protocol", "policy-map", "class-map", "cee-map", "fcoe", "line"}
+"""First words that always open a block; others do so in one line and stand flat in the next, as `ntp server` does."""
 LONGEST = 100  # lines of one quoted value, such as a banner
 UNTYPABLE = re.compile(r"[?\x00-\x1f\x7f]")  # `?` calls the help, control keys edit the line
 PORT_WORD = r"((?:Gigabit|TenGigabit|FortyGigabit|HundredGigabit)Ethernet|Management|[tT]e|[fF]o|[gG]i)"
@@ -83,8 +84,7 @@ def unfinished(text: str, ports: list[str]) -> str:
         return f"it has {len(lines)} lines"
     if lines[-1].startswith(" "):
         return f"it ends inside a block ({lines[-1].strip()!r})"
-    heads = HEADS | {path[0].split(" ", 1)[0] for path in blocks(text) if path}
-    if lines[-1] != "!" and lines[-1].split(" ", 1)[0] in heads:
+    if lines[-1].split(" ", 1)[0] in HEADS:
         return f"it ends with the head of a block ({lines[-1].strip()!r})"
     missing = without_block(text, ports)
     if missing:

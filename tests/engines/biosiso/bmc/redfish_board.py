@@ -36,7 +36,7 @@ class Board:
     looks at the slot still show the old state after an insert.
     task: an insert becomes a task, whose states these are, the last one staying; it is done at Completed.
     task_as: how the 202 names its task: body, location, relative, monitor (in the body, whose end is a 404).
-    busy: so many looks at the task are answered 503. words_as: how a refusal speaks: text, ids, or one (no list).
+    busy: so many looks at the task are answered 503. words_as: how a refusal speaks: text, or a form in `lacks`.
     etag_in: header, body, or nowhere (then any will do). vague: a demand that does not name what is missing.
     demands: properties without which InsertMedia is a 400 that names them. etag_by_400: as old boards ask for it.
     refuses_boot: the words of a 400 to the boot override. targets: what the override may be. sticky: an eject that
@@ -158,8 +158,16 @@ class Board:
             return said("A required parameter is missing.")
         if self.words_as == "text":
             return said(f"The action InsertMedia requires the parameter {name}.")
-        told = {"MessageId": "Base.1.5.ActionParameterMissing", "MessageArgs": ["InsertMedia", name]}
-        return {"error": {"code": "x", "@Message.ExtendedInfo": [told] if self.words_as == "ids" else told}}
+        told: dict[str, Any] = {"MessageId": "Base.1.5.ActionParameterMissing", "MessageArgs": ["InsertMedia", name]}
+        forms: dict[str, Any] = {
+            "ids": [told],
+            "one": told,
+            "bare": [told | {"MessageArgs": name}],
+            "link": [told | {"MessageArgs": None, "RelatedProperties": [{"@odata.id": f"#/{name}"}]}],
+            "nulls": [None, told | {"Message": None, "MessageArgs": [None, name], "RelatedProperties": [None, 1]}],
+            "string": f"InsertMedia requires the parameter {name}.",
+        }
+        return {"error": {"code": "x", "message": {}, "@Message.ExtendedInfo": forms[self.words_as]}}
 
     def etag(self) -> str:
         return hashlib.sha256(json.dumps(self.boot).encode()).hexdigest()[:8]

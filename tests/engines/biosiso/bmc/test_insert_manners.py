@@ -60,8 +60,10 @@ def test_properties_that_are_asked_for_are_sent_and_no_others(
     assert any("InsertMedia asked for more" in event.text for event in events(run) if isinstance(event, Log))
 
 
-@pytest.mark.parametrize("words", ["ids", "one"])
-def test_a_demand_in_message_ids_alone_is_understood(board: Board, disc: Path, words: str) -> None:
+@pytest.mark.parametrize("words", ["ids", "one", "bare", "link", "nulls", "string"])
+def test_a_demand_in_message_ids_alone_or_in_a_form_of_its_own_is_understood(
+    board: Board, disc: Path, words: str
+) -> None:
     board.demands, board.words_as = ("TransferMethod",), words
     _, last = drive(job(disc, board.port))
     assert isinstance(last, Finished), last

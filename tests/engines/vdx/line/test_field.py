@@ -97,10 +97,18 @@ def test_a_configuration_of_many_kinds_is_whole_and_typed_back_block_by_block() 
     assert "vcs virtual ip address 10.24.81.101/24" in typed
 
 
-@pytest.mark.parametrize("header", ["interface Fcoe 1/3/1", "rbridge-id 3", "policy-map edge", "interface Vlan 50"])
+@pytest.mark.parametrize(
+    "header",
+    ["interface Fcoe 1/3/1", "rbridge-id 3", "policy-map edge", "class-map voice", "fcoe", "interface Vlan 50"],
+)
 def test_a_copy_that_ends_with_the_head_of_a_block_is_not_whole(header: str) -> None:
     cut = CONFIG[: CONFIG.index(header + "\n") + len(header) + 1]
     assert "ends with the head of a block" in config.unfinished(cut, [])
+
+
+@pytest.mark.parametrize("block", ["ntp server 10.1.1.1\n use-vrf mgmt-vrf\n!\n", "ntp server 10.1.1.1\n!\n"])
+def test_a_flat_last_line_is_whole_though_others_like_it_open_a_block(block: str) -> None:
+    assert config.unfinished(CONFIG + block + "ntp server 10.2.2.2\n", PORTS) == ""
 
 
 def test_a_copy_that_ends_inside_a_block_is_not_whole() -> None:
