@@ -139,6 +139,7 @@ def refreshed(value: str) -> str:
 def _tags(page: str) -> Iterator[tuple[str, int, int]]:
     """Titles and metas that browsers heed: name, where its text or attributes begin, and where they end."""
     at, unclosed = 0, set[str]()
+    ends = -1  # where the next title ends, from where it was last looked for: each is looked for once
     while found := TOKEN.search(page, at):
         name = (found[1] or "").lower()
         if not name:
@@ -154,5 +155,6 @@ def _tags(page: str) -> Iterator[tuple[str, int, int]]:
         if name == "meta":
             yield name, found.end(), at
         if name == "title":
-            end = END.search(page, at + 1, at + 1 + 20 * LONGEST)
-            yield name, at + 1, end.start() if end else at + 1 + LONGEST
+            if ends <= at:
+                ends = end.start() if (end := END.search(page, at + 1)) else len(page) + 20 * LONGEST
+            yield name, at + 1, ends if ends <= at + 20 * LONGEST else at + 1 + LONGEST

@@ -69,6 +69,18 @@ def test_no_page_costs_more_than_its_bytes(piece: bytes, content_type: str) -> N
     assert time.process_time() - began < 10.0  # s; a search that starts anew at each tag takes minutes
 
 
+def test_a_page_of_titles_without_an_end_is_looked_through_once() -> None:
+    began = time.process_time()
+    assert page.sent_on("<title>" * 1_000_000) == ""
+    assert time.process_time() - began < 15.0  # s; 30 where each looks for its end anew
+
+
+def test_a_title_ends_at_its_own_end_or_where_no_more_is_looked_at() -> None:
+    assert page.title("<title></title><title>b</title>") == ""
+    assert page.title("<title>a<title>b</title><title>c</title>") == "a<title>b"
+    assert page.title("<title>" + "x" * 20_000 + "</title>") == "x" * page.LONGEST
+
+
 @given(st.binary(max_size=400), st.text(max_size=60))
 def test_no_page_raises(body: bytes, content_type: str) -> None:
     reply = Reply(http1.Head(200, {"content-type": content_type}), body)
