@@ -9,16 +9,18 @@ from zoneinfo import ZoneInfo
 import msgspec
 import pytest
 
+from engines.backup.names import stamp
 from engines.fleet.commands.plan import expected
 from engines.fleet.config import words
 from engines.fleet.config.load import parsed
+from engines.fleet.config.model import Fleet
 from engines.fleet.ledger.ledger import Ledger
-from engines.fleet.ledger.rows import Job, key
+from engines.fleet.ledger.rows import Job, State, key
 from engines.fleet.planning import jobs
-from engines.fleet.planning.assigning import assign, call
+from engines.fleet.planning.assigning import Assigned, assign, call
 from engines.fleet.planning.points import Covered
-from engines.fleet.planning.upkeep import unlocked, upkeep
-from engines.fleet.planning.wanted import wanted
+from engines.fleet.planning.upkeep import Upkeep, unlocked, upkeep
+from engines.fleet.planning.wanted import calendar_of, wanted
 from engines.fleet.reach.census import at_home, each_once
 from engines.fleet.round.limits import Limits
 from tests.engines.fleet.simulated import fleet, guest, uuid
@@ -226,6 +228,74 @@ def test_proofs_are_spread_over_the_nights_of_a_month(tmp_path: Path) -> None:
         ]
     assert sum(map(len, nights)) == len(set().union(*nights)) == 240
     assert max(map(len, nights)) < 24
+
+
+def noted(ledger: Ledger, found: list[Upkeep], state: State, now: float) -> None:
+    """Have them come out so."""
+    rows = (
+        Job(
+            key=each.key, round=each.key.split("/")[1], kind=each.kind, uuid=each.subject, vm=each.vm, host=each.host,
+            repository=each.repository, state=state, planned=now, started=now, ended=now,
+        )
+        for each in found
+    )  # fmt: skip
+    ledger.keep(*rows)
+
+
+def proofs(of: Fleet, assigned: list[Assigned], ledger: Ledger, now: float) -> list[Upkeep]:
+    return [each for each in upkeep(of, assigned, ledger, stamp(now)[:8], now) if each.kind == "prove"]
+
+
+def test_a_guest_is_proven_after_its_night_where_that_ends_when_the_window_has_closed(tmp_path: Path) -> None:
+    of = fleet()
+    assigned = assign(of, [guest(number) for number in range(60)])
+    late = NIGHT + 7.5 * 3600  # 06:30
+    with Ledger(tmp_path / "ledger") as ledger:
+        for night in range(30):
+            found = proofs(of, assigned, ledger, late + night * DAY)
+            assert len(found) < 12
+            noted(ledger, found, "done", late + night * DAY)
+            assert proofs(of, assigned, ledger, late + night * DAY + 3600) == []
+        assert len(ledger.newest_good("prove")) == 60
+
+
+def test_a_proof_that_was_missed_or_failed_is_tried_on_later_nights_until_one_goes_well(tmp_path: Path) -> None:
+    of = fleet()
+    with Ledger(tmp_path / "ledger") as ledger:
+        assigned = assign(of, [guest(1)])
+        ledger.saw([(one.guest, one.vm, one.policy) for one in assigned], NIGHT - 90 * DAY, [])
+        now = next(at for n in range(30) if proofs(of, assigned, ledger, at := NIGHT + n * DAY) if _own(of, at))
+        first = proofs(of, assigned, ledger, now)
+        noted(ledger, first, "missed", now)
+        assert [each.key for each in proofs(of, assigned, ledger, now + 3 * DAY)] == [first[0].key]
+        noted(ledger, first, "failed", now + 3 * DAY)
+        assert proofs(of, assigned, ledger, now + 3 * DAY + 3600) == []  # not in each pass of a night
+        again = proofs(of, assigned, ledger, now + 4 * DAY)
+        assert len(again) == 1 and again[0].key != first[0].key
+        noted(ledger, again, "running", now + 4 * DAY)
+        assert [job.state for job in ledger.newest_tried("prove").values()] == ["failed"]
+        noted(ledger, again, "done", now + 4 * DAY)
+        assert proofs(of, assigned, ledger, now + 5 * DAY) == []
+        assert len(proofs(of, assigned, ledger, now + 30 * DAY)) == 1
+
+
+def _own(of: Fleet, now: float) -> bool:
+    policy = msgspec.structs.replace(of.policies["gold"], every="month")
+    return calendar_of(policy, of.zone, uuid(1)).latest(now).opens > now - DAY
+
+
+def test_those_that_were_missed_are_caught_up_with_some_a_night(tmp_path: Path) -> None:
+    of = fleet()
+    assigned = assign(of, [guest(number) for number in range(240)])
+    with Ledger(tmp_path / "ledger") as ledger:
+        ledger.saw([(one.guest, one.vm, one.policy) for one in assigned], NIGHT - 90 * DAY, [])
+        nights = []
+        for night in range(30):
+            found = proofs(of, assigned, ledger, NIGHT + night * DAY)
+            noted(ledger, found, "done", NIGHT + night * DAY)
+            nights.append(len(found))
+        assert len(ledger.newest_good("prove")) == 240
+    assert 8 < max(nights) < 32, nights
 
 
 def test_a_line_is_shared_by_as_many_as_may_be_on_it() -> None:
