@@ -7,14 +7,13 @@ and an undo puts back plain bytes.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from engines.guest.target import Target, qemu_img, told_by_qemu_img
-from engines.host.image import Layers, node, opened
+from engines.host.image import Layers, name_of, node, opened
 from engines.host.qemu_img import WORKS_WITHIN
 from engines.job.errors import Refused
 
@@ -76,17 +75,13 @@ def create(target: Target, folder: Path) -> Overlay:
     lower = folder / "container.qcow2"
     room = -(-target.size // CLUSTER) * CLUSTER + GROWTH
     qemu_img("create", "-q", "-f", "qcow2", "-b", _plain(image), "-F", "raw", str(lower), str(room))
-    qemu_img("create", "-q", "-f", "qcow2", "-b", "json:" + json.dumps(_nested(lower, target)), "-F", "qcow2", str(top))
+    qemu_img("create", "-q", "-f", "qcow2", "-b", name_of(_nested(lower, target)), "-F", "qcow2", str(top))
     return Overlay(top, lower, target)
 
 
 def _plain(path: str, driver: str = "raw") -> str:
     """A path that QEMU takes as nothing else, whatever colons it has."""
-    return (
-        path
-        if ":" not in path
-        else "json:" + json.dumps({"driver": driver, "file": {"driver": "file", "filename": path}})
-    )
+    return path if ":" not in path else name_of({"driver": driver, "file": {"driver": "file", "filename": path}})
 
 
 def _nested(lower: Path, target: Target) -> dict[str, object]:
@@ -101,11 +96,11 @@ def _below(layers: Layers, folder: Path) -> dict[str, object]:
 
     A header holds a name of 1023 bytes, which is two or three files.
     """
-    if len(opened(layers)) <= SHORT:
+    if len(layers) == 1 or len(os.fsencode(opened(layers))) <= SHORT:
         return node(layers)
     named = {**node(layers[:1]), "backing": _below(layers[1:], folder)}
     layer = folder / f"below{len(layers)}.qcow2"
-    qemu_img("create", "-q", "-f", "qcow2", "-b", "json:" + json.dumps(named), "-F", "qcow2", str(layer))
+    qemu_img("create", "-q", "-f", "qcow2", "-b", name_of(named), "-F", "qcow2", str(layer))
     return {"driver": "qcow2", "file": {"driver": "file", "filename": str(layer)}}
 
 

@@ -136,7 +136,12 @@ def node(layers: Layers) -> dict[str, object]:
 
 def opened(layers: Layers) -> str:
     """The same as a file name that every tool of QEMU takes, without a format beside it."""
-    return "json:" + json.dumps(node(layers))
+    return name_of(node(layers))
+
+
+def name_of(found: dict[str, object]) -> str:
+    """A node as a file name; letters as they are, for a header has little room."""
+    return "json:" + json.dumps(found, ensure_ascii=False)
 
 
 def chain(path: Path, allowed: Sequence[str] = ()) -> list[tuple[Path, str]]:

@@ -209,6 +209,24 @@ def test_a_chain_of_many_files_with_long_names_is_read_through(own: Path, tmp_pa
     assert reads(overlay.create(target.look(below, "qcow2"), folder).top) == b"ours"
 
 
+@pytest.mark.parametrize(
+    ("name", "files"),
+    [("я" * 60, 1), ("ж:" * 40, 2), ("x" * 250, 1), ('a"\\' * 60, 1)],
+    ids=["cyrillic", "colons", "long", "escaped"],
+)
+def test_a_chain_of_any_letters_is_read_through(own: Path, tmp_path: Path, name: str, files: int) -> None:
+    below = raw(own / name)
+    below.write_bytes(b"ours" + bytes((8 << 20) - 4))
+    for number in range(files):
+        above = own / f"{number}{name[:-1]}"
+        below = create(above, "-b", f"./{below.name}", "-F", "qcow2" if number else "raw")
+    (folder := tmp_path / "scratch").mkdir()
+    seen = target.look(below, "qcow2")
+    assert reads(overlay.create(seen, folder).top) == b"ours"
+    asked = ["qemu-img", "map", image.opened([(seen.source, "qcow2"), *seen.below])]
+    subprocess.run(asked, check=True, capture_output=True)
+
+
 @pytest.mark.parametrize("length", [70_000, 1 << 30])
 def test_an_extension_that_hides_others_behind_it_is_seen_through(own: Path, length: int) -> None:
     """QEMU passes over one that it does not know, and takes the format that stands behind it."""
