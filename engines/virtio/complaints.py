@@ -11,13 +11,15 @@ SAID = re.compile(
     # systemd
     r"\[(?:FAILED|DEPEND| TIME )\] *(?P<unit>\S[^\n]*)"
     # mount, swapon and fsck themselves, as sysvinit and upstart let them speak
-    r"|(?P<tool>(?:mount|swapon|mount\.\w+|fsck\.\w+)(?:\[\d+\])?: [^\n]*"
+    r"|(?P<tool>(?:mount|swapon|mount\.\w+|fsck\.\w+)(?:\[\d+\])?: [^\n]{0,200}"
     r"(?:not exist|No such|can't find|cannot stat|failed|wrong fs|bad superblock|Invalid argument|not found)[^\n]*)"
     # any service of sysvinit and OpenRC; the kernel's own lines begin with a time
-    r"|(?P<service>^(?!\[ *\d+\.\d+\])[^\n]*(?:\[FAILED\]|\[ !! \])[ \t]*$| \* ERROR: [^\n]* failed to start[^\n]*)"
-    r"|(?P<step>^(?!\[ *\d+\.\d+\])[^\n]*(?:[Mm]ount|[Ss]wap|file ?system|[Nn]etwork|[Ii]nterface|IP information)[^\n]*"
+    r"|(?P<service>^(?!\[ *\d+\.\d+\])[^\n]*(?:\[FAILED\]|\[ !! \])[ \t]*$"
+    r"| \* ERROR: [^\n]{0,200} failed to start[^\n]*)"
+    r"|(?P<step>^(?!\[ *\d+\.\d+\])[^\n]{0,200}"
+    r"(?:[Mm]ount|[Ss]wap|file ?system|[Nn]etwork|[Ii]nterface|IP information)[^\n]{0,200}"
     r"(?:failed!|\.\.\. *failed\.?)[ \t]*$)"
-    r"|(?P<upstart>The disk drive for [^\n]* is not (?:ready yet|present)[^\n]*)"
+    r"|(?P<upstart>The disk drive for [^\n]{0,200} is not (?:ready yet|present)[^\n]*)"
     r"|(?P<card>^[^\n]*(?:Device \S+ does not seem to be present|Cannot find device|getting interface flags"
     r"|SIOC[SG]IF\w+: No such device|Failed to bring up|[Uu]nknown interface)[^\n]*)",
     re.MULTILINE,

@@ -25,11 +25,11 @@ SETTLED = {"kvm": 30.0, "tcg": 120.0}  # the same, once userland runs on its roo
 REPORTS = 300.0
 LINGER = 20.0  # s from a login prompt to the report's beginning
 UP = re.compile(
-    rf"{END.pattern}|{LOGIN}|FIXTURE-BOOTED .*|Reached target .*(?:Multi-User|Graphical Interface).*"
-    r"|Started .*\bGetty on .*|Startup finished in .*",
+    rf"{END.pattern}|{LOGIN}|FIXTURE-BOOTED .*|Reached target .{{0,200}}(?:Multi-User|Graphical Interface).*"
+    r"|Started .{0,200}\bGetty on .*|Startup finished in .*",
     re.MULTILINE,
 )
-USERLAND = re.compile(r"INIT: version .*|Welcome to (?!.*[Ii]nitramfs).*|systemd\[1\]: .*|Entering runlevel.*")
+USERLAND = re.compile(r"INIT: version .*|Welcome to (?!.{0,200}[Ii]nitramfs).*|systemd\[1\]: .*|Entering runlevel.*")
 # GRUB says so of a font or a module that it can do without, too: only the silence behind it decides.
 LOADER = re.compile(r"^error: .*", re.MULTILINE)
 KERNEL = re.compile(r"Linux version |\[ +\d+\.\d+\]|Decompressing Linux|Booting the kernel")
@@ -114,14 +114,32 @@ def linger(text: str) -> float:
     return REPORTS if BEGUN.search(text) else LINGER
 
 
-def mounted_pattern(name: str) -> re.Pattern[str]:
-    """The kernel's words for a root mounted from that disk.
+@dataclass(frozen=True)
+class RootWords:
+    """The kernel's words for a root mounted from a disk: one that names it, or its own line (`listed`), then another.
 
-    LVM, arrays and old kernels name no disk: then the disk's own line must have come before.
+    Each is looked for once: a guest may say the one ten thousand times and never the other.
     """
-    done = r"[^\n]*(?:mounted|clean mount|recovery complete)[^\n]*"
-    direct = rf"(?:EXT[234]-fs|XFS|REISERFS)[^\n]*\({name}\d*\){done}|BTRFS[^\n]*\(device {name}\d*\)[^\n]*"
+
+    direct: re.Pattern[str]
+    listed: re.Pattern[str]
+    silent: re.Pattern[str]
+
+    def search(self, text: str) -> re.Match[str] | None:
+        """The first that tell it."""
+        if found := self.direct.search(text):
+            return found
+        listed = self.listed.search(text)
+        return listed if listed and self.silent.search(text, listed.end()) else None
+
+
+def mounted_pattern(name: str) -> RootWords:
+    """The words for that disk. LVM, arrays and old kernels name none: then its own line must have come before."""
+    done = r"[^\n]{0,200}(?:mounted|clean mount|recovery complete)[^\n]*"
+    direct = (
+        rf"(?:EXT[234]-fs|XFS|REISERFS)[^\n]{{0,60}}\({name}\d*\){done}|BTRFS[^\n]{{0,60}}\(device {name}\d*\)[^\n]*"
+    )
     listed = rf"\b{name}: {name}\d|\[{name}\] \d+ \d+-byte"
-    above = rf"(?:EXT[34]-fs|XFS)[^\n]*\((?:dm-|md)\d+\){done}|BTRFS[^\n]*\(device (?:dm-|md)\d+\)[^\n]*"
+    above = rf"(?:EXT[34]-fs|XFS)[^\n]{{0,60}}\((?:dm-|md)\d+\){done}|BTRFS[^\n]{{0,60}}\(device (?:dm-|md)\d+\)[^\n]*"
     silent = rf"(?:{above}|(?:EXT[34]-fs: mounted|VFS: Mounted root|[Bb]trfs: disk space caching)[^\n]*)"
-    return re.compile(rf"{direct}|(?:{listed})(?=.*{silent})", re.DOTALL)
+    return RootWords(re.compile(direct), re.compile(listed), re.compile(silent))

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from engines.boot import watch
+from engines.boot.screen import plain
 from engines.guest.texts import BLANKS, LINE, LINES, unfit
+from engines.virtio import complaints, trial
 from engines.virtio.lines import bls, extlinux, grub1, grub2, lvmconf, modprobe, tables, tools
 from engines.virtio.lines.disks import Disks
 from tests.fuzz.mutation import with_an_end
@@ -71,3 +74,23 @@ def test_a_filter_of_lvm_that_would_take_for_ever_is_passed_over(pattern: str) -
 def test_what_no_person_and_no_tool_writes_is_not_looked_into() -> None:
     assert unfit(b"x" * (LINE + 1)) and unfit(b"\n" * (BLANKS + 1)) and unfit(b"x\n" * (LINES + 1))
     assert not unfit(b"") and not unfit(b"x" * LINE) and not unfit(b"\n" * BLANKS)
+
+
+# Each piece begins what a judge of a console looks for, over and over, and never ends it.
+SAID = (
+    "x", " ", "\t", "dracut", "ALERT!", "Volume group ", "Reached target ", "Started ", "Welcome to ", "mount: ",
+    "swapon: ", " * ERROR: ", "The disk drive for ", "EXT4-fs", "EXT4-fs(vda1)", "XFS (dm-0)", "BTRFS", "REISERFS(vda)",
+    "vda: vda1 ", "vda: vda1\n", "[vda] 1 512-byte ", "Swap mount network ", "[FAILED] ", "[ ", "login: ", "Device ",
+    "Mounting root on ", "\x1b[", "\x1b[0 ", "\x1b]", "Begin: Mounting root file system...\n",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("piece", SAID)
+def test_a_console_line_without_an_end_is_judged(piece: str) -> None:
+    text = plain(piece * (SIZE // len(piece)))
+    looks = (watch.UP, watch.DOWN, trial.UP, trial.USERLAND, trial.LOADER, trial.KERNEL, trial.mounted_pattern("vda"))
+    with with_an_end():
+        for look in looks:
+            look.search(text + "!")
+    with with_an_end():
+        complaints.said(text + "!")
