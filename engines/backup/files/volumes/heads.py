@@ -103,7 +103,7 @@ def _root(part: Window, head: bytes, magic: bytes) -> Root:
     block, best = struct.unpack_from(">I", head, 4)[0], Root()
     for number in range(1, min(_length(head), SEARCHED // block)):
         raw = part.read(number * block, 64)
-        if raw[:4] != magic or struct.unpack_from(">II", raw, 8) != (NONE, NONE):
+        if raw[:4] != magic or len(raw) < 64 or struct.unpack_from(">II", raw, 8) != (NONE, NONE):
             continue
         levels = struct.unpack_from(">H", raw, 4)[0] + 1
         if levels > best.levels:

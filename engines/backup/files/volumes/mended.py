@@ -35,7 +35,7 @@ class Mended(DiskBytes):
             return None
         patches = {}
         for info in infos:
-            found = copies.patch(Window(source, info.offset, info.size))
+            found = copies.patch(Window(source, info.offset, info.size), info.format)
             if found:
                 patches[info.offset + found[1]] = found[2]
         return cls(source, {info.offset for info in infos}, patches) if patches else None

@@ -107,7 +107,7 @@ def _xfs(part: Window) -> Signature | None:
     raw = part.read(0, 4096)
     if raw[:4] != copies.XFS:
         return None
-    if not copies.xfs_is_sound(raw, part.size) and (found := _patched(part)):
+    if not copies.xfs_is_sound(raw, part.size) and (found := _patched(part, "xfs")):
         return found
     return _xfs_of(raw)
 
@@ -121,7 +121,7 @@ def _btrfs(part: Window) -> Signature | None:
     raw = part.read(copies.BTRFS_FIRST, copies.BTRFS_LENGTH)
     if raw[0x40:0x48] != copies.BTRFS:
         return None
-    if not copies.btrfs_is_sound(raw, copies.BTRFS_FIRST) and (found := _patched(part)):
+    if not copies.btrfs_is_sound(raw, copies.BTRFS_FIRST) and (found := _patched(part, "btrfs")):
         return found
     return _btrfs_of(raw)
 
@@ -132,13 +132,23 @@ def _btrfs_of(raw: bytes) -> Signature:
     return Signature("btrfs", _text(raw[0x12B:0x22B]), str(uuid.UUID(bytes=raw[0x20:0x30])), dirty, APPLIANCE)
 
 
-def _patched(part: Window) -> Signature | None:
+def _patched(part: Window, wanted: str = "") -> Signature | None:
     """XFS and btrfs by a copy of a damaged superblock."""
-    found = copies.patch(part)
+    found = copies.patch(part, wanted)
     if found is None:
         return None
     format_, _, raw = found
     return replace(_xfs_of(raw) if format_ == "xfs" else _btrfs_of(raw), dirty=SPARE)
+
+
+def _xfs_by_heads(part: Window) -> Signature | None:
+    """What still lies in its place goes before an older file system's copies."""
+    return _patched(part, "xfs") if copies.has_xfs_heads(part) else None
+
+
+def _by_far_copy(part: Window) -> Signature | None:
+    """XFS and btrfs of which nothing is left in its place."""
+    return _patched(part, "btrfs" if copies.has_xfs_heads(part) else "")
 
 
 def _ext(part: Window) -> Signature | None:
@@ -160,7 +170,7 @@ def _ext_found(found: ext.Superblock | None) -> Signature | None:
 
 
 def _ext_by_copy(part: Window) -> Signature | None:
-    """Last of all: an older file system's copies outlive it."""
+    """After all that lies in its place: an older file system's copies outlive it."""
     return _ext_found(ext.find(part))
 
 
@@ -276,7 +286,13 @@ PROBES: tuple[Callable[[Window], Signature | None], ...] = (
     _old_fat,
     _at_end,
 )
-BY_COPIES: tuple[Callable[[Window], Signature | None], ...] = (_luks_by_copy, _ext_by_copy, _by_spare, _patched)
+BY_COPIES: tuple[Callable[[Window], Signature | None], ...] = (
+    _xfs_by_heads,
+    _luks_by_copy,
+    _ext_by_copy,
+    _by_spare,
+    _by_far_copy,
+)
 
 
 def boots(part: Window) -> bool:

@@ -87,6 +87,63 @@ def test_a_copy_of_another_file_system_is_none(tmp_path: Path) -> None:
     assert copies.patch(Window(Image(moved), 0, 320 * MIB)) is None
 
 
+class Crafted:
+    """A disk of which every `step` bytes are a superblock's copy; the first one is broken."""
+
+    def __init__(self, size: int, step: int, root: int) -> None:
+        self.size = size
+        self.reads = 0
+        self._step = step
+        block = min(step, 65536)
+        raw = bytearray(512)
+        struct.pack_into(">4sIQ", raw, 0, b"XFSB", block, size // block)
+        struct.pack_into(">3Q", raw, 56, root, root + 1, root)
+        struct.pack_into(">II", raw, 84, step // block, size // step)
+        struct.pack_into(">HH", raw, 100, 4, 512)
+        self._raw = bytes(raw)
+
+    def read(self, offset: int, length: int) -> bytes:
+        self.reads += 1
+        piece = bytearray(length)
+        for at in range(-offset % self._step, length, self._step):
+            piece[at : at + 512] = self._raw[: length - at]
+        if offset < 88:
+            piece[84 - offset : 88 - offset] = bytes(4)
+        return bytes(piece[:length])
+
+
+@pytest.mark.parametrize(("size", "step"), [(64 * MIB, 512), (160 * MIB, 16 * MIB), (10**13 >> 24 << 24, 16 * MIB)])
+@pytest.mark.parametrize("root", [0, (1 << 64) - 2, 1 << 56])
+def test_copies_without_end_are_not_all_tried(size: int, step: int, root: int) -> None:
+    disk = Crafted(size, step, root)
+    assert survey(disk).volumes[0].dirty != SPARE
+    assert Mended.of(disk) is None
+    assert disk.reads < 2000
+
+
+def old_and_new(image: Path, old: tuple[str, ...], new: tuple[str, ...], place: int, hole: bytes) -> str:
+    """The format that is told of a disk that had `old` before `new`, of which `hole` is lost."""
+    blank(image, 320 * MIB)
+    run(*old, image)
+    run(*new, image)
+    with image.open("r+b") as stream:
+        stream.seek(place)
+        stream.write(hole)
+    info = survey(Image(image)).volumes[0]
+    assert info.dirty == SPARE
+    return info.format
+
+
+def test_what_the_first_bytes_still_prove_goes_before_a_former_file_system(tmp_path: Path) -> None:
+    image = tmp_path / "disk"
+    xfs, ext4 = ("mkfs.xfs", "-q", "-f", "-K"), ("mke2fs", "-q", "-F", "-t", "ext4", "-E", "nodiscard")
+    btrfs = ("mkfs.btrfs", "-q", "-f", "--nodiscard")
+    assert old_and_new(image, xfs, btrfs, 65536 + 300, b"\xa5") == "btrfs"
+    assert old_and_new(image, ext4, xfs, 0, bytes(512)) == "xfs"
+    assert old_and_new(image, btrfs, xfs, 0, bytes(4096)) == "xfs"
+    assert old_and_new(image, xfs, (*ext4, "-O", "^resize_inode"), 1024, bytes(1024)) == "ext4"
+
+
 MOUNTS = [
     (("mkfs.xfs", "-q"), 320, 0, 512, "rw"),
     (("mkfs.xfs", "-q"), 320, 0, 4096, "ro,norecovery"),  # with the first group's own records behind it
