@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 from engines.guest.system import System
 from engines.virtio.lines.disks import Disks, comment, split
@@ -66,6 +67,9 @@ NAME = re.compile(
 )
 OWN_ADDRESS = re.compile(rf"^\s*(?:HWADDR|mac-address|MACAddress)\s*=\s*[\"']?{ADDRESS.pattern}", re.MULTILINE)
 NETPLAN = re.compile(r"/etc/netplan/[^/]+\.ya?ml")
+LARGEST = 65536  # bytes of a plan that are read: 64 KiB take a second
+OPENING = re.compile(rb"[\[{]")
+OPENINGS = 64  # in a line; the reader's time goes by their square
 DRIVEN = re.compile(r"/etc/(?:netplan/[^/]+\.ya?ml|systemd/network/[^/]+\.(?:network|link)|NetworkManager/.+)")
 DRIVER = re.compile(
     r"^(\s*(?:driver:|[Dd]river\s*=)\s*[\"']?)(?:e1000e?|vmxnet3?|8139cp|8139too|pcnet32|tulip|ne2k-pci|hv_netvsc"
@@ -133,22 +137,34 @@ def _named(system: System) -> Iterator[str]:
                 yield from next(filter(None, found.groups())).split()
 
 
-def _planned(content: bytes) -> Iterator[tuple[str, str]]:
+@lru_cache(maxsize=8)
+def _planned(content: bytes) -> tuple[tuple[str, str], ...]:
     """(name, address) of netplan's cards; a pattern of names is no name."""
+    return tuple(_read(content))
+
+
+def _read(content: bytes) -> Iterator[tuple[str, str]]:
     import yaml
 
+    if len(content) > LARGEST or any(len(OPENING.findall(line)) > OPENINGS for line in content.splitlines()):
+        return
     try:
         plan = yaml.load(content, yaml.BaseLoader)  # noqa: S506 all is text to it: 52:54:00:12:34:56 is no number
         cards = (plan["network"]["ethernets"] if "network" in plan else plan).items()
-    except (yaml.YAMLError, AttributeError, KeyError, TypeError):
+    except (yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError, RecursionError):
         return
     for name, body in cards:
         body = body if isinstance(body, dict) else {}
         match = body.get("match")
         match = match if isinstance(match, dict) else {}
-        called = str(body.get("set-name") or match.get("name") or name)
-        if not re.search(r"[*?\[]", called):
-            yield called, str(match.get("macaddress", "")).lower()
+        called = _text(body.get("set-name")) or _text(match.get("name")) or _text(name)
+        if called and not re.search(r"[*?\[]", called):
+            yield called, _text(match.get("macaddress")).lower()
+
+
+def _text(value: object) -> str:
+    """Empty for what is no text: aliases within aliases would be written out in gigabytes."""
+    return value if isinstance(value, str) else ""
 
 
 def _bound(system: System) -> Iterator[tuple[int, str, str]]:

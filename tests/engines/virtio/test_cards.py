@@ -10,6 +10,7 @@ from engines.guest.appliance import Appliance
 from engines.guest.system import System
 from engines.virtio import cards
 from engines.virtio.lines.disks import Disks
+from tests.fuzz.mutation import with_an_end
 
 MAC = "52:54:00:12:34:56"
 RULE = f'SUBSYSTEM=="net", ACTION=="add", DRIVERS=="8139cp", ATTR{{address}}=="{MAC}", NAME="eth0"\n'
@@ -63,6 +64,37 @@ def test_a_card_is_found_with_what_its_name_hangs_on(name: str) -> None:
     assert list(links) == ([f"/etc/systemd/network/10-crashcart-{interface}.link"] if by_slot else [])
     assert all(f"Name={interface}\n".encode() in content for content in links.values())
     assert ("stays" in found.becomes(alone=True)) is not by_slot
+
+
+ALIASES = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"a{at}: &a{at} [{', '.join([f'*a{at - 1}'] * 10)}]\n" for at in range(1, 10)
+)
+
+
+@pytest.mark.parametrize(
+    "plan",
+    [
+        f"{ALIASES}network:\n  ethernets:\n    ens3:\n      set-name: *a9\n"
+        "      match: {name: *a9, macaddress: *a9}\n",
+        "[" * 3000,
+        "network: " + "{a: " * 3000,
+        "[\n" * 3000,
+        "- " * 3000,
+        ("[" * 64 + "\n") * 900,
+        ("[" + "[]," * 63 + "],\n") * 300,
+        "network: [ens3]\n",
+        "network: {ethernets: &a [*a]}\n",
+        "? [a, b]\n: c\n",
+        "network: {ethernets: {ens3: &a {match: *a}}}\n",
+        "\x01",
+    ],
+    ids=range(12),
+)
+def test_a_plan_made_to_harm_is_read_as_far_as_it_tells_names(plan: str) -> None:
+    guest = system({"netplan/01.yaml": plan, "network/interfaces": "auto eth0\n"})
+    with with_an_end():
+        assert {"eth0"} <= {each.name for each in cards.interfaces(guest)} <= {"eth0", "ens3"}
+        assert cards.address(guest) == ""
 
 
 def test_two_cards_named_by_their_places_are_told_and_not_guessed() -> None:
