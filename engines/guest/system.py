@@ -66,7 +66,7 @@ class System:
             found = self.content(path, LARGEST * 1024 * 4)
         except GuestError:
             return None
-        if why := unfit(found):
+        if why := unfit(found, path):
             self.warn(f"{path} is left out: it {why}, as one made to do harm")
             return None
         return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 from engines.virtio.lines.disks import Disks, comment, split
 from engines.virtio.lines.grub1 import MARK, Entry, number_in, spoken
@@ -40,7 +41,7 @@ def _entry(lines: list[str]) -> Entry:
 
 def default(text: str, saved: str = "") -> int:
     """The default entry's number; `saved` is grubenv's saved_entry: numbers, titles or ids, of submenus first."""
-    wanted = saved or next((found.group(2).strip("\"'") for line in split(text) if (found := DEFAULT.match(line))), "0")
+    wanted = saved or next((found.group(2).strip("\"'") for found in _defaults(text)), "0")
     last = wanted.rsplit(">", 1)[-1]
     for at, each in enumerate(entries(text)):
         if last == each.title or f"'{last}'" in each.lines[0] or f'"{last}"' in each.lines[0]:
@@ -48,6 +49,12 @@ def default(text: str, saved: str = "") -> int:
     places = _places(text)
     numbers = tuple(number_in(word) for word in wanted.split(">"))
     return next((at for at, place in enumerate(places) if place[: len(numbers)] == numbers), 0)
+
+
+def _defaults(text: str) -> Iterator[re.Match[str]]:
+    """Where the menu sets its default, but for the choice of one boot."""
+    matched = (DEFAULT.match(line) for line in split(text))
+    return (found for found in matched if found and "next_entry" not in found.group(2))
 
 
 def _places(text: str) -> list[tuple[int, ...]]:

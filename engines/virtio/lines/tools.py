@@ -12,7 +12,7 @@ ARCH = re.compile(r"^([ \t]*MODULES=)([(\"'])([^)\"'#]*)([)\"'])", re.MULTILINE)
 ALPINE = re.compile(r"^(features=)([\"'])([^\"'\n]*)\2", re.MULTILINE)
 DEVICES = re.compile(r"\s*DEVICE\s", re.IGNORECASE)
 INSTALL = re.compile(
-    r"^(Name: grub-pc/install_devices(?:_disks_changed)?\n(?:\S.*\n)*?Value:[ \t]*)(.*)$", re.MULTILINE
+    r"^(Name: grub-pc/install_devices(?:_disks_changed)?\n(?:(?!Name:)\S.*\n)*?Value:[ \t]*)(.*)$", re.MULTILINE
 )
 
 

@@ -75,6 +75,7 @@ menuentry 'D' {
 @pytest.mark.parametrize(
     ("saved", "title"),
     [
+        ("", "C"),
         ("0", "A"),
         ("1", "B"),
         ("1>0", "B"),
@@ -87,6 +88,11 @@ menuentry 'D' {
 )
 def test_a_default_inside_a_submenu_is_the_one_that_grub_takes(saved: str, title: str) -> None:
     assert grub2.entries(SUBMENUS)[grub2.default(SUBMENUS, saved)].title == title
+
+
+def test_a_default_of_one_boot_alone_is_none() -> None:
+    assert grub2.default(SUBMENUS.replace('   set default="1>1"\n', "")) == 0
+    assert grub2.default(SUBMENUS.replace('"1>1"', '"gnulinux-b"')) == 1
 
 
 def test_a_menu_by_hand_that_sets_no_default_gets_one() -> None:

@@ -8,6 +8,7 @@ from engines.boot import watch
 from engines.boot.screen import plain
 from engines.guest.texts import BLANKS, LINE, LINES, unfit
 from engines.virtio import complaints, trial
+from engines.virtio.by_bus import DEBCONF
 from engines.virtio.lines import bls, extlinux, grub1, grub2, lvmconf, modprobe, tables, tools
 from engines.virtio.lines.disks import Disks
 from tests.fuzz.mutation import with_an_end
@@ -74,6 +75,20 @@ def test_a_filter_of_lvm_that_would_take_for_ever_is_passed_over(pattern: str) -
 def test_what_no_person_and_no_tool_writes_is_not_looked_into() -> None:
     assert unfit(b"x" * (LINE + 1)) and unfit(b"\n" * (BLANKS + 1)) and unfit(b"x\n" * (LINES + 1))
     assert not unfit(b"") and not unfit(b"x" * LINE) and not unfit(b"\n" * BLANKS)
+
+
+def test_the_line_of_all_locales_in_debconfs_words_is_looked_into() -> None:
+    content = b"Name: locales/locales_to_be_generated\nChoices: " + b"aa_DJ ISO-8859-1, " * 3000 + b"\n\n"
+    assert unfit(content) and not unfit(content, DEBCONF)
+    assert unfit(b"x" * 65537, DEBCONF)
+
+
+def test_debconfs_words_are_changed_line_by_line_however_long() -> None:
+    text = "Name: grub-pc/install_devices\nChoices: " + "x, " * 20_000 + "\nValue: /dev/hda\n"
+    assert tools.debconf(text, HDA).endswith("\nValue: /dev/vda\n")
+    with with_an_end():
+        tools.debconf("Name: grub-pc/install_devices\n" * LINES, HDA)
+        tools.debconf(("Name: grub-pc/install_devices\nValue: " + "/dev/hda, " * 6000 + "\n\n") * 20, HDA)
 
 
 # Each piece begins what a judge of a console looks for, over and over, and never ends it.
