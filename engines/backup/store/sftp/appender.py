@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from typing_extensions import override
 
 from engines.backup.store.sftp.files import SFTP_CREATE, SFTP_READ, SFTP_WRITE, FarFiles
-from engines.backup.store.sftp.line import Broken
+from engines.backup.store.sftp.line import Broken, Trying
 from engines.backup.store.store import Appender, Bytes
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ class SftpAppender(Appender):
         self.offset = self._answered = self._synced = keep
         self._file: asyncssh.SFTPClientFile = self._opened()
         self._age = line.age
+        self._trying = Trying(line)
 
     @override
     def write(self, parts: Sequence[Bytes]) -> None:
@@ -85,11 +86,12 @@ class SftpAppender(Appender):
         part = self._under_way[0]
         try:
             self._line.result(part.done)
-        except Broken:
-            self._take_up()
+        except Broken as broken:
+            self._take_up(broken)
             return
         except OSError as error:
             raise self._files.explained(error) from None
+        self._trying.answered()
         self._under_way.popleft()
         self._hash.update(part.content)
         self._answered += len(part.content)
@@ -104,25 +106,26 @@ class SftpAppender(Appender):
             try:
                 self._line.once(lambda _, file=file: file.fsync())  # type: ignore[misc]  # no type inferred
                 break
-            except Broken:
-                self._take_up()
+            except Broken as broken:
+                self._take_up(broken)
             except OSError as error:
                 if error.errno != errno.EOPNOTSUPP:
                     raise self._files.explained(error) from None
                 break  # a server without fsync@openssh.com: its own write-back must do
+        self._trying.answered()
         self._synced = self._answered
         self._hash = xxhash.xxh3_64()
 
-    def _take_up(self) -> None:
+    def _take_up(self, broken: Broken) -> None:
         """On a new line: see that the far side has what it said it had, and send again what it did not answer."""
         while True:
-            self._line.again(self._age)
+            self._trying.again(self._age, broken)
             self._age = self._line.age
             try:
                 self._file = self._opened_again()
                 break
-            except Broken:
-                continue
+            except Broken as another:
+                broken = another
         for part in self._under_way:
             part.done = self._begun(part.offset, part.content)
 

@@ -10,7 +10,7 @@ import stat
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from engines.backup.store.sftp.line import Broken, Line
+from engines.backup.store.sftp.line import Broken, Line, Trying
 from engines.backup.store.store import TEMPORARY
 
 if TYPE_CHECKING:
@@ -101,15 +101,15 @@ class FarFiles:
     def link(self, partial: str, name: str, content: bytes) -> None:
         """Give it its name unless that is taken; a link is the one call of sftp that checks and acts at once."""
         one, other = self.path(partial), self.path(name)
-        lost = False
+        lost, trying = False, Trying(self.line)
         while True:
             age = self.line.age
             try:
                 self.line.once(lambda client: client.link(one, other))
                 return
-            except Broken:
+            except Broken as broken:
                 lost = True
-                self.line.again(age)
+                trying.again(age, broken)
             except OSError as error:
                 if not self.exists(name):
                     if error.errno not in CANNOT:
@@ -155,15 +155,15 @@ class FarFiles:
     def move(self, name: str, to: str) -> None:
         """Rename; replaces `to`."""
         one, other = self.path(name), self.path(to)
-        lost = False
+        lost, trying = False, Trying(self.line)
         while True:
             age = self.line.age
             try:
                 self.line.once(lambda client: _renamed(client, one, other))
                 return
-            except Broken:
+            except Broken as broken:
                 lost = True
-                self.line.again(age)
+                trying.again(age, broken)
             except FileNotFoundError:
                 if lost and self.exists(to):
                     return  # done by the try whose answer was lost

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from engines.backup.store.sftp.access import SftpAccess, SftpAddress, access_file
+from engines.backup.store.sftp.within import within
 from engines.job.errors import Refused
 
 if TYPE_CHECKING:
@@ -43,6 +44,26 @@ class Late(Broken):
     """The line is up, and no answer came in time."""
 
 
+class Trying:
+    """One piece of work that is done again on a new line, though not for ever where the far side never answers."""
+
+    def __init__(self, line: Line) -> None:
+        self._line = line
+        self._late = 0
+
+    def answered(self) -> None:
+        """Part of the work is done."""
+        self._late = 0
+
+    def again(self, age: int, broken: Broken) -> None:
+        """As Line.again. Raises OSError (ETIMEDOUT) after `LATE` calls in a row without an answer."""
+        self._late += isinstance(broken, Late)
+        if self._late >= LATE:
+            words = f"{self._line.address.place} lets us in and does not answer, {self._late} times in a row"
+            raise OSError(errno.ETIMEDOUT, words) from None
+        self._line.again(age)
+
+
 class Line:
     """One connection with an sftp session, in a thread of its own. Safe to call from several threads."""
 
@@ -51,6 +72,7 @@ class Line:
         self._answers_within = answers_within
         self._access = access
         self._loop = asyncio.new_event_loop()
+        self._loop.set_exception_handler(lambda *_: None)  # what a lost call would yet say has nobody to hear it
         self._lock = threading.Lock()
         self._connection: asyncssh.SSHClientConnection | None = None
         self._client: asyncssh.SFTPClient | None = None
@@ -98,17 +120,13 @@ class Line:
 
     def call(self, work: Callable[[asyncssh.SFTPClient], Awaitable[T]]) -> T:
         """What `work` returns; done again on a new line where the line breaks. Raises OSError."""
-        late = 0
+        trying = Trying(self)
         while True:
             age = self.age
             try:
                 return self.once(work)
             except Broken as broken:
-                late += isinstance(broken, Late)
-                if late >= LATE:
-                    words = f"{self.address.place} lets us in and does not answer, {late} times in a row"
-                    raise OSError(errno.ETIMEDOUT, words) from None
-                self.again(age)
+                trying.again(age, broken)
 
     def once(self, work: Callable[[asyncssh.SFTPClient], Awaitable[T]]) -> T:
         """What `work` returns. Raises Broken where the line does, else OSError."""
@@ -120,7 +138,7 @@ class Line:
         async def working() -> T:
             if self._client is None:
                 raise Broken(errno.ENOTCONN, "the line is down")
-            return await asyncio.wait_for(work(self._client), self._answers_within)
+            return await within(self._answers_within, work(self._client))
 
         return asyncio.run_coroutine_threadsafe(working(), self._loop)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable, Iterable, Iterator
@@ -11,7 +12,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from engines.backup.store.sftp.files import SFTP_READ, FarFiles
-from engines.backup.store.sftp.line import Broken
+from engines.backup.store.sftp.line import Broken, Trying
 
 if TYPE_CHECKING:
     import asyncssh
@@ -33,12 +34,13 @@ class FarReading:
 
     def read(self, name: str, offset: int = 0, length: int = -1) -> bytes:
         """As in Store."""
+        trying = Trying(self._line)
         while True:
             age = self._line.age
             try:
                 return self._read(name, offset, length)
-            except Broken:
-                self._line.again(age)
+            except Broken as broken:
+                trying.again(age, broken)
 
     def _read(self, name: str, offset: int, length: int) -> bytes:
         file, kept = self._handle(name)
@@ -56,11 +58,15 @@ class FarReading:
                 found += part
             return bytes(found)
 
+        broke = False
         try:
             return self._line.once(work)
+        except Broken:
+            broke = True  # and the handle with it
+            raise
         finally:
-            if not kept:
-                with contextlib.suppress(OSError):  # the line broke, and the handle with it
+            if not kept and not broke:
+                with contextlib.suppress(OSError):
                     self._line.once(lambda _: file.close())
 
     def read_all(self, names: Iterable[str], most: int) -> Iterator[tuple[str, bytes | OSError]]:
@@ -85,6 +91,8 @@ class FarReading:
         try:
             return self.read(name, 0, most)
         except OSError as error:
+            if error.errno == errno.ETIMEDOUT:
+                raise  # it is not the file: each of the others would be waited for as long
             return error
 
     def _whole(self, name: str, most: int) -> Callable[[asyncssh.SFTPClient], Awaitable[bytes]]:
