@@ -6,6 +6,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import msgspec
 
@@ -20,12 +21,16 @@ from engines.fleet.planning.jobs import locking, opening
 from engines.fleet.planning.upkeep import lockable, unlocked
 from engines.fleet.reach import ssh
 from engines.fleet.reach.census import AT_ONCE
+from engines.fleet.spread import certificates
+from engines.fleet.spread.security import member
 from engines.host.version import version
 from engines.job import units
-from engines.job.errors import CrashcartError, Failed
+from engines.job.errors import CrashcartError, Failed, Refused
 
 CLOCK = 60.0  # s that a host's clock may be off: rounds and late backups are told by it
 ROOM = 1 << 30  # bytes that a host's state folder, or a repository, has left at the least
+SOON = 30.0  # days that a certificate is good for at the least
+DAY = 86400.0  # s
 NO = 5  # exit code
 
 
@@ -46,7 +51,7 @@ def answer(params: FleetParams) -> list[Finding]:
     here = Host(ssh="local", find=())
     cared = [name for name, repository in fleet.repositories.items() if not repository.host]
     found += [_repository(fleet, to, CONTROLLER, here) for to in cared]
-    return [*found, *_locks(fleet), *_notices(fleet)]
+    return [*found, *_locks(fleet), *_cluster(fleet), *_notices(fleet)]
 
 
 # ── hosts ───────────────────────────────────────────────────────────────────────────────────────────
@@ -131,6 +136,32 @@ def _locks(fleet: Fleet) -> Iterator[Finding]:
             yield Finding(what=f"lock of {name}", found="is wanted and cannot be", why=str(error))
         else:
             yield Finding(what=f"lock of {name}", found="can be")
+
+
+def _cluster(fleet: Fleet) -> Iterator[Finding]:
+    """Whether this process may join it, and how long its papers are good."""
+    cluster = fleet.cluster
+    if cluster is None:
+        return
+    what = f"cluster {cluster.scheduler}"
+    try:
+        member(fleet)
+    except Refused as refused:
+        yield Finding(what=what, found="is not joined from here", why=f"{refused.why}; {refused.what_helps}")
+    else:
+        yield Finding(what=what, found="may be joined from here")
+    if cluster.encrypted:
+        yield from (_paper(Path(cluster.tls) / name) for name in ("ca.pem", "cert.pem"))
+
+
+def _paper(path: Path) -> Finding:
+    try:
+        ends = certificates.expires(path)
+    except (OSError, ValueError) as error:
+        return Finding(what=str(path), found="cannot be read", why=units.one_line(str(error)))
+    left = (ends.timestamp() - time.time()) / DAY
+    why = "" if left > SOON else f"make another before it ends, in {left:.0f} days: crashcart fleet certificate"
+    return Finding(what=str(path), found=f"is good until {ends:%Y-%m-%d}", why=why)
 
 
 def _notices(fleet: Fleet) -> Iterator[Finding]:

@@ -6,6 +6,7 @@ import hashlib
 import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
@@ -26,7 +27,7 @@ from engines.fleet.round.lease import Lease, alone
 from engines.fleet.round.round import Round, Todo
 from engines.fleet.round.today import Today
 from engines.fleet.spread.hands import hands
-from engines.fleet.spread.security import member
+from engines.fleet.spread.security import Outside, member
 from engines.host.files import write_whole
 from engines.job.contract import (
     AnyEvent,
@@ -86,7 +87,8 @@ class Run(Engine[RunParams]):
     def plan(self, params: RunParams, cancel: Cancel) -> Plan:
         fleet = params.read()
         if fleet.cluster:
-            member(fleet)
+            with suppress(Outside):  # jobs are followed from here, and it is told
+                member(fleet)
         backups = Step(id="backups", title="Back up every guest whose turn it is")
         upkeep = Step(id="upkeep", title="Prune, collect, verify a share, and prove")
         morning = Step(id="morning", title="Look how all stand, write the night's page, tell whom alerts name")

@@ -49,6 +49,8 @@ def _unknown(fleet: Fleet) -> Iterator[str]:
         yield from _one(f"repositories.{name}.uplink", repository.uplink, fleet.uplinks)
         yield from _one(f"repositories.{name}.host", repository.host, fleet.hosts)
     yield from _one("lease", fleet.lease, fleet.repositories)
+    if fleet.lease in fleet.repositories and fleet.repositories[fleet.lease].host:
+        yield f"lease is {fleet.lease!r}, allowed is a repository without host: each controller reaches it itself"
     if fleet.cluster and fleet.cluster.encrypted and not fleet.cluster.tls:
         yield "cluster.tls is nothing, allowed is a folder with ca.pem, cert.pem and key.pem"
     for name, host in fleet.hosts.items():

@@ -16,8 +16,8 @@ from contextlib import contextmanager, suppress
 import msgspec
 
 from engines.backup.repository import sessions
+from engines.backup.repository.repository import Repository
 from engines.backup.repository.sessions import Session
-from engines.backup.store.opening import open_store
 from engines.backup.store.store import Store
 from engines.fleet.config.model import Fleet
 from engines.host.holder import me
@@ -25,6 +25,7 @@ from engines.job.errors import Failed, Refused
 
 DEAD = 300.0  # s without a sign of life after which a controller of another machine is followed
 SIGN = 30.0  # s between two signs
+SURE = 0.8  # of DEAD without a sign until a controller does no more itself, before another may follow it
 FOLDER = "leases"
 NAME = re.compile(r"leases/fleet\.(\d{12})\.json")
 
@@ -39,6 +40,8 @@ class Lease:
         self._end = threading.Event()
         self._signing = threading.Thread(target=self._sign_on, daemon=True)
         self._lost = ""
+        self._trouble = "it does not answer"
+        self._good = _awake()  # when the last sign that went well was begun
         self.session = Session(
             id=os.urandom(16).hex(),
             kind="fleet",
@@ -64,6 +67,7 @@ class Lease:
 
     def _make(self, number: int) -> None:
         content = msgspec.json.encode(self.session)
+        self._good = _awake()
         try:
             self._store.put(_name(number), content, new=True)
         except FileExistsError:
@@ -99,30 +103,39 @@ class Lease:
 
     def _sign_on(self) -> None:
         """In a thread of its own: signs of life, and whether the lease is still ours."""
-        seen = time.monotonic()
         while not self._end.wait(self._sign):
+            begun = _awake()
             try:
                 if max(self._numbers(), default=0) != self._number:
                     self._lost = "another controller took over, since this one stood still"
                     return
                 self._store.touch(_name(self._number))
-                seen = time.monotonic()
             except OSError as error:
-                if time.monotonic() - seen > self._dead:
-                    why = error.strerror or str(error)
-                    self._lost = f"the lease in {self._store.where} could not be renewed: {why}"
-                    return
+                self._trouble = error.strerror or str(error)
+            else:
+                if not self._late():
+                    self._good = begun
+            if late := self._late():
+                self._lost = late
+                return
+
+    def _late(self) -> str:
+        """Why another may follow soon; empty where none does. A call that hangs is told so while it does."""
+        silent = _awake() - self._good
+        if silent <= self._dead * SURE:
+            return ""
+        return f"the lease in {self._store.where} could not be renewed for {silent:.0f} s: {self._trouble}"
 
     def check(self) -> None:
         """Raises Failed where another controller may be at work."""
-        if self._lost:
-            raise Failed(self._lost, "what runs on hosts goes on, and whoever serves follows it")
+        if lost := self._lost or self._late():
+            raise Failed(lost, "what runs on hosts goes on, and whoever serves follows it")
 
     def give_back(self) -> None:
         """Let another have it. It keeps its number: a lower one must never come again."""
         self._end.set()
-        self._signing.join()
-        if not self._lost:
+        self._signing.join(SIGN)
+        if not self._lost and not self._signing.is_alive():
             content = msgspec.json.encode(msgspec.structs.replace(self.session, ended=True))
             with suppress(OSError):  # it is dead after a while
                 self._store.put(_name(self._number), content)
@@ -130,6 +143,11 @@ class Lease:
 
 def _name(number: int) -> str:
     return f"{FOLDER}/fleet.{number:012d}.json"
+
+
+def _awake() -> float:
+    """Seconds, those included in which the machine slept."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def _quicker() -> Refused:
@@ -142,13 +160,10 @@ def alone(fleet: Fleet) -> Iterator[Lease | None]:
     if not fleet.lease:
         yield None
         return
-    store = open_store(fleet.repositories[fleet.lease].url)
-    try:
-        lease = Lease(store)
+    with Repository.glance(fleet.repositories[fleet.lease].url) as repository:  # nothing is made where none is
+        lease = Lease(repository.store)
         lease.take()
         try:
             yield lease
         finally:
             lease.give_back()
-    finally:
-        store.close()

@@ -12,6 +12,7 @@ from engines.fleet.config.model import CONTROLLER, Fleet
 from engines.fleet.round.following import Lost, Order
 from engines.fleet.round.hands import Hands, Hear, Here
 from engines.fleet.spread.line import Line, Undone
+from engines.fleet.spread.security import Outside
 from engines.fleet.spread.work import follow
 from engines.job.errors import Failed
 
@@ -73,11 +74,14 @@ class Afar(Hands):
 
 
 def hands(fleet: Fleet, jobs: int, trouble: Callable[[str], None]) -> Hands:
-    """Those of the cluster; this process where there is none, or none that answers. Raises Refused."""
+    """Those of the cluster; this process where there is none, none that it may join, or none that answers.
+
+    Raises Refused.
+    """
     if fleet.cluster is None:
         return Here(jobs)
     try:
         return Afar(Line(fleet), jobs, trouble)
-    except Failed as failed:
+    except (Failed, Outside) as failed:
         trouble(f"{failed}; jobs are followed from here")
         return Here(jobs)

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Self
 
 from engines.fleet.config.model import Fleet
@@ -15,7 +16,8 @@ from engines.fleet.spread import resources, work
 from engines.fleet.spread.security import member, security
 from engines.job.errors import Failed
 
-ANSWERS = 20.0  # s until a scheduler that does not answer is given up
+ANSWERS = 20.0  # s until a scheduler that does not answer at first is given up
+SILENT = 60.0  # s until one that did is called lost
 NOBODY = 60.0  # s that work waits for a worker that may do it
 LOOK = 5.0  # s between two looks whether somebody does it
 
@@ -38,9 +40,9 @@ class Handed:
 
 
 class Line:
-    """Raises Refused, and Failed where the scheduler does not answer."""
+    """Raises Refused, and Failed where the scheduler does not answer. silent: see SILENT."""
 
-    def __init__(self, fleet: Fleet) -> None:
+    def __init__(self, fleet: Fleet, silent: float = SILENT) -> None:
         cluster = member(fleet)
         paper = security(cluster)
         from distributed import Client
@@ -49,6 +51,8 @@ class Line:
         self._lock = threading.RLock()
         self._out: dict[str, Handed] = {}
         self._looked = 0.0
+        self._silent = silent
+        self._lost = ""
         try:
             self._client = Client(self.where, security=paper, timeout=ANSWERS, set_as_default=False)
         except Exception as error:  # noqa: BLE001  Dask raises what it likes where the line breaks
@@ -59,10 +63,37 @@ class Line:
 
     def workers(self) -> int:
         """How many there are now; 0 where nobody answers."""
+        return len(self._asked("ncores"))
+
+    def _asked(self, what: str) -> Mapping[str, Any]:
+        """What the scheduler says of each worker; nothing where it does not. All is undone once it stands still."""
+        if self._lost:
+            return {}
         try:
-            return len(self._client.nthreads())
-        except Exception:  # noqa: BLE001  as above
-            return 0
+            question = getattr(self._client.scheduler, what)
+            answer: Mapping[str, Any] = self._client.sync(question, workers=None, callback_timeout=self._silent)
+        except TimeoutError:
+            self._give_up()
+        except Exception:  # noqa: BLE001  as above; what is lost comes back by its future
+            return {}
+        else:
+            return answer
+        return {}
+
+    def _give_up(self) -> None:
+        with self._lock:
+            self._lost = f"the cluster {self.where} stands still"
+            out = dict(self._out)
+        for task in out:
+            self._settle(task, Undone(self._lost))
+        self._cancel(out.values())
+
+    def _cancel(self, handed: Iterable[Handed]) -> None:
+        """Said to the scheduler, if it hears it."""
+        if futures := [each.future for each in handed]:
+            with suppress(Exception):
+                cancel = partial(self._client.cancel, futures, asynchronous=True)
+                self._client.sync(cancel, callback_timeout=self._silent)
 
     def hand(
         self,
@@ -78,6 +109,8 @@ class Line:
         undone: Undone | None = None
         with self._lock:
             try:
+                if self._lost:
+                    raise Failed(self._lost)
                 future = self._client.submit(
                     what, given, key=task, resources=resources.needed(needs), priority=-urgency, pure=False
                 )
@@ -94,13 +127,13 @@ class Line:
         """In a thread of Dask's."""
         status = future.status
         result: Any = Undone(f"the cluster {self.where} was lost")
-        if status == "finished":
-            try:
+        try:
+            if status == "finished":
                 result = future.result(timeout=ANSWERS)
-            except Exception as error:  # noqa: BLE001  as above
-                result = Undone(f"the cluster {self.where} lost what came of it: {error}")
-        elif status == "error":
-            result = Undone(f"the cluster {self.where} could not do it: {future.exception(timeout=ANSWERS)}")
+            elif status == "error":
+                result = Undone(f"the cluster {self.where} could not do it: {future.exception(timeout=ANSWERS)}")
+        except Exception as error:  # noqa: BLE001  as above
+            result = Undone(f"the cluster {self.where} lost what came of it: {error}")
         self._settle(task, result)
 
     def _settle(self, task: str, result: Any) -> None:
@@ -127,29 +160,23 @@ class Line:
             out = dict(self._out)
         if not out:
             return
-        try:
-            held = {str(key) for keys in self._client.processing().values() for key in keys}
-        except Exception:  # noqa: BLE001  as above; what is lost comes back by its future
-            held = set()
+        held = {str(key) for keys in self._asked("processing").values() for key in keys}
         for task, handed in out.items():
             handed.nobody = None if task in held else handed.nobody or now
             if handed.nobody is not None and now - handed.nobody > NOBODY:
-                with suppress(Exception):
-                    handed.future.cancel()
                 self._settle(
                     task,
                     Undone(
                         f"no worker of {self.where} takes it: is one there, of this crashcart, with this fleet.yaml?"
                     ),
                 )
+                self._cancel([handed])
 
     def close(self) -> None:
         """Hang up; what was not told is not told any more, and workers let go of it."""
         with self._lock:
             out, self._out = list(self._out.values()), {}
-        with suppress(Exception):
-            if out:
-                self._client.cancel([handed.future for handed in out])
+        self._cancel(out)
         with suppress(Exception):
             self._client.close(timeout=ANSWERS)
 

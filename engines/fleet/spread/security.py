@@ -22,16 +22,20 @@ SETTINGS = {
 }
 
 
+class Outside(Refused):
+    """This process is of no cluster, whatever its papers; what it does alone, it may do."""
+
+
 def member(fleet: Fleet) -> Cluster:
-    """The cluster that this process may join. Raises Refused."""
+    """The cluster that this process may join. Raises Refused, Outside."""
     cluster = fleet.cluster
     if cluster is None:
         raise Refused("fleet.yaml names no cluster", "add: cluster: {scheduler: 'tls://HOST:8786', tls: FOLDER}")
     if os.geteuid() == 0:
         why = "root does not join a cluster: whoever has one of its certificates can run code as each of its members"
-        raise Refused(why, "run it as a user of its own: runuser -u crashcart -- crashcart fleet ...")
+        raise Outside(why, "run it as a user of its own: runuser -u crashcart -- crashcart fleet ...")
     if importlib.util.find_spec("distributed") is None:
-        raise Refused("a cluster needs Dask, which is not installed", "pip install 'crashcart[fleet]'")
+        raise Outside("a cluster needs Dask, which is not installed", "pip install 'crashcart[fleet]'")
     if cluster.encrypted:
         _papers(Path(cluster.tls))
     return cluster

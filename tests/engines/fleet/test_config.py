@@ -48,6 +48,7 @@ BAD = {
     "repositories: {off1: {url: ftp://x}}": "repositories.off1.url is 'ftp://x', allowed is a folder, sftp://",
     "repositories: {off1: {url: /r, uplink: wan}}": "repositories.off1.uplink is 'wan', allowed is one of none, since",
     "repositories: {off1: {url: /r, host: hv9}}": "repositories.off1.host is 'hv9', allowed is one of hv1",
+    "repositories: {off1: {url: /r, host: hv1}}\nlease: off1": "lease is 'off1', allowed is a repository without host",
     "uplinks: {wan: {limit: [fast]}}": "uplinks.wan.limit is ['fast'], allowed is a list like",
     "guests: [{match: al, policy: gold}]": "guests[1].match is 'al', allowed is all or keys: metadata",
     "guests: [{match: {metadat: gold}}]": "guests[1].match.metadat is unknown, allowed are metadata, name",

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import IO
 
 import msgspec
 import pytest
+from typing_extensions import override
 
 import engines
 from engines.backup.store.local import LocalStore
@@ -20,6 +22,7 @@ from engines.fleet.round.lease import Lease
 from engines.job.errors import Failed, Refused
 from tests.engines.backup import lab
 from tests.engines.backup.strike import child
+from tests.engines.fleet.cluster import wait
 from tests.engines.fleet.lab import ROOT
 
 # Another controller, whose process ids are not those of this one: it is known by its signs alone.
@@ -153,6 +156,49 @@ def test_a_lease_that_cannot_be_renewed_is_told(store: LocalStore) -> None:
     with pytest.raises(Failed, match="took over"):
         lease.check()
     lease.give_back()
+
+
+class Hanging(LocalStore):
+    """Its server answers no touch until it is back."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.back = threading.Event()
+
+    @override
+    def touch(self, name: str) -> None:
+        self.back.wait()
+        super().touch(name)
+
+
+def test_a_lease_whose_renewal_hangs_is_lost_before_another_may_take_it(store: LocalStore) -> None:
+    hanging = Hanging(store.root)
+    lease = Lease(hanging, dead=2.0, sign=0.01)
+    lease.take()
+
+    def lost() -> bool:
+        try:
+            lease.check()
+        except Failed as failed:
+            return "could not be renewed" in failed.why
+        return False
+
+    wait(lost)
+    hanging.back.set()
+    lease._signing.join()
+    assert lost(), "what answers at last is too late"
+    lease.give_back()
+
+
+def test_a_lease_in_a_folder_that_is_not_mounted_is_refused_and_makes_nothing(tmp_path: Path) -> None:
+    config = tmp_path / "fleet.yaml"
+    config.write_text(
+        f"hosts: {{here: {{ssh: local}}}}\nrepositories: {{near: {{url: '{tmp_path}/gone'}}}}\nlease: near\n"
+        f"policies: {{gold: {{to: [near]}}}}\nguests: [{{match: all, policy: gold}}]\nledger: '{tmp_path}/ledger'\n"
+    )
+    ended = engines.run("fleet", fleet=str(config))
+    assert ended.status == "refused" and "gone" in ended.why, ended
+    assert not (tmp_path / "gone").exists()
 
 
 def test_a_round_of_a_second_controller_is_refused_in_words(tmp_path: Path) -> None:
