@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from engines.backup.store.s3 import trouble
 from engines.backup.store.s3.access import BucketAccess, BucketAddress, Key
+from engines.backup.store.s3.allowance import Allowance
 from engines.backup.store.store import Bytes
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 LONGEST_PAUSE = 10.0  # s between tries
 ANSWERS_WITHIN = 180  # s for one request; 8 MiB at 50 kB/s
+UNDER_WAY = 24 * 1024 * 1024  # bytes asked for at one time: 100 s over 2 Mbit/s
 PART = 8 * 1024 * 1024  # bytes of an upload's parts
 MOST_NAMES = 1_000_000  # in one folder, as over sftp
 AT_ONCE = 3  # parts under way
@@ -43,6 +45,7 @@ class Bucket:
     def __init__(self, address: BucketAddress, access: BucketAccess) -> None:
         self.address = address
         self.access = access
+        self._allowance = Allowance(UNDER_WAY)
         self._steady = client(address, access, tries=1000)
 
     @property
@@ -85,7 +88,10 @@ class Bucket:
                     return memoryview(b"")
                 raise
 
-        return self.asked(request, name) if length else self._nothing(name)
+        if not length:
+            return self._nothing(name)
+        with self._allowance.of(length):
+            return self.asked(request, name)
 
     def _nothing(self, name: str) -> memoryview:
         self.head(name)
