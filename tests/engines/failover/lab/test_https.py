@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
@@ -59,8 +60,8 @@ def test_tls_that_never_answers_moves_nobody(secured: Ran) -> None:
 def test_the_report_shows_the_timelines_as_a_picture(secured: Ran) -> None:
     root = ET.fromstring((secured.run.folder / "timeline.svg").read_text())
     said = "".join(root.itertext())
-    for words in ("curl drop 1", "python tls-hang 1", "SYN to A at 0.0", "SYN to B at 3", "page "):
-        assert words in said
+    for words in ("curl drop 1", "python tls-hang 1", r"SYN to A at [0-9]", r"SYN to B at ([3-9]|1[0-9])\.", "page "):
+        assert re.search(words, said), words
     assert "data:image/svg+xml;base64," in page(gather(secured.run), secured.run.folder)
 
 
