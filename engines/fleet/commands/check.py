@@ -75,7 +75,7 @@ def _host(fleet: Fleet, name: str, host: Host) -> Iterator[Finding]:
         why = "" if full < MOST_BEFORE else f"no snapshot is made from {MOST_BEFORE:.0f} % on: enlarge it (lvextend)"
         yield Finding(what=f"{what}, thin pool {pool}", found=f"{full:.0f} % full", why=why)
     if host.ssh != "local":
-        yield _key(what, host)
+        yield _key(name, host)
     yield from (_repository(fleet, to, name, host) for to in fleet.repositories)
 
 
@@ -97,9 +97,14 @@ def _room(free: int) -> str:
     return "" if free >= ROOM else f"less than {units.size(ROOM)}: crashcart runs prune, or a larger disk"
 
 
-def _key(what: str, host: Host) -> Finding:
+def _key(name: str, host: Host) -> Finding:
     """Whoever has the controller has its key: it must open no shell on a hypervisor."""
-    if ssh.held_to_the_agent(host):
+    what = f"host {name}"
+    try:
+        held = ssh.held_to_the_agent(name, host)
+    except Failed as failed:
+        return Finding(what=f"{what}, key", found="is not known", why=f"{failed.why}; {failed.what_helps}")
+    if held:
         return Finding(what=f"{what}, key", found="can only ask the agent")
     why = f"whoever has it is {host.ssh.partition('@')[0]} there: put {ssh.FORCED} before it in authorized_keys"
     return Finding(what=f"{what}, key", found="runs any command", why=why)

@@ -120,8 +120,11 @@ def one(name: str, host: Host, request: wire.AnyRequest, within: float | None = 
     return last
 
 
-def held_to_the_agent(host: Host, within: float = WITHIN[wire.About]) -> bool:
-    """Whether the key can do nothing there but ask the agent: another command is asked for, and must not be done."""
+def held_to_the_agent(name: str, host: Host, within: float = WITHIN[wire.About]) -> bool:
+    """Whether the key can do nothing there but ask the agent: asked for another command, it is the agent that answers.
+
+    Raises Unreachable where nobody does.
+    """
     if host.ssh == "local":
         return True
     word = f"crashcart-{os.urandom(8).hex()}"
@@ -136,7 +139,11 @@ def held_to_the_agent(host: Host, within: float = WITHIN[wire.About]) -> bool:
     finally:
         child.kill()
         child.wait()
-    return word.encode() not in said
+    if word.encode() in said:
+        return False
+    if not isinstance(_answer(name, said.partition(b"\n")[0]), wire.Declined):
+        raise Unreachable(f"host {name} ({host.ssh}) does what it is asked for without a question", _helps(host))
+    return True
 
 
 class Connections:

@@ -12,8 +12,9 @@ from urllib.parse import urlsplit
 from engines.fleet.config.model import Cluster, Fleet
 from engines.fleet.spread import resources
 from engines.fleet.spread.security import member, security
-from engines.job.errors import Failed, Refused
+from engines.job.errors import BadParam, Failed, Refused
 
+ANSWERS = 5.0  # s that a scheduler has to take a connection
 AGAIN = 2.0  # s until a worker looks for a scheduler again
 LOOK = 60.0  # s between two looks at fleet.yaml
 QUIET = {"dashboard": False, "dashboard_address": "127.0.0.1:0"}  # Dask opens a port for pages, with none on it
@@ -50,16 +51,23 @@ def serve(read: Callable[[], Fleet], name: str, jobs: int, only: Sequence[str]) 
     repositories that can be reached from here, all where none is named.
     """
     fleet = read()
+    for unknown in set(only) - fleet.repositories.keys():
+        raise BadParam("only", unknown, "one of " + ", ".join(fleet.repositories))
     cluster = member(fleet)
     paper = security(cluster)
     from distributed import Worker
+    from distributed.comm import connect
+    from distributed.security import Security
 
     from engines.fleet.spread.letting_go import letting_go
 
     async def served() -> AsyncIterator[str]:
         with tempfile.TemporaryDirectory(prefix="crashcart-worker-") as folder:
+            said = ""
             while True:
                 try:
+                    arguments = (paper or Security()).get_connection_args("worker")
+                    (await connect(cluster.scheduler, timeout=ANSWERS, **arguments)).abort()
                     made = await Worker(
                         cluster.scheduler,
                         name=name,
@@ -72,9 +80,14 @@ def serve(read: Callable[[], Fleet], name: str, jobs: int, only: Sequence[str]) 
                         host=None if cluster.encrypted else _hostname(cluster),
                         **QUIET,
                     )
-                except (OSError, TimeoutError, ValueError, RuntimeError):
+                except (OSError, TimeoutError, ValueError, RuntimeError) as error:
+                    if not said:
+                        why = str(error.__cause__ or error).rpartition(">: ")[2]
+                        said = f"{cluster.scheduler} cannot be joined yet: {why}"
+                        yield said
                     await asyncio.sleep(AGAIN)
                     continue
+                said = ""
                 yield f"worker {name} is at {made.address}"
                 await _kept(made, read, only)
                 yield f"the scheduler {cluster.scheduler} is gone; it is waited for"

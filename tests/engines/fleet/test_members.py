@@ -52,8 +52,12 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 
 def test_without_tls_scheduler_and_workers_listen_on_loopback_alone(cluster: Cluster) -> None:
-    members = [cluster.scheduler(), cluster.worker("w1")]
-    members[1].heard("worker w1 is at")
+    stranger = cluster.run("fleet", "worker", "--only", "far", "--fleet", str(cluster.config))
+    assert stranger.returncode == 2 and "allowed is one of near" in stranger.stderr, stranger
+    worker = cluster.worker("w1")
+    worker.heard(f"tcp://127.0.0.1:{cluster.port} cannot be joined yet")
+    members = [cluster.scheduler(), worker]
+    worker.heard("worker w1 is at")
     for member in members:
         made = psutil.Process(member.pid).net_connections("tcp")
         listening = [each.laddr.ip for each in made if each.status == psutil.CONN_LISTEN]

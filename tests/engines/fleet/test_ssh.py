@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -11,6 +12,7 @@ from engines.fleet.config.model import Host
 from engines.fleet.reach import ssh
 from engines.job.errors import Failed
 from tests.engines.backup.store.sshd import Sshd
+from tests.engines.fleet.lab import ROOT
 
 
 @pytest.fixture(scope="module")
@@ -55,12 +57,18 @@ def test_an_agent_that_hangs_is_given_up(sshd: Sshd) -> None:
 
 def test_a_key_that_opens_a_shell_is_told_from_one_that_asks_the_agent(sshd: Sshd) -> None:
     sshd.cut()
-    allow(sshd, 'restrict,command="cat; echo {}" ')
-    assert ssh.held_to_the_agent(host(sshd))
+    agent = f"cd {ROOT} && {sys.executable} -P -m engines.cli fleet-agent"
+    allow(sshd, f'restrict,command="PYTHONPATH={ROOT} {agent}" ')
+    assert ssh.held_to_the_agent("hv1", host(sshd))
     sshd.cut()
     allow(sshd, "")
-    assert not ssh.held_to_the_agent(host(sshd))
-    assert ssh.held_to_the_agent(Host(ssh="local"))
+    assert not ssh.held_to_the_agent("hv1", host(sshd))
+    assert ssh.held_to_the_agent("here", Host(ssh="local"))
+    for silent in ("true", "echo {}", "cat"):
+        sshd.cut()
+        allow(sshd, f'restrict,command="{silent}" ')
+        with pytest.raises(ssh.Unreachable, match="hv1"):
+            ssh.held_to_the_agent("hv1", host(sshd))
 
 
 def test_every_question_that_is_asked_once_has_its_deadline() -> None:
