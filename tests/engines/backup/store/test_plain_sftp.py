@@ -12,9 +12,10 @@ from typing import Any
 import asyncssh
 import pytest
 import yaml
+from typing_extensions import override
 
 from engines.backup.store.sftp import access
-from engines.backup.store.sftp.store import open_sftp
+from engines.backup.store.sftp.store import SftpStore, open_sftp
 from engines.doctor import examine_place
 from tests.engines.backup import lab
 
@@ -33,20 +34,16 @@ class Plain(asyncssh.SFTPServer):
         return super().rename(oldpath, newpath)
 
 
-class Together(asyncssh.SFTPServer):
-    """Lists no VM's folder before eight of them are asked for at one time."""
+class Together(SftpStore):
+    """Asks for no VM's folder before eight of them are asked for at one time; a server may answer one by one."""
 
-    asked = 0
-    all_asked: asyncio.Event
+    _eight = threading.Barrier(8, timeout=60)
 
-    async def scandir(self, path: bytes) -> Any:
-        if Path(path.decode()).name.startswith("vm"):
-            Together.asked += 1
-            if Together.asked == 8:
-                Together.all_asked.set()
-            await asyncio.wait_for(Together.all_asked.wait(), 60)
-        async for entry in super().scandir(path):
-            yield entry
+    @override
+    def _entries(self, folder: str) -> list[tuple[str, Any]]:
+        if folder.rpartition("/")[2].startswith("vm"):
+            self._eight.wait()
+        return super()._entries(folder)
 
 
 @contextmanager
@@ -110,9 +107,9 @@ def test_folders_of_one_depth_are_listed_side_by_side(tmp_path: Path) -> None:
         disk = tmp_path / f"far/points/vm{number}/disk0"
         disk.mkdir(parents=True)
         (disk / "one.point").write_text("x" * number)
-    with serving(tmp_path / "keys", Together) as place:
-        Together.all_asked = asyncio.Event()
-        store = open_sftp(f"sftp://{place}{tmp_path}/far")
+    with serving(tmp_path / "keys", asyncssh.SFTPServer) as place:
+        address = access.parse(f"sftp://{place}{tmp_path}/far")
+        store = Together(address, access.load(address))
         found = list(store.sizes("points"))
         store.close()
     assert found == [(f"points/vm{number}/disk0/one.point", number) for number in range(8)]
