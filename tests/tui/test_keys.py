@@ -188,4 +188,6 @@ async def test_a_new_passphrase_is_typed_twice(tmp_path: Path) -> None:
         await pilot.press("ctrl+n")
         await until(pilot, lambda: page(pilot) == "Typing")
         await pilot.press(*"correct horse", "enter")
+        await until(pilot, lambda: page(pilot) == "Lock")
+        await pilot.press("ctrl+n")
         await until(pilot, lambda: page(pilot) == "Review")

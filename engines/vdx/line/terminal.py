@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+import termios
 import time
 import tty
 from collections.abc import Callable
@@ -77,9 +78,9 @@ class Terminal:
             preexec_fn=die_with_parent,
         )
         if not echo:
-            tty.setraw(
-                self._child.child_fd
-            )  # a console command such as nc leaves the line cooked: keys would wait for Enter
+            # A console command such as nc leaves the line cooked: keys would wait for Enter. At once, for whoever waits
+            # until all that a program says is read, before reading any of it, waits for ever.
+            tty.setraw(self._child.child_fd, termios.TCSANOW)
         self._child.logfile_read = transcript
         self._child.delaybeforesend = None
         self._child.ptyproc.delayafterclose = 0.005
