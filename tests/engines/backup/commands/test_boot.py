@@ -42,6 +42,14 @@ def repo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     yield repo
 
 
+@pytest.fixture
+def scratch(tmp_path: Path) -> Path:
+    """An empty folder."""
+    made = tmp_path / "scratch"
+    made.mkdir()
+    return made
+
+
 def listing(repo: str) -> dict[str, bytes]:
     """Every file of a repository but those of sessions."""
     return {
@@ -64,25 +72,25 @@ def test_a_backup_of_a_guest_boots_with_its_screen_in_the_report(repo: str) -> N
 
 
 @pytest.mark.boot
-def test_a_proof_restores_lists_and_boots_and_leaves_nothing(repo: str, tmp_path: Path) -> None:
+def test_a_proof_restores_lists_and_boots_and_leaves_nothing(repo: str, scratch: Path) -> None:
     before = listing(repo)
-    words = {"repo": repo, "scratch": str(tmp_path), "deadline": 900}
+    words = {"repo": repo, "scratch": str(scratch), "deadline": 900}
     run, last = lab.perform_job("backup-prove", point="guest/disk0@latest", bus="ide", **words)
     assert isinstance(last, Finished), last
     assert (last.result["verdict"], last.result["bus"]) == ("boots", "ide")
     assert last.result["entries"] > 3 and last.result["restored"] > MIB
     assert "etc" in next(section.text for section in last.sections if section.title == "At its root").split()
-    assert listing(repo) == before and list(tmp_path.iterdir()) == []
+    assert listing(repo) == before and list(scratch.iterdir()) == []
     said = [entry.event for entry in journal.entries(run.journal)]
     assert [event.step for event in said if isinstance(event, StepEnded)] == ["write", "flush", "list", "boot"]
 
 
 @pytest.mark.boot
-def test_a_proof_of_a_disk_without_a_system_fails(repo: str, tmp_path: Path) -> None:
-    words = {"repo": repo, "scratch": str(tmp_path), "deadline": 300, "firmware": "bios", "bus": "ide"}
+def test_a_proof_of_a_disk_without_a_system_fails(repo: str, scratch: Path) -> None:
+    words = {"repo": repo, "scratch": str(scratch), "deadline": 300, "firmware": "bios", "bus": "ide"}
     _, last = lab.perform_job("backup-prove", point="data/disk0@latest", **words)
     assert isinstance(last, RunFailed) and "was restored and does not boot on ide" in last.why
-    assert list(tmp_path.iterdir()) == []
+    assert list(scratch.iterdir()) == []
 
 
 @pytest.mark.boot
