@@ -60,7 +60,13 @@ def mounted(image: Path, *options: str) -> Iterator[Path]:
     """The image mounted by the kernel."""
     folder = image.with_suffix(".mnt")
     folder.mkdir(exist_ok=True)
-    run("mount", "-o", ",".join(("loop", *options)), image, folder)
+    for tries_left in range(9, -1, -1):
+        try:
+            run("mount", "-o", ",".join(("loop", *options)), image, folder)
+            break
+        except AssertionError as taken:  # by another part of the tests, between the choice of a loop device and its use
+            if not tries_left or "already mounted or mount point busy" not in str(taken):
+                raise
     try:
         yield folder
         run("sync", "-f", folder)  # a namespace of somebody's that copied the mount keeps it from ending here
