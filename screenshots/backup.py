@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from textual.pilot import Pilot
 
-    from engines.backup.commands.listing import Row
+    from engines.backup.commands.listing import PointRow
     from engines.backup.files.tree import Tree
     from engines.job.contract import Cancel
     from tui.app import Suite
@@ -33,14 +33,16 @@ class Image:
         return self.raw[offset : offset + length]
 
 
-def points() -> list[Row]:
+def points() -> list[PointRow]:
     """A month and a bit of a shop's points, one of them damaged, and two other disks."""
-    from engines.backup.commands.listing import Row
+    from engines.backup.commands.listing import PointRow
 
-    def point(vm: str, at: str, changed: float, **more: Any) -> Row:
+    def point(vm: str, at: str, changed: float, **more: Any) -> PointRow:
         size, mib = 20 << 30, 1 << 20
         words = {"consistency": "crash-consistent", **more}
-        return Row(point=f"{vm}@{at}", size=size, changed=int(changed * mib), stored=int(changed * mib / 3), **words)
+        return PointRow(
+            point=f"{vm}@{at}", size=size, changed=int(changed * mib), stored=int(changed * mib / 3), **words
+        )
 
     december = [
         point("shop/disk0", f"202512{day:02}T020000Z", 40 + day * 7.3, verified="20251228T040000Z" if day < 28 else "")
