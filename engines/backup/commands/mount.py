@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import select
 import signal
 import subprocess
@@ -147,7 +148,7 @@ class Server:
 
     def __init__(self, plan: Plan, context: Context, passphrase: Secret | None) -> None:
         params = plan.params
-        self._token = f"crashcart:{context.folder.name}"
+        self._token = f"crashcart:{context.folder.name}.{secrets.token_hex(4)}"  # runs of two homes may share a name
         self._lines = b""
         wanted = MountRequest(
             repo=params.repo,

@@ -20,6 +20,7 @@ import msgspec
 import pytest
 
 from engines import tasks
+from engines.backup.commands.mount import Server
 from engines.backup.files.mounting import mounts
 from engines.job.contract import Cancel, Context
 from engines.job.errors import Failed, Refused
@@ -252,6 +253,33 @@ def test_a_damaged_block_is_an_error_and_is_told(guest: Guest, tmp_path: Path) -
     told: list[dict[str, Any]] = [json.loads(line) for line in out.splitlines()]
     assert any(each["event"] == "Warned" and "a read failed" in each["text"] for each in told), told
     assert told[-1]["result"]["errors"] >= 1
+
+
+def test_the_end_of_a_run_leaves_a_mount_of_the_same_run_name_in_another_home_alone(
+    guest: Guest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = tasks.engine("backup-mount")
+
+    def opened(home: str) -> Server:
+        monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / home))
+        folder = tmp_path / home / "m"
+        folder.mkdir(parents=True)
+        params = convert(engine.params, {"repo": guest.repo, "point": guest.point, "folder": str(folder)})
+        plan = msgspec.structs.replace(engine.plan(params, Cancel()), params=params)
+        run = tmp_path / home / "20261130T114835Z-backup-mount-m"
+        run.mkdir()
+        server = Server(plan, Context(folder=run, cancel=Cancel()), None)
+        assert next(said for said in server.said() if said).ready
+        return server
+
+    stays, ends = opened("a"), opened("b")
+    try:
+        ends.end()
+        assert mounts.is_mounted(stays.mount)
+        assert not mounts.is_mounted(ends.mount)
+    finally:
+        stays.end()
+        ends.end()
 
 
 def test_a_folder_that_cannot_be_used_is_refused(guest: Guest, tmp_path: Path) -> None:
