@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from engines.job.contract import Engine, Look
 from engines.job.errors import Refused
 
+if TYPE_CHECKING:
+    from engines.job.contract import Engine, Look  # which `crashcart --help` has no time for
 
-@dataclass(frozen=True)
-class Task:
+
+class Task(NamedTuple):
     """A task package: `module` holds ENGINES (runs) and LOOKS (questions).
 
     alone: by verb, where one engine can be had without the others, as MODULE:CLASS; for runs that start often.
@@ -22,7 +23,7 @@ class Task:
 
     module: str
     title: str
-    alone: Mapping[str, str] = field(default_factory=dict)
+    alone: Mapping[str, str] = MappingProxyType({})
     groups: tuple[str, ...] = ()
     sweeper: str = ""
 

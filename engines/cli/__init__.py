@@ -46,6 +46,11 @@ def main(argv: list[str] | None = None) -> int:
         from engines.cli import completion
 
         return completion.answer(words[1:])
+    if words[0] == "--version":
+        from engines.host.version import version
+
+        sys.stdout.write(f"crashcart {version()}\n")
+        return 0
     if words[0] == "help":
         words = [*words[1:4], "--help"]
     words = _joined(words)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 JSON = ("--json", {"action": "store_true", "help": "one JSON object or array on stdout"})
 RUN = ("run", {"metavar": "RUN", "help": "a run's name, its beginning, or 'last'"})
@@ -20,8 +20,7 @@ ONCE = ("--once", {"metavar": "KEY", "help": "only if no run of this key is done
 SHELLS = ("bash", "zsh", "fish")
 
 
-@dataclass(frozen=True)
-class Command:
+class Command(NamedTuple):
     """One command. `call` names the function of engines.cli.acts; `more` are verbs under it."""
 
     name: str
@@ -29,7 +28,7 @@ class Command:
     call: str
     options: tuple[tuple[str, dict[str, Any]], ...] = ()
     example: str = ""
-    fixed: dict[str, Any] = field(default_factory=dict)
+    fixed: Mapping[str, Any] = MappingProxyType({})
 
 
 COMMANDS = (
@@ -113,6 +112,12 @@ COMMANDS = (
     Command("help", "the help of a command", "help", (("of", {"nargs": "*", "metavar": "COMMAND"}),), "backup restore"),
 )
 BY_NAME = {command.name: command for command in COMMANDS}
+
+
+def titles() -> Iterator[tuple[str, str]]:
+    """Each command with its words."""
+    return ((command.name, command.words) for command in COMMANDS)
+
 
 Calls = dict[str, Callable[[argparse.Namespace], int]]
 

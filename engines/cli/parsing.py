@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
-
-from typing_extensions import override
 
 from engines.cli import commands
 from engines.cli.usage import BadUsage, Parser, unknown
@@ -23,17 +20,6 @@ EXITS = (
 GLOBAL = ("-h", "--help", "--version")
 
 
-class Version(argparse.Action):
-    """Print the version, which is looked up only then."""
-
-    @override
-    def __call__(self, parser: argparse.ArgumentParser, *_: Any, **__: Any) -> None:
-        from engines.host.version import version
-
-        sys.stdout.write(f"crashcart {version()}\n")
-        parser.exit()
-
-
 def parser(words: Sequence[str], calls: commands.Calls) -> argparse.ArgumentParser:
     """As much of the parser as the first two words need. Raises BadUsage where they name nothing."""
     first, second = (*words, "", "")[:2]
@@ -43,18 +29,22 @@ def parser(words: Sequence[str], calls: commands.Calls) -> argparse.ArgumentPars
         epilog=f"crashcart help COMMAND tells more of one.\n{EXITS}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    top.add_argument("--version", action=Version, nargs=0, help="print the version and leave")
+    top.add_argument("--version", action="store_true", help="print the version and leave")
     named = top.add_subparsers(metavar="COMMAND", required=True, parser_class=Parser)
     if first in TASKS:
         about = TASKS[first].title
         _task(_sub(named, first, about, words), first, second, words, calls)
         return top
     if first and first not in commands.BY_NAME and first not in GLOBAL:
-        raise unknown("crashcart", "option" if first.startswith("-") else "command", first, [*TASKS, *commands.BY_NAME])
-    for name, task in TASKS.items():
-        _sub(named, name, task.title, words)
-    for command in commands.COMMANDS:
-        commands.fill(_sub(named, command.name, command.words, words), command, calls[command.call])
+        if first.startswith("-"):
+            raise unknown("crashcart", "option", first, GLOBAL)
+        raise unknown("crashcart", "command", first, [*TASKS, *commands.BY_NAME])
+    if first in commands.BY_NAME:
+        command = commands.BY_NAME[first]
+        commands.fill(_sub(named, first, command.words, words), command, calls[command.call])
+        return top
+    for name, about in (*((name, task.title) for name, task in TASKS.items()), *commands.titles()):
+        _sub(named, name, about, words)  # for its line in the help
     return top
 
 
@@ -73,7 +63,9 @@ def _task(task: Parser, name: str, verb: str, words: Sequence[str], calls: comma
     if not verb or (verb not in known and verb not in GLOBAL):
         if not verb:
             raise BadUsage(f"{task.prog} needs a verb: {', '.join(known)}", f"see: {task.prog} --help")
-        raise unknown(task.prog, "option" if verb.startswith("-") else "verb", verb, known)
+        if verb.startswith("-"):
+            raise unknown(task.prog, "option before its verb", verb, known)
+        raise unknown(task.prog, "verb", verb, known)
     named = task.add_subparsers(metavar="VERB", required=True, parser_class=Parser)
     for look in looks:
         _look(_sub(named, look.verb, look.title, words), look, calls["look"])

@@ -64,6 +64,8 @@ def test_every_verb_has_an_example_that_would_run(task: str, verb: str) -> None:
         (["backup", "restor", "a", "b"], "did you mean restore?"),
         (["virtio", "convert", "a.img", "--boot-tset"], "did you mean --boot-test or"),
         (["runs", "--jsn"], "did you mean --json?"),
+        (["--versio"], "did you mean --version?"),
+        (["unod", "last"], "did you mean undo?"),
         (["virtio"], "inspect, convert, restock, putback"),
         (["biosiso", "build"], "--firmware FIRMWARE, --output OUTPUT"),
         (["biosiso", "build", "--dos", "x"], "--firmware FIRMWARE, --output OUTPUT"),

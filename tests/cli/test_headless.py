@@ -32,6 +32,8 @@ def test_the_command_line_loads_neither_textual_nor_rich() -> None:
 def test_asking_for_help_loads_no_task() -> None:
     loaded = modules_after(f"{PARSER}parsing.parser(['--help'], acts.CALLS)")
     assert {name for name in loaded if any(name.startswith(f"engines.{task}") for task in TASKS)} == set()
+    slow = {"msgspec", "numpy", "yaml", "hashlib", "uuid", "decimal", "engines.job.contract", "difflib"}
+    assert not slow & (loaded - modules_after(""))  # a machine's own sitecustomize may bring some
 
 
 def test_a_verb_had_alone_is_the_tasks_own_and_loads_no_other() -> None:
