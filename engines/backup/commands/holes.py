@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from engines.backup.files import holes as files
 from engines.backup.repository.point import Point
 from engines.backup.repository.repository import Repository
-from engines.backup.restoring.restoring import Restoring
+from engines.backup.restoring.runs import holes as stretches
 from engines.job import units
 from engines.job.contract import Section, Warned
 
 TOLD = 20  # holes, and files in them, that are told one by one; the report has all
 
 
-def told_holes(repository: Repository, point: Point, work: Restoring) -> Any:
+def told_holes(repository: Repository, point: Point, lost: Collection[int]) -> Any:
     """What could not be restored, told: byte ranges, and which files lie in them where that is known."""
-    holes = work.holes()
+    holes = stretches(point, lost)
     if not holes:
         return holes, ()
     lines = [f"{units.size(end - start)} at byte {start} to {end - 1}" for start, end in holes]
@@ -25,7 +26,7 @@ def told_holes(repository: Repository, point: Point, work: Restoring) -> Any:
     )
     for line in lines[:TOLD]:
         yield Warned(text=f"hole: {line}")
-    hit, notes = files.files_in(repository, point, frozenset(work.lost))
+    hit, notes = files.files_in(repository, point, frozenset(lost))
     for name in hit[:TOLD]:
         yield Warned(text=f"damaged: {name}")
     for note in notes[:TOLD]:

@@ -93,17 +93,16 @@ def restored(
         opened_target.close()
         if hold:
             hold.release()
-    holes, sections = yield from told_holes(repository, point, work)
+    holes, sections = yield from told_holes(repository, point, work.lost)
     written, same = units.size(work.written), units.size(work.same)
-    said = f"; {len(holes)} HOLES" if holes else ""
     return Finished(
-        summary=f"{point.name} is on {path}: {written} written, {same} were right{said}",
+        summary=f"{point.name} is on {path}: {written} written, {same} were right{_said(holes)}",
         result={
             "point": str(point.name), "target": str(path), "written": work.written, "same": work.same,
             "holes": [list(hole) for hole in holes],
         },
         sections=sections,
-        then=("check its file systems first (fsck)" if holes else "start the VM, or look into the disk first",),
+        then=(_then(holes),),
     )  # fmt: skip
 
 
@@ -118,15 +117,16 @@ def _done_before(repository: Repository, point: Point, plan: Plan, presence: Pre
     """
     path = Path(plan.target)
     yield Log(text=f"{path} was put there since: it is compared with {point.name}")
+    lost: set[int] = set()
     with open_source(str(path), "raw") as source:
         differ = source.size != point.head.size
         if not differ:
-            against = Against(repository, point, source)
+            against = Against(repository, point, source, salvage=plan.params.salvage)
             with closing(against.comparing().ticks()) as ticks:
                 for _ in ticks:
                     presence.touch()
                     yield Progress(done=against.passed, total=point.head.size)
-            differ = bool(against.differ)
+            differ, lost = bool(against.differ), against.lost
     if differ:
         raise target.another(path)
     sync_folder(path.parent)
@@ -134,11 +134,25 @@ def _done_before(repository: Repository, point: Point, plan: Plan, presence: Pre
     for step in plan.steps[1:]:
         yield StepStarted(step=step.id)
         yield StepEnded(step=step.id)
+    holes, sections = yield from told_holes(repository, point, lost)
+    same = point.head.size - sum(end - start for start, end in holes)
     return Finished(
-        summary=f"{point.name} is on {path}: it had been written whole, every block was read and compared",
-        result={"point": str(point.name), "target": str(path), "written": 0, "same": point.head.size, "holes": []},
-        then=("start the VM, or look into the disk first",),
-    )
+        summary=f"{point.name} is on {path}: it had been written, every block was read and compared{_said(holes)}",
+        result={
+            "point": str(point.name), "target": str(path), "written": 0, "same": same,
+            "holes": [list(hole) for hole in holes],
+        },
+        sections=sections,
+        then=(_then(holes),),
+    )  # fmt: skip
+
+
+def _said(holes: list[tuple[int, int]]) -> str:
+    return f"; {len(holes)} HOLES" if holes else ""
+
+
+def _then(holes: list[tuple[int, int]]) -> str:
+    return "check its file systems first (fsck)" if holes else "start the VM, or look into the disk first"
 
 
 def _helps(error: OSError) -> str:

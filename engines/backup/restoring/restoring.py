@@ -68,17 +68,6 @@ class Restoring:
     def _runs(self) -> Iterator[BlockRun]:
         return runs(self._repository, self._point, salvage=self._salvage)
 
-    def holes(self) -> list[tuple[int, int]]:
-        """What is lost, as (first byte, byte behind the last), ascending."""
-        found: list[tuple[int, int]] = []
-        for number in sorted(self.lost):
-            start, end = number * self._block, min((number + 1) * self._block, self._point.head.size)
-            if found and found[-1][1] == start:
-                found[-1] = found[-1][0], end
-            else:
-                found.append((start, end))
-        return found
-
     def _length(self, run: BlockRun) -> int:
         start = run.first * self._block
         return min(run.count * self._block, self._point.head.size - start)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from engines.backup.errors import Damaged, Missing
@@ -46,3 +46,15 @@ def runs(repository: Repository, point: Point, *, salvage: bool = False) -> Iter
                 end += 1
             yield BlockRun(first + at, end - at, () if zero else tuple(names[at:end]))
             at = end
+
+
+def holes(point: Point, lost: Collection[int]) -> list[tuple[int, int]]:
+    """Blocks as stretches of the disk: (first byte, byte behind the last), ascending."""
+    block, found = point.head.block, list[tuple[int, int]]()
+    for number in sorted(lost):
+        start, end = number * block, min((number + 1) * block, point.head.size)
+        if found and found[-1][1] == start:
+            found[-1] = found[-1][0], end
+        else:
+            found.append((start, end))
+    return found

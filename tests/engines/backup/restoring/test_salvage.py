@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -88,6 +89,37 @@ def test_a_lost_map_is_a_hole_as_long_as_what_it_names(tmp_path: Path) -> None:
         stream.seek(511 * lab.MIB)
         assert stream.read(lab.MIB) == lab.block(2)
         assert not any(stream.read(lab.MIB))
+
+
+def test_what_a_killed_run_salvaged_is_known_again_with_its_holes(tmp_path: Path) -> None:
+    repo = lab.init(tmp_path / "repo")
+    source = lab.disk(tmp_path / "disk", {0: 1, 2: 7, 512: 3, 514: 4}, 516 * lab.MIB)
+    point = lab.backup(repo, source)
+    with lab.opened(repo) as repository:
+        place = next(repository.index.find(repository.point(repository.resolve(point)).maps[1]))
+    path = Path(repo, pack.name(place.pack))
+    raw = bytearray(path.read_bytes())
+    raw[place.offset + record.SIZE + 5] ^= 1
+    path.write_bytes(raw)
+    broken(repo, source, 2)
+    target = tmp_path / "target"
+    words: dict[str, Any] = {"repo": repo, "point": point, "target": str(target), "salvage": True}
+    run, last = lab.perform_job("backup-restore", **words)
+    assert isinstance(last, Finished), last
+    wanted = [[2 * lab.MIB, 3 * lab.MIB], [512 * lab.MIB, 516 * lab.MIB]]
+    assert last.result["holes"] == wanted
+    _, last = lab.perform_job("backup-restore", mode="resume", earlier=run.id, **words)
+    assert isinstance(last, Finished), last
+    assert last.result["holes"] == wanted and last.result["written"] == 0 and "2 HOLES" in last.summary
+    for place_of_other in (2 * lab.MIB + 5, 513 * lab.MIB, lab.MIB):  # in a hole, in a lost map, beside them
+        with target.open("r+b") as stream:
+            stream.seek(place_of_other)
+            stream.write(b"x")
+        _, last = lab.perform_job("backup-restore", mode="resume", earlier=run.id, **words)
+        assert isinstance(last, RunFailed) and "is another by now" in last.why
+        with target.open("r+b") as stream:
+            stream.seek(place_of_other)
+            stream.write(b"\0")
 
 
 def test_a_killed_restore_to_a_new_file_goes_on_where_it_was(tmp_path: Path) -> None:
