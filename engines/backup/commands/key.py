@@ -100,15 +100,27 @@ class _Change(OnRepository[N]):
 
     @override
     def execute(self, plan: Plan, context: Context) -> Events:
+        return self._run(plan, context, again=False)
+
+    @override
+    def resume(self, plan: Plan, context: Context) -> Events:
+        """A run that was killed behind the change itself is over: the key that opened it then may open it no more."""
+        return self._run(plan, context, again=True)
+
+    def _run(self, plan: Plan, context: Context, *, again: bool) -> Events:
         params: N = plan.params
         store = open_store(params.repo)
         try:
             found = config.load(store)
             unlock = Unlock(params.key_file, (yield from passphrase_of(params, context)))
-            config.unlocked(found, unlock)
+            if not again:
+                config.unlocked(found, unlock)
             new = yield from self.opens(params, context)
             yield StepStarted(step="keys")
-            config.replace(store, found, self.changed(found, unlock, params, new))
+            if again and self.is_done(found, params, new):
+                config.replace(store, found, found)
+            else:
+                config.replace(store, found, self.changed(found, unlock, params, new))
         except OSError as error:
             raise no_room(store.where, error) from None
         finally:
@@ -125,6 +137,10 @@ class _Change(OnRepository[N]):
         del params, context
         return Unlock()
         yield  # a generator, as those are that ask
+
+    @abstractmethod
+    def is_done(self, found: Config, params: N, new: Unlock) -> bool:
+        """Whether it is as this change would have it."""
 
     @abstractmethod
     def changed(self, found: Config, unlock: Unlock, params: N, new: Unlock) -> Config:
@@ -175,6 +191,10 @@ class KeyAdd(_Change[NewParams]):
         return config.with_ways(found, unlock, names, {params.name: new})
 
     @override
+    def is_done(self, found: Config, params: NewParams, new: Unlock) -> bool:
+        return config.opens(found, params.name, new)
+
+    @override
     def undo(self, plan: Plan, context: Context) -> Events:
         yield StepStarted(step="keys")
         store = open_store(plan.params.repo)
@@ -203,6 +223,10 @@ class KeyRemove(_Change[NamedParams]):
         if not left:
             raise Refused(f"{params.name} is the only key: nobody could open it again", "add another first")
         return [*left]
+
+    @override
+    def is_done(self, found: Config, params: NamedParams, new: Unlock) -> bool:
+        return params.name not in {way.name for way in config.ways(found)}
 
     @override
     def changed(self, found: Config, unlock: Unlock, params: NamedParams, new: Unlock) -> Config:
@@ -235,6 +259,10 @@ class KeyRotate(_Change[NewParams]):
     @override
     def opens(self, params: NewParams, context: Context) -> Opening:
         return (yield from _new(params, context))
+
+    @override
+    def is_done(self, found: Config, params: NewParams, new: Unlock) -> bool:
+        return config.opens(found, params.name, new)
 
     @override
     def changed(self, found: Config, unlock: Unlock, params: NewParams, new: Unlock) -> Config:

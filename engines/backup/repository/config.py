@@ -217,6 +217,16 @@ def secret(config: Config, unlock: Unlock) -> bytes:
     return unwrap(bytes.fromhex(config.wrapped), unlock.key(_kdf(config)), _compact(config, "wrapped", "check"))
 
 
+def opens(config: Config, name: str, unlock: Unlock) -> bool:
+    """Whether `unlock` is the way of that name."""
+    try:
+        return (
+            opened_by(tuple(way for way in config.ways if way.name == name), unlock, _lasting(config))[1].name == name
+        )
+    except Refused:
+        return False
+
+
 def _lasting(config: Config) -> bytes:
     """What no change of keys changes."""
     return _compact(config, "format", "wrapped", "check", "kdf", "salt", "n", "r", "p", "ways")

@@ -10,16 +10,19 @@ from typing import Any
 import msgspec
 import pytest
 
+from engines import tasks
 from engines.backup.commands import key, key_looks
 from engines.backup.repository import config
 from engines.backup.repository.keys import Unlock
 from engines.backup.repository.repository import RepoParams, Repository
 from engines.backup.store.local import LocalStore
 from engines.cli import main
-from engines.job.contract import Finished, RunFailed, RunStopped
+from engines.job.contract import Cancel, Context, Finished, RunFailed, RunStopped
 from engines.job.errors import Refused
-from engines.job.params import Secret
+from engines.job.params import Secret, convert
+from engines.job.work import typed
 from tests.engines.backup import lab
+from tests.engines.backup.strike import struck
 
 MIB = 1 << 20
 
@@ -158,7 +161,7 @@ def test_a_passphrase_that_nobody_gives_changes_nothing(repo: str, first: str) -
 
 def test_a_new_passphrase_is_asked_for_twice(repo: str, first: str, tmp_path: Path) -> None:
     engine = key.KeyAdd()
-    from engines.job.contract import Asked, Cancel, Context
+    from engines.job.contract import Asked
 
     params = key.NewParams(repo=repo, key_file=first, name="words")
     plan = msgspec.structs.replace(engine.plan(params, Cancel()), params=params)
@@ -231,3 +234,43 @@ def test_a_config_that_was_tampered_with_is_named(repo: str, first: str, tmp_pat
     )
     store.put(config.NAME, config.written(swapped))
     assert not opens(repo, Unlock(first))
+
+
+@pytest.mark.parametrize("task", ["backup-key-add", "backup-key-rotate", "backup-key-remove", "undo"])
+def test_a_change_that_is_killed_anywhere_leaves_a_way_in_and_is_finished_by_the_next_try(
+    repo: str, first: str, tmp_path: Path, task: str
+) -> None:
+    """`first` opens before; `new` where it is added or put in its place; `second` proves a removal, and never goes."""
+    new, second = key_file(tmp_path / "new.key"), key_file(tmp_path / "second.key")
+    lab.done("backup-key-add", repo=repo, key_file=first, name="second", new_key_file=second)
+    words = {
+        "backup-key-add": {"key_file": first, "name": "third", "new_key_file": new},
+        "backup-key-rotate": {"key_file": first, "name": "first", "new_key_file": new},
+        "backup-key-remove": {"key_file": second, "name": "first"},
+        "undo": {"key_file": first, "name": "third", "new_key_file": new},
+    }[task]
+    engine = tasks.engine("backup-key-add" if task == "undo" else task)
+    plan = typed(engine, engine.plan(convert(engine.params, {"repo": repo, **words}), Cancel()))
+    context = Context(cancel=Cancel(), folder=tmp_path)
+    if task == "undo":
+        list(engine.execute(plan, context))
+    before, after = {
+        "backup-key-add": ((True, False), (True, True)),
+        "backup-key-rotate": ((True, False), (False, True)),
+        "backup-key-remove": ((True, False), (False, False)),
+        "undo": ((True, True), (True, False)),
+    }[task]
+    begun = {name: (Path(repo) / name).read_bytes() for name in (config.NAME, config.COPY)}
+    act, again = (engine.undo, engine.undo) if task == "undo" else (engine.execute, engine.resume)
+    seen, at, killed = set[tuple[bool, bool]](), 0, True
+    while killed:
+        at += 1
+        for name, content in begun.items():
+            (Path(repo) / name).write_bytes(content)
+        killed = struck(repo, at, 0.0, lambda _: list(act(plan, context))).killed
+        seen.add((opens(repo, Unlock(first)), opens(repo, Unlock(new))))
+        assert opens(repo, Unlock(second)) and seen <= {before, after}
+        list(again(plan, context))
+        assert (opens(repo, Unlock(first)), opens(repo, Unlock(new))) == after
+        assert (Path(repo) / config.NAME).read_bytes() == (Path(repo) / config.COPY).read_bytes()
+    assert seen == {before, after}
