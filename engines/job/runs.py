@@ -13,7 +13,7 @@ import msgspec
 
 from engines.host.files import write_whole
 from engines.host.holder import Holder
-from engines.job import folders, journal, unfinished
+from engines.job import birth, folders, journal, unfinished
 from engines.job.contract import (
     Asked,
     Finished,
@@ -36,7 +36,8 @@ T = TypeVar("T")
 class Info(msgspec.Struct, frozen=True, kw_only=True):
     """What a run was started as. `mode` is do, resume or undo; `reviewed` the digest that was seen, if any.
 
-    created: Unix time in s. created_ns: the same in ns, 0 in records of before it was kept.
+    created: Unix time in s. created_ns: the same in ns, and after that of every run before it, whatever the clock did;
+    0 in records of before it was kept.
     """
 
     id: str
@@ -50,7 +51,7 @@ class Info(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def born(self) -> int:
-        """When it was created, in ns since 1970: what sorts runs, since many can begin in one second."""
+        """What sorts runs, in ns: many can begin in one second, and a clock can be set back."""
         return self.created_ns or int(self.created * 1e9)
 
 
@@ -159,6 +160,7 @@ def create(job: Job, target: str, *, mode: str = "do", earlier: str = "", review
         run = Run(_fresh(home(), f"{stamp}-{task}-{words}"), job)
         _mark(run.id)
         now = time.time_ns()
+        born = birth.after_all(home(), now, _newest_born)
         info = Info(
             id=run.id,
             task=job.task,
@@ -167,7 +169,7 @@ def create(job: Job, target: str, *, mode: str = "do", earlier: str = "", review
             earlier=earlier,
             reviewed=reviewed,
             created=now / 1e9,
-            created_ns=now,
+            created_ns=born,
         )
         run.keep("job.yaml", dump(job).encode())
         run.keep("run.json", msgspec.json.encode(info))
@@ -187,6 +189,10 @@ def _mark(name: str) -> None:
         unfinished.mark(home(), begun)
 
 
+def _newest_born() -> int:
+    return max((run.info().born for run in every()), default=0)
+
+
 def _fresh(parent: Path, name: str) -> Path:
     for number in range(1, 1000):
         folder = parent / (name if number == 1 else f"{name}-{number}")
@@ -199,7 +205,7 @@ def _fresh(parent: Path, name: str) -> Path:
 
 
 def every() -> list[Run]:
-    """All runs whose record can be read, newest first, by when they were created. Raises Refused."""
+    """All runs whose record can be read, newest first, by the order in which they were created. Raises Refused."""
     try:
         found = [Run(entry) for entry in home().iterdir()]
     except (FileNotFoundError, NotADirectoryError):

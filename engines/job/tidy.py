@@ -52,7 +52,7 @@ def prune(keep: int, days: float, *, dry_run: bool = False) -> Tidied:
 
 def _why(run: Run, later: dict[str, str], youngest: float) -> str:
     """Why a run stays; nothing where it may go."""
-    if run.info().born / 1e9 > youngest:
+    if run.info().created > youngest:
         return "young"
     status = run.status()
     if status not in OVER:

@@ -201,4 +201,5 @@ def _looked(params: PruneParams, known: list[PointName], zone: tzinfo) -> tuple[
             raise
         return counted.by_names(known, zone, now), (NAMES_ONLY,)
     with repository:
-        return counted.by_heads(repository.heads(known), zone, now), ()
+        seen = counted.by_heads(repository.heads(known), zone, now)
+        return seen, counted.odd(seen)

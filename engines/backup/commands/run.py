@@ -250,6 +250,8 @@ class _Backup:
             recorded = self.params.guest and disk.name.endswith(f"/{names.GUEST}")
             size = disk.parent.head.size if recorded else source.size
             yield from history.warnings(self.repository, disk.parent, self.began, sessions.host(), source.words, size)
+        else:
+            yield from history.before_it_was_made(self.repository, self.began)
 
     def _read(self, every: Sequence[OneDisk]) -> Generator[AnyEvent, str | None, dict[str, Failed]]:
         """Read all; those that failed, and why. With a single disk there is nothing else to save."""

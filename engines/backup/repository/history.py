@@ -11,6 +11,7 @@ from engines.backup.repository.repository import Repository
 from engines.job import units
 
 SLACK = 120.0  # s that two machines' clocks may differ
+SHOWN = 5  # points of a wrong clock that are named
 
 
 def warnings(repository: Repository, parent: Point, now: float, host: str, source: str, size: int) -> Iterator[str]:
@@ -39,13 +40,40 @@ def _clock(repository: Repository, parent: Point, now: float) -> Iterator[str]:
         return
     every = repository.disks(parent.name.vm, parent.name.disk)
     heads = repository.heads([name for name in every if names.seconds(name.time) > now + SLACK])
-    wrong = [name for name, head in heads.items() if isinstance(head, Head) and head.real > now + SLACK]
-    if wrong:
+    later = [name for name, head in heads.items() if isinstance(head, Head) and head.real > now + SLACK]
+    if not later:
+        return
+    after = f"The new point comes after {parent.name} by name, with what this machine's clock says inside"
+    behind = list(before_it_was_made(repository, now))
+    if behind:
+        yield f"{behind[0]}. {after}"
+        return
+    some = f"{later[-1]} says" if len(later) == 1 else f"{len(later)} points, {later[-1]} the last of them, say"
+    drops = ", ".join(f"--drop {name}" for name in later[:SHOWN]) + (" …" if len(later) > SHOWN else "")
+    yield (
+        f"the clock: {some} that it was made {_away(names.seconds(parent.name.time) - now)} from now; this machine's"
+        f" clock says {said(now)}. One of the two is wrong: mend this one (timedatectl) if it is behind. {after}. If"
+        f" this machine's is right, prune refuses until the others are out: {drops}"
+    )
+
+
+def before_it_was_made(repository: Repository, now: float) -> Iterator[str]:
+    """A clock that says a time before there was this repository."""
+    made = _made(repository)
+    if made > now + SLACK:
         yield (
-            f"the clock: {wrong[-1]} says that it was made {_away(names.seconds(parent.name.time) - now)} from now;"
-            f" this machine's clock says {said(now)}. The new point comes after {parent.name} by name, with its real"
-            f" time inside; prune refuses until the wrong ones are out: {', '.join(f'--drop {name}' for name in wrong)}"
+            f"the clock: this machine's says {said(now)}, and the repository was made at {said(made)}. One of the two"
+            " was wrong: mend this one (timedatectl) if it is behind, and make another point, since prune counts a point by"
+            " what the clock said"
         )
+
+
+def _made(repository: Repository) -> float:
+    """When the repository was made, by the clock of that machine; 0 where it does not say."""
+    try:
+        return datetime.fromisoformat(repository.config.created).timestamp()
+    except ValueError:
+        return 0.0
 
 
 def said(at: float) -> str:

@@ -11,6 +11,7 @@ import pytest
 
 from engines import tasks
 from engines.backup import names
+from engines.backup.repository import history
 from engines.backup.upkeep import retention
 from engines.backup.upkeep.retention import Rules, SeenPoint
 from engines.job.contract import Cancel
@@ -89,3 +90,37 @@ def test_a_day_is_one_of_the_zone_that_was_chosen() -> None:
         assert len(retention.kept(seen(texts, zone), Rules(daily=5))) == kept, (texts, zone)
     with pytest.raises(BadParam, match="Mars"):
         retention.zone("Mars/Olympus")
+
+
+def test_a_clock_that_was_behind_condemns_no_good_point(tmp_path: Path) -> None:
+    """A dead battery: the night of 1 January 2000 comes after real ones, and is told as odd, not they."""
+    repo = lab.init(tmp_path / "repo")
+    source = lab.disk(tmp_path / "disk", {0: 1}, lab.MIB)
+    made = [lab.backup(repo, source) for _ in range(5)]
+    days = (stamped(-4), stamped(-3), "20000101T000000Z", stamped(-2), stamped(-1))
+    made = [lab.dated(repo, name, time_=names.parse(name).time, taken=at) for name, at in zip(made, days, strict=True)]
+    engine = tasks.engine("backup-prune")
+    plan = engine.plan(convert(engine.params, {"repo": repo, "keep_daily": 4}), Cancel())
+    assert plan.detail["go"] == [made[2]]
+    assert len(plan.warnings) == 1 and made[2] in plan.warnings[0] and "2000-01-01" in plan.warnings[0]
+
+
+def test_a_clock_before_the_repository_was_made_is_the_one_that_is_doubted(tmp_path: Path) -> None:
+    repo = lab.init(tmp_path / "repo")
+    source = lab.disk(tmp_path / "disk", {0: 1}, lab.MIB)
+    parent = lab.backup(repo, source)
+    with lab.opened(repo) as repository:
+        point = repository.point(names.parse(parent))
+        told = list(history.warnings(repository, point, 946_684_800.0, point.head.host, point.head.source, lab.MIB))
+        alone = list(history.before_it_was_made(repository, 946_684_800.0))
+    assert len(told) == 1 and "2000-01-01" in told[0] and "timedatectl" in told[0] and "--drop" not in told[0]
+    assert len(alone) == 1
+
+
+def test_of_several_points_ahead_it_is_not_said_that_they_are_the_wrong_ones(tmp_path: Path) -> None:
+    repo = lab.init(tmp_path / "repo")
+    source = lab.disk(tmp_path / "disk", {0: 1}, lab.MIB)
+    for number in range(7):
+        lab.dated(repo, lab.backup(repo, source), time_=stamped(30 + number))
+    [told] = lab.warned("backup", repo=repo, source=str(source), vm="web1", limit="none")
+    assert "7 points" in told and "One of the two is wrong" in told and told.count("--drop") == 5
