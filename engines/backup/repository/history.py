@@ -63,7 +63,7 @@ def before_it_was_made(repository: Repository, now: float) -> Iterator[str]:
     if made > now + SLACK:
         yield (
             f"the clock: this machine's says {said(now)}, and the repository was made at {said(made)}. One of the two"
-            " was wrong: mend this one (timedatectl) if it is behind, and make another point, since prune counts a point by"
+            " was wrong: mend this one (timedatectl) if it is behind, and make another point, since prune counts by"
             " what the clock said"
         )
 
