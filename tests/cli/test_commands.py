@@ -15,7 +15,7 @@ import yaml
 
 from engines.job import runs
 from tests.cli.crashcart import ARGV, ROOT, crashcart
-from tests.contract.cases import disc
+from tests.contract.biosiso import disc
 
 DONE, FAILED, USAGE, REFUSED, STOPPED = 0, 1, 2, 3, 130
 

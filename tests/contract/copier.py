@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar, TypeVar
 
 from engines.job.contract import (
     Asked,
@@ -36,21 +36,45 @@ class CopyParams(Params, frozen=True, kw_only=True):
     password: Annotated[Secret | None, param("Password", "unlocks nothing")] = None
 
 
-class Copier(Engine[CopyParams]):
+P = TypeVar("P", bound=Params)
+
+
+class CopiesText(Engine[P]):
+    """The part of a sample task that any copy has: what it works on, and how it is taken back."""
+
+    kind: ClassVar[str] = "change"
+
+    def target(self, params: Any) -> str:
+        return name_identity(Path(params.output))
+
+    def undo(self, plan: Plan, context: Context) -> Events:
+        output = Path(plan.target)
+        yield StepStarted(step="undo")
+        output.with_name(f".{output.name}.partial").unlink(missing_ok=True)
+        if plan.detail["before"] is None:
+            output.unlink(missing_ok=True)
+        else:
+            output.write_text(plan.detail["before"])
+        yield StepEnded(step="undo")
+        yield Finished(summary=f"{output} is as it was")
+
+
+def before_of(output: Path) -> str | None:
+    """What a copy would replace."""
+    return output.read_text() if output.exists() else None
+
+
+class Copier(CopiesText[CopyParams]):
     name: ClassVar[str] = "copier"
     verb: ClassVar[str] = "copy"
     title: ClassVar[str] = "copy a text"
-    kind: ClassVar[str] = "change"
     params = CopyParams
-
-    def target(self, params: CopyParams) -> str:
-        return name_identity(Path(params.output))
 
     def plan(self, params: CopyParams, cancel: Cancel) -> Plan:
         source, output = Path(params.source), Path(params.output)
         if not source.is_file():
             raise Refused(f"{source} is no file", "name the text to copy")
-        before = output.read_text() if output.exists() else None
+        before = before_of(output)
         after = source.read_text() * params.count
         return Plan(
             task=self.name,
@@ -94,17 +118,3 @@ class Copier(Engine[CopyParams]):
         finally:
             partial.unlink(missing_ok=True)
         yield Finished(summary=f"copied to {output}", result={"characters": len(text)}, then=("read it",))
-
-    def resume(self, plan: Plan, context: Context) -> Events:
-        return self.execute(plan, context)
-
-    def undo(self, plan: Plan, context: Context) -> Events:
-        output = Path(plan.params.output)
-        yield StepStarted(step="undo")
-        output.with_name(f".{output.name}.partial").unlink(missing_ok=True)
-        if plan.detail["before"] is None:
-            output.unlink(missing_ok=True)
-        else:
-            output.write_text(plan.detail["before"])
-        yield StepEnded(step="undo")
-        yield Finished(summary="put back")

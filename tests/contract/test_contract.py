@@ -32,7 +32,8 @@ from engines.job.journal import Entry
 from engines.job.perform import Stop, perform
 from engines.job.work import Work, what_follows
 from tests.agreed import AGREED
-from tests.contract.cases import CASES, ELSEWHERE, Case, Target, snapshot
+from tests.contract.cases import CASES, ELSEWHERE
+from tests.contract.target import Case, Target, snapshot
 
 # A guest's appliance takes ten seconds to start: what needs it dozens of times is for `make soak`.
 SLOW = ("virtio",)

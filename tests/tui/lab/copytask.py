@@ -28,8 +28,8 @@ from engines.job.contract import (
     Warned,
 )
 from engines.job.errors import BadParam, Refused
-from engines.job.lock import name_identity
 from engines.job.params import Params, Secret, param, plain
+from tests.contract.copier import CopiesText, before_of
 
 STEPS = (
     Step(id="read", title="Read the source"),
@@ -54,17 +54,13 @@ class CopyParams(Params, frozen=True, kw_only=True):
     token: Annotated[Secret | None, param("Token", "Only its length is ever told.")] = None
 
 
-class Copy(Engine[CopyParams]):
+class Copy(CopiesText[CopyParams]):
     """Copies one text file."""
 
     name: ClassVar[str] = "copy"
     verb: ClassVar[str] = "file"
     title: ClassVar[str] = "Copy a text file with care"
-    kind: ClassVar[str] = "change"
     params = CopyParams
-
-    def target(self, params: CopyParams) -> str:
-        return name_identity(Path(params.output))
 
     def plan(self, params: CopyParams, cancel: Cancel) -> Plan:
         source, output = Path(params.source), Path(params.output)
@@ -77,7 +73,7 @@ class Copy(Engine[CopyParams]):
         cancel.sleep(params.pause / 1000 if params.count == 777 else 0)
         text = source.read_text()
         after = text.upper() if params.style == "upper case" else text
-        before = output.read_text() if output.exists() else None
+        before = before_of(output)
         options = (
             Option(value="as it is", label="as it is", why="every byte stays"),
             Option(value="upper case", label="UPPER CASE", why="for very old printers"),
@@ -139,19 +135,6 @@ class Copy(Engine[CopyParams]):
             while _held(plan, "wait"):
                 context.cancel.sleep(0.02)
         yield StepEnded(step="wait")
-
-    def resume(self, plan: Plan, context: Context) -> Events:
-        yield from self.execute(plan, context)
-
-    def undo(self, plan: Plan, context: Context) -> Events:
-        yield StepStarted(step="put back")
-        before: Any = plan.detail["before"]
-        if before is None:
-            Path(plan.target).unlink(missing_ok=True)
-        else:
-            Path(plan.target).write_text(before)
-        yield StepEnded(step="put back")
-        yield Finished(summary=f"{plan.target} is as it was")
 
 
 ENGINES: tuple[Engine[Any], ...] = (Copy(),)
