@@ -28,7 +28,7 @@ SAMBA := samba smbclient
 SOAK := webkit2gtk-driver xvfb dbus
 BENCH := virt-v2v nbdkit rpm restic borgbackup
 
-.PHONY: run test test-backup test-guests test-screens test-wires test-rest test-pictures check bench soak setup screenshots deb lock sbom
+.PHONY: run test test-backup test-stores test-guests test-screens test-wires test-rest test-pictures check bench soak setup screenshots deb lock sbom
 .DELETE_ON_ERROR:
 
 # A rehearsal that needs more than the core is refused (3) and says what to install: no fault of the others.
@@ -72,18 +72,21 @@ check: .setup-test
 	.venv/bin/lint-imports --no-cache
 
 # Two cores bear three parts at a time, as each waits a good deal. The longest begin first and short ones fill the gaps.
-BACKUP := tests/engines/backup
+STORES := $(addprefix tests/engines/backup/,repository store upkeep)
 GUESTS := tests/engines/guest tests/engines/virtio
 WIRES := tests/engines/vdx tests/engines/failover tests/engines/fleet
 SCREENS := tests/tui tests/cli tests/contract
-PARTS := test-backup test-guests test-screens test-wires test-rest test-pictures check
+PARTS := test-backup test-guests test-screens test-stores test-wires test-rest test-pictures check
 PYTEST := $(PYTHON) -m pytest -m "not soak" -p no:cacheprovider
 
 test: .setup-test
 	$(MAKE) -j3 --keep-going --output-sync=target $(PARTS)
 
 test-backup:
-	$(PYTEST) $(BACKUP)
+	$(PYTEST) $(addprefix --ignore=,$(STORES)) tests/engines/backup
+
+test-stores:
+	$(PYTEST) $(STORES)
 
 test-guests:
 	$(PYTEST) $(GUESTS)
@@ -95,7 +98,7 @@ test-wires:
 	$(PYTEST) $(WIRES)
 
 test-rest:
-	$(PYTEST) $(addprefix --ignore=,$(BACKUP) $(GUESTS) $(WIRES) $(SCREENS)) tests
+	$(PYTEST) $(addprefix --ignore=,tests/engines/backup $(GUESTS) $(WIRES) $(SCREENS)) tests
 
 test-pictures: .setup-test
 	$(PYTHON) -m screenshots.make --check

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
@@ -10,6 +10,8 @@ from engines.backup.sources import foreign
 from engines.backup.sources.options import SourceOptions
 from engines.backup.sources.source import Format, Source, SourceOpener
 from engines.job.errors import Refused
+
+Each = Callable[[str, Format, SourceOptions], AbstractContextManager[Source]]
 
 
 def openers(wish: SourceOptions, *, volumes: bool = True) -> tuple[SourceOpener, ...]:
@@ -42,39 +44,32 @@ def _known(where: str, form: Format, wish: SourceOptions) -> Format:
 @contextmanager
 def look_at(wheres: Sequence[str], form: Format, wish: SourceOptions) -> Iterator[tuple[Source, ...]]:
     """The sources, with nothing made for them. Raises Refused."""
-    if wish.qmp:
-        from engines.backup.sources.qmp import source as qmp
-
-        with qmp.looked(_fit(wheres, wish), wish.qmp) as held:
-            yield held
-        return
-    if _volumes(wheres, form, wish):
-        from engines.backup.sources.lvm import source as lvm
-
-        with lvm.looked([Path(where) for where in wheres], wish) as found:
-            yield found
-        return
-    with ExitStack() as stack:
-        yield tuple(stack.enter_context(_look(where, form, wish)) for where in wheres)
+    with _all(wheres, form, wish, _look, made=False) as found:
+        yield found
 
 
 @contextmanager
 def open_together(wheres: Sequence[str], form: Format, wish: SourceOptions) -> Iterator[tuple[Source, ...]]:
     """The sources, alive within the `with`, volumes and disks of a QEMU all of one moment. Raises Refused."""
-    if wish.qmp:
-        from engines.backup.sources.qmp import source as qmp
+    with _all(wheres, form, wish, open_source, made=True) as found:
+        yield found
 
-        with qmp.opened(_fit(wheres, wish), wish.qmp) as held:
-            yield held
-        return
-    if _volumes(wheres, form, wish):
-        from engines.backup.sources.lvm import source as lvm
 
-        with lvm.opened([Path(where) for where in wheres], wish) as found:
-            yield found
-        return
+@contextmanager
+def _all(
+    wheres: Sequence[str], form: Format, wish: SourceOptions, each: Each, *, made: bool
+) -> Iterator[tuple[Source, ...]]:
     with ExitStack() as stack:
-        yield tuple(stack.enter_context(open_source(where, form, wish)) for where in wheres)
+        if wish.qmp:
+            from engines.backup.sources.qmp import source as qmp
+
+            yield stack.enter_context((qmp.opened if made else qmp.looked)(_fit(wheres, wish), wish.qmp))
+        elif _volumes(wheres, form, wish):
+            from engines.backup.sources.lvm import source as lvm
+
+            yield stack.enter_context((lvm.opened if made else lvm.looked)([Path(where) for where in wheres], wish))
+        else:
+            yield tuple(stack.enter_context(each(where, form, wish)) for where in wheres)
 
 
 def _fit(wheres: Sequence[str], wish: SourceOptions) -> list[Path]:

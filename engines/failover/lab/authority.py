@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import base64
-import datetime
 import hashlib
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+
+from engines.host import certificate
 
 DAYS = 3
 JAVA = "changeit"  # the password that every Java trust store has
@@ -38,12 +38,11 @@ class Paper:
 def issued(folder: Path, name: str) -> Paper:
     """An authority and a certificate for `name`, written into `folder`."""
     from cryptography.hazmat.primitives import serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
     from cryptography.hazmat.primitives.serialization import pkcs12
 
-    root, leaf = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
-    authority = _certificate("crashcart lab authority", root, None, root, "")
-    site = _certificate(name, leaf, authority, root, name)
+    root, leaf = (certificate.key() for _ in range(2))
+    authority = certificate.signed("crashcart lab authority", root, None, root, DAYS)
+    site = certificate.signed(name, leaf, authority, root, DAYS)
     pem, der = serialization.Encoding.PEM, serialization.Encoding.DER
     secret = leaf.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     public = leaf.public_key().public_bytes(der, serialization.PublicFormat.SubjectPublicKeyInfo)
@@ -55,26 +54,3 @@ def issued(folder: Path, name: str) -> Paper:
     sealed = serialization.BestAvailableEncryption(JAVA.encode())
     paper.java.write_bytes(pkcs12.serialize_java_truststore(store, sealed))
     return paper
-
-
-def _certificate(common: str, key: Any, above: Any, signer: Any, name: str) -> Any:
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes
-    from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
-
-    now = datetime.datetime.now(datetime.UTC)
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common)])
-    built = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(above.subject if above else subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=DAYS))
-        .add_extension(x509.BasicConstraints(ca=not name, path_length=None), critical=True)
-    )
-    if name:
-        built = built.add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
-        built = built.add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-    return built.sign(signer, hashes.SHA256())

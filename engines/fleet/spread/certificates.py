@@ -6,6 +6,7 @@ import datetime
 from pathlib import Path
 from typing import Any
 
+from engines.host import certificate
 from engines.host.files import write_whole
 from engines.job.errors import Refused
 
@@ -34,8 +35,8 @@ def issue(folder: Path, name: str) -> Path:
 
 
 def _found(folder: Path) -> None:
-    key = _key()
-    made = _signed("crashcart fleet authority", key, None, key, YEARS * 365)
+    key = certificate.key()
+    made = certificate.signed("crashcart fleet authority", key, None, key, YEARS * 365)
     write_whole(folder / AUTHORITY[1], _secret(key))
     write_whole(folder / AUTHORITY[0], _pem(made))
 
@@ -46,24 +47,18 @@ def _member(folder: Path, place: Path, name: str) -> None:
 
     authority = (folder / AUTHORITY[0]).read_bytes()
     signer = load_pem_private_key((folder / AUTHORITY[1]).read_bytes(), None)
-    key = _key()
-    made = _signed(name, key, x509.load_pem_x509_certificate(authority), signer, DAYS)
+    key = certificate.key()
+    made = certificate.signed(name, key, x509.load_pem_x509_certificate(authority), signer, DAYS, client=True)
     write_whole(place / "key.pem", _secret(key))
     write_whole(place / "cert.pem", _pem(made))
     write_whole(place / "ca.pem", authority)
 
 
-def expires(certificate: Path) -> datetime.datetime:
+def expires(path: Path) -> datetime.datetime:
     """When a certificate ends to be one. Raises OSError, ValueError."""
     from cryptography import x509
 
-    return x509.load_pem_x509_certificate(certificate.read_bytes()).not_valid_after_utc
-
-
-def _key() -> Any:
-    from cryptography.hazmat.primitives.asymmetric import ec
-
-    return ec.generate_private_key(ec.SECP256R1())
+    return x509.load_pem_x509_certificate(path.read_bytes()).not_valid_after_utc
 
 
 def _secret(key: Any) -> bytes:
@@ -73,33 +68,8 @@ def _secret(key: Any) -> bytes:
     return made
 
 
-def _pem(certificate: Any) -> bytes:
+def _pem(made: Any) -> bytes:
     from cryptography.hazmat.primitives.serialization import Encoding
 
-    made: bytes = certificate.public_bytes(Encoding.PEM)
-    return made
-
-
-def _signed(common: str, key: Any, above: Any, signer: Any, days: int) -> Any:
-    """A certificate; without one above it, an authority's own."""
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes
-    from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
-
-    now = datetime.datetime.now(datetime.UTC)
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common)])
-    built = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(above.subject if above else subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))  # clocks differ
-        .not_valid_after(now + datetime.timedelta(days=days))
-        .add_extension(x509.BasicConstraints(ca=above is None, path_length=0 if above is None else None), critical=True)
-    )
-    if above is not None:
-        uses = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
-        built = built.add_extension(x509.SubjectAlternativeName([x509.DNSName(common)]), critical=False)
-        built = built.add_extension(x509.ExtendedKeyUsage(uses), critical=False)
-    return built.sign(signer, hashes.SHA256())
+    pem: bytes = made.public_bytes(Encoding.PEM)
+    return pem
