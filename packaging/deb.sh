@@ -41,7 +41,9 @@ for shell in bash-completion/completions/crashcart:bash zsh/vendor-completions/_
     "$python" -P -m engines.cli completion "${shell#*:}" > "$root/usr/share/${shell%:*}"
 done
 mkdir -p "$root/lib/systemd/system"
-cp packaging/crashcart-fleet.service "$root/lib/systemd/system/"
+cp packaging/crashcart-fleet*.service "$root/lib/systemd/system/"
+mkdir -p "$root/usr/lib/sysusers.d"
+cp packaging/crashcart.sysusers "$root/usr/lib/sysusers.d/crashcart.conf"
 cp packaging/prometheus/* "$root/usr/share/doc/crashcart/"
 cp README.md "$root/usr/share/doc/crashcart/"
 cp CHANGELOG.md "$root/usr/share/doc/crashcart/NEWS.md"
@@ -76,6 +78,9 @@ cat > "$root/DEBIAN/postinst" <<'EOF'
 set -e
 if [ "$1" = configure ]; then
     /usr/lib/crashcart/bin/python -m compileall -q /usr/lib/crashcart/lib || :
+    if command -v systemd-sysusers > /dev/null; then
+        systemd-sysusers crashcart.conf
+    fi
 fi
 EOF
 cat > "$root/DEBIAN/prerm" <<'EOF'

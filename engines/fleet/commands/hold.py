@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Annotated, Any, ClassVar, TypeVar
 
 import msgspec
@@ -12,10 +11,11 @@ from typing_extensions import override
 
 from engines.fleet.commands.params import FleetParams
 from engines.fleet.config.model import Fleet
-from engines.fleet.ledger.holds import Hold, holds, put
+from engines.fleet.ledger.holds import Hold
 from engines.fleet.ledger.ledger import Ledger, place
+from engines.fleet.planning import agreed
 from engines.job.contract import Cancel, Context, Engine, Events, Finished, Plan, Step, StepEnded, StepStarted
-from engines.job.errors import Refused
+from engines.job.errors import Failed, Refused
 from engines.job.params import param, plain
 
 P = TypeVar("P", bound="NameParams")
@@ -70,11 +70,12 @@ class OnHolds(Engine[P]):
             state={"meant": list(meant), "before": [msgspec.to_builtins(hold) for hold in _known(params.read())]},
         ).sealed()
 
-    def noted(self, plan: Plan, after: list[Hold], summary: str) -> Events:
-        """Write the list."""
+    def noted(self, plan: Plan, how: agreed.Change, summary: str) -> Events:
+        """Write what `how` makes of them."""
         yield StepStarted(step="note")
-        with Ledger(place(plan.params.read())) as ledger:
-            put(ledger, after, time.time())
+        fleet = plan.params.read()
+        with Ledger(place(fleet)) as ledger:
+            after = agreed.change(fleet, ledger, how, time.time())
         yield StepEnded(step="note")
         yield Finished(summary=summary, result={"held": [hold.words for hold in after]})
 
@@ -87,11 +88,13 @@ class OnHolds(Engine[P]):
             hold for hold in msgspec.convert(plan.state["before"], list[Hold]) if (hold.what, hold.id) == (what, id_)
         ]
         if any(not self.wrote(plan, hold) for hold in mine):
-            yield from self.noted(plan, now, f"{what} {name} is held by somebody else since, and stays so")
+            yield from self.noted(plan, list, f"{what} {name} is held by somebody else since, and stays so")
             return
-        others = [hold for hold in now if hold not in mine]
-        after = sorted([*others, *before], key=lambda hold: hold.since)
-        yield from self.noted(plan, after, f"{what} {name} is {'held' if before else 'not held'}, as it was before")
+
+        def back(held: list[Hold]) -> list[Hold]:
+            return sorted([*_without(held, what, id_), *before], key=lambda hold: hold.since)
+
+        yield from self.noted(plan, back, f"{what} {name} is {'held' if before else 'not held'}, as it was before")
 
     def wrote(self, plan: Plan, hold: Hold) -> bool:
         """Whether it is this task's, and no other's since."""
@@ -119,8 +122,7 @@ class HoldIt(OnHolds[HoldParams]):
     def execute(self, plan: Plan, context: Context) -> Events:
         what, id_, name = plan.state["meant"]
         hold = Hold(what=what, id=id_, name=name, why=plan.params.why.strip(), since=time.time())
-        others = [each for each in _known(plan.params.read()) if (each.what, each.id) != (what, id_)]
-        yield from self.noted(plan, [*others, hold], hold.words)
+        yield from self.noted(plan, lambda held: [*_without(held, what, id_), hold], hold.words)
 
     @override
     def wrote(self, plan: Plan, hold: Hold) -> bool:
@@ -150,17 +152,19 @@ class Release(OnHolds[NameParams]):
     @override
     def execute(self, plan: Plan, context: Context) -> Events:
         what, id_, name = plan.state["meant"]
-        left = [hold for hold in _known(plan.params.read()) if (hold.what, hold.id) != (what, id_)]
-        yield from self.noted(plan, left, f"{what} {name} is released")
+        yield from self.noted(plan, lambda held: _without(held, what, id_), f"{what} {name} is released")
 
 
 def _known(fleet: Fleet) -> list[Hold]:
-    """A ledger that is not there holds nothing, and a look does not make it."""
-    path: Path = place(fleet)
-    if not path.exists():
-        return []
-    with Ledger(path) as ledger:
-        return holds(ledger)
+    """As all controllers know them; a look makes no ledger. Raises Failed where their store does not answer."""
+    try:
+        return agreed.looked_up(fleet)
+    except OSError as error:
+        raise Failed(f"what is held cannot be read: {error.strerror or error}", "see: crashcart fleet check") from None
+
+
+def _without(held: list[Hold], what: str, id_: str) -> list[Hold]:
+    return [hold for hold in held if (hold.what, hold.id) != (what, id_)]
 
 
 def _meant(params: NameParams) -> tuple[str, str, str]:

@@ -9,10 +9,11 @@ import msgspec
 from engines.fleet.agent.holding import Holding
 from engines.fleet.config import words
 from engines.fleet.config.model import Fleet
-from engines.fleet.ledger.holds import Hold, holds, over
+from engines.fleet.ledger.holds import Hold, over
 from engines.fleet.ledger.ledger import Ledger
 from engines.fleet.morning import holdings
 from engines.fleet.morning.standing import Row, Standing, Stored, rows
+from engines.fleet.planning import agreed
 from engines.fleet.planning.assigning import assign
 from engines.fleet.planning.seeing import see, silent
 from engines.fleet.planning.wanted import AHEAD
@@ -30,7 +31,7 @@ def look(fleet: Fleet, ledger: Ledger, now: float, *, ask: bool = True) -> Stand
     proofs = ledger.newest_tried("prove", now + AHEAD)
     there = [one.guest for one in known if one.gone is None]
     held = holdings.take(fleet)
-    resting = holds(ledger)
+    resting = agreed.known(fleet, ledger, now)
     found = rows(fleet, assign(fleet, there, known), known, held, ledger.newest(until=now + AHEAD), now, dark, proofs)
     return Standing(
         at=now,

@@ -13,7 +13,7 @@ from engines.fleet.config.model import Fleet
 from engines.fleet.ledger.holds import Hold, holds, over
 from engines.fleet.ledger.ledger import Ledger
 from engines.fleet.ledger.rows import Job, key
-from engines.fleet.planning import jobs
+from engines.fleet.planning import agreed, jobs
 from engines.fleet.planning.assigning import Assigned
 from engines.fleet.planning.points import Covered, covered
 from engines.fleet.planning.seeing import see, whose
@@ -47,7 +47,7 @@ def look(fleet: Fleet, ledger: Ledger, now: float) -> Today:
     found, assigned = see(fleet, ledger, now)
     points = covered(fleet.repositories, whose(ledger))
     coming = wanted(fleet, assigned, points, ledger.newest(until=now + AHEAD), now)
-    held = holds(ledger)
+    held = agreed.known(fleet, ledger, now)
     return Today(found, assigned, points, free(coming, held), held)
 
 

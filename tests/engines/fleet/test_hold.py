@@ -12,7 +12,8 @@ from engines.fleet.commands.hold import HoldIt, HoldParams
 from engines.fleet.commands.plan import table
 from engines.fleet.config.load import load
 from engines.fleet.ledger.holds import Hold, holds, over, put
-from engines.fleet.ledger.ledger import Ledger
+from engines.fleet.ledger.ledger import Ledger, place
+from engines.fleet.planning import agreed
 from engines.fleet.planning.assigning import assign
 from engines.fleet.planning.upkeep import upkeep
 from engines.fleet.round import today
@@ -20,7 +21,7 @@ from engines.fleet.round.following import Order
 from engines.fleet.round.hands import Hands, Hear
 from engines.fleet.round.round import Round
 from engines.job.contract import Cancel
-from engines.job.errors import Refused
+from engines.job.errors import Failed, Refused
 from tests.engines.backup import lab
 from tests.engines.backup.guests.host import domain, node, raw, uuid
 
@@ -119,6 +120,62 @@ def test_undo_leaves_what_others_held_since(fleet: Path) -> None:
     hold("host:web2", "a third's")
     assert engines.undo(released).ok
     assert held() == [("near", "another's"), ("web1", "another's, too"), ("web2", "a third's")]
+
+
+@pytest.fixture
+def two(fleet: Path) -> tuple[Path, Path]:
+    """Two controllers with a ledger each, that share a lease."""
+    text = fleet.read_text() + "lease: near\n"
+    other = fleet.with_name("other.yaml")
+    fleet.write_text(text)
+    other.write_text(text.replace("ledger.sqlite", "other.sqlite"))
+    assert planned(other) == {"web1", "web2"}
+    return fleet, other
+
+
+def test_controllers_that_share_a_lease_know_what_any_of_them_holds(two: tuple[Path, Path]) -> None:
+    first, other = two
+    assert engines.run("fleet-hold", fleet=str(first), name="web1", why="mine").ok
+    assert planned(other) == {"web2"}
+    ran = engines.run("fleet-hold", fleet=str(other), name="host:web2", why="another's").run
+    assert planned(first) == set()
+    assert engines.run("fleet-release", fleet=str(other), name="web1").ok and planned(first) == set()
+    assert engines.undo(ran).ok and planned(first) == planned(other) == {"web1", "web2"}
+    stored = [path.name for path in (first.parent / "repo" / "leases").iterdir()]
+    assert stored == ["holds.000000000004.json"]
+
+
+def test_of_two_changes_at_once_neither_is_lost(two: tuple[Path, Path]) -> None:
+    first, other = (load(path) for path in two)
+
+    def hold(name: str) -> Hold:
+        return Hold(what="host", id=name, name=name, why="x", since=NOW)
+
+    with Ledger(place(first)) as mine, Ledger(place(other)) as theirs:
+
+        def slowly(held: list[Hold]) -> list[Hold]:
+            if not any(each.id == "b" for each in held):  # somebody is quicker
+                agreed.change(other, theirs, lambda held: [*held, hold("b")], NOW)
+            return [*held, hold("a")]
+
+        agreed.change(first, mine, slowly, NOW)
+        assert {each.id for each in agreed.known(other, theirs, NOW)} == {"a", "b"}
+
+
+def test_a_store_that_is_silent_leaves_what_was_known_and_takes_no_hold(two: tuple[Path, Path]) -> None:
+    first, other = two
+    engines.run("fleet-hold", fleet=str(first), name="web1", why="mine")
+    assert planned(other) == {"web2"}
+    gone = (other.parent / "repo").rename(other.parent / "aside")
+    assert planned(other) == {"web2"}
+    with pytest.raises(Refused, match="repo"):
+        engines.plan("fleet-hold", fleet=str(other), name="host:web2", why="x")
+    gone.rename(other.parent / "repo")
+    file = next((other.parent / "repo" / "leases").iterdir())
+    file.write_text("[{]")
+    assert planned(other) == {"web2"}
+    with pytest.raises(Failed, match="is not what crashcart wrote"):
+        engines.plan("fleet-hold", fleet=str(other), name="host:web2", why="x")
 
 
 @pytest.mark.parametrize(
