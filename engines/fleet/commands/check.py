@@ -29,7 +29,7 @@ from engines.job.errors import CrashcartError, Failed, Refused
 
 CLOCK = 60.0  # s that a host's clock may be off: rounds and late backups are told by it
 ROOM = 1 << 30  # bytes that a host's state folder, or a repository, has left at the least
-SOON = 30.0  # days that a certificate is good for at the least
+SOON = 30.0  # days that a certificate is good for at the least; a third of its life where that is less
 DAY = 86400.0  # s
 NO = 5  # exit code
 
@@ -161,11 +161,16 @@ def _cluster(fleet: Fleet) -> Iterator[Finding]:
 
 def _paper(path: Path) -> Finding:
     try:
-        ends = certificates.expires(path)
+        begins, ends = certificates.lasts(path)
     except (OSError, ValueError) as error:
         return Finding(what=str(path), found="cannot be read", why=units.one_line(str(error)))
     left = (ends.timestamp() - time.time()) / DAY
-    why = "" if left > SOON else f"make another before it ends, in {left:.0f} days: crashcart fleet certificate"
+    soon = min(SOON, (ends - begins).total_seconds() / DAY / 3)
+    helps = f"crashcart fleet certificate {'NAME --renew' if path.name == 'cert.pem' else 'NAME --into FOLDER'}"
+    if left <= 0:
+        why = f"it ended {-left:.0f} days ago, and nobody lets it join: {helps}"
+    else:
+        why = "" if left > soon else f"make another before it ends, in {left:.0f} days: {helps}"
     return Finding(what=str(path), found=f"is good until {ends:%Y-%m-%d}", why=why)
 
 

@@ -40,6 +40,8 @@ class CertificateParams(Params, frozen=True, kw_only=True):
     into: Annotated[
         str, param("Into", "the folder of the authority; it is made where there is none", kind="folder")
     ] = "/etc/crashcart/cluster"
+    days: Annotated[int, param("Days", "how long it is good", ge=1, le=3650)] = certificates.DAYS
+    renew: Annotated[bool, param("Renew", "another key and certificate for a member that has them")] = False
 
 
 def schedule(params: FleetParams) -> Iterator[str | bytes | Note]:
@@ -69,4 +71,5 @@ def worked(params: WorkerParams) -> str:
 
 def certificate(params: CertificateParams) -> str:
     """The folder with ca.pem, cert.pem and key.pem, which goes to that member. Raises Refused."""
-    return str(certificates.issue(Path(params.into), params.name))
+    made = certificates.renew if params.renew else certificates.issue
+    return str(made(Path(params.into), params.name, params.days))

@@ -20,7 +20,7 @@ from engines.fleet.round.limits import Limits
 from engines.fleet.spread.line import Line
 from engines.fleet.spread.reading import Spread, alone
 from engines.fleet.spread.resources import SHARE
-from engines.fleet.spread.security import member
+from engines.fleet.spread.security import Outside, member
 from engines.job.contract import AnyEvent, Cancel, Context, Engine, Events, Finished, Plan, Step, StepStarted, Warned
 from engines.job.errors import BadParam, Failed
 from engines.job.jobfile import open_secrets
@@ -55,8 +55,12 @@ class Verify(Engine[VerifyParams]):
     def plan(self, params: VerifyParams, cancel: Cancel) -> Plan:
         fleet = params.read()
         url = _url(fleet, params)
-        if cluster := _cluster(fleet, url):
-            member(fleet)
+        cluster = _cluster(fleet, url)
+        if cluster:
+            try:
+                member(fleet)
+            except Outside:  # it is read here, and told
+                cluster = None
         with Repository.glance(url) as glance:
             points, id_ = len(glance.names()), glance.config.id
         return Plan(
@@ -108,7 +112,7 @@ def _spread(
         if _cluster(fleet, to.url):
             try:
                 line = Line(fleet)
-            except Failed as failed:
+            except (Failed, Outside) as failed:
                 yield Warned(text=f"{failed}; all of it is read here")
         if line is None:
             yield from alone(repository, params.percent, verifying, presence, cancel, rate)

@@ -34,10 +34,13 @@ class Upkeep(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def upkeep(fleet: Fleet, assigned: Sequence[Assigned], ledger: Ledger, round_: str, now: float) -> list[Upkeep]:
-    """What is due, in the order in which it is best done: prune, gc, verify, and a lock on what is left."""
+    """What is due, in the order in which it is best done: prune, gc, verify, and a lock on what is left.
+
+    round_: what this pass is called, as no other is, since what is done under a key is not done again.
+    """
     held = holds(ledger)
     assigned = [one for one in assigned if not over(held, uuid=one.guest.uuid, host=one.guest.host)]
-    found = [*_prunes(fleet, assigned, round_)]
+    found = [*_prunes(fleet, assigned, ledger, round_, now)]
     for name, repository in fleet.repositories.items():
         if _old(ledger, "gc", name, words.seconds(repository.gc), now):
             found.append(_of(fleet, "gc", name, round_, jobs.gc(fleet, name)))
@@ -70,10 +73,20 @@ def _of(
     return Upkeep(key=name, kind=kind, subject=subject, vm=vm, host=host, repository=repository, job=job)
 
 
-def _prunes(fleet: Fleet, assigned: Sequence[Assigned], round_: str) -> Iterator[Upkeep]:
+def _prunes(
+    fleet: Fleet, assigned: Sequence[Assigned], ledger: Ledger, round_: str, now: float
+) -> Iterator[Upkeep]:
+    """Once a day, and where points were made since the last."""
+    pruned, made = ledger.newest_good("prune", now + AHEAD), ledger.newest_good("backup", now + AHEAD)
     for name, policy in fleet.policies.items():
-        vms = sorted(one.vm for one in assigned if one.policy == name)
-        for repository in policy.to if vms and kept(policy.keep) else ():
+        whose = [one for one in assigned if one.policy == name]
+        for repository in policy.to if whose and kept(policy.keep) else ():
+            last = pruned.get((name, repository))
+            points = (made.get((one.guest.uuid, repository)) for one in whose)
+            newest = max((job.ended or 0.0 for job in points if job), default=0.0)
+            if last and newest <= (last.started or 0.0) and (last.started or 0.0) > now - EARLY * words.DAY:
+                continue
+            vms = sorted(one.vm for one in whose)
             yield _of(fleet, "prune", repository, round_, jobs.prune(fleet, name, repository, vms), subject=name)
 
 

@@ -147,7 +147,7 @@ def _again(before: Job, planned: Job) -> Job:
 
 def care(fleet: Fleet, today: Today, ledger: Ledger, now: float) -> list[Todo]:
     """The upkeep that is due now."""
-    found = upkeep(fleet, today.assigned, ledger, stamp(now)[:8], now)
+    found = upkeep(fleet, today.assigned, ledger, stamp(now), now)
     return [_cared(each, number, now) for number, each in enumerate(found)]
 
 

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import ipaddress
+import json
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import psutil
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
+from cryptography.x509.oid import NameOID
 
 import engines
+from engines.fleet.spread import certificates
+from engines.job.errors import Refused
 from tests.absent import absent
 from tests.engines.backup import lab
-from tests.engines.fleet.cluster import AS_NOBODY, COMES_WITHIN, Cluster, free_port
+from tests.engines.fleet.cluster import AS_NOBODY, COMES_WITHIN, ROOT, Cluster, free_port
 
 FLEET = """
 hosts: {here: {ssh: local}}
@@ -39,6 +47,17 @@ with Line(load(Path(sys.argv[1])), silent=1.0) as line:
     line.look()
     line.hand(len, "", [], 0.0, lambda undone: print("after:", undone.why, flush=True))
     print("workers:", line.workers(), flush=True)
+"""
+
+
+# The command line on a machine that has no Dask.
+WITHOUT_DASK = """
+import importlib.util, sys
+found = importlib.util.find_spec
+importlib.util.find_spec = lambda name, *rest: None if name == "distributed" else found(name, *rest)
+sys.modules["distributed"] = sys.modules["dask"] = None
+from engines.cli import main
+sys.exit(main())
 """
 
 
@@ -79,6 +98,81 @@ def test_work_comes_back_from_a_scheduler_that_stands_still(cluster: Cluster) ->
         f"after: the cluster tcp://127.0.0.1:{cluster.port} takes nothing: {still}",
         "workers: 0",
     ]
+
+
+def test_a_certificate_is_told_before_it_ends_and_made_anew(tmp_path: Path) -> None:
+    into = tmp_path / "authority"
+    paper = Path(engines.look("fleet", "certificate", name="c1", into=str(into), days=20))
+    config = tmp_path / "fleet.yaml"
+    config.write_text(
+        f"{FLEET.replace('/near', lab.init(tmp_path / 'repo')).replace('ssh: local', NOBODY)}ledger: '{tmp_path}/ledger'\n"
+        f"cluster: {{scheduler: 'tls://127.0.0.1:{free_port()}', tls: '{paper}'}}\n"
+    )
+
+    def told() -> dict[str, str]:
+        found = engines.look("fleet", "check", fleet=str(config))
+        return {Path(each.what).name: each.why for each in found if each.what.endswith(".pem")}
+
+    assert told() == {"ca.pem": "", "cert.pem": ""}  # a short one is told in the last third of its life
+    before = (paper / "key.pem").read_bytes()
+    again = {"name": "c1", "into": str(into), "renew": True}
+    engines.look("fleet", "certificate", **again, days=1)
+    begins, ends = certificates.lasts(paper / "cert.pem")
+    assert (ends - begins).days == 2 and (paper / "key.pem").read_bytes() != before
+    _sign(into, paper, -3)
+    assert told()["cert.pem"].startswith("it ended 3 days ago, and nobody lets it join: crashcart fleet certificate")
+    _sign(into, paper, 25, since=100)
+    assert told()["cert.pem"].startswith("make another before it ends, in 25 days")
+    engines.look("fleet", "certificate", **again)
+    assert told() == {"ca.pem": "", "cert.pem": ""}
+    (paper / "cert.pem").write_text("no certificate")
+    assert told()["cert.pem"]
+    with pytest.raises(Refused, match="has no certificate"):
+        engines.look("fleet", "certificate", name="c2", into=str(into), renew=True)
+    with pytest.raises(Refused, match="is there already"):
+        engines.look("fleet", "certificate", name="c1", into=str(into))
+
+
+def _sign(into: Path, paper: Path, days: int, since: int = 10) -> None:
+    """A certificate that ends in so many days, or did."""
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "c1")]))
+        .issuer_name(x509.load_pem_x509_certificate((into / "ca.pem").read_bytes()).subject)
+        .public_key(load_pem_private_key((paper / "key.pem").read_bytes(), None).public_key())  # type: ignore[arg-type]
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(datetime.now(UTC) - timedelta(days=since))
+        .not_valid_after(datetime.now(UTC) + timedelta(days=days, minutes=10 if days > 0 else -10))
+        .sign(load_pem_private_key((into / "ca-key.pem").read_bytes(), None), hashes.SHA256())  # type: ignore[arg-type]
+    )
+    (paper / "cert.pem").write_bytes(made.public_bytes(Encoding.PEM))
+
+
+def test_without_dask_a_controller_says_what_it_lacks_and_works_alone(tmp_path: Path) -> None:
+    """Its modules are hidden, as on a machine that has none."""
+    config = tmp_path / "fleet.yaml"
+    config.write_text(
+        f"{FLEET.replace('/near', lab.init(tmp_path / 'repo')).replace('ssh: local', NOBODY)}ledger: '{tmp_path}/ledger'\n"
+        f"cluster: {{scheduler: 'tcp://127.0.0.1:{free_port()}'}}\n"
+    )
+    root = () if os.geteuid() else AS_NOBODY
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "XDG_STATE_HOME": str(tmp_path / "state")}
+
+    def said(*words: str) -> subprocess.CompletedProcess[str]:
+        argv = [*root, sys.executable, "-P", "-c", WITHOUT_DASK, "fleet", *words, "--fleet", str(config)]
+        return subprocess.run(argv, capture_output=True, text=True, env=env, timeout=COMES_WITHIN)
+
+    if subprocess.run([*AS_NOBODY, "true"], capture_output=True).returncode:
+        absent("user namespaces, in which a test of root is not root")
+    worker = said("worker")
+    assert worker.returncode == 3 and "a cluster needs Dask, which is not installed" in worker.stderr, worker
+    assert "pip install 'crashcart[fleet]'" in worker.stderr
+    ran = said("run", "--json")
+    assert ran.returncode == 4, ran
+    events = [json.loads(line) for line in ran.stdout.splitlines()]
+    assert any("needs Dask" in event.get("text", "") and "from here" in event["text"] for event in events), events
+    (jobs,) = [event["result"]["jobs"] for event in events if "result" in event]
+    assert jobs == {"done": 2}
 
 
 def test_a_controller_that_may_join_no_cluster_does_its_round_alone_and_says_so(tmp_path: Path) -> None:

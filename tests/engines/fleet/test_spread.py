@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ import engines
 from engines.backup.repository.repository import RepoParams, Repository
 from engines.fleet.spread.reading import LARGEST, shares
 from engines.fleet.spread.work import Opened, Share
+from tests.absent import absent
 from tests.engines.backup import lab
 from tests.engines.backup.lab import MIB
 from tests.engines.backup.store.sshd import Sshd
@@ -89,6 +91,18 @@ def test_workers_may_be_killed_and_come_again(cluster: Cluster) -> None:
     cluster.members["w2"].go_on()
     cluster.members["w2"].heard("worker w2 is at", times=2)
     assert spread(cluster) == whole
+
+
+def test_root_who_joins_no_cluster_reads_it_alone_and_says_so(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if os.geteuid():
+        absent("root, who joins no cluster")
+    monkeypatch.setenv("XDG_CONFIG_HOME", cluster.env["XDG_CONFIG_HOME"])
+    ended = engines.run("fleet-verify", fleet=str(cluster.config), repository="near")
+    assert ended.status == "warned" and ended.result.whole == 1, ended
+    (told,) = ended.warnings
+    assert "root does not join a cluster" in told and "read here" in told
 
 
 def test_the_upkeep_that_only_reads_a_far_repository_is_any_workers(cluster: Cluster, tmp_path: Path) -> None:
