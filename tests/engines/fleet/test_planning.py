@@ -180,6 +180,30 @@ def test_upkeep_prunes_only_guests_that_are_there_and_is_not_done_again_before_i
         assert [each.kind for each in later if each.kind != "prove"] == ["prune", "prune", "verify", "verify"]
 
 
+def test_a_later_pass_of_a_day_prunes_again_where_points_were_made_since(tmp_path: Path) -> None:
+    of = fleet()
+    assigned = assign(of, [guest(1)])
+
+    def job(kind: Kind, subject: str, at: float) -> Job:
+        return Job(
+            key=f"{kind}/{at}", round="x", kind=kind, uuid=subject, vm="", host="", state="done",
+            repository="off1", planned=at, started=at, ended=at + 60,
+        )  # fmt: skip
+
+    with Ledger(tmp_path / "ledger") as ledger:
+
+        def pruned(round_: str, now: float) -> list[tuple[str, str]]:
+            found = upkeep(of, assigned, ledger, round_, now)
+            return [(each.repository, each.key) for each in found if each.kind == "prune"]
+
+        ledger.keep(job("backup", guest(1).uuid, NIGHT - 600), job("prune", "gold", NIGHT))
+        assert [to for to, _ in pruned("a", NIGHT + 3600)] == ["off2"]
+        ledger.keep(job("backup", guest(1).uuid, NIGHT + 7200))
+        first, second = pruned("b", NIGHT + 8000), pruned("c", NIGHT + 9000)
+        assert [to for to, _ in first] == [to for to, _ in second] == ["off1", "off2"]
+        assert not {key for _, key in first} & {key for _, key in second}
+
+
 def test_a_host_has_the_hours_of_its_own_zone() -> None:
     of = fleet(more="").hosts["hv1"]
     there = msgspec.structs.replace(of, zone="Asia/Tokyo")
