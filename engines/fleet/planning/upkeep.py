@@ -73,9 +73,7 @@ def _of(
     return Upkeep(key=name, kind=kind, subject=subject, vm=vm, host=host, repository=repository, job=job)
 
 
-def _prunes(
-    fleet: Fleet, assigned: Sequence[Assigned], ledger: Ledger, round_: str, now: float
-) -> Iterator[Upkeep]:
+def _prunes(fleet: Fleet, assigned: Sequence[Assigned], ledger: Ledger, round_: str, now: float) -> Iterator[Upkeep]:
     """Once a day, and where points were made since the last."""
     pruned, made = ledger.newest_good("prune", now + AHEAD), ledger.newest_good("backup", now + AHEAD)
     for name, policy in fleet.policies.items():
