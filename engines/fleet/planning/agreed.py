@@ -40,7 +40,7 @@ def known(fleet: Fleet, ledger: Ledger, now: float) -> list[Hold]:
 
 
 def looked_up(fleet: Fleet) -> list[Hold]:
-    """The same, and nothing is noted or made. Raises CrashcartError, OSError where they are shared and not to be read."""
+    """The same, and nothing is noted or made. Raises CrashcartError, OSError where their store does not answer."""
     found = _shared(fleet)
     if found is not None:
         return found
@@ -60,7 +60,8 @@ def change(fleet: Fleet, ledger: Ledger, how: Change, now: float) -> list[Hold]:
             with _store(fleet) as store:
                 after = _changed(store, how, holds(ledger))
         except OSError as error:
-            why = f"{fleet.repositories[fleet.lease].url}, where controllers share what is held: {error.strerror or error}"
+            where = fleet.repositories[fleet.lease].url
+            why = f"{where}, where controllers share what is held: {error.strerror or error}"
             raise Failed(why, "see: crashcart fleet check") from None
     put(ledger, after, now)
     return after

@@ -105,8 +105,8 @@ def check(lab: Fleet) -> Numbers:
         in_the_repository=most_at_once(path for of in backups for path in of),
     )
     print(
-        f"{len(names)} jobs: lost {numbers.lost}, twice {numbers.twice}, at once on a host {numbers.on_a_host} of {SLOTS},"
-        f" in the repository {numbers.in_the_repository} of {REPOSITORY_SLOTS}"
+        f"{len(names)} jobs: lost {numbers.lost}, twice {numbers.twice}, at once on a host {numbers.on_a_host}"
+        f" of {SLOTS}, in the repository {numbers.in_the_repository} of {REPOSITORY_SLOTS}"
     )
     assert numbers.kept and states(lab) == ["done"] * len(names), (numbers, Counter(states(lab)))
     return numbers

@@ -34,6 +34,13 @@ guests: [{match: all, policy: gold}]
 NOBODY = "ssh: local, find: [{lvm: '(?P<vm>no)(?P<disk>thing)'}]"
 
 
+def alone(folder: Path) -> str:
+    """A fleet that has no guest."""
+    return (
+        f"{FLEET.replace('/near', lab.init(folder / 'repo')).replace('ssh: local', NOBODY)}ledger: '{folder}/ledger'\n"
+    )
+
+
 # Prints what becomes of work that no worker takes, handed out before the scheduler stands still, and after.
 HANDS_OUT = """
 import sys
@@ -104,10 +111,7 @@ def test_a_certificate_is_told_before_it_ends_and_made_anew(tmp_path: Path) -> N
     into = tmp_path / "authority"
     paper = Path(engines.look("fleet", "certificate", name="c1", into=str(into), days=20))
     config = tmp_path / "fleet.yaml"
-    config.write_text(
-        f"{FLEET.replace('/near', lab.init(tmp_path / 'repo')).replace('ssh: local', NOBODY)}ledger: '{tmp_path}/ledger'\n"
-        f"cluster: {{scheduler: 'tls://127.0.0.1:{free_port()}', tls: '{paper}'}}\n"
-    )
+    config.write_text(f"{alone(tmp_path)}cluster: {{scheduler: 'tls://127.0.0.1:{free_port()}', tls: '{paper}'}}\n")
 
     def told() -> dict[str, str]:
         found = engines.look("fleet", "check", fleet=str(config))
@@ -151,10 +155,7 @@ def _sign(into: Path, paper: Path, days: int, since: int = 10) -> None:
 def test_without_dask_a_controller_says_what_it_lacks_and_works_alone(tmp_path: Path) -> None:
     """Its modules are hidden, as on a machine that has none."""
     config = tmp_path / "fleet.yaml"
-    config.write_text(
-        f"{FLEET.replace('/near', lab.init(tmp_path / 'repo')).replace('ssh: local', NOBODY)}ledger: '{tmp_path}/ledger'\n"
-        f"cluster: {{scheduler: 'tcp://127.0.0.1:{free_port()}'}}\n"
-    )
+    config.write_text(f"{alone(tmp_path)}cluster: {{scheduler: 'tcp://127.0.0.1:{free_port()}'}}\n")
     root = () if os.geteuid() else AS_NOBODY
     env = {**os.environ, "PYTHONPATH": str(ROOT), "XDG_STATE_HOME": str(tmp_path / "state")}
 
@@ -178,12 +179,8 @@ def test_without_dask_a_controller_says_what_it_lacks_and_works_alone(tmp_path: 
 def test_a_controller_that_may_join_no_cluster_does_its_round_alone_and_says_so(tmp_path: Path) -> None:
     if os.geteuid():
         absent("root, who joins no cluster")
-    repo = lab.init(tmp_path / "repo")
     config = tmp_path / "fleet.yaml"
-    config.write_text(
-        f"{FLEET.replace('/near', repo).replace('ssh: local', NOBODY)}ledger: '{tmp_path}/ledger'\n"
-        f"cluster: {{scheduler: 'tcp://127.0.0.1:{free_port()}'}}\n"
-    )
+    config.write_text(f"{alone(tmp_path)}cluster: {{scheduler: 'tcp://127.0.0.1:{free_port()}'}}\n")
     ended = engines.run("fleet", fleet=str(config))
     assert ended.status == "warned" and ended.result.jobs == {"done": 2}, ended
     assert any("root does not join a cluster" in text and "from here" in text for text in ended.warnings), ended

@@ -15,7 +15,7 @@ from engines.fleet.config import words
 from engines.fleet.config.load import parsed
 from engines.fleet.config.model import Fleet
 from engines.fleet.ledger.ledger import Ledger
-from engines.fleet.ledger.rows import Job, State, key
+from engines.fleet.ledger.rows import Job, Kind, State, key
 from engines.fleet.planning import jobs
 from engines.fleet.planning.assigning import Assigned, assign, call
 from engines.fleet.planning.points import Covered
