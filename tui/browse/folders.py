@@ -290,5 +290,11 @@ class Folders(LeanScreen[None]):
 
 
 def _volume_words(info: VolumeInfo) -> str:
-    told = [info.format or "unknown", words.brief(info.size), info.label and shown(info.label.encode()), info.dirty]
+    told = [
+        info.format or "unknown",
+        words.brief(info.size),
+        info.label and shown(info.label.encode()),
+        info.subvolume,
+        info.dirty,
+    ]
     return ", ".join(filter(None, told))

@@ -118,10 +118,15 @@ def _is_disk(tree: BrowseTree, place: PathInPoint) -> bool:
     return tree.is_top(place.path) and (not place.given or tree.guest() is None)
 
 
+def _is_top(tree: BrowseTree, place: PathInPoint) -> bool:
+    """Whether what is listed has volumes beside it: a single file system may have subvolumes."""
+    return place.path == b"/" and len(tree.infos) > 1
+
+
 def _ls(params: PathParams) -> Listing:
     with open_place(params, "look") as (tree, place):
         trouble: list[str] = []
-        disk, top = _is_disk(tree, place), tree.is_top(place.path)
+        disk, top = _is_disk(tree, place), _is_top(tree, place)
         entries = [] if disk else [entry(path, node) for path, node in _listed(tree, place, trouble)]
         return Listing(
             point=str(place),
@@ -138,14 +143,17 @@ def _ls_lines(params: PathParams) -> Pieces:
     with open_place(params, "look") as (tree, place):
         if _is_disk(tree, place):
             rows = [("volume", "format", "size", "label", "state")]
-            rows += [(each.name, each.format, size(each.size), each.label, each.dirty) for each in _volumes(tree)]
+            rows += [
+                (each.name, each.format, size(each.size), each.subvolume or each.label, each.dirty)
+                for each in _volumes(tree)
+            ]
             yield from columns([tuple(_plain(cell) for cell in row) for row in rows])
         else:
             trouble: list[str] = []
             for path, node in _listed(tree, place, trouble):
                 yield line(path, node)
             yield from map(Note, trouble)
-        if tree.is_top(place.path) and not _is_disk(tree, place):
+        if _is_top(tree, place) and not _is_disk(tree, place):
             yield Note(f"volumes, each by its name (p1:/path): {', '.join(tree.infos)}")
         yield from map(Note, _notes(tree))
 

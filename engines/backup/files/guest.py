@@ -6,7 +6,7 @@ Sources: fstab(5), mount(8); btrfs-subvolume(8) for subvol= and the default subv
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from engines.backup.errors import Damaged, Missing
 from engines.backup.files import fstab
@@ -68,6 +68,14 @@ class GuestMounts:
                 "look into the points of the guest's other disks",
             )
         return found.volume, (found.inner + path[len(found.point) :]) or b"/"
+
+    def reaches(self, volume: str, inner: bytes) -> bool:
+        """Whether a path of the guest leads to a folder of a volume."""
+        return any(each.volume == volume and _within(inner, each.inner) for each in self.joined)
+
+    def noted(self, notes: tuple[str, ...]) -> GuestMounts:
+        """The same with more notes."""
+        return replace(self, notes=self.notes + notes)
 
     def mount(self, path: bytes) -> bytes:
         """The mount point that a path lies below."""

@@ -62,7 +62,7 @@ def files_in(repository: Repository, point: Point, lost: Collection[int]) -> tup
     try:
         with open_tree(source, "quick") as tree:
             notes += tree.notes
-            for info in [*tree.infos.values()]:
+            for info in [each for each in tree.infos.values() if not each.subvolume]:
                 top = b"/" if tree.single else b"/" + info.name.encode()
                 try:
                     for path, node in tree.walk(top, trouble):

@@ -85,6 +85,7 @@ class VolumeInfo(msgspec.Struct, frozen=True, kw_only=True):
     format: ext4, xfs, btrfs, ntfs, vfat …, `lvm2`, `luks`, `swap`; empty for unknown. offset, size: bytes on the disk.
     dirty: why what is on the disk is not the whole truth, such as "journal not replayed"; empty for clean.
     drivers: those that can serve it, the preferred first; empty for none. partuuid, partlabel: of its partition.
+    subvolume: of btrfs, the folder of the volume `within` that this one is, as `shown` gives it; else both are empty.
     """
 
     name: str
@@ -97,6 +98,8 @@ class VolumeInfo(msgspec.Struct, frozen=True, kw_only=True):
     drivers: tuple[str, ...] = ()
     partuuid: str = ""
     partlabel: str = ""
+    within: str = ""
+    subvolume: str = ""
 
 
 class Volume(Protocol):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, Literal, Protocol
 
 from engines.backup.files.model import BrowseError, DiskBytes, Volume, VolumeInfo
+from engines.backup.files.subvolumes import listed
 from engines.backup.files.tree import Tree
 from engines.backup.files.volumes import disk_map
 from engines.backup.files.volumes.known import CLOSED
@@ -136,7 +137,8 @@ def open_tree(
     opener = VolumeOpener(source, driver, purpose, cancel or Cancel(), appliance)
     try:
         if driver == "libguestfs":
-            return BrowseTree(opener, opener.appliance().infos(), None)
+            seen, lacking = opener.appliance().infos(), list[str]()
+            return BrowseTree(opener, (*seen, *listed(None, seen, opener.open, lacking)), None, tuple(lacking))
         found = disk_map.survey(source)
         infos = [info for info in found.volumes if info.format not in HIDDEN and info.format not in BEHIND]
         hidden = [info for info in found.volumes if info.format in BEHIND]
@@ -156,6 +158,11 @@ def open_tree(
             infos += [info for info in opener.appliance().infos() if info.drivers]
         if not infos:
             raise _nothing(found, driver)
+        if driver == "auto":
+            own = {info.name for info in found.volumes}
+            seen = tuple(infos)
+            infos += listed(source, [info for info in seen if info.name in own], opener.open, notes)
+            infos += listed(None, [info for info in seen if info.name not in own], opener.open, notes)
         return BrowseTree(opener, tuple(infos), found, tuple(notes))
     except BaseException:
         opener.close()

@@ -1,7 +1,7 @@
 """A restore point as one folder tree, whichever drivers serve its volumes.
 
 A disk with one file system is that file system. One with several is the guest's own tree, as its fstab joins it; each
-volume has a folder of its name besides, and what no fstab joins is found there only.
+volume has a folder of its name besides, and what no fstab joins is found there only. A subvolume of btrfs has one, too.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterator, Mapping
 
 import msgspec
 
-from engines.backup.files import guest
+from engines.backup.files import guest, subvolumes
 from engines.backup.files.guest import GuestMounts
-from engines.backup.files.model import BrowseError, Node, NoSuchFile, Volume, VolumeInfo, join, shown
+from engines.backup.files.model import BrowseError, Node, NoSuchFile, Volume, VolumeInfo, join, parsed, shown
 from engines.backup.files.visited import Visited, identity
 from engines.job.errors import Failed, Refused
 
@@ -35,6 +35,7 @@ class Tree:
 
     def __init__(self, infos: tuple[VolumeInfo, ...], open_volume: Callable[[VolumeInfo], Volume]) -> None:
         self.infos: Mapping[str, VolumeInfo] = {info.name: info for info in infos}
+        self._whole = [info for info in infos if not info.subvolume]
         self._open = open_volume
         self._opened: dict[str, Volume] = {}
         self._opening = threading.Lock()
@@ -50,13 +51,14 @@ class Tree:
     @property
     def single(self) -> bool:
         """Whether paths need no volume in front."""
-        return len(self.infos) == 1
+        return len(self._whole) == 1
 
     def guest(self) -> GuestMounts | None:
         """The guest's own tree, looked for once; None where no volume holds a root. Raises Stopped."""
         with self._looking:
             if not self._looked:
-                self._guest = guest.found(self._roots(), self.infos.values())
+                found = guest.found(self._roots(), self._whole)
+                self._guest = found and found.noted(subvolumes.beside(self.infos.values(), found.reaches))
                 self._looked = True
         return self._guest
 
@@ -67,7 +69,7 @@ class Tree:
 
     def _roots(self) -> Iterator[Volume]:
         """Volumes that a guest may start from, those first that cost no appliance."""
-        likely = [info for info in self.infos.values() if info.drivers and info.format not in ROOTLESS]
+        likely = [info for info in self._whole if info.drivers and info.format not in ROOTLESS]
         for info in sorted(likely, key=lambda each: "quick" not in each.drivers):
             try:
                 yield self._volume(info.name)
@@ -79,8 +81,8 @@ class Tree:
         first, _, rest = path[1:].partition(b"/")
         name = first.decode("utf-8", "replace")
         if name in self.infos and not (self.single and self._holds(name, b"/" + first)):
-            return name, b"/" + rest
-        only = next(iter(self.infos.values())) if self.single else None
+            return self._inside(self.infos[name], b"/" + rest)
+        only = self._whole[0] if self.single else None
         if only and only.format != "btrfs":
             return only.name, path
         own = self.guest()
@@ -93,9 +95,15 @@ class Tree:
             "begin the path with a volume: p1:/path",
         )
 
+    def _inside(self, info: VolumeInfo, path: bytes) -> tuple[str, bytes]:
+        if not info.subvolume:
+            return info.name, path
+        return info.within, parsed(info.subvolume) + (path if path != b"/" else b"")
+
     def _holds(self, name: str, path: bytes) -> bool:
+        info = self.infos[name]
         try:
-            self._volume(name).stat(path)
+            self._volume(info.within or name).stat(path)
         except NoSuchFile:
             return False
         return True
@@ -151,12 +159,14 @@ class Tree:
         yield from volume.list(inner)
 
     def inside(self, path: bytes) -> Iterator[Node]:
-        """What a walk goes over: as `list`, the volumes left out that it comes to by the guest's own tree."""
+        """What a walk goes over: as `list`, the volumes left out that it comes to by the guest's own tree, and
+        subvolumes: they are folders of a volume, or a note of the guest's tree names them."""
         if not self.is_top(path):
             yield from self.list(path)
             return
         yield from self._root()
         seen = {each.volume for each in self._guest.joined} if self._guest else set[str]()
+        seen |= {name for name, info in self.infos.items() if info.subvolume}
         yield from (node for node in self._volumes() if node.name.decode() not in seen)
 
     def _volumes(self) -> Iterator[Node]:

@@ -162,7 +162,8 @@ def chosen(tree: BrowseTree, paths: list[bytes]) -> list[ChosenFile]:
     """
     wanted: list[bytes] = []
     for path in expanded(tree, paths):
-        wanted += [b"/" + name.encode() for name in tree.infos] if tree.is_top(path) else [path]
+        names = [name for name, info in tree.infos.items() if not info.subvolume] if tree.is_top(path) else []
+        wanted += [b"/" + name.encode() for name in names] or [path]
     found: dict[bytes, ChosenFile] = {}
     for path in wanted:
         above, name = posixpath.split(path)
@@ -205,7 +206,8 @@ def folder_of(at: str) -> bytes | None:
 
 def led(tree: BrowseTree, sources: list[ChosenFile], at: bytes) -> tuple[list[ChosenFile], bytes]:
     """`sources` meant for the volume that the guest has `at` on, and that folder there. Raises BrowseError."""
-    if tree.single or (tree.guest() is None and at[1:].partition(b"/")[0].decode("utf-8", "replace") not in tree.infos):
+    named = at[1:].partition(b"/")[0].decode("utf-8", "replace") in tree.infos
+    if not named and not tree.single and tree.guest() is None:
         return sources, at
     name, inner = tree.located(at)
     return [replace(source, info=tree.infos[name]) for source in sources], inner

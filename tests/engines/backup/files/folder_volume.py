@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from engines.backup.files.model import BrowseError, Node, NoSuchFile, Volume, VolumeInfo, shown
 from engines.backup.files.tree import Tree
@@ -16,6 +17,8 @@ class FolderVolume:
 
     driver = "folder"
     state = ""
+    default = b""
+    subvolumes: Mapping[int, bytes] = MappingProxyType({})
 
     def __init__(self, root: Path, name: str = "disk") -> None:
         self.root = os.fsencode(root)

@@ -1,0 +1,1 @@
+"""btrfs as far as its subvolumes go: read from its trees, without a kernel; its files are the appliance's."""
