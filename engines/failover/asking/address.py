@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import hashlib
-import ssl
-import time
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from urllib.parse import urlsplit
 
 import msgspec
 
-from engines.failover.asking import http1, http2, tls
+from engines.failover.asking import cookies, http1
 from engines.failover.asking.leads import leads, plainly
-from engines.failover.asking.line import Line, lacking, way_out
-from engines.failover.asking.site import SiteParams, headers, host_name, web_port
+from engines.failover.asking.line import lacking, way_out
+from engines.failover.asking.request import Asking, HttpRequest
+from engines.failover.asking.tls import Handshake
 
 FOLLOWED = 6  # requests
 BOGUS = "crashcart-probe.invalid"  # RFC 6761: no site has it
@@ -26,6 +24,7 @@ WORDS = {
     "refused": "refuses the connection (RST, or ICMP port unreachable)",
     "icmp": "unreachable, says a router",
     "no-route": "not judged from here: this machine has no way to it",
+    "client-cert": "not judged from here: it asks for a client certificate",
     "tls-hang": "accepts, but TLS never answers",
     "tls-cert": "certificate",
     "tls-error": "TLS fails",
@@ -38,6 +37,8 @@ WORDS = {
     "other-content": "answers, but without the expected text",
     "gone": "no longer in DNS",
 }
+UNJUDGED = ("no-route", "client-cert")
+"""States that say nothing of whether the copy carries the site."""
 
 
 class AddressCheck(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,156 +71,16 @@ class AddressCheck(msgspec.Struct, frozen=True, kw_only=True):
         return WORDS[self.state] + (f": {self.why}" if self.why else "")
 
 
-@dataclass(frozen=True)
-class HttpRequest:
-    """How to ask: the name for SNI and Host, and what is expected."""
-
-    name: str
-    port: int
-    https: bool
-    path: str = "/"
-    expect: str = ""
-    timeout: float = 3.0
-    agent: str = http1.AGENT
-    headers: tuple[tuple[str, str], ...] = ()
-    follow: bool = False
-
-    @property
-    def host(self) -> str:
-        """The Host header's value for the site."""
-        return self.name if self.port == (443 if self.https else 80) else f"{self.name}:{self.port}"
-
-    @property
-    def url(self) -> str:
-        """What is asked for."""
-        return f"{'https' if self.https else 'http'}://{self.host}{self.path}"
-
-
-def asked_of(params: SiteParams) -> HttpRequest:
-    """The request that parameters ask for. Raises BadParam."""
-    return HttpRequest(
-        name=host_name(params.name),
-        port=web_port(params),
-        https=params.scheme == "https",
-        path=params.path,
-        expect=params.expect,
-        timeout=float(params.timeout),
-        agent=params.user_agent or http1.AGENT,
-        headers=headers(params.header),
-        follow=params.follow,
-    )
-
-
-def trusted(params: SiteParams) -> ssl.SSLContext | None:
-    """Whom the parameters trust; None where nothing goes over TLS. Raises BadParam."""
-    return tls.trust(params.scheme == "https" or params.follow, params.ca_file, params.insecure)
-
-
-class _Asking:
-    """One request to one address; `phase` names what it waits for, so that a time-out has a name too."""
-
-    def __init__(self, address: str, way: HttpRequest, host: str, context: ssl.SSLContext | None) -> None:
-        self.address, self.way, self.host = address, way, host
-        self.context = context if way.https else None
-        self.phase = "drop"
-        self.connect: float | None = None
-        self.tls: float | None = None
-        self.first_byte: float | None = None
-        self.certificate_days: int | None = None
-        self._asked = 0.0
-
-    async def reply(self) -> http1.Reply:
-        """Raises Wrong for every fault."""
-        began = time.monotonic()
-        try:
-            async with asyncio.timeout(self.way.timeout), Line(self.address, self.way.port) as (reader, writer):
-                self.connect = _ms(began)
-                if self.context:
-                    await self._secure(writer, self.context)
-                return await self._exchange(reader, writer)
-        except TimeoutError:
-            raise http1.Wrong(self.phase, f"within {self.way.timeout:.0f} s") from None
-        except OSError as error:
-            raise self._named(error) from None
-
-    async def _secure(self, writer: asyncio.StreamWriter, context: ssl.SSLContext) -> None:
-        self.phase = "tls-hang"
-        began = time.monotonic()
-        try:
-            await writer.start_tls(context, server_hostname=self.way.name)
-        except ssl.SSLCertVerificationError as error:
-            raise http1.Wrong("tls-cert", tls.reason(error, self.way.name, await self._chain())) from None
-        except ssl.SSLError as error:
-            raise http1.Wrong("tls-error", (error.reason or "handshake broken off").lower().replace("_", " ")) from None
-        except ConnectionError as error:
-            raise http1.Wrong("tls-error", f"{error.strerror or 'closed'} in the handshake") from None
-        self.tls = _ms(began)
-        ssl_object = writer.get_extra_info("ssl_object")
-        if der := ssl_object.getpeercert(binary_form=True):
-            self.certificate_days = tls.days_left(der)
-
-    async def _chain(self) -> list[bytes]:
-        """What the server sent, by a second connection that believes anything; nothing where that fails."""
-        with suppress(OSError, ValueError):
-            async with Line(self.address, self.way.port) as (_, writer):
-                await writer.start_tls(tls.unjudged(), server_hostname=self.way.name)
-                return tls.sent(writer.get_extra_info("ssl_object"))
-        return []
-
-    async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> http1.Reply:
-        self.phase = "hang"
-        self._asked = time.monotonic()
-        way, secured = self.way, writer.get_extra_info("ssl_object")
-        if secured is not None and secured.selected_alpn_protocol() == "h2":
-            return await http2.exchange(reader, writer, self.host, way.path, way.agent, way.headers, self._begun)
-        writer.write(http1.request(self.host, way.path, way.agent, way.headers))
-        await writer.drain()
-        first = await http1.first_byte(reader)
-        self._begun()
-        head = await http1.read_head(reader, first)
-        return http1.Reply(head, await http1.read_body(reader, head))
-
-    def _begun(self) -> None:
-        self.first_byte = _ms(self._asked)
-        self.phase = "slow"
-
-    def _named(self, error: OSError) -> http1.Wrong:
-        if isinstance(error, ConnectionResetError | BrokenPipeError):
-            return http1.Wrong("reset", "")
-        if self.phase != "drop":
-            return http1.Wrong("closed", error.strerror or type(error).__name__)
-        states = {
-            errno.ECONNREFUSED: "refused",
-            errno.EHOSTUNREACH: "icmp",
-            errno.ENETUNREACH: "no-route",
-            errno.EACCES: "icmp",
-            errno.EPERM: "no-route",
-            errno.EADDRNOTAVAIL: "no-route",
-            errno.EINVAL: "no-route",
-            errno.EAFNOSUPPORT: "no-route",
-            errno.ETIMEDOUT: "drop",
-        }
-        state = states.get(error.errno or 0, "drop")
-        if state in ("icmp", "drop") and not way_out(self.address):
-            state = "no-route"
-        if state == "no-route":
-            return http1.Wrong(state, lacking(self.address))
-        return http1.Wrong(state, "" if state == "refused" else (error.strerror or "").lower())
-
-
-def _ms(since: float) -> float:
-    return round((time.monotonic() - since) * 1000, 1)
-
-
-async def probe(address: str, way: HttpRequest, context: ssl.SSLContext | None, *, hint: bool = True) -> AddressCheck:
+async def probe(address: str, way: HttpRequest, trust: Handshake | None, *, hint: bool = True) -> AddressCheck:
     """The light of one address, within the time-out; with `hint`, a second request asks for a name nobody has.
 
-    With `way.follow` each redirect to the same name is followed at the same address, each within the time-out.
+    With `way.follow` each redirect to the same name is followed at the same address, each within the time-out, with
+    the cookies that were set on the way.
     """
     named = any(name.lower() == "host" for name, _ in way.headers)  # then both requests would ask for the same
-    other = asyncio.create_task(_any(address, way, context)) if hint and not named else None
+    other = asyncio.create_task(_any(address, way, trust)) if hint and not named else None
     for _ in range(FOLLOWED if way.follow else 1):
-        asking = _Asking(address, way, way.host, context)
+        asking = Asking(address, way, way.host, trust)
         reply: http1.Reply | None = None
         state, why = "ok", ""
         try:
@@ -228,11 +89,12 @@ async def probe(address: str, way: HttpRequest, context: ssl.SSLContext | None, 
         except http1.Wrong as wrong:
             state, why = wrong.state, wrong.why
         led = leads(reply, way.url)
-        around = led != "" and led == plainly(way.url)
+        keeping = cookies.kept(way.headers, reply.head.cookies) if way.follow and reply else way.headers
+        around = led != "" and led == plainly(way.url) and keeping == way.headers
         following = _followed(led, way) if way.follow and led and not around else None
         if following is None:
             break
-        way = following
+        way = replace(following, headers=keeping)
     else:
         around = True  # it leads on and on
     if state == "drop" and not way_out(address):
@@ -290,8 +152,8 @@ def _packed(reply: http1.Reply) -> str:
     )
 
 
-async def _any(address: str, way: HttpRequest, context: ssl.SSLContext | None) -> tuple[int, str] | None:
+async def _any(address: str, way: HttpRequest, trust: Handshake | None) -> tuple[int, str] | None:
     with suppress(http1.Wrong):
-        reply = await _Asking(address, way, BOGUS, context).reply()
+        reply = await Asking(address, way, BOGUS, trust).reply()
         return reply.head.status, hashlib.sha256(reply.body).hexdigest()
     return None

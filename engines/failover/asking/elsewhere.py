@@ -94,8 +94,9 @@ def command(place: str, params: ProbeParams) -> list[str]:
     found = PLACE.fullmatch(place)
     if not found or not 0 < int(found[3] or 22) < 65536:
         raise BadParam("from", place, "ssh://[USER@]HOST[:PORT][/PATH/TO/crashcart]")
-    if params.ca_file:
-        raise BadParam("ca_file", params.ca_file, "no CA file together with --from: it lies here, not there")
+    for name, given in (("ca_file", params.ca_file), ("client_cert", params.client_cert)):
+        if given:
+            raise BadParam(name, given, "none together with --from: the file lies here, not there")
     user, host, port, program = found.groups()
     ssh = ["ssh", "-o", "BatchMode=yes", "-o", "ConnectTimeout=10", "-T"]
     ssh += ["-F", params.ssh_config] if params.ssh_config else []

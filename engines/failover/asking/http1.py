@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import re
-import zlib
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from engines.failover.asking import page
+from engines.failover.asking.packed import BODY, UNPACKERS
 
 HEAD = 64 * 1024  # bytes; nginx and Apache send at most 8 to 32 KiB
-BODY = 256 * 1024
+PACKED = 3  # ways that a body may be packed, one over another
 FRAMING = BODY  # bytes of chunk sizes: a body in chunks of one byte is read no further than this
 STATUS = re.compile(rb"HTTP(?:/[0-9.]{1,3})? +([1-9]\d\d)(?:[ \t][^\r\n]*)?", re.IGNORECASE)
 AGENT = "crashcart"
@@ -30,10 +29,11 @@ class Wrong(Exception):
 
 @dataclass(frozen=True)
 class Head:
-    """Status and headers, names in lower case; of several the first."""
+    """Status and headers, names in lower case; of several the first. `cookies`: every Set-Cookie."""
 
     status: int
     headers: dict[str, str]
+    cookies: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -61,8 +61,8 @@ class Reply:
 
     def unread(self) -> str:
         """How the body is packed, where that cannot be read here."""
-        how = packing(self.head)
-        return how if self.body and how not in ("", "gzip", "x-gzip", "deflate", "zstd") else ""
+        ways = packing(self.head)
+        return ", ".join(ways) if self.body and not set(ways) <= set(UNPACKERS) else ""
 
 
 def quoted(path: str) -> str:
@@ -94,12 +94,19 @@ def _parsed(lines: Sequence[bytes]) -> Head:
         if first[3:9] == SETTINGS:
             raise Wrong("malformed", "speaks HTTP/2 without TLS, which no browser does")
         raise Wrong("malformed", f"no HTTP: {first[:40]!r}")
+    pairs = [line.partition(b":") for line in _unfolded(rest)]
+    return headed(int(found[1]), [(name, value) for name, colon, value in pairs if colon])
+
+
+def headed(status: int, pairs: Iterable[tuple[bytes, bytes]]) -> Head:
+    """A head from its lines."""
     headers: dict[str, str] = {}
-    for line in _unfolded(rest):
-        name, colon, value = line.partition(b":")
-        if colon:
-            headers.setdefault(name.decode("latin-1").strip().lower(), value.decode("latin-1").strip())
-    return Head(int(found[1]), headers)
+    cookies: list[str] = []
+    for raw_name, raw_value in pairs:
+        name, value = raw_name.decode("latin-1").strip().lower(), raw_value.decode("latin-1").strip()
+        headers.setdefault(name, value)
+        cookies += [value] if name == "set-cookie" else []
+    return Head(status, headers, tuple(cookies))
 
 
 def _unfolded(lines: Sequence[bytes]) -> list[bytes]:
@@ -219,20 +226,14 @@ async def _chunks(reader: asyncio.StreamReader) -> bytes:
 
 def unpacked(body: bytes, head: Head) -> bytes:
     """A body that was sent packed though nobody asked for it: at most BODY bytes of what is in it."""
-    how = packing(head)
-    if how in ("gzip", "x-gzip", "deflate"):
-        for bits in (zlib.MAX_WBITS | 32, -zlib.MAX_WBITS):  # some servers' deflate lacks zlib's header
-            with suppress(zlib.error):
-                return zlib.decompressobj(bits).decompress(body, BODY)
-    if how == "zstd":
-        import zstandard
-
-        with suppress(zstandard.ZstdError), zstandard.ZstdDecompressor().stream_reader(body) as stream:
-            return stream.read(BODY)
+    for way in reversed(packing(head)[:PACKED]):
+        if way not in UNPACKERS:
+            return body
+        body = UNPACKERS[way](body)
     return body
 
 
-def packing(head: Head) -> str:
-    """How the body is packed, as the server says; empty where it is not."""
-    how = head.headers.get("content-encoding", "").strip().lower()
-    return "" if how == "identity" else how
+def packing(head: Head) -> tuple[str, ...]:
+    """How the body is packed, as the server says, the last done last."""
+    ways = [one.strip() for one in head.headers.get("content-encoding", "").lower().split(",")]
+    return tuple(way for way in ways if way not in ("", "identity"))

@@ -5,11 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 
-from engines.failover.asking.http1 import BODY, HEAD, Head, Reply, Wrong, quoted, unpacked
+from engines.failover.asking.http1 import HEAD, Head, Reply, Wrong, headed, quoted, unpacked
+from engines.failover.asking.packed import BODY
 
 MOST = BODY + 4 * HEAD  # bytes of frames that are read for one answer
 FRAME, GOAWAY, LONGEST = 9, 7, 16384  # RFC 9113 4.1: bytes of a frame's head; 6.8: a type; 4.2: bytes in a frame
 HOP = ("host", "connection", "keep-alive", "transfer-encoding", "upgrade", "proxy-connection", "te")
+
+
+class NotHere(Wrong):
+    """The server gives this page over HTTP/1.1 only (RFC 9113 7), and browsers ask again so."""
 
 
 async def exchange(
@@ -24,6 +29,7 @@ async def exchange(
     """Ask and read; `begun` is called at the first byte of the answer's head. Raises Wrong, OSError."""
     import h2.config
     import h2.connection
+    import h2.errors
     import h2.events
     import h2.exceptions
 
@@ -63,6 +69,10 @@ async def exchange(
                         connection.acknowledge_received_data(length, stream)
                     case h2.events.StreamEnded(stream_id=1):
                         return _reply(head, body)
+                    case h2.events.StreamReset(stream_id=1) | h2.events.ConnectionTerminated() if (
+                        event.error_code == h2.errors.ErrorCodes.HTTP_1_1_REQUIRED
+                    ):
+                        raise NotHere("reset", "wants HTTP/1.1 for this page")
                     case h2.events.StreamReset(stream_id=1) | h2.events.ConnectionTerminated():
                         raise Wrong("reset", f"HTTP/2 error {_code(event.error_code)}")
             if head and len(body) >= BODY:
@@ -95,13 +105,11 @@ class _Frames:
 
 
 def _head(headers: Sequence[tuple[bytes, bytes]]) -> Head:
-    found: dict[str, str] = {}
-    for name, value in headers:
-        found.setdefault(bytes(name).decode("latin-1").lower(), bytes(value).decode("latin-1").strip())
-    status = found.pop(":status", "")
+    pairs = [(bytes(name), bytes(value)) for name, value in headers]
+    status = next((value for name, value in pairs if name == b":status"), b"").decode("latin-1")
     if not (status.isascii() and status.isdecimal()):
         raise Wrong("malformed", "an answer without a status")
-    return Head(int(status[:3]), found)
+    return headed(int(status[:3]), [(name, value) for name, value in pairs if not name.startswith(b":")])
 
 
 def _reply(head: Head | None, body: bytearray) -> Reply:

@@ -8,12 +8,12 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from engines.failover.asking.address import WORDS, AddressCheck
+from engines.failover.asking.address import UNJUDGED, WORDS, AddressCheck
 
 KEPT = 64  # addresses that have left DNS but stay in the ledger
 SHOWN = 32  # addresses in one reading; the ledger in the report has all
 GONE = "gone"
-WELL = ("ok", "no-route", GONE)
+WELL = ("ok", *UNJUDGED, GONE)
 """States that count as no outage."""
 TAIL = 200  # changes kept for the report; watch.log holds all
 
@@ -75,7 +75,7 @@ class Watching:
                 yield f"{light.address}: {light.said()}"
             elif (lasted := spell.take(light.state, now)) is not None:
                 yield f"{light.address}: {light.said()} (the state before lasted {span(lasted)})"
-        if any(light.state != "no-route" for light in lights):
+        if any(light.state not in UNJUDGED for light in lights):
             yield from self._whole(any(light.state == "ok" for light in lights), now)
 
     def _whole(self, up: bool, now: float) -> Iterator[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
 import time
 from collections.abc import Sequence
 
@@ -12,9 +11,11 @@ import msgspec
 from engines.failover import advice
 from engines.failover.advice import Advice
 from engines.failover.asking import records
-from engines.failover.asking.address import AddressCheck, HttpRequest, asked_of, probe, trusted
+from engines.failover.asking.address import AddressCheck, probe
 from engines.failover.asking.records import Records, View
+from engines.failover.asking.request import HttpRequest, asked_of, trusted
 from engines.failover.asking.site import Server, SiteParams, host_name, proxies, servers
+from engines.failover.asking.tls import Handshake
 from engines.failover.asking.ttl import seen_after
 from engines.failover.asking.verdict import Sight, judge
 from engines.job.units import one_line
@@ -60,7 +61,7 @@ def ranked(survives: bool | None) -> int:
 
 
 async def look(
-    name: str, asked: Sequence[Server], way: HttpRequest, context: ssl.SSLContext | None
+    name: str, asked: Sequence[Server], way: HttpRequest, trust: Handshake | None
 ) -> tuple[Records, tuple[AddressCheck, ...]]:
     """Records and lights. Addresses are asked as soon as the first resolver has named them."""
     zone = asyncio.create_task(records.authoritative(asked[0], name, way.timeout, port=way.port))
@@ -69,7 +70,7 @@ async def look(
     def begin(view: View) -> View:
         for address in (*view.addresses(), *view.hinted()):
             if address not in lights and len(lights) < MOST:
-                lights[address] = asyncio.create_task(probe(address, way, context))
+                lights[address] = asyncio.create_task(probe(address, way, trust))
         return view
 
     async def seen(server: Server) -> View:
@@ -82,9 +83,9 @@ async def look(
     return records.gather(name, views, [note] if note else []), tuple(found)
 
 
-async def _probed(name: str, asked: Sequence[Server], way: HttpRequest, context: ssl.SSLContext | None) -> Probed:
+async def _probed(name: str, asked: Sequence[Server], way: HttpRequest, trust: Handshake | None) -> Probed:
     began = time.monotonic()
-    found, lights = await look(name, asked, way, context)
+    found, lights = await look(name, asked, way, trust)
     verdict = judge(found, lights, bool(way.expect))
     example = next((light.address for light in lights), "")
     return Probed(

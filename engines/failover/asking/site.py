@@ -39,6 +39,10 @@ class SiteParams(Params, frozen=True, kw_only=True):
         str, param("CA file", "certificates to trust beside this machine's", kind="file", metavar="FILE.pem")
     ] = ""
     insecure: Annotated[bool, param("Insecure", "take any certificate")] = False
+    client_cert: Annotated[
+        str,
+        param("Client certificate", "for sites that ask for one: it and its key", kind="file", metavar="FILE.pem"),
+    ] = ""
     header: Annotated[
         tuple[str, ...], param("Headers", "sent along", allowed="NAME: VALUE", metavar="'NAME: VALUE'")
     ] = ()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import re
 import ssl
 import time
 from pathlib import Path
@@ -14,32 +16,58 @@ CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20:ECDHE+AES:AES128-GCM-SHA256:AES256-GCM-SH
 """Of TLS 1.2 what browsers offer: no finite-field Diffie-Hellman, but still the key exchange of old servers."""
 TIMES = (9, 10)  # X509_V_ERR_CERT_NOT_YET_VALID, X509_V_ERR_CERT_HAS_EXPIRED
 WEAK = (66, 67, 68)  # X509_V_ERR_EE_KEY_TOO_SMALL, CA_KEY_TOO_SMALL, CA_MD_TOO_WEAK
+CERTIFICATE_REQUEST = 13  # RFC 8446 4: a message of the handshake
+NO_COMMON_WAY = "SSLV3_ALERT_HANDSHAKE_FAILURE"  # what TLS 1.2 says where it misses a client's certificate, too
+WANTED = re.compile("alert certificate required|peer did not return a certificate")
+NOT_TAKEN = re.compile("alert (unknown ca|bad certificate|certificate (unknown|expired|revoked)|access denied|decrypt)")
 NO_ISSUER = (20, 21)  # X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY, X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE
 
 
-def trust(https: bool, ca_file: str = "", insecure: bool = False) -> ssl.SSLContext | None:
-    """The machine's trust store (SSL_CERT_FILE, if set) and `ca_file`; None for plain HTTP. Raises BadParam."""
-    if not https:
-        return None
-    context = ssl.create_default_context()
-    context.hostname_checks_common_name = False  # no browser looks at the common name since 2017
-    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # a store may hold an intermediate without its root
-    context.set_alpn_protocols(PROTOCOLS)
-    context.set_ciphers(CIPHERS)
-    if ca_file:
+class Handshake:
+    """The machine's trust store (SSL_CERT_FILE, if set) and `ca_file`; `client_cert` is who one is. Raises BadParam."""
+
+    def __init__(self, ca_file: str = "", insecure: bool = False, client_cert: str = "") -> None:
+        self.ca_file, self.insecure, self.client_cert = ca_file, insecure, client_cert
+        self.context = self._made(PROTOCOLS)
+
+    @functools.cached_property
+    def older(self) -> ssl.SSLContext:
+        """The same without HTTP/2."""
+        return self._made(PROTOCOLS[1:])
+
+    def _made(self, protocols: list[str]) -> ssl.SSLContext:
+        context = ssl.create_default_context()
+        context.hostname_checks_common_name = False  # no browser looks at the common name since 2017
+        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # a store may hold an intermediate without its root
+        context.set_alpn_protocols(protocols)
+        context.set_ciphers(CIPHERS)
+        if self.ca_file:
+            try:
+                context.load_verify_locations(self.ca_file)
+            except (OSError, ssl.SSLError) as error:
+                why = error.strerror or error
+                raise BadParam("ca_file", self.ca_file, f"a file of PEM certificates ({why})") from None
+        if self.client_cert:
+            self._be_somebody(context)
+        if self.insecure:
+            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        return context
+
+    def _be_somebody(self, context: ssl.SSLContext) -> None:
         try:
-            context.load_verify_locations(ca_file)
-        except (OSError, ssl.SSLError) as error:
-            raise BadParam("ca_file", ca_file, f"a file of PEM certificates ({error.strerror or error})") from None
-    if insecure:
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    return context
+            context.load_cert_chain(self.client_cert, password=lambda: "")  # else OpenSSL asks at the terminal
+        except (OSError, ValueError) as error:
+            why = getattr(error, "strerror", "") or error
+            allowed = "a PEM file with a certificate and its key, without a passphrase"
+            raise BadParam("client_cert", self.client_cert, f"{allowed} ({why})") from None
 
 
-def unjudged() -> ssl.SSLContext:
-    """For a second look at a chain that was not believed."""
+def unjudged(messages: list[int] | None = None) -> ssl.SSLContext:
+    """For a second look at what was not believed; `messages` of the handshake are put into the list."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    if messages is not None:
+        context._msg_callback = lambda *said: messages.append(int(said[4]))  # type: ignore[attr-defined]
     return context
 
 

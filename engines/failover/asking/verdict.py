@@ -8,7 +8,7 @@ from typing import Literal
 
 import msgspec
 
-from engines.failover.asking.address import AddressCheck
+from engines.failover.asking.address import UNJUDGED, AddressCheck
 from engines.failover.asking.records import Records, View
 
 Visitors = Literal["IPv4 only", "IPv6 only", "IPv4 and IPv6", "browsers that read the HTTPS record"]
@@ -49,7 +49,7 @@ def judge(found: Records, lights: Sequence[AddressCheck], expected: bool = False
     reasons = [
         f"{light.address} cannot carry the site: {light.said()}"
         for light in lights
-        if light.state not in ("ok", "no-route") and light.address in seen
+        if light.state not in ("ok", *UNJUDGED) and light.address in seen
     ]
     apart = len({(sight.survives, sight.why) for sight in sights}) > 1
     if apart:
@@ -125,7 +125,7 @@ def _sights(view: View, known: Mapping[str, AddressCheck], expected: bool) -> li
 def _hinted(view: View, known: Mapping[str, AddressCheck], expected: bool) -> list[Sight]:
     """What HTTPS records name and A and AAAA do not: where one of them is not the site, some visitors meet it."""
     hinted = view.hinted()
-    wrong = [one for one in hinted if one in known and known[one].state not in ("ok", "no-route")]
+    wrong = [one for one in hinted if one in known and known[one].state not in ("ok", *UNJUDGED)]
     if set(hinted) <= set(view.addresses()):
         return []
     both = [known[one] for one in (*hinted, *view.addresses()) if one in known and known[one].state == "ok"]
@@ -143,7 +143,7 @@ def _long(ttl: int | None) -> str:
 
 def _of(offer: Sequence[str], known: Mapping[str, AddressCheck], expected: bool) -> Outcome:
     """One answer's addresses: does another carry the site whichever goes away?"""
-    seen = [known[address] for address in offer if address in known and known[address].state != "no-route"]
+    seen = [known[address] for address in offer if address in known and known[address].state not in UNJUDGED]
     unseen = [address for address in offer if address not in {light.address for light in seen}]
     good = [light for light in seen if light.state == "ok"]
     if not seen:
@@ -168,9 +168,12 @@ def _no_page(good: Sequence[AddressCheck]) -> str:
     """Why copies that are alike prove nothing, as no visitor gets a page from them; empty where one does."""
     first = good[0]
     if all(light.status in NO_PAGE for light in good):
+        if first.status == 400 and "certificate" in first.title.lower():  # nginx says so in a page
+            return "every copy asks for a client certificate: give one (--client-cert)"
         return f"every copy answers {first.status}: name a page that the site has (--path)"
     if all(light.round for light in good):
-        return f"every copy sends visitors back to the same page ({first.redirect}): name another (--path)"
+        helps = "name another (--path), or keep cookies (--follow)"
+        return f"every copy sends visitors back to the same page ({first.redirect}): {helps}"
     if _class(first) == "3xx" and not any(light.redirect for light in good):
         return f"every copy answers {first.status} without saying where to: name a page that the site has (--path)"
     return ""
@@ -179,6 +182,8 @@ def _no_page(good: Sequence[AddressCheck]) -> str:
 def _unreached(unseen: Sequence[str], known: Mapping[str, AddressCheck]) -> str:
     if not any(address in known for address in unseen):
         return f"{some(unseen)} was not asked"
+    if asking := [one for one in unseen if one in known and known[one].state == "client-cert"]:
+        return f"{some(asking)} asks for a client certificate ({known[asking[0]].why})"
     kind = "IPv6" if all(":" in address for address in unseen) else "way"
     return f"this machine has no {kind} to reach {some(unseen)}"
 

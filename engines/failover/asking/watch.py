@@ -15,11 +15,13 @@ from typing_extensions import override
 from engines.failover import advice
 from engines.failover.advice import WARNING
 from engines.failover.asking import records, telling
-from engines.failover.asking.address import AddressCheck, HttpRequest, asked_of, probe, trusted
+from engines.failover.asking.address import AddressCheck, probe
 from engines.failover.asking.ledger import TAIL, Watching, brief, clock, ledger, span
 from engines.failover.asking.probe import MOST
 from engines.failover.asking.records import Records
+from engines.failover.asking.request import HttpRequest, asked_of, trusted
 from engines.failover.asking.site import Server, SiteParams, host_name, servers, web_port
+from engines.failover.asking.tls import Handshake
 from engines.failover.asking.verdict import judge
 from engines.failover.results import Watched
 from engines.job.contract import (
@@ -147,7 +149,7 @@ class Watch(Engine[WatchParams]):
 
 
 def _rounds(name: str, params: WatchParams, watching: Watching, run: Context) -> Iterator[AnyEvent]:
-    way, context, asked = asked_of(params), trusted(params), servers(params.resolver)
+    way, trust, asked = asked_of(params), trusted(params), servers(params.resolver)
     dns = InDns()
     until = watching.began + params.minutes * 60 if params.minutes else float("inf")
     next_dns = next_beat = 0.0
@@ -158,7 +160,7 @@ def _rounds(name: str, params: WatchParams, watching: Watching, run: Context) ->
             said += dns.take(asyncio.run(_resolve(name, asked, params.timeout, way.port)))
             watching.forget(dns.addresses, time.time())
         assert dns.records is not None
-        lights = asyncio.run(_lights(dns.addresses, way, context))
+        lights = asyncio.run(_lights(dns.addresses, way, trust))
         said += watching.take(lights, time.time())
         for line in said:
             stamped = f"{clock(time.time())} {one_line(line)}"
@@ -212,8 +214,8 @@ async def _resolve(name: str, asked: Sequence[Server], timeout: float, port: int
     return records.gather(name, views)
 
 
-async def _lights(addresses: Sequence[str], way: HttpRequest, context: Any) -> list[AddressCheck]:
-    return list(await asyncio.gather(*(probe(address, way, context, hint=False) for address in addresses[:MOST])))
+async def _lights(addresses: Sequence[str], way: HttpRequest, trust: Handshake | None) -> list[AddressCheck]:
+    return list(await asyncio.gather(*(probe(address, way, trust, hint=False) for address in addresses[:MOST])))
 
 
 class InDns:

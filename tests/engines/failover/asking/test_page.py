@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engines.failover.asking import http1, http2, page
-from engines.failover.asking.http1 import BODY, Reply, Wrong
+from engines.failover.asking.http1 import Reply, Wrong
+from engines.failover.asking.packed import BODY
 
 
 @pytest.mark.parametrize(
