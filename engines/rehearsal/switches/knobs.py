@@ -29,6 +29,7 @@ class Knobs:
     after_save: the same for `copy running-config startup-config`.
     mute_help: `?` shows nothing. mode: empty for a release whose `show vcs` names none. vcs_off: VCS is disabled.
     lldp_name: what LLDP calls it. deny: commands that start so are not for this user. console_asks: its login prompt.
+    asks_first: a question between the login and the command line, such as a new password for one that has expired.
     keys: SHA256 of the ssh keys that log in.
     reason: instead of ISL DOWN. lldp: whether the neighbour is seen. startup_differs: something is not saved.
     """
@@ -73,6 +74,7 @@ class Knobs:
     deny: str = ""
     keys: tuple[str, ...] = ()
     console_asks: str = ""
+    asks_first: str = ""
     reason: str = ""
     lldp: bool = True
     startup_differs: bool = False

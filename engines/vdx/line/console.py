@@ -8,7 +8,7 @@ import shutil
 from engines.job.errors import BadParam
 from engines.vdx.line.access import LOGIN, Access, SessionOpener
 from engines.vdx.line.patterns import Patterns, fits
-from engines.vdx.line.session import ANY_PROMPT, Session, SessionLost
+from engines.vdx.line.session import ANY_PROMPT, Session, SessionLost, standing
 from engines.vdx.line.terminal import Ended, Silent, Terminal
 from engines.vdx.line.trouble import Trouble
 
@@ -80,6 +80,8 @@ def _pass_console(terminal: Terminal, access: Access, patterns: Patterns, second
         else:
             terminal.send_secret(access.password)
             given = True
-        said = terminal.until(asked, LOGIN, settle=0.1)
+        said = terminal.until(standing(asked) if given else asked, LOGIN, settle=0.1)
+    if said.startswith("asks "):
+        raise Trouble("the console", "asks", said.removeprefix("asks "))
     if not said:
         raise Silent("", seconds)

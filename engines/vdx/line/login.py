@@ -10,7 +10,7 @@ from engines.job.errors import Refused
 from engines.vdx.line.access import LOGIN, Access, SessionOpener
 from engines.vdx.line.address import Remembered
 from engines.vdx.line.patterns import Patterns
-from engines.vdx.line.session import ANY_PROMPT, Session, SessionLost
+from engines.vdx.line.session import ANY_PROMPT, Session, SessionLost, standing
 from engines.vdx.line.terminal import Ended, Silent, Terminal
 from engines.vdx.line.trouble import Trouble, kind_of
 
@@ -163,12 +163,14 @@ def _pass_ssh(terminal: Terminal, access: Access, keys: tuple[str, ...]) -> None
         )
     terminal.send_secret(access.password, after=0.01)
     try:
-        said = terminal.until(asked, LOGIN)
+        said = terminal.until(standing(asked), LOGIN)
     except Ended as ended:
         words = ended.said if ended.said.strip() else "the line ended after the password"
         raise Ended(words) from None
     if said == "password":
         raise Trouble(str(access.where), "auth", "Permission denied: the password was not accepted")
+    if said.startswith("asks "):
+        raise Trouble(str(access.where), "asks", said.removeprefix("asks "))
 
 
 def _names(access: Access) -> list[str]:

@@ -74,6 +74,20 @@ class _Heard:
     yes: str = ""  # empty for a question whose form is not known
 
 
+def standing(judge: Callable[[str], str | None]) -> Callable[[str], str | None]:
+    """`judge`, and "asks" with the text where what may be a question has stood at its end for UNKNOWN seconds."""
+    since: dict[str, float] = {}
+
+    def judged(text: str) -> str | None:
+        found, last = judge(text), text.rsplit("\n", 1)[-1].strip()
+        if found is not None or not QUESTION.search(last) or ANY_PROMPT.fullmatch(last):
+            return found
+        stood = time.monotonic() - since.setdefault(text, time.monotonic())
+        return f"asks {text}" if stood >= UNKNOWN else None
+
+    return judged
+
+
 class Session:
     """A command line with a learnt host name. `way` is ssh or console; `weak` the old algorithms it was let use."""
 

@@ -38,6 +38,7 @@ HELPS = {
     "unreachable": "check the route to its management network, or reach it by --console",
     "closed": "it hangs up before the login: it may be full of sessions or starting; try again in a minute",
     "auth": "correct the user or the password; it was tried once, so that nobody is locked out",
+    "asks": "log in by hand, once, and answer it (such as a new password for one that has expired), then try again",
     "key": "its host key is too short for this machine's ssh: reach it by --console",
     "silent": "it answers and says nothing more: it may be starting; try again in a minute, or reach it by --console",
     "console": "free the console line, check the command, and try again",
@@ -67,6 +68,8 @@ class Trouble(Exception):
         if self.kind == "newkey":
             return f"its ssh host key is met for the first time: {self.fingerprint}"
         lines = [line.strip() for line in self.said.splitlines() if line.strip()]
+        if self.kind == "asks":
+            return f"it asks before its command line: {' '.join(lines[-3:])}"[:200]
         pattern = dict(SAYINGS).get(self.kind, "")
         telling = [line for line in lines if pattern and re.search(pattern, line, re.IGNORECASE)]
         return (telling or lines[-1:] or ["it said nothing"])[0][:200]

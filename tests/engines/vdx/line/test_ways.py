@@ -100,6 +100,20 @@ def test_a_diagnosis_goes_over_the_console_where_ssh_is_closed(lab: Labs) -> Non
     assert found["verdict"]["kind"] == "same-vcsid-isl-off" and found["switch"]["host_key"] == ""
 
 
+@pytest.mark.parametrize("question", ["New password: ", "Do you accept the terms of use [Y/N]? ", "Token (8 digits)> "])
+@pytest.mark.parametrize("way", ["ssh", "console"])
+def test_what_is_asked_before_the_command_line_is_shown_and_not_answered(lab: Labs, way: str, question: str) -> None:
+    here = lab(knobs(asks_first="Your password has expired.\n" + question))
+    over: dict[str, Any] = {}
+    if way == "console":
+        here.switches.call(here.switches.hosts["sw1"].enter("down"))
+        over["console"] = here.switches.console(here.a)
+    with pytest.raises(Refused) as refusal:
+        here.diagnose(mate="", **over)
+    assert f"Your password has expired. {question.strip()}" in refusal.value.why
+    assert "by hand" in refusal.value.what_helps and here.a.commands == []
+
+
 def test_a_folder_for_the_copy_that_is_none_is_refused_before_anything(lab: Labs, tmp_path: Path) -> None:
     here = lab()
     with pytest.raises(Refused, match="--copy-to"):
