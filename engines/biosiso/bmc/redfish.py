@@ -19,6 +19,7 @@ from engines.job.params import Secret
 
 LIMIT = 1024 * 1024  # bytes of one answer; the largest standard resource is some tens of KiB
 ASKS_ETAG = re.compile(r"if-?match|e-?tag|precondition", re.IGNORECASE)
+NUMBERED = re.compile(r"%([1-9]\d?)")  # DSP0266 9.5: where an argument goes in a message
 HOPS = 3  # redirects of one GET
 PATH = re.compile(r"/redfish/[\x21-\x7e]{0,1000}")
 T = TypeVar("T")
@@ -168,8 +169,7 @@ def _told(part: Any) -> str:
         return _one(part)
     words = _one(part.get("Message")) or _one(part.get("MessageId"))
     args = _each(part.get("MessageArgs"))
-    for at, arg in enumerate(args, 1):
-        words = words.replace(f"%{at}", arg)
+    words = NUMBERED.sub(lambda found: args[at] if (at := int(found[1]) - 1) < len(args) else found[0], words)
     names = [*args, *(one.rpartition("/")[2] for one in _each(part.get("RelatedProperties")))]
     left = [name for name in dict.fromkeys(names) if name and name not in words]
     return f"{words} ({', '.join(left)})" if left and words else words

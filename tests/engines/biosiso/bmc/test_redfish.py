@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engines.biosiso.bmc.insert import Insert
-from engines.biosiso.bmc.redfish import until
+from engines.biosiso.bmc.redfish import _told, until
 from engines.biosiso.bmc.serve import DiscServer, span
 from engines.job.contract import Cancel, Plan
 from engines.job.errors import Refused
@@ -280,3 +280,15 @@ def test_a_range_is_the_slice_that_it_names(size: int, first: int, more: int) ->
     assert span(header, size) == (first, min(first + more, size - 1))
     assert span(f"bytes={first}-", size) == (first, size - 1)
     assert span(f"bytes=-{more + 1}", size) == (max(0, size - more - 1), size - 1)
+
+
+@pytest.mark.parametrize(
+    ("words", "args", "said"),
+    [
+        ("%10 of %1, %2", [str(at) for at in range(1, 11)], "10 of 1, 2 (3, 4, 5, 6, 7, 8, 9)"),
+        ("%1 is 5%", ["A%2", "b"], "A%2 is 5% (b)"),
+        ("no %3 and %0 here", ["x"], "no %3 and %0 here (x)"),
+    ],
+)
+def test_each_argument_stands_where_a_message_has_its_number(words: str, args: list[str], said: str) -> None:
+    assert _told({"Message": words, "MessageArgs": args}) == said
