@@ -14,8 +14,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
+from engines.boot.console import spoken
+from engines.boot.dead_ends import DOWN
 from engines.boot.machine import Machine
-from engines.boot.screen import plain
 from engines.job.errors import Refused
 
 LOOK = 0.5  # s between two looks
@@ -27,28 +28,6 @@ LOGIN = r"(?<!password for )(?<!password to )\blogin: *$"  # a shell for repairs
 UP = re.compile(
     rf"{LOGIN}|^Welcome to (?!.*(?:[Ii]nitramfs|(?:emergency|rescue) mode)).*|FIXTURE-BOOTED.*"
     r"|Reached target .{0,200}Multi-User.*",
-    re.MULTILINE,
-)
-# Nothing here looks from each place of a line to its end: a guest may say the same word without one.
-DOWN = re.compile(
-    # the firmware: nothing more will come
-    r"No bootable device.*|BdsDxe: No bootable option or device was found"
-    # boot loaders
-    r"|grub rescue>|^grub> *$|^Error \d\d: .*|GRUB (?:Hard Disk|Geom|Read) Error.*"
-    r"|^error: you need to load the kernel.*"
-    r"|(?:BOOTMGR|NTLDR) is missing.*|Missing operating system.*|Operating system not found.*"
-    r"|INACCESSIBLE_BOOT_DEVICE.*"
-    # the kernel and initrds
-    r"|Kernel panic.*|could not find filesystem.*|VFS: Cannot open root device.*|Unable to mount root fs.*"
-    r"|dracut:/#|dracut.{0,200}Could not boot.*|Dropping to debug shell.*|\(initramfs\)|ALERT!.{0,200}does not exist.*"
-    r"|dropped (?:in)?to an? (?:recovery|debug) shell.*|^.*is not a valid root device.*"
-    r"|[Vv]olume group .{0,200} not found.*|not found -- exiting to /bin/sh|[Cc]ould not find the root block device.*"
-    r"|dropped into an emergency shell.*|initramfs emergency recovery shell.*|Mounting root(?: on \S+)? failed.*"
-    # userland that stops half-way
-    r"|Give root password (?:for (?:system )?(?:maintenance|login)|to login).*"
-    r"|Press Enter for maintenance.*|root account is locked.*"
-    r"|(?:[Ee]ntering|You are in|Welcome to) (?:emergency|rescue) mode.*|Reached target .{0,200}Emergency Mode.*"
-    r"|An error occurred during the file system check.*|A maintenance shell will now be started.*",
     re.MULTILINE,
 )
 
@@ -201,7 +180,7 @@ class Graphics:
 
 
 def _serial(machine: Machine) -> str:
-    return plain(machine.serial().decode("utf-8", "replace").replace("\r", ""))
+    return spoken(machine.serial())
 
 
 def _shot(machine: Machine, path: Path | None) -> Path | None:

@@ -15,6 +15,10 @@ IFCFG = re.compile(r"/etc/sysconfig/(?:network-scripts|network)/ifcfg-(?!lo\b)[^
 OTHERS = re.compile(
     r"/etc/(?:netplan/[^/]+\.ya?ml|systemd/network/[^/]+\.network|NetworkManager/system-connections/.+)"
 )
+MANAGED = re.compile(  # where each init keeps what it starts
+    r"/(?:[\w.-]+\.wants|runlevels/\w+|rc[2-5]\.d)/(?:S\d\d)?(?:(?i:network-?manager)|dhcpcd5?|connman|wicked"
+    r"|cloud-init(?:-local)?|net\.(?!lo\b)\w+)(?:@[^/]*)?(?:\.service)?$"
+)
 MODELS = {
     "8139cp": "rtl8139", "8139too": "rtl8139", "e1000": "e1000", "e1000e": "e1000e", "ne2k-pci": "ne2k_pci",
     "pcnet32": "pcnet", "vmxnet3": "vmxnet3", "tulip": "tulip",
@@ -36,6 +40,11 @@ def configured(system: System) -> bool:
         ):
             return True
     return False
+
+
+def looked_after(system: System) -> bool:
+    """Whether a program is started that brings up any card, named by no file."""
+    return any(MANAGED.search(path) for path in (*system.links, *system.etc))
 
 
 def address(system: System) -> str:

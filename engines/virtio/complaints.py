@@ -7,39 +7,88 @@ import re
 from engines.virtio.lines.disks import comment, split
 from engines.virtio.reporter import Report
 
-SAID = re.compile(
-    # systemd
-    r"\[(?:FAILED|DEPEND| TIME )\] *(?P<unit>\S[^\n]*)"
-    # mount, swapon and fsck themselves, as sysvinit and upstart let them speak
-    r"|(?P<tool>(?:mount|swapon|mount\.\w+|fsck\.\w+)(?:\[\d+\])?: [^\n]{0,200}"
-    r"(?:not exist|No such|can't find|cannot stat|failed|wrong fs|bad superblock|Invalid argument|not found)[^\n]*)"
-    # any service of sysvinit and OpenRC; the kernel's own lines begin with a time
-    r"|(?P<service>^(?!\[ *\d+\.\d+\])[^\n]*(?:\[FAILED\]|\[ !! \])[ \t]*$"
-    r"| \* ERROR: [^\n]{0,200} failed to start[^\n]*)"
-    r"|(?P<step>^(?!\[ *\d+\.\d+\])[^\n]{0,200}"
-    r"(?:[Mm]ount|[Ss]wap|file ?system|[Nn]etwork|[Ii]nterface|IP information)[^\n]{0,200}"
-    r"(?:failed!|\.\.\. *failed\.?)[ \t]*$)"
-    r"|(?P<upstart>The disk drive for [^\n]{0,200} is not (?:ready yet|present)[^\n]*)"
-    r"|(?P<card>^[^\n]*(?:Device \S+ does not seem to be present|Cannot find device|getting interface flags"
-    r"|SIOC[SG]IF\w+: No such device|Failed to bring up|[Uu]nknown interface)[^\n]*)",
-    re.MULTILINE,
+# A status that an init sets behind a step, or in front of it.
+MARK = re.compile(r"\[(?:FAILED|FAIL|fail|DEPEND|ASSERT| TIME | !! )\]|\bfail(?:ed)?[.!]{0,3}$")
+ALWAYS = re.compile(
+    r"Timed out waiting for (?:device|/)|Dependency failed for |A dependency job for |: Job \S+ timed out"
+    r"|respawning too fast|Failed services in runlevel|UNEXPECTED INCONSISTENCY|without full network configuration"
+    r"|The disk drive for .{1,200} is not (?:ready yet|present)|does not seem to be present"
+    r"|rrors? w(?:as|ere) found while|other host .{1,80}uses address|\[ ?SKIP ?\]"
+    r"|An error occurred while mounting|No DHCPOFFERS received|No working leases|could not get a valid interface name"
+    r"|udhcpc: no lease|filesystem failed to mount|Gave up waiting for suspend"
 )
+TOPIC = re.compile(
+    r"mount|swap|fsck|file ?system|superblock|mdadm|raidautorun|findfs|LABEL=|UUID=|/dev/|\bdev-|network|interface|dhc"
+    r"|ifup|wicked|RTNETLINK|\bSIOC|\broute\b|\bip:|ip address|IP information|resume|local-fs|rc\.inet"
+    r"|\b(?:eth|em|wlan|bond)\d|\ben[opsx]\w*\d|\bp\d{1,3}p\d",
+    re.IGNORECASE,
+)
+FAULT = re.compile(
+    r"fail(?:ed|ure|ing)?\b(?!=)|\berror\b(?!s?=)|cannot|can't|could(?:n't| not)|unable|unknown|unreachable"
+    r"|unresolv|unrecoverable|no such|not (?:found|exist|present|known|configured|running|a block|enough|mounted)"
+    r"|different MAC|device-not-|no (?:link|suitable|interface|devices) |missing codepage|invalid|timed out|time-?out"
+    r"|terminated with|exited with|exit status|wrong fs|bad superblock|already mounted|other host",
+    re.IGNORECASE,
+)
+# A volume group is missed for a moment, until its disks are there; a boot says what comes of it.
+TRANSIENT = re.compile(r"volume group|physical volume|crashcart-report:|Kernel command line")
+# A timed kernel speaks in front of everything: only what an init or an initrd says through it counts.
+THROUGH = re.compile(r"(?:<\d{1,3}>)?(?:\[ *\d{1,9}\.\d{1,9}\] )?")
+OWN = re.compile(r"[\w.@-]{1,64}\[\d+\]: |(?:dracut|init|systemd|mountall)\b")
+# What was only ever about the old machine: its loss is told, and no reason to keep the guest from the new one.
+HARDWARE = re.compile(
+    r"smartd|smartmontools|Self.Monitoring|SMART\b|hdparm|hddtemp|kudzu|mcelog|edac|lm_?sensors|ipmi|vmware|vmtools"
+    r"|open-vm|vgauth|vbox|virtualbox|\bxe-|xenst|xenconsole|hyper-?v|\bhv[_-]",
+    re.IGNORECASE,
+)
+DISK_OR_NETWORK = re.compile(r"mount|swap|fsck|file ?system|network|interface|\beth\d|local-fs", re.IGNORECASE)
+VOLATILE = re.compile(
+    r"^(?:<\d{1,3}>)?(?:\[ *\d+\.\d+\] )?|^[A-Z][a-z]{2} +\d{1,2} \d\d:\d\d:\d\d \S+ |\[\d+(?:\.\d+)?\]|\(\d+\)"
+    r"|\b\d+(?:\.\d+)?(?:ms|min|s)\b|\b(?:[0-9a-f]{2}:){5}[0-9a-f]{2}\b|\b0x[0-9a-f]+\b"
+)
+LONGEST = 1000  # characters of a line that are looked at
+MOST = 200  # complaints of one boot
 NAME = re.compile(r"(?:/dev/|\bdev-)(?:hd|sd|xvd|vd)[a-z]")
-PROCESS = re.compile(r"\[\d+\]")
 SWAPS = re.compile(r"(\d+) of (\d+) swaps are in use")
 LEAST_DISK = 3
 
 
 def said(text: str) -> list[str]:
-    """Complaints on a console, each once, a disk's name left out so that two boots can be held against each other."""
+    """Complaints on a console, each once, a disk's name and what differs from boot to boot left out.
+
+    So two boots can be held against each other. A status alone on its line is told with the line before.
+    """
     found: dict[str, None] = {}
-    for each in SAID.finditer(text):
-        found[_alike(each.group())] = None
+    before = ""
+    for line in text.split("\n"):
+        words = line[:LONGEST].strip()
+        if not words:
+            continue
+        if _complains(words):
+            found[_alike(f"{before} {words}" if not MARK.sub("", words).strip() else words)] = None
+            if len(found) == MOST:
+                break
+        before = words
     return list(found)
 
 
+def _complains(line: str) -> bool:
+    through = THROUGH.match(line)
+    assert through is not None
+    if (through.group() and not OWN.match(line, through.end())) or TRANSIENT.search(line):
+        return False
+    if MARK.search(line) or ALWAYS.search(line):
+        return True
+    return TOPIC.search(line) is not None and FAULT.search(line) is not None
+
+
+def of_old_hardware(complaint: str) -> bool:
+    """Whether it is about the machine that the guest has left, and about neither mounts nor network."""
+    return HARDWARE.search(complaint) is not None and not DISK_OR_NETWORK.search(complaint)
+
+
 def _alike(complaint: str) -> str:
-    return NAME.sub("the disk", PROCESS.sub("", " ".join(complaint.split())))
+    return " ".join(NAME.sub("the disk", VOLATILE.sub("", complaint)).split())
 
 
 def lacking(report: Report, fstab: str, network: bool) -> list[str]:

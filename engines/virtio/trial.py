@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from engines.boot.accel import tried
+from engines.boot.dead_ends import DOWN
 from engines.boot.firmware import Firmware
 from engines.boot.media import Disk, Hardware
 from engines.boot.watch import LOGIN, Seen, Signs
@@ -29,7 +30,12 @@ UP = re.compile(
     r"|Started .{0,200}\bGetty on .*|Startup finished in .*",
     re.MULTILINE,
 )
-USERLAND = re.compile(r"INIT: version .*|Welcome to (?!.{0,200}[Ii]nitramfs).*|systemd\[1\]: .*|Entering runlevel.*")
+USERLAND = re.compile(
+    r"INIT: version .*|Welcome to (?!.{0,200}[Ii]nitramfs).*|systemd\[1\]: .*|Entering runlevel.*"
+    r"|OpenRC \d.*|init started: BusyBox.*|mountall: .*|\binit: \S+ (?:\S+ )?process .*|- runit: .*"
+)
+# A converted guest's disk holds no such shell: its loader was not found.
+HOPELESS = re.compile(rf"{DOWN.pattern}|UEFI Interactive Shell.*", re.MULTILINE)
 # GRUB says so of a font or a module that it can do without, too: only the silence behind it decides.
 LOADER = re.compile(r"^error: .*", re.MULTILINE)
 KERNEL = re.compile(r"Linux version |\[ +\d+\.\d+\]|Decompressing Linux|Booting the kernel")
@@ -90,9 +96,10 @@ def boot(trial: Trial, shot: Path, check: Callable[[], None]) -> Seen:
             return "fails", "no userland began" if alive else "it powered off or reset before its root was mounted"
         if root is None:
             return "unsure", "userland began, but no word tells which root it runs on"
-        return ("unsure", "no login prompt came") if alive else ("boots", "it powered off")
+        return "unsure", "no login prompt came" if alive else "it powered off or reset before it said that it is up"
 
-    signs = Signs(up=UP, within=within(accelerator.name), linger=linger, patience=patience, rest=rest, pictures=False)
+    allowed = within(accelerator.name)
+    signs = Signs(up=UP, down=HOPELESS, within=allowed, linger=linger, patience=patience, rest=rest, pictures=False)
     seen = judged(trial.hardware, signs, overlay=trial.disk, screenshot=shot, check=check, accelerator=accelerator)
     root, user = mounted.search(seen.text), USERLAND.search(seen.text)
     if root is None or user is None or seen.how == "fails":

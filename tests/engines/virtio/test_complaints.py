@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from engines.boot.watch import DOWN
+from engines.boot.dead_ends import DOWN
 from engines.virtio import complaints, reporter, trial
 
 REPORT = """\

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from engines.boot.watch import DOWN, UP
+from engines.boot.dead_ends import DOWN
+from engines.boot.watch import UP
 from engines.virtio import complaints, reporter, trial
 from engines.virtio.reporter import Report
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from engines.boot import watch
-from engines.boot.screen import plain
+from engines.boot import dead_ends, watch
+from engines.boot.console import spoken
 from engines.guest.texts import BLANKS, LINE, LINES, unfit
 from engines.virtio import complaints, trial
 from engines.virtio.by_bus import DEBCONF
@@ -97,13 +97,24 @@ SAID = (
     "swapon: ", " * ERROR: ", "The disk drive for ", "EXT4-fs", "EXT4-fs(vda1)", "XFS (dm-0)", "BTRFS", "REISERFS(vda)",
     "vda: vda1 ", "vda: vda1\n", "[vda] 1 512-byte ", "Swap mount network ", "[FAILED] ", "[ ", "login: ", "Device ",
     "Mounting root on ", "\x1b[", "\x1b[0 ", "\x1b]", "Begin: Mounting root file system...\n",
+    "[    1.000000] ", "x[    1.000000] y\n", "\r", "\r\x1b[80C", "Started Reached target ", "ERROR: Failed to mount ",
+    "L 99 99 ",
+    "error ", "/dev/", "failed\n", "eth0: cannot", "(1) ", "0x0 ", "00:00:00:00:00:",
 )  # fmt: skip
 
 
 @pytest.mark.parametrize("piece", SAID)
 def test_a_console_line_without_an_end_is_judged(piece: str) -> None:
-    text = plain(piece * (SIZE // len(piece)))
-    looks = (watch.UP, watch.DOWN, trial.UP, trial.USERLAND, trial.LOADER, trial.KERNEL, trial.mounted_pattern("vda"))
+    text = spoken((piece * (SIZE // len(piece))).encode())
+    looks = (
+        watch.UP,
+        dead_ends.DOWN,
+        trial.UP,
+        trial.USERLAND,
+        trial.LOADER,
+        trial.KERNEL,
+        trial.mounted_pattern("vda"),
+    )
     with with_an_end():
         for look in looks:
             look.search(text + "!")

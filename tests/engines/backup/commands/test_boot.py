@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from engines.boot.dead_ends import DOWN
 from engines.boot.trials import AUTO
-from engines.boot.watch import DOWN, UP
+from engines.boot.watch import UP
 from engines.job import journal
 from engines.job.contract import Finished, Log, RunFailed, RunStopped, StepEnded, StepStarted, Warned
 from engines.job.errors import BadParam, Refused
