@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import json
 import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,6 +26,7 @@ from engines.host.naming import name_new
 from engines.host.qemu_img import WORKS_WITHIN, QemuImgFailed, qemu_img
 from engines.job.contract import Context, Events, Finished, Log, Plan, Step, StepEnded, StepStarted
 from engines.job.errors import Failed, Refused
+from engines.job.lock import hold, name_identity
 from engines.job.runs import Run, find
 
 COPY = Step(id="copy", title="Write the new image")
@@ -83,26 +87,48 @@ def refuse_without_room(target: Target, path: Path) -> None:
 
 def copy(surgery: Surgery, context: Context, path: Path, result: dict[str, Any]) -> Work:
     """Write the result into the new image at `path`. Raises Failed, with nothing left of it."""
-    part = _part(path)
-    part.unlink(missing_ok=True)
     yield Log(text=f"qemu-img convert: {surgery.target.path} ({surgery.target.format}) as changed, into {path}")
-    try:
-        command = ("convert", "-f", "qcow2", "-O", form(path), str(surgery.outcome), str(part))
-        qemu_img(*command, within=WORKS_WITHIN, check=context.cancel.check)
-        _named(part, path, context.folder)
-    except (QemuImgFailed, OSError) as error:
-        said = error.strerror if isinstance(error, OSError) else error
-        raise Failed(
-            f"{path} cannot be written: {said}", "the original is untouched; make room and try again"
-        ) from None
-    finally:
-        part.unlink(missing_ok=True)
+    with hold(name_identity(path), context.folder.name):  # the run's own lock is that of the image
+        try:
+            with _growing(path, surgery.target.path) as part:
+                command = ("convert", "-f", "qcow2", "-O", form(path), str(surgery.outcome), str(part))
+                qemu_img(*command, within=WORKS_WITHIN, check=context.cancel.check)
+                _named(part, path, context.folder)
+        except (QemuImgFailed, OSError) as error:
+            said = error.strerror if isinstance(error, OSError) else error
+            raise Failed(
+                f"{path} cannot be written: {said}", "the original is untouched; make room and try again"
+            ) from None
     result["new_image"] = str(path)
     yield Log(text=f"{path} is whole: {path.stat().st_size} bytes, {form(path)}")
 
 
 def _part(path: Path) -> Path:
     return path.with_name(f".{path.name[:200]}.crashcart-part")
+
+
+@contextmanager
+def _growing(path: Path, original: Path) -> Iterator[Path]:
+    """A new file beside `path`, with the rights of the original; gone afterwards, where it got no name."""
+    part = _part(path)
+    part.unlink(missing_ok=True)  # of a run that was killed: the name is locked
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = os.open(part, flags, 0o600)
+    try:
+        _with_rights_of(original, descriptor)
+        yield part
+    finally:
+        os.close(descriptor)
+        part.unlink(missing_ok=True)
+
+
+def _with_rights_of(original: Path, descriptor: int) -> None:
+    """An image that only its owner reads is not copied for all to read."""
+    found = original.stat()
+    if stat.S_ISREG(found.st_mode):
+        os.fchmod(descriptor, stat.S_IMODE(found.st_mode))
+        with suppress(OSError):  # only root may give a file away
+            os.fchown(descriptor, found.st_uid, found.st_gid)
 
 
 def _named(part: Path, path: Path, folder: Path) -> None:

@@ -73,7 +73,12 @@ def _scope(name: str) -> list[str]:
         return []
     scope = ["systemd-run", "--quiet", "--collect", "--scope"] + ([] if os.geteuid() == 0 else ["--user"])
     tried = subprocess.run([*scope, "true"], stdin=subprocess.DEVNULL, capture_output=True, check=False)
-    return [*scope, f"--unit=crashcart-{name}", "--"] if tried.returncode == 0 else []
+    return [*scope, f"--unit={unit(name)}", "--"] if tried.returncode == 0 else []
+
+
+def unit(name: str) -> str:
+    """What systemd calls the scope of a run: its own, since runs of two homes may share a name."""
+    return f"crashcart-{name}-{os.urandom(4).hex()}"
 
 
 def plan(job: Job, secrets: Mapping[str, Secret], stopped: Callable[[], bool]) -> Planned:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
@@ -68,7 +69,9 @@ class Get(OnRepository[GetParams]):
 
     @override
     def target(self, params: GetParams) -> str:
-        return "stdout" if params.dest == STDOUT else name_identity(Path(params.dest))
+        if params.dest == STDOUT:
+            return f"standard output of {os.getpid()}"
+        return name_identity(Path(params.dest))
 
     @override
     def plan_on(self, glance: NamesOnly, params: GetParams, cancel: Cancel) -> Plan:

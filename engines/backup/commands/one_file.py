@@ -39,6 +39,7 @@ from engines.job.contract import (
     StepStarted,
 )
 from engines.job.errors import Failed, Refused
+from engines.job.lock import name_identity
 from engines.job.params import Secret, param, plain
 
 
@@ -66,7 +67,7 @@ class Export(OnRepository[ExportParams]):
 
     @override
     def target(self, params: ExportParams) -> str:
-        return f"backup export {Path(params.file).absolute()}"
+        return name_identity(Path(params.file))
 
     @override
     def plan(self, params: ExportParams, cancel: Cancel) -> Plan:

@@ -114,6 +114,11 @@ class Target:
         os.set_blocking(descriptor, True)
         return descriptor
 
+    def _has_its_name(self) -> bool:
+        """Whether that is still the file that was opened: another user or host may restore to that name."""
+        grown = self._there(self._partial)
+        return grown is not None and file_identity(grown) == file_identity(os.fstat(self._fd))
+
     def _forget(self) -> None:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self._partial, dir_fd=self._folder)
@@ -175,6 +180,8 @@ class Target:
                 os.fchown(self._fd, self._before.st_uid, self._before.st_gid)
         os.fsync(self._fd)
         if self.blank:
+            if not self._has_its_name():
+                raise another(self.path.with_name(self._partial))
             whole(os.fstat(self._fd))
             os.rename(self._partial, self.path.name, src_dir_fd=self._folder, dst_dir_fd=self._folder)
             sync_opened(self._folder)
@@ -186,12 +193,13 @@ class Target:
 
     def close(self) -> None:
         """Let go; a file that did not get finished is removed."""
+        gone = self.blank and not self.done and self._fd >= 0 and self._has_its_name()
         for descriptor in {self._fd, self._direct} - {-1}:
             os.close(descriptor)
         self._fd = self._direct = -1
         if self._folder < 0:
             return
-        if self.blank and not self.done:
+        if gone:
             self._forget()
         os.close(self._folder)
         self._folder = -1

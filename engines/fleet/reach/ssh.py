@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import resource
@@ -209,7 +210,7 @@ def argv(host: Host) -> list[str]:
         "ServerAliveInterval": str(PATIENCE // 3),
         "ServerAliveCountMax": "3",
         "ControlMaster": "auto",
-        "ControlPath": f"{_sockets()}/%C",
+        "ControlPath": f"{_sockets()}/{_shared(host)}",
         "ControlPersist": str(STAYS),
         "ForwardAgent": "no",
         "ForwardX11": "no",
@@ -236,6 +237,15 @@ def _sockets() -> Path:
     folder = folders.runtime("ssh")
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     return folder
+
+
+def _shared(host: Host) -> str:
+    """What a shared connection's socket is called: only those share one who would log in with the same key and trust.
+
+    Two fleets of one controller, or of two homes, may reach one host with a key each.
+    """
+    who = (host.ssh, host.key, host.known_hosts, os.environ.get("HOME", ""), os.environ.get("SSH_AUTH_SOCK", ""))
+    return hashlib.blake2b("\0".join(map(str, who)).encode("utf-8", "surrogateescape"), digest_size=12).hexdigest()
 
 
 FORCED = 'restrict,command="crashcart fleet-agent"'

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from collections.abc import Iterator
 
@@ -75,3 +76,15 @@ def test_every_question_that_is_asked_once_has_its_deadline() -> None:
     runs = {wire.Start, wire.Attach}
     assert ssh.WITHIN.keys() == {*wire.AnyRequest.__args__} - runs
     assert all(seconds >= 60 for seconds in ssh.WITHIN.values())
+
+
+def test_a_connection_is_shared_by_those_alone_who_have_the_same_key(sshd: Sshd) -> None:
+    """Two fleets of one controller, each with a key that may do another thing on the host."""
+    keys = ("first", "second")
+    for name in keys:
+        sshd.new_key(name)
+    lines = [f'restrict,command="echo {name}" {(sshd.folder / f"{name}.pub").read_text()}' for name in keys]
+    (sshd.folder / "authorized_keys").write_text("".join(lines))
+    for name in (*keys, "first"):
+        done = subprocess.run(ssh.argv(host(sshd, key=name)), stdin=subprocess.DEVNULL, capture_output=True, check=True)
+        assert done.stdout.decode().strip() == name

@@ -129,3 +129,9 @@ def test_a_damaged_record_is_named_and_hinders_nobody_once_it_is_away() -> None:
     assert isinstance(found, once.Claim)
     with found:
         assert found.key == "night"
+
+
+def test_what_systemd_calls_a_run_is_its_own_where_two_homes_have_a_run_of_one_name() -> None:
+    first, other = detach.unit("20261130T114835Z-backup-web1"), detach.unit("20261130T114835Z-backup-web1")
+    assert first != other
+    assert first.startswith("crashcart-20261130T114835Z-backup-web1-")

@@ -101,7 +101,7 @@ def _at(plan: Plan, context: Context) -> Iterator[tuple[Destination, Staging]]:
     except OSError as error:
         raise Refused(f"{path}: {error.strerror}", "name another folder") from None
     try:
-        staging = Staging(destination, context.home.name)
+        staging = Staging(destination, context.home.name, fresh=context.earlier is None)
         try:
             yield destination, staging
         except (Stopped, GeneratorExit):

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from engines.backup.files.selection import SelectedFile
 from engines.backup.files.taking.destination import NEW, Destination, split
 from engines.backup.files.taking.record import Kind, TakenFile, TakenList
+from engines.job.errors import Refused
 
 PREFIX = b".crashcart-get-"
 LIST = b"taken"
@@ -41,8 +42,8 @@ class Staged:
 class Staging:
     """A hidden folder in the destination, closed to others; what a killed run left in it is removed at the start."""
 
-    def __init__(self, destination: Destination, run: str) -> None:
-        """Raises OSError."""
+    def __init__(self, destination: Destination, run: str, *, fresh: bool = False) -> None:
+        """fresh: a folder that is there already is not this run's. Raises OSError, Refused."""
         self.name = PREFIX + run.encode()
         self._destination = destination
         self._count = 0
@@ -50,6 +51,11 @@ class Staging:
         self._heavy = 0
         if destination.seen(self.name) is None:
             destination.make(self.name)
+        elif fresh:  # a user who knew its name, or a run of that name in another home, on another host
+            raise Refused(
+                f"{self.name.decode()} lies in {destination.path} already, and is not of this run",
+                "see whose it is, and start again",
+            )
         self._sweep()
         self.record = TakenList(destination.folder(self.name), LIST)
 

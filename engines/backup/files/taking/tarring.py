@@ -8,6 +8,7 @@ import struct
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from os.path import samestat
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -104,27 +105,44 @@ def _output(path: Path, context: Context, *, replace: bool) -> Iterator[BinaryIO
             with _stdout(context) as stream:
                 yield stream
             return
-        partial = _partial(path)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        partial.unlink(missing_ok=True)  # of a run that was killed
-        with os.fdopen(os.open(partial, flags, 0o600), "wb", BUFFER) as stream:
+        with _grown(path) as stream:
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
-        replace = replace or _is_ours(path, context)  # put there by the run that is taken up
-        _sign(path, context)
-        _put(path, replace=replace)
+            if not _is_at(_partial(path), stream):
+                raise Failed(f"{_partial(path)} is another file by now", "see who else writes there, and start again")
+            replace = replace or _is_ours(path, context)  # put there by the run that is taken up
+            _sign(path, context)
+            _put(path, replace=replace)
     except (Stopped, GeneratorExit):
-        _drop(path)
         raise Stopped() from None
     except BrokenPipeError:
         raise Failed("whoever read the archive has gone", "start it again") from None
     except OSError as error:
-        _drop(path)
         raise Failed(f"{path} cannot be written: {error.strerror}", "make room there, or name another file") from None
-    except Failed:
-        _drop(path)
-        raise
+
+
+@contextmanager
+def _grown(path: Path) -> Iterator[BinaryIO]:
+    """A new file beside `path`; it goes afterwards where it still has that name, and one of another run stays."""
+    partial = _partial(path)
+    partial.unlink(missing_ok=True)  # of a run that was killed
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    with os.fdopen(os.open(partial, flags, 0o600), "wb", BUFFER) as stream:
+        try:
+            yield stream
+        finally:
+            with suppress(OSError):
+                if _is_at(partial, stream):
+                    partial.unlink()
+
+
+def _is_at(partial: Path, stream: BinaryIO) -> bool:
+    """Whether it is still the file of that name: a run of another user or host may write to the same one."""
+    try:
+        return samestat(partial.lstat(), os.fstat(stream.fileno()))
+    except FileNotFoundError:
+        return False
 
 
 def _partial(path: Path) -> Path:

@@ -36,15 +36,16 @@ LONGEST = 20.0  # s that a VM may stand still; Windows lets go of its own freeze
 STARTS_WITHIN = 90.0  # s until it holds: the agent's deadlines and a slow start
 STANDS_WITHIN = 5.0  # s for a signal to arrive, behind a write that is under way
 RECORD = "still-"
-NAME = re.compile(rf"{RECORD}\d+\.json")
+NAME = re.compile(rf"{RECORD}[0-9a-f-]+\.json")
 
 
 class MomentRequest(msgspec.Struct):
-    """What shall stand still. `agent` is the socket of the guest agent, or empty."""
+    """What shall stand still. `agent` is the socket of the guest agent, or empty; `record` names its record."""
 
     processes: list[Holder]
     agent: str = ""
     longest: float = LONGEST
+    record: str = ""
 
 
 class Held(msgspec.Struct):
@@ -76,7 +77,8 @@ class Moment:
         self.held = Held()
         self.released = Released(0.0, False)
         self._over = False
-        self._wanted = MomentRequest(list(self.processes), str(self.agent or ""), self.longest)
+        token = os.urandom(8).hex()  # no pid: one of a killed holder, whose record must stay, comes again
+        self._wanted = MomentRequest(list(self.processes), str(self.agent or ""), self.longest, token)
         self._child = start(module("engines.backup.sources.lvm.moment"), stdout=subprocess.PIPE)
         assert self._child.stdin is not None
         try:
@@ -111,7 +113,7 @@ class Moment:
             self._child.wait()
             forgotten = MomentRecord(Holder(self._child.pid, 0, ""), self._wanted.processes, self._wanted.agent)
             if _go_on(forgotten):
-                _place(self._child.pid).unlink(missing_ok=True)
+                _place(self._wanted.record).unlink(missing_ok=True)
         self._child.wait()
         for pipe in (self._child.stdin, self._child.stdout):
             if pipe is not None:
@@ -254,13 +256,13 @@ class MomentRecord(msgspec.Struct):
     agent: str = ""
 
 
-def _place(pid: int) -> Path:
+def _place(token: str) -> Path:
     """Records lie together, not with their runs: whoever starts next finds them, whatever its state folder is."""
-    return folder() / f"{RECORD}{pid}.json"
+    return folder() / f"{RECORD}{token}.json"
 
 
 def _recorded(wanted: MomentRequest) -> Path:
-    path = _place(os.getpid())
+    path = _place(wanted.record or str(os.getpid()))
     write_whole(path, msgspec.json.encode(MomentRecord(me(), wanted.processes, wanted.agent)))
     return path
 

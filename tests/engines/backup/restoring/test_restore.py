@@ -371,3 +371,14 @@ def test_where_no_file_of_that_size_may_be_none_is_left(tmp_path: Path) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (most, hard))
     assert refused.value.errno == errno.EFBIG
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_another_host_restores_to_the_same_name_is_neither_placed_nor_removed(tmp_path: Path) -> None:
+    target = Target(tmp_path / "out", 4096, in_place=False)
+    theirs = tmp_path / ".out.restoring"
+    theirs.unlink()
+    theirs.write_bytes(b"half of theirs")
+    with pytest.raises(Refused, match="another by now"):
+        target.finish()
+    target.close()
+    assert [path.read_bytes() for path in tmp_path.iterdir() if path.is_file()] == [b"half of theirs"]

@@ -11,11 +11,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
+import pytest
 
 from engines.backup.files.model import Node
 from engines.backup.files.selection import Walk
+from engines.backup.files.taking.destination import Destination
+from engines.backup.files.taking.staging import Staging
 from engines.backup.files.tree import Tree
 from engines.job.contract import Warned
+from engines.job.errors import Refused
 from engines.job.journal import Entry
 from tests.engines.backup import lab
 from tests.engines.backup.files import guest_tree
@@ -175,3 +179,14 @@ def caseless(folder: Path) -> Iterator[Path]:
         yield place
     finally:
         subprocess.run(["umount", str(place)], check=True)
+
+
+def test_a_folder_that_has_the_name_of_the_one_where_files_wait_is_not_taken_for_ours(tmp_path: Path) -> None:
+    destination = Destination(tmp_path)
+    try:
+        Staging(destination, "run", fresh=True).close()
+        with pytest.raises(Refused, match="is not of this run"):
+            Staging(destination, "run", fresh=True)
+        Staging(destination, "run").close()  # its own, taken up again
+    finally:
+        destination.close()

@@ -9,9 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from engines import tasks
+from engines.backup.files.taking import tarring
+from engines.job import lock
 from engines.job.contract import Finished, RunStopped, StepStarted
 from engines.job.errors import Refused
 from engines.job.journal import Entry, entries
+from engines.job.params import convert
 from engines.job.perform import Stop
 from tests.engines.backup import lab
 from tests.engines.backup.files import guest_tree
@@ -67,7 +71,10 @@ def test_a_tar_to_stdout_holds_nothing_but_the_archive(guest: Staged, tmp_path: 
         "/empty",
         "-",
     ]
-    found = subprocess.run(words, capture_output=True, check=False)
+    engine = tasks.engine("backup-get")
+    params = convert(engine.params, {"repo": guest.repo, "paths": [f"{guest.point}:/etc"], "dest": "-", "tar": True})
+    with lock.hold(engine.target(params), "another"):  # a run beside it has a stdout of its own
+        found = subprocess.run(words, capture_output=True, check=False)
     assert found.returncode in (0, 4), found.stderr
     (tmp_path / "t.tar").write_bytes(found.stdout)
     assert len(found.stdout) % 512 == 0
@@ -103,3 +110,13 @@ def test_progress_reaches_its_total(crowd: Staged, tmp_path: Path) -> None:
     told = [entry.event for entry in entries(run.journal)]
     progress = [event for event in told if type(event).__name__ == "Progress"]
     assert progress[-1].done == progress[-1].total > 18 * MIB  # type: ignore[union-attr]
+
+
+def test_a_file_of_another_run_that_has_the_growing_name_is_neither_placed_nor_removed(tmp_path: Path) -> None:
+    partial = tarring._partial(tmp_path / "t.tar")
+    with tarring._grown(tmp_path / "t.tar") as stream:
+        assert tarring._is_at(partial, stream)
+        partial.unlink()
+        partial.write_text("of another host")
+        assert not tarring._is_at(partial, stream)
+    assert partial.read_text() == "of another host"
