@@ -17,7 +17,7 @@ FOUND = {
     "the typed word": ("engines/job/perform.py", "_agreed"),
     "a run that was killed": ("engines/job/runs.py", "interrupted"),
     "who has this disk open": ("engines/host/users.py", "users"),
-    "the list of words by which a boot": ("engines/boot/watch.py", "Kernel panic"),
+    "the list of words by which a boot": ("engines/boot/dead_ends.py", "Kernel panic"),
     "an image's old bytes": ("engines/guest/undolog.py", "UndoLog"),
     "blocks compared with the hashes": ("engines/backup/capture/reading.py", "Reading"),
     "a waiting ext4 journal": ("engines/backup/files/volumes/replay.py", "Replayed"),
