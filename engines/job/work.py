@@ -42,7 +42,7 @@ class Work(Generic[P]):
 
     def plan(self, cancel: Cancel | None = None) -> Plan:
         """Look, and touch nothing. Raises Refused."""
-        return planned(self.engine, self.params, cancel or Cancel())
+        return planned(self.engine, self.params, Cancel() if cancel is None else cancel)
 
     def begin(self, plan: Plan) -> Run:
         """The record of a run that will do just this plan, or refuse where the world has changed. Raises Refused."""

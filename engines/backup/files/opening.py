@@ -10,6 +10,7 @@ from engines.backup.files.tree import Tree
 from engines.backup.files.volumes import disk_map
 from engines.backup.files.volumes.known import CLOSED
 from engines.backup.files.volumes.quick import open_quick
+from engines.backup.files.volumes.watched import Watched
 from engines.job.contract import Cancel
 from engines.job.errors import Refused
 from engines.job.params import param
@@ -81,7 +82,7 @@ class VolumeOpener:
         self._source = source
         self._driver = driver
         self._purpose = purpose
-        self._cancel = cancel
+        self.cancel = cancel
         self._lent = appliance
         self._started: GuestfsDisk | None = None
 
@@ -90,7 +91,7 @@ class VolumeOpener:
         if self._lent is None:
             from engines.backup.files.appliance.driver import open_libguestfs
 
-            self._lent = self._started = open_libguestfs(self._source, self._cancel)
+            self._lent = self._started = open_libguestfs(self._source, self.cancel)
         return self._lent
 
     def open(self, info: VolumeInfo) -> Volume:
@@ -134,12 +135,12 @@ def open_tree(
     is served as it lies, and its `state` says so; to "take", libguestfs replays it on a throwaway overlay.
     appliance: one that is kept warm, never closed here. Raises Refused, BrowseError.
     """
-    opener = VolumeOpener(source, driver, purpose, cancel or Cancel(), appliance)
+    opener = VolumeOpener(source, driver, purpose, Cancel() if cancel is None else cancel, appliance)
     try:
         if driver == "libguestfs":
             seen, lacking = opener.appliance().infos(), list[str]()
             return BrowseTree(opener, (*seen, *listed(None, seen, opener.open, lacking)), None, tuple(lacking))
-        found = disk_map.survey(source)
+        found = disk_map.survey(Watched(source, opener.cancel))
         infos = [info for info in found.volumes if info.format not in HIDDEN and info.format not in BEHIND]
         hidden = [info for info in found.volumes if info.format in BEHIND]
         notes = list(found.trouble)

@@ -59,7 +59,7 @@ def disk(
     passphrase: Secret | None = None,
 ) -> WarmDisk:
     """The point's appliance, started when it is first asked. source: the same point, for where none can be kept."""
-    return WarmDisk(_wanted(params, point, passphrase), source, cancel or Cancel())
+    return WarmDisk(_wanted(params, point, passphrase), source, Cancel() if cancel is None else cancel)
 
 
 def end(params: RepoParams, point: PointName) -> None:

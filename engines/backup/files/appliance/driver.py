@@ -60,7 +60,7 @@ class GuestfsDisk:
         self.replays = 0
         self._resting = False
         self._source = source
-        self._mended = Mended.of(source)
+        self._mended = Mended.of(source, cancel)
         self._lock = threading.RLock()
         self._scratch = Scratch()
         beside: Any = getattr(source, "beside", tuple)

@@ -58,7 +58,7 @@ def patch(part: Window, wanted: str = "") -> tuple[str, int, bytes] | None:
         return "xfs", 0, found
     if wanted == "xfs" or btrfs_is_sound(part.read(BTRFS_FIRST, BTRFS_LENGTH), BTRFS_FIRST):
         return None
-    raw = _btrfs_copy(part)
+    raw = btrfs_copy(part)
     return ("btrfs", BTRFS_FIRST, raw) if raw else None
 
 
@@ -198,7 +198,8 @@ def btrfs_is_sound(raw: bytes, place: int) -> bool:
     return made is None or raw[:32].startswith(made(raw[32:]))
 
 
-def _btrfs_copy(part: Window) -> bytes | None:
+def btrfs_copy(part: Window) -> bytes | None:
+    """The first superblock as a sound copy has it."""
     for place in BTRFS_COPIES:
         raw = bytearray(part.read(place, BTRFS_LENGTH) if place + BTRFS_LENGTH <= part.size else b"")
         if not btrfs_is_sound(bytes(raw), place) or struct.unpack_from("<Q", raw, 0x70)[0] == 0:

@@ -52,9 +52,10 @@ def survey(disk: DiskBytes) -> DiskMap:
 def _info(part: Partition, disk: DiskBytes, *, by_copies: bool = True) -> VolumeInfo:
     window = Window(disk, part.offset, part.size)
     found = signatures.detect(window, by_copies=by_copies)
+    named = known.BY_TYPE.get(part.type, "") if found.format in ("", "empty") else ""
     return VolumeInfo(
         name=part.name,
-        format=found.format,
+        format=named or found.format,
         offset=part.offset,
         size=window.size,
         label=found.label,

@@ -13,6 +13,7 @@ from engines.backup.files.volumes.window import Window
 
 MIB = 1024 * 1024
 SECTOR = 2048  # bytes, of a volume recognition sequence
+PRIVATE = 6 * 512  # byte of a dynamic disk's first header
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,12 @@ CLOSED = {
     "befs": "BeFS, which the appliance does not read: restore the disk, and attach it to its own system",
     "hpfs": "HPFS of OS/2, which the appliance does not read: restore the disk, and attach it to its own system",
     "ubi": "UBI, of raw flash: restore the disk, and attach it with nandsim and ubi there",
-    "ldm": "a Windows dynamic disk: restore it, and attach it to Windows",
+    "ldm": "a Windows dynamic disk: restore it, and attach it to Windows (or ldmtool)",
+    "spaces": "a member of a Windows storage pool (Storage Spaces): restore them all, and attach them to Windows",
+    "corestorage": "Apple's Core Storage, as FileVault 2 has it: restore the disk, and attach it to a Mac",
+    "nss": "Novell's NSS, which Linux does not read: restore the disk, and attach it to its own system",
+    "ubifs": "UBIFS, of raw flash: restore the disk, and attach it with nandsim and ubi there",
+    "zonefs": "zonefs, the zones of a disk as files, which hold no names",
 }
 CLOSED_BY = (
     Magic("bitlocker", 3, b"-FVE-FS-"),
@@ -103,7 +109,20 @@ CLOSED_BY = (
     Magic("bcache", 4096 + 24, bytes.fromhex("c68573f64e1a45ca8265f57f48ba6d81")),
     Magic("stratis", 512 + 4, b"!Stra0tis\x86\xff\x02^\x41rh"),
     Magic("bluestore", 0, b"bluestore block device"),
+    Magic("spaces", 0, b"SPACEDB "),
+    Magic("spaces", 4096, b"SPACEDB "),
+    Magic("nss", 4096, b"SPB5"),
+    Magic("ubifs", 0, b"\x31\x18\x10\x06"),
+    Magic("zonefs", 0, b"SFOZ"),
 )
+# By the kind that a partition table gives: nothing of their own is at a fixed place in them.
+BY_TYPE = {
+    "42": "ldm",
+    "5808c8aa-7e8f-42e0-85d2-e1e90434cfb3": "ldm",
+    "af9b60a0-1431-4f62-bc68-3311714a69ad": "ldm",
+    "e75caf8f-f680-4cee-afa3-b001e56efc2d": "spaces",
+    "53746f72-6167-11aa-aa11-00306543ecac": "corestorage",
+}
 UBER = (b"\x0c\xb1\xba\0\0\0\0\0", b"\0\0\0\0\0\xba\xb1\x0c")  # a ZFS uberblock, both byte orders
 
 
@@ -133,11 +152,16 @@ def closed(part: Window) -> str:
         return "imsm"
     if part.size > 512 and part.read(part.size - 512, 4) in (b"\xde\x11\xde\x11", b"\x11\xde\x11\xde"):
         return "ddf"
+    head = part.read(0, 96)
+    if head[8:12] == b"\x01\0\x10\0" and head[88:90] == b"CS":
+        return "corestorage"
     return "zfs" if any(_is_pool(part, label) for label in _labels(part.size)) else ""
 
 
 def at_end(part: Window) -> str:
-    """The name of what keeps records behind a content that shows itself; asked for last."""
+    """The name of what keeps records beside a content that shows itself; asked for last."""
+    if part.read(PRIVATE, 8) == b"PRIVHEAD":
+        return "ldm"
     raw = part.read(part.size - 4096, 64) if part.size > 4096 else b""
     return "drbd" if raw[60:63] == b"\x83\x74\x02" and raw[63:64] in (b"\x6b", b"\x6c", b"\x6d") else ""
 

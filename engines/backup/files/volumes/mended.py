@@ -14,7 +14,9 @@ from engines.backup.files.ranges import joined
 from engines.backup.files.volumes import copies
 from engines.backup.files.volumes.disk_map import survey
 from engines.backup.files.volumes.signatures import SPARE
+from engines.backup.files.volumes.watched import Watched
 from engines.backup.files.volumes.window import Window
+from engines.job.contract import Cancel
 
 
 class Mended(DiskBytes):
@@ -27,15 +29,18 @@ class Mended(DiskBytes):
         self._patches = patches
 
     @classmethod
-    def of(cls, source: DiskBytes) -> Mended | None:
-        """None where nothing is to be mended."""
+    def of(cls, source: DiskBytes, cancel: Cancel | None = None) -> Mended | None:
+        """None where nothing is to be mended. Raises Stopped."""
+        watched = Watched(source, Cancel() if cancel is None else cancel)
         try:
-            infos = [info for info in survey(source).volumes if info.dirty == SPARE and info.format in ("xfs", "btrfs")]
+            infos = [
+                info for info in survey(watched).volumes if info.dirty == SPARE and info.format in ("xfs", "btrfs")
+            ]
         except (BrowseError, Damaged, Missing):  # whoever reads that place is told
             return None
         patches = {}
         for info in infos:
-            found = copies.patch(Window(source, info.offset, info.size), info.format)
+            found = copies.patch(Window(watched, info.offset, info.size), info.format)
             if found:
                 patches[info.offset + found[1]] = found[2]
         return cls(source, {info.offset for info in infos}, patches) if patches else None

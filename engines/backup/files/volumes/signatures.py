@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from engines.backup.files.model import NOT_REPLAYED
-from engines.backup.files.volumes import copies, known, ntfs_state, spare
+from engines.backup.files.volumes import copies, former, known, ntfs_state, spare
 from engines.backup.files.volumes.ext import superblock as ext
 from engines.backup.files.volumes.fat import volume as fat
 from engines.backup.files.volumes.window import Window
@@ -137,7 +137,10 @@ def _patched(part: Window, wanted: str = "") -> Signature | None:
     found = copies.patch(part, wanted)
     if found is None:
         return None
-    format_, _, raw = found
+    return _spared(*found)
+
+
+def _spared(format_: str, _: int, raw: bytes) -> Signature:
     return replace(_xfs_of(raw) if format_ == "xfs" else _btrfs_of(raw), dirty=SPARE)
 
 
@@ -148,7 +151,12 @@ def _xfs_by_heads(part: Window) -> Signature | None:
 
 def _by_far_copy(part: Window) -> Signature | None:
     """XFS and btrfs of which nothing is left in its place."""
-    return _patched(part, "btrfs" if copies.has_xfs_heads(part) else "")
+    if copies.has_xfs_heads(part):
+        return _patched(part, "btrfs")
+    found = copies.patch(part)
+    if found and found[0] == "xfs" and former.btrfs_follows_xfs(part, found[2]):
+        return _patched(part, "btrfs")
+    return _spared(*found) if found else None
 
 
 def _ext(part: Window) -> Signature | None:
@@ -171,7 +179,10 @@ def _ext_found(found: ext.Superblock | None) -> Signature | None:
 
 def _ext_by_copy(part: Window) -> Signature | None:
     """After all that lies in its place: an older file system's copies outlive it."""
-    return _ext_found(ext.find(part))
+    found = ext.find(part)
+    if found and former.btrfs_follows_ext(part, found):
+        return _patched(part, "btrfs")
+    return _ext_found(found)
 
 
 def _ntfs(part: Window) -> Signature | None:

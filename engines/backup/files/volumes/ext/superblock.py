@@ -45,7 +45,8 @@ CLEAN = 0x1  # s_state
 
 @dataclass(frozen=True)
 class Superblock:
-    """Sizes in bytes, positions in blocks. group: whose copy this is, 0 for the first one."""
+    """Sizes in bytes, positions in blocks. group: whose copy this is, 0 for the first one. made: by mkfs,
+    s since 1970."""
 
     inodes: int
     blocks: int
@@ -68,6 +69,7 @@ class Superblock:
     creator: int
     revision: int
     group: int = 0
+    made: int = 0
 
     @property
     def own_block(self) -> int:
@@ -148,6 +150,7 @@ def parse(raw: bytes) -> Superblock | None:
         creator=_u32(raw, 0x48),
         revision=revision,
         group=_u16(raw, 0x5A) if revision else 0,
+        made=_u32(raw, 0x108) | raw[0x276] << 32,
     )
     return _checked(found)
 

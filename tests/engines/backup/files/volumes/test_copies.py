@@ -8,11 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from engines.backup.files.opening import open_tree
 from engines.backup.files.volumes import copies
 from engines.backup.files.volumes.disk_map import survey
 from engines.backup.files.volumes.mended import Mended
 from engines.backup.files.volumes.signatures import SPARE
 from engines.backup.files.volumes.window import Window
+from engines.job.contract import Cancel
+from engines.job.errors import Stopped
 from tests.engines.backup.files.images import MIB, Image, blank, ext, mounted, quick, run
 
 ZERO, NOISE, BYTE = "zeros", "noise", "one byte"
@@ -142,6 +145,10 @@ def test_what_the_first_bytes_still_prove_goes_before_a_former_file_system(tmp_p
     assert old_and_new(image, ext4, xfs, 0, bytes(512)) == "xfs"
     assert old_and_new(image, btrfs, xfs, 0, bytes(4096)) == "xfs"
     assert old_and_new(image, xfs, (*ext4, "-O", "^resize_inode"), 1024, bytes(1024)) == "ext4"
+    for old in (ext4, xfs, (*ext4, "-b", "1024"), (*ext4, "-O", "meta_bg,^resize_inode")):
+        assert old_and_new(image, old, btrfs, 65536, bytes(4096)) == "btrfs"
+    assert old_and_new(image, btrfs, ext4, 1024, bytes(1024)) == "ext4"
+    assert old_and_new(image, btrfs, (*ext4, "-b", "1024"), 0, bytes(2048)) == "ext4"
 
 
 MOUNTS = [
@@ -172,3 +179,22 @@ def test_the_kernel_mounts_what_was_mended(
         stream.write(mended.read(place, 4096))
     with mounted(image, how) as root:
         assert {each.name: each.read_text() for each in root.glob("file*")} == {f"file{n}": str(n) for n in range(300)}
+
+
+def test_a_stop_ends_the_search_for_copies(tmp_path: Path) -> None:
+    image = blank(tmp_path / "disk", 320 * MIB)
+    run("mkfs.xfs", "-q", image)
+    hurt(image, 0, ZERO)
+    cancel = Cancel()
+
+    class Stopping(Image):
+        def read(self, offset: int, length: int) -> bytes:
+            if offset >= 64 * MIB:
+                cancel.set()
+            return super().read(offset, length)
+
+    with pytest.raises(Stopped):
+        Mended.of(Stopping(image), cancel)
+    cancel = Cancel()
+    with pytest.raises(Stopped):
+        open_tree(Stopping(image), cancel=cancel)

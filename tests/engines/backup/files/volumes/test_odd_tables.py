@@ -112,6 +112,9 @@ def test_a_gpt_that_is_lost_is_told_as_such(tmp_path: Path) -> None:
 
 
 CLOSED = {
+    "ldm": [(6 * 512, b"PRIVHEAD")],
+    "spaces": [(4096, b"SPACEDB ")],
+    "corestorage": [(8, b"\x01\0\x10\0"), (88, b"CS\x01\0\0\0")],
     "drbd": [(-4096, bytes(60) + struct.pack(">I", 0x8374026D)), (0, b"noise" * 1000)],
     "lvm1": [(0, b"HM\1\0" + b"x" * 100)],
     "luks": [(0, b"LUKS\xba\xbe\0\1"), (168, b"an id")],
@@ -172,3 +175,23 @@ def test_a_fat_that_does_not_say_so_is_known_by_its_geometry(tmp_path: Path, opt
     with open_tree(Image(disk), "quick") as tree:
         assert tree.read(b"/$file", 0, 9) == b"whole"
     assert rows(write(disk, (512, b"\xaa" * 65536))) == {"disk": ("", "")}
+
+
+@pytest.mark.parametrize(
+    ("label", "kind", "name"),
+    [
+        ("gpt", "AF9B60A0-1431-4F62-BC68-3311714A69AD", "ldm"),
+        ("gpt", "E75CAF8F-F680-4CEE-AFA3-B001E56EFC2D", "spaces"),
+        ("dos", "42", "ldm"),
+    ],
+)
+def test_what_only_the_kind_of_its_partition_tells_is_named(
+    tmp_path: Path, one: bytes, label: str, kind: str, name: str
+) -> None:
+    disk = blank(tmp_path / "disk", SIZE)
+    run("sfdisk", "-q", disk, given=f"label: {label}\nstart=2048, size=16M, type={kind}\nsize=16M, type={kind}\n")
+    offset = survey(Image(disk)).volumes[1].offset
+    write(disk, (2048 * 512 + 100_000, b"of its own"), (offset, one))
+    assert rows(disk) == {"p1": (name, ""), "p2": ONE}
+    with open_tree(Image(disk)) as tree:
+        assert any(note.startswith("p1: a ") and "Windows" in note for note in tree.notes)
