@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import groupby
 from typing import Annotated, Any
 
@@ -15,6 +15,7 @@ from engines.backup.repository import protected, quarantine, sessions
 from engines.backup.repository.point import Head
 from engines.backup.repository.repository import RepoParams, Repository
 from engines.backup.repository.verified import last_verified
+from engines.backup.store.store import side_by_side
 from engines.job import units
 from engines.job.params import param
 
@@ -96,24 +97,29 @@ def listed(repository: Repository, params: ListParams | None = None) -> Listed:
     """What `params` ask for; all points without them."""
     params = params or ListParams()
     store = repository.store
-    every = repository.heads(repository.names())
-    damaged = _damaged(repository)
-    verified = last_verified(store)
+    looks: list[Callable[[], Any]] = [  # each asks for what no other does: side by side where the store is far
+        lambda: repository.heads(repository.names()),
+        lambda: sum(size for _, size in store.sizes("packs")),
+        lambda: _damaged(repository),
+        lambda: last_verified(store),
+        lambda: {str(name) for name in protected.every(repository)},
+        lambda: [session.explained(alive=sessions.alive(store, session)) for session in sessions.every(store)],
+    ]
+    every, packed, damaged, verified, safe, work = side_by_side(store, lambda look: look(), looks)
     heads = {str(name): head for name, head in every.items() if isinstance(head, Head)}
     chosen = [
         _row(name, found, damaged, verified, heads)
         for name, found in every.items()
         if names.selected(name, params.only)
     ]
-    safe = {str(name) for name in protected.every(repository)}
     rows = [msgspec.structs.replace(row, protected=True) if row.point in safe else row for row in chosen]
     rows = _filtered(rows, params)
     return Listed(
         repo=store.where,
         encrypted=repository.config.cipher != "none",
-        bytes=sum(size for _, size in store.sizes("packs")),
+        bytes=packed,
         points=[] if params.disks else rows,
-        work=[session.explained(alive=sessions.alive(store, session)) for session in sessions.every(store)],
+        work=work,
         disks=[_disk(disk, list(own)) for disk, own in groupby(rows, key=_disk_of)] if params.disks else [],
     )
 

@@ -7,7 +7,7 @@ import errno
 import os
 import re
 import stat
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from engines.backup.store.sftp.line import Broken, Line, Trying
@@ -46,6 +46,25 @@ class FarFiles:
 
     def listed(self, folder: str) -> list[tuple[str, Any]]:
         """What lies in a folder under names of our kind, temporary files too: name and attributes."""
+        return self.line.call(self.listing(folder))
+
+    def listed_all(self, folders: Sequence[str]) -> Iterator[list[tuple[str, Any]] | OSError]:
+        """The same of each, in their order, `SIDE_BY_SIDE` at a time; or why it cannot be listed."""
+        for at in range(0, len(folders), SIDE_BY_SIDE):
+            asked = [(folder, self.line.begin(self.listing(folder))) for folder in folders[at : at + SIDE_BY_SIDE]]
+            for folder, future in asked:
+                try:
+                    try:
+                        yield self.line.result(future)
+                    except Broken:
+                        yield self.listed(folder)
+                except OSError as error:
+                    if error.errno == errno.ETIMEDOUT:
+                        raise  # it is not the folder: each of the others would be waited for as long
+                    yield error
+
+    def listing(self, folder: str) -> Callable[[asyncssh.SFTPClient], Awaitable[list[tuple[str, Any]]]]:
+        """`listed` as the line does it."""
         path = self.path(folder) if folder else self.root.encode()
 
         async def work(client: asyncssh.SFTPClient) -> list[tuple[str, Any]]:
@@ -58,9 +77,9 @@ class FarFiles:
                     )
                 if PLAIN.match(name := _name(one)) and name not in (".", ".."):
                     kept.append((name, one.attrs))
-            return kept
+            return sorted(kept, key=lambda one: one[0])
 
-        return sorted(self.line.call(work), key=lambda one: one[0])
+        return work
 
     def write(self, name: str, content: bytes, *, durable: bool = True) -> None:
         """Write a file from its beginning."""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import asyncssh
 
 OPEN = 64  # packs kept open; far more than threads, so that none is closed while it is read
-SIDE_BY_SIDE = 64  # small files read at a time
+SIDE_BY_SIDE = 128  # small files read at a time; servers let a user have some hundreds open
 FIRST = 32768  # bytes asked for at a time of a small file; the most that every server gives at once
 FOREVER = ".pack"  # the ending of files that never change under their name
 
@@ -99,7 +99,7 @@ class FarReading:
         path = self._files.path(name)
 
         async def work(client: asyncssh.SFTPClient) -> bytes:
-            file = await client.open(path, SFTP_READ, encoding=None)
+            file = await client.open(path, SFTP_READ, encoding=None, block_size=0)  # a read is one question
             try:
                 found = bytearray(await file.read(FIRST, 0))  # type: ignore[arg-type]  # bytes, without an encoding
                 while len(found) and len(found) % FIRST == 0 and len(found) < most:

@@ -19,7 +19,7 @@ from engines.backup.store.sftp.access import SftpAccess, SftpAddress
 from engines.backup.store.sftp.appender import SftpAppender
 from engines.backup.store.sftp.files import BLOCK, MOST_NAMES, FarFiles
 from engines.backup.store.sftp.reading import FarReading
-from engines.backup.store.store import DEEPEST, TEMPORARY, Bytes, Store, side_by_side
+from engines.backup.store.store import DEEPEST, TEMPORARY, Bytes, Store
 
 TEMPORARY_KEPT = 86400.0  # s
 
@@ -95,29 +95,26 @@ class SftpStore(Store):
         level = ["" if folder in ("", ".") else folder]
         for _ in range(DEEPEST + 1):
             below: list[str] = []  # level by level, each side by side: a far side costs its distance once a level
-            for at in range(0, len(level), self.at_once):
-                few = level[at : at + self.at_once]
-                for above, entries in zip(few, side_by_side(self, self._entries, few), strict=True):
-                    for name, known in entries:
-                        full, mode = f"{above}/{name}" if above else name, int(known.permissions or 0)
-                        if stat.S_ISDIR(mode):
-                            below.append(full)
-                        elif stat.S_ISREG(mode) and not name.startswith(TEMPORARY):
-                            yield full, int(known.size or 0)
+            for above, found in zip(level, self._files.listed_all(level), strict=True):
+                for name, known in self._entries(above, found):
+                    full, mode = f"{above}/{name}" if above else name, int(known.permissions or 0)
+                    if stat.S_ISDIR(mode):
+                        below.append(full)
+                    elif stat.S_ISREG(mode) and not name.startswith(TEMPORARY):
+                        yield full, int(known.size or 0)
                 if len(below) > MOST_NAMES:
                     raise OSError(errno.EFBIG, f"more than {MOST_NAMES} folders, as of a server that gives no end")
             level = below
 
-    def _entries(self, folder: str) -> list[tuple[str, Any]]:
+    def _entries(self, folder: str, found: list[tuple[str, Any]] | OSError) -> list[tuple[str, Any]]:
         """What lies in a folder; nothing where it is none."""
-        try:
-            return self._files.listed(folder)
-        except (FileNotFoundError, NotADirectoryError):
+        if not isinstance(found, OSError):
+            return found
+        if isinstance(found, FileNotFoundError | NotADirectoryError):
             return []
-        except OSError as error:
-            if error.errno == errno.EIO and not self._files.is_folder(folder):
-                return []
-            raise
+        if found.errno == errno.EIO and not self._files.is_folder(folder):
+            return []
+        raise found
 
     # ── the far clock ───────────────────────────────────────────────────────────────────────────────
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,9 @@ import yaml
 from typing_extensions import override
 
 from engines.backup.store.sftp import access
-from engines.backup.store.sftp.store import SftpStore, open_sftp
+from engines.backup.store.sftp.files import FarFiles
+from engines.backup.store.sftp.line import Line
+from engines.backup.store.sftp.store import open_sftp
 from engines.doctor import examine_place
 from tests.engines.backup import lab
 
@@ -34,16 +36,21 @@ class Plain(asyncssh.SFTPServer):
         return super().rename(oldpath, newpath)
 
 
-class Together(SftpStore):
+class Together(FarFiles):
     """Asks for no VM's folder before eight of them are asked for at one time; a server may answer one by one."""
 
-    _eight = threading.Barrier(8, timeout=60)
+    _eight = asyncio.Barrier(8)
 
     @override
-    def _entries(self, folder: str) -> list[tuple[str, Any]]:
-        if folder.rpartition("/")[2].startswith("vm"):
-            self._eight.wait()
-        return super()._entries(folder)
+    def listing(self, folder: str) -> Callable[[asyncssh.SFTPClient], Awaitable[list[tuple[str, Any]]]]:
+        work = super().listing(folder)
+
+        async def waiting(client: asyncssh.SFTPClient) -> list[tuple[str, Any]]:
+            if folder.rpartition("/")[2].startswith("vm"):
+                await self._eight.wait()
+            return await work(client)
+
+        return waiting
 
 
 @contextmanager
@@ -109,7 +116,13 @@ def test_folders_of_one_depth_are_listed_side_by_side(tmp_path: Path) -> None:
         (disk / "one.point").write_text("x" * number)
     with serving(tmp_path / "keys", asyncssh.SFTPServer) as place:
         address = access.parse(f"sftp://{place}{tmp_path}/far")
-        store = Together(address, access.load(address))
-        found = list(store.sizes("points"))
+        line = Line(address, access.load(address))
+        line.open()
+        files = Together(line, address.path)
+        found = list(files.listed_all([f"points/vm{number}" for number in range(8)]))
+        line.end()
+        store = open_sftp(f"sftp://{place}{tmp_path}/far")
+        sizes = list(store.sizes("points"))
         store.close()
-    assert found == [(f"points/vm{number}/disk0/one.point", number) for number in range(8)]
+    assert [[name for name, _ in one] for one in found if isinstance(one, list)] == [["disk0"]] * 8
+    assert sizes == [(f"points/vm{number}/disk0/one.point", number) for number in range(8)]
