@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import date
 from fnmatch import fnmatchcase
 from functools import lru_cache
+from operator import attrgetter
 
 from engines.job.errors import BadParam
 
@@ -63,6 +64,9 @@ class PointName:
         return f"{folder}/{self.vm}/{self.disk}/{self.time}.point"
 
 
+order = attrgetter("vm", "disk", "time")  # what points are sorted by; quicker than to ask each how it compares
+
+
 def guest_of(tags: Iterable[str]) -> str:
     """The UUID of the guest whose point has such tags; empty where they do not say."""
     return next((tag.removeprefix(OF_GUEST) for tag in tags if tag.startswith(OF_GUEST)), "")
@@ -89,6 +93,8 @@ def selected(name: PointName, wanted: str) -> bool:
 
     Parts count whole; `*`, `?` and `[...]` in one stand for any characters of it. An empty text means all.
     """
+    if not wanted:
+        return True
     disk, _, when = wanted.partition("@")
     parts = disk.strip("/").split("/")
     if len(parts) > 2:

@@ -91,7 +91,7 @@ class NamesOnly:
     def names(self, folder: str = "points") -> list[PointName]:
         """All points, oldest first within each disk."""
         found = (names.of_path(name) for name in self.store.names(folder))
-        return sorted(name for name in found if name)
+        return sorted((name for name in found if name), key=names.order)
 
     def disks(self, vm: str, disk: str) -> list[PointName]:
         """The points of one disk, oldest first."""
