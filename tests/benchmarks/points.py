@@ -1,8 +1,8 @@
 """How lists, verify and gc grow with the points: 1,000 and 5,000 of them, each with a pack of its own, before any gc.
 
 The marks: 5,000 points cost verify and gc at most 6 times what 1,000 cost, a list of 5,000 half a second more than one
-of none, both in processor time, which other work on the machine stretches least; a list of 1,000 over sftp with 30 ms of
-latency takes 5 s. $CRASHCART_BENCH is the folder to work in.
+of none, both in processor time, which other work on the machine stretches least; a list of 1,000 over sftp with 30 ms
+of latency takes 5 s. $CRASHCART_BENCH is the folder to work in.
 """
 
 from __future__ import annotations
