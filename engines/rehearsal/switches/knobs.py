@@ -31,6 +31,8 @@ class Knobs:
     lldp_name: what LLDP calls it. deny: commands that start so are not for this user. console_asks: its login prompt.
     asks_first: a question between the login and the command line, such as a new password for one that has expired.
     keys: SHA256 of the ssh keys that log in.
+    hold: the start of a command and how often it is answered before; then it is left without an answer, undone, until
+    the knob goes back, which ends that session.
     reason: instead of ISL DOWN. lldp: whether the neighbour is seen. startup_differs: something is not saved.
     """
 
@@ -75,6 +77,7 @@ class Knobs:
     keys: tuple[str, ...] = ()
     console_asks: str = ""
     asks_first: str = ""
+    hold: tuple[str, int] | None = None
     reason: str = ""
     lldp: bool = True
     startup_differs: bool = False

@@ -83,6 +83,8 @@ class Shell:
         """One command; False to end the session."""
         switch = self._switch
         switch.commands.append(text)
+        if await switch.held(text):
+            return False
         if switch.knobs.deny and text.startswith(switch.knobs.deny):
             await self._line.say("%Error: Permission denied for this role\n")
             return True

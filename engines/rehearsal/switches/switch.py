@@ -36,12 +36,25 @@ class Switch:
         self.reboots = 0
         self.logins_failed = 0
         self.commands: list[str] = []
+        self.holding = False
         self.away = 0.0
         self.old_password = ""
         self.rebooting: asyncio.Future[None] | None = None
         self.reachable: asyncio.Future[None] | None = None
         self.serve: Callable[[str], Awaitable[None]] = _nobody
         fabric.switches.append(self)
+
+    async def held(self, command: str) -> bool:
+        """Whether a command just given was held: then the knob is back, and nobody waits for an answer any more."""
+        hold = self.knobs.hold
+        if hold is None or not command.startswith(hold[0]):
+            return False
+        if sum(one.startswith(hold[0]) for one in self.commands) <= hold[1]:
+            return False
+        self.holding = True
+        while self.knobs.hold is not None:
+            await asyncio.sleep(0.02)
+        return True
 
     def commission(self, ports: dict[int, list[str]]) -> None:
         """Give it the config of a switch in service."""
