@@ -27,12 +27,11 @@ def plan(params: BuildParams, check: Callable[[], None]) -> Plan:
     """Look at everything a build depends on. Raises Refused."""
     output = refusals.output(params)
     kit = firmware.read(Path(params.firmware), check, params.flasher)
-    vendors = kit.vendor_line()
     extra = layout.added(params.add, check)
     if params.form == "uefi":
         return uefi_plan(params, output, kit, extra, check)
     refusals.generation(kit)
-    picked = rom.pick(kit.roms, params.rom, kit.path, kit.members, vendors.args if vendors else "")
+    picked = rom.pick(kit.roms, params.rom, kit.path, kit.members, kit.called())
     flash = line.decide(kit, picked, params.switches, params.command)
     found = inside.read(kit.member(picked.name).source, check)
     warnings = list(board.judge(picked, params.board.strip(), params.board_checked, found))

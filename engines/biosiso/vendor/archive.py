@@ -14,7 +14,8 @@ from zipfile import BadZipFile, ZipFile, ZipInfo
 
 import msgspec
 
-from engines.biosiso.vendor import batch
+from engines.biosiso.vendor import batch, mistaken
+from engines.biosiso.vendor.mistaken import AGAIN
 from engines.biosiso.vendor.sources import Source, nothing, unreadable, walk
 from engines.job.errors import Failed, Refused
 
@@ -22,7 +23,6 @@ MOST_FILES = 2000
 MOST_BYTES = 512 * 1024 * 1024  # unpacked; the largest vendor zips are near 40 MB
 MOST_READ = 8 << 30  # bytes unpacked to hash all files of a zip in a zip, which is unpacked anew for each
 LISTING = 4 * 1024 * 1024  # bytes of a zip's list; 2000 files with long names take 1 MiB
-AGAIN = "fetch the zip again from the vendor"
 RUN = (".smc", ".efi", ".bat", ".nsh")
 FLASHER = re.compile(rf"(?:{batch.KNOWN})\.(?:exe|com)", re.IGNORECASE)
 ENCRYPTED = 0x1  # general purpose flag bit 0, PKWARE APPNOTE 4.4.4
@@ -56,6 +56,7 @@ def members(path: Path, check: Callable[[], None] = nothing) -> tuple[Member, ..
         files = _of_zip(path)
     else:
         raise Refused(f"firmware {path} does not exist", "name the vendor's zip or the folder it was unpacked into")
+    files = [file for file in files if not _of_a_mac(file[0])]
     if not files:
         raise Refused(f"firmware {path} holds no files", AGAIN)
     if len(files) > MOST_FILES:
@@ -70,6 +71,11 @@ def listed(path: Path) -> list[tuple[str, Source]]:
 
 
 Found = tuple[str, Source, float]
+
+
+def _of_a_mac(name: str) -> bool:
+    """Whether macOS put it beside the files of a folder or zip: it is named as they are, and is none of them."""
+    return name.startswith("__MACOSX/") or name.rpartition("/")[2] == ".DS_Store"
 
 
 def _of_folder(folder: Path) -> list[Found]:
@@ -165,6 +171,9 @@ def _infos(path: Path, inner: str) -> tuple[list[ZipInfo], int]:
                 size = len(content.getvalue()) if isinstance(content, io.BytesIO) else 0
                 return [info for info in archive.infolist() if not info.filename.endswith("/")], size
     except BadZipFile as error:
+        what, helps = ("", "") if inner else mistaken.told(path)
+        if what:
+            raise Refused(f"{named} is no zip: it is {what}", helps) from None
         raise Refused(f"{named} is no zip that can be read ({error})", AGAIN) from None
     except Failed as failed:
         raise Refused(failed.why, AGAIN) from None

@@ -15,6 +15,9 @@ KNOWN = (
 """DOS flashers of AMI, Gigabyte, Intel, Phoenix, Award and ASRock, by the words that public packages call them with."""
 NAMED = re.compile(r"(?<![a-z0-9_~+-])[a-z0-9_~+-]+\.[a-z0-9_]{1,4}", re.IGNORECASE)
 SWITCH = re.compile(r"/[A-Za-z][A-Za-z0-9]*(?::[A-Za-z0-9_.]*)?")
+SET = re.compile(r"set\s+(?P<name>[A-Za-z_]\w{0,30})=(?P<value>[^|<>]{0,200})$", re.IGNORECASE)
+VARIABLE = re.compile(r"%([A-Za-z_]\w{0,30})%")
+LONGEST_LINE = 2000  # characters of a line with its variables filled in; DOS takes 126
 COMMANDS = {
     "ren": "renames a file",
     "rename": "renames a file",
@@ -85,9 +88,10 @@ def read(file: str, content: bytes, flasher: str = "") -> Script:
     calls = _calls(flasher.rpartition(".")[0] or flasher)
     flash_lines: list[FlashLine] = []
     writes: list[Write] = []
+    variables: dict[str, str] = {}
     for number, raw in enumerate(re.split(r"\r\n|\n|\r", text), 1):
         line = raw.strip()
-        bare = _command(line)
+        bare = _filled(_command(line), variables)
         if not bare or bare.startswith((":", "#")) or re.match(r"rem\b", bare, re.IGNORECASE):
             continue
         if found := calls.match(bare):
@@ -97,6 +101,14 @@ def read(file: str, content: bytes, flasher: str = "") -> Script:
         writes += [Write(file, number, line, what, reboots) for what, reboots in _effects(bare)]
     mentions = frozenset(name.lower() for name in NAMED.findall(text))
     return Script(file, tuple(flash_lines), tuple(writes), is_lf_only(content), mentions)
+
+
+def _filled(line: str, variables: dict[str, str]) -> str:
+    """The line with each %NAME% that an earlier SET of the same script gave a value; a SET is kept for later ones."""
+    filled = VARIABLE.sub(lambda found: variables.get(found[1].lower(), found[0]), line)[:LONGEST_LINE]
+    if found := SET.match(filled):
+        variables[found["name"].lower()] = found["value"].strip()
+    return filled
 
 
 @functools.cache

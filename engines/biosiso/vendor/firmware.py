@@ -63,6 +63,11 @@ class Kit(msgspec.Struct, frozen=True, kw_only=True):
         lines = [script.flash_lines[-1] for script in (*first, *others) if script.flash_lines]
         return next((line for line in lines if self.is_amis or self._is_flasher(line.tool)), None)
 
+    def called(self) -> str:
+        """All that its DOS batches hand to the flasher, in one text."""
+        lines = [line for script in self.scripts if script.file.lower().endswith(".bat") for line in script.flash_lines]
+        return " ".join(line.args for line in lines if self.is_amis or self._is_flasher(line.tool))
+
     def _is_flasher(self, tool: str) -> bool:
         return self.flasher.rpartition("/")[2].lower().rpartition(".")[0] == tool
 

@@ -16,6 +16,8 @@ SMALLEST, LARGEST = 256 * 1024, 64 * 1024 * 1024  # bytes of a BIOS flash chip
 DATED = re.compile(r"(?P<board>[A-Za-z][\w+-]*?)(?P<year>\d)\.(?P<month>[1-9A-Ca-c])(?P<day>[0-3]\d)")
 IMAGE = re.compile(r".+\.(rom|bin|cap)", re.IGNORECASE)
 NO_ROM = (".exe", ".com", ".smc", ".efi", ".bat", ".nsh", ".zip", ".pdf", ".txt", ".img", ".iso", ".7z", ".rar")
+PACKED = (".7z", ".rar", ".cab", ".tgz", ".gz", ".iso")
+READ = (".txt", ".pdf", ".htm", ".html", ".doc", ".ini")
 DAY = 86400.0  # s
 HEADER = 64 * 1024  # bytes that a capsule may have before its ROM
 
@@ -70,7 +72,7 @@ def _day(at: float) -> str:
 def pick(roms: tuple[Rom, ...], wanted: str, where: str, files: tuple[Member, ...] = (), vendors: str = "") -> Rom:
     """The one ROM for the disc: the wanted file, or the only ROM. Files alike are one. Raises Refused.
 
-    files: of the package, any of which can be wanted. vendors: the package's own flash line, which may name one.
+    files: of the package, any of which can be wanted. vendors: what the package's own flash lines name.
     """
     if wanted:
         return _wanted(roms, wanted.lower(), where, files)
@@ -80,7 +82,7 @@ def pick(roms: tuple[Rom, ...], wanted: str, where: str, files: tuple[Member, ..
         raise Refused(
             f"{where} holds no ROM (a file named like x9scm2.608, or .rom, .bin, .cap)"
             + (f"; it holds {held}" if held else ""),
-            "name the vendor's BIOS zip for this board; if one of these files is the ROM: --rom NAME",
+            _packed(files) or "name the vendor's BIOS zip for this board; if one of these files is the ROM: --rom NAME",
         )
     dated = sorted(roms, key=lambda rom: not DATED.fullmatch(rom.name.rpartition("/")[2]))  # the one that tells more
     different = list({rom.sha256: rom for rom in reversed(dated)}.values())[::-1]
@@ -91,6 +93,13 @@ def pick(roms: tuple[Rom, ...], wanted: str, where: str, files: tuple[Member, ..
     rom = (called if len(different) > 1 else different)[0]
     _refuse_size(rom)
     return rom
+
+
+def _packed(files: tuple[Member, ...]) -> str:
+    """What helps where the ROM may lie in an archive that is not opened here; empty where there is none."""
+    alone = all(file.base.lower().endswith((".exe", *READ)) for file in files)
+    found = [file.name for file in files if file.base.lower().endswith((".exe",) if alone else PACKED)]
+    return f"unpack {found[0]} into a folder (7z x), and name that folder" if found else ""
 
 
 def _odd_names(files: tuple[Member, ...], vendors: str) -> tuple[Rom, ...]:

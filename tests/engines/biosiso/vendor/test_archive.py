@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from engines.biosiso.vendor import archive, batch
+from engines.biosiso.vendor import archive, batch, firmware, rom
 from engines.job.errors import Refused
 from tests.fuzz.mutation import with_an_end
 
@@ -58,3 +58,75 @@ def test_a_package_in_a_zip_in_a_zip_is_read(tmp_path: Path) -> None:
 def test_a_batch_file_of_one_long_word_is_read_in_one_pass() -> None:
     with with_an_end():
         assert batch.NAMED.findall("a" * 500_000 + " ren AFU.SMC afu.exe") == ["AFU.SMC", "afu.exe"]
+
+
+@pytest.mark.parametrize(
+    ("begins", "name", "words", "helps"),
+    [
+        (b"7z\xbc\xaf\x27\x1c", "x.7z", "a 7-Zip archive", "7z x"),
+        (b"Rar!\x1a\x07\x01\x00", "x.zip", "a RAR archive", "7z x"),
+        (b"\x1f\x8b\x08", "x.tgz", "packed by gzip", "7z x"),
+        (b"MZ\x90", "sp12345.exe", "a program", "7z x"),
+        (b"\xef\xbb\xbf\n<!DOCTYPE html><title>Log in</title>", "x.zip", "a web page", "browser"),
+        (b"%PDF-1.4", "x.zip", "a PDF", "BIOS zip"),
+        (bytes(32769) + b"CD001" + bytes(2043), "x.iso", "an ISO image", "mount"),
+        (bytes(257) + b"ustar\x0000" + bytes(248), "x.tar", "a tar archive", "7z x"),
+        (bytes(1 << 20), "x9scm2.608", "a BIOS image by itself", "flasher"),
+        (b"", "x.zip", "empty", "again"),
+        (b"PK\x03\x04 and no more", "x.zip", "no zip that can be read", "again"),
+    ],
+)
+def test_what_is_no_zip_is_told_for_what_it_is(
+    tmp_path: Path, begins: bytes, name: str, words: str, helps: str
+) -> None:
+    (tmp_path / name).write_bytes(begins)
+    with pytest.raises(Refused) as refusal:
+        archive.members(tmp_path / name)
+    assert words in refusal.value.why and helps in refusal.value.what_helps
+
+
+def test_what_macos_puts_into_a_zip_is_none_of_the_package(tmp_path: Path) -> None:
+    files = {"bios/AFUDOS.EXE": b"MZ", "bios/S.ROM": bytes(MIB), "__MACOSX/bios/._S.ROM": bytes(MIB + 1)}
+    (tmp_path / "x.zip").write_bytes(zipped(files | {"bios/.DS_Store": b"x"}))
+    kit = firmware.read(tmp_path / "x.zip")
+    assert [member.name for member in kit.members] == ["AFUDOS.EXE", "S.ROM"]
+    assert [found.name for found in kit.roms] == ["S.ROM"]
+
+
+def picked(folder: Path, files: dict[str, bytes]) -> str:
+    (folder / "x.zip").write_bytes(zipped(files))
+    kit = firmware.read(folder / "x.zip")
+    return rom.pick(kit.roms, "", "x.zip", kit.members, kit.called()).name
+
+
+def test_of_two_roms_that_a_batch_flashes_by_its_argument_none_is_picked(tmp_path: Path) -> None:
+    files = {"AFUDOS.EXE": b"MZ", "A.ROM": bytes(MIB), "B.ROM": b"b" * MIB}
+    both = b'if "%1"=="A" afudos a.rom /p\r\nif "%1"=="B" afudos b.rom /p\r\n'
+    with pytest.raises(Refused, match="2 ROMs"):
+        picked(tmp_path, files | {"f.bat": both})
+    with pytest.raises(Refused, match="2 ROMs"):
+        picked(tmp_path, files | {"a.bat": b"afudos a.rom /p", "b.bat": b"afudos b.rom /p"})
+    assert picked(tmp_path, files | {"f.bat": b"afudos b.rom /p\r\nafudos b.rom /n"}) == "B.ROM"
+
+
+@pytest.mark.parametrize(
+    ("files", "helps"),
+    [
+        ({"bios.7z": b"x", "readme.txt": b"x", "AFU.EXE": b"x"}, "unpack bios.7z"),
+        ({"setup.exe": b"x", "Release notes.pdf": b"x"}, "unpack setup.exe"),
+        ({"IFLASH2.EXE": b"x", "S5000.BIO": b"x"}, "--rom NAME"),
+    ],
+)
+def test_where_no_rom_is_seen_it_says_what_may_hold_it(tmp_path: Path, files: dict[str, bytes], helps: str) -> None:
+    with pytest.raises(Refused) as refusal:
+        picked(tmp_path, files)
+    assert helps in refusal.value.what_helps
+
+
+def test_a_flash_line_is_read_through_the_variables_of_its_batch() -> None:
+    lines = b"@SET F=AFUDOS\r\nset OPT=/P /B /N\r\nset LOOP=%LOOP%%LOOP%\r\n@%f%.EXE %1 %Opt%\r\n%OTHER% %1 /X\r\n"
+    (found,) = batch.read("f.bat", lines).flash_lines
+    assert (found.tool, found.args, found.switches) == ("afudos", "%1 /P /B /N", "/P /B /N")
+    many = b"set A=%A%x%A%\r\n" * 20_000
+    with with_an_end():
+        batch.read("f.bat", many)
