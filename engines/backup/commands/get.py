@@ -86,10 +86,12 @@ class Get(OnRepository[GetParams]):
                 Repository.of(params) as repository,
                 opened(repository, name, params.driver, pinned=False, cancel=cancel) as tree,
             ):
-                paths = expanded(tree, paths)
-                there = places(paths, parents=params.parents)
+                lost: list[str] = []
+                meant = expanded(tree, paths, lambda path, error: lost.append(f"{shown(path)}: {error.why}"))
+                there = places(meant, parents=params.parents)
+                paths = paths if lost else meant  # a pattern stays one, so that the run meets the damage, too
                 found = counted(Walk(tree, there), None if params.tar else dest, cancel)
-                notes = (*tree.notes, *(tree.known.notes if tree.known else ()))
+                notes = (*tree.notes, *(tree.known.notes if tree.known else ()), *lost)
         taken = bool(before["file"]) if params.tar else bool(found and found.conflicts)
         if taken and params.conflict == "refuse":
             raise _refused(dest, found, params.tar)

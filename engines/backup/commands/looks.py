@@ -101,14 +101,18 @@ def _volumes(tree: BrowseTree) -> list[VolumeInfo]:
     return known + [info for info in tree.infos.values() if info.name not in {each.name for each in known}]
 
 
-def _asked(tree: BrowseTree, place: PathInPoint) -> list[tuple[bytes, bool]]:
+def _asked(tree: BrowseTree, place: PathInPoint, trouble: list[str]) -> list[tuple[bytes, bool]]:
     """What is to be listed, and whether its entries go by their whole paths: those of a pattern do."""
-    found = expanded(tree, [place.path])
+
+    def told(path: bytes, error: Failed) -> None:
+        trouble.append(f"{shown(path)} cannot be listed to its end: {error.why}")
+
+    found = expanded(tree, [place.path], told)
     return [(path, found != [place.path]) for path in found]
 
 
 def _listed(tree: BrowseTree, place: PathInPoint, trouble: list[str]) -> Iterator[tuple[bytes, Node]]:
-    for path, whole in _asked(tree, place):
+    for path, whole in _asked(tree, place, trouble):
         for node in [tree.stat(path)] if whole else _readable(tree, path, trouble):
             yield (path if whole else node.name or path), node
 

@@ -4,27 +4,38 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from engines.backup.errors import Damaged, Missing
 from engines.backup.files.model import BrowseError, NoSuchFile, join, shown
 from engines.backup.files.tree import Tree
+from engines.job.errors import Failed
 
 SIGNS = re.compile(rb"[*?\[]")
 
 
-def expanded(tree: Tree, paths: Iterable[bytes]) -> list[bytes]:
-    """Each path that is there as it stands, else what it matches, sorted. Raises NoSuchFile where that is nothing."""
+Trouble = Callable[[bytes, Failed], None]
+
+
+def expanded(tree: Tree, paths: Iterable[bytes], trouble: Trouble | None = None) -> list[bytes]:
+    """Each path that is there as it stands, else what it matches, sorted. Raises NoSuchFile where that is nothing.
+
+    A folder that cannot be listed to its end goes to `trouble`; it is raised where there is none.
+    """
     found: list[bytes] = []
     for path in paths:
         if not SIGNS.search(path) or _is_there(tree, path):
             found.append(path)
             continue
-        matches = sorted(_matches(tree, b"/", path[1:].split(b"/")))
+        matches = sorted(_matches(tree, b"/", path[1:].split(b"/"), trouble or _raised))
         if not matches:
             raise NoSuchFile(f"{shown(path)}: nothing matches", "list the folder above it: crashcart backup ls")
         found += matches
     return found
+
+
+def _raised(_: bytes, error: Failed) -> None:
+    raise error
 
 
 def _is_there(tree: Tree, path: bytes) -> bool:
@@ -35,16 +46,16 @@ def _is_there(tree: Tree, path: bytes) -> bool:
     return True
 
 
-def _matches(tree: Tree, folder: bytes, parts: list[bytes]) -> Iterator[bytes]:
+def _matches(tree: Tree, folder: bytes, parts: list[bytes], trouble: Trouble) -> Iterator[bytes]:
     part, rest = parts[0], parts[1:]
-    for path in _named(tree, folder, part):
+    for path in _named(tree, folder, part, trouble):
         if not rest:
             yield path
         elif _lists(tree, path):
-            yield from _matches(tree, path, rest)
+            yield from _matches(tree, path, rest, trouble)
 
 
-def _named(tree: Tree, folder: bytes, part: bytes) -> Iterator[bytes]:
+def _named(tree: Tree, folder: bytes, part: bytes, trouble: Trouble) -> Iterator[bytes]:
     """Entries that a part means; names that begin with a dot only where the pattern does."""
     if not SIGNS.search(part):
         if _is_there(tree, join(folder, part)):
@@ -54,8 +65,8 @@ def _named(tree: Tree, folder: bytes, part: bytes) -> Iterator[bytes]:
         for node in tree.inside(folder):
             if fnmatch.fnmatchcase(node.name, part) and node.name.startswith(b".") <= part.startswith(b"."):
                 yield join(folder, node.name)
-    except (BrowseError, Damaged, Missing):
-        return
+    except (BrowseError, Damaged, Missing) as error:
+        trouble(folder, error)
 
 
 def _lists(tree: Tree, path: bytes) -> bool:

@@ -6,6 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 from engines.backup.files.model import shown
+from engines.job.errors import Failed
 
 KEPT = 500  # lines in the report; the file holds all
 TOLD = 20  # warnings of a run; a terminal at 3 a.m. is no place for thousands
@@ -33,6 +34,10 @@ class Notes:
                 stream.write(line + "\n")
         except OSError:
             self.file = None
+
+    def unlisted(self, path: bytes, error: Failed) -> None:
+        """A folder that a pattern goes over, and that cannot be listed."""
+        self(path, f"cannot be listed to its end: {error.why}")
 
     @property
     def total(self) -> int:

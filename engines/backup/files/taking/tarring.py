@@ -72,7 +72,7 @@ def performed(plan: Plan, context: Context) -> Events:
     notes = Notes(context.folder / "notes.txt")
     with opened(repository, name, params.driver, does=f"get from {name}", cancel=context.cancel) as tree:
         named = [path_of(text.partition(":")[2]) for text in params.paths]
-        there = places(expanded(tree, named), parents=params.parents)
+        there = places(expanded(tree, named, notes.unlisted), parents=params.parents)
         total = plan.detail["weight"]
         if not plan.detail["counted"]:
             total = counted(Walk(tree, there), None, context.cancel).weight

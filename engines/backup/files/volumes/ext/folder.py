@@ -8,15 +8,19 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 
-from engines.backup.files.model import BrowseError
+from engines.backup.files.model import BrowseError, proper, shown
 from engines.backup.files.volumes.ext.superblock import FILETYPE
 
 HEAD = struct.Struct("<IHBB")
 
 
 def entries(raw: bytes, incompat: int, what: str) -> Iterator[tuple[bytes, int]]:
-    """(name, inode) of one block of a folder, `.` and `..` left out. Raises BrowseError."""
+    """(name, inode) of one block of a folder, `.` and `..` left out.
+
+    Raises BrowseError; for a name that no file can have once the others are given.
+    """
     at, end = 0, len(raw)
+    odd = b""
     typed = bool(incompat & FILETYPE)
     while at + 8 <= end:
         inode, length, name, kind = HEAD.unpack_from(raw, at)
@@ -26,9 +30,13 @@ def entries(raw: bytes, incompat: int, what: str) -> Iterator[tuple[bytes, int]]
             raise BrowseError(f"{what} is damaged at byte {at} of a block")
         if inode and name:
             found = raw[at + 8 : at + 8 + name]
-            if found not in (b".", b"..") and b"/" not in found and b"\0" not in found:
+            if not proper(found):
+                odd = odd or (found if found.strip(b".") else b"")
+            else:
                 yield found, inode
         at += length
+    if odd:
+        raise BrowseError(f"{what} holds a name that no file can have: {shown(odd)}")
 
 
 def _length(length: int, block: int) -> int:

@@ -20,8 +20,10 @@ import msgspec
 import pytest
 
 from engines import tasks
+from engines.backup.commands.looks import _ls
 from engines.backup.commands.mount import Server
 from engines.backup.files.mounting import mounts
+from engines.backup.files.reach import PathParams
 from engines.job.contract import Cancel, Context
 from engines.job.errors import Failed, Refused
 from engines.job.params import convert
@@ -247,12 +249,53 @@ def test_a_damaged_block_is_an_error_and_is_told(guest: Guest, tmp_path: Path) -
         with pytest.raises(OSError) as broken:
             (found.folder / "file").read_bytes()
         assert broken.value.errno == errno.EIO
-        time.sleep(2.0)
-        found.process.send_signal(signal.SIGTERM)
-        out, _ = found.process.communicate(timeout=PATIENCE)
-    told: list[dict[str, Any]] = [json.loads(line) for line in out.splitlines()]
-    assert any(each["event"] == "Warned" and "a read failed" in each["text"] for each in told), told
-    assert told[-1]["result"]["errors"] >= 1
+        assert failed_reads(found)[-1]["result"]["errors"] >= 1
+
+
+def failed_reads(found: Mounted) -> list[dict[str, Any]]:
+    """What the run tells until a read has failed, and its last word once it is stopped."""
+    assert found.process.stdout is not None
+    told: list[dict[str, Any]] = []
+    while not (told and told[-1]["event"] == "Warned" and "a read failed" in told[-1]["text"]):
+        line = found.process.stdout.readline()
+        assert line, told
+        told.append(json.loads(line))
+    found.process.send_signal(signal.SIGTERM)
+    out, _ = found.process.communicate(timeout=PATIENCE)
+    return told + [json.loads(line) for line in out.splitlines()]
+
+
+def test_a_name_in_a_folder_that_is_damaged_is_never_said_not_to_be_there(tmp_path: Path) -> None:
+    def fill(root: Path) -> None:
+        (root / "many").mkdir()
+        for number in range(200):
+            (root / f"many/file{number:0100}").touch()
+
+    sick = Guest.__new__(Guest)
+    sick.image = guest_tree.ext4(tmp_path / "image", fill, options=("-O", "^dir_index,^metadata_csum,^has_journal"))
+    raw = bytearray(sick.image.read_bytes())
+    at = raw.index(b"file%0100d" % 150) // 4096 * 4096
+    raw[at : at + 8] = b"\xff" * 8
+    sick.image.write_bytes(raw)
+    sick.repo = lab.init(tmp_path / "repo")
+    sick.point = lab.backup(sick.repo, sick.image)
+    with mounted(sick, tmp_path / "m", "--json") as found:
+        assert (found.folder / f"many/file{0:0100}").exists()
+        for _ in range(2):  # asked again, the kernel must not have kept a no
+            with pytest.raises(OSError) as broken:
+                (found.folder / f"many/file{150:0100}").stat()
+            assert broken.value.errno == errno.EIO
+        assert not (found.folder / "other").exists()
+        with pytest.raises(OSError) as broken:
+            list((found.folder / "many").iterdir())
+        assert broken.value.errno == errno.EIO
+        assert any("is damaged" in each["text"] for each in failed_reads(found) if each["event"] == "Warned")
+    listing = _ls(PathParams(repo=sick.repo, point=f"{sick.point}:/many/file*"))
+    assert 100 < len(listing.entries) < 200
+    assert any("cannot be listed to its end" in note for note in listing.notes)
+    taken = lab.done("backup-get", repo=sick.repo, paths=[f"{sick.point}:/many/*"], dest=str(tmp_path / "out"))
+    assert taken["files"] == len(listing.entries)
+    assert any("cannot be listed to its end" in note for note in taken["notes"])
 
 
 def test_the_end_of_a_run_leaves_a_mount_of_the_same_run_name_in_another_home_alone(

@@ -94,6 +94,7 @@ def test_names_that_no_file_can_have_stay_within_the_destination(tmp_path: Path)
     assert sorted(path.name for path in out.rglob("*")) == ["folder", "good", "lost+found"]
     assert [path for path in tmp_path.rglob("*evi*")] == []
     assert result["files"] == 1
+    assert any("holds a name that no file can have: ../evil1" in line for line in result["notes"])
 
 
 class Hostile(FolderVolume):
