@@ -11,7 +11,7 @@ from engines.backup import names, results
 from engines.backup.commands.on_repository import OnRepository
 from engines.backup.errors import Damaged, no_room_at_all
 from engines.backup.names import PointName
-from engines.backup.repository import catalogue, sessions
+from engines.backup.repository import catalogue, sessions, spelling
 from engines.backup.repository.point import Point
 from engines.backup.repository.repository import NamesOnly, RepoParams, Repository
 from engines.backup.repository.sessions import Presence
@@ -47,6 +47,7 @@ class Rename(OnRepository[RenameParams]):
             raise Refused(f"no VM here is called {params.vm}", "see what there is: crashcart backup list --disks")
         if any(name.vm == params.to for name in known) or not names.fit(params.to):
             raise BadParam("to", params.to, "a name that no VM here has", "see them: crashcart backup list --disks")
+        spelling.refuse_twin(glance, {(params.to, name.disk) for name in known if name.vm == params.vm})
         return Plan(
             task=self.name,
             target=f"{params.vm} in {glance.store.where}",

@@ -20,7 +20,7 @@ from engines.backup.commands import guest_words, made_points
 from engines.backup.commands.made_points import MadePoints
 from engines.backup.commands.run_params import RunParams, disks, settled
 from engines.backup.limits import throttle
-from engines.backup.repository import catalogue, config, history, lost_records, sessions
+from engines.backup.repository import catalogue, config, history, lost_records, sessions, spelling
 from engines.backup.repository.point import Point
 from engines.backup.repository.repository import Repository, where
 from engines.backup.repository.sessions import Presence
@@ -81,6 +81,7 @@ class Run(Engine[RunParams]):
         params, guest = settled(params)
         with Repository.glance(where(params)) as repository:
             called = disks(params)
+            spelling.refuse_twin(repository, [(params.vm, disk) for disk in called])
             params = structs.replace(params, disk=called)
             with look_at([params.source, *params.more], params.format, _wished(params, guest=guest)) as sources:
                 size = units.size(sum(source.size for source in sources))

@@ -8,7 +8,7 @@ import msgspec
 
 from engines.backup import names
 from engines.backup.errors import Damaged
-from engines.backup.repository import pack, packs_to_delete, record, sessions
+from engines.backup.repository import pack, packs_to_delete, record, sessions, spelling
 from engines.backup.repository.point import Point, encode
 from engines.backup.repository.repository import Repository
 from engines.backup.repository.sessions import Presence
@@ -77,10 +77,11 @@ def adopt_parts(repository: Repository, presence: Presence) -> int:
 def commit(
     repository: Repository, writer: Writer, points: Sequence[Point], made: Callable[[Point], None] = lambda _: None
 ) -> list[Point]:
-    """Make the points known, last of all; they come back with the time that each got.
+    """Make the points known, last of all; they come back with the time that each got. Raises Refused.
 
     made: told of each as soon as it is there.
     """
+    spelling.refuse_twin(repository, {(point.head.vm, point.head.disk) for point in points})
     encoded = [_added(repository, writer, point) for point in points]
     _seal(repository, writer)
     known = []

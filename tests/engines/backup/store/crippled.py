@@ -1,5 +1,7 @@
 """A file system as exFAT, CIFS and many FUSE ones are: no hard links, no fsync of folders, no modes, no shared mapping.
 
+A and a are one name there.
+
 Served from a folder: python -m tests.engines.backup.store.crippled BEHIND MOUNT
 """
 
@@ -11,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +31,16 @@ class Crippled:
         self._root = root
 
     def _at(self, path: str) -> Path:
-        return Path(self._root + path)
+        found = Path(self._root)
+        for part in Path(path).parts[1:]:
+            found /= self._spelled(found, part)
+        return found
+
+    def _spelled(self, folder: Path, name: str) -> str:
+        """As the one that is there is spelled: A and a are one name."""
+        with suppress(OSError):
+            return next((one.name for one in folder.iterdir() if one.name.lower() == name.lower()), name)
+        return name
 
     def getattr(self, path: str, _handle: int | None = None) -> dict[str, Any]:
         found = os.lstat(self._at(path))

@@ -25,6 +25,7 @@ from engines.backup.store.local import LocalStore
 from engines.backup.store.sftp import access
 from engines.doctor import examine_place
 from engines.job.contract import RunFailed
+from engines.job.errors import Refused
 from tests.engines.backup import lab
 from tests.engines.backup.store import crippled
 from tests.engines.backup.store.sshd import Sshd
@@ -70,6 +71,11 @@ def test_a_file_system_without_links_folder_syncs_modes_and_mapping_holds_a_repo
         assert lab.content(repo, first) == before
         assert lab.content(repo, second["point"]) == source.read_bytes()
         assert lab.verified(repo=repo)["whole"] == 2
+        for twin in ({"vm": "WEB1"}, {"vm": "web1", "disk": ["Disk0"]}, {"vm": "Web1", "disk": ["disk1"]}):
+            with pytest.raises(Refused, match="for one name"):
+                lab.perform_job("backup", repo=repo, source=str(source), limit="none", **twin)
+        with pytest.raises(Refused, match="for one name"):
+            lab.perform_job("backup-rename", repo=repo, vm="web1", to="Web1")
         file = str(place / "web1.tar")
         lab.done("backup-export", repo=repo, point=second["point"], file=file)
         assert lab.content(file, second["point"]) == source.read_bytes()
