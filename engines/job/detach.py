@@ -105,6 +105,11 @@ def plan(job: Job, secrets: Mapping[str, Secret], stopped: Callable[[], bool]) -
 
 def follow(run: Run, stopped: Callable[[], bool] = lambda: False) -> Iterator[journal.Entry]:
     """Every entry from the first on, as they come, until the last word or until the process is gone."""
+    return (entry for entry in looks(run, stopped) if entry is not None)
+
+
+def looks(run: Run, stopped: Callable[[], bool] = lambda: False) -> Iterator[journal.Entry | None]:
+    """The same, and None after each look, so that who follows a run that is silent has a turn."""
     offset = 0
     while not stopped():
         holder = run.holder()
@@ -117,6 +122,7 @@ def follow(run: Run, stopped: Callable[[], bool] = lambda: False) -> Iterator[jo
                 return
         if gone or (holder is None and run.status() == "interrupted"):
             return
+        yield None
         time.sleep(TICK)
 
 

@@ -18,10 +18,11 @@ from engines.job.work import Work
 # What a controller may have done: nothing that writes to a disk. The word for prune is the policy in fleet.yaml.
 ALLOWED = ("backup", "backup-prune", "backup-gc", "backup-verify", "backup-lock", "backup-boot", "backup-prove")
 EVERY = 1.0  # s between two words of progress
+ALIVE = 15.0  # s between two signs that the run is followed
 
 
-def start(request: wire.Start) -> Iterator[wire.AnyAnswer]:
-    """Start it, follow it where it runs, or tell how it ended. Raises Refused."""
+def start(request: wire.Start, alive: float = ALIVE) -> Iterator[wire.AnyAnswer]:
+    """Start it, follow it where it runs, or tell how it ended. alive: s between two signs of life. Raises Refused."""
     if request.job.task not in ALLOWED:
         raise Refused(f"a controller may not start {request.job.task}", "allowed are " + ", ".join(ALLOWED))
     found = once.settle(request.key)
@@ -34,7 +35,7 @@ def start(request: wire.Start) -> Iterator[wire.AnyAnswer]:
             return
         run = _begun(request, found, held)
     yield wire.Begun(run=run.id, new=True)
-    yield from _told(run, before=False)
+    yield from _told(run, alive, before=False)
 
 
 def _begun(request: wire.Start, claim: once.Claim, held: int) -> Run:
@@ -67,14 +68,20 @@ def followed(run: Run) -> Iterator[wire.AnyAnswer]:
     """A run that somebody else started."""
     before = journal.ended(run.journal)
     yield wire.Begun(run=run.id, new=False)
-    yield from _told(run, before=before)
+    yield from _told(run, ALIVE, before=before)
 
 
-def _told(run: Run, *, before: bool) -> Iterator[wire.AnyAnswer]:
+def _told(run: Run, alive: float, *, before: bool) -> Iterator[wire.AnyAnswer]:
     warnings: list[str] = []
     last = None
     due = 0.0
-    for entry in detach.follow(run):
+    sign = time.monotonic() + alive
+    for entry in detach.looks(run):
+        if time.monotonic() >= sign:
+            sign = time.monotonic() + alive
+            yield wire.Alive()
+        if entry is None:
+            continue
         last = entry.event
         if isinstance(last, Warned):
             warnings.append(last.text)

@@ -10,7 +10,7 @@ from engines.backup.guests.model import FoundGuests
 from engines.fleet.agent.holding import Holding
 from engines.job.jobfile import Job
 
-VERSION = 1  # of these words; both sides refuse another one
+VERSION = 2  # of these words; both sides refuse another one
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True, tag_field="ask", tag=True):
@@ -113,6 +113,10 @@ class Progressed(Answer, frozen=True, kw_only=True, tag="progress"):
     unit: str
 
 
+class Alive(Answer, frozen=True, kw_only=True, tag="alive"):
+    """The run is there and followed; said every few seconds, whatever else is."""
+
+
 class Ended(Answer, frozen=True, kw_only=True, tag="ended"):
     """How it ended. status: done, warned, failed, refused, stopped or interrupted; code: its exit code.
 
@@ -169,4 +173,4 @@ class Declined(Answer, frozen=True, kw_only=True, tag="declined"):
     what_helps: str = ""
 
 
-AnyAnswer = Guests | HostState | Begun | Progressed | Ended | Busy | Taken | Held | Fits | Said | Declined
+AnyAnswer = Guests | HostState | Begun | Progressed | Alive | Ended | Busy | Taken | Held | Fits | Said | Declined

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import tempfile
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
@@ -29,7 +30,9 @@ PLACE = re.compile(r"^(?P<user>[^@]+)@(?:\[(?P<six>[^\]]+)\]|(?P<name>[^:]+))(?:
 AGENT = ("crashcart", "fleet-agent")  # what is asked for; a forced command does it whatever is
 STAYS = 60  # s that a connection nobody uses is kept
 LONGEST = 16 << 20  # bytes of one line of an answer: 30,000 guests
+LOOK = 5.0  # s between two looks whether a deadline is over
 NOISE = 16 << 20  # bytes that ssh may write into a file: what a host says beside its answers
+RUNS = (900.0, 120.0)  # s until the first word of a run, which is planned first, and until each next one
 # s that an answer may take as a whole: an agent that hangs behind a living connection is given up, too.
 WITHIN: dict[type[wire.Request], float] = {
     wire.About: 60.0,
@@ -46,12 +49,17 @@ class Unreachable(Failed):
 
 
 def ask(
-    name: str, host: Host, request: wire.AnyRequest, held: Connections | None = None, within: float | None = None
+    name: str,
+    host: Host,
+    request: wire.AnyRequest,
+    held: Connections | None = None,
+    within: float = RUNS[0],
+    silent: float | None = None,
 ) -> Generator[wire.AnyAnswer, None, None]:
     """The host's answers as they come. Raises Unreachable.
 
     held: who can end the connection from another thread; the run on the host goes on.
-    within: seconds for all of them; None for runs, which take as long as they do.
+    within: seconds for all of them, or where `silent` is said for the first, and `silent` for each after that.
     """
     with tempfile.TemporaryFile() as noise:  # no pipe: the shared connection's own process would keep it open
         child = start(argv(host), stdout=subprocess.PIPE, stderr=noise, before=_before(host))
@@ -60,11 +68,14 @@ def ask(
         try:
             with _deadline(child, within) as late:
                 try:
-                    yield from _talk(name, host, request, child, noise)
+                    for answer in _talk(name, host, request, child, noise):
+                        if silent is not None:
+                            late.have(silent)
+                        yield answer
                 except Unreachable:
-                    if not late.is_set():
+                    if not late.over:
                         raise
-                    why = f"host {name} ({host.ssh}) did not answer within {within:.0f} s"
+                    why = f"host {name} ({host.ssh}) did not answer within {late.seconds:.0f} s"
                     raise Unreachable(why, _helps(host)) from None
         finally:
             child.kill()
@@ -73,23 +84,41 @@ def ask(
                 held.remove(child)
 
 
+class _Deadline:
+    """When a child is ended; over: whether it was. seconds: how many it had last."""
+
+    def __init__(self, child: subprocess.Popen[bytes], seconds: float) -> None:
+        self.over = False
+        self._child = child
+        self._done = threading.Event()
+        self.have(seconds)
+        threading.Thread(target=self._watch, daemon=True).start()
+
+    def have(self, seconds: float) -> None:
+        """So many from now on."""
+        self.seconds = seconds
+        self._until = time.monotonic() + seconds
+
+    def _watch(self) -> None:
+        while not self._done.wait(min(max(0.0, self._until - time.monotonic()), LOOK)):
+            if time.monotonic() >= self._until:
+                self.over = True
+                self._child.kill()
+                return
+
+    def close(self) -> None:
+        """It has all the time of the world."""
+        self._done.set()
+
+
 @contextmanager
-def _deadline(child: subprocess.Popen[bytes], within: float | None) -> Iterator[threading.Event]:
-    """Whether the child was ended because it took longer."""
-    late = threading.Event()
-
-    def end() -> None:
-        late.set()
-        child.kill()
-
-    timer = threading.Timer(within or 0.0, end)
-    timer.daemon = True
-    if within is not None:
-        timer.start()
+def _deadline(child: subprocess.Popen[bytes], within: float) -> Iterator[_Deadline]:
+    """The child is ended where it takes longer."""
+    late = _Deadline(child, within)
     try:
         yield late
     finally:
-        timer.cancel()
+        late.close()
 
 
 def _talk(
@@ -115,7 +144,7 @@ def one(name: str, host: Host, request: wire.AnyRequest, within: float | None = 
     """The last answer of the host, within so many seconds, by default those of its kind. Raises Unreachable; Failed
     where it declines.
     """
-    (last,) = deque(ask(name, host, request, within=within or WITHIN.get(type(request))), maxlen=1)  # however many
+    (last,) = deque(ask(name, host, request, within=within or WITHIN[type(request)]), maxlen=1)  # however many
     if isinstance(last, wire.Declined):
         raise Failed(f"host {name}: {last.why}", last.what_helps)
     return last

@@ -33,7 +33,8 @@ Tell = Callable[[wire.Begun | wire.Progressed], None]
 class Order(msgspec.Struct, frozen=True, kw_only=True):
     """A job to be done on a host. words: its job file; None where it can only be followed.
 
-    started: whether an earlier controller, or connection, started it. patience: s that the host may be away.
+    started: whether an earlier controller, or connection, started it. patience: s that the host may be away, or its
+    agent be silent. words_within: s until the first word of the agent, and until each next one.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     words: Job | None
     started: bool
     patience: float = PATIENCE
+    words_within: tuple[float, float] = ssh.RUNS
 
 
 class Following:
@@ -66,9 +68,12 @@ class Following:
         while True:
             try:
                 last = None
-                with closing(ssh.ask(order.name, order.host, self._request(), self.held)) as answers:
+                first, next_ = order.words_within
+                asked = ssh.ask(order.name, order.host, self._request(), self.held, first, next_)
+                with closing(asked) as answers:
                     for last in answers:
-                        away, wait = None, 0.5
+                        if isinstance(last, wire.Alive) or (isinstance(last, wire.Begun) and last.new):
+                            away, wait = None, 0.5  # one that says who runs, and then no more, is away all the same
                         if isinstance(last, wire.Begun | wire.Progressed):
                             self.started = True
                             tell(last)

@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from engines.fleet.agent import slots, wire
+from engines.fleet.agent import slots, starting, wire
 from engines.fleet.agent.starting import ALLOWED
 from engines.host.child import environment, start
 from engines.job.jobfile import Job
@@ -78,6 +78,14 @@ def test_a_job_is_started_once_and_told_again_and_a_full_host_says_so(tmp_path: 
     failing = wire.Start(key="gone", job=Job(task="backup", params={**job.params, "source": "/gone"}), slots=1)
     code, answers = ask(failing)
     assert code == 3 and isinstance(answers[0], wire.Declined) and "/gone does not exist" in answers[0].why
+
+
+def test_who_follows_a_run_shows_signs_of_life(tmp_path: Path) -> None:
+    image = lab.disk(tmp_path / "web1.img", {0: 1}, lab.MIB)
+    job = Job(task="backup", params={"repo": lab.init(tmp_path / "repo"), "source": str(image), "vm": "web1"})
+    said = [*starting.start(wire.Start(key="k", job=job, slots=1), alive=0.0)]
+    assert isinstance(said[0], wire.Begun) and wire.Alive() in said
+    assert isinstance(said[-1], wire.Ended) and said[-1].status == "done", said
 
 
 def test_a_slot_is_held_by_who_inherits_it_and_free_once_that_is_gone() -> None:

@@ -11,9 +11,13 @@ import pytest
 from engines.fleet.agent import wire
 from engines.fleet.config.model import Host
 from engines.fleet.reach import ssh
+from engines.fleet.round.following import Following, Lost, Order
 from engines.job.errors import Failed
+from engines.job.jobfile import Job
 from tests.engines.backup.store.sshd import Sshd
 from tests.engines.fleet.lab import ROOT
+
+BEGUN = '{"say":"begun","run":"r","new":false}'
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +58,26 @@ def test_an_agent_that_hangs_is_given_up(sshd: Sshd) -> None:
     with pytest.raises(Failed, match=rf"^host hv1 \({host(sshd).ssh}\) did not answer within 2 s") as caught:
         ssh.one("hv1", host(sshd), wire.About(), within=2.0)
     assert caught.value.what_helps
+
+
+@pytest.mark.parametrize(
+    ("says", "within", "why"),
+    [
+        ("sleep 1000", (1.0, 600.0), "did not answer within 1 s"),  # it hangs before the run is begun
+        (f"echo '{BEGUN}'; sleep 1000", (600.0, 1.0), "did not answer within 1 s"),  # and while it is followed
+    ],
+)
+def test_a_job_whose_agent_hangs_comes_back(says: str, within: tuple[float, float], why: str, sshd: Sshd) -> None:
+    sshd.cut()
+    (sshd.folder / "agent").write_text(f"cat >/dev/null; {says}")
+    allow(sshd, f'restrict,command="sh {sshd.folder}/agent" ')
+    order = Order(
+        name="hv1", host=host(sshd), key="k", words=Job(task="backup"), started=False, patience=2.0, words_within=within
+    )
+    heard: list[str] = []
+    outcome = Following(order).outcome(lambda answer: heard.append(type(answer).__name__))
+    assert isinstance(outcome, Lost) and why in outcome.why, outcome
+    assert set(heard) == ({"Begun"} if "echo" in says else set())
 
 
 def test_a_key_that_opens_a_shell_is_told_from_one_that_asks_the_agent(sshd: Sshd) -> None:
