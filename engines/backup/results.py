@@ -123,9 +123,13 @@ class Booted(Result, frozen=True, kw_only=True):
 
 
 class Proven(Result, frozen=True, kw_only=True):
-    """Of `prove`. restored: bytes that were written; entries: of the root, and volumes; else as of `boot`."""
+    """Of `prove`. more: points of further disks; restored: bytes that were written; entries: of the root, and volumes.
+
+    The others are as of `boot`.
+    """
 
     point: str
+    more: tuple[str, ...] = ()
     restored: int
     entries: int
     verdict: str

@@ -18,15 +18,19 @@ from engines.job.errors import Failed
 Bus = Literal["ide", "virtio", "ahci"]
 AUTO: tuple[Bus, ...] = ("ide", "virtio", "ahci")  # the old guest's first: nearly everything knows it
 
+PLACES: dict[Bus, int] = {"ide": 4, "ahci": 6}  # of a machine; further disks hang on virtio
+
 
 @dataclass(frozen=True, kw_only=True)
 class Trials:
-    """lay: makes a throwaway layer over the disk. shots: where pictures go. memory in MiB, deadline in seconds a bus.
+    """lay: makes a throwaway layer over the disk; others: the same of further disks of that machine.
 
+    shots: where pictures go. memory in MiB, deadline in seconds a bus.
     expect: what must come; None for a usual sign of life.
     """
 
     lay: Callable[[Path], Path]
+    others: tuple[Callable[[Path], Path], ...] = ()
     scratch: Path
     shots: Path
     cancel: Cancel
@@ -47,14 +51,17 @@ class Trials:
         return bus, seen
 
     def _boot(self, bus: Bus, number: int) -> Generator[AnyEvent, str | None, Seen]:
-        layer = self.scratch / f"{bus}.qcow2"
-        self.lay(layer)
-        hardware = Hardware(
-            media=(Disk(layer, format="qcow2", bus=bus, snapshot=False),), memory=self.memory, firmware=self.firmware
+        layers = [self.scratch / f"{bus}-{place}.qcow2" for place in range(1 + len(self.others))]
+        for lay, layer in zip((self.lay, *self.others), layers, strict=True):
+            lay(layer)
+        media = tuple(
+            Disk(layer, format="qcow2", bus=bus if place < PLACES.get(bus, len(layers)) else "virtio", snapshot=False)
+            for place, layer in enumerate(layers)
         )
+        hardware = Hardware(media=media, memory=self.memory, firmware=self.firmware)
         try:
             with Machine(hardware, check=self.cancel.check) as machine:
-                watching = watched(machine, self._signs(), layer, self.shots / f"boot-{bus}.png")
+                watching = watched(machine, self._signs(), layers[0], self.shots / f"boot-{bus}.png")
                 while True:
                     try:
                         seconds = next(watching)
@@ -66,7 +73,8 @@ class Trials:
         except NotStarted as refused:
             raise Failed(refused.why, refused.what_helps) from None
         finally:
-            layer.unlink(missing_ok=True)
+            for layer in layers:
+                layer.unlink(missing_ok=True)
 
     def _signs(self) -> Signs:
         if self.expect is None:

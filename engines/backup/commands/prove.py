@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from functools import partial
 from io import BufferedReader
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar
 
 import msgspec
 from typing_extensions import override
 
 from engines.backup import names, results
-from engines.backup.commands.boot import pattern
+from engines.backup.commands.boot import BootParams, pattern
 from engines.backup.commands.on_repository import OnRepository
 from engines.backup.commands.restore_params import RestoreParams
 from engines.backup.commands.restore_steps import restored
 from engines.backup.files.model import BrowseError
 from engines.backup.files.opening import open_tree
-from engines.backup.repository.repository import WHICH_POINT, NamesOnly, RepoParams, Repository, where
+from engines.backup.repository.repository import NamesOnly, RepoParams, Repository, where
 from engines.backup.repository.sessions import Presence
 from engines.backup.repository.unlocking import opened
 from engines.backup.restoring.target import SeenTarget
@@ -48,7 +48,7 @@ from engines.job.errors import Failed, Refused
 from engines.job.params import param, plain
 
 STEPS = (
-    Step(id="write", title="Restore the point to a scratch disk"),
+    Step(id="write", title="Restore each point to a scratch disk"),
     Step(id="flush", title="Have it on the disk"),
     Step(id="list", title="List what is on it"),
     Step(id="boot", title="Boot it and watch its screen"),
@@ -57,26 +57,20 @@ MOST = 10_000  # entries that are counted
 SHOWN = 40
 
 
-class ProveParams(RepoParams, frozen=True, kw_only=True):
-    """Which point, where there is room, and on what machine."""
+class ProveParams(BootParams, frozen=True, kw_only=True):
+    """As of a boot, with the other disks of the guest, and where there is room for all of them."""
 
-    point: Annotated[str, WHICH_POINT]
+    more: Annotated[
+        tuple[str, ...], param("More", "points of further disks of that guest, in their order", metavar="POINT")
+    ] = ()
     scratch: Annotated[
-        str, param("Scratch", "a folder with room for the whole disk; what is put there is removed", kind="folder")
+        str, param("Scratch", "a folder with room for the whole disks; what is put there is removed", kind="folder")
     ] = "/var/tmp"  # noqa: S108  a folder of our own is made in it
-    memory: Annotated[int, param("Memory", "MiB for the guest", ge=64, le=65536)] = 512
-    expect: Annotated[
-        str,
-        param("Expect", "a regular expression that must show; without it a login prompt and the like", metavar="RE"),
-    ] = ""
-    deadline: Annotated[int, param("Deadline", "seconds for each disk bus that is tried", ge=5, le=7200)] = 300
-    bus: Annotated[
-        Literal["auto", "ide", "virtio", "ahci"],
-        param("Bus", "what the disk hangs on; auto tries ide, then virtio, then ahci, until the guest starts"),
-    ] = "auto"
-    firmware: Annotated[
-        Literal["auto", "bios", "ovmf"], param("Firmware", "auto goes by whether the disk has boot code for a BIOS")
-    ] = "auto"
+
+    @property
+    def points(self) -> tuple[str, ...]:
+        """Of all disks; the guest boots from the first."""
+        return (self.point, *self.more)
 
 
 class Prove(OnRepository[ProveParams]):
@@ -84,7 +78,7 @@ class Prove(OnRepository[ProveParams]):
 
     name: ClassVar[str] = "backup-prove"
     verb: ClassVar[str] = "prove"
-    title: ClassVar[str] = "restore a point to a scratch disk, list its files and boot it: whether it would save you"
+    title: ClassVar[str] = "restore a guest to scratch disks, list its files and boot it: whether it would save you"
     kind: ClassVar[str] = "work"
     result: ClassVar[type[results.Result]] = results.Proven
     irreversible: ClassVar[str] = "a proof changes nothing that could be taken back; the point is as it was"
@@ -103,21 +97,25 @@ class Prove(OnRepository[ProveParams]):
 
     @override
     def plan_on(self, glance: NamesOnly, params: ProveParams, cancel: Cancel) -> Plan:
-        point = glance.resolve(params.point)
+        point, *more = (glance.resolve(each) for each in params.points)
+        if len({point, *more}) < len(params.points):
+            raise Refused("a point is named twice", "name each disk of the guest once")
+        also = (("and", ", ".join(map(str, more))),) if more else ()
         return Plan(
             task=self.name,
             target=str(point),
-            params={"point": str(point)},
+            params={"point": str(point), "more": list(map(str, more))},
             steps=STEPS,
             facts=(
                 ("point", str(point)),
-                ("scratch", f"a file in {params.scratch}, removed at the end"),
-                ("machine", f"{params.memory} MiB, disk on {params.bus}, firmware {params.firmware}, no network"),
+                *also,
+                ("scratch", f"a file for each disk in {params.scratch}, removed at the end"),
+                ("machine", f"{params.memory} MiB, disks on {params.bus}, firmware {params.firmware}, no network"),
                 ("waits for", params.expect or "a login prompt, or another sign of life"),
                 ("repository", glance.store.where),
             ),
-            undo="nothing to take back: the scratch disk is removed",
-            state={"repository": glance.config.id, "point": str(point)},
+            undo="nothing to take back: what is on scratch is removed",
+            state={"repository": glance.config.id, "points": [str(point), *map(str, more)]},
         )
 
     @override
@@ -125,14 +123,14 @@ class Prove(OnRepository[ProveParams]):
         yield StepStarted(step="write")
         params: ProveParams = plan.params
         with (yield from opened(params, context)) as repository, _scratch(params.scratch) as scratch:
-            disk = scratch.path / "disk"
-            written = yield from _restored(repository, params, disk)
+            disks = [scratch.path / f"disk{number or ''}" for number in range(len(params.points))]
+            written = yield from _all_restored(repository, params, disks)
             yield StepStarted(step="list")
-            entries = yield from _listed(disk, context.cancel)
+            entries = yield from _listed(disks[0], context.cancel)
             yield Log(text=f"at its root: {', '.join(entries[:SHOWN]) or 'nothing'}")
             yield StepEnded(step="list")
             yield StepStarted(step="boot")
-            trials = _trials(params, disk, scratch.path, context)
+            trials = _trials(params, disks, scratch.path, context)
             bus, seen = yield from trials.run()
             if seen.how == "fails":
                 raise Failed(
@@ -152,9 +150,38 @@ def _scratch(folder: str) -> Scratch:
         raise Refused(f"{folder}: {error.strerror}", "name a folder with room: --scratch FOLDER") from None
 
 
-def _restored(repository: Repository, params: ProveParams, disk: Path) -> Generator[AnyEvent, str | None, int]:
-    """The point on the scratch disk; how many bytes were written. Every block is checked as it is read."""
-    name = names.parse(params.point)
+def _all_restored(
+    repository: Repository, params: ProveParams, disks: Sequence[Path]
+) -> Generator[AnyEvent, str | None, int]:
+    """All points on disks of their own, the first one last, whose steps are the run's; how many bytes that is."""
+    moments = {names.parse(point).time for point in params.points}
+    if len(moments) > 1:
+        yield Warned(text=f"its disks are of different moments: {', '.join(params.points)}")
+    pins = tuple(names.parse(point).path() for point in params.points)
+    with Presence(repository.store, "read", f"proof of {params.point}", pins=pins) as presence:
+        repository.load()
+        written = 0
+        for point, disk in [*zip(params.points, disks, strict=True)][:0:-1]:
+            written += yield from _quietly(_restored(repository, params, point, disk, presence))
+        return written + (yield from _restored(repository, params, params.point, disks[0], presence))
+
+
+def _quietly(work: Generator[AnyEvent, str | None, int]) -> Generator[AnyEvent, str | None, int]:
+    """Without its steps."""
+    while True:
+        try:
+            event = next(work)
+        except StopIteration as ended:
+            return int(ended.value)
+        if not isinstance(event, StepStarted | StepEnded):
+            yield event
+
+
+def _restored(
+    repository: Repository, params: ProveParams, point: str, disk: Path, presence: Presence
+) -> Generator[AnyEvent, str | None, int]:
+    """A point on a scratch disk; how many bytes were written. Every block is checked as it is read."""
+    name = names.parse(point)
     words = {key: value for key, value in plain(params).items() if key in RepoParams.__struct_fields__}
     given = RestoreParams(**words, point=str(name), target=str(disk))
     seen = msgspec.to_builtins(SeenTarget.at(disk))
@@ -166,9 +193,7 @@ def _restored(repository: Repository, params: ProveParams, disk: Path) -> Genera
         detail={"existed": False, "device": False},
         state={"seen": seen},
     )
-    with Presence(repository.store, "read", f"proof of {name}", pins=(name.path(),)) as presence:
-        repository.load()
-        done = yield from restored(repository, repository.present(name), inner, presence)
+    done = yield from restored(repository, repository.present(name), inner, presence)
     return int(done.result["written"])
 
 
@@ -196,11 +221,12 @@ class _Bytes:
         return os.pread(self._file.fileno(), length, offset)
 
 
-def _trials(params: ProveParams, disk: Path, scratch: Path, context: Context) -> Trials:
-    with disk.open("rb") as file:
+def _trials(params: ProveParams, disks: Sequence[Path], scratch: Path, context: Context) -> Trials:
+    with disks[0].open("rb") as file:
         head = file.read(HEAD)
     return Trials(
-        lay=partial(_lay, disk),
+        lay=partial(_lay, disks[0]),
+        others=tuple(partial(_lay, disk) for disk in disks[1:]),
         scratch=scratch,
         shots=context.folder,
         cancel=context.cancel,
@@ -232,6 +258,7 @@ def _finished(
         summary=f"{params.point}: {units.size(written)} restored, {len(entries)} entries at its root, and it {words}",
         result={
             "point": params.point,
+            "more": list(params.more),
             "restored": written,
             "entries": len(entries),
             "verdict": seen.how,

@@ -92,6 +92,7 @@ def lock(fleet: Fleet, repository: str) -> Job:
 
 
 def prove(fleet: Fleet, one: Assigned, repository: str) -> Job:
-    """Restore the newest point of its first disk to a scratch disk, list it and boot it."""
-    point = f"{one.vm}/{one.disks[0].name}@latest"
-    return Job(task="backup-prove", params={**opening(fleet.repositories[repository]), "point": point})
+    """Restore the newest point of each of its disks to scratch, list the first and boot from it."""
+    first, *more = (f"{one.vm}/{disk.name}@latest" for disk in one.disks)
+    params: dict[str, Any] = {**opening(fleet.repositories[repository]), "point": first}
+    return Job(task="backup-prove", params={**params, **({"more": more} if more else {})})

@@ -76,8 +76,11 @@ def test_a_backup_of_a_guest_boots_with_its_screen_in_the_report(repo: str) -> N
 def test_a_proof_restores_lists_and_boots_and_leaves_nothing(repo: str, scratch: Path) -> None:
     before = listing(repo)
     words = {"repo": repo, "scratch": str(scratch), "deadline": 900}
-    run, last = lab.perform_job("backup-prove", point="guest/disk0@latest", bus="ide", **words)
+    run, last = lab.perform_job(
+        "backup-prove", point="guest/disk0@latest", more=["data/disk0@latest"], bus="ide", **words
+    )
     assert isinstance(last, Finished), last
+    assert len(last.result["more"]) == 1
     assert (last.result["verdict"], last.result["bus"]) == ("boots", "ide")
     assert last.result["entries"] > 3 and last.result["restored"] > MIB
     assert "etc" in next(section.text for section in last.sections if section.title == "At its root").split()

@@ -6,6 +6,7 @@ The boot itself is held to its promise beside `backup boot`, which shares its gu
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -18,16 +19,21 @@ from engines.job.perform import Stop
 from tests.engines.backup import lab
 
 
-def stopped(repo: str, point: str, scratch: Path) -> list[object]:
-    """The events of a proof that is stopped as its boot begins; `scratch` is seen to hold a disk then."""
+def stopped(repo: str, point: str, scratch: Path, more: Sequence[str] = ()) -> list[object]:
+    """The events of a proof that is stopped as its boot begins; `scratch` is seen to hold its disks then."""
     stop = Stop()
 
     def listen(entry: Entry) -> None:
         if entry.event == StepStarted(step="boot"):
-            assert len(list(scratch.glob("*/disk"))) == 1
+            assert [path.stat().st_size for path in sorted(scratch.glob("*/disk*"))] == [
+                4 << 20,
+                *[lab.MIB] * len(more),
+            ]
             stop.ask()
 
-    run, last = lab.perform_job("backup-prove", repo=repo, point=point, scratch=str(scratch), stop=stop, listen=listen)
+    run, last = lab.perform_job(
+        "backup-prove", repo=repo, point=point, more=list(more), scratch=str(scratch), stop=stop, listen=listen
+    )
     assert isinstance(last, RunStopped), last
     assert list(scratch.iterdir()) == []
     return [entry.event for entry in journal.entries(run.journal)]
@@ -42,14 +48,18 @@ def test_a_proof_that_is_stopped_has_restored_and_listed_and_leaves_nothing(tmp_
     repo = lab.init(tmp_path / "repo")
     point = lab.backup(repo, image)
     scratch.mkdir()
-    events = stopped(repo, point, scratch)
+    data = lab.backup(repo, lab.disk(tmp_path / "data", {0: 1}, lab.MIB), vm="data")
+    events = stopped(repo, point, scratch, [data])
     assert [event.step for event in events if isinstance(event, StepEnded)] == ["write", "flush", "list"]
-    assert not any(isinstance(event, Warned) for event in events)
+    moments = {each.partition("@")[2] for each in (point, data)}
+    assert sum(isinstance(event, Warned) for event in events) == (len(moments) > 1)
     assert any(isinstance(event, Log) and "at its root: etc, lost+found" in event.text for event in events)
 
 
 def test_a_proof_without_room_for_it_is_refused(tmp_path: Path) -> None:
     repo = lab.init(tmp_path / "repo")
     point = lab.backup(repo, lab.disk(tmp_path / "a", {0: 1}, lab.MIB))
+    with pytest.raises(Refused, match="named twice"):
+        lab.perform_job("backup-prove", repo=repo, point=point, more=[point])
     with pytest.raises(Refused, match="none is no folder"):
         lab.perform_job("backup-prove", repo=repo, point=point, scratch=str(tmp_path / "none"))
