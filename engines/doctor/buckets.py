@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from engines.doctor.checks import Outcome
+from engines.job import jobfile
 from engines.job.errors import Failed, Refused
 
 PATIENCE = 5.0  # s that a server which does not answer holds up the examination
@@ -19,18 +20,20 @@ def buckets() -> Outcome:
     if not path.exists():
         return Outcome(True, f"none in use: there is no {path}")
     try:
-        names = sorted(_written(path.read_text()))
+        names = sorted(_written(jobfile.configured(path, "access file") or b"{}"))
         wrong = [said for name in names if (said := _unfit(name))]
     except ImportError:
         return Outcome(False, "obstore is not installed", "pip install 'crashcart[s3]'")
-    except (OSError, ValueError) as error:
+    except Refused as refused:
+        return Outcome(False, refused.why, refused.what_helps)
+    except (OSError, ValueError, RecursionError) as error:
         return Outcome(False, f"{path} cannot be read: {str(error).splitlines()[0]}", f"mend {path}")
     if wrong:
         return Outcome(False, *wrong[0])
     return Outcome(True, f"fit for a repository: {', '.join(names)}" if names else f"none in {path}")
 
 
-def _written(text: str) -> dict[str, Any]:
+def _written(text: bytes) -> dict[str, Any]:
     import yaml
 
     try:

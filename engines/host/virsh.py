@@ -7,10 +7,14 @@ from __future__ import annotations
 
 import os
 import re
+import resource
+import signal
 import subprocess
+import tempfile
 from typing import NamedTuple
 
 ANSWERS_WITHIN = 20.0  # s
+LONGEST = 64 << 20  # bytes of an answer: the descriptions of 8,000 domains
 DOMAIN = re.compile(r"<domain[ >].*?^</domain>", re.DOTALL | re.MULTILINE)
 UUID = re.compile(r"^([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\s*$", re.MULTILINE)
 NAMED = re.compile(r"^  <uuid>([0-9a-f-]{36})</uuid>", re.MULTILINE)
@@ -72,20 +76,32 @@ def virsh(*words: str, uri: str = "", within: float = ANSWERS_WITHIN, commands: 
 
     Raises VirshFailed.
     """
-    try:
-        done = subprocess.run(
-            ["virsh", "--quiet", *connect(uri), *words],
-            input=commands.encode(),
-            capture_output=True,
-            timeout=within,
-            check=False,
-            env={**os.environ, "LC_ALL": "C"},
-        )
-    except FileNotFoundError:
-        raise VirshFailed("virsh is not installed", missing=True) from None
-    except (OSError, subprocess.TimeoutExpired):
-        raise VirshFailed(f"virsh did not answer within {within:.0f} s") from None
-    if done.returncode:
-        said = done.stderr.decode("utf-8", "replace").strip().splitlines()
-        raise VirshFailed(said[-1].removeprefix("error: ") if said else "virsh failed without a word")
-    return done.stdout.decode("utf-8", "replace")
+    with tempfile.TemporaryFile() as answer, tempfile.TemporaryFile() as complaints:
+        try:
+            done = subprocess.run(
+                ["virsh", "--quiet", *connect(uri), *words],
+                input=commands.encode(),
+                stdout=answer,
+                stderr=complaints,
+                timeout=within,
+                check=False,
+                env={**os.environ, "LC_ALL": "C"},
+                preexec_fn=_bounded,
+            )
+        except FileNotFoundError:
+            raise VirshFailed("virsh is not installed", missing=True) from None
+        except (OSError, subprocess.SubprocessError):
+            raise VirshFailed(f"virsh did not answer within {within:.0f} s") from None
+        if done.returncode == -signal.SIGXFSZ:
+            raise VirshFailed(f"virsh prints more than {LONGEST >> 20} MiB")
+        if done.returncode:
+            complaints.seek(0)
+            said = complaints.read(65536).decode("utf-8", "replace").strip().splitlines()
+            raise VirshFailed(said[-1].removeprefix("error: ") if said else "virsh failed without a word")
+        answer.seek(0)
+        return answer.read().decode("utf-8", "replace")
+
+
+def _bounded() -> None:
+    """Whoever may define a domain writes its description, which is held in memory."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (LONGEST, LONGEST))

@@ -20,6 +20,7 @@ from engines.job.params import Params, Secret, fields
 ESCAPED = re.compile("[\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]")
 NAME = re.compile(r"(?!(?:y|n|yes|no|on|off|true|false|null)$)[a-z][a-z_]*")  # a key that needs no quotes
 
+LONGEST = 1 << 20  # bytes of a configuration
 LIMIT = 64 * 1024  # bytes; the largest real job is under 1 KiB, and YAML bombs need room
 
 
@@ -46,6 +47,16 @@ def own(path: Path, what: str, limit: int = LIMIT) -> bytes:
             return stream.read(limit + 1)
     except OSError as error:
         raise Refused(f"{what} {path}: {error.strerror}", "name a file that can be read") from None
+
+
+def configured(path: Path, what: str) -> bytes | None:
+    """What a file of a technician's own configuration holds, as `own`; None where there is none. Raises Refused."""
+    if not os.path.lexists(path):
+        return None
+    raw = own(path, what, LONGEST)
+    if len(raw) > LONGEST:
+        raise Refused(f"{what} {path} is over {LONGEST} bytes", "see what it is; it is a line or a few for each entry")
+    return raw
 
 
 def refuse_others(what: str, path: Path, found: os.stat_result) -> None:

@@ -14,7 +14,7 @@ import msgspec
 from engines.backup.limits import calibrate, cgroup, libvirt, throttle
 from engines.host import device, users
 from engines.host.device import Device
-from engines.job import folders
+from engines.job import folders, jobfile
 from engines.job.errors import BadParam, Refused
 
 KEPT = 30 * 86400.0  # s; disks are exchanged, arrays rebuilt
@@ -112,10 +112,10 @@ def _figures() -> dict[str, int]:
 
     path = figures()
     try:
-        found = yaml.safe_load(path.read_text())
-    except FileNotFoundError:
-        return {}
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        if (raw := jobfile.configured(path, "file of speeds")) is None:
+            return {}
+        found = yaml.safe_load(raw)
+    except (RecursionError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise Refused(f"{path} cannot be read: {str(error).splitlines()[0]}", "mend it, or remove it") from None
     if not isinstance(found, dict):
         raise Refused(f"{path} is no list of disks", "write a line a disk, such as /dev/vg/web1: 200M")

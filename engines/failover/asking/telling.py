@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from engines.host.files import write_whole
 from engines.job.errors import BadParam, Refused
 
 PATIENCE = 30.0  # s for a command or URL that is told of a change
@@ -51,18 +52,12 @@ def _metric(name: str, kind: str, words: str, values: list[tuple[str, Any]]) -> 
 
 
 def _quoted(text: str) -> str:
-    return text.replace("\\", "\\\\").replace('"', '\\"')
+    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
 
 
 def put(path: str, text: str) -> None:
     """Replace the file whole, for a collector that may read at any moment. Raises OSError."""
-    beside = Path(f"{path}.{os.getpid()}.tmp")
-    try:
-        beside.write_text(text)
-        beside.replace(path)
-    except OSError:
-        beside.unlink(missing_ok=True)
-        raise
+    write_whole(Path(path), text.encode(), 0o644)  # its folder may be the collector's own, who is not root
 
 
 def place(text: str) -> tuple[str, int]:

@@ -11,6 +11,7 @@ from engines.fleet.config import words
 from engines.fleet.config.model import Alert
 from engines.fleet.morning.night import headline
 from engines.fleet.morning.standing import Light, Row, Standing
+from engines.job import units
 
 Severity = Literal["failed", "late", "uncovered", "gone", "warned", "good"]
 OF: dict[Light, Severity] = {
@@ -18,6 +19,7 @@ OF: dict[Light, Severity] = {
     "warned": "warned", "good": "good",
 }  # fmt: skip
 MOST = 30  # guests that one notice names
+LINES, LONGEST = 200, 1000  # of a notice, characters of a line: what hosts answer stands in them
 
 
 class Notice(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,7 +72,7 @@ def _of(to: str, changed: Sequence[Row], standing: Standing, night: str, memory:
     memory.nights[to] = night
     memory.told |= {f"{to} {row.uuid}": standing.at for row in changed}
     title = f"crashcart: {headline(standing)}" if fresh else f"crashcart: {_changes(changed)}"
-    return [Notice(to=to, title=title, body=_body(changed, standing), made=standing.at)]
+    return [Notice(to=to, title=units.one_line(title)[:LONGEST], body=_body(changed, standing), made=standing.at)]
 
 
 def _worth(row: Row, alert: Alert, to: str, memory: Memory) -> bool:
@@ -109,7 +111,7 @@ def _body(rows: Sequence[Row], standing: Standing) -> str:
     lines += standing.held
     lines += [f"repository {one.name} was not read: {one.trouble}" for one in standing.repositories if one.trouble]
     lines += [f"repository {one.name} is nearly full: {one.tight}" for one in standing.repositories if one.tight]
-    return "\n".join(lines)
+    return "\n".join(units.one_line(line)[:LONGEST] for line in lines[:LINES])
 
 
 def settle(memory: Memory, sent: Mapping[int, bool], now: float, longest: float = 3 * 86400.0) -> list[Notice]:

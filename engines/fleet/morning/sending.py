@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import msgspec
 
@@ -38,8 +39,13 @@ def main() -> None:
         box = apprise.Apprise()
         known = [box.add(address) for address in letter.addresses]
         understood = bool(known) and all(known)
-        good.append(understood and (letter.dry or bool(box.notify(title=letter.title, body=letter.body))))
+        good.append(understood and (letter.dry or _taken(box, letter, apprise.NotifyFormat.TEXT)))
     _say(Sent(good=good, why="" if all(good) else "an address was not understood, or did not take it"))
+
+
+def _taken(box: Any, letter: Letter, plain: Any) -> bool:
+    """Names of guests stand in it: a service that shows HTML or Markdown is given them escaped."""
+    return bool(box.notify(title=letter.title, body=letter.body, body_format=plain))
 
 
 def _say(sent: Sent) -> None:

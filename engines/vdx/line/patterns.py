@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from engines.job import folders
+from engines.job import folders, jobfile
 from engines.job.errors import Refused
 
 Wordings = tuple[str, ...]
@@ -77,22 +77,21 @@ def load() -> Patterns:
 
 @functools.cache
 def _load(own: Path, stamp: int) -> Patterns:
-    given = _read(Path(__file__).with_name("patterns.yaml"))
+    shipped = Path(__file__).with_name("patterns.yaml")
+    given = _read(shipped, shipped.read_bytes())
     if not stamp:
         return given
-    added = _read(own)
+    added = _read(own, jobfile.configured(own, "file of wordings") or b"")
     return Patterns(**{name: getattr(given, name) + getattr(added, name) for name in Patterns.__struct_fields__})
 
 
-def _read(path: Path) -> Patterns:
+def _read(path: Path, text: bytes) -> Patterns:
     import yaml
 
     try:
-        raw: Any = yaml.safe_load(path.read_bytes()) or {}
+        raw: Any = yaml.safe_load(text) or {}
         found = msgspec.convert(raw, Patterns)
-    except OSError as error:
-        raise Refused(f"{path}: {error.strerror}", "make it readable, or take it away") from None
-    except (yaml.YAMLError, msgspec.ValidationError) as error:
+    except (RecursionError, yaml.YAMLError, msgspec.ValidationError) as error:
         said = " ".join(str(error).split())
         raise Refused(f"{path}: {said}", "correct it, or take it away") from None
     for name in Patterns.__struct_fields__:

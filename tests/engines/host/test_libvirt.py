@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
+import pytest
+
 from engines.host.libvirt import parsed
+from engines.host.virsh import VirshFailed, virsh
 
 XML = """\
 <domain type='kvm' id='3'>
@@ -60,3 +64,15 @@ def test_a_domain_without_any_of_it_has_none() -> None:
         "",
         None,
     )
+
+
+def test_an_answer_without_an_end_is_given_up(tmp_path: Path) -> None:
+    """Whoever may define a domain writes its description."""
+    (tmp_path / "virsh").write_text("#!/bin/sh\nexec yes '<domain>'\n")
+    (tmp_path / "virsh").chmod(0o755)
+    os.environ["PATH"], before = f"{tmp_path}:{os.environ['PATH']}", os.environ["PATH"]
+    try:
+        with pytest.raises(VirshFailed, match="more than 64 MiB"):
+            virsh("list", within=300.0)
+    finally:
+        os.environ["PATH"] = before

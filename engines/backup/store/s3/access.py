@@ -15,7 +15,8 @@ from urllib.parse import urlsplit
 
 from typing_extensions import override
 
-from engines.job import folders
+from engines.host.files import open_named
+from engines.job import folders, jobfile
 from engines.job.errors import BadParam, Refused
 from engines.job.params import Secret
 
@@ -34,6 +35,7 @@ KEYS = (
 )
 PATIENCE = 120.0  # s that a request is tried again
 REGION = "us-east-1"
+LONGEST = 65536  # bytes of a file with a key
 ENDPOINT = re.compile(r"^https?://[A-Za-z0-9._\[\]:-]+/?$")
 
 
@@ -119,10 +121,10 @@ def load(address: BucketAddress) -> BucketAccess:
     path = access_file()
     helps = f"write to {path}: '{address.bucket}: {{endpoint: https://HOST, key_file: /FILE}}'; see README"
     try:
-        found = yaml.safe_load(path.read_text())
-    except FileNotFoundError:
-        raise Refused(f"nothing says how bucket {address.bucket} is reached", helps) from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        if (raw := jobfile.configured(path, "access file")) is None:
+            raise Refused(f"nothing says how bucket {address.bucket} is reached", helps)
+        found = yaml.safe_load(raw)
+    except (RecursionError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise Refused(f"{path} cannot be read: {str(error).splitlines()[0]}", "mend it, or remove it") from None
     entry = found.get(address.bucket) if isinstance(found, dict) else None
     if entry is None:
@@ -192,7 +194,9 @@ def read_key(path: Path) -> Key:
     try:
         if stat.S_IMODE(path.stat().st_mode) & 0o077:
             raise Refused(f"others can read the keys in {path}", f"chmod 600 {path}")
-        lines = [line.strip() for line in path.read_text().splitlines() if line.strip()]
+        with open_named(path) as stream:
+            text = stream.read(LONGEST).decode()
+        lines = [line.strip() for line in text.splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError):
         lines = []
     if len(lines) not in (2, 3):

@@ -26,6 +26,7 @@ LONGEST_PAUSE = 10.0  # s between tries
 ANSWERS_WITHIN = 180  # s for one request; 8 MiB at 50 kB/s
 UNDER_WAY = 24 * 1024 * 1024  # bytes asked for at one time: 100 s over 2 Mbit/s
 PART = 8 * 1024 * 1024  # bytes of an upload's parts
+LONGEST = 256 * 1024 * 1024  # bytes of what is read as a whole
 MOST_NAMES = 1_000_000  # in one folder, as over sftp
 AT_ONCE = 3  # parts under way
 
@@ -98,10 +99,21 @@ class Bucket:
         return memoryview(b"")
 
     def whole(self, name: str) -> bytes:
-        """All of it."""
+        """All of it; what is read so is small, and a server that gives no end is given up."""
         import obstore
 
-        return self.asked(lambda: bytes(obstore.get(self._steady, name).bytes()), name)
+        def request() -> bytes:
+            content = bytearray()
+            for part in obstore.get(self._steady, name).stream(min_chunk_size=PART):
+                content += part
+                if len(content) > LONGEST:
+                    break
+            return bytes(content)
+
+        found = self.asked(request, name)
+        if len(found) > LONGEST:
+            raise OSError(errno.EFBIG, f"more than {LONGEST >> 20} MiB, as of a server that gives no end", name)
+        return found
 
     def head(self, name: str) -> Known:
         """What is known of it."""

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from engines.job import folders
+from engines.host.files import open_named
+from engines.job import folders, jobfile
 from engines.job.errors import BadParam, Refused
 from engines.job.params import Secret
 
@@ -20,6 +21,7 @@ ADDRESS = re.compile(
     r"^sftp://(?:(?P<user>[A-Za-z0-9._-]+)@)?(?P<host>[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::(?P<port>\d{1,5}))?(?P<path>/.*)$"
 )
 KEYS = ("key_file", "password_file", "host_key", "patience")
+LONGEST = 65536  # bytes of a file with a password
 PATIENCE = 90.0  # s that a broken line is tried again
 FINGERPRINT = re.compile(r"^SHA256:[A-Za-z0-9+/]{43}$")
 
@@ -81,10 +83,10 @@ def load(address: SftpAddress) -> SftpAccess:
 
     path = access_file()
     try:
-        found = yaml.safe_load(path.read_text())
-    except FileNotFoundError:
-        return SftpAccess()
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        if (raw := jobfile.configured(path, "access file")) is None:
+            return SftpAccess()
+        found = yaml.safe_load(raw)
+    except (RecursionError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise Refused(f"{path} cannot be read: {str(error).splitlines()[0]}", "mend it, or remove it") from None
     entry = found.get(address.place) if isinstance(found, dict) else None
     return _access(path, address, entry) if entry is not None else SftpAccess()
@@ -114,6 +116,7 @@ def _password(path: Path) -> Secret:
     try:
         if stat.S_IMODE(path.stat().st_mode) & 0o077:
             raise Refused(f"others can read the password in {path}", f"chmod 600 {path}")
-        return Secret(path.read_text().splitlines()[0])
+        with open_named(path) as stream:
+            return Secret(stream.read(LONGEST).decode().splitlines()[0])
     except (OSError, IndexError, UnicodeDecodeError):
         raise Refused(f"there is no password to read in {path}", "write it there, one line, mode 0600") from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -155,3 +156,30 @@ def test_a_server_that_promises_nothing_is_refused_by_the_name_of_what_it_lacks(
     store = entry(weed, bucket, endpoint=answering)
     with pytest.raises((Refused, FarFailed)):
         store.begin(())
+
+
+def test_a_server_that_gives_no_end_is_given_up(weed: Weed, bucket: str) -> None:
+    from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+    class Endless(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            for name, value in {"Content-Length": str(1 << 40), "ETag": '"x"', "Last-Modified": FIRST}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            with suppress(OSError):  # until the other end has enough
+                while True:
+                    self.wfile.write(bytes(1 << 20))
+
+        def log_message(self, format: str, *args: Any) -> None:
+            """Quiet."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Endless) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        store = entry(weed, bucket, endpoint=f"http://127.0.0.1:{server.server_address[1]}")
+        with pytest.raises(OSError, match="gives no end"):
+            store.read("config.json")
+        server.shutdown()
+
+
+FIRST = "Sun, 29 Nov 2026 00:00:00 GMT"

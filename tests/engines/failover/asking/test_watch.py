@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import http.server
 import json
+import os
 import threading
 import time
 import tracemalloc
@@ -15,6 +16,7 @@ from typing import Any, ClassVar
 
 import pytest
 
+from engines.failover.asking import telling
 from engines.failover.asking.address import AddressCheck
 from engines.failover.asking.dns_answer import Answer
 from engines.failover.asking.ledger import TAIL, Watching, span
@@ -259,3 +261,14 @@ def test_what_dns_gives_in_parts_does_not_come_and_go() -> None:
     assert dns.take(given(("b", "c"))) == ["DNS: a is gone"]
     assert dns.take(given(())) == ["DNS gives no address now: timeout"]
     assert set(dns.addresses) == {"b", "c"}
+
+
+def test_a_link_beside_the_metrics_leads_nowhere(tmp_path: Path) -> None:
+    """Their folder is often the collector's, who is not root, and whose links the kernel follows there."""
+    victim = tmp_path / "victim"
+    victim.write_text("kept")
+    for name in ("shop.prom", f"shop.prom.{os.getpid()}.tmp"):
+        (tmp_path / name).symlink_to(victim)
+    telling.put(str(tmp_path / "shop.prom"), "new")
+    assert victim.read_text() == "kept"
+    assert (tmp_path / "shop.prom").read_text() == "new" and not (tmp_path / "shop.prom").is_symlink()

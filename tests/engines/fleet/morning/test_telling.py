@@ -91,6 +91,13 @@ def test_only_what_somebody_wants_to_know() -> None:
     assert "web1 on hv1 is failed: disk full" in notice.body
 
 
+def test_what_a_host_answers_adds_no_line_to_a_notice_and_no_escape() -> None:
+    evil = msgspec.structs.replace(row("failed", "a\nb"), why="full\nweb2 on hv1 is good\x1b[2J" + "x" * 100_000)
+    (notice,) = compose([Alert(to=AlertTo(apprise_file="ops"))], standing(evil), "n", Memory())
+    assert len(notice.body.split("\n")) == 2 and len(notice.body) < 3000
+    assert (notice.title + notice.body).replace("\n", "").isprintable()
+
+
 # ── and that it gets there ──
 
 
@@ -149,6 +156,16 @@ def test_a_notice_waits_until_somebody_takes_it_and_a_whole_round_calls_the_ping
         assert b"web1 on hv1 is failed: disk full" in service.taken[0][1]
         assert list(tell(fleet, ledger, standing(row("failed"), at=NOW + 90), "2026-11-29", whole=False)) == []
         assert len(service.taken) == 2
+
+
+def test_a_service_that_shows_html_is_given_names_and_no_tags(tmp_path: Path) -> None:
+    with desk() as service, Ledger(tmp_path / "ledger.sqlite") as ledger:
+        service.closed = False
+        (tmp_path / "ops").write_text(f"json://127.0.0.1:{service.server_port}/ops?format=html\n")
+        fleet = parsed(fleet_text(f"[{{to: {{apprise_file: {tmp_path}/ops}}}}]"))
+        assert list(tell(fleet, ledger, standing(row("failed", NASTY)), "2026-11-29", whole=False)) == []
+        ((_, body),) = service.taken
+        assert b"&lt;b&gt;" in body and b"<b>" not in body
 
 
 def test_what_cannot_be_told_is_said(tmp_path: Path) -> None:
