@@ -21,6 +21,8 @@ NAMED = 12  # boards told
 DESCRIPTOR = b"\x5a\xa5\xf0\x0f"  # at 16, or at 0 on the oldest
 LZMA_GUID = bytes.fromhex("98584eee143959429d6edc7bd79403cf")
 ASCII = re.compile(rb"[ -~]{5,}")
+SURE = 12  # characters of a text that is none by chance; a shorter one is, unless zeros or FF stand around it
+EDGES = (b"", b"\0", b"\xff")
 UCS2 = re.compile(rb"(?:[ -~]\x00){5,}")
 BOARD = re.compile(
     rb"(?<![A-Za-z0-9_-])((?:(?:X[89]|X1[0-4]|H1[1-4]|B(?:[1-3]|9|1[0-4])|M1[12]|A[123]|C[79])"
@@ -88,9 +90,11 @@ def look(content: bytes, check: Callable[[], None] = nothing) -> Inside:
         packed = number
         wide = [found.replace(b"\0", b"") for found in UCS2.findall(part)]
         wide += [found[1:] for found in wide]  # the first may be the end of a text before it, and its zero
-        text = b"\n".join([*ASCII.findall(part), *wide])
+        runs = [found.span() for found in ASCII.finditer(part)]
+        text = b"\n".join([*(part[begin:end] for begin, end in runs), *wide])
+        sure = b"\n".join([*(part[begin:end] for begin, end in runs if _is_text(part, begin, end)), *wide])
         makers |= {name: None for name, marks in MAKERS if any(mark in text for mark in marks)}
-        boards |= {word: None for word in _boards(text)}
+        boards |= {word: None for word in _boards(sure)}
         versions |= {found[1].decode(): None for found in VERSION.finditer(text)}
         dates |= {found[1].decode(): None for found in DATE.finditer(text)}
     return Inside(
@@ -110,6 +114,11 @@ CAPSULES = (
     bytes.fromhex("8ba63c4a2377fb48803d578cc1fec44d"),  # AMI's, signed
     bytes.fromhex("9085383cba1b0b418bb9e1b6d4a0b2a5"),
 )
+
+
+def _is_text(part: bytes, begin: int, end: int) -> bool:
+    """Whether a run of letters is no chance: the packed parts of a large ROM hold a word like X9TD0 here and there."""
+    return end - begin >= SURE or (part[begin - 1 : begin] in EDGES and part[end : end + 1] in EDGES)
 
 
 def _boards(text: bytes) -> Iterator[str]:

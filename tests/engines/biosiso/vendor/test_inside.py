@@ -71,6 +71,16 @@ def test_words_that_only_begin_like_a_board_are_none() -> None:
     )
 
 
+@pytest.mark.parametrize("around", [(b"\x9c", b"\x12"), (b"\x00", b"\x12"), (b"\x9c", b"\xff"), (b"\x9c8m", b"\x00")])
+def test_a_word_like_a_board_in_what_is_packed_is_chance(around: tuple[bytes, bytes]) -> None:
+    assert look(b"X9TD0".join([*around, *around])).boards == ()
+
+
+@pytest.mark.parametrize("around", [(b"\xff", b"\0"), (b"\x9cSupermicro ", b"\x12"), (b"\x9c", b" BIOS 3.2\x12")])
+def test_a_board_in_a_text_is_one_whatever_lies_around_it(around: tuple[bytes, bytes]) -> None:
+    assert look(b"X9SCM".join(around)).boards == ("X9SCM",)
+
+
 def test_noise_is_nothing() -> None:
     assert look(noise(1 << 20)) == Inside()
     assert look(noise(1 << 20)).words() == "nothing known here as firmware"
