@@ -20,6 +20,9 @@ from engines.job.params import Secret
 LIMIT = 1024 * 1024  # bytes of one answer; the largest standard resource is some tens of KiB
 ASKS_ETAG = re.compile(r"if-?match|e-?tag|precondition", re.IGNORECASE)
 NUMBERED = re.compile(r"%([1-9]\d?)")  # DSP0266 9.5: where an argument goes in a message
+LOGIN = (
+    "give the BMC's own user and password; where it lets nobody in by HTTP Basic, allow that in its Redfish settings"
+)
 HOPS = 3  # redirects of one GET
 PATH = re.compile(r"/redfish/[\x21-\x7e]{0,1000}")
 T = TypeVar("T")
@@ -98,7 +101,7 @@ class Client:
     def judge(self, answer: Answer, method: str, path: str) -> None:
         """Raise Failed for an answer that is no success."""
         if answer.status == 401:
-            raise Failed(f"{self.door} refuses the user or the password", "give the BMC's own user and password")
+            raise Failed(f"{self.door} refuses the user or the password", LOGIN)
         if answer.status == 404 and path.rstrip("/") == "/redfish/v1":
             raise Unanswered(f"{self.door} has no Redfish (404 at /redfish/v1/)", BY_HAND)
         if not 200 <= answer.status < 300:

@@ -84,7 +84,11 @@ def _takes_cd(client: Client, homes: Iterable[Link], seen: list[str]) -> dict[st
         members = client.get(home.path, Collection).members[:MOST]
         seen += [] if members else [f"{shown(home.path)} is empty"]
         for link in members:
-            slot = client.get(link.path, Slot)
+            try:
+                slot = client.get(link.path, Slot)
+            except Declined as declined:  # listed, and not there: the others may do
+                seen.append(shown(f"{link.name} (listed, and answered {declined.status})"))
+                continue
             seen.append(_seen(link, slot))
             types = slot.media_types or ["CD" if "cd" in link.name.lower() else ""]
             if {"CD", "DVD"} & set(types) and slot.actions and slot.actions.insert and slot.actions.eject:

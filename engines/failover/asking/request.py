@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import ipaddress
 import ssl
 import time
 from contextlib import suppress
@@ -76,6 +77,8 @@ class Asking:
 
     async def reply(self) -> http1.Reply:
         """Raises Wrong for every fault."""
+        if ipaddress.ip_address(self.address).is_unspecified:  # to connect there would reach this very machine
+            raise http1.Wrong("refused", "it is nobody's address: so answers a DNS server that keeps the site away")
         try:
             return await self._reply(self.trust.context if self.trust else None)
         except http2.NotHere:

@@ -137,8 +137,20 @@ def test_where_no_slot_can_be_filled_it_is_told_what_was_seen(disc: Path, board:
     assert "/redfish/v1/Managers/1/VirtualMedia is empty" in refusal(disc, board.port).why
 
 
+@pytest.mark.parametrize("status", [403, 404, 500])
+def test_a_slot_that_is_listed_and_not_there_hides_no_other(disc: Path, board: Board, status: int) -> None:
+    slots = "/redfish/v1/Managers/1/VirtualMedia"
+    listed = [{"@odata.id": f"{slots}/{name}"} for name in ("CfgCD", "CD1")]
+    board.script[slots] = (200, {"Members": listed})
+    board.script[f"{slots}/CfgCD"] = (status, {})
+    assert dict(planned(disc, board.port).facts)["slot"] == "CD1"
+    board.script[slots] = (200, {"Members": listed[:1]})
+    assert f"CfgCD (listed, and answered {status})" in refusal(disc, board.port).why
+
+
 def test_a_wrong_password_is_refused_before_anything_is_sent(disc: Path, board: Board) -> None:
-    assert "password" in refusal(disc, board.port, password="not the one").why
+    refused = refusal(disc, board.port, password="not the one")
+    assert "password" in refused.why and "HTTP Basic" in refused.what_helps
     assert board.changes() == []
 
 

@@ -219,3 +219,12 @@ def test_cookies_are_kept_replaced_and_ended_beside_those_that_were_given() -> N
     lines = ("b=9; Path=/", "c=; Max-Age=0", "d=e=f; Secure", "nonsense", "")
     assert cookies.kept(given, lines) == (("X-A", "1"), ("Cookie", "b=9; d=e=f"))
     assert cookies.kept((), ("a=1; max-age=0",)) == ()
+
+
+def test_what_a_dns_filter_answers_is_no_copy_though_this_machine_serves_something(stage: Stage) -> None:
+    _, port = stage.copies(["127.0.0.1", "127.0.0.3"])
+    at = stage.names(NAME, ["0.0.0.0", "127.0.0.3"])[1]
+    given = {"name": NAME, "resolver": [at], "port": port, "timeout": 30, "scheme": "http"}
+    found = probe.answer(convert(SiteParams, given))
+    assert [light.state for light in found.lights] == ["refused", "ok"]
+    assert found.survives is False and any("nobody's address" in reason for reason in found.reasons)
