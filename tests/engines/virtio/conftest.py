@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from datetime import date
 from pathlib import Path
 from typing import NamedTuple
 
@@ -33,6 +34,7 @@ class Treated(NamedTuple):
 
 
 STEPS = ("inspect", "plan", "boots before", "convert", "boots after", "undo")
+WHOLE = ("boots before", "boots after", "undo")
 ROWS: dict[str, dict[str, bool]] = {}
 
 
@@ -51,11 +53,14 @@ def proven() -> Proven:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if ROWS:
-        terminalreporter.section("shapes moved to virtio")
+        terminalreporter.section(f"shapes moved to virtio, seen on {date.today()}")
         terminalreporter.write_line(f"{'shape':<16}" + "".join(f"{step:<14}" for step in STEPS))
     for name, row in ROWS.items():
         seen = "".join(f"{'yes' if row.get(step) else '-':<14}" for step in STEPS)
         terminalreporter.write_line(f"{name:<16}{seen}")
+    if ROWS:
+        whole = sum(all(row.get(step) for step in WHOLE) for row in ROWS.values())
+        terminalreporter.write_line(f"{whole} of {len(ROWS)} booted before, after, and were undone bit for bit")
 
 
 @pytest.fixture(scope="session")
