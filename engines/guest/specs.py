@@ -6,7 +6,10 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
-DISK = re.compile(r"/dev/(?:hd|sd|vd|xvd)([a-z])(\d*)$")
+DISK = re.compile(
+    r"/dev/(?:(?:hd|sd|vd|xvd)([a-z])(\d*)"
+    r"|(?:nvme(\d{1,2})n1|(?:cciss|ida|rd)/c\d{1,2}d(\d{1,2})|mmcblk(\d))(?:p(\d+))?)$"
+)
 TAGGED = re.compile(r"/dev/disk/by-(label|uuid|partlabel|partuuid)/(.+)")
 NUMBERED = re.compile(r"/dev/disk/by-(?:id|path)/(?P<stem>.+?)(?:-part(?P<part>\d+))?$")
 ABOVE = re.compile(r"(?:dm|md|lvm)-")  # names of what lies above disks, which no change of a bus touches
@@ -32,11 +35,12 @@ def resolve(call: Call, types: dict[str, str], spec: str, letters: str = "", dis
         return next((each for each in types if _entry(call, each, ENTRY[name]).lower() == value.lower()), None)
     if found := NUMBERED.fullmatch(spec):
         return _there(types, f"{disk}{found.group('part') or ''}")
-    if found := DISK.match(spec):
-        if letters and found.group(1) not in letters:
+    if named := _disk(spec):
+        letter, part = named
+        if letters and letter not in letters:
             return None
-        meant = f"/dev/sd{'abcdefghijklmnopqrstuvwxyz'[letters.index(found.group(1))]}" if letters else disk
-        return _there(types, f"{meant}{found.group(2)}")
+        meant = f"/dev/sd{'abcdefghijklmnopqrstuvwxyz'[letters.index(letter)]}" if letters else disk
+        return _there(types, f"{meant}{part}")
     if spec.startswith("/dev/md"):
         arrays = [each for each in types if each.startswith("/dev/md")]
         return spec if spec in arrays else arrays[0] if len(arrays) == 1 else None
@@ -44,6 +48,15 @@ def resolve(call: Call, types: dict[str, str], spec: str, letters: str = "", dis
         group, _, volume = spec.removeprefix("/dev/mapper/").replace("--", "\0").partition("-")
         spec = f"/dev/{group}/{volume}".replace("\0", "-")
     return _there(types, spec)
+
+
+def _disk(spec: str) -> tuple[str, str] | None:
+    """(letter, partition's number) of a disk's name; nvme0n1 and cciss/c0d0 have A, those behind them B and so on."""
+    found = DISK.match(spec)
+    if found is None or found.group(1):
+        return (found.group(1), found.group(2)) if found else None
+    number = int(found.group(3) or found.group(4) or found.group(5) or 0)
+    return chr(ord("A") + min(number, 25)), found.group(6) or ""
 
 
 def _there(types: Iterable[str], device: str) -> str | None:
@@ -83,9 +96,9 @@ def plain(name: str) -> str:
 def letters(fstab: Iterable[list[str]], root: str) -> str:
     """Letters of the disks that rows of an fstab name, that of the root first; CD drives are left out."""
     named = [
-        found.group(1)
+        found[0]
         for row in fstab
-        if (found := DISK.match(row[0])) and not set(row[2].split(",")) & {"iso9660", "udf", "auto"}
+        if (found := _disk(row[0])) and not set(row[2].split(",")) & {"iso9660", "udf", "auto"}
     ]
-    first = found.group(1) if (found := DISK.match(root)) else min([*named, "a"])
+    first = found[0] if (found := _disk(root)) else min([*named, "a"])
     return "".join(dict.fromkeys([first, *sorted(named)]))

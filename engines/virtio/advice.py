@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from engines.guest.target import Target
+from engines.virtio.lines.disks import partition
 from engines.virtio.params import TrialParams
 
 KERNEL_FIRST = (
@@ -43,9 +44,10 @@ def _names(params: TrialParams) -> str:
 
 def by_hand(params: TrialParams) -> str:
     """The way out at the boot menu."""
+    old = partition(params.from_disk, "N")
     return (
         f"If it does not boot: at GRUB press e on the entry, set root=/dev/{params.to_disk}N as fstab has it, "
-        f"b or ctrl+x boots; with the disk back on IDE the stock entry needs root=/dev/{params.from_disk}N "
+        f"b or ctrl+x boots; with the disk back on IDE the stock entry needs root=/dev/{old} "
         "and an fstab to match."
     )
 

@@ -184,13 +184,17 @@ def _fits(patient: GuestInventory, stem: str, disk: str) -> bool:
             continue
         if not numbered["part"]:
             return False  # a file system in a whole disk, or a CD drive: the disk given has partitions
-        device = f"/dev/{disk}{numbered['part']}"
-        there = patient.system.types.get(device)
-        if there is None or (there and kind != "auto" and kind != there and not {kind, there} <= KNOWN):
-            return False
-        if _elsewhere(patient, device, where):
+        if not holds(patient, f"/dev/{disk}{numbered['part']}", where, kind):
             return False
     return True
+
+
+def holds(patient: GuestInventory, device: str, where: str, kind: str) -> bool:
+    """Whether a row of fstab may mean that device: it is there, of that type, and no other row mounts it elsewhere."""
+    there = patient.system.types.get(device)
+    if there is None or (there and kind != "auto" and kind != there and not {kind, there} <= KNOWN):
+        return False
+    return not _elsewhere(patient, device, where)
 
 
 def _elsewhere(patient: GuestInventory, device: str, where: str) -> bool:

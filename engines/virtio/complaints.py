@@ -48,7 +48,7 @@ VOLATILE = re.compile(
 )
 LONGEST = 1000  # characters of a line that are looked at
 MOST = 200  # complaints of one boot
-NAME = re.compile(r"(?:/dev/|\bdev-)(?:hd|sd|xvd|vd)[a-z]")
+NAME = re.compile(r"(?:/dev/|\bdev-)(?:(?:hd|sd|xvd|vd)[a-z]|(?:nvme\d+n\d+|cciss[/-]c\d+d\d+)p?)")
 SWAPS = re.compile(r"(\d+) of (\d+) swaps are in use")
 LEAST_DISK = 3
 

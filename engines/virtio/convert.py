@@ -34,7 +34,7 @@ from engines.virtio.edits import FileEdit, custom_name
 from engines.virtio.inventory import Choice as Kernels
 from engines.virtio.inventory import GuestInventory, choose
 from engines.virtio.lines import menus, modprobe
-from engines.virtio.lines.disks import Disks
+from engines.virtio.lines.disks import NAMED, Disks, partition
 from engines.virtio.naming import Naming
 from engines.virtio.operation import Operation, Rebuild
 from engines.virtio.params import ConvertParams
@@ -175,9 +175,7 @@ def _refuse_other_disk(patient: GuestInventory, found: list[FileEdit], disks: Di
         patient.loader.text,
         *(text.decode("latin-1") for path, text in patient.system.etc.items() if path == "/etc/fstab"),
     ]
-    named = sorted(
-        {name for text in texts for name in re.findall(r"/dev/((?:hd|sd|xvd|vd)[a-z])\d*\b", text)} - {"hdc", "hdd"}
-    )
+    named = sorted({name for text in texts for name in NAMED.findall(text)} - {"hdc", "hdd"})
     if named and disks.old not in named:
         if disks.new in named:
             raise Refused(f"the guest names {disks.new} already", "it is converted; see: crashcart virtio inspect")
@@ -230,6 +228,11 @@ def _switch(edit: FileEdit, keep: tuple[str, ...]) -> Choice:
     )
 
 
+def _called(device: str, disk: str) -> str:
+    """A device of the appliance by the guest's own name, where it is a partition of its disk."""
+    return partition(disk, device.removeprefix("/dev/sda")) if device.startswith("/dev/sda") else device
+
+
 def _facts(
     params: ConvertParams, decided: Operation, kernels: Kernels, mentioned: list[str], named: Naming
 ) -> tuple[tuple[str, str], ...]:
@@ -241,7 +244,7 @@ def _facts(
         ("disk's name", f"{params.from_disk} becomes {params.to_disk} ({named.where})"),
         *(("further disk", f"{old} becomes {new}") for old, new in named.disks.more),
         *(("named for good", f"{old} becomes {new}") for old, new in named.disks.stable.items()),
-        ("root", f"{system.root.replace('/dev/sda', params.from_disk)}, {system.types.get(system.root, 'unknown')}"),
+        ("root", f"{_called(system.root, params.from_disk)}, {system.types.get(system.root, 'unknown')}"),
         ("boot loader", f"{menus.NAMES[patient.loader.generation]}, {patient.loader.path}"),
         *(("network card", words) for words in cards.told(system)),
         ("kernel", kernels.chosen.version),

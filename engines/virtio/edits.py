@@ -21,6 +21,8 @@ EDITS: dict[str, Edit] = {
     "/etc/default/grub": tables.settings,
     "/etc/sysconfig/bootloader": tables.settings,
     "/etc/uswsusp.conf": tools.words,
+    "/etc/suspend.conf": tools.words,
+    "/etc/default/grub_installdevice": tools.words,
     "/etc/kernel/cmdline": tools.words,
     "/etc/update-extlinux.conf": tools.words,
     "/etc/default/extlinux": tables.settings,
@@ -34,6 +36,7 @@ EDITS: dict[str, Edit] = {
     "/etc/inittab": tables.inittab,
     "/etc/modprobe.conf": modprobe.conf,
     "/etc/lvm/lvm.conf": lvmconf.filters,
+    "/etc/lvm/lvmlocal.conf": lvmconf.filters,
     "/boot/grub/device.map": tables.device_map,
     "/boot/grub2/device.map": tables.device_map,
 }
@@ -41,6 +44,7 @@ SETTINGS = re.compile(
     r"/etc/default/grub\.d/[^/]+\.cfg|/etc/dracut\.conf(?:\.d/[^/]+\.conf)?"
     r"|/etc/initramfs-tools/(?:initramfs\.conf|conf\.d/[^/]+)|/etc/systemd/system/[^/]+\.mount"
 )
+ARGUMENTS = re.compile(r"/etc/grub\.d/\d\d_custom[^/]*|/etc/(?:kernel/)?cmdline\.d/[^/]+\.conf")
 DEVICES_FILE = "/etc/lvm/devices/system.devices"  # LVM's list of disks by their serial numbers; without it, all
 CACHES = (DEVICES_FILE, "/etc/blkid/blkid.tab", "/etc/blkid.tab", "/etc/lvm/cache/.cache", "/etc/lvm/.cache")
 CRON = "/var/spool/cron"
@@ -120,6 +124,8 @@ def _wanted(patient: GuestInventory, choice: Choice) -> Iterator[tuple[str, Edit
             yield path, cards.drivers
         if SETTINGS.fullmatch(path):
             yield path, tables.settings
+        if ARGUMENTS.fullmatch(path):
+            yield path, tools.words
     if patient.tool.kind == "debian":
         yield "/etc/initramfs-tools/modules", with_modules
 
@@ -186,11 +192,13 @@ def mentions(system: System, edited: set[str], disks: Disks) -> list[str]:
     for name in system.names(CRON):
         if content := system.read(f"{CRON}/{name}"):
             files[f"{CRON}/{name}"] = content
+    names = "|".join(map(re.escape, disks.names))
+    unit = re.compile(rf"KERNELS?==\"(?:{names})\d*\"|\bdev-(?:{names})\d*\.(?:device|swap)")
     found = []
     for path, content in sorted(files.items()):
         if path in edited or path in CACHES or b"\0" in content[:4096]:
             continue
         for number, line in enumerate(split(content.decode("latin-1")), 1):
-            if not comment(line) and disks.named_in(line):
+            if not comment(line) and (disks.named_in(line) or unit.search(line)):
                 found.append(f"{path}:{number}: {line.strip()[:100]}")
     return found

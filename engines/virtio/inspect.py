@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from engines.guest import system
@@ -11,9 +10,8 @@ from engines.job.contract import Cancel
 from engines.job.errors import Refused
 from engines.virtio import cards, inventory, naming, volumes
 from engines.virtio.inventory import GuestInventory, choose
+from engines.virtio.lines.disks import NAMED
 from engines.virtio.params import InspectParams
-
-DISKS = re.compile(r"/dev/((?:hd|sd|xvd|vd)[a-z])\d*\b")
 
 
 def answer(params: InspectParams) -> dict[str, Any]:
@@ -42,7 +40,7 @@ def _described(surgery: Surgery, found: GuestInventory) -> dict[str, Any]:
         fit = {"convertible": False, "why": f"{refused.why}; {refused.what_helps}", "kernel": "", "skipped": {}}
     named = naming.of(found, "", "vda")
     fstab = (found.system.read("/etc/fstab") or b"").decode("latin-1")
-    names = set(DISKS.findall(fstab + found.loader.text)) - {"hdc", "hdd"}
+    names = set(NAMED.findall(fstab + found.loader.text)) - {"hdc", "hdd"}
     return {
         "image": str(surgery.target.path),
         "format": surgery.target.format,

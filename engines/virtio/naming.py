@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from engines.virtio import by_bus
 from engines.virtio.by_bus import REMOVABLE, ROOT, rows
 from engines.virtio.inventory import GuestInventory
-from engines.virtio.lines.disks import Disks, comment, split
+from engines.virtio.lines.disks import OLD, Disks, comment, split
 
-NAMED = re.compile(r"/dev/((?:hd|sd|xvd)[a-z])\d*(?![\w/.-])")
+FIRST = re.compile(r"(?<=nvme)\d+|(?<=d)\d+$|(?<=mmcblk)\d")  # nvme1n1 is not the first, nvme0n1 is
 NOTHING_NAMED = "sda"  # where all is named by UUID there is nothing to rename
 
 
@@ -40,18 +40,33 @@ def of(patient: GuestInventory, old: str, new: str, also: int = 0) -> Naming:
 def disk(patient: GuestInventory) -> tuple[str, str]:
     """(its name, the file that tells it): what holds the root, else what fstab, menu and device map name first."""
     for line in patient.loader.entry.lines:
-        if (root := ROOT.search(line)) and (found := NAMED.fullmatch(root.group(1))):
+        if (root := ROOT.search(line)) and (found := OLD.fullmatch(root.group(1))):
             return found.group(1), f"the root in {patient.loader.path}"
-    for where, name in _names(patient):
-        if not _removable(patient, name):
+    named = [(where, name) for where, name in _names(patient) if not _removable(patient, name)]
+    for where, name in named:
+        if _fits(patient, name):
             return name, where
-    return NOTHING_NAMED, "no file names a disk"
+    if not named:
+        return NOTHING_NAMED, "no file names a disk"
+    where, name = named[0]
+    first = FIRST.sub("0", name) if name[-1].isdigit() else f"{name[:-1]}a"
+    return first, f"{name} in {where} is another disk"
+
+
+def _fits(patient: GuestInventory, name: str) -> bool:
+    """Whether the disk that lies before us has all that fstab mounts by that name."""
+    for spec, where, kind in rows(patient):
+        if (found := OLD.fullmatch(spec)) and found.group(1) == name:
+            number = spec.removeprefix(f"/dev/{name}").removeprefix("p")
+            if not by_bus.holds(patient, f"/dev/sda{number}", where, kind):
+                return False
+    return True
 
 
 def _names(patient: GuestInventory) -> Iterator[tuple[str, str]]:
     """(file, disk) of every naming in the files that decide a boot."""
     for spec, _, kind in rows(patient):
-        if (found := NAMED.fullmatch(spec)) and kind not in REMOVABLE:
+        if (found := OLD.fullmatch(spec)) and kind not in REMOVABLE:
             yield "/etc/fstab", found.group(1)
     texts = {patient.loader.path: patient.loader.text, **patient.loader.snippets}
     folder = patient.loader.path.rsplit("/", 1)[0]
@@ -60,10 +75,10 @@ def _names(patient: GuestInventory) -> Iterator[tuple[str, str]]:
     for path, text in texts.items():
         for line in split(text):
             if not comment(line):
-                yield from ((path, name) for name in NAMED.findall(line))
+                yield from ((path, name) for name in OLD.findall(line))
 
 
 def _removable(patient: GuestInventory, name: str) -> bool:
     """Whether fstab knows a disk as a CD drive only."""
-    kinds = {kind for spec, _, kind in rows(patient) if (found := NAMED.fullmatch(spec)) and found.group(1) == name}
+    kinds = {kind for spec, _, kind in rows(patient) if (found := OLD.fullmatch(spec)) and found.group(1) == name}
     return bool(kinds) and kinds <= set(REMOVABLE)

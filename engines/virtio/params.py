@@ -56,7 +56,8 @@ class TrialParams(ImageParams, frozen=True, kw_only=True):
         str,
         param(
             "Disk name now", "what the guest calls its disk now; left out, its own files say it",
-            pattern=r"^((hd|sd|xvd)[a-z])?$", allowed="hda to hdz, sda to sdz, xvda to xvdz, or left out",
+            pattern=r"^((hd|sd|xvd)[a-z]|nvme[0-9]{1,2}n[0-9]{1,2}|(cciss|ida|rd)/c[0-9]{1,2}d[0-9]{1,2}|mmcblk[0-9])?$",
+            allowed="hda to hdz, sda to sdz, xvda to xvdz, nvme0n1, cciss/c0d0 and their like, or left out",
         ),
     ] = ""  # fmt: skip
     to_disk: Annotated[

@@ -183,7 +183,7 @@ def _before(operation: Operation, context: Context) -> Stand:
     except GuestError as error:
         return Stand(Seen("fails", f"it cannot be prepared: {error}", 0.0), None, [])
     bus: Literal["ide", "virtio"] = "virtio" if operation.old_disk.startswith("vd") else "ide"
-    name = operation.old_disk if bus == "virtio" else re.sub(r"^xvd", "sd", operation.old_disk)
+    name = operation.old_disk if re.match("[hsv]d", operation.old_disk) else "sda"  # an IDE disk's here
     card = cards.model(old) if bus == "ide" else ""
     wanted = Trial(
         layers.top, name, bus, firmware(head), cards.address(old), card, tuple(other.top for other in surgery.others)

@@ -18,10 +18,9 @@ from engines.job.params import plain
 from engines.job.runs import find
 from engines.virtio import by_bus, initrd, naming, operation
 from engines.virtio.edits import FileEdit
-from engines.virtio.inspect import DISKS
 from engines.virtio.inventory import GuestInventory, is_custom
 from engines.virtio.lines import bls, grub2, menus
-from engines.virtio.lines.disks import Disks
+from engines.virtio.lines.disks import NAMED, OLD, Disks
 from engines.virtio.lines.grub1 import Entry
 from engines.virtio.operation import Operation, Rebuild, SavedFiles
 from engines.virtio.params import PutBackParams, RestockParams
@@ -110,7 +109,7 @@ def stock_disk(patient: GuestInventory) -> str:
     """What the stock entries call the disk: the conversion left them as they were."""
     for entry in patient.loader.entries:
         named = by_bus.ROOT.search("".join(entry.lines))
-        found = naming.NAMED.fullmatch(named.group(1)) if named and not is_custom(entry.initrd) else None
+        found = OLD.fullmatch(named.group(1)) if named and not is_custom(entry.initrd) else None
         if found:
             return found.group(1)
     return ""
@@ -118,7 +117,7 @@ def stock_disk(patient: GuestInventory) -> str:
 
 def _refuse_other_disk(stanza: str, disks: Disks) -> None:
     """A stock entry that keeps another disk's name would not boot as the default."""
-    named = sorted(set(DISKS.findall(stanza)) - {disks.old, disks.new})
+    named = sorted(set(NAMED.findall(stanza)) - {disks.old, disks.new})
     if named:
         raise Refused(f"the stock entry names {named[0]}, not {disks.old}", f"give --from-disk {named[0]}")
 

@@ -14,6 +14,21 @@ PART = re.compile(r"-part\d+$")  # and behind a partition's number, where cryptd
 NUMBER = r"[\w/.-]"
 
 
+def _named(lettered: str) -> re.Pattern[str]:
+    """A disk or a partition; the group is the disk. Behind a digit a p stands in front of a partition's number."""
+    numbered = r"nvme\d{1,2}n\d{1,2}|(?:cciss|ida|rd)/c\d{1,2}d\d{1,2}|mmcblk\d"
+    return re.compile(rf"/dev/((?:{lettered})[a-z](?=\d*(?!{NUMBER}))|(?:{numbered})(?=(?:p\d+)?(?!{NUMBER})))p?\d*")
+
+
+NAMED = _named("hd|sd|xvd|vd")
+OLD = _named("hd|sd|xvd")  # those that are not virtio's
+
+
+def partition(disk: str, number: str) -> str:
+    """A partition's name: sda and 3 is sda3, nvme0n1 and 3 is nvme0n1p3."""
+    return f"{disk}{'p' if number and disk[-1].isdigit() else ''}{number}"
+
+
 @dataclass(frozen=True)
 class Disks:
     """Names without /dev/, such as hda and vda.
@@ -34,9 +49,14 @@ class Disks:
 
     @cached_property
     def device(self) -> re.Pattern[str]:
-        """An old disk or a partition of it, not as part of a longer name or path."""
-        wanted = "|".join(re.escape(name) for name in self.names)
-        return re.compile(rf"(?<![\w/.-])/dev/({wanted})(?=\d*(?![\w/.-]))")
+        """An old disk, or a partition of it and its number, not as part of a longer name or path."""
+        wanted = "|".join(
+            re.escape(name) + (r"(?!\d)(?:p(?=\d))?" if name[-1].isdigit() else "") for name in self.names
+        )
+        return re.compile(rf"(?<![\w/.-])/dev/(?P<disk>{wanted})(?P<number>\d*)(?![\w/.-])")
+
+    def _new(self, found: re.Match[str]) -> str:
+        return f"/dev/{self.names[found['disk'].removesuffix('p')]}{found['number']}"
 
     @cached_property
     def by_bus(self) -> re.Pattern[str] | None:
@@ -53,7 +73,7 @@ class Disks:
 
     def renamed(self, text: str) -> str:
         """Every naming of an old disk in text, with the new name."""
-        text = self.device.sub(lambda found: f"/dev/{self.names[found.group(1)]}", text)
+        text = self.device.sub(self._new, text)
         return self.by_bus.sub(lambda found: self.stable[found.group()], text) if self.by_bus else text
 
     def booted(self, line: str) -> str:
@@ -64,8 +84,8 @@ class Disks:
         """A word that is a disk or a partition, renamed; any other word as it is."""
         if word in self.stable:
             return self.stable[word]
-        found = self.device.match(word)
-        return self.renamed(word) if found and word[found.end() :].strip("0123456789") == "" else word
+        found = self.device.fullmatch(word)
+        return self._new(found) if found else word
 
 
 def split(text: str) -> list[str]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 
-from engines.virtio.lines.disks import Disks
+from engines.virtio.lines.disks import Disks, partition
 
 # Up to the closing bracket that ends the list: brackets inside quotes belong to a pattern,
 # and where another begins it has no end.
 FILTER = re.compile(
-    r"^([ \t]*(?:global_)?filter[ \t]*=[ \t]*\[)"
+    r"^([ \t]*(?:devices[ \t]*[{/][ \t]*)?(?:global_)?filter[ \t]*=[ \t]*\[)"
     r'((?:[^\]"\n#]|"[^"\n]*"|\n(?![ \t]*(?:#|(?:global_)?filter[ \t]*=)))*)\]',
     re.MULTILINE,
 )
@@ -51,7 +51,7 @@ def _aliases(disks: Disks) -> list[list[str]]:
     """The names that udev gives the old disk, and a partition of it: a filter may know any of them."""
     ids = [name for name in disks.stable if "-part" not in name] or ["/dev/disk/by-id/ata-X", "/dev/disk/by-id/scsi-X"]
     ids += ["/dev/disk/by-path/pci-0000:00:01.1-ata-1", "/dev/disk/by-path/pci-0000:00:10.0-scsi-0:0:0:0"]
-    return [[f"/dev/{disks.old}{number}", *(f"{name}{part}" for name in ids)] for number, part in PLACES]
+    return [[f"/dev/{partition(disks.old, number)}", *(f"{name}{part}" for name in ids)] for number, part in PLACES]
 
 
 def _lets_in(patterns: list[tuple[str, str]], names: list[str]) -> bool:

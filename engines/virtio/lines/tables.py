@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from engines.virtio.lines.disks import NAMED as DISK
 from engines.virtio.lines.disks import Disks, comment, split
 
 NAMED = re.compile(r"\s*(?:export\s+)?[A-Za-z_]\w*\+?=")
@@ -12,14 +13,15 @@ COMMENT = re.compile(r"\s#")
 XEN_LOGIN = re.compile(r":respawn:.*\b(?:xvc|hvc)\d")
 
 
-def _column(line: str, number: int, disks: Disks, options: int | None = None) -> str:
-    """With the device in that column renamed; every naming in the column of options, too."""
+def _column(line: str, number: int, disks: Disks, *options: int) -> str:
+    """With the device in that column renamed; every naming in the columns of options, too."""
     words = re.split(r"([ \t\r\n]+)", line)
     fields = [at for at, word in enumerate(words) if word and not re.fullmatch(r"[ \t\r\n]+", word)]
     if len(fields) > number:
         words[fields[number]] = disks.whole(words[fields[number]])
-    if options is not None and len(fields) > options:
-        words[fields[options]] = disks.renamed(words[fields[options]])
+    for each in options:
+        if len(fields) > each:
+            words[fields[each]] = disks.renamed(words[fields[each]])
     return "".join(words)
 
 
@@ -34,7 +36,8 @@ def without(text: str, foreign: tuple[str, ...]) -> str:
 
 
 def _of(spec: str, foreign: tuple[str, ...]) -> bool:
-    return spec in foreign or spec.rstrip("0123456789") in foreign
+    named = DISK.fullmatch(spec)
+    return spec in foreign or (named is not None and f"/dev/{named.group(1)}" in foreign)
 
 
 def inittab(text: str, disks: Disks) -> str:
@@ -45,8 +48,12 @@ def inittab(text: str, disks: Disks) -> str:
 
 
 def crypttab(text: str, disks: Disks) -> str:
-    """The second column."""
-    return "".join(line if comment(line) else _column(line, 1, disks) for line in split(text))
+    """The second column, the device that a key is on (/key:/dev/sda6), and options such as header=/dev/sda5."""
+    made = []
+    for line in split(text):
+        key = (2,) if ":/dev/" in line else ()
+        made.append(line if comment(line) else _column(line, 1, disks, *key, 3))
+    return "".join(made)
 
 
 def device_map(text: str, disks: Disks) -> str:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
+from fnmatch import fnmatchcase
 
-from engines.virtio.lines.disks import Disks, comment, split
+from engines.virtio.lines.disks import Disks, comment, partition, split
 
 MODULES = ("virtio_blk", "virtio_pci")
 SUSE = re.compile(r"^(INITRD_MODULES=)([\"']?)([^\"'\n]*)\2", re.MULTILINE)
 ARCH = re.compile(r"^([ \t]*MODULES=)([(\"'])([^)\"'#]*)([)\"'])", re.MULTILINE)
-ALPINE = re.compile(r"^(features=)([\"'])([^\"'\n]*)\2", re.MULTILINE)
+ARRAY = re.compile(r"^[ \t]*MODULES=\(", re.MULTILINE)
+ALPINE = re.compile(r"^(features=)([\"']?)([^\"'\n#]*)\2", re.MULTILINE)
 DEVICES = re.compile(r"\s*DEVICE\s", re.IGNORECASE)
+LONGEST = 200  # characters of a pattern
 INSTALL = re.compile(
     r"^(Name: grub-pc/install_devices(?:_disks_changed)?\n(?:(?!Name:)\S.*\n)*?Value:[ \t]*)(.*)$", re.MULTILINE
 )
@@ -38,7 +41,10 @@ def suse(text: str, _disks: Disks) -> str:
 
 
 def arch(text: str, _disks: Disks) -> str:
-    """MODULES of mkinitcpio.conf, an array or a text of words, with virtio's."""
+    """MODULES of mkinitcpio.conf, an array or a text of words, with virtio's; one with comments gets a line more."""
+    more = f"MODULES+=({' '.join(MODULES)})\n"
+    if ARRAY.search(text) and not ARCH.search(text) and more not in text:
+        return f"{text}{'' if text.endswith(chr(10)) else chr(10)}{more}"
     return ARCH.sub(
         lambda found: (
             found.group()
@@ -51,14 +57,14 @@ def arch(text: str, _disks: Disks) -> str:
 
 def alpine(text: str, _disks: Disks) -> str:
     """Features of mkinitfs.conf with virtio."""
-    return ALPINE.sub(
-        lambda found: (
-            found.group()
-            if _complete(found.group(3), ("virtio",))
-            else f"{found.group(1)}{found.group(2)}{_with(found.group(3), ('virtio',))}{found.group(2)}"
-        ),
-        text,
-    )
+
+    def listed(found: re.Match[str]) -> str:
+        if _complete(found.group(3), ("virtio",)):
+            return found.group()
+        quote = found.group(2) or '"'
+        return f"{found.group(1)}{quote}{_with(found.group(3), ('virtio',))}{quote}"
+
+    return ALPINE.sub(listed, text)
 
 
 def mdadm(text: str, disks: Disks) -> str:
@@ -70,10 +76,16 @@ def _scanned(line: str, disks: Disks) -> str:
     words = line.split()[1:]
     if not DEVICES.match(line) or "partitions" in words or any("/dev/vd" in word for word in words):
         return line
-    if not any(re.match(r"/dev/(?:hd|sd|xvd|disk/)", word) for word in words):
+    devices = [f"/dev/{partition(name, number)}" for name in disks.names for number in ("", "1")]
+    if not any(word.startswith("/dev/disk/") or _matches(word, devices) for word in words):
         return line
     body = line.rstrip("\r\n")
     return f"{body} /dev/{disks.new[:2]}*{line[len(body) :]}"
+
+
+def _matches(word: str, devices: list[str]) -> bool:
+    """As mdadm.conf(5) says: a pattern of the shell."""
+    return len(word) <= LONGEST and any(fnmatchcase(device, word) for device in devices)
 
 
 def installed_to(text: str) -> list[str]:

@@ -159,3 +159,29 @@ def test_a_disk_without_partitions_is_known_by_its_own_uuid() -> None:
         assert named(guest("UUID=5a9e none swap sw 0 0\n"), also=1) == ({}, ())
     finally:
         del UUIDS["/dev/sdb"]
+
+
+@pytest.mark.parametrize(
+    ("rows", "root", "name"),
+    [
+        ("/dev/sdb1 /data ext4 x 0 2\n", "UUID=4007", "sda"),  # its number is /boot's: another disk
+        ("/dev/sdb1 /data xfs x 0 2\n", "UUID=4007", "sda"),
+        ("/dev/sdb9 /data ext4 x 0 2\n", "UUID=4007", "sda"),
+        ("/dev/hde2 none swap sw 0 0\n", "UUID=4007", "hde"),  # on a controller of its own
+        ("/dev/sdb1 /data ext4 x 0 2\n/dev/hda2 none swap sw 0 0\n", "UUID=4007", "hda"),
+        ("/dev/nvme1n1p1 /data ext4 x 0 2\n", "UUID=4007", "nvme0n1"),
+        ("/dev/cciss/c0d1p1 /data ext4 x 0 2\n", "UUID=4007", "cciss/c0d0"),
+        ("/dev/nvme0n1p2 none swap sw 0 0\n", "UUID=4007", "nvme0n1"),
+        ("", "/dev/cciss/c0d0p3", "cciss/c0d0"),
+        ("", "UUID=4007", "sda"),
+    ],
+)
+def test_the_disks_own_name_is_that_of_a_disk_that_has_what_is_mounted_by_it(rows: str, root: str, name: str) -> None:
+    patient = guest(LASTING.replace("UUID=4007", root, 1) + rows, root=root)
+    assert naming.of(patient, "", "vda").disks.old == name
+
+
+def test_another_disk_of_the_guests_is_mapped_only_where_it_is_given() -> None:
+    patient = guest(f"{LASTING}/dev/sdb1 /data ext4 x 0 2\n", second=True)
+    assert naming.of(patient, "", "vda").foreign == ("/dev/sdb",)
+    assert naming.of(patient, "", "vda", 1).disks.more == (("sdb", "vdb"),)

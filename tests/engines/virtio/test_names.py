@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from engines.guest import specs
-from engines.virtio.lines import bls, extlinux, grub1, grub2, tables, tools
-from engines.virtio.lines.disks import Disks
+from engines.virtio.lines import bls, extlinux, grub1, grub2, lvmconf, tables, tools
+from engines.virtio.lines.disks import NAMED, Disks
 
 DISK = "/dev/disk/by-id/ata-QEMU_HARDDISK_QM00001"
 STABLE = {f"{DISK}-part3": "UUID=3333", f"{DISK}-part1": "UUID=1111", DISK: "/dev/vda"}
@@ -20,6 +20,30 @@ FILES = {
         f"UUID=3333 / ext4 x 0 1\n{DISK}-part33 /a ext4 x 0 1\n/dev/vdb1 /b ext4 x 0 1\n/dev/sdc1 /c ext4 x 0 1\n",
     ),
     "crypttab": (tables.crypttab, f"c {DISK}-part1 none luks\n", "c UUID=1111 none luks\n"),
+    "crypttab's keys": (
+        tables.crypttab,
+        "c /dev/sda3 none luks\nd UUID=1 none header=/dev/sda5\ne /dev/sda5 /key:/dev/sda6 luks\n",
+        "c /dev/vda3 none luks\nd UUID=1 none header=/dev/vda5\ne /dev/vda5 /key:/dev/vda6 luks\n",
+    ),
+    "SUSE's grub_installdevice": (
+        tools.words,
+        f"{DISK}-part3\n/dev/sda\nactivate\ngeneric_mbr\n",
+        "UUID=3333\n/dev/vda\nactivate\ngeneric_mbr\n",
+    ),
+    "lvmlocal.conf": (
+        lvmconf.filters,
+        'devices { filter = [ "a|^/dev/sda.*|", "r|.*|" ] }\ndevices/filter = [ "a|^/dev/sda|", "r|.*|" ]\n',
+        'devices { filter = [ "a|^/dev/vda[0-9]*$|", "a|^/dev/sda.*|", "r|.*|" ] }\n'
+        'devices/filter = [ "a|^/dev/vda[0-9]*$|", "a|^/dev/sda|", "r|.*|" ]\n',
+    ),
+    "mkinitcpio with comments": (
+        tools.arch,
+        "MODULES=(\n  ext4  # a root\n)\nHOOKS=(base)",
+        "MODULES=(\n  ext4  # a root\n)\nHOOKS=(base)\nMODULES+=(virtio_blk virtio_pci)\n",
+    ),
+    "mkinitfs without quotes": (tools.alpine, "features=ata\n", 'features="ata virtio"\n'),
+    "mdadm patterns of both": (tools.mdadm, "DEVICE /dev/[sh]d*\n", "DEVICE /dev/[sh]d* /dev/vd*\n"),
+    "mdadm patterns of others": (tools.mdadm, "DEVICE /dev/dm-*\n", "DEVICE /dev/dm-*\n"),
     "device.map": (tables.device_map, f"(hd0)\t{DISK}\n(hd1)\t/dev/sdb\n", "(hd0)\t/dev/vda\n(hd1)\t/dev/vdb\n"),
     "default/grub": (
         tables.settings,
@@ -65,6 +89,49 @@ def test_a_file_gets_the_new_names_and_a_second_pass_changes_nothing(name: str) 
     assert edit(after, SDA) == after
 
 
+NVME = Disks("nvme0n1", "vda", more=(("nvme1n1", "vdb"),))
+CCISS = Disks("cciss/c0d0", "vda", more=(("cciss/c0d1", "vdb"),))
+NUMBERED = {
+    "fstab of NVMe": (
+        tables.fstab, NVME,
+        "/dev/nvme0n1p3 / ext4 x 0 1\n/dev/nvme1n1p1 /b ext4 x 0 2\n/dev/nvme0n1p33 /c x\n/dev/nvme0n1 /d x\n",
+        "/dev/vda3 / ext4 x 0 1\n/dev/vdb1 /b ext4 x 0 2\n/dev/vda33 /c x\n/dev/vda /d x\n",
+    ),
+    "fstab of names that are longer": (
+        tables.fstab, NVME, *["/dev/nvme0n11p3 / x\n/dev/nvme0n1px / x\n/dev/nvme0n1p3-x / x\n/dev/nvme0n1p / x\n"] * 2,
+    ),
+    "fstab of HP's controller": (
+        tables.fstab, CCISS,
+        "/dev/cciss/c0d0p2 / ext3 x 1 1\n/dev/cciss/c0d1p1 /b ext3 x 1 2\n/dev/cciss/c0d10p1 /c x\n",
+        "/dev/vda2 / ext3 x 1 1\n/dev/vdb1 /b ext3 x 1 2\n/dev/cciss/c0d10p1 /c x\n",
+    ),
+    "device.map": (tables.device_map, CCISS, "(hd0)     /dev/cciss/c0d0\n", "(hd0)     /dev/vda\n"),
+    "sysconfig/grub": (tables.settings, CCISS, "boot=/dev/cciss/c0d0\n", "boot=/dev/vda\n"),
+    "kernel/cmdline": (
+        tools.words, NVME, "root=/dev/nvme0n1p3 resume=/dev/nvme0n1p2\n", "root=/dev/vda3 resume=/dev/vda2\n",
+    ),
+    "lvm.conf": (
+        lvmconf.filters, CCISS,
+        'filter = [ "a|/dev/cciss/.*|", "r|.*|" ]\n',
+        'filter = [ "a|^/dev/vda[0-9]*$|", "a|/dev/cciss/.*|", "r|.*|" ]\n',
+    ),
+    "mdadm.conf": (tools.mdadm, CCISS, "DEVICE /dev/cciss/c*p*\n", "DEVICE /dev/cciss/c*p* /dev/vd*\n"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NUMBERED)
+def test_a_disk_whose_name_ends_in_a_digit_loses_the_p_of_its_partitions(name: str) -> None:
+    edit, disks, before, after = NUMBERED[name]
+    assert edit(before, disks) == after
+    assert edit(after, disks) == after
+
+
+def test_any_disk_is_named_exactly() -> None:
+    text = "/dev/nvme0n1p2 /dev/sda1 /dev/cciss/c0d0p12 /dev/sdab /dev/nvme0n1pp /dev/vdb /dev/mmcblk0p1 /dev/hda-x"
+    assert NAMED.findall(text) == ["nvme0n1", "sda", "cciss/c0d0", "vdb", "mmcblk0"]
+    assert tables.without("/dev/nvme1n1p2 /b ext4 x 0 2\n", ("/dev/nvme1n1",)).startswith("# ")
+
+
 XEN = Disks("xvda", "vda")
 
 
@@ -107,6 +174,9 @@ def call(name: str, device: str) -> object:
         ("/dev/mapper/vg-root", "/dev/vg/root"),
         ("/dev/hda3", "/dev/sda3"),
         ("/dev/md0", "/dev/md127"),
+        ("/dev/nvme0n1p3", "/dev/sda3"),
+        ("/dev/cciss/c0d0p1", "/dev/sda1"),
+        ("/dev/nvme0n1p4", None),
         ("nas:/x", None),
     ],
 )
@@ -171,6 +241,9 @@ def test_a_boot_does_not_wait_for_disks_that_are_not_there() -> None:
         ([["/dev/sdb1", "/", "ext3"], ["/dev/sda1", "/var", "ext3"]], "/dev/sdb1", "ba"),
         ([["/dev/hda1", "/", "ext3"], ["/dev/hdc", "/cd", "udf,iso9660"]], "/dev/hda1", "a"),
         ([], "", "a"),
+        ([["/dev/nvme0n1p1", "/", "ext4"], ["/dev/nvme1n1p1", "/var", "ext4"]], "/dev/nvme0n1p1", "AB"),
+        ([["UUID=1", "/", "ext4"], ["/dev/cciss/c0d1p1", "/var", "ext4"]], "/dev/cciss/c0d0p1", "AB"),
+        ([["/dev/nvme0n1p1", "/", "ext4"], ["/dev/sda1", "/usb", "ext4"]], "/dev/nvme0n1p1", "Aa"),
     ],
 )
 def test_letters_are_disks_in_their_order_with_the_roots_first(rows: list[list[str]], root: str, letters: str) -> None:
