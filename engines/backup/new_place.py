@@ -1,21 +1,61 @@
-"""Nothing new is made where only the kernel makes files: it would lie in this machine's memory."""
+"""Nothing new is made where only the kernel makes files, in this machine's memory, nor among a repository's own."""
 
 from __future__ import annotations
 
+import json
+from contextlib import suppress
 from pathlib import Path
 
 from engines.host.device import kernels_own
 from engines.job.errors import Refused
 
 SHARED = Path("/dev/shm")  # noqa: S108  a folder for everybody's files, as /tmp is
+LONGEST = 1 << 16  # bytes of a config
 
 
-def refuse_devices(where: str, kind: str) -> None:
-    """Raises Refused where a new `kind` (a folder, a file) at `where` would lie below /dev, /proc or /sys."""
+def refuse_place(where: str, kind: str) -> None:
+    """Raises Refused where a new `kind` (a folder, a file) at `where` would lie among devices or in a repository."""
     path = Path(where)
-    if "://" in where or not kernels_own(path) or path.parent.resolve().joinpath(path.name).is_relative_to(SHARED):
+    if "://" in where:
+        return
+    refuse_repository(path, f"{kind} made there would lie among its own files")
+    if not kernels_own(path) or path.parent.resolve().joinpath(path.name).is_relative_to(SHARED):
         return
     raise Refused(
         f"{where} lies among devices: {kind} made there would be kept in the memory of this machine, if at all",
         "look how the disk is called (lvs, lsblk), mount it, and name a place on it",
     )
+
+
+def refuse_repository(path: Path, why: str, store: str = "") -> None:
+    """Raises Refused where `path` lies in a repository, by whatever name or mount it goes there.
+
+    store: the one that is worked with; a mount of one of its folders alone is known by that only.
+    """
+    own = _numbers(Path(store)) if store and "://" not in store else set()
+    for folder in path.parent.resolve().joinpath(path.name).parents:
+        if _number(folder) in own or _is_repository(folder):
+            raise Refused(f"{path} lies in the repository itself, {folder}: {why}", "name a place outside of it")
+
+
+def _numbers(root: Path) -> set[tuple[int, int]]:
+    """The repository's folder and those in it, by what they are."""
+    with suppress(OSError):
+        return {_number(folder) for folder in (root, *root.iterdir()) if folder.is_dir()}
+    return set()
+
+
+def _number(folder: Path) -> tuple[int, int]:
+    try:
+        found = folder.stat()
+    except OSError:
+        return (-1, -1)  # not there: like none that is
+    return found.st_dev, found.st_ino
+
+
+def _is_repository(folder: Path) -> bool:
+    for name in ("packs/config.json", "config.json"):
+        with suppress(OSError, ValueError), (folder / name).open("rb") as stream:
+            said = json.loads(stream.read(LONGEST))
+            return isinstance(said, dict) and {"format", "id", "block", "pack"} <= said.keys()
+    return False

@@ -13,6 +13,7 @@ from pathlib import Path
 from engines.host.holder import boot_id
 from engines.host.mountinfo import mounts
 
+KERNELS = ("devtmpfs", "proc", "sysfs")  # types of file systems whose files the kernel makes
 BLKGETSIZE64 = 0x80081272  # linux/fs.h
 
 
@@ -58,9 +59,15 @@ class Device:
 
 
 def kernels_own(path: Path) -> bool:
-    """Whether it lies where only the kernel makes files: what is written to one there is kept in memory, or nowhere."""
+    """Whether it lies where only the kernel makes files: what is written to one there is kept in memory, or nowhere.
+
+    As under /mnt/dev, too, where somebody works in another system.
+    """
     place = path.parent.resolve() / path.name
-    return any(place.is_relative_to(folder) for folder in ("/dev", "/proc", "/sys"))
+    if any(place.is_relative_to(folder) for folder in ("/dev", "/proc", "/sys")):
+        return True
+    there = next(folder for folder in place.parents if folder.exists())
+    return _type_on(there.stat().st_dev) in KERNELS
 
 
 def of(where: Path | int) -> Device | None:
@@ -72,7 +79,10 @@ def of(where: Path | int) -> Device | None:
 
 def kind_of(descriptor: int) -> str:
     """The type of the file system that an open file lies on; empty where mounts do not tell (btrfs)."""
-    device = os.fstat(descriptor).st_dev
+    return _type_on(os.fstat(descriptor).st_dev)
+
+
+def _type_on(device: int) -> str:
     number = f"{os.major(device)}:{os.minor(device)}"
     return next((mount.kind for mount in mounts() if mount.number == number), "")
 

@@ -14,7 +14,7 @@ from typing_extensions import override
 
 from engines.backup import names, results
 from engines.backup.names import PointName
-from engines.backup.new_place import refuse_devices
+from engines.backup.new_place import refuse_place
 from engines.backup.repository.byte_source import PointBytes, open_point
 from engines.backup.repository.repository import RepoParams, Repository, where
 from engines.backup.repository.unlocking import opened
@@ -78,7 +78,7 @@ class BringGuest(Engine[GuestParams]):
     @override
     def plan(self, params: GuestParams, cancel: Cancel) -> Plan:
         into = Path(params.into)
-        refuse_devices(params.into, "a folder")
+        refuse_place(params.into, "a folder")
         if into.exists() and not (into.is_dir() and not any(into.iterdir())):
             raise Refused(f"{into} is there already", "name a new folder")
         if not into.parent.is_dir():

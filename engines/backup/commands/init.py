@@ -12,7 +12,7 @@ from typing_extensions import override
 
 from engines.backup import results
 from engines.backup.errors import FarFailed
-from engines.backup.new_place import refuse_devices
+from engines.backup.new_place import refuse_place
 from engines.backup.repository import config, lock_setting
 from engines.backup.repository.keys import Unlock
 from engines.backup.repository.lock_setting import LockSetting
@@ -90,7 +90,7 @@ class Init(Engine[InitParams]):
 
     @override
     def plan(self, params: InitParams, cancel: Cancel) -> Plan:
-        refuse_devices(params.repo, "a repository")
+        refuse_place(params.repo, "a repository")
         with closing(open_store(params.repo)) as store:
             if any(True for folder in (*FOLDERS, "") for _ in store.names(folder or ".")):
                 raise Refused(f"{params.repo} is not empty", "name a new folder; a repository is only made once")

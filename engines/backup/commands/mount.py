@@ -22,7 +22,7 @@ from engines.backup.files.mounting.folder import Folder
 from engines.backup.files.mounting.mount_server import MountRequest, Said
 from engines.backup.files.mounting.mounts import Mount
 from engines.backup.files.opening import WhichDriver
-from engines.backup.new_place import refuse_devices
+from engines.backup.new_place import refuse_place
 from engines.backup.repository.repository import WHICH_POINT, NamesOnly, RepoParams
 from engines.backup.repository.unlocking import passphrase_of
 from engines.host.child import module, start
@@ -133,7 +133,7 @@ LINKS = "links that lead to /… lead to this machine's own files, as in any mou
 
 def _possible(folder: Path, repo: str) -> Folder:
     """Raises Refused."""
-    refuse_devices(str(folder), "a mount")
+    refuse_place(str(folder), "a mount")
     if not FUSE.exists():
         raise Refused(f"{FUSE} is not there", "modprobe fuse, or get the files out: crashcart backup get")
     if not os.access(FUSE, os.R_OK | os.W_OK):

@@ -19,7 +19,7 @@ from engines.backup.commands.on_repository import OnRepository
 from engines.backup.commands.own_file import is_own, note_own
 from engines.backup.commands.passing import STEPS, Told, passed, taken_out
 from engines.backup.commands.thinning import put_back
-from engines.backup.new_place import refuse_devices
+from engines.backup.new_place import refuse_place
 from engines.backup.repository import config
 from engines.backup.repository.repository import NamesOnly, RepoParams, Repository, where
 from engines.backup.repository.unlocking import opened
@@ -74,7 +74,7 @@ class Export(OnRepository[ExportParams]):
         path = Path(params.file)
         if path.exists() or path.is_symlink():
             raise Refused(f"{path} exists", "name a new file")
-        refuse_devices(params.file, "a file")
+        refuse_place(params.file, "a file")
         if not path.parent.is_dir():
             raise Refused(f"{path.parent} does not exist", "make it first, or name another place")
         return super().plan(params, cancel)

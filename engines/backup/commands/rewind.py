@@ -13,7 +13,7 @@ from typing_extensions import override
 
 from engines.backup import results
 from engines.backup.errors import no_room
-from engines.backup.new_place import refuse_devices
+from engines.backup.new_place import refuse_place
 from engines.backup.repository.repository import RepoParams, where
 from engines.backup.store.opening import open_store
 from engines.backup.store.s3.versions import ObjectVersion, ObjectVersions
@@ -68,7 +68,7 @@ class Rewind(Engine[RewindParams]):
 
     @override
     def plan(self, params: RewindParams, cancel: Cancel) -> Plan:
-        refuse_devices(params.into, "a repository")
+        refuse_place(params.into, "a repository")
         versions = ObjectVersions(where(params))
         versions.demand()
         chosen = chosen_at(versions.every(), seconds(params.at))

@@ -17,7 +17,7 @@ from engines.backup.nbd.handshake import Handshake, NbdExport
 from engines.backup.nbd.sparse import ServedBytes, Sparse
 from engines.backup.nbd.transmission import Transmission
 from engines.backup.nbd_wire import Hostile
-from engines.backup.new_place import refuse_devices
+from engines.backup.new_place import refuse_place
 from engines.boot.scratch import Scratch
 from engines.job.errors import Refused
 
@@ -182,7 +182,7 @@ def refuse_unfit(path: Path) -> None:
     """Raises Refused where no socket can be at `path`: too long, no folder, or something there but a dead socket."""
     if len(os.fsencode(path)) > LONGEST_PATH:
         raise Refused(f"{path} is longer than the {LONGEST_PATH} bytes of a socket's address", "name a shorter path")
-    refuse_devices(str(path), "a socket")
+    refuse_place(str(path), "a socket")
     if not path.parent.is_dir():
         raise Refused(f"{path.parent} is no folder", "make it first, open to yourself alone")
     try:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from engines.backup.errors import Damaged, Missing
+from engines.backup.new_place import refuse_repository
 from engines.backup.repository.point import Point
 from engines.backup.repository.repository import Repository
 from engines.backup.restoring import target
@@ -20,7 +21,7 @@ from engines.job.errors import Refused
 
 def looked_at(path: Path, *, powered_off: bool, store: str) -> dict[str, Any]:
     """What is at the target now; empty for nothing. Raises Refused where it must not be touched."""
-    _outside(path, store)
+    refuse_repository(path, "it would lie among its own files", store)
     try:
         found = path.stat()
     except FileNotFoundError:
@@ -44,11 +45,6 @@ def looked_at(path: Path, *, powered_off: bool, store: str) -> dict[str, Any]:
         raise Refused(refused.why, f"{refused.what_helps}; or restore to {new}") from None
     seen: dict[str, Any] = {"device": found.st_rdev if device else 0, "size": target.size_of(path)}
     return seen if device else {**seen, "inode": found.st_ino, "modified": found.st_mtime_ns}
-
-
-def _outside(path: Path, store: str) -> None:
-    if "://" not in store and path.is_relative_to(Path(store).resolve()):
-        raise Refused(f"{path} lies in the repository itself", "name a place outside of it")
 
 
 def words(path: Path, before: dict[str, Any]) -> str:

@@ -1,7 +1,10 @@
-"""Nothing new is made below /dev, /proc and /sys, whichever verb would make it."""
+"""Nothing new is made below /dev, /proc and /sys, nor in a repository, whichever verb would make it."""
 
 from __future__ import annotations
 
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,30 +27,62 @@ def staged(tmp_path_factory: pytest.TempPathFactory) -> Words:
     return {"repo": repo, "point": lab.backup(repo, lab.disk(folder / "disk", {0: 1}, lab.MIB))}
 
 
-@pytest.mark.parametrize("where", ["/dev/new", "/dev/mapper/new", "/proc/new", "/sys/new"])
-@pytest.mark.parametrize(
-    ("task", "key"),
-    [
-        ("backup-restore", "target"),
-        ("backup-init", "repo"),
-        ("backup-get", "dest"),
-        ("backup-mount", "folder"),
-        ("backup-export", "file"),
-        ("backup-serve", "nbd"),
-    ],
-)
-def test_no_verb_makes_anything_among_devices(where: str, task: str, key: str, staged: Words) -> None:
+MAKERS = [
+    ("backup-restore", "target"),
+    ("backup-init", "repo"),
+    ("backup-get", "dest"),
+    ("backup-mount", "folder"),
+    ("backup-export", "file"),
+    ("backup-serve", "nbd"),
+]
+
+
+def refused(where: str, task: str, key: str, staged: Words, match: str) -> Refused:
+    """What the plan of that verb says, were it to make something there."""
     params = {**staged, key: where}
     if task == "backup-init":
         del params["point"]
     if task == "backup-get":
         params["paths"] = [f"{params.pop('point')}:/"]
     engine = tasks.engine(task)
-    with pytest.raises(Refused, match="memory of this machine") as refused:
+    with pytest.raises(Refused, match=match) as found:
         engine.plan(convert(engine.params, params), Cancel())
-    assert where in refused.value.why
-    assert refused.value.what_helps
+    assert where in found.value.why
+    assert found.value.what_helps
     assert not Path(where).exists()
+    return found.value
+
+
+@pytest.mark.parametrize("where", ["/dev/new", "/dev/mapper/new", "/proc/new", "/sys/new"])
+@pytest.mark.parametrize(("task", "key"), MAKERS)
+def test_no_verb_makes_anything_among_devices(where: str, task: str, key: str, staged: Words) -> None:
+    refused(where, task, key, staged, "memory of this machine")
+
+
+@contextmanager
+def mounted(what: str, at: Path, *options: str) -> Iterator[Path]:
+    at.mkdir()
+    subprocess.run(["mount", *options, what, str(at)], check=True)
+    try:
+        yield at
+    finally:
+        subprocess.run(["umount", "--lazy", str(at)], check=True)
+
+
+@pytest.mark.parametrize(("task", "key"), MAKERS)
+def test_no_verb_makes_anything_in_a_repository(task: str, key: str, staged: Words, tmp_path: Path) -> None:
+    refused(f"{staged['repo']}/new", task, key, staged, "repository itself")
+    refused(f"{staged['repo']}/packs/new", task, key, staged, "repository itself")
+    with mounted(staged["repo"], tmp_path / "at", "--bind") as at:
+        refused(f"{at}/points/new", task, key, staged, "repository itself")
+
+
+def test_a_mount_is_no_way_round(staged: Words, tmp_path: Path) -> None:
+    with mounted(f"{staged['repo']}/packs", tmp_path / "packs", "--bind") as at:
+        refused(f"{at}/new", "backup-restore", "target", staged, "repository itself")
+    with mounted("none", tmp_path / "dev", "-t", "devtmpfs") as at:
+        for task, key in MAKERS:
+            refused(f"{at}/new-crashcart-volume", task, key, staged, "memory of this machine")
 
 
 def test_a_link_to_devices_is_no_way_round(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from engines.backup.files.taking.notes import Notes
 from engines.backup.files.taking.staging import FULL, PREFIX, Staging
 from engines.backup.files.taking.taking import Taking
 from engines.backup.names import parse
-from engines.backup.new_place import refuse_devices
+from engines.backup.new_place import refuse_place
 from engines.backup.repository import sessions, unlocking
 from engines.backup.repository.repository import Repository
 from engines.host import mountinfo
@@ -37,7 +37,7 @@ LISTED = 2000  # names in the report
 
 def looked_at(dest: Path) -> dict[str, Any]:
     """What is there now. Raises Refused."""
-    refuse_devices(str(dest), "a file")
+    refuse_place(str(dest), "a file")
     if not dest.exists():
         if not dest.parent.is_dir():
             raise Refused(f"{dest.parent} does not exist", "make it first, or name another folder")

@@ -26,7 +26,7 @@ from engines.backup.files.taking.counting import counted
 from engines.backup.files.taking.destination import Destination
 from engines.backup.files.taking.notes import Notes
 from engines.backup.names import parse
-from engines.backup.new_place import refuse_devices
+from engines.backup.new_place import refuse_place
 from engines.backup.repository import sessions, unlocking
 from engines.backup.repository.repository import Repository
 from engines.job import units
@@ -55,7 +55,7 @@ def looked_at(dest: Path) -> dict[str, Any]:
         if sys.stdout is not None and sys.stdout.isatty():
             raise Refused("stdout is a terminal, an archive is no text", "name a file, or pipe it into another command")
         return {"folder": False, "file": False, "room": None}
-    refuse_devices(str(dest), "an archive")
+    refuse_place(str(dest), "an archive")
     if dest.is_dir():
         raise Refused(f"{dest} is a folder", "name the archive's file; for a folder leave --tar")
     if not dest.parent.is_dir():
