@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 from engines.doctor.checks import Outcome
-from engines.job import jobfile
 from engines.job.errors import Failed, Refused
 
 PATIENCE = 5.0  # s that a server which does not answer holds up the examination
@@ -14,35 +12,22 @@ PATIENCE = 5.0  # s that a server which does not answer holds up the examination
 
 def buckets() -> Outcome:
     """Every bucket with an access is tried; the first that is unfit is named."""
+    from engines.backup.store import accesses
     from engines.backup.store.s3 import access
 
     path = access.access_file()
-    if not path.exists():
-        return Outcome(True, f"none in use: there is no {path}")
     try:
-        names = sorted(_written(jobfile.configured(path, "access file") or b"{}"))
+        names = accesses.places(path)
         wrong = [said for name in names if (said := _unfit(name))]
+    except FileNotFoundError:
+        return Outcome(True, f"none in use: there is no {path}")
     except ImportError:
         return Outcome(False, "obstore is not installed", "pip install 'crashcart[s3]'")
     except Refused as refused:
         return Outcome(False, refused.why, refused.what_helps)
-    except (OSError, ValueError, RecursionError) as error:
-        return Outcome(False, f"{path} cannot be read: {str(error).splitlines()[0]}", f"mend {path}")
     if wrong:
         return Outcome(False, *wrong[0])
     return Outcome(True, f"fit for a repository: {', '.join(names)}" if names else f"none in {path}")
-
-
-def _written(text: bytes) -> dict[str, Any]:
-    import yaml
-
-    try:
-        found = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ValueError(str(error)) from None
-    if not isinstance(found, dict):
-        raise ValueError("it names no bucket")
-    return {str(name): entry for name, entry in found.items()}
 
 
 def _unfit(name: str) -> tuple[str, str] | None:

@@ -92,15 +92,21 @@ def parse(raw: bytes, name: str) -> Job:
     return Job(task=task, params=given)
 
 
-def yaml_of(raw: bytes, name: str, helps: str = "write 'task: NAME' and 'params: {...}'") -> Any:
+def yaml_of(
+    raw: bytes, name: str, helps: str = "write 'task: NAME' and 'params: {...}'", *, as_written: bool = False
+) -> Any:
     """Plain values from YAML without aliases and without a key given twice. Raises Refused.
 
-    name: as errors call it. helps: what they say to write.
+    name: as errors call it. helps: what they say to write. as_written: every value is text, none a number or a yes, and
+    aliases may be.
     """
     import yaml
 
     class Loader(yaml.SafeLoader):
         """SafeLoader that refuses a key given twice, where YAML would silently take the last, and aliases."""
+
+        if as_written:
+            yaml_implicit_resolvers = {"<": yaml.SafeLoader.yaml_implicit_resolvers["<"]}  # of what is merged in
 
         def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
             seen: set[str] = set()
@@ -112,7 +118,7 @@ def yaml_of(raw: bytes, name: str, helps: str = "write 'task: NAME' and 'params:
             return super().construct_mapping(node, deep)
 
         def compose_node(self, parent: Any, index: Any) -> Any:
-            if self.check_event(yaml.AliasEvent):
+            if self.check_event(yaml.AliasEvent) and not as_written:
                 raise Refused(f"{name} uses a YAML alias", "write the value out")
             return super().compose_node(parent, index)
 

@@ -6,22 +6,25 @@ A file of this user's own, `s3.yaml`, says it by bucket; the keys themselves lie
 from __future__ import annotations
 
 import ipaddress
+import os
 import re
+import ssl
 import stat
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 from typing_extensions import override
 
+from engines.backup.store import accesses
 from engines.host.files import open_named
-from engines.job import folders, jobfile
+from engines.job import folders
 from engines.job.errors import BadParam, Refused
 from engines.job.params import Secret
 
 SCHEME = "s3://"
-ADDRESS = re.compile(r"^s3://(?P<bucket>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?P<prefix>(?:/[A-Za-z0-9._-]+)*)/?$")
+BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+PREFIX = re.compile(r"[A-Za-z0-9._-]+(?:/[A-Za-z0-9._-]+)*")
 KEYS = (
     "endpoint",
     "region",
@@ -36,7 +39,11 @@ KEYS = (
 PATIENCE = 120.0  # s that a request is tried again
 REGION = "us-east-1"
 LONGEST = 65536  # bytes of a file with a key
-ENDPOINT = re.compile(r"^https?://[A-Za-z0-9._\[\]:-]+/?$")
+ENDPOINT = re.compile(
+    r"https?://(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*)(?::(?P<port>\d{1,5}))?"
+)
+NAMED_SO = re.compile(r"[A-Za-z0-9_-]{1,64}")  # a region
+PRINTABLE = re.compile(r"[!-~]{1,4096}")
 
 
 @dataclass(frozen=True)
@@ -93,6 +100,11 @@ class BucketAccess:
         """Whether it goes unencrypted."""
         return self.endpoint.startswith("http://")
 
+    def asked(self, bucket: str) -> str:
+        """The URL that requests of a bucket go to: its name is in the host's, unless it is in the path."""
+        endpoint = self.endpoint or f"https://s3.{self.region}.amazonaws.com"
+        return endpoint if self.path_style else endpoint.replace("://", f"://{bucket}.", 1)
+
     @property
     def place(self) -> str:
         """The server, in words."""
@@ -101,12 +113,19 @@ class BucketAccess:
 
 def parse(where: str) -> BucketAddress:
     """s3://BUCKET/PREFIX. Raises BadParam; keys in it are refused, for they would be in every report."""
-    found = ADDRESS.match(where)
-    prefix = found["prefix"].strip("/") if found else ""
-    if found is None or "\n" in where or {".", ".."} & set(prefix.split("/")):
-        shown = re.sub(r"//[^/]*@", "//…@", where)
+    bucket, _, prefix = where.removeprefix(SCHEME).partition("/")
+    prefix = prefix.removesuffix("/")
+    shown = re.sub(r"//[^/]*@", "//…@", where)
+    if "@" in bucket or not where.startswith(SCHEME):
         raise BadParam("repo", shown, "s3://BUCKET/PREFIX", "the keys belong in a file: see s3.yaml")
-    return BucketAddress(found["bucket"], prefix)
+    if not BUCKET.fullmatch(bucket):
+        raise BadParam(
+            "repo", shown, "s3://BUCKET/PREFIX", "a bucket has 3 to 63 of a to z, 0 to 9, . and - as its name"
+        )
+    if (prefix and not PREFIX.fullmatch(prefix)) or {".", ".."} & set(prefix.split("/")):
+        helps = "a prefix is names of A to Z, a to z, 0 to 9, . _ and -, with one / between"
+        raise BadParam("repo", shown, "s3://BUCKET/PREFIX", helps)
+    return BucketAddress(bucket, prefix)
 
 
 def access_file() -> Path:
@@ -116,40 +135,38 @@ def access_file() -> Path:
 
 def load(address: BucketAddress) -> BucketAccess:
     """The access to a bucket. Raises Refused where none is written down, or one that cannot be used."""
-    import yaml
-
     path = access_file()
     helps = f"write to {path}: '{address.bucket}: {{endpoint: https://HOST, key_file: /FILE}}'; see README"
     try:
-        if (raw := jobfile.configured(path, "access file")) is None:
-            raise Refused(f"nothing says how bucket {address.bucket} is reached", helps)
-        found = yaml.safe_load(raw)
-    except (RecursionError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise Refused(f"{path} cannot be read: {str(error).splitlines()[0]}", "mend it, or remove it") from None
-    entry = found.get(address.bucket) if isinstance(found, dict) else None
-    if entry is None:
+        values = accesses.said_of(path, address.bucket, KEYS)
+    except FileNotFoundError:
+        raise Refused(f"nothing says how bucket {address.bucket} is reached", helps) from None
+    if values is None:
         raise Refused(f"{path} says nothing of bucket {address.bucket}", helps)
-    return _access(path, address, entry)
+    return _access(path, address, values)
 
 
-def _access(path: Path, address: BucketAddress, entry: Any) -> BucketAccess:
-    if not isinstance(entry, dict) or any(key not in KEYS for key in entry):
-        raise Refused(f"{path} says of {address.bucket} what is not understood", f"allowed are {', '.join(KEYS)}")
-    values = {str(key): str(value) for key, value in entry.items()}
-    ca_file = values.get("ca_file", "")
-    if ca_file and not Path(ca_file).is_file():
-        raise Refused(f"{path} names ca_file {ca_file}, which does not exist", "name a file with certificates (PEM)")
+def _access(path: Path, address: BucketAddress, values: dict[str, str]) -> BucketAccess:
     if not values.get("key_file"):
         raise Refused(
             f"{path} names no key_file for {address.bucket}", "name a file of two lines: access key, secret; mode 0600"
         )
+    endpoint = _endpoint(path, values)
+    path_style = _switch(path, "path_style", values, default=bool(endpoint))
+    if endpoint and not path_style and _address_of(endpoint):
+        raise Refused(f"{path} has path_style no, and endpoint {endpoint} is no name", "take path_style out")
+    if not path_style:
+        endpoint = endpoint.replace(f"://{address.bucket}.", "://", 1)
+    region = values.get("region") or REGION
+    if not NAMED_SO.fullmatch(region):
+        raise Refused(f"{path} has region {region!r}", f"allowed are letters, digits and -, such as {REGION}")
     return BucketAccess(
-        endpoint=_endpoint(path, values),
-        region=values.get("region") or REGION,
+        endpoint=endpoint,
+        region=region,
         key=read_key(Path(values["key_file"])),
         lock_key_file=values.get("lock_key_file", ""),
-        ca_file=ca_file,
-        path_style=_switch(path, "path_style", values, default=bool(values.get("endpoint"))),
+        ca_file=_ca_file(path, values.get("ca_file", "")),
+        path_style=path_style,
         checksum=_switch(path, "checksum", values, default=False),
         patience=_patience(path, values.get("patience", "")),
     )
@@ -157,8 +174,10 @@ def _access(path: Path, address: BucketAddress, entry: Any) -> BucketAccess:
 
 def _endpoint(path: Path, values: dict[str, str]) -> str:
     endpoint = values.get("endpoint", "").rstrip("/")
-    if endpoint and not ENDPOINT.match(endpoint):
-        raise Refused(f"{path} has endpoint {endpoint!r}", "allowed is https://HOST or https://HOST:PORT")
+    if endpoint and not _fits(endpoint):
+        shown = re.sub(r"//[^/]*@", "//…@", endpoint)
+        helps = "allowed is https://HOST or https://HOST:PORT, without a path and without keys"
+        raise Refused(f"{path} has endpoint {shown!r}", helps)
     if endpoint.startswith("http://") and not _loopback(endpoint) and values.get("plain_http") != "allowed":
         raise Refused(
             f"{endpoint} is not encrypted: who listens on the way reads keys' signatures and backups",
@@ -167,12 +186,36 @@ def _endpoint(path: Path, values: dict[str, str]) -> str:
     return endpoint
 
 
-def _loopback(endpoint: str) -> bool:
-    host = urlsplit(endpoint).hostname or ""
+def _fits(endpoint: str) -> bool:
+    found = ENDPOINT.fullmatch(endpoint)
+    if found is None or not 0 < int(found["port"] or 443) < 65536:
+        return False
+    return not found["host"].startswith("[") or _address_of(endpoint) is not None
+
+
+def _address_of(endpoint: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     try:
-        return ipaddress.ip_address(host).is_loopback
+        return ipaddress.ip_address(urlsplit(endpoint).hostname or "")
     except ValueError:
-        return host == "localhost"
+        return None
+
+
+def _loopback(endpoint: str) -> bool:
+    known = _address_of(endpoint)
+    return known.is_loopback if known else urlsplit(endpoint).hostname == "localhost"
+
+
+def _ca_file(path: Path, name: str) -> str:
+    if not name:
+        return ""
+    helps = "name a file with certificates (PEM)"
+    if not Path(name).is_file():
+        raise Refused(f"{path} names ca_file {name}, which does not exist, or is no file", helps)
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(name)
+    except OSError:
+        raise Refused(f"{path} names ca_file {name}, in which there is no certificate to read", helps) from None
+    return name
 
 
 def _switch(path: Path, name: str, values: dict[str, str], *, default: bool) -> bool:
@@ -185,22 +228,27 @@ def _switch(path: Path, name: str, values: dict[str, str], *, default: bool) -> 
 
 def _patience(path: Path, text: str) -> float:
     if text and not re.fullmatch(r"\d{1,5}(\.\d+)?", text):
-        raise Refused(f"{path} has patience {text!r}", f"allowed are seconds, such as {PATIENCE:.0f}")
+        raise Refused(f"{path} has patience {text!r}", f"allowed are seconds up to 99999, such as {PATIENCE:.0f}")
     return float(text or PATIENCE)
 
 
 def read_key(path: Path) -> Key:
     """The key in a file of mode 0600: access key, secret, and a session token where there is one. Raises Refused."""
+    helps = "write it there: access key, then secret, a line each and nothing else; 0600"
     try:
-        if stat.S_IMODE(path.stat().st_mode) & 0o077:
-            raise Refused(f"others can read the keys in {path}", f"chmod 600 {path}")
         with open_named(path) as stream:
-            text = stream.read(LONGEST).decode()
-        lines = [line.strip() for line in text.splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError):
-        lines = []
+            mode = os.fstat(stream.fileno()).st_mode
+            text = stream.read(LONGEST).decode("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is no text"
+        raise Refused(f"there is no key to read in {path}: {why}", helps) from None
+    if stat.S_ISREG(mode) and mode & 0o077:
+        raise Refused(f"others can read the keys in {path}", f"chmod 600 {path}")
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
     if len(lines) not in (2, 3):
+        raise Refused(f"there is no key to read in {path}: it has {len(lines)} lines", helps)
+    if not all(PRINTABLE.fullmatch(line) for line in lines):
         raise Refused(
-            f"there is no key to read in {path}", "write it there: access key, then secret, a line each; 0600"
+            f"there is no key to read in {path}: a line has a space in it, or a letter that no key has", helps
         )
     return Key(lines[0], Secret(lines[1]), Secret(lines[2]) if len(lines) == 3 else None)

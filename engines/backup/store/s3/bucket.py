@@ -280,10 +280,8 @@ def _client(address: BucketAddress, access: BucketAccess, tries: int, roots: byt
         "conditional_put": "etag",
         "disable_bulk_delete": True,
         "skip_signature": False,
-        "aws_endpoint": access.endpoint or f"https://s3.{access.region}.amazonaws.com",
+        "aws_endpoint": access.asked(address.bucket),
     }
-    if not access.endpoint and not access.path_style:
-        config["aws_endpoint"] = f"https://{address.bucket}.s3.{access.region}.amazonaws.com"
     if access.checksum:
         config["checksum_algorithm"] = "SHA256"
     options: dict[str, Any] = {

@@ -10,10 +10,10 @@ import re
 import stat
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from engines.backup.store import accesses
 from engines.host.files import open_named
-from engines.job import folders, jobfile
+from engines.job import folders
 from engines.job.errors import BadParam, Refused
 from engines.job.params import Secret
 
@@ -79,23 +79,15 @@ def access_file() -> Path:
 
 def load(address: SftpAddress) -> SftpAccess:
     """The access for an address; an empty one where none is written down. Raises Refused."""
-    import yaml
-
     path = access_file()
     try:
-        if (raw := jobfile.configured(path, "access file")) is None:
-            return SftpAccess()
-        found = yaml.safe_load(raw)
-    except (RecursionError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise Refused(f"{path} cannot be read: {str(error).splitlines()[0]}", "mend it, or remove it") from None
-    entry = found.get(address.place) if isinstance(found, dict) else None
-    return _access(path, address, entry) if entry is not None else SftpAccess()
+        values = accesses.said_of(path, address.place, KEYS)
+    except FileNotFoundError:
+        return SftpAccess()
+    return _access(path, address, values) if values is not None else SftpAccess()
 
 
-def _access(path: Path, address: SftpAddress, entry: Any) -> SftpAccess:
-    if not isinstance(entry, dict) or any(key not in KEYS for key in entry):
-        raise Refused(f"{path} says of {address.place} what is not understood", f"allowed are {', '.join(KEYS)}")
-    values = {str(key): str(value) for key, value in entry.items()}
+def _access(path: Path, address: SftpAddress, values: dict[str, str]) -> SftpAccess:
     host_key = values.get("host_key", "")
     if host_key and not FINGERPRINT.match(host_key):
         raise Refused(f"{path} has host_key {host_key!r} for {address.place}", "allowed is SHA256: and 43 characters")
