@@ -66,7 +66,7 @@ class Bucket:
             raise trouble.explained(error, self.address, self.access) from None
 
     def _missing(self, error: OSError, name: str) -> OSError:
-        if trouble.code_of(error) == "NoSuchBucket":
+        if trouble.code_of(error) in ("NoSuchBucket", "NoAnswerOfS3"):
             return trouble.explained(error, self.address, self.access)
         return FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
 

@@ -16,7 +16,8 @@ STATUS = re.compile(r"status code: (\d{3})")
 PAST_THE_END = re.compile(r"<Code>InvalidRange</Code>|status code: 416")
 TRANSIENT = re.compile(r"status code: (5\d\d|429|408|409)|HTTP error|RequestTimeout|SlowDown|Conflict")
 REDIRECT = "redirect without LOCATION"  # obstore's word for an answer of 301, 302 or 307 that says no more
-STRANGE = re.compile(r"ETag Header missing|Last-Modified Header missing|non-partial response")
+STRANGE = re.compile(r"ETag Header missing|Last-Modified Header missing|non-partial response|following redirect")
+PAGE = re.compile(r"status code: 4\d\d[^<]*<(?:html|!doctype html)", re.IGNORECASE)  # of a proxy: S3 speaks XML
 AGAIN = "then run it again: what was stored stays, and nothing is half there"
 
 
@@ -110,6 +111,7 @@ BY_STATUS = {
     307: "PermanentRedirect",
     401: "AccessDenied",
     403: "AccessDenied",
+    407: "NoAnswerOfS3",
     429: "SlowDown",
 }
 BY_STATUS |= {
@@ -139,7 +141,7 @@ def code_of(error: BaseException) -> str:
     status = STATUS.search(text)
     if REDIRECT in text:
         return "PermanentRedirect"
-    if STRANGE.search(text):
+    if STRANGE.search(text) or PAGE.search(text):
         return "NoAnswerOfS3"
     if found and found[1] == "AccessDenied" and "expired" in text:  # of a signature: our clock, or theirs
         return "RequestExpired"
@@ -188,6 +190,9 @@ def _unanswered(text: str, bucket: str, access: BucketAccess) -> FarFailed:
     known = {
         "Connection refused": "nobody listens there",
         "dns error": "that name is not known",
+        "Failed to resolve": "that name is not known",
+        "InvalidContentType": "what listens there speaks no TLS; is its endpoint http?",
+        "WRONG_VERSION_NUMBER": "what listens there speaks no TLS; is its endpoint http?",
         "timed out": "no answer in time",
         "TimedOut": "no answer in time",
     }

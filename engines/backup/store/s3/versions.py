@@ -59,10 +59,14 @@ class ObjectVersions:
         except ClientError as error:
             found = error.response
             code, status = found["Error"].get("Code", ""), found["ResponseMetadata"].get("HTTPStatusCode", "")
-            said = f"status code: {status} <Code>{code}</Code><Message>{found['Error'].get('Message', '')}</Message>"
+            said = f"status code: {status} <Message>{found['Error'].get('Message', '')}</Message>"
+            said += "" if code.isdecimal() else f"<Code>{code}</Code>"  # of an answer without one, the status again
             raise trouble.explained(OSError(said), self.address, self.access) from None
         except BotoCoreError as error:
-            raise trouble.explained(OSError(str(error)), self.address, self.access) from None
+            why = f"{error} {error.kwargs.get('error', '')!r}"
+            raise trouble.explained(OSError(why), self.address, self.access) from None
+        except RecursionError:  # it follows whoever sends it back and forth
+            raise trouble.explained(OSError("following redirect"), self.address, self.access) from None
 
     def _key(self, name: str) -> str:
         return f"{self.address.prefix}/{name}" if self.address.prefix else name

@@ -13,6 +13,7 @@ import pytest
 from engines.backup.errors import FarFailed
 from engines.backup.store.s3 import fitness
 from engines.backup.store.s3.store import S3Store, open_s3
+from engines.backup.store.s3.versions import ObjectVersions
 from engines.job.errors import Refused
 from tests.engines.backup.store.test_s3 import key
 from tests.engines.backup.store.weed import KEY, SECRET, Weed
@@ -73,6 +74,9 @@ def test_what_the_environment_says_of_keys_and_servers_does_not_count(
         ("<Code>RequestTimeout</Code>", 400, "in vain for the rest"),
         ("<Code>InvalidObjectState</Code>", 403, "into an archive"),
         ("<Code>NotImplemented</Code>", 501, "does not know that request"),
+        ("<html>Blocked by policy</html>", 403, "as no S3 server does"),
+        ("<!DOCTYPE html><title>Not here", 404, "as no S3 server does"),
+        ("log in first", 407, "as no S3 server does"),
         ("<Code>TeaPot</Code><Message>short and stout</Message>", 418, "418 TeaPot: short and stout"),
     ],
 )
@@ -80,7 +84,7 @@ def test_every_refusal_names_the_bucket_and_what_helps(
     answering: str, weed: Weed, bucket: str, body: str, status: int, said: str
 ) -> None:
     """A server of our own that answers so, whatever is asked: no real one does all of it on demand."""
-    ANSWER[:] = [status, f"<Error>{body}</Error>".encode() if body else b""]
+    ANSWER[:] = [status, (f"<Error>{body}</Error>" if "<Code>" in body else body).encode()]
     store = entry(weed, bucket, endpoint=answering)
     calls: list[Any] = [
         lambda: store.put("a", b"x"),
@@ -111,6 +115,14 @@ def test_a_page_that_asks_for_a_login_is_not_taken_for_a_bucket(answering: str, 
             call()
 
 
+def test_who_keeps_sending_us_elsewhere_is_no_bucket(answering: str, weed: Weed, bucket: str) -> None:
+    ANSWER[:] = [302, b""]
+    store = entry(weed, bucket, endpoint=answering)
+    for call in (lambda: store.read("a"), lambda: store.size("a"), ObjectVersions(f"s3://{bucket}/r").kept):
+        with pytest.raises(FarFailed, match="as no S3 server does"):
+            call()
+
+
 ANSWER: list[Any] = [200, b""]
 
 
@@ -122,6 +134,8 @@ def answering() -> Iterator[str]:
         def answer(self) -> None:
             self.rfile.read(int(self.headers.get("Content-Length") or 0))
             self.send_response(ANSWER[0])
+            if ANSWER[0] == 302:
+                self.send_header("Location", "/elsewhere")
             body = ANSWER[1] if self.command != "HEAD" else b""
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
