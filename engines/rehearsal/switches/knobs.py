@@ -17,7 +17,8 @@ class Knobs:
     banner: what ssh says before the login. motd: what it says after. mode_prefix: ESC[?7h before each prompt.
     cps: characters a second of output. pager_stuck: `terminal length 0` is refused. log_every: gap of log lines.
     login_delay: a slow AAA server. idle_logout: an exec-timeout. legacy: sha1 and CBC only. kbdint: asks its own
-    way for the password. vcs_word: which second word `vcs vcsid N … M` takes. refuse_vcs: its error.
+    way for the password. second_factor: what it asks besides, with kbdint, once the password is right.
+    vcs_word: which second word `vcs vcsid N … M` takes. refuse_vcs: its error.
     ignore_vcs: `y` is taken and nothing follows. drop_after_y: the line is cut with no word. linger: from `y` to
     the first sign of going down. down, silent, init: TCP closed, TCP open and mute, CLI up and VCS not.
     reset: the config goes to default (host name sw0). new_host_key, factory_password, lose_address: what else goes.
@@ -46,6 +47,7 @@ class Knobs:
     idle_logout: float = 0.0
     legacy: bool = False
     kbdint: bool = False
+    second_factor: str = ""
     vcs_word: Literal["set-rbridge-id", "rbridge-id"] = "set-rbridge-id"
     refuse_vcs: str = ""
     question: str = QUESTION

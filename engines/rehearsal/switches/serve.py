@@ -261,7 +261,9 @@ def _login() -> Any:
         def get_kbdint_challenge(self, *_asked: str) -> Any:
             return "", "", "", [("Password: ", False)]
 
-        async def validate_kbdint_response(self, username: str, responses: Any) -> bool:
-            return await self.validate_password(username, responses[0])
+        async def validate_kbdint_response(self, username: str, responses: Any) -> Any:
+            right = await self.validate_password(username, responses[0])
+            more = self._host.switch.knobs.second_factor
+            return ("", "", "", [(more, False)]) if right and more else right
 
     return Login

@@ -137,6 +137,11 @@ def _pass_ssh(terminal: Terminal, access: Access, keys: tuple[str, ...]) -> None
             return "locked"
         return "password" if asks.fullmatch(last) else ("prompt" if ANY_PROMPT.fullmatch(last) else None)
 
+    def asked_again(text: str) -> str | None:
+        found = asked(text)
+        other = found == "password" and "password" not in text.rsplit("\n", 1)[-1].lower()
+        return f"asks {text}" if other else found
+
     said = terminal.until(asked, CONNECT + 15.0)
     if said.startswith("key "):
         trouble = Trouble(str(access.where), "newkey", said.removeprefix("key "))
@@ -163,7 +168,7 @@ def _pass_ssh(terminal: Terminal, access: Access, keys: tuple[str, ...]) -> None
         )
     terminal.send_secret(access.password, after=0.01)
     try:
-        said = terminal.until(standing(asked), LOGIN)
+        said = terminal.until(standing(asked_again), LOGIN)
     except Ended as ended:
         words = ended.said if ended.said.strip() else "the line ended after the password"
         raise Ended(words) from None

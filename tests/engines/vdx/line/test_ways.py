@@ -114,6 +114,13 @@ def test_what_is_asked_before_the_command_line_is_shown_and_not_answered(lab: La
     assert "by hand" in refusal.value.what_helps and here.a.commands == []
 
 
+def test_a_second_factor_is_no_wrong_password(lab: Labs) -> None:
+    here = lab(knobs(kbdint=True, second_factor="Verification code: "))
+    with pytest.raises(Refused, match="Verification code:") as refusal:
+        here.diagnose(mate="")
+    assert "not accepted" not in refusal.value.why and here.a.logins_failed == 0
+
+
 def test_a_folder_for_the_copy_that_is_none_is_refused_before_anything(lab: Labs, tmp_path: Path) -> None:
     here = lab()
     with pytest.raises(Refused, match="--copy-to"):
