@@ -27,9 +27,9 @@ class Listener:
 
     def __enter__(self) -> Listener:
         self._path.unlink(missing_ok=True)
+        os.fchmod(self._server.fileno(), 0o600)  # it is made so
         with _near(self._path) as short:
             self._server.bind(short)
-        self._path.chmod(0o600)
         self._server.listen(4)
         self._server.settimeout(TICK)
         return self

@@ -163,10 +163,10 @@ def listening(path: Path) -> socket.socket:
     folder = -1
     try:
         folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        # Bound under a passing name in the same folder and renamed: nobody connects before it is 0600 and listens.
+        # Bound under a passing name in the same folder and renamed: nobody connects before it listens.
         passing = f".{secrets.token_hex(4)}"
+        os.fchmod(found.fileno(), 0o600)  # it is made so; by name another's link would be followed
         found.bind(f"/proc/self/fd/{folder}/{passing}")
-        os.chmod(passing, 0o600, dir_fd=folder)
         found.listen(16)
         os.rename(passing, path.name, src_dir_fd=folder, dst_dir_fd=folder)
     except OSError as error:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import os
 import re
 import stat
 import tarfile
@@ -15,6 +17,7 @@ from typing_extensions import override
 from engines.backup.sources.guest.domain import DomainGuest
 from engines.backup.sources.plain import PlainSource
 from engines.backup.sources.source import Source
+from engines.host.files import open_file
 from engines.job.errors import Refused
 
 DESCRIPTION = "domain.xml"
@@ -36,14 +39,23 @@ def _parts(guest: DomainGuest) -> Iterator[tuple[str, bytes, int]]:
     yield DESCRIPTION, guest.text.encode("utf-8", "surrogateescape"), 0o600
     try:
         if guest.nvram and guest.nvram.exists():
-            yield NVRAM, guest.nvram.read_bytes(), 0o600
+            yield NVRAM, _content(guest.nvram), 0o600
         folder = guest.tpm
         for path in sorted(folder.rglob("*")) if folder and folder.is_dir() else ():
             inside = f"tpm/{path.relative_to(folder)}" if folder else ""
             if stat.S_ISREG(path.lstat().st_mode) and not path.name.startswith(".") and INSIDE.match(inside):
-                yield inside, path.read_bytes(), 0o600
+                yield inside, _content(path), 0o600
     except OSError as error:
         raise Refused(f"{error.filename} of {guest.name} cannot be read: {error.strerror}", "run as root") from None
+
+
+def _content(path: Path) -> bytes:
+    """A small file that QEMU's user may exchange: no link of his is followed, no FIFO waited for. Raises OSError."""
+    with os.fdopen(open_file(path, follow=False), "rb") as stream:
+        found = stream.read(LARGEST + 1)
+    if len(found) > LARGEST:
+        raise OSError(errno.EFBIG, f"it has more than {LARGEST >> 20} MiB", str(path))
+    return found
 
 
 def read(content: bytes) -> dict[str, bytes]:
