@@ -21,7 +21,10 @@ CARD = re.compile(r"<interface\b.*?</interface>", re.DOTALL)
 TARGET = re.compile(r"<target\b[^>]*/>")
 ADDRESS = re.compile(r"[ \t]*<address\b[^>]*/>\n?")
 MODEL = re.compile(r"<model\b[^>]*\btype=['\"]([^'\"]*)['\"][^>]*/>")
-SOURCE = re.compile(r"<source\b[^>]*?\b(?:file|dev)=(?P<quote>['\"])(?P<path>.*?)(?P=quote)[^>]*?/>")
+SOURCE = re.compile(r"(?P<begun><source\b[^>]*?\b)(?:file|dev)=(?P<quote>['\"])(?P<path>.*?)(?P=quote)")
+# libvirt refuses these on a disk of virtio
+SCSI = re.compile(r"[ \t]*<(vendor|product|wwn)>[^<]*</\1>\n?")
+PASSED = re.compile(r"<interface\b[^>]*\btype=['\"](?:hostdev|vdpa)['\"]")  # a card of the host's: it has no model
 QUOTES = {"&apos;": "'", "&quot;": '"'}
 OLD = ("ide", "sata", "scsi", "xen")
 
@@ -77,7 +80,8 @@ class Replaced:
         source = SOURCE.search(block)
         if source is None or not DomainDisk(Path(unescape(source["path"], QUOTES))).at(self.old):
             return block
-        block = SOURCE.sub(f"<source file={quoteattr(str(self.new))}/>", block, count=1)
+        made = f"file={quoteattr(str(self.new))}"
+        block = SOURCE.sub(lambda found: found["begun"] + made, block, count=1)
         block = re.sub(r"(<disk\b[^>]*\btype=)(['\"])\w+\2", r"\1\2file\2", block, count=1)
         return re.sub(r"(<driver\b[^>]*\btype=)(['\"])\w+\2", rf"\1\2{self.format}\2", block, count=1)
 
@@ -92,7 +96,7 @@ def moved(text: str, replaced: Replaced | None = None) -> str:
         if target is None or not re.search(rf"\bbus=['\"](?:{'|'.join(OLD)})['\"]", target.group()):
             return block
         name = re.search(r"\bdev=['\"](\w+)['\"]", target.group())
-        block = ADDRESS.sub("", replaced.within(block) if replaced else block)
+        block = SCSI.sub("", ADDRESS.sub("", replaced.within(block) if replaced else block))
         return TARGET.sub(
             f"<target dev='{names.get(name.group(1) if name else '', 'vda')}' bus='virtio'/>", block, count=1
         )
@@ -100,7 +104,7 @@ def moved(text: str, replaced: Replaced | None = None) -> str:
     def card(found: re.Match[str]) -> str:
         block = found.group()
         model = MODEL.search(block)
-        if model is not None and model.group(1) == "virtio":
+        if PASSED.match(block) or (model is not None and model.group(1).startswith("virtio")):
             return block
         block = ADDRESS.sub("", block)
         if model is not None:

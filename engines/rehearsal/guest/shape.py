@@ -38,8 +38,8 @@ class Shape:
     the machine's own firmware variables would name (CentOS 7's shape only). data: its fstab has a file system on a
     second disk, which `build.data_disk` makes. console: a further one on the kernel line and in inittab. adapter: the
     alias of the disk controller's driver in modprobe.conf (CentOS 5's). builtin: as if virtio were in the kernel, whose
-    initrds then load it unasked. stops: its init stops in emergency mode where a mount fails, as systemd does. all-uuid: swap, too. alpine boots by SYSLINUX; it and arch name kernels without
-    versions.
+    initrds then load it unasked. stops: its init stops in emergency mode where a mount fails, as systemd does.
+    all-uuid: swap, too. alpine boots by SYSLINUX; it and arch name kernels without versions.
     """
 
     family: Literal["centos5", "centos6", "centos7", "debian5", "suse11", "alpine", "arch"] = "centos5"

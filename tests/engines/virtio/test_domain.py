@@ -116,3 +116,56 @@ def test_a_domain_is_asked_of_libvirt_for_its_disks_in_order(tmp_path: Path) -> 
 def test_neither_image_nor_domain_is_refused() -> None:
     with pytest.raises(BadParam, match="a disk image, or left out where --domain"):
         _ = convert(ConvertParams, {}).path
+
+
+SCSI = """\
+<domain type='kvm'><name>web1</name><devices>
+    <disk type='block' device='disk'>
+      <driver name='qemu' type='raw' cache='none' discard='unmap'/>
+      <source dev='{path}' index='1'>
+        <seclabel model='dac' relabel='no'/>
+      </source>
+      <target dev='sda' bus='scsi' rotation_rate='7200'/>
+      <serial>WD-1</serial>
+      <wwn>5000c50015ea71ad</wwn>
+      <vendor>SEAGATE</vendor>
+      <product>ST3146807LC</product>
+      <boot order='1'/>
+      <address type='drive' controller='0' bus='0' target='0' unit='0'/>
+    </disk>
+    <controller type='scsi' index='0' model='lsilogic'>
+      <address type='pci' domain='0x0000' bus='0x00' slot='0x05' function='0x0'/>
+    </controller>
+    <interface type='hostdev' managed='yes'>
+      <source>
+        <address type='pci' domain='0x0000' bus='0x00' slot='0x07' function='0x0'/>
+      </source>
+    </interface>
+    <interface type='network'>
+      <source network='default'/>
+      <model type='virtio-transitional'/>
+    </interface>
+</devices></domain>
+"""
+
+
+def test_what_only_a_scsi_disk_may_have_goes_and_a_card_of_the_hosts_stays() -> None:
+    text = SCSI.replace("{path}", "/dev/vg0/web1")
+    after = domain.moved(text)
+    disk, rest = after.split("</disk>")
+    assert "<target dev='vda' bus='virtio'/>" in disk
+    assert not any(word in disk for word in ("<wwn", "<vendor", "<product", "<address", "rotation_rate"))
+    assert all(word in disk for word in ("<serial>WD-1</serial>", "<boot order='1'/>", "discard='unmap'", "<seclabel"))
+    assert rest == text.split("</disk>")[1]
+    assert domain.moved(after) == after
+
+
+def test_a_source_with_more_in_it_gets_the_new_image(tmp_path: Path) -> None:
+    old, new = tmp_path / "lv", tmp_path / "web1.qcow2"
+    old.touch()
+    after = domain.moved(SCSI.replace("{path}", str(old)), domain.Replaced(old, new, "qcow2"))
+    found = parsed(after)
+    assert found is not None
+    assert [(disk.path, disk.target, disk.format) for disk in found.disks] == [(new, "vda", "qcow2")]
+    assert "<disk type='file' device='disk'>" in after
+    assert f"<source file=\"{new}\" index='1'>" in after and "<seclabel" in after

@@ -1,4 +1,4 @@
-"""Guests that lose something on virtio, booted for real: a conversion never says done over them, and commits nothing."""
+"""Guests that lose something on virtio, booted for real: nothing says done over them, nothing is committed."""
 
 from __future__ import annotations
 
