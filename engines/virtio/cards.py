@@ -19,6 +19,17 @@ MANAGED = re.compile(  # where each init keeps what it starts
     r"/(?:[\w.-]+\.wants|runlevels/\w+|rc[2-5]\.d)/(?:S\d\d)?(?:(?i:network-?manager)|dhcpcd5?|connman|wicked"
     r"|cloud-init(?:-local)?|net\.(?!lo\b)\w+)(?:@[^/]*)?(?:\.service)?$"
 )
+IPV4 = r"((?:\d{1,3}\.){3}\d{1,3})(?![\d.])"
+GIVEN = (
+    (IFCFG, re.compile(rf"^IPADDR\w{{0,8}}=[\"']?{IPV4}", re.M)),
+    (re.compile(r"/etc/network/interfaces(?:\.d/.+)?"), re.compile(rf"^[ \t]*address[ \t]+{IPV4}", re.M)),
+    (re.compile(r"/etc/netplan/[^/]+\.ya?ml"), re.compile(rf"(?:-|\[|,)[ \t]*[\"']?{IPV4}/\d")),
+    (re.compile(r"/etc/NetworkManager/system-connections/.+"), re.compile(rf"^address(?:es)?\d*={IPV4}/\d", re.M)),
+    (re.compile(r"/etc/systemd/network/[^/]+\.network"), re.compile(rf"^Address[ \t]*=[ \t]*{IPV4}/\d", re.M)),
+    (re.compile(r"/etc/conf\.d/net"), re.compile(rf"^config_\w{{1,16}}=\(?[ \t]*[\"']{IPV4}", re.M)),
+    (re.compile(r"/etc/rc\.d/rc\.inet1\.conf"), re.compile(rf"^IPADDR\[\d\]=\"{IPV4}", re.M)),
+)
+MOST = 16  # addresses
 MODELS = {
     "8139cp": "rtl8139", "8139too": "rtl8139", "e1000": "e1000", "e1000e": "e1000e", "ne2k-pci": "ne2k_pci",
     "pcnet32": "pcnet", "vmxnet3": "vmxnet3", "tulip": "tulip",
@@ -45,6 +56,17 @@ def configured(system: System) -> bool:
 def looked_after(system: System) -> bool:
     """Whether a program is started that brings up any card, named by no file."""
     return any(MANAGED.search(path) for path in (*system.links, *system.etc))
+
+
+def addresses(system: System) -> tuple[str, ...]:
+    """The IPv4 addresses that the configuration gives to cards, each once, in its order."""
+    found: dict[str, None] = {}
+    for path, content in sorted(system.etc.items()):
+        for files, given in GIVEN:
+            text = content.decode("latin-1") if files.fullmatch(path) else ""
+            if not re.search(r"^ONBOOT=[\"']?no", text, re.M | re.I):
+                found |= dict.fromkeys(each for each in given.findall(text) if not each.startswith(("127.", "0.")))
+    return tuple(found)[:MOST]
 
 
 def address(system: System) -> str:

@@ -91,8 +91,11 @@ def _alike(complaint: str) -> str:
     return " ".join(NAME.sub("the disk", VOLATILE.sub("", complaint)).split())
 
 
-def lacking(report: Report, fstab: str, network: bool) -> list[str]:
-    """What its own tables ask for and it does not have. network: its configuration brings a card up at boot."""
+def lacking(report: Report, fstab: str, network: bool, addresses: tuple[str, ...] = ()) -> list[str]:
+    """What its own tables ask for and it does not have.
+
+    network: its configuration brings a card up at boot. addresses: those that it gives to cards.
+    """
     rows = [line.split() for line in split(fstab) if not comment(line)]
     rows = [row for row in rows if len(row) >= LEAST_DISK]
     wanted = [row for row in rows if "noauto" not in (row[3].split(",") if len(row) > LEAST_DISK else [])]
@@ -108,6 +111,8 @@ def lacking(report: Report, fstab: str, network: bool) -> list[str]:
         found.append("no network card is up")
     elif network and report.addresses == 0:
         found.append("no network card has an address")
+    if report.own is not None:
+        found += [f"no network card has the address {each}" for each in addresses if each not in report.own]
     return found
 
 

@@ -98,7 +98,8 @@ def _boot(wanted: Trial, shot: str, context: Context, system: System, fstab: str
     report = reporter.read(seen.text)
     lacks = complaints.said(seen.text)
     if report is not None:
-        lacks += complaints.lacking(report, fstab, cards.configured(system) or cards.looked_after(system))
+        network = cards.configured(system) or cards.looked_after(system)
+        lacks += complaints.lacking(report, fstab, network, cards.addresses(system))
     return Stand(seen, report, lacks)
 
 
@@ -112,6 +113,7 @@ def _told(stand: Stand, title: str, shot: str, evidence: Evidence) -> Work:
             *(f"swap is {device}" for device in report.swaps),
             *(f"{name} is {driver}, {'up' if up else 'down'}" for name, driver, up in report.cards),
             *([f"addresses: {report.addresses}"] if report.addresses is not None else []),
+            *(f"address {each}" for each in report.own or ()),
             *(f"{unit} failed" for unit in report.failed),
         ]
         evidence.sections.append(Section(title=f"{title}: what the guest has", text="\n".join(rows)))
@@ -131,7 +133,7 @@ def _speaking(system: System, loader: Loader, menu: str, fstab: str, more: str) 
         text = (system.read(path) or b"").decode("latin-1").replace("$kernelopts", loader.kernel_options)
         system.call("write", path, bls.for_serial(text, more).encode("latin-1"))
     system.write("/etc/fstab", fstab.encode("latin-1"))
-    reporter.install(system)
+    reporter.install(system, cards.addresses(system))
     _fallback(system)
     system.call("umount_all")
     system.call("sync")

@@ -18,8 +18,9 @@ END = re.compile(rf"{MARK} end")
 BEGUN = re.compile(rf"{MARK} begin")
 SCRIPT = r"""#!/bin/sh
 # Waits until no job of systemd is left (a device that never comes is given up after 90 s), and a minute for an
-# address where a card is up, then tells.
+# address, and for those that its configuration gives it, where a card is up, then tells.
 PATH=/sbin:/usr/sbin:/bin:/usr/bin; export PATH
+WANTED=
 exec >/dev/ttyS0 2>/dev/null </dev/null
 say() { echo "crashcart-report: $*"; }
 echo; say begin
@@ -40,6 +41,14 @@ addresses() {
 	{ ip -o addr show 2>/dev/null || ifconfig -a; } | grep 'inet' |
 		grep -v -e '127\.0\.0\.' -e ' ::1' -e 'fe80:' -e ': docker' -e ': virbr' -e ': veth' | grep -c .
 }
+own() {
+	{ ip -o addr show 2>/dev/null || ifconfig -a; } |
+		sed -n -e 's/.*inet addr:\([0-9.]*\).*/\1/p' -e 's/.*inet \([0-9][0-9.]*\).*/\1/p'
+}
+all_there() {
+	[ "$(addresses)" != 0 ] || return 1
+	for each in $WANTED; do own | grep -q -x -F "$each" || return 1; done
+}
 awaited=
 for card in /sys/class/net/*; do
 	[ -e $card/device ] || continue
@@ -47,9 +56,10 @@ for card in /sys/class/net/*; do
 	up=down; [ $(($(cat $card/flags) & 1)) = 1 ] && up=up awaited=30
 	say card "${card##*/}" "${driver##*/}" $up "$(cat $card/address)"
 done
-while [ ${awaited:-0} -gt 0 ] && [ "$(addresses)" = 0 ]; do
+while [ ${awaited:-0} -gt 0 ] && ! all_there; do
 	sleep 2; awaited=$((awaited - 1))
 done
+for each in $(own); do say address "$each"; done
 say addresses "$(addresses)"
 say end
 """
@@ -71,7 +81,7 @@ SYSTEMD = "/etc/systemd/system"
 class Report:
     """What a booted guest has. mounts: device by mount point. cards: (name, driver, whether it is up).
 
-    addresses: how many that lead out of it, None where it does not say.
+    addresses: how many that lead out of it, own: which of IPv4, None where it does not say.
     """
 
     mounts: dict[str, str] = field(default_factory=dict)
@@ -79,6 +89,7 @@ class Report:
     failed: tuple[str, ...] = ()
     cards: tuple[tuple[str, str, bool], ...] = ()
     addresses: int | None = None
+    own: tuple[str, ...] | None = None
 
     @property
     def up(self) -> int:
@@ -86,13 +97,16 @@ class Report:
         return sum(up for _, _, up in self.cards)
 
 
-def install(system: System) -> bool:
-    """Put it into a guest that is mounted for writing; False where nothing would start it."""
+def install(system: System, wanted: tuple[str, ...] = ()) -> bool:
+    """Put it into a guest that is mounted for writing; False where nothing would start it.
+
+    wanted: the addresses that it waits for.
+    """
     try:
         ways = list(_ways(system))
         if not ways:
             return False
-        system.call("write", PROGRAM, SCRIPT.encode())
+        system.call("write", PROGRAM, SCRIPT.replace("WANTED=\n", f'WANTED="{" ".join(wanted)}"\n', 1).encode())
         system.call("chmod", 0o755, PROGRAM)
         for path, content in ways:
             system.call("write", path, content)
@@ -128,6 +142,7 @@ def read(text: str) -> Report | None:
     counts = [int(row[1]) for row in rows if row[:1] == ["addresses"] and row[1:] and row[1].isdecimal()]
     return Report(
         addresses=counts[-1] if counts else None,
+        own=tuple(row[1] for row in rows if row[:1] == ["address"] and row[1:]) if counts else None,
         mounts={row[1]: row[2] for row in rows if row[:1] == ["mount"] and len(row) > 2},
         swaps=tuple(row[1] for row in rows if row[:1] == ["swap"] and len(row) > 1),
         failed=tuple(sorted({row[1] for row in rows if row[:1] == ["failed"] and len(row) > 1})),

@@ -153,3 +153,49 @@ def test_the_address_for_a_trial_is_that_of_a_card_that_comes_up() -> None:
 def test_an_init_of_old_gets_no_file_that_it_would_not_read() -> None:
     guest = system({f"{SCRIPTS}/ifcfg-em1": "DEVICE=em1\nONBOOT=yes\n", "inittab": "id:3:initdefault:\n"})
     assert not dict(cards.links(guest))
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        (f"{SCRIPTS}/ifcfg-eth0", "DEVICE=eth0\nIPADDR=10.0.0.5\nNETMASK=255.255.255.0\nGATEWAY=10.0.0.1\n"),
+        (f"{SCRIPTS}/ifcfg-eth0", 'DEVICE=eth0\nONBOOT=yes\nIPADDR0="10.0.0.5"\nPREFIX0=24\nDNS1=1.1.1.1\n'),
+        ("sysconfig/network/ifcfg-eth0", "STARTMODE='auto'\nIPADDR='10.0.0.5/24'\nBROADCAST='10.0.0.255'\n"),
+        ("network/interfaces", "iface eth0 inet static\n\taddress 10.0.0.5/24\n\tgateway 10.0.0.1\n"),
+        ("network/interfaces.d/eth0", "iface eth0 inet static\n  address  10.0.0.5\n  netmask 255.255.255.0\n"),
+        ("netplan/a.yaml", "network:\n  ethernets:\n    ens3:\n      addresses:\n        - 10.0.0.5/24\n"
+         "      routes:\n        - to: 10.9.0.0/16\n          via: 10.0.0.1\n      nameservers:\n"
+         "        addresses: [1.1.1.1]\n"),
+        ("netplan/a.yaml", "network: {ethernets: {ens3: {addresses: ['10.0.0.5/24']}}}\n"),
+        (f"{MANAGER}/a.nmconnection", "[ipv4]\naddress1=10.0.0.5/24,10.0.0.1\ndns=1.1.1.1;\nmethod=manual\n"),
+        ("systemd/network/a.network", "[Network]\nAddress = 10.0.0.5/24\n[Route]\nDestination=10.9.0.0/16\n"),
+        ("conf.d/net", 'config_eth0="10.0.0.5/24"\nroutes_eth0="default via 10.0.0.1"\n'),
+        ("rc.d/rc.inet1.conf", 'IPADDR[0]="10.0.0.5"\nNETMASK[0]="255.255.255.0"\nIPADDR[1]=""\n'),
+    ],
+)  # fmt: skip
+def test_the_addresses_that_a_guest_gives_its_cards_are_read(path: str, text: str) -> None:
+    assert cards.addresses(system({path: text})) == ("10.0.0.5",)
+
+
+def test_an_address_that_no_boot_gives_is_not_missed() -> None:
+    off = {f"{SCRIPTS}/ifcfg-eth1": "ONBOOT=no\nIPADDR=10.0.0.6\n", "network/interfaces": "# address 10.0.0.7\n"}
+    loop = {f"{SCRIPTS}/ifcfg-lo": "IPADDR=127.0.0.1\n", "hosts": "10.0.0.8 web1\n"}
+    assert cards.addresses(system({**off, **loop})) == ()
+
+
+@pytest.mark.parametrize(
+    ("link", "found"),
+    [
+        ("systemd/system/multi-user.target.wants/NetworkManager.service", True),
+        ("systemd/system/cloud-init.target.wants/cloud-init.service", True),
+        ("systemd/system/multi-user.target.wants/dhcpcd@eth0.service", True),
+        ("runlevels/default/net.eth0", True),
+        ("runlevels/boot/net.lo", False),
+        ("rc.d/rc3.d/S23NetworkManager", True),
+        ("systemd/system/multi-user.target.wants/sshd.service", False),
+    ],
+)
+def test_a_program_that_brings_up_any_card_is_known(link: str, found: bool) -> None:
+    guest = system({})
+    guest.links[f"/etc/{link}"] = "../x"
+    assert cards.looked_after(guest) is found

@@ -141,6 +141,9 @@ def test_the_program_runs_in_any_shell_and_is_understood(shell: list[str], tmp_p
     }
     assert report.mounts == wanted
     assert len(report.swaps) == sum(row.startswith("/") for row in Path("/proc/swaps").read_text().splitlines())
+    told = subprocess.run(["ip", "-o", "-4", "addr", "show"], capture_output=True, text=True, check=True).stdout
+    assert report.own is not None
+    assert set(report.own) == {line.split()[3].partition("/")[0] for line in told.splitlines()}
     assert {name for name, _, _ in report.cards} == {
         card.name for card in Path("/sys/class/net").iterdir() if (card / "device").exists()
     }

@@ -108,7 +108,7 @@ def test_what_a_kernel_or_a_good_service_says_is_no_complaint(text: str) -> None
     assert complaints.said(text) == []
 
 
-HAS = Report({"/": "/dev/sda3", "/data": "/dev/sda5"}, ("/dev/sda2",), (), (("eth0", "e1000", True),), 1)
+HAS = Report({"/": "/dev/sda3", "/data": "/dev/sda5"}, ("/dev/sda2",), (), (("eth0", "e1000", True),), 1, ("10.0.0.5",))
 FSTAB = "/dev/sda3 / ext4 x 0 1\n/dev/sda5 /data ext4 nofail 0 2\n/dev/sda2 none swap sw 0 0\n"
 
 
@@ -123,11 +123,15 @@ FSTAB = "/dev/sda3 / ext4 x 0 1\n/dev/sda5 /data ext4 nofail 0 2\n/dev/sda2 none
         ({"cards": ()}, ["no network card is up"]),
         ({"addresses": 0}, ["no network card has an address"]),
         ({"addresses": None}, []),
+        ({"own": ("10.0.2.15",)}, ["no network card has the address 10.0.0.5"]),
+        ({"own": ()}, ["no network card has the address 10.0.0.5"]),
+        ({"own": None}, []),
     ],
 )
 def test_a_report_that_lacks_what_the_guest_had_is_held_against_it(lost: dict[str, object], told: list[str]) -> None:
-    before = complaints.lacking(HAS, FSTAB, network=True)
-    after = complaints.lacking(replace(HAS, **lost), FSTAB, network=True)  # type: ignore[arg-type]  # fields of a report
+    before = complaints.lacking(HAS, FSTAB, network=True, addresses=("10.0.0.5",))
+    has = replace(HAS, **lost)  # type: ignore[arg-type]  # fields of a report
+    after = complaints.lacking(has, FSTAB, network=True, addresses=("10.0.0.5",))
     assert before == []
     assert complaints.anew(before, after) == told
     assert complaints.anew(after, after) == []
@@ -146,8 +150,9 @@ def test_a_swap_that_came_back_is_no_loss() -> None:
 
 
 def test_the_report_counts_addresses() -> None:
-    text = "crashcart-report: begin\ncrashcart-report: addresses 2\ncrashcart-report: end\n"
+    text = "crashcart-report: begin\ncrashcart-report: address 10.0.0.5\ncrashcart-report: addresses 2\n"
+    text += "crashcart-report: end\n"
     report = reporter.read(text)
-    assert report is not None and report.addresses == 2
+    assert report is not None and report.addresses == 2 and report.own == ("10.0.0.5",)
     old = reporter.read(text.replace("crashcart-report: addresses 2\n", ""))
     assert old is not None and old.addresses is None
