@@ -14,6 +14,7 @@ ENDING = "-crashcart-virtio"
 SIZE = 1024  # bytes of an environment block, padded with #
 HEAD = "# GRUB Environment Block\n"
 INITRD = re.compile(r"\s*initrd\s+\S")
+SPELT = 4  # times in a line that a variable is written out: a menu names it once
 OPTIONS = re.compile(r"\s*options\s")
 VERSIONED = re.compile(r"\d+|[a-z]+")
 
@@ -32,7 +33,7 @@ def _order(path: str) -> list[tuple[int, str]]:
 
 def _entry(text: str, options: str) -> Entry:
     fields = values(text)
-    lines = tuple(line.replace("$kernelopts", options) for line in split(text))
+    lines = tuple(line.replace("$kernelopts", options, SPELT) for line in split(text))
     return Entry(fields.get("title", ""), fields.get("linux", ""), _initrd(text), lines)
 
 

@@ -48,13 +48,15 @@ def _entry(lines: list[str]) -> Entry:
 def default(text: str) -> int:
     """The default label's number: that of DEFAULT, or of the one that a menu marks; 0 where none is."""
     found = entries(text)
+    first: dict[str, int] = {}
+    for at, each in enumerate(found):
+        first.setdefault(each.title, at)
     for line in split(text):
         if LABEL.match(line):
             break
         named = DEFAULT.match(line)
-        for at, each in enumerate(found):
-            if named and each.title == named.group(2):
-                return at
+        if named and named.group(2) in first:
+            return first[named.group(2)]
     return next((at for at, each in enumerate(found) if any(CHOSEN.match(line) for line in each.lines)), 0)
 
 
@@ -88,6 +90,7 @@ def with_default(text: str, number: int) -> str:
     found = entries(text)
     wanted, labels = found[number].title, {each.title for each in found}
     lines, named, inside = [], False, ""
+    marks = any(map(CHOSEN.match, split(text)))
     for line in split(text):
         if label := LABEL.match(line):
             inside = label.group(2)
@@ -98,7 +101,7 @@ def with_default(text: str, number: int) -> str:
         if CHOSEN.match(line) and inside != wanted:
             continue
         lines.append(line)
-        if label and inside == wanted and any(CHOSEN.match(each) for each in split(text)):
+        if label and inside == wanted and marks:
             lines.append("\tMENU DEFAULT\n")
             named = True
     return "".join(lines if named else [f"ONTIMEOUT {wanted}\n" if _menu(text) else f"DEFAULT {wanted}\n", *lines])

@@ -46,9 +46,8 @@ def default(text: str, saved: str = "") -> int:
     for at, each in enumerate(entries(text)):
         if last == each.title or f"'{last}'" in each.lines[0] or f'"{last}"' in each.lines[0]:
             return at
-    places = _places(text)
     numbers = tuple(number_in(word) for word in wanted.split(">"))
-    return next((at for at, place in enumerate(places) if place[: len(numbers)] == numbers), 0)
+    return next((at for at, place in enumerate(_places(text)) if place[: len(numbers)] == numbers), 0)
 
 
 def _defaults(text: str) -> Iterator[re.Match[str]]:
@@ -57,14 +56,16 @@ def _defaults(text: str) -> Iterator[re.Match[str]]:
     return (found for found in matched if found and "next_entry" not in found.group(2))
 
 
-def _places(text: str) -> list[tuple[int, ...]]:
-    """Where each entry stands: its number in the menu, or its submenu's and then its own there."""
-    found: list[tuple[int, ...]] = []
+def _places(text: str) -> Iterator[tuple[int, ...]]:
+    """Where each entry stands: its number in the menu, or its submenu's and then its own there.
+
+    One at a time: in a menu made to do harm each is as long as the menu.
+    """
     above: list[int] = []
     number, inside = 0, False
     for line in split(text):
         if ENTRY.match(line):
-            found.append((*above, number))
+            yield (*above, number)
             number, inside = number + 1, True
         elif SUBMENU.match(line):
             above, number = [*above, number], 0
@@ -72,7 +73,6 @@ def _places(text: str) -> list[tuple[int, ...]]:
             inside = False
         elif line.strip() == "}" and above:
             above, number = above[:-1], above[-1] + 1
-    return found
 
 
 def with_entry(text: str, stock: Entry, initrd: str, disks: Disks) -> str:

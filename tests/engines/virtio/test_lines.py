@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from engines.virtio.edits import with_modules
-from engines.virtio.lines import grub1, grub2, lvmconf, modprobe, tables
+from engines.virtio.lines import bls, extlinux, grub1, grub2, lvmconf, modprobe, tables
 from engines.virtio.lines.disks import Disks, Edit, split
+from tests.fuzz.mutation import with_an_end
 
 HDA = Disks("hda", "vda")
 EDITS: dict[str, Edit] = {
@@ -218,3 +221,20 @@ def test_a_grub2_menu_gets_one_entry_more_at_the_top_level() -> None:
     assert "root=/dev/vda3" in "".join(added.lines)
     assert added.lines[0].startswith("menuentry")
     assert grub2.default_to(grub2.without_entry(done, "own-custom.img"), "${saved_entry}") == GRUB2
+
+
+def test_a_menu_made_to_do_harm_takes_no_more_than_its_length() -> None:
+    """Each took minutes, or memory by the square of its length."""
+    with with_an_end():
+        alike = "default a\n" + "label a\n menu default\n" * 9000
+        assert extlinux.with_default(alike, 1).count("MENU DEFAULT") == 9000
+        assert extlinux.default("default nobody\n" * 9000 + "label a\n" * 9000) == 0
+    nested = "submenu a {\n" * 4000 + "menuentry b {\n}\n" * 4000
+    opened = {f"/boot/loader/entries/{number}.conf": "options " + "$kernelopts " * 600 for number in range(100)}
+    tracemalloc.start()
+    try:
+        assert grub2.default("set default=7\n" + nested) == 0
+        assert len(bls.entries(opened, "x" * 1000)) == 100
+        assert tracemalloc.get_traced_memory()[1] < 64 << 20
+    finally:
+        tracemalloc.stop()
