@@ -100,6 +100,8 @@ def _boot(wanted: Trial, shot: str, context: Context, system: System, fstab: str
     if report is not None:
         network = cards.configured(system) or cards.looked_after(system)
         lacks += complaints.lacking(report, fstab, network, cards.addresses(system))
+    elif reporter.BEGUN.search(seen.text):
+        lacks.append("its report began and did not come to its end")
     return Stand(seen, report, lacks)
 
 

@@ -22,9 +22,11 @@ WITHIN = {"kvm": 900.0, "tcg": 1800.0}  # s on a quiet machine, whatever it says
 SLOWEST = 4.0  # times that, on a busy one
 SILENT = {"kvm": 180.0, "tcg": 600.0}  # s without a new word on the console
 SETTLED = {"kvm": 30.0, "tcg": 120.0}  # the same, once userland runs on its root
-# s from a login prompt to the end of the report: systemd gives a device that never comes 90 s, a card has a minute
-REPORTS = 300.0
-LINGER = 20.0  # s from a login prompt to the report's beginning
+# s from a login prompt to the end of the report: systemd waits two minutes for a network in front of it, gives a device
+# that never comes 90 s, and a card has a minute
+REPORTS = 480.0
+LINGER = 60.0  # s from a login prompt to the report's beginning, where both wait for the same
+SYSTEMD = re.compile(r"\[  OK  \]|systemd\[1\]: |Reached target ")
 UP = re.compile(
     rf"{END.pattern}|{LOGIN}|FIXTURE-BOOTED .*|Reached target .{{0,200}}(?:Multi-User|Graphical Interface).*"
     r"|Started .{0,200}\bGetty on .*|Startup finished in .*",
@@ -101,6 +103,8 @@ def boot(trial: Trial, shot: Path, check: Callable[[], None]) -> Seen:
     allowed = within(accelerator.name)
     signs = Signs(up=UP, down=HOPELESS, within=allowed, linger=linger, patience=patience, rest=rest, pictures=False)
     seen = judged(trial.hardware, signs, overlay=trial.disk, screenshot=shot, check=check, accelerator=accelerator)
+    if seen.how == "boots" and (lost := HOPELESS.search(seen.text)):
+        return replace(seen, how="fails", why=f"{lost.group().strip()!r} was said, whatever came then")
     root, user = mounted.search(seen.text), USERLAND.search(seen.text)
     if root is None or user is None or seen.how == "fails":
         return seen
@@ -118,7 +122,7 @@ def linger(text: str) -> float:
     """A login prompt may come before the last mount has failed: the report knows."""
     if END.search(text):
         return 0.0
-    return REPORTS if BEGUN.search(text) else LINGER
+    return REPORTS if BEGUN.search(text) or SYSTEMD.search(text) else LINGER
 
 
 @dataclass(frozen=True)

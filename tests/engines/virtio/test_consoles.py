@@ -137,6 +137,19 @@ def test_a_report_that_lacks_what_the_guest_had_is_held_against_it(lost: dict[st
     assert complaints.anew(after, after) == []
 
 
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("web1 login: ", trial.LINGER),
+        ("[  OK  ] Started Getty on tty1.\nweb1 login: ", trial.REPORTS),  # its network may still be waited for
+        ("web1 login: \ncrashcart-report: begin\n", trial.REPORTS),
+        ("[  OK  ] Started Getty on tty1.\nweb1 login: \ncrashcart-report: end\n", 0.0),
+    ],
+)
+def test_a_login_prompt_is_not_the_end_of_a_boot_that_has_more_to_tell(text: str, seconds: float) -> None:
+    assert trial.linger(text) == seconds
+
+
 def test_units_named_by_the_disk_are_the_same_ones_on_both() -> None:
     before = complaints.lacking(replace(HAS, failed=("dev-sda9.device",)), FSTAB, network=True)
     after = complaints.lacking(replace(HAS, failed=("dev-vda9.device",)), FSTAB, network=True)
