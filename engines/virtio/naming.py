@@ -54,13 +54,13 @@ def disk(patient: GuestInventory) -> tuple[str, str]:
 
 
 def _fits(patient: GuestInventory, name: str) -> bool:
-    """Whether the disk that lies before us has all that fstab mounts by that name."""
+    """Whether the disk that lies before us has anything that fstab mounts by that name, where it mounts any."""
+    found = []
     for spec, where, kind in rows(patient):
-        if (found := OLD.fullmatch(spec)) and found.group(1) == name:
+        if (named := OLD.fullmatch(spec)) and named.group(1) == name:
             number = spec.removeprefix(f"/dev/{name}").removeprefix("p")
-            if not by_bus.holds(patient, f"/dev/sda{number}", where, kind):
-                return False
-    return True
+            found.append(by_bus.holds(patient, f"/dev/sda{number}", where, kind))
+    return any(found) or not found
 
 
 def _names(patient: GuestInventory) -> Iterator[tuple[str, str]]:

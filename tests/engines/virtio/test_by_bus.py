@@ -168,6 +168,7 @@ def test_a_disk_without_partitions_is_known_by_its_own_uuid() -> None:
         ("/dev/sdb1 /data xfs x 0 2\n", "UUID=4007", "sda"),
         ("/dev/sdb9 /data ext4 x 0 2\n", "UUID=4007", "sda"),
         ("/dev/hde2 none swap sw 0 0\n", "UUID=4007", "hde"),  # on a controller of its own
+        ("/dev/hde9 /gone ext4 x 0 2\n/dev/hde2 none swap sw 0 0\n", "UUID=4007", "hde"),
         ("/dev/sdb1 /data ext4 x 0 2\n/dev/hda2 none swap sw 0 0\n", "UUID=4007", "hda"),
         ("/dev/nvme1n1p1 /data ext4 x 0 2\n", "UUID=4007", "nvme0n1"),
         ("/dev/cciss/c0d1p1 /data ext4 x 0 2\n", "UUID=4007", "cciss/c0d0"),
