@@ -107,6 +107,8 @@ def listed(repository: Repository, params: ListParams | None = None) -> Listed:
     ]
     every, packed, damaged, verified, safe, work = side_by_side(store, lambda look: look(), looks)
     heads = {str(name): head for name, head in every.items() if isinstance(head, Head)}
+    if every and not heads:
+        repository.load()  # says so where config.json is of another repository
     chosen = [
         _row(name, found, damaged, verified, heads)
         for name, found in every.items()

@@ -88,7 +88,7 @@ def create(store: Store, *, cipher: str, unlock: Unlock) -> Config:
 def load(store: Store) -> Config:
     """Read and check it, or its copy. Raises Refused where there is no repository, Damaged where both are broken."""
     try:
-        return _loaded(store, NAME)
+        return _own(store, _loaded(store, NAME))
     except (Damaged, FileNotFoundError, NotADirectoryError) as error:
         with suppress(Damaged, OSError):
             return _loaded(store, COPY)
@@ -105,6 +105,35 @@ def load(store: Store) -> Config:
         ) from None
 
 
+def _own(store: Store, first: Config) -> Config:
+    """The first, unless its copy is of another repository, and that of the packs. Raises Refused where neither is."""
+    try:
+        copy = _loaded(store, COPY)
+    except (Damaged, Refused, OSError):
+        return first
+    if copy.id == first.id:
+        return first
+    owner = next((owner for name in _names(store) if name.endswith(".pack") and (owner := _owner(store, name))), "")
+    if owner == copy.id:
+        return copy
+    if owner in ("", first.id):
+        return first
+    raise Refused(
+        f"{NAME} and {COPY} are of two other repositories than the packs in {store.where}",
+        "put back the copy that was kept elsewhere when the repository was made",
+    )
+
+
+def _owner(store: Store, pack: str) -> str:
+    """Which repository a pack is of; empty where it does not say."""
+    from engines.backup.repository import pack as packs
+
+    try:
+        return packs.owner(store.read(pack, 0, packs.FRONT_SIZE)).hex()
+    except (Damaged, OSError):
+        return ""
+
+
 def _names(store: Store) -> list[str]:
     try:
         return list(store.names("packs"))
@@ -116,9 +145,10 @@ def mend(store: Store, config: Config) -> Iterator[str]:
     """Put back whichever of the two is lost or broken, or older; what was wrong, in words."""
     for name, other in ((NAME, COPY), (COPY, NAME)):
         try:
-            if _loaded(store, name) == config:
+            there = _loaded(store, name)
+            if there == config:
                 continue
-            wrong = "is older"
+            wrong = "is older" if there.id == config.id else "is of another repository"
         except (Damaged, FileNotFoundError) as error:
             wrong = "is lost" if isinstance(error, FileNotFoundError) else "is damaged"
         except (Refused, OSError):
@@ -128,7 +158,7 @@ def mend(store: Store, config: Config) -> Iterator[str]:
         except OSError as error:
             yield f"{name} {wrong}, and cannot be put back ({error.strerror}): copy {other} there"
             continue
-        if name == NAME or wrong == "is damaged":
+        if name == NAME or wrong in ("is damaged", "is of another repository"):
             yield f"{name} {wrong}: it was put back from {other}. Find out what took it"
 
 

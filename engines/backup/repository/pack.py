@@ -60,14 +60,26 @@ def front(repository: bytes, pack: bytes, session: bytes) -> bytes:
     return packed + xxhash.xxh3_64_intdigest(packed).to_bytes(8, "little")
 
 
-def parse_front(raw: bytes, where: str, repository: bytes) -> tuple[bytes, bytes]:
-    """(pack, session) of a pack's first 64 bytes. Raises Damaged."""
+def owner(raw: bytes, where: str = "") -> bytes:
+    """Which repository the pack with these first 64 bytes is of. Raises Damaged."""
+    return _front(raw, where)[0]
+
+
+def _front(raw: bytes, where: str) -> tuple[bytes, bytes, bytes]:
     import xxhash
 
     if len(raw) != FRONT_SIZE or xxhash.xxh3_64_intdigest(raw[:56]) != int.from_bytes(raw[56:], "little"):
         raise Damaged(where, "its first 64 bytes are not those of a pack")
-    magic, owner, pack, session = FRONT.unpack(raw[:56])
-    if magic != MAGIC or owner != repository:
+    magic, belongs, pack, session = FRONT.unpack(raw[:56])
+    if magic != MAGIC:
+        raise Damaged(where, "its first 64 bytes are not those of a pack")
+    return belongs, pack, session
+
+
+def parse_front(raw: bytes, where: str, repository: bytes) -> tuple[bytes, bytes]:
+    """(pack, session) of a pack's first 64 bytes. Raises Damaged."""
+    belongs, pack, session = _front(raw, where)
+    if belongs != repository:
         raise Damaged(where, "it belongs to another repository")
     return pack, session
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Self
@@ -120,6 +120,7 @@ class Repository(NamesOnly):
         self.id = bytes.fromhex(config_.id)
         self.codec = Codec(keys)
         self.index = Index(store, self.id)
+        self._belongs = False  # whether a pack was seen that is ours
 
     @staticmethod
     def glance(place: str) -> NamesOnly:
@@ -147,9 +148,31 @@ class Repository(NamesOnly):
         return RepoParams(repo=self.store.where, key_file=self.unlock.key_file, passphrase=self.unlock.passphrase)
 
     def load(self) -> None:
-        """Read the index as it is now."""
+        """Read the index as it is now. Raises Refused where config.json is of another repository than the packs."""
         self.index.bad = quarantine.places(self.store)
         self.index.load()
+        self._demand_own(map(pack.name, self.index.present))
+
+    def _demand_own(self, packs: Iterable[str]) -> None:
+        """Raises Refused where there are packs, and each is of another repository."""
+        others = False
+        for name in packs:
+            self._belongs = self._belongs or self._ours(name)
+            if self._belongs:
+                return
+            others = True
+        if others:
+            raise Refused(
+                f"none of the packs in {self.store.where} is of the repository that its {config.NAME} names",
+                f"put back the right {config.NAME}: the copy that was kept elsewhere when the repository was made",
+            )
+
+    def _ours(self, name: str) -> bool:
+        """Whether it is no pack of another repository; one that does not say is not held against it."""
+        try:
+            return pack.owner(self.store.read(name, 0, pack.FRONT_SIZE)) == self.id
+        except (Damaged, OSError):
+            return True
 
     # ── records ─────────────────────────────────────────────────────────────────────────────────────
 
@@ -223,8 +246,13 @@ class Repository(NamesOnly):
     # ── points ──────────────────────────────────────────────────────────────────────────────────────
 
     def point(self, name: PointName, folder: str = "points") -> Point:
-        """Read a point. Raises Damaged, FileNotFoundError."""
-        return self._read(name, name.path(folder), self.store.read(name.path(folder), 0, LONGEST_POINT))
+        """Read a point. Raises Damaged, FileNotFoundError, Refused where config.json is of another repository."""
+        content = self.store.read(name.path(folder), 0, LONGEST_POINT)
+        try:
+            return self._read(name, name.path(folder), content)
+        except Damaged:
+            self._demand_own(found for found in self.store.names("packs") if found.endswith(".pack"))
+            raise
 
     def _read(self, name: PointName, path: str, content: bytes) -> Point:
         raw = memoryview(content)

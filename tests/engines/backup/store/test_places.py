@@ -17,6 +17,7 @@ import msgspec
 import pytest
 import yaml
 
+from engines.backup.commands.listing import listed
 from engines.backup.errors import Damaged
 from engines.backup.repository import config, sessions
 from engines.backup.repository.repository import Repository
@@ -218,3 +219,41 @@ def test_the_second_copy_of_the_secret_serves_where_the_first_is_lost_and_is_put
     Path(repo, config.COPY).unlink()
     with pytest.raises(Damaged, match="the secret without which nothing in these packs can be read"):
         Repository.open(repo)
+
+
+def test_a_config_of_another_repository_never_takes_the_secrets_place(tmp_path: Path) -> None:
+    repo, other = lab.init(tmp_path / "repo"), lab.init(tmp_path / "other")
+    source = lab.disk(tmp_path / "disk", {0: 1}, 2 * lab.MIB)
+    point = lab.backup(repo, source)
+    first, copy = Path(repo, config.NAME), Path(repo, config.COPY)
+    wanted, foreign = first.read_bytes(), Path(other, config.NAME).read_bytes()
+    for spoilt in (first, copy):
+        spoilt.write_bytes(foreign)
+        assert lab.content(repo, point) == source.read_bytes()
+        warned = lab.warned("backup", repo=repo, source=str(source), vm="web1", limit="none")
+        assert any("is of another repository: it was put back" in text for text in warned)
+        assert first.read_bytes() == copy.read_bytes() == wanted
+    for there in ({first: foreign, copy: foreign}, {first: foreign, copy: None}):
+        for path, content in there.items():
+            path.unlink(missing_ok=True)
+            if content is not None:
+                path.write_bytes(content)
+        refused: list[tuple[str, dict[str, str]]] = [
+            ("backup-verify", {}),
+            ("backup-gc", {}),
+            ("backup-restore", {"point": point, "target": str(tmp_path / "x")}),
+            ("backup", {"source": str(source), "vm": "web1"}),
+        ]
+        for verb, params in refused:
+            try:
+                _, last = lab.perform_job(verb, repo=repo, **params)
+            except Refused as why:  # already by the plan
+                last = RunFailed(why=why.why)
+            assert isinstance(last, RunFailed) and "none of the packs" in last.why, (verb, last)
+        with Repository.open(repo) as opened, pytest.raises(Refused, match="none of the packs") as told:
+            listed(opened)
+        assert "put back" in told.value.what_helps
+    first.write_bytes(wanted)
+    copy.write_bytes(wanted)
+    assert not list(Path(repo, "quarantine").iterdir())
+    assert lab.verified(repo=repo)["whole"] == 3
