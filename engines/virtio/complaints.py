@@ -37,7 +37,7 @@ THROUGH = re.compile(r"(?:<\d{1,3}>)?(?:\[ *\d{1,9}\.\d{1,9}\] )?")
 OWN = re.compile(r"[\w.@-]{1,64}\[\d+\]: |(?:dracut|init|systemd|mountall)\b")
 # What was only ever about the old machine: its loss is told, and no reason to keep the guest from the new one.
 HARDWARE = re.compile(
-    r"smartd|smartmontools|Self.Monitoring|SMART\b|hdparm|hddtemp|kudzu|mcelog|edac|lm_?sensors|ipmi|vmware|vmtools"
+    r"smartd|smartmontools|\bHDIO_|Self.Monitoring|SMART\b|hdparm|hddtemp|kudzu|mcelog|edac|lm_?sensors|ipmi|vmware|vmtools"
     r"|open-vm|vgauth|vbox|virtualbox|\bxe-|xenst|xenconsole|hyper-?v|\bhv[_-]",
     re.IGNORECASE,
 )
@@ -46,6 +46,7 @@ VOLATILE = re.compile(
     r"^(?:<\d{1,3}>)?(?:\[ *\d+\.\d+\] )?|^[A-Z][a-z]{2} +\d{1,2} \d\d:\d\d:\d\d \S+ |\[\d+(?:\.\d+)?\]|\(\d+\)"
     r"|\b\d+(?:\.\d+)?(?:ms|min|s)\b|\b(?:[0-9a-f]{2}:){5}[0-9a-f]{2}\b|\b0x[0-9a-f]+\b"
 )
+NUMBER = re.compile(r"(?<![\w.])\d+(?![\w.])")  # of a try, a process, a status; eth0 and an address have others
 LONGEST = 1000  # characters of a line that are looked at
 MOST = 200  # complaints of one boot
 NAME = re.compile(r"(?:/dev/|\bdev-)(?:(?:hd|sd|xvd|vd)[a-z]|(?:nvme\d+n\d+|cciss[/-]c\d+d\d+)p?)")
@@ -88,7 +89,7 @@ def of_old_hardware(complaint: str) -> bool:
 
 
 def _alike(complaint: str) -> str:
-    return " ".join(NAME.sub("the disk", VOLATILE.sub("", complaint)).split())
+    return " ".join(NUMBER.sub("#", NAME.sub("the disk", VOLATILE.sub("", complaint))).split())
 
 
 def lacking(report: Report, fstab: str, network: bool, addresses: tuple[str, ...] = ()) -> list[str]:

@@ -191,6 +191,16 @@ def test_a_status_alone_on_its_line_belongs_to_the_line_before() -> None:
     assert complaints.anew(before, after) == ["Starting mysqld: [FAILED]"]
 
 
+def test_a_try_more_or_another_time_is_not_another_loss() -> None:
+    tries = (
+        "2026-11-30 12:00:0{0},12{0} - url_helper.py[WARNING]: Calling 'http://169.254.169.254/' failed [{0}/120s]: "
+        "Network is unreachable\n"
+    )
+    assert complaints.anew(complaints.said(tries.format(1)), complaints.said(tries.format(7))) == []
+    lost = "Bringing up interface eth{}: [FAILED]\n"
+    assert complaints.anew(complaints.said(lost.format(1)), complaints.said(lost.format(0))) != []
+
+
 def test_a_step_and_its_status_that_suse_writes_with_a_cursor_are_one_line() -> None:
     text = spoken(b"Setting up service network\r\x1b[80C\x1b[10D\x1b[1;31mfailed\x1b[m\r\nweb1 login: ")
     assert text == "Setting up service networkfailed\nweb1 login: " or complaints.said(text)
@@ -226,6 +236,7 @@ def test_a_line_that_the_kernel_broke_is_whole_again(broken: str, whole: str) ->
         ("[FAILED] Failed to start Self Monitoring and Reporting Technology (SMART) Daemon.", True),
         ("[FAILED] Failed to start LSB: Tune IDE hard disks: hdparm.", True),
         ("vmtoolsd.service failed", True),
+        ("/dev/vda: HDIO_DRIVE_CMD(identify) failed: Inappropriate ioctl for device", True),
         ("Starting VMware Tools services in the virtual machine: [FAILED]", True),
         ("[FAILED] Failed to mount /srv/vmware.", False),
         ("Starting mysqld: [FAILED]", False),
