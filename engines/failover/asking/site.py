@@ -69,9 +69,9 @@ def host_name(text: str) -> str:
         raise BadParam("name", text, EXAMPLE, "leave out the scheme and the path: they have options of their own")
     if _is_address(given.strip("[]")):
         raise BadParam("name", text, EXAMPLE, "give the name that visitors use: addresses are looked up")
-    labels = given.removesuffix(".").split(".")
+    parts = given.removesuffix(".").split(".")
     try:
-        ascii_labels = [label.encode("ascii").decode() for label in labels] if given.isascii() else _browsers(given)
+        ascii_labels = [label.encode("ascii").decode() for label in parts] if given.isascii() else labels(given)
     except UnicodeError as error:
         raise BadParam("name", text, EXAMPLE, f"correct the name ({error.__cause__ or error})") from None
     if NUMBER.fullmatch(ascii_labels[-1]):
@@ -90,15 +90,15 @@ def _helps(given: str) -> tuple[str, ...]:
     return ()
 
 
-def _browsers(given: str) -> list[str]:
+def labels(given: str) -> list[str]:
     """Labels of an international name as browsers ask for them: UTS 46 without transition, so ß stays what it is.
 
     Raises UnicodeError. Symbols that IDNA 2008 leaves out (emoji) are asked for all the same, as browsers do.
     """
     import idna
 
-    labels = idna.uts46_remap(given, std3_rules=False, transitional=False).removesuffix(".").split(".")
-    return [label if label.isascii() else _a_label(label) for label in labels]
+    mapped = idna.uts46_remap(given, std3_rules=False, transitional=False).removesuffix(".").split(".")
+    return [label if label.isascii() else _a_label(label) for label in mapped]
 
 
 def _a_label(label: str) -> str:

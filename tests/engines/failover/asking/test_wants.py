@@ -22,6 +22,7 @@ import zstandard
 
 from engines.failover.asking import cookies, http1, packed, probe
 from engines.failover.asking.http1 import Head
+from engines.failover.asking.leads import leads
 from engines.failover.asking.probe import Probed
 from engines.failover.asking.site import SiteParams
 from engines.failover.asking.tls import Handshake
@@ -228,3 +229,18 @@ def test_what_a_dns_filter_answers_is_no_copy_though_this_machine_serves_somethi
     found = probe.answer(convert(SiteParams, given))
     assert [light.state for light in found.lights] == ["refused", "ok"]
     assert found.survives is False and any("nobody's address" in reason for reason in found.reasons)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "wanted"),
+    [
+        ("https://bücher.test/", "https://xn--bcher-kva.test/", "https://xn--bcher-kva.test/"),
+        ("https://BÜCHER.test./ä?q=ü", "//bücher.test/%c3%a4?q=%C3%BC", "https://xn--bcher-kva.test/%C3%A4?q=%C3%BC"),
+        (r"\\shop.test\a", "/a ", "https://shop.test/a"),
+        (r"/a?b=\c", r"a?b=\c", r"https://shop.test/a?b=\c"),
+    ],
+)
+def test_two_spellings_of_where_a_redirect_leads_are_alike(one: str, other: str, wanted: str) -> None:
+    for location in (one, other):
+        head = Head(302, {"location": location.encode().decode("latin-1")})
+        assert leads(http1.Reply(head, b""), "https://shop.test/") == wanted
