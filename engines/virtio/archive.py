@@ -13,6 +13,7 @@ NEWC = (b"070701", b"070702")
 HEADER = 110  # bytes; six of magic, thirteen fields of eight hex digits
 FIELDS = re.compile(rb"[0-9A-Fa-f]{104}")
 MOST = 1 << 30  # bytes unpacked; more is no initrd
+BLANK = re.compile(rb"\0+")  # between archives
 MANY = 100_000  # paths; a rescue initrd has 5,000
 DEEPEST = 4  # archives in archives; the kernel itself takes one in another
 WINDOW = 128 << 20  # bytes that a decompressor may remember of what it has written
@@ -26,12 +27,15 @@ def names(data: bytes, deep: int = 0) -> list[str]:
     if deep > DEEPEST:
         raise ValueError(f"{deep} archives lie in one another, as in one made to do harm")
     found: list[str] = []
-    at = 0
+    at = archives = 0
     while at < len(data):
         if data[at : at + 6] in NEWC:
+            archives += 1
+            if archives > MANY:
+                raise ValueError(f"over {MANY} archives stand behind one another, as in one made to do harm")
             at = _entries(data, at, found)
-        elif data[at : at + 1] == b"\0":
-            at += 1
+        elif blank := BLANK.match(data, at):
+            at = blank.end()
         else:
             return found + names(_unpacked(data[at:]), deep + 1)
     return found

@@ -5,8 +5,10 @@ Sources: fstab(5), mount(8); btrfs-subvolume(8) for subvol= and the default subv
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
+from itertools import islice
 
 from engines.backup.errors import Damaged, Missing
 from engines.backup.files import fstab
@@ -17,6 +19,8 @@ FSTAB = b"/etc/fstab"
 LINUX = (FSTAB, b"/etc/os-release", b"/usr/lib/os-release", b"/etc/passwd")
 WINDOWS = (b"/Windows/System32", b"/WINDOWS/system32", b"/WINNT/system32")
 LONGEST = 1 << 20  # bytes of an fstab
+MOST = 5000  # mounts of one fstab; a host of jails has some hundreds
+DEEPEST = 4096  # bytes of a path that is joined, as Linux has it
 LINKS = 40  # followed at most, as Linux does
 APART = (
     "swap",
@@ -55,19 +59,11 @@ class GuestMounts:
 
     def place(self, path: bytes) -> tuple[str, bytes] | None:
         """The volume that a path of the guest lies on, and its path there. Raises BrowseError for another disk's."""
-        found = next((each for each in self.joined if _within(path, each.point)), None)
-        if found is None:
-            return None
-        beyond = [point for point in self.elsewhere if path != point and _within(path, point)]
-        beyond = [point for point in beyond if len(point) > len(found.point)]
-        if beyond:
-            point = max(beyond, key=len)
-            spec = _spec(self.elsewhere[point])
-            raise Elsewhere(
-                f"{shown(path)}: the guest has {spec} at {shown(point)}, which is not on this disk",
-                "look into the points of the guest's other disks",
-            )
-        return found.volume, (found.inner + path[len(found.point) :]) or b"/"
+        return _place(path, self._by_point, self.elsewhere)
+
+    @cached_property
+    def _by_point(self) -> dict[bytes, Joined]:
+        return {each.point: each for each in self.joined}
 
     def reaches(self, volume: str, inner: bytes) -> bool:
         """Whether a path of the guest leads to a folder of a volume."""
@@ -84,6 +80,22 @@ class GuestMounts:
     def below(self, path: bytes) -> list[Joined]:
         """What is joined somewhere below a folder, the nearest first."""
         return [each for each in reversed(self.joined) if each.point != path.rstrip(b"/") and _within(each.point, path)]
+
+
+def _place(path: bytes, joined: Mapping[bytes, Joined], elsewhere: Mapping[bytes, str]) -> tuple[str, bytes] | None:
+    """See GuestMounts.place: by the names of the path from its end, however long the table is."""
+    point = path
+    while True:
+        if found := joined.get(point):
+            return found.volume, (found.inner + path[len(point) :]) or b"/"
+        if point != path and point in elsewhere:
+            raise Elsewhere(
+                f"{shown(path)}: the guest has {_spec(elsewhere[point])} at {shown(point)}, which is not on this disk",
+                "look into the points of the guest's other disks",
+            )
+        if not point:
+            return None
+        point = point.rpartition(b"/")[0]
 
 
 class Elsewhere(BrowseError):
@@ -145,7 +157,8 @@ def _roots(volume: Volume) -> Iterator[_Root]:
             continue
         seen.add(inner)
         if _has(volume, inner + b"/etc") and any(_has(volume, inner + path) for path in LINUX):
-            yield _Root(volume, inner, tuple(fstab.rows(_content(volume, inner, FSTAB))))
+            rows = fstab.rows(_content(volume, inner, FSTAB))
+            yield _Root(volume, inner, tuple(islice(rows, MOST)))
         elif any(_has(volume, inner + path) for path in WINDOWS):
             yield _Root(volume, inner, ())
 
@@ -213,15 +226,17 @@ def _joined(root: _Root, known: list[VolumeInfo], roots: list[_Root]) -> GuestMo
     for point, row in bound.items():  # in the order of the table, over what is mounted by then
         source = row.spec.encode("utf-8", "surrogateescape").rstrip(b"/") or b"/"
         try:
-            at = GuestMounts(_ordered(joined.values()), elsewhere).place(source)
+            at = _place(source, joined, elsewhere)
         except Elsewhere:
             elsewhere[point] = row.spec
             continue
-        if at:
+        if at and len(at[1]) < DEEPEST:  # each may lie in the one before
             joined[point] = Joined(point, at[0], at[1].rstrip(b"/") + fstab.beneath(row))
     others = sorted({each.volume.info.name for each in roots} - {own})
     notes = [f"the guest's tree is that of {own}; {', '.join(others)} holds a root, too"] if others else []
     notes += [f"{shown(point)} of the guest is {_spec(spec)}, not on this disk" for point, spec in elsewhere.items()]
+    if len(root.rows) == MOST:
+        notes.append(f"the guest's fstab mounts more than {MOST} things: the rest is not looked at")
     return GuestMounts(_ordered(joined.values()), elsewhere, tuple(notes))
 
 

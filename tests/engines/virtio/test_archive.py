@@ -11,6 +11,7 @@ import pytest
 import zstandard
 
 from engines.virtio import archive
+from tests.fuzz.mutation import with_an_end
 
 
 def entry(name: str, size: bytes = b"00000000", length: bytes = b"") -> bytes:
@@ -63,6 +64,7 @@ def test_more_paths_than_any_initrd_has_are_not_kept() -> None:
 BOMB = """
 import resource, sys, zstandard
 from engines.virtio import archive
+from tests.fuzz.mutation import with_an_end
 packer = zstandard.ZstdCompressor(level=1).compressobj()
 zeros = bytes(1 << 24)
 made = b"".join(packer.compress(zeros) for _ in range(80)) + packer.flush()
@@ -78,3 +80,9 @@ except ValueError as error:
 def test_a_bomb_is_unpacked_no_further_than_an_initrd_may_be() -> None:
     ran = subprocess.run([sys.executable, "-c", BOMB], capture_output=True, text=True, check=False)
     assert ran.returncode == 1 and "unpacks to more than 64 MiB" in ran.stderr
+
+
+def test_blanks_and_empty_archives_without_an_end_are_passed_or_refused() -> None:
+    assert archive.names(END + bytes(1 << 20) + entry("a") + END) == ["a"]
+    with pytest.raises(ValueError, match="behind one another"):
+        archive.names(END * (archive.MANY + 1))

@@ -11,6 +11,7 @@ from engines.backup.files import guest
 from engines.backup.files.guest import Elsewhere, GuestMounts
 from engines.backup.files.model import VolumeInfo
 from tests.engines.backup.files.folder_volume import FolderVolume
+from tests.fuzz.mutation import with_an_end
 
 UUID = "11111111-2222-3333-4444-555555555555"
 
@@ -205,3 +206,28 @@ def test_a_subvolume_whose_name_is_no_utf_8_is_joined(name: bytes, tmp_path: Pat
     assert joined(found) == {b"": ("p3", b"/root"), b"/home": ("p3", b"/" + plain)}
     assert found is not None
     assert msgspec.json.encode(found.notes), "a report takes it"
+
+
+def test_a_table_of_binds_upon_binds_is_followed_in_one_pass(tmp_path: Path) -> None:
+    """Each was looked up in a table sorted anew: an fstab of a megabyte took hours, whatever was looked for."""
+    lines = [f"UUID={UUID} / ext4 defaults", "/ /b0 none bind"]
+    lines += [f"/b{number}/{'x' * 40} /b{number + 1} none bind" for number in range(20_000)]
+    root = Folder(system(tmp_path / "root", "\n".join(lines)), "p1", uuid=UUID)
+    with with_an_end():
+        found = guest.found([root], [root.info])
+        assert found is not None
+        assert found.place(b"/b1/y") == ("p1", b"/" + b"x" * 40 + b"/y")
+    assert len(found.joined) < guest.MOST and max(len(each.inner) for each in found.joined) < 2 * guest.DEEPEST
+    assert any("is not looked at" in note for note in found.notes)
+
+
+def test_the_nearest_mount_point_above_a_path_decides(tmp_path: Path) -> None:
+    table = f"UUID={UUID} / ext4\nLABEL=far /srv ext4\nLABEL=near /srv/a ext4\nLABEL=far /srv/a/b ext4\n"
+    root = Folder(system(tmp_path / "root", table), "p1", uuid=UUID)
+    found = guest.found([root], [root.info, info("p2", label="near")])
+    assert found is not None
+    assert found.place(b"/") == ("p1", b"/") and found.place(b"/srv") == ("p1", b"/srv")  # the point itself is there
+    assert found.place(b"/srv/a") == ("p2", b"/") and found.place(b"/srv/a/b") == ("p2", b"/b")
+    for beyond in (b"/srv/x", b"/srv/a/b/c"):
+        with pytest.raises(Elsewhere):
+            found.place(beyond)
