@@ -11,7 +11,6 @@ import pytest
 import zstandard
 
 from engines.virtio import archive
-from tests.fuzz.mutation import with_an_end
 
 
 def entry(name: str, size: bytes = b"00000000", length: bytes = b"") -> bytes:
@@ -64,7 +63,6 @@ def test_more_paths_than_any_initrd_has_are_not_kept() -> None:
 BOMB = """
 import resource, sys, zstandard
 from engines.virtio import archive
-from tests.fuzz.mutation import with_an_end
 packer = zstandard.ZstdCompressor(level=1).compressobj()
 zeros = bytes(1 << 24)
 made = b"".join(packer.compress(zeros) for _ in range(80)) + packer.flush()
