@@ -15,6 +15,7 @@ from engines.fleet.morning.looking import look
 from engines.fleet.morning.night import flat, headline
 from engines.fleet.morning.standing import BAD, Standing
 from engines.job.params import param
+from engines.job.units import one_line
 
 TROUBLE = 4  # exit code
 
@@ -48,7 +49,7 @@ def table(standing: Standing) -> str:
     lines += [f"! {words}" for words in standing.held]
     lines += [f"! repository {one.name} is nearly full: {one.tight}" for one in standing.repositories if one.tight]
     lines += [f"{row.name}: {row.what_helps}" for row in standing.rows if row.light in BAD and row.what_helps]
-    return "\n".join(lines)
+    return "\n".join(map(one_line, lines))
 
 
 def code(standing: Standing) -> int:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
+from itertools import chain, count
 
 import msgspec
 
@@ -95,8 +97,11 @@ def call(guests: Iterable[Guest], known: Iterable[Known], tagged: Mapping[str, s
     """
     called = {one.uuid: one.vm for one in known}
     taken = set(called.values())
-    free = {uuid: vm for uuid, vm in (tagged or {}).items() if uuid not in called and vm not in taken}
-    taken |= {*free.values()}
+    free: dict[str, str] = {}
+    for uuid, vm in (tagged or {}).items():
+        if uuid not in called and vm not in taken:
+            free[uuid] = vm
+            taken.add(vm)
     for guest in guests:
         if guest.uuid not in called and guest.uuid in free:
             called[guest.uuid] = free[guest.uuid]
@@ -108,4 +113,8 @@ def call(guests: Iterable[Guest], known: Iterable[Known], tagged: Mapping[str, s
 
 def _free(guest: Guest, taken: set[str]) -> str:
     plain = re.sub(r"[^A-Za-z0-9._-]+", "-", guest.name).strip("-.")[: names.LONGEST - 9] or "guest"
-    return plain if plain == guest.name and plain not in taken else f"{plain}-{guest.uuid[:8]}"
+    if plain == guest.name and plain not in taken:
+        return plain
+    told = hashlib.sha256(guest.uuid.encode()).hexdigest()  # made UUIDs begin alike
+    ends = chain([guest.uuid[:8]], (f"{told[:6]}{number:02x}" for number in count()))
+    return next(name for end in ends if (name := f"{plain}-{end}") not in taken)

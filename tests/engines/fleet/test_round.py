@@ -71,7 +71,10 @@ def test_a_lost_ledger_is_made_anew_by_the_tags_of_points(lab: Fleet) -> None:
 
 
 def test_a_host_that_is_gone_is_told_and_the_others_go_on(lab: Fleet) -> None:
-    first, _ = lab.hosts
+    first, second = lab.hosts
+    first.define([(1, "web1")])
+    second.define([(3, "db1"), (2, "shop")])
+    lab.write()
     first.sshd.stop()
     try:
         found = engines.look("fleet", "check", fleet=str(lab.path))
