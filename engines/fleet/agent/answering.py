@@ -20,6 +20,7 @@ from engines.job.errors import CrashcartError, Failed, Refused
 
 LOCAL = re.compile(r"(?:[a-z]+:///[^?#\s]*)?")
 LONGEST = 1024 * 1024  # bytes of a request
+LOOK_THERE = "see to it on that host: crashcart doctor"
 BUSY = 75  # exit code: nothing is wrong, try again later
 
 
@@ -50,6 +51,8 @@ def _answers(raw: bytes) -> Iterator[wire.AnyAnswer]:
         yield wire.Declined(why=error.why, what_helps=error.what_helps)
     except CrashcartError as error:
         yield wire.Declined(why=str(error))
+    except OSError as error:
+        yield wire.Declined(why=f"{error.filename or 'the host'}: {error.strerror or error}", what_helps=LOOK_THERE)
 
 
 def _answered(request: wire.AnyRequest) -> Iterator[wire.AnyAnswer]:
@@ -84,7 +87,10 @@ def local(uri: object) -> None:
 
 
 def _about() -> wire.HostState:
-    room = os.statvfs(folders.state())
+    state = folders.state()
+    while not state.exists():  # on a host that never ran anything
+        state = state.parent
+    room = os.statvfs(state)
     free = room.f_bavail * room.f_frsize
     return wire.HostState(version=version(), clock=time.time(), machine=platform.node(), free=free, pools=_pools())
 
