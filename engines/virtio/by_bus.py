@@ -62,6 +62,15 @@ def stable(patient: GuestInventory, disks: dict[str, str]) -> tuple[dict[str, st
 
 def absent(patient: GuestInventory, disks: Iterable[str]) -> list[str]:
     """Lasting names of fstab that are on no disk here: a boot would wait for them."""
+    call = _asking(patient)
+    there = {**patient.system.types, **{f"/dev/{disk}": "any" for disk in disks}}  # a disk may have no partitions
+    return [
+        spec for spec, _, _ in rows(patient) if spec.startswith(LASTING) and specs.resolve(call, there, spec) is None
+    ]
+
+
+def _asking(patient: GuestInventory) -> specs.Call:
+    """Asks the appliance each thing once; a device that does not answer has no name."""
     known: dict[tuple[Any, ...], Any] = {}
 
     def call(*asked: Any) -> Any:
@@ -72,10 +81,7 @@ def absent(patient: GuestInventory, disks: Iterable[str]) -> list[str]:
                 known[asked] = {} if asked[0] == "blkid" else ""
         return known[asked]
 
-    there = {**patient.system.types, **{f"/dev/{disk}": "any" for disk in disks}}  # a disk may have no partitions
-    return [
-        spec for spec, _, _ in rows(patient) if spec.startswith(LASTING) and specs.resolve(call, there, spec) is None
-    ]
+    return call
 
 
 def lasting(patient: GuestInventory, device: str) -> str:
@@ -205,4 +211,5 @@ def _elsewhere(patient: GuestInventory, device: str, where: str) -> bool:
         for spec, other, _ in rows(patient)
         if other != where and other.startswith("/") and (other == "/" or not specs.NUMBERED.fullmatch(spec))
     ]
-    return any(specs.resolve(system.call, system.types, spec, system.letters) == device for spec in others)
+    call = _asking(patient)
+    return any(specs.resolve(call, system.types, spec, system.letters) == device for spec in others)
