@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
 from pathlib import Path
 from typing import BinaryIO
@@ -43,6 +44,12 @@ def write_whole(path: Path, content: bytes, mode: int = 0o600) -> None:
     except OSError:
         partial.unlink(missing_ok=True)
         raise
+
+
+def partials(path: Path) -> list[Path]:
+    """What killed processes that wrote `path` whole left beside it. Raises OSError."""
+    own = re.compile(rf"\.{re.escape(path.name[:200])}\.[0-9]+\.[0-9a-f]{{8}}")
+    return [one for one in path.parent.iterdir() if own.fullmatch(one.name)]
 
 
 def open_file(path: Path, *, follow: bool = True, devices: bool = False, write: bool = False) -> int:

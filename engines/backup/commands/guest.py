@@ -19,7 +19,7 @@ from engines.backup.repository.byte_source import PointBytes, open_point
 from engines.backup.repository.repository import RepoParams, Repository, where
 from engines.backup.repository.unlocking import opened
 from engines.backup.sources.guest import domain, record
-from engines.host.files import write_whole
+from engines.host.files import partials, write_whole
 from engines.host.libvirt import Domain, DomainDisk, parsed
 from engines.host.virsh import VirshFailed, virsh
 from engines.job.contract import (
@@ -159,7 +159,8 @@ def _remove(into: Path) -> None:
     """What `_write` may have written, and nothing through a link. Raises OSError."""
     for name in (record.DESCRIPTION, record.NVRAM, DIFFERENCE):
         with suppress(FileNotFoundError, NotADirectoryError, IsADirectoryError):
-            (into / name).unlink()
+            for left in (into / name, *partials(into / name)):
+                left.unlink(missing_ok=True)
     if (into / "tpm").is_symlink() or not (into / "tpm").is_dir():
         return
     for _, folders, files, here in os.fwalk(into / "tpm", topdown=False):

@@ -143,8 +143,7 @@ class Run(Engine[RunParams]):
                 for source in sources[:1]:
                     for text in source.notes:
                         yield Log(text=text)
-                for text in _once(sources):
-                    yield Warned(text=text)
+                yield from (Warned(text=text) for text in _once(sources))
                 finished = yield from _Backup(repository, presence, sources, params, context).work()
             for text in dict.fromkeys(text for source in sources for text in source.left_behind):
                 yield Warned(text=text)
@@ -154,7 +153,8 @@ class Run(Engine[RunParams]):
     def undo(self, plan: Plan, context: Context) -> Events:
         yield StepStarted(step="undo")
         with (yield from opened(plan.params, context)) as repository:
-            known = made_points.noted(context.earlier)
+            called = [(plan.params.vm, disk) for disk in (*plan.params.disk, names.GUEST)]
+            known = made_points.noted(context.earlier) | made_points.unnoted(repository, context.earlier, called)
             if not known:
                 yield StepEnded(step="undo")
                 yield Finished(summary="it made no point; what it stored serves the next backup, or goes with gc")
@@ -166,8 +166,8 @@ class Run(Engine[RunParams]):
             if left:
                 yield Warned(text=f"{left} is not there any more")
             yield StepEnded(step="undo")
-            are = "are" if len(gone) > 1 else "is"
-            yield Finished(summary=f"{', '.join(gone)} {are} taken out", then=("free the space: crashcart backup gc",))
+            said = f"{', '.join(gone)} {'are' if len(gone) > 1 else 'is'} taken out"
+            yield Finished(summary=said, then=("free the space: crashcart backup gc",))
 
 
 def _wished(
@@ -285,7 +285,8 @@ class _Backup:
         for disk in read:
             disk.settle()
         ready = [disk.point(stamp, taken, together) for disk in read]
-        points = catalogue.commit(self.repository, self.writer, ready, MadePoints(self.context.home).add)
+        note = MadePoints(self.context.home, self.presence.session.id).add
+        points = catalogue.commit(self.repository, self.writer, ready, note)
         if self.repository.index.lost:
             lost_records.forget_lost(self.repository)
         lost_records.forget_killed(self.repository, {disk.name for disk in read})

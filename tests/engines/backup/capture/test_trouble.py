@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import subprocess
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from engines.backup.commands import made_points
 from engines.job.contract import Finished, Log, RunFailed, RunStopped
 from engines.job.journal import Entry
 from engines.job.perform import Stop
@@ -209,3 +211,20 @@ def test_an_undone_backup_takes_its_point_out(tmp_path: Path) -> None:
     _, last = lab.perform_job("backup", mode="undo", earlier=run.id, **params)  # type: ignore[arg-type]
     assert isinstance(last, Finished)
     assert lab.opened(repo).names() == []
+
+
+def test_an_undone_backup_takes_out_what_a_kill_left_unnoted_too(tmp_path: Path) -> None:
+    """As after SIGKILL between the rename of the point and its note; another run's point stays."""
+    repo = lab.init(tmp_path / "repo")
+    source = lab.disk(tmp_path / "disk", {0: 1}, lab.MIB)
+    other = lab.backup(repo, source)
+    params = {"repo": repo, "source": str(source), "vm": "web1", "limit": "none"}
+    run, _ = lab.perform_job("backup", **params)  # type: ignore[arg-type]
+    note = run.folder / made_points.NOTE
+    said = json.loads(note.read_bytes())
+    assert len(said["sessions"]) == 1
+    note.write_text(json.dumps({**said, "points": []}))
+    _, last = lab.perform_job("backup", mode="undo", earlier=run.id, **params)  # type: ignore[arg-type]
+    assert isinstance(last, Finished) and said["points"][0] in last.summary
+    with lab.opened(repo) as repository:
+        assert [str(name) for name in repository.names()] == [other]

@@ -175,6 +175,7 @@ def test_taking_it_back_leaves_what_was_there_before(there: bool, guest: Guest) 
         (guest.folder / "out").mkdir()
     run, last = lab.perform_job("backup-guest", **words)
     assert isinstance(last, Finished)
+    (guest.folder / "out" / ".nvram.4711.0123abcd").write_bytes(b"of a killed run")
     _, last = lab.perform_job("backup-guest", mode="undo", earlier=run.id, **words)
     assert isinstance(last, Finished)
     assert (guest.folder / "out").exists() == there
