@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from engines.virtio.lines.disks import Disks, comment, split
 from engines.virtio.lines.grub1 import MARK, Entry, number_in, spoken
 
-ENTRY = re.compile(r"(\s*)menuentry\s+(['\"])(.*?)\2")
+ENTRY = re.compile(r"(\s*)menuentry\s+(?:(['\"])(.*?)\2|([^\s'\"{]+))")  # a title of one word may go without quotes
 SUBMENU = re.compile(r"\s*submenu\s")
 LINUX = re.compile(r"\s*linux(?:16|efi)?\s")
 INITRD = re.compile(r"\s*initrd(?:16|efi)?\s")
@@ -36,7 +36,13 @@ def _entry(lines: list[str]) -> Entry:
     kernel = next((line.split()[1] for line in lines if LINUX.match(line) and len(line.split()) > 1), "")
     # in front of it may be a processor's microcode
     initrd = next((line.split()[-1] for line in lines if INITRD.match(line) and len(line.split()) > 1), "")
-    return Entry(title.group(3) if title else "", kernel, initrd, tuple(lines), xen="/xen" in "".join(lines[1:3]))
+    return Entry(
+        (title.group(3) or title.group(4) or "") if title else "",
+        kernel,
+        initrd,
+        tuple(lines),
+        xen="/xen" in "".join(lines[1:3]),
+    )
 
 
 def default(text: str, saved: str = "") -> int:
@@ -90,7 +96,7 @@ def with_entry(text: str, stock: Entry, initrd: str, disks: Disks) -> str:
 
 def _converted(line: str, initrd: str, identity: str, disks: Disks) -> str:
     if ENTRY.match(line):
-        line = ENTRY.sub(lambda m: f"menuentry {m.group(2)}{m.group(3)}{MARK}{m.group(2)}", line, count=1)
+        line = ENTRY.sub(_marked, line, count=1)
         line = re.sub(r"\s*\$menuentry_id_option\s+(['\"]).*?\1", "", line)
         return re.sub(r"\s*\{\s*$", f" --id '{identity}' {{\n", line)
     if INITRD.match(line):
@@ -98,6 +104,11 @@ def _converted(line: str, initrd: str, identity: str, disks: Disks) -> str:
     if line.strip() == "}":
         return "}\n"
     return disks.booted(line) if LINUX.match(line) else line
+
+
+def _marked(found: re.Match[str]) -> str:
+    quote = found.group(2) or "'"
+    return f"menuentry {quote}{found.group(3) or found.group(4) or ''}{MARK}{quote}"
 
 
 def with_default(text: str, version: str) -> str:

@@ -95,6 +95,17 @@ def test_a_default_of_one_boot_alone_is_none() -> None:
     assert grub2.default(SUBMENUS.replace('"1>1"', '"gnulinux-b"')) == 1
 
 
+def test_a_title_of_one_word_goes_without_quotes() -> None:
+    text = "set default=Rescue\nmenuentry Linux {\n\tlinux /v-1 root=/dev/sda3\n\tinitrd /i-1\n}\n"
+    text += "menuentry Rescue --class x {\n\tlinux /v-2 root=/dev/sda3\n\tinitrd /i-2\n}\n"
+    found = grub2.entries(text)
+    assert [(each.title, each.kernel) for each in found] == [("Linux", "/v-1"), ("Rescue", "/v-2")]
+    assert grub2.default(text) == 1
+    added = grub2.with_entry(text, found[1], "i-2-custom", SDA)
+    assert grub2.entries(added)[-1].title == "Rescue (virtio)"
+    assert "menuentry 'Rescue (virtio)' --class x --id 'crashcart-virtio-" in added
+
+
 def test_a_menu_by_hand_that_sets_no_default_gets_one() -> None:
     text = "timeout=5\nmenuentry 'A' {\n\tlinux /vmlinuz-1 root=/dev/sda3\n\tinitrd /i-1\n}\n"
     assert grub2.with_default(text, "1").startswith('set default="crashcart-virtio-1"\ntimeout=5\n')
