@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Annotated, ClassVar
 
@@ -35,11 +37,16 @@ from engines.job.contract import (
 from engines.job.errors import BadParam, Failed, Refused
 from engines.job.params import param, plain
 
-NEEDED = re.compile(r"^(config\.json|(packs|index|points|pruned|quarantine|verified)/.+)$")
+PART = r"(?!\.{1,2}/)[A-Za-z0-9._-]+"
+NEEDED = re.compile(  # whoever can write there can call an object ../../etc/x
+    rf"config\.json|packs/config\.json|(packs|index|quarantine|verified)/{PART}\.(pack|idx|json)"
+    rf"|(points|pruned)/{PART}/{PART}/(?P<time>[0-9]{{8}}T[0-9]{{6}}Z)\.point"
+)
 CHANGES = re.compile(
     r"^(config\.json|packs/config\.json|quarantine/.+|verified/.+)$"
 )  # the newest of that time is the true one
 CONFIGS = ("config.json", "packs/config.json")
+AT_ONCE = 8  # files that are asked for their locks
 TIME = r"^[0-9]{8}T[0-9]{6}Z$"
 
 
@@ -71,7 +78,7 @@ class Rewind(Engine[RewindParams]):
         refuse_place(params.into, "a repository")
         versions = ObjectVersions(where(params))
         versions.demand()
-        chosen = chosen_at(versions.every(), seconds(params.at))
+        chosen = chosen_at(versions, seconds(params.at))
         if not any(version.name == "config.json" for version in chosen):
             raise Refused(f"there was no repository at {params.at}", "name a later time: crashcart backup tamper")
         with closing(open_store(params.into)) as store:
@@ -94,7 +101,7 @@ class Rewind(Engine[RewindParams]):
         yield StepStarted(step="copy")
         params: RewindParams = plan.params
         versions = ObjectVersions(params.repo)
-        chosen = chosen_at(versions.every(), seconds(params.at))
+        chosen = chosen_at(versions, seconds(params.at))
         total, done = sum(version.size for version in chosen), 0
         with closing(open_store(params.into)) as store:
             there = dict(store.sizes("."))
@@ -115,13 +122,28 @@ class Rewind(Engine[RewindParams]):
         )
 
 
-def chosen_at(every: dict[str, list[ObjectVersion]], at: float) -> list[ObjectVersion]:
+def chosen_at(versions: ObjectVersions, at: float) -> list[ObjectVersion]:
     """The true version of every file that was there at Unix time `at`; config.json last, so that it is one when whole.
 
     What is written once is true as it was written first, whatever was put over it or over its grave later.
     """
-    found = [version for name, kept in every.items() if NEEDED.match(name) and (version := _at(name, kept, at))]
+    every = {name: kept for name, kept in versions.every().items() if NEEDED.fullmatch(name)}
+    with ThreadPoolExecutor(AT_ONCE) as asking:
+        dated = zip(every, asking.map(lambda name: _dated(versions, every[name], at), every), strict=True)
+        found = [version for name, kept in dated if (version := _at(name, kept, at))]
     return sorted(found, key=lambda version: (version.name in CONFIGS, version.name))
+
+
+def _dated(versions: ObjectVersions, kept: list[ObjectVersion], at: float) -> list[ObjectVersion]:
+    """With the first one as old as it may be where it was locked: servers date it by that (SeaweedFS).
+
+    A point is not older than its name; a pack more than needed costs nothing but its room.
+    """
+    first, found = kept[0], NEEDED.fullmatch(kept[0].name)
+    oldest = seconds(found["time"]) if found and found["time"] else 0.0
+    if first.marker or first.at <= at or oldest > at or not versions.is_locked(first):
+        return kept
+    return [replace(first, at=oldest), *kept[1:]]
 
 
 def _at(name: str, kept: Sequence[ObjectVersion], at: float) -> ObjectVersion | None:

@@ -124,6 +124,14 @@ class ObjectVersions:
         until: datetime | None = found.get("ObjectLockRetainUntilDate")
         return until.timestamp() if until else 0.0
 
+    def is_locked(self, version: ObjectVersion) -> bool:
+        """Whether it cannot be deleted, or could not for a time."""
+        with self._asking():
+            found = self._client.head_object(
+                Bucket=self.address.bucket, Key=self._key(version.name), VersionId=version.id
+            )
+        return "ObjectLockRetainUntilDate" in found
+
     def lock(self, name: str, until: datetime, mode: str) -> None:
         """Have the newest version not deleted before that time."""
         with self._asking():

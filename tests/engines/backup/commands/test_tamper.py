@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import engines
-from engines.backup.commands import tamper
+from engines.backup.commands import rewind, tamper
 from engines.backup.commands.init import Init, InitParams
 from engines.backup.commands.tamper import BucketParams
 from engines.backup.errors import Damaged
@@ -138,6 +138,40 @@ def test_what_is_locked_cannot_be_deleted_for_good(vault: str, weed: Weed, tmp_p
     assert refused
     assert lab.content(vault, first) == content
     lab.done("backup-gc", repo=vault)  # it never fights a lock
+
+
+def test_what_a_lock_dates_anew_is_not_missed_by_a_rewind_and_others_objects_are_left_out(
+    vault: str, weed: Weed, tmp_path: Path
+) -> None:
+    """SeaweedFS gives what is locked the time of its lock."""
+    first, content = backup(vault, tmp_path, 2)
+    before = time.time()
+    time.sleep(1.1)
+    backup(vault, tmp_path, 3)
+    lab.done("backup-lock", repo=vault, days=1)
+    bucket = vault.split("/")[2]
+    for name in ("packs/of another.txt", "points/web1/", "points/web1/a b/20200101T000000Z.point"):
+        weed.boto().put_object(Bucket=bucket, Key=f"ams/{name}", Body=b"x")
+    into = tmp_path / "back"
+    rewound = lab.done("backup-rewind", repo=vault, at=stamp(before), into=str(into))
+    assert rewound["points"] == 1
+    assert lab.content(str(into), first) == content
+    assert len(list(into.rglob("*.point"))) == 1 and not list(into.rglob("of another*"))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "packs/../../x.pack",
+        "points/../../../x/20200101T000000Z.point",
+        "points/../x/20200101T000000Z.point",
+        "../x.pack",
+    ],
+)
+def test_a_name_that_leads_elsewhere_is_no_file_of_a_repository(name: str) -> None:
+    """Whoever may write into a bucket may give an object any name; this server takes none of these."""
+    assert not rewind.NEEDED.fullmatch(name)
+    assert rewind.NEEDED.fullmatch("points/.web/..x/20200101T000000Z.point")
 
 
 def test_gc_says_what_is_locked_and_until_when_and_deletes_by_name_only(vault: str, tmp_path: Path) -> None:
