@@ -218,7 +218,7 @@ def _fat(part: Window) -> Signature | None:
     sector, cluster, reserved, fats = struct.unpack_from("<HBHB", raw, 11)
     if sector not in (512, 1024, 2048, 4096) or cluster & (cluster - 1) or not cluster or not reserved:
         return None
-    if fats not in (1, 2) or not (raw[54:57] == b"FAT" or raw[82:87] == b"FAT32"):
+    if not fats or not (raw[54:57] == b"FAT" or raw[82:87] == b"FAT32"):
         return None
     wide = raw[82:87] == b"FAT32"
     at = 64 if wide else 36
@@ -236,7 +236,7 @@ def _old_fat(part: Window) -> Signature | None:
     total = total or struct.unpack_from("<I", raw.ljust(512), 32)[0]
     if sector not in (512, 1024, 2048, 4096) or not cluster or cluster & (cluster - 1) or not reserved or not length:
         return None
-    if fats not in (1, 2) or media < 0xF0 or not entries or entries * 32 % sector:
+    if not 1 <= fats <= 4 or media < 0xF0 or not entries or entries * 32 % sector:
         return None
     if not 0 < total * sector <= part.size or (reserved + fats * length) * sector + entries * 32 >= total * sector:
         return None
