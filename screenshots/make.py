@@ -7,6 +7,7 @@ import os
 import shutil
 import sys
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ STAGE = Path("/tmp/crashcart-screens")  # noqa: S108  stands on the screens, so 
 THREE_AM = 1767236400.0  # 2026-01-01 03:00 UTC
 RICH = Terminal(colour="full", unicode=True, term="xterm-256color")
 PLAIN = Terminal(colour="16", unicode=False, term="vt100")
+MAIN = ("1-home", "2-firmware", "4-review", "8-run", "9-result")  # drawn at other sizes, too
 Shot = Callable[[str], Awaitable[None]]
 
 
@@ -66,8 +68,25 @@ def _camera(pilot: Pilot[Any], made: Path, ending: str) -> Shot:
     async def shot(name: str) -> None:
         await pilot.pause()
         pilot.app.save_screenshot(f"{name}{ending}.svg", str(made))
+        if name in MAIN and not ending:
+            await _others(pilot, made, name)
 
     return shot
+
+
+async def _others(pilot: Pilot[Any], made: Path, name: str) -> None:
+    """A main screen on a small terminal, on a large one, and without colours."""
+    for width, height in ((60, 20), (132, 43)):
+        await pilot.resize_terminal(width, height)
+        await pilot.pause(0.2)
+        pilot.app.save_screenshot(f"{name}-{width}x{height}.svg", str(made))
+    await pilot.resize_terminal(80, 24)
+    app: Any = pilot.app
+    app.wear(replace(app.terminal, colour="mono"))
+    await pilot.pause(0.2)
+    app.save_screenshot(f"{name}-mono.svg", str(made))
+    app.wear(RICH)
+    await pilot.pause(0.2)
 
 
 async def _until(pilot: Pilot[Any], holds: Callable[[], object]) -> None:

@@ -93,7 +93,9 @@ class Suite(Dressed):
                 self.push_screen(SectionScreen(self.section(name), tuple(self.wizards.values())))
             case "door":
                 section, _, door = name.partition("/")
-                self.push_screen(next(one for one in self.section(section).doors if one.name == door).open(self.stages))
+                here = self.section(section)
+                opened = next(one for one in (*here.doors, *here.after) if one.name == door)
+                self.push_screen(opened.open(self.stages))
             case "run":
                 self.show_run(runs.find(name))
             case "history":
@@ -165,7 +167,8 @@ class Suite(Dressed):
 
     def read_report(self, run: runs.Run) -> None:
         """The report as Markdown."""
-        self.push_screen(Text(run.id, lambda: report.markdown(report.gather(run)), report_line(run), form=rendered))
+        why = report_line(run, self.size.width)
+        self.push_screen(Text(run.id, lambda: report.markdown(report.gather(run)), why, form=rendered))
 
     @on(Page.ReadReport)
     def _read(self, event: Page.ReadReport) -> None:

@@ -27,6 +27,7 @@ class Dressed(KeyQueue, inherit_bindings=False):
     def __init__(self, terminal: Terminal) -> None:
         self.terminal = terminal
         super().__init__()
+        self.HORIZONTAL_BREAKPOINTS = [(0, "-slim"), (80, "-whole")]
         for theme in themes.ALL:
             self.register_theme(theme)
         self._dress()
@@ -35,6 +36,12 @@ class Dressed(KeyQueue, inherit_bindings=False):
         self.thrifty = not self.terminal.unicode
         self.set_class(self.thrifty, "-thrifty")
         self.theme = themes.of(self.terminal.colour, light=self.terminal.light).name
+
+    def wear(self, terminal: Terminal) -> None:
+        """Draw all anew, as for `terminal`."""
+        self.terminal = terminal
+        self._dress()
+        self.action_redraw()
 
     def get_line_filters(self) -> Sequence[LineFilter]:
         """Textual's own, less its choice for NO_COLOR, which it makes before the theme is known; then ours."""
@@ -47,16 +54,12 @@ class Dressed(KeyQueue, inherit_bindings=False):
     def action_turn_plain(self) -> None:
         """Plain or rich; remembered for this terminal."""
         plain = self.terminal.unicode
-        self.terminal = self.terminal.plain() if plain else self.terminal.rich()
-        self._dress()
-        self.action_redraw()
+        self.wear(self.terminal.plain() if plain else self.terminal.rich())
         self._remember(self.terminal, plain)
 
     def action_turn_light(self) -> None:
         """Light or dark; remembered for this terminal."""
-        self.terminal = replace(self.terminal, light=not self.terminal.light)
-        self._dress()
-        self.action_redraw()
+        self.wear(replace(self.terminal, light=not self.terminal.light))
         self._remember(self.terminal, self.terminal.light, "light")
 
     @work(thread=True, group="remember", exit_on_error=False)

@@ -39,12 +39,13 @@ class Door:
 
 @dataclass(frozen=True)
 class Section:
-    """Tasks that share one row on the home screen; its doors stand before its wizards."""
+    """Tasks that share one row on the home screen; its doors stand before its wizards, `after` behind them."""
 
     name: str
     title: str
     why: str
     doors: tuple[Door, ...] = ()
+    after: tuple[Door, ...] = ()
 
 
 class Wizard:

@@ -12,9 +12,9 @@ from engines.job.errors import BadParam
 from engines.job.params import Params, param
 from engines.virtio import domain
 
-FOUND = "the image format; left out, a libvirt domain or the name .qcow2 says it, and all else is raw"
+FOUND = "left out, a libvirt domain or the name .qcow2 says it, and all else is raw"
 BACKING = "a file below a qcow2 image that lies in another folder, named to say that it is meant"
-FOREIGN = f"{FOUND}; .vmdk, .vdi, .vhd and .vhdx are taken for what they are called where they begin so"
+FOREIGN = f"{FOUND}; a .vmdk, .vdi, .vhd or .vhdx that begins so is one"
 InPlace = Literal["raw", "qcow2"]
 Format = Literal["raw", "qcow2", "vmdk", "vdi", "vhd", "vhdx"]
 VOUCHED = "yes where no lock protects the image (network file system, shared device) and the guest is off everywhere"

@@ -7,6 +7,7 @@ from pathlib import Path
 import engines
 from tests.engines.fleet.lab import fleet
 from tests.tui.conftest import page, shown, until
+from tests.tui.fits import cut
 from tui.app import Suite
 from tui.console import Terminal
 from tui.fleet.guests import Guests
@@ -28,6 +29,7 @@ async def test_every_guest_has_a_row_and_its_runs_and_the_worst_stands_first(tmp
             assert "web2" in rows[0] and "uncovered" in rows[0], rows
             assert "web1" in rows[1] and "good" in rows[1] and rows[1].rstrip().endswith("near"), rows
             await until(pilot, lambda: "no rule fits it" in shown(pilot))
+            assert list(cut(pilot)) == []
             await pilot.press("end", "enter")
             await until(pilot, lambda: "backup web1 to near" in shown(pilot))
             await pilot.press("escape", "slash", *"web1", "enter")

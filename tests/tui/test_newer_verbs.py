@@ -6,9 +6,12 @@ from pathlib import Path
 
 import pytest
 
+import engines
+from engines.job.params import Secret
 from engines.rehearsal import disk
 from tests.tui.conftest import fill, page, shown, start, until
-from tests.tui.test_backup_wizards import SIZE, ended, reviewed, task
+from tests.tui.fits import cut
+from tests.tui.test_backup_wizards import SIZE, ended, reviewed, row, task
 from tui.app import Suite
 from tui.browse.access import Access
 from tui.browse.calendar import disks
@@ -28,11 +31,13 @@ async def test_a_name_is_searched_over_all_points_and_its_newest_opened(shop: Pa
         await until(pilot, lambda: page(pilot) == "Home")
         pilot.app.push_screen(Disks(access, disks(access.points())))
         await until(pilot, lambda: "s Search them all" in shown(pilot))
+        assert list(cut(pilot)) == []
         await pilot.press("s")
         await until(pilot, lambda: "Search every point" in shown(pilot))
         await pilot.press(*"imprint*", "enter")
         await until(pilot, lambda: "That is all." in shown(pilot))
         assert "3 points searched, 1 found" in shown(pilot)
+        assert list(cut(pilot)) == []
         assert "rehearsal/disk0:/var/www/shop/imprint.html" in shown(pilot)
         await until(pilot, lambda: "one version, gone since" in shown(pilot))
         await pilot.press("enter")
@@ -66,3 +71,20 @@ async def test_a_point_is_kept_copied_and_taken_along_by_keyboard(shop: Path, tm
         await start(pilot, "")
         await ended(pilot)
         assert file.stat().st_size > 0
+
+
+async def test_a_keys_sheet_is_read_without_a_key_and_says_how_it_is_printed(tmp_path: Path) -> None:
+    place = tmp_path / "locked"
+    assert engines.run("backup-init", repo=str(place), cipher="aes-256-gcm", passphrase=Secret("correct horse")).ok
+    async with Suite(WIZARDS, Terminal()).run_test(size=SIZE) as pilot:
+        await until(pilot, lambda: page(pilot) == "Home")
+        await row(pilot, "backup")
+        await until(pilot, lambda: page(pilot) == "SectionScreen")
+        await row(pilot, "Key on paper")
+        await until(pilot, lambda: page(pilot) == "Papers" and "> " in shown(pilot))
+        await until(pilot, lambda: str(place)[-30:] in shown(pilot))
+        await pilot.press("home", "enter")
+        await until(pilot, lambda: "RECOVERY SHEET" in shown(pilot))
+        assert "crashcart backup key paper --repo" in shown(pilot)
+        await pilot.press("slash", *"config.json", "enter")
+        await until(pilot, lambda: "config.json: 1 of" in shown(pilot))

@@ -41,7 +41,7 @@ def disks(points: list[Point]) -> list[Disk]:
 def disk_rows(found: list[Disk]) -> list[Row]:
     """`web1/disk0   20.0G   14 points   newest 2026-11-22 08:23`."""
     width = max((len(disk.name) for disk in found), default=0)
-    width = min(max(width, 12), 40)
+    width = min(max(width, 12), 29)  # so that what is damaged has room; the line below has the whole name
     heading = Row(f"  {'disk':<{width}} {'size':>7} {'points':>7}  newest, UTC")
     return [heading, *(_disk_row(disk, width) for disk in found)]
 
@@ -53,10 +53,14 @@ def _disk_row(disk: Disk, width: int) -> Row:
     at = moment(newest)
     told = time.strftime("%Y-%m-%d %H:%M", at)
     return Row(
-        f"{disk.name:<{width}.{width}} {brief(newest.size):>7} {len(disk.points):>7}  {told}{state}",
+        f"{_short(disk.name, width):<{width}} {brief(newest.size):>7} {len(disk.points):>7}  {told}{state}",
         disk.name,
         f"{disk.name}: Enter shows its restore points.",
     )
+
+
+def _short(name: str, width: int) -> str:
+    return name if len(name) <= width else f"{name[: width - 1]}~"
 
 
 def moment(point: Point) -> time.struct_time:

@@ -57,9 +57,9 @@ class Points(MenuScreen[None]):
     """The restore points of one disk."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("w", "task('backup-restore')", "Restore the disk"),
-        Binding("b", "task('backup-boot')", "Boot it"),
-        Binding("s", "search", "Search all"),
+        Binding("w", "task('backup-restore')", "Restore disk"),
+        Binding("b", "task('backup-boot')", "Boot"),
+        Binding("s", "search", "Search"),
         Binding("escape,ctrl+o", "dismiss(None)", "Back"),
     ]
 

@@ -86,6 +86,8 @@ class Finding(LeanScreen[Found | None]):
         self.aside.end()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        if action == "mark":
+            return bool(self.found)
         return self.aside.at_work("find") if action == "stop" else True
 
     def _line(self, found: Found) -> str:

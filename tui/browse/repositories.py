@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, cast
 
 from textual import on, work
 from textual.app import ComposeResult
@@ -13,7 +13,7 @@ from engines.backup.commands.listing import PointRow as Point
 from engines.job.params import Secret
 from tui.browse.access import Access, known
 from tui.browse.background import Background, Told
-from tui.browse.calendar import disks
+from tui.browse.calendar import Disk, disks
 from tui.browse.disks import Disks, Points
 from tui.stage import Stages
 from tui.widgets.asking import Typing
@@ -31,6 +31,8 @@ class Repositories(MenuScreen[None]):
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,ctrl+o", "back", "Back")]
 
+    where = "Browse"
+
     def __init__(self, stages: Stages) -> None:
         super().__init__()
         self.stages = stages
@@ -38,7 +40,9 @@ class Repositories(MenuScreen[None]):
         self.access = Access("")
 
     def compose(self) -> ComposeResult:
-        yield from self.composed("crashcart | Browse | which repository", Menu([Row(""), OTHER, TRIAL], id="home"))
+        yield from self.composed(
+            f"crashcart | {self.where} | which repository", Menu([Row(""), OTHER, TRIAL], id="home")
+        )
 
     def on_mount(self) -> None:
         self.aside.begin("known", lambda _: known())
@@ -73,8 +77,12 @@ class Repositories(MenuScreen[None]):
 
     def _open(self, access: Access) -> None:
         self.access = access
-        self.say(f"Reading the restore points of {access.repo} ...")
-        self.aside.begin("look", lambda _: access.lacks() or access.points())
+        self.say(f"Reading {access.repo} ...")
+        self.aside.begin("look", lambda _: self.look(access))
+
+    def look(self, access: Access) -> object:
+        """What is read of it, or the name of what unlocks it. Raises Refused, Damaged."""
+        return access.lacks() or access.points()
 
     @on(Told)
     def _told(self, event: Told) -> None:
@@ -93,9 +101,9 @@ class Repositories(MenuScreen[None]):
                 self._open(Access(place))
             case "look", str() as lacking:
                 self._ask_key(lacking)
-            case "look", list() as points:
+            case "look", found:
                 self.say("")
-                self._show(points)
+                self.present(found)
 
     @work
     async def _ask_key(self, lacking: str) -> None:
@@ -108,8 +116,11 @@ class Repositories(MenuScreen[None]):
             place = self.access.repo
             self._open(Access(place, passphrase=Secret(said)) if secret else Access(place, key_file=said))
 
-    def _show(self, points: list[Point]) -> None:
-        found = disks(points)
+    def present(self, found: object) -> None:
+        """Open what was read."""
+        self._show(disks(cast("list[Point]", found)))
+
+    def _show(self, found: list[Disk]) -> None:
         if not found:
             self.say(f"{self.access.repo} holds no restore point yet.")
         elif len(found) == 1:

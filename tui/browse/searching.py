@@ -104,7 +104,7 @@ class Searching(MenuScreen[None]):
         ends = "still there" if match.here else "gone since"
         states = f"{len(match.versions)} versions" if len(match.versions) > 1 else "one version"
         since = f"{oldest.first.rpartition('@')[2]} to {newest.last.rpartition('@')[2]}"
-        return Row(f"{match.disk}:{match.path}", str(at), f"{since}, {states}, {ends}. Enter opens the newest.")
+        return Row(f"{match.disk}:{match.path}", str(at), f"{since}, {states}, {ends}. Enter: newest.")
 
     @on(Menu.Chosen)
     def _chosen(self, event: Menu.Chosen) -> None:

@@ -30,7 +30,7 @@ class Entry(Vertical):
 
     DEFAULT_CSS = """
     Entry { height: auto; margin-bottom: 1; }
-    Entry > .caption { text-style: bold; height: 1; text-wrap: nowrap; }
+    Entry > .caption { text-style: bold; height: auto; }
     Entry > .note { display: none; height: auto; padding-left: 2; }
     Entry > .note.-shown { display: block; }
     Entry > .note.-wrong { color: $error; }

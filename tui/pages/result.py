@@ -59,9 +59,14 @@ class ResultPage(Page):
 
     def arrive(self) -> None:
         """Read the run's report."""
-        self.post_message(self.Why(report_line(self.run)))
+        self.post_message(self.Why(report_line(self.run, self.app.size.width)))
         self.query_one(Words).focus()
         self._gather(self.run)
+
+    def on_resize(self) -> None:
+        """The report's path is parted where the new width wants it."""
+        if self.found:
+            self.post_message(self.Why(report_line(self.run, self.app.size.width)))
 
     def back(self) -> None:
         self.post_message(self.Leave())
@@ -110,7 +115,8 @@ class ResultPage(Page):
 
     def action_copy(self) -> None:
         """The report's path, to the terminal's clipboard."""
-        self.post_message(self.Why(f"{copied(self.app, str(self.run.report))}\n{report_line(self.run)}"))
+        told, path = copied(self.app, str(self.run.report)), report_line(self.run, self.app.size.width)
+        self.post_message(self.Why(told if "\n" in path else f"{told}\n{path}"))
 
     def action_again(self) -> None:
         """Open the wizard with the same parameters."""
@@ -134,10 +140,14 @@ def told(report: Report) -> Iterator[Static]:
     yield from _listed("Steps", [_step(step) for step in report.steps])
 
 
-def report_line(run: Run) -> str:
-    """Where the report lies: with its name where both fit on one line, else the path alone, whole."""
-    named = f"Report: {run.report}"
-    return named if len(named) <= 78 else str(run.report)
+def report_line(run: Run, width: int) -> str:
+    """Where the report lies: with its name where both fit on one line, else the path alone, parted at a folder."""
+    path = str(run.report)
+    room = width - 2
+    if len(named := f"Report: {path}") <= room:
+        return named
+    cut = path.rfind("/", 0, room) + 1  # a name that a line's end breaks is looked for in vain
+    return f"{path[:cut]}\n{path[cut:]}" if len(path) > room >= len(path) - cut else path
 
 
 def _step(step: Timed) -> str:

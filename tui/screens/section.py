@@ -27,10 +27,14 @@ def listed(wizards: Iterable[Wizard]) -> list[Row]:
 
 
 def within(section: Section, wizards: Iterable[Wizard]) -> list[Row]:
-    """The section's doors, then its tasks."""
-    doors = [(door.name, door.title, f"door:{section.name}/{door.name}", door.why) for door in section.doors]
+    """The section's doors and its tasks."""
+    first, last = (
+        [(door.name, door.title, f"door:{section.name}/{door.name}", door.why) for door in doors]
+        for doors in (section.doors, section.after)
+    )
     named = [wizard for wizard in wizards if wizard.under == section and wizard.name]
-    return numbered([*doors, *((wizard.name, wizard.title, f"task:{wizard.task}", wizard.why) for wizard in named)])
+    tasks = [(wizard.name, wizard.title, f"task:{wizard.task}", wizard.why) for wizard in named]
+    return numbered([*first, *tasks, *last])
 
 
 def numbered(rows: Iterable[tuple[str, str, str, str]]) -> list[Row]:

@@ -72,7 +72,7 @@ class Choosing(Question):
         self.rows = tuple(rows)
 
     def answers(self) -> ComposeResult:
-        yield Menu(self.rows, classes="-small")
+        yield Menu(self.rows, classes="-small", jumps=True)
 
     @on(Menu.Chosen)
     def _chosen(self, event: Menu.Chosen) -> None:

@@ -28,6 +28,12 @@ class Keys(Static):
 
     pairs: tuple[tuple[str, str], ...] = ()
     keys: tuple[str, ...] = ()
+    drawn_for = 0  # columns
+
+    @property
+    def room(self) -> int:
+        """Columns there are for keys."""
+        return self.content_size.width or 78
 
     def on_mount(self) -> None:
         self.screen.bindings_updated_signal.subscribe(self, self._follow)
@@ -45,15 +51,23 @@ class Keys(Static):
                 shown.setdefault(binding.action, (spelled(binding.key), binding.description))
                 keys.setdefault(binding.action, binding.key)
         pairs, self.keys = tuple(shown.values()), tuple(keys.values())
-        if pairs != self.pairs:  # a repaint costs bytes on a serial line
-            self.pairs = pairs
-            self.update(_drawn(pairs, self.size.width or 78), layout=False)
+        self._tell(pairs)
+
+    def on_resize(self) -> None:
+        """Another width has room for other keys."""
+        self._tell(self.pairs)
+
+    def _tell(self, pairs: tuple[tuple[str, str], ...]) -> None:
+        width = self.room
+        if (pairs, width) != (self.pairs, self.drawn_for):  # a repaint costs bytes on a serial line
+            self.pairs, self.drawn_for = pairs, width
+            self.update(_drawn(pairs, width), layout=False)
 
     def on_click(self, event: Click) -> None:
         """A click on a key is that key."""
         at = 1  # the padding
         by_name = {name: key for key, (name, _) in zip(self.keys, self.pairs, strict=True)}
-        shown, gap = fitting(self.pairs, self.size.width or 78)
+        shown, gap = fitting(self.pairs, self.room)
         for name, words in shown:
             if at <= event.x < at + len(name) + 1 + len(words):
                 self.app.simulate_key(by_name[name])

@@ -82,7 +82,7 @@ class Listing(ScrollView, can_focus=True):
 
     def render_line(self, y: int) -> Strip:
         at = y + self.scroll_offset.y
-        width = self.size.width
+        width = self.scrollable_content_region.width
         if at >= len(self.rows):
             return Strip.blank(width, self.rich_style)
         here = at == self.cursor
@@ -115,6 +115,9 @@ class Listing(ScrollView, can_focus=True):
             self.action_choose()
         elif at < len(self.rows):
             self.action_move(at - self.cursor)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        return action != "choose" or bool(self.rows)
 
     def action_choose(self) -> None:
         """Tell which row was chosen."""

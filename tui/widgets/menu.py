@@ -86,6 +86,7 @@ class Menu(ScrollView, can_focus=True):
         where = next((at for at, row in enumerate(self.rows) if row.id and row.id == known), None)
         self.cursor = self._nearest(0, 1) if where is None else where
         self.refresh(layout=self.has_class("-small"))
+        self.refresh_bindings()
         self._tell()
 
     @property
@@ -98,7 +99,7 @@ class Menu(ScrollView, can_focus=True):
 
     def render_line(self, y: int) -> Strip:
         at = y + self.scroll_offset.y
-        width = self.size.width
+        width = self.scrollable_content_region.width
         if at >= len(self.rows):
             return Strip.blank(width, self.rich_style)
         row = self.rows[at]
@@ -132,7 +133,8 @@ class Menu(ScrollView, can_focus=True):
 
     def watch_cursor(self, before: int, now: int) -> None:
         """Two lines are drawn anew, not the list: on a slow line that is the difference between 0.2 and 2 KB."""
-        self.scroll_to_region(Region(0, now, 1, 1), animate=False, force=True)
+        top = 0 if self._nearest(0, 1) == now else now  # the headings over the first row come with it
+        self.scroll_to_region(Region(0, top, 1, now - top + 1), animate=False, force=True)
         self.refresh_line(before)
         self.refresh_line(now)
         self._tell()
@@ -184,6 +186,9 @@ class Menu(ScrollView, can_focus=True):
     def _tell(self) -> None:
         if self.row:
             self.post_message(self.Moved(self, self.row))
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        return action != "choose" or self.row is not None
 
     def action_choose(self) -> None:
         """Tell which row was chosen."""

@@ -20,8 +20,9 @@ class MenuScreen(LeanScreen[T]):
     """Title, menu, words on the row under the cursor, keys."""
 
     def composed(self, title: str, menu: Menu) -> ComposeResult:
-        """What `compose` of such a screen yields."""
-        yield Static(Content(title), id="title")
+        """What `compose` of such a screen yields; of a long title the end says more than the beginning."""
+        room = self.app.size.width - 2
+        yield Static(Content(title if len(title) <= room else "~" + title[1 - room :]), id="title")
         yield menu
         yield Static(id="why")
         yield Keys()

@@ -62,7 +62,7 @@ class Boot(OnRepository[BootParams]):
 
     name: ClassVar[str] = "backup-boot"
     verb: ClassVar[str] = "boot"
-    title: ClassVar[str] = "start a restore point as a virtual machine and see whether it comes up"
+    title: ClassVar[str] = "start a restore point in QEMU and see whether it comes up"
     kind: ClassVar[str] = "work"
     result: ClassVar[type[results.Result]] = results.Booted
     irreversible: ClassVar[str] = "a trial boot changes nothing that could be taken back; the point is as it was"

@@ -36,8 +36,8 @@ class InsertParams(Params, frozen=True, kw_only=True):
         Literal["auto", "redfish", "smb"],
         param(
             "Way",
-            "redfish; smb for boards of the X9 and X10 age: a share of this machine, named on the board's own "
-            "pages (root, samba); auto takes smb where such a board has no Redfish drive",
+            "redfish; or smb, a share of this machine (root, samba) for boards of the X9 and X10 age; auto takes smb "
+            "where one has no Redfish drive",
         ),
     ] = "auto"
     user: Annotated[str, param("User", "the BMC's user; needs the right to virtual media")] = "ADMIN"

@@ -21,7 +21,7 @@ class Fix(Engine[FixParams]):
 
     name: ClassVar[str] = "vdx"
     verb: ClassVar[str] = "fix"
-    title: ClassVar[str] = "bring a port up that is down with ISL DOWN, and keep the switch's configuration"
+    title: ClassVar[str] = "bring up a port that is down with ISL DOWN, and change no more"
     kind: ClassVar[str] = "change"
     result: ClassVar[type[Fixed]] = Fixed
     params = FixParams

@@ -132,7 +132,9 @@ def warnings(params: FixParams, pair: Pair, changed: End, depth: Depth) -> list[
         if end and known and (end is changed or params.method == "edge-port"):
             found += _unsaved(end, known)
     if len(depth.sessions) > 1:
-        found.append(f"others are logged in to {changed.label}: {'; '.join(depth.sessions)}")
+        found.append(
+            f"others are logged in to {changed.label}: {'; '.join(' '.join(one.split()) for one in depth.sessions)}"
+        )
     if len(links := parallel(pair)) > 1:
         found.append(f"{len(links)} cables join the two switches: a loop, unless they are one port channel")
     if pair.b is None:
