@@ -16,15 +16,17 @@ from engines.backup.files.contents import weight
 from engines.backup.files.model import BrowseError, shown
 from engines.backup.files.opening import open_tree, states
 from engines.backup.put import perform, trial
+from engines.backup.put.glimpse import refuse_seen
 from engines.backup.put.operation import Operation, VolumeTarget, chosen, folder_of, led
 from engines.backup.put.params import PutParams
 from engines.backup.put.placing import Placed, PutOptions
 from engines.backup.repository.byte_source import open_point
 from engines.backup.repository.repository import Repository
 from engines.backup.repository.unlocking import opened
+from engines.guest import inuse
 from engines.guest.committing import COMMIT, SAVE, commit, save, told
 from engines.guest.operation import OnGuest, kept, refusing
-from engines.guest.surgery import Surgery
+from engines.guest.surgery import Surgery, refuse_pending
 from engines.job import units
 from engines.job.contract import (
     AnyEvent,
@@ -97,16 +99,20 @@ def _begin(params: PutParams, repository: Repository, cancel: Cancel) -> tuple[O
         tree = open_tree(source, params.driver, purpose="take", cancel=cancel)
         stack.callback(tree.close)
         sources = chosen(tree, paths)
+        at = folder_of(params.at)
+        if at is not None and not params.volume:
+            sources, at = led(tree, sources, at)
         wanted, vouched = params.format or "", params.powered_off
+        if params.conflict == "refuse" and wanted in ("", "raw"):
+            refuse_pending(params.image)
+            inuse.hold(params.image, powered_off=vouched).release()  # who runs is told first
+            refuse_seen(params.image, tree, sources, at, params.volume)
         surgery = Surgery.begin(
             params.image, cancel, wanted=wanted, backing=params.backing, powered_off=vouched, bare=True
         )
         stack.callback(surgery.close)
         operation = Operation(tree, surgery, stack)
         wish = PutOptions(params.conflict, params.special, params.setuid, f".from-{point.time}".encode(), point.moment)
-        at = folder_of(params.at)
-        if at is not None and not params.volume:
-            sources, at = led(tree, sources, at)
         operation.place(sources, at, params.volume, wish)
         return operation, point
     except BaseException:

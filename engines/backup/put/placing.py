@@ -243,10 +243,15 @@ def refuse_taken(placings: Sequence[Placing]) -> None:
         )
     taken = [f"{each.volume.name}:{name}" for each in placings for name in each.taken]
     if taken:
-        raise Refused(
-            f"{len(taken)} of the files are in the guest already: {_some(sorted(taken))}",
-            "say what becomes of them: --conflict overwrite, rename or skip",
-        )
+        raise refused_as_taken(taken)
+
+
+def refused_as_taken(taken: list[str]) -> Refused:
+    """The error where files are there already and nobody said what becomes of them."""
+    return Refused(
+        f"{len(taken)} of the files are in the guest already: {_some(sorted(taken))}",
+        "say what becomes of them: --conflict overwrite, rename or skip",
+    )
 
 
 def _some(names: list[str]) -> str:
