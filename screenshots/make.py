@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import shutil
 import sys
@@ -235,6 +236,8 @@ def _compare(made: Path) -> int:
 
 
 if __name__ == "__main__":
+    alone = os.open(STAGE.parent, os.O_RDONLY)  # held to the end: the stage has one name, and another may be drawing
+    fcntl.flock(alone, fcntl.LOCK_EX)
     shutil.rmtree(STAGE, ignore_errors=True)
     STAGE.mkdir(mode=0o700)
     os.environ["XDG_STATE_HOME"] = str(STAGE / "state")

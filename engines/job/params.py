@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import types
 import typing
 from collections.abc import Mapping
@@ -213,7 +214,7 @@ def _absolute(value: Any) -> Any:
         return [_absolute(item) for item in value]
     if not isinstance(value, str) or value in ("", "-") or "://" in value:
         return value
-    return str(Path(value).expanduser().absolute())
+    return str(Path(os.path.expanduser(value)).absolute())  # noqa: PTH111  pathlib raises where there is no such user
 
 
 def plain(params: Params) -> dict[str, Any]:

@@ -233,6 +233,8 @@ def find(name: str) -> Run:
         raise Refused(
             f"{name} fits {len(close)} runs", "give more of the name: " + ", ".join(run.id for run in close[:3])
         )
+    if name == "last":
+        raise Refused("there is no run yet", "start one: crashcart --help")
     raise Refused(f"no run is called {name!r}", "see them all: crashcart runs")
 
 

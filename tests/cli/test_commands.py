@@ -266,3 +266,10 @@ def test_a_quiet_run_says_nothing_unless_something_went_wrong(tmp_path: Path) ->
     disk.write_bytes(bytes(1 << 20))
     ran = crashcart(*words)
     assert ran.returncode == 4 and "shrank" in ran.stderr and ran.stdout
+
+
+def test_a_path_of_nobody_and_a_last_run_before_the_first_are_told_in_words(tmp_path: Path) -> None:
+    there_is_none = crashcart("virtio", "inspect", "~no-such-user/web1.img")
+    assert (there_is_none.returncode, "No such file" in there_is_none.stderr) == (3, True), there_is_none.stderr
+    assert "~no-such-user/web1.img" in there_is_none.stderr
+    assert "there is no run yet" in crashcart("undo", "last").stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -108,7 +109,7 @@ class Guests(MenuScreen[None]):
         """Take another fleet.yaml."""
         said = await self.app.push_screen_wait(Typing("Fleet", "The file with hosts and policies:", kind="file"))
         if said:
-            self.path = Path(said).expanduser().absolute()
+            self.path = Path(os.path.expanduser(said)).absolute()  # noqa: PTH111  pathlib raises where there is no such user
             self.action_look()
 
     def action_back(self) -> None:

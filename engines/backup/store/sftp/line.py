@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 import threading
 import time
 from collections.abc import Awaitable, Callable
@@ -274,7 +275,7 @@ class HostKey:
 def _known_keys(address: SftpAddress) -> list[Any]:
     import asyncssh
 
-    files = [str(path) for name in KNOWN_HOSTS if (path := Path(name).expanduser()).is_file()]
+    files = [str(path) for name in KNOWN_HOSTS if (path := Path(os.path.expanduser(name))).is_file()]  # noqa: PTH111  with no HOME, pathlib raises
     if not files:
         return []
     with suppress(OSError, ValueError):  # a damaged known_hosts knows nobody
