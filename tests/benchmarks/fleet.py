@@ -3,6 +3,7 @@
 The marks: the plan takes 5 s of processor time and the process 300 MB; a job that a host does without trouble takes
 50 ms of processor time on the controller, its ssh included and the host's own not. $CRASHCART_BENCH is the folder to
 work in.
+"""
 
 from __future__ import annotations
 
