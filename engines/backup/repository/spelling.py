@@ -13,7 +13,7 @@ OTHERWISE = ("CONFIG.JSON", "packs/CONFIG.JSON")  # no such file is ever made
 
 def folded(store: Store) -> bool:
     """Whether its place takes A and a for one name."""
-    return len(store.missing(OTHERWISE)) < len(OTHERWISE)
+    return store.folds and len(store.missing(OTHERWISE)) < len(OTHERWISE)
 
 
 def refuse_twin(repository: NamesOnly, disks: Iterable[tuple[str, str]]) -> None:

@@ -52,6 +52,9 @@ class Store(Protocol):
     unindexed: ClassVar[int] = 16
     """Packs whose footers may be read anew by every run; above, an index file is written."""
 
+    folds: ClassVar[bool] = True
+    """Whether it may lie where A and a are one name, which is asked for before a point is made."""
+
     def begin(self, folders: Sequence[str]) -> None:
         """Make the folders of a new repository."""
         ...

@@ -35,6 +35,7 @@ class S3Store(Store):
 
     at_once: ClassVar[int] = 16
     unindexed: ClassVar[int] = 4
+    folds: ClassVar[bool] = False
     pack: ClassVar[int] = 64 * 1024 * 1024  # an upload that is cut is lost: less of it then
 
     def __init__(self, address: BucketAddress, opens: BucketAccess) -> None:
