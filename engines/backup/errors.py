@@ -37,12 +37,16 @@ class Missing(Failed):
         super().__init__(f"{what} is in no pack", "see which points it hits: crashcart backup verify")
 
 
+class NoRoom(Failed):
+    """The place of a repository is full."""
+
+
 def no_room(where: str, error: OSError) -> Failed:
     """The failure that an error while writing to the repository is."""
     if isinstance(error, FarFailed):
         return error
     if error.errno in FULL:
-        return Failed(
+        return NoRoom(
             f"{where} is full", "make room (crashcart backup prune, then gc), then run it again: it goes on from there"
         )
     helps = (

@@ -19,6 +19,7 @@ from engines.backup.commands.on_repository import OnRepository
 from engines.backup.commands.own_file import is_own, note_own
 from engines.backup.commands.passing import STEPS, Told, passed, taken_out
 from engines.backup.commands.thinning import put_back
+from engines.backup.errors import NoRoom
 from engines.backup.new_place import refuse_place
 from engines.backup.repository import config
 from engines.backup.repository.repository import NamesOnly, RepoParams, Repository, where
@@ -115,11 +116,17 @@ class Export(OnRepository[ExportParams]):
             target = Repository(store, made, config.unlocked(made, source.unlock), source.unlock)
             last: AnyEvent | None = None
             told = Told(str(path), "none", "exported to", "look into it: crashcart backup list --repo")
-            for event in passed(source, target, [names.parse(params.point)], context, told):
-                if isinstance(event, Finished):
-                    last = event
-                    continue
-                yield event
+            try:
+                for event in passed(source, target, [names.parse(params.point)], context, told):
+                    if isinstance(event, Finished):
+                        last = event
+                        continue
+                    yield event
+            except NoRoom:
+                raise Failed(
+                    f"the disk of {path} is full",
+                    "nothing of it is left there; make room for twice what the point stores, or name another place",
+                ) from None
             target.index.flush(always=True)
             yield StepStarted(step="pack")
             try:

@@ -125,6 +125,15 @@ def test_a_record_in_quarantine_that_reads_right_again_is_used_again(tmp_path: P
     assert lab.content(repo, point) == before
 
 
+def test_an_export_that_finds_no_room_leaves_nothing_and_says_what_it_needs(tmp_path: Path, small_disk: Path) -> None:
+    repo = lab.init(tmp_path / "repo")
+    point = lab.backup(repo, lab.disk(tmp_path / "disk", {number: number for number in range(64)}, 64 * lab.MIB))
+    before = sorted(small_disk.iterdir())
+    _, last = lab.perform_job("backup-export", repo=repo, point=point, file=str(small_disk / "web1.tar"))
+    assert isinstance(last, RunFailed) and "twice what the point stores" in last.what_helps
+    assert sorted(small_disk.iterdir()) == before
+
+
 def test_a_full_repository_is_freed_by_prune_and_gc_alone(tmp_path: Path, small_disk: Path) -> None:
     repo = lab.init(small_disk / "repo", pack=2 * MIB)
     source = tmp_path / "disk"
