@@ -16,7 +16,7 @@ class RestoreParams(RepoParams, frozen=True, kw_only=True):
         str,
         param(
             "Target",
-            "a file or block device, whose content is lost; - for standard output",
+            "a file or block device, whose content is lost; - for standard output; ssh://HOST/PATH for another host's",
             kind="output",
             positional=True,
         ),
@@ -32,3 +32,6 @@ class RestoreParams(RepoParams, frozen=True, kw_only=True):
     powered_off: Annotated[
         bool, param("Powered off", "you vouch that no other machine uses it, where no lock can tell")
     ] = False
+    ssh_config: Annotated[
+        str, param("ssh settings", "for ssh://, a file as ssh's -F takes it; without it ssh's own", kind="file")
+    ] = ""
