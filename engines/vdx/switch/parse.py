@@ -27,9 +27,10 @@ LOGICAL_NAME = re.compile(
 )
 NAME = re.compile(r"([A-Za-z]+)[\s-]*((?:\d{1,3}/)?\d{1,2}/\d{1,3}(?::[1-4])?)")
 STATE = re.compile(
-    r"^\s*([A-Za-z][\w-]*\s+\S+) is ([^,\n]+), line protocol is (\w+)(?:[ \t]*\(([^)\n]*)\))?",
+    r"^[ \t]*([A-Za-z][\w-]*[ \t]+\S+) is ([^,\n]+), line protocol is (\w+)(?:[ \t]*\(([^)\n]*)\))?",
     re.IGNORECASE | re.MULTILINE,
 )
+DIGITS = re.compile(r"[0-9]{1,9}")  # as far as any number here goes
 WWN = re.compile(r"(>?)((?:[0-9A-Fa-f]{2}:){7}[0-9A-Fa-f]{2})(\*?)")
 
 
@@ -125,7 +126,7 @@ def switched(config: list[str], word: str) -> str:
 def number(wordings: tuple[str, ...], answer: str) -> int | None:
     """A number that stands behind a label; None where it is not there."""
     text = value(wordings, answer)
-    return int(text) if text.isdigit() else None
+    return int(text) if DIGITS.fullmatch(text) else None
 
 
 def members(answer: str) -> list[Member]:
@@ -134,7 +135,7 @@ def members(answer: str) -> list[Member]:
     for line in answer.splitlines():
         found = WWN.search(line)
         before = line[: found.start()].split() if found else []
-        if found and before and before[0].isdigit():
+        if found and before and DIGITS.fullmatch(before[0]):
             words = line[found.end() :].split()
             rows.append(
                 Member(
@@ -151,7 +152,7 @@ def members(answer: str) -> list[Member]:
 def neighbours(answer: str) -> list[Neighbour]:
     """Every neighbour in `show lldp neighbors detail`."""
     found = []
-    for part in re.split(r"(?im)^(?=\s*local interface\s*:)", answer):
+    for part in re.split(r"(?im)^(?=[ \t]*local interface[ \t]*:)", answer):
         local = re.search(r"(?im)^[ \t]*local interface[ \t]*:[ \t]*(\w+ ?\S+)", part)
         far = _tlv(part, "remote interface").partition("(")[0].strip()
         system = _tlv(part, "system name").strip('"')
@@ -170,19 +171,19 @@ def neighbours(answer: str) -> list[Neighbour]:
 
 def _tlv(part: str, label: str) -> str:
     """What stands behind a label, on its line."""
-    found = re.search(rf"(?im)^[ \t]*{label}[ \t]*:[ \t]*(?:\([\w ]+\)[ \t]*)?(\S.*?)[ \t]*$", part)
-    return found[1] if found else ""
+    found = re.search(rf"(?im)^[ \t]*{label}[ \t]*:[ \t]*(?:\([\w ]+\)[ \t]*)?(\S.*)$", part)
+    return found[1].strip(" \t") if found else ""
 
 
 def islports(answer: str) -> list[IslPort]:
     """The rows of `show fabric islports`."""
-    found = re.finditer(r"(?im)^[ \t]*\d+[ \t]+([A-Za-z]+ \d\S*)[ \t]+(\w+)[ \t]*(.*?)[ \t]*$", answer)
-    return [IslPort(name=interface_name(row[1]) or row[1], state=row[2], says=row[3]) for row in found]
+    found = re.finditer(r"(?im)^[ \t]*\d+[ \t]+([A-Za-z]+ \d\S*)[ \t]+(\w+)(.*)$", answer)
+    return [IslPort(name=interface_name(row[1]) or row[1], state=row[2], says=row[3].strip(" \t")) for row in found]
 
 
 def isl_peers(answer: str) -> list[str]:
     """The WWNs that `show fabric isl` or `islports` has an ISL to, lower case."""
-    rows = [line for line in answer.splitlines() if re.search(r"\b[A-Za-z]{2}[\w-]* \d+/\d", line)]
+    rows = [line for line in answer.splitlines() if re.search(r"\b[A-Za-z]{2}[\w-]{0,40} \d{1,3}/\d", line)]
     return [found[2].lower() for line in rows if (found := WWN.search(line))]
 
 
@@ -191,7 +192,7 @@ def spanning_port_channels(answer: str, rbridge: int | None) -> list[str]:
     found = []
     for part in re.split(r"(?im)^(?=.*\bPo(?:rt-channel)?[ ]?\d+)", answer):
         name = re.search(r"(?i)\bPo(?:rt-channel)?[ ]?(\d+)", part)
-        ids = {int(one) for one in re.findall(r"(?i)rbridge-id:?\s*(\d+)", part)}
+        ids = {int(one) for one in re.findall(r"(?i)rbridge-id:?[ \t]*(\d{1,9})\b", part)}
         if name and len(ids) > 1 and (rbridge is None or rbridge in ids):
             found.append(f"Port-channel {name[1]}")
     return found
@@ -208,7 +209,7 @@ def uptime(answer: str, patterns: Patterns) -> int | None:
     text = value(patterns.up_time, answer)
     seconds, understood = 0, False
     for count, unit in re.findall(
-        r"(\d+)\s*(years?|weeks?|days?|hours?|hrs?|min(?:ute)?s?|sec(?:ond)?s?)\b", text, re.IGNORECASE
+        r"(\d{1,9})\s{0,9}(years?|weeks?|days?|hours?|hrs?|min(?:ute)?s?|sec(?:ond)?s?)\b", text, re.IGNORECASE
     ):
         scale = {"y": 31536000, "w": 604800, "d": 86400, "h": 3600, "m": 60, "s": 1}[unit[0].lower()]
         seconds, understood = seconds + int(count) * scale, True

@@ -330,3 +330,24 @@ def test_what_ssh_says_is_understood(said: str, kind: str) -> None:
     assert trouble.kind == kind and trouble.helps() and trouble.line
     if kind == "negotiate":
         assert trouble.offer == ("Ciphers", ("aes128-cbc", "3des-cbc"))
+
+
+def test_an_answer_made_to_do_harm_is_read_in_one_pass() -> None:
+    """Two megabytes each; a regular expression that went over all that follows, from each place on, hears no INT."""
+    with with_an_end():
+        for made in ("\n", "--More--", " ", "a", "x "):
+            text = made * (2_000_000 // len(made))
+            assert not parse.isl_peers(text) and not parse.neighbours(text) and not parse.ports(text)
+        blanks = " " * 1_000_000
+        row = f"local interface: Te 1/0/1\nremote interface: Te 2/0/2{blanks}x\nsystem name: a{blanks}b\n"
+        assert len(parse.neighbours(row)) == 1
+        assert parse.islports(f" 1 Te 1/0/1 up a{blanks}b{blanks}\n")[0].says == f"a{blanks}b"
+
+
+def test_a_number_that_is_none_or_has_no_end_is_no_fault() -> None:
+    for number in ("9" * 5000, "\u00b2"):
+        wwn = "10:00:00:05:33:12:34:56"
+        assert parse.members(f"{number} {wwn} sw1") == []
+        assert parse.spanning_port_channels(f"Port-channel 1\n rbridge-id: {number}\n rbridge-id: 2", None) == []
+        parse.uptime(f"up {number} days", patterns.load())
+        parse.number((r"^a: (\S+)$",), f"a: {number}")
