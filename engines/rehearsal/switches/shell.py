@@ -40,10 +40,10 @@ class Shell:
         """Until the other side goes or types exit."""
         knobs = self._switch.knobs
         await self._line.say(knobs.motd)
-        if knobs.asks_first:
-            await self._line.line(knobs.asks_first)
         logging = asyncio.ensure_future(self._log()) if knobs.log_every else None
         try:
+            if knobs.asks_first:
+                await self._line.line(knobs.asks_first)
             while await self._obey((await self._line.line(self._prompt(), help=self._help)).strip()):
                 continue
         except HungUp:
