@@ -28,7 +28,8 @@ REPORTS = 480.0
 LINGER = 60.0  # s from a login prompt to the report's beginning, where both wait for the same
 SYSTEMD = re.compile(r"\[  OK  \]|systemd\[1\]: |Reached target ")
 UP = re.compile(
-    rf"{END.pattern}|{LOGIN}|FIXTURE-BOOTED .*|Reached target .{{0,200}}(?:Multi-User|Graphical Interface).*"
+    rf"{END.pattern}|{LOGIN}|FIXTURE-BOOTED .{{0,400}}cmdline=.*"
+    r"|Reached target .{0,200}(?:Multi-User|Graphical Interface).*"
     r"|Started .{0,200}\bGetty on .*|Startup finished in .*",
     re.MULTILINE,
 )

@@ -184,6 +184,12 @@ def test_what_a_good_boot_says_is_no_loss(line: str) -> None:
     assert complaints.said(f"{line}\n") == []
 
 
+def test_a_line_that_is_half_written_is_not_yet_read() -> None:
+    said = "FIXTURE-BOOTED root=[vda3] boot=vda1 swap=vda2 eth0=virtio_net fail=[] cmdline=[ro"
+    assert trial.UP.search(said)
+    assert not trial.UP.search(said[:40])
+
+
 def test_a_status_alone_on_its_line_belongs_to_the_line_before() -> None:
     """Another service's lost mark must not hide this one's."""
     before = complaints.said("Setting clock:  hwclock is not there\n[FAILED]\n")

@@ -99,7 +99,7 @@ SAID = (
     "Mounting root on ", "\x1b[", "\x1b[0 ", "\x1b]", "Begin: Mounting root file system...\n",
     "[    1.000000] ", "x[    1.000000] y\n", "\r", "\r\x1b[80C", "Started Reached target ", "ERROR: Failed to mount ",
     "L 99 99 ",
-    "error ", "/dev/", "failed\n", "eth0: cannot", "(1) ", "0x0 ", "00:00:00:00:00:",
+    "error ", "/dev/", "FIXTURE-BOOTED ", "failed\n", "eth0: cannot", "(1) ", "0x0 ", "00:00:00:00:00:",
 )  # fmt: skip
 
 
