@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Hashable, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Generic, TypeVar
@@ -28,12 +29,20 @@ def _table() -> tuple[int, ...]:
     return tuple(found)
 
 
+@lru_cache(maxsize=1)
+def _pairs() -> tuple[int, ...]:
+    """Two bytes at a time take half as long."""
+    table = _table()
+    once = (table[value & 0xFF] ^ value >> 8 for value in range(65536))
+    return tuple(table[value & 0xFF] ^ value >> 8 for value in once)
+
+
 def crc32c(raw: bytes, seed: int = 0xFFFFFFFF) -> int:
     """Of one short piece."""
-    table, crc = _table(), seed
-    for byte in raw:
-        crc = table[(crc ^ byte) & 0xFF] ^ crc >> 8
-    return crc
+    table, crc = _pairs(), seed
+    for pair in struct.unpack_from(f"<{len(raw) // 2}H", raw):
+        crc = table[(crc ^ pair) & 0xFFFF] ^ crc >> 16
+    return _table()[(crc ^ raw[-1]) & 0xFF] ^ crc >> 8 if len(raw) % 2 else crc
 
 
 def crc32c_blocks(raw: bytes, block: int, seeds: Sequence[int]) -> list[int]:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from engines.backup.files.model import BrowseError
+from engines.backup.files.volumes.ext.sums import Sums
 from engines.backup.files.volumes.ext.superblock import HUGE_FILE, LARGEDIR, Superblock
 from engines.backup.files.volumes.window import Window
 
@@ -101,6 +102,7 @@ class Inodes:
     def __init__(self, window: Window, superblock: Superblock) -> None:
         self._window = window
         self.superblock = superblock
+        self.sums = Sums(superblock.seed)
         self._tables: dict[int, int] = {}
 
     def get(self, number: int) -> Inode:

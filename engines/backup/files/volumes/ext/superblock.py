@@ -46,7 +46,7 @@ CLEAN = 0x1  # s_state
 @dataclass(frozen=True)
 class Superblock:
     """Sizes in bytes, positions in blocks. group: whose copy this is, 0 for the first one. made: by mkfs,
-    s since 1970."""
+    s since 1970. seed: of the checksums of metadata, None where there are none."""
 
     inodes: int
     blocks: int
@@ -70,6 +70,7 @@ class Superblock:
     revision: int
     group: int = 0
     made: int = 0
+    seed: int | None = None
 
     @property
     def own_block(self) -> int:
@@ -151,8 +152,16 @@ def parse(raw: bytes) -> Superblock | None:
         revision=revision,
         group=_u16(raw, 0x5A) if revision else 0,
         made=_u32(raw, 0x108) | raw[0x276] << 32,
+        seed=_seed(raw, incompat),
     )
     return _checked(found)
+
+
+def _seed(raw: bytes, incompat: int) -> int | None:
+    """What the checksums of metadata begin with, where there are any."""
+    if not _u32(raw, 0x64) & CHECKSUMS:
+        return None
+    return _u32(raw, 0x270) if incompat & CSUM_SEED else crc32c(raw[0x68:0x78])
 
 
 def _checked(found: Superblock) -> Superblock:

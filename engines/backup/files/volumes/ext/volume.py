@@ -86,6 +86,8 @@ class ExtVolume(Volume):
                 try:
                     raw = self._window.exactly((run.place + at) * size, size, what)  # type: ignore[operator]  # not None
                     yield from entries(raw, incompat, what)
+                    if not self._inodes.sums.leaf(inode.number, inode.raw, raw):
+                        raise BrowseError(f"{what} is damaged: the checksum of a block does not hold")
                 except BrowseError as error:
                     trouble = trouble or error
         if trouble is None and covered < blocks:

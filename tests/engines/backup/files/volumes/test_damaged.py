@@ -111,3 +111,36 @@ def test_a_folder_that_holds_itself_ends_the_walk_there(tmp_path: Path) -> None:
         walked = [path for path, _ in tree.walk(b"/", lambda path, _error: told.append(path))]
     assert set(told) == {b"/one/two/again", b"/one/top"}
     assert b"/one/file" in walked
+
+
+def flipped(image: Path, place: int, mask: int = 1) -> Path:
+    with image.open("r+b") as stream:
+        stream.seek(place)
+        (byte,) = stream.read(1)
+        stream.seek(place)
+        stream.write(bytes([byte ^ mask]))
+    return image
+
+
+@pytest.mark.parametrize("block", ["1024", "4096"])
+def test_a_name_that_fails_its_checksum_is_told_as_the_kernel_does(tmp_path: Path, block: str) -> None:
+    image = ext(tmp_path / "disk", 64 * MIB, "-b", block)
+    with mounted(image) as root:
+        (root / "etc").mkdir()
+        for number in range(300):  # more than a block: a hash tree
+            (root / f"etc/a-file-of-number-{number}").touch()
+        (root / "other").write_text("other")
+    assert len(list(quick(image).list(b"/etc"))) == 300
+    whole, size = image.read_bytes(), int(block)
+    place = blocks(image, "/etc")[2] * size
+    name = whole[place : place + size].index(b"a-file-of") + place
+    volume = quick(flipped(image, name))
+    found: list[bytes] = []
+    with pytest.raises(BrowseError, match="checksum"):
+        for node in volume.list(b"/etc"):
+            found.append(node.name)
+    assert len(found) == 300
+    (missing,) = {b"a-file-of-number-%d" % number for number in range(300)} - set(found)
+    with pytest.raises(BrowseError, match="checksum"):
+        volume.stat(b"/etc/" + missing)
+    assert volume.read(b"/other", 0, 9) == b"other"
