@@ -145,7 +145,7 @@ class Init(Engine[InitParams]):
             policy = ""
             if isinstance(store, S3Store):
                 warnings, policy = writer.advice(store.where, store.bucket)
-                for text in warnings:
+                for text in (*warnings, *policy.splitlines()):
                     yield Log(text=text)
             yield Finished(
                 summary=f"repository {store.where} is ready",

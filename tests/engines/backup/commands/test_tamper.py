@@ -217,9 +217,13 @@ def test_compliance_asks_for_its_word_and_says_why(vault: str, tmp_path: Path) -
 
 def test_init_tries_what_the_writers_key_may_and_prints_its_policy(weed: Weed, vault: str, tmp_path: Path) -> None:
     bucket, place = vault.split("/")[2], f"{vault}-more"
-    _, last = lab.perform_job("backup-init", repo=place)
+    said: list[str] = []
+    _, last = lab.perform_job(
+        "backup-init", repo=place, listen=lambda entry: said.append(getattr(entry.event, "text", ""))
+    )
     assert isinstance(last, Finished), last
     assert "s3:DeleteObjectVersion" in last.sections[0].text
+    assert last.sections[0].text in "\n".join(said)
     found = excess(place, open_s3(place).bucket)
     assert found == ("change how long things are locked", "delete versions for good"), "this key may do all"
     rule = {
