@@ -8,8 +8,8 @@ import re
 import shlex
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -17,7 +17,7 @@ import msgspec
 from engines.backup.errors import Damaged, FarFailed
 from engines.backup.repository.keys import Kdf, Keys, Unlock, derive, unwrap, wrap
 from engines.backup.repository.ways import Way, opened_by
-from engines.backup.store.store import Store
+from engines.backup.store.store import Store, side_by_side
 from engines.job.errors import Refused
 
 NAME = "config.json"
@@ -87,30 +87,37 @@ def create(store: Store, *, cipher: str, unlock: Unlock) -> Config:
 
 def load(store: Store) -> Config:
     """Read and check it, or its copy. Raises Refused where there is no repository, Damaged where both are broken."""
+    first, copy = side_by_side(store, partial(_tried, store), (NAME, COPY))
+    if isinstance(first, Config):
+        return _own(store, first, copy) if isinstance(copy, Config) else first
+    if isinstance(first, Refused):
+        raise first
+    if isinstance(copy, Config):
+        return copy
+    if isinstance(copy, Refused):
+        raise copy
+    if isinstance(first, Damaged):
+        raise first
+    if next((name for name in _names(store) if name.endswith(".pack")), ""):
+        raise Damaged(
+            NAME,
+            "it and its copy are lost, and with them the secret without which nothing in these packs can be read",
+            "put back the copy that was kept elsewhere when the repository was made",
+        )
+    raise Refused(
+        f"{store.where} is no backup repository", f"make one: crashcart backup init {shlex.quote(store.where)}"
+    )
+
+
+def _tried(store: Store, name: str) -> Config | Refused | Damaged | OSError:
     try:
-        return _own(store, _loaded(store, NAME))
-    except (Damaged, FileNotFoundError, NotADirectoryError) as error:
-        with suppress(Damaged, OSError):
-            return _loaded(store, COPY)
-        if isinstance(error, Damaged):
-            raise
-        if next((name for name in _names(store) if name.endswith(".pack")), ""):
-            raise Damaged(
-                NAME,
-                "it and its copy are lost, and with them the secret without which nothing in these packs can be read",
-                "put back the copy that was kept elsewhere when the repository was made",
-            ) from None
-        raise Refused(
-            f"{store.where} is no backup repository", f"make one: crashcart backup init {shlex.quote(store.where)}"
-        ) from None
+        return _loaded(store, name)
+    except (Refused, Damaged, FileNotFoundError, NotADirectoryError) as error:
+        return error
 
 
-def _own(store: Store, first: Config) -> Config:
+def _own(store: Store, first: Config, copy: Config) -> Config:
     """The first, unless its copy is of another repository, and that of the packs. Raises Refused where neither is."""
-    try:
-        copy = _loaded(store, COPY)
-    except (Damaged, Refused, OSError):
-        return first
     if copy.id == first.id:
         return first
     owner = next((owner for name in _names(store) if name.endswith(".pack") and (owner := _owner(store, name))), "")
