@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import os
 import re
-import resource
-import signal
+import select
+import selectors
 import subprocess
-import tempfile
-from typing import NamedTuple
+import time
+from collections.abc import Sequence
+from typing import IO, NamedTuple
 
 ANSWERS_WITHIN = 20.0  # s
 LONGEST = 64 << 20  # bytes of an answer: the descriptions of 8,000 domains
+PIECE = 65536  # bytes read at once, and kept of its complaints
 DOMAIN = re.compile(r"<domain[ >].*?^</domain>", re.DOTALL | re.MULTILINE)
 UUID = re.compile(r"^([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\s*$", re.MULTILINE)
 NAMED = re.compile(r"^  <uuid>([0-9a-f-]{36})</uuid>", re.MULTILINE)
@@ -76,32 +78,84 @@ def virsh(*words: str, uri: str = "", within: float = ANSWERS_WITHIN, commands: 
 
     Raises VirshFailed.
     """
-    with tempfile.TemporaryFile() as answer, tempfile.TemporaryFile() as complaints:
-        try:
-            done = subprocess.run(
-                ["virsh", "--quiet", *connect(uri), *words],
-                input=commands.encode(),
-                stdout=answer,
-                stderr=complaints,
-                timeout=within,
-                check=False,
-                env={**os.environ, "LC_ALL": "C"},
-                preexec_fn=_bounded,
-            )
-        except FileNotFoundError:
-            raise VirshFailed("virsh is not installed", missing=True) from None
-        except (OSError, subprocess.SubprocessError):
-            raise VirshFailed(f"virsh did not answer within {within:.0f} s") from None
-        if done.returncode == -signal.SIGXFSZ:
-            raise VirshFailed(f"virsh prints more than {LONGEST >> 20} MiB")
-        if done.returncode:
-            complaints.seek(0)
-            said = complaints.read(65536).decode("utf-8", "replace").strip().splitlines()
-            raise VirshFailed(said[-1].removeprefix("error: ") if said else "virsh failed without a word")
-        answer.seek(0)
-        return answer.read().decode("utf-8", "replace")
+    try:
+        with _started(words, uri) as child:
+            try:
+                answer, complaints = _exchanged(child, commands.encode(), time.monotonic() + within)
+            except TimeoutError:
+                raise VirshFailed(f"virsh did not answer within {within:.0f} s") from None
+            finally:
+                child.kill()
+    except FileNotFoundError:
+        raise VirshFailed("virsh is not installed", missing=True) from None
+    except OSError as error:
+        raise VirshFailed(f"virsh cannot be asked: {error.strerror or error}") from None
+    if child.returncode:
+        said = complaints.decode("utf-8", "replace").strip().splitlines()
+        raise VirshFailed(said[-1].removeprefix("error: ") if said else "virsh failed without a word")
+    return answer.decode("utf-8", "replace")
 
 
-def _bounded() -> None:
-    """Whoever may define a domain writes its description, which is held in memory."""
-    resource.setrlimit(resource.RLIMIT_FSIZE, (LONGEST, LONGEST))
+def _started(words: Sequence[str], uri: str) -> subprocess.Popen[bytes]:
+    """By pipes: virsh ends well, too, when a file that it prints into is full, and its answer is then cut off."""
+    pipe = subprocess.PIPE
+    env = {**os.environ, "LC_ALL": "C"}
+    argv = ["virsh", "--quiet", *connect(uri), *words]
+    return subprocess.Popen(argv, bufsize=0, stdin=pipe, stdout=pipe, stderr=pipe, env=env)
+
+
+def _exchanged(child: subprocess.Popen[bytes], commands: bytes, end: float) -> tuple[bytes, bytes]:
+    """What it prints, and the last of its complaints, once it has ended. Raises TimeoutError, VirshFailed, OSError.
+
+    Its answer alone is read to the end: an ssh that it leaves behind for the next question holds the complaints open.
+    """
+    assert child.stdin and child.stdout and child.stderr
+    answer, complaints = bytearray(), bytearray()
+    with selectors.DefaultSelector() as ready:
+        ready.register(child.stdin, selectors.EVENT_WRITE)
+        ready.register(child.stdout, selectors.EVENT_READ)
+        ready.register(child.stderr, selectors.EVENT_READ)
+        while child.stdout in ready.get_map():
+            for key, _ in ready.select(_left(end)):
+                stream: IO[bytes] = key.fileobj  # type: ignore[assignment]
+                if stream is child.stdin:
+                    commands = _given(child.stdin, commands)
+                    done = not commands
+                else:
+                    said = answer if stream is child.stdout else complaints
+                    done = not _taken(stream, said)
+                if done:
+                    ready.unregister(stream)
+                    if stream is child.stdin:
+                        stream.close()
+            if len(answer) > LONGEST:  # whoever may define a domain writes its description
+                raise VirshFailed(f"virsh prints more than {LONGEST >> 20} MiB")
+            del complaints[:-PIECE]
+    try:
+        child.wait(_left(end))
+    except subprocess.TimeoutExpired:
+        raise TimeoutError from None
+    return bytes(answer), bytes(complaints)
+
+
+def _left(end: float) -> float:
+    """Raises TimeoutError."""
+    left = end - time.monotonic()
+    if left <= 0:
+        raise TimeoutError
+    return left
+
+
+def _given(stream: IO[bytes], commands: bytes) -> bytes:
+    """What is left to be said; nothing where virsh does not listen any more."""
+    try:
+        return commands[os.write(stream.fileno(), commands[: select.PIPE_BUF]) :] if commands else b""
+    except BrokenPipeError:
+        return b""
+
+
+def _taken(stream: IO[bytes], said: bytearray) -> int:
+    """Bytes that came; 0 at the end."""
+    piece = os.read(stream.fileno(), PIECE)
+    said += piece
+    return len(piece)
