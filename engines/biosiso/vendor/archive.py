@@ -56,7 +56,6 @@ def members(path: Path, check: Callable[[], None] = nothing) -> tuple[Member, ..
         files = _of_zip(path)
     else:
         raise Refused(f"firmware {path} does not exist", "name the vendor's zip or the folder it was unpacked into")
-    files = [file for file in files if not _of_a_mac(file[0])]
     if not files:
         raise Refused(f"firmware {path} holds no files", AGAIN)
     if len(files) > MOST_FILES:
@@ -75,11 +74,12 @@ Found = tuple[str, Source, float]
 
 def _of_a_mac(name: str) -> bool:
     """Whether macOS put it beside the files of a folder or zip: it is named as they are, and is none of them."""
-    return name.startswith("__MACOSX/") or name.rpartition("/")[2] == ".DS_Store"
+    *folders, base = name.split("/")
+    return "__MACOSX" in folders or base == ".DS_Store" or base.startswith("._")
 
 
 def _of_folder(folder: Path) -> list[Found]:
-    found = walk(folder, MOST_FILES)
+    found = [(name, file) for name, file in walk(folder, MOST_FILES) if not _of_a_mac(name)]
     room = _Room(folder)
     wrapped = _only_wraps([name for name, _ in found])
     files: list[Found] = []
@@ -151,12 +151,9 @@ def _listed(path: Path, inner: str, room: _Room) -> list[Found]:
     _refuse_absurd(where, infos)
     room.take(infos, size)
     return [
-        (
-            info.filename.replace("\\", "/"),
-            Source(kind="member", path=str(path), inner=inner, member=info.filename),
-            _dated(info),
-        )
+        (name, Source(kind="member", path=str(path), inner=inner, member=info.filename), _dated(info))
         for info in sorted(infos, key=lambda info: info.filename)
+        if not _of_a_mac(name := info.filename.replace("\\", "/"))
     ]
 
 

@@ -7,6 +7,8 @@ import re
 
 import msgspec
 
+from engines.biosiso.vendor.variables import REMARK, Variables
+
 LONGEST = 1024 * 1024  # bytes of a script that are read
 KNOWN = (
     r"(?!afuwin|afulnx|fptw)(?:afu\w*|efiflash\w*|flashspi|iflash\w*|phlash\w*|awd(?:flash|\d)\w*|asrflash\w*|fpt\w*"
@@ -15,9 +17,6 @@ KNOWN = (
 """DOS flashers of AMI, Gigabyte, Intel, Phoenix, Award and ASRock, by the words that public packages call them with."""
 NAMED = re.compile(r"(?<![a-z0-9_~+-])[a-z0-9_~+-]+\.[a-z0-9_]{1,4}", re.IGNORECASE)
 SWITCH = re.compile(r"/[A-Za-z][A-Za-z0-9]*(?::[A-Za-z0-9_.]*)?")
-SET = re.compile(r"set\s+(?P<name>[A-Za-z_]\w{0,30})=(?P<value>[^|<>]{0,200})$", re.IGNORECASE)
-VARIABLE = re.compile(r"%([A-Za-z_]\w{0,30})%")
-LONGEST_LINE = 2000  # characters of a line with its variables filled in; DOS takes 126
 COMMANDS = {
     "ren": "renames a file",
     "rename": "renames a file",
@@ -88,11 +87,11 @@ def read(file: str, content: bytes, flasher: str = "") -> Script:
     calls = _calls(flasher.rpartition(".")[0] or flasher)
     flash_lines: list[FlashLine] = []
     writes: list[Write] = []
-    variables: dict[str, str] = {}
-    for number, raw in enumerate(re.split(r"\r\n|\n|\r", text), 1):
-        line = raw.strip()
-        bare = _filled(_command(line), variables)
-        if not bare or bare.startswith((":", "#")) or re.match(r"rem\b", bare, re.IGNORECASE):
+    lines = [raw.strip() for raw in re.split(r"\r\n|\n|\r", text)]
+    variables = Variables(lines)
+    for number, line in enumerate(lines, 1):
+        bare = variables.filled(line)
+        if not bare or REMARK.match(bare):
             continue
         if found := calls.match(bare):
             call = re.split(r"[|<>]", found["rest"])[0].strip()
@@ -103,35 +102,12 @@ def read(file: str, content: bytes, flasher: str = "") -> Script:
     return Script(file, tuple(flash_lines), tuple(writes), is_lf_only(content), mentions)
 
 
-def _filled(line: str, variables: dict[str, str]) -> str:
-    """The line with each %NAME% that an earlier SET of the same script gave a value; a SET is kept for later ones."""
-    filled = VARIABLE.sub(lambda found: variables.get(found[1].lower(), found[0]), line)[:LONGEST_LINE]
-    if found := SET.match(filled):
-        variables[found["name"].lower()] = found["value"].strip()
-    return filled
-
-
 @functools.cache
 def _calls(flasher: str) -> re.Pattern[str]:
     tools = "|".join([*([re.escape(flasher)] if flasher else []), KNOWN])
     return re.compile(
         rf"^@?(?:call\s+)?(?:\S*[\\/])?(?P<tool>{tools})(?:\.(?:exe|com|smc|efi))?\s+(?P<rest>\S.*)$", re.IGNORECASE
     )
-
-
-BEFORE = re.compile(
-    r"(?:if\s+(?:/i\s+)?(?:not\s+)?(?:exist\s+\S+|errorlevel\s*=*\s*\d+|\S+\s*==\s*\S+)"
-    r"|for\s+%{1,2}\w\s+in\s+\([^)]{0,200}\)\s+do)\s+(?P<then>\S.*)$",
-    re.IGNORECASE,
-)
-
-
-def _command(line: str) -> str:
-    """The command of a line, behind @ and any number of IF conditions and FOR loops."""
-    line = line.lstrip("@ \t")
-    while found := BEFORE.match(line):
-        line = found["then"].lstrip("@ \t(")
-    return line
 
 
 def _effects(line: str) -> list[tuple[str, bool]]:

@@ -64,9 +64,9 @@ class Kit(msgspec.Struct, frozen=True, kw_only=True):
         return next((line for line in lines if self.is_amis or self._is_flasher(line.tool)), None)
 
     def called(self) -> str:
-        """All that its DOS batches hand to the flasher, in one text."""
+        """All that its DOS batches hand to the flasher, one call a line."""
         lines = [line for script in self.scripts if script.file.lower().endswith(".bat") for line in script.flash_lines]
-        return " ".join(line.args for line in lines if self.is_amis or self._is_flasher(line.tool))
+        return "\n".join(line.args for line in lines if self.is_amis or self._is_flasher(line.tool))
 
     def _is_flasher(self, tool: str) -> bool:
         return self.flasher.rpartition("/")[2].lower().rpartition(".")[0] == tool

@@ -21,13 +21,15 @@ NAMED = 12  # boards told
 DESCRIPTOR = b"\x5a\xa5\xf0\x0f"  # at 16, or at 0 on the oldest
 LZMA_GUID = bytes.fromhex("98584eee143959429d6edc7bd79403cf")
 ASCII = re.compile(rb"[ -~]{5,}")
-SURE = 12  # characters of a text that is none by chance; a shorter one is, unless zeros or FF stand around it
-EDGES = (b"", b"\0", b"\xff")
+SURE = 12  # characters of a text that is none by chance; a shorter one is, unless edges stand around it
+EDGES = (b"", b"\0", b"\xff", b"\r", b"\n", b"\t", b"$")
+CONTROLS = (b"", b"\xff", b"\x7f", b"$", *(bytes([code]) for code in range(32)))
+LONG = 7  # characters of a board's name that any control bytes may stand around: by chance it is rare enough
 UCS2 = re.compile(rb"(?:[ -~]\x00){5,}")
 BOARD = re.compile(
     rb"(?<![A-Za-z0-9_-])((?:(?:X[89]|X1[0-4]|H1[1-4]|B(?:[1-3]|9|1[0-4])|M1[12]|A[123]|C[79])"
     rb"(?:[A-Z][A-Z0-9]{2,9}i?|[A-Z]{2}i)|C[79]Z\d{2,3})\+?(?:-[A-Za-z0-9+]{1,6}){0,2})"
-    rb"(?=[\x00 \r\n\",;)/]|$)"
+    rb"(?=[\x00 \r\n\",;)/$]|$)"
 )
 LETTERS = re.compile(r"[A-Z]+\d+([A-Z]{2,})|C[79]Z\d")
 MAKERS = (
@@ -118,7 +120,19 @@ CAPSULES = (
 
 def _is_text(part: bytes, begin: int, end: int) -> bool:
     """Whether a run of letters is no chance: the packed parts of a large ROM hold a word like X9TD0 here and there."""
-    return end - begin >= SURE or (part[begin - 1 : begin] in EDGES and part[end : end + 1] in EDGES)
+    if end - begin >= SURE or _has_edges(part, begin, end):
+        return True
+    names = (found.span(1) for found in BOARD.finditer(part, begin, end))
+    return any(_has_edges(part, *name) or _is_long(part, *name) for name in names)
+
+
+def _has_edges(part: bytes, begin: int, end: int) -> bool:
+    """Whether it ends as texts do, and begins as they do or with its own length in a byte."""
+    return part[end : end + 1] in EDGES and part[begin - 1 : begin] in (*EDGES, bytes([min(end - begin, 255)]))
+
+
+def _is_long(part: bytes, begin: int, end: int) -> bool:
+    return end - begin >= LONG and part[begin - 1 : begin] in CONTROLS and part[end : end + 1] in CONTROLS
 
 
 def _boards(text: bytes) -> Iterator[str]:

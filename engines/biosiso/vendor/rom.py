@@ -72,7 +72,7 @@ def _day(at: float) -> str:
 def pick(roms: tuple[Rom, ...], wanted: str, where: str, files: tuple[Member, ...] = (), vendors: str = "") -> Rom:
     """The one ROM for the disc: the wanted file, or the only ROM. Files alike are one. Raises Refused.
 
-    files: of the package, any of which can be wanted. vendors: what the package's own flash lines name.
+    files: of the package, any of which can be wanted. vendors: what the package's own flash lines name, each in a line.
     """
     if wanted:
         return _wanted(roms, wanted.lower(), where, files)
@@ -87,12 +87,18 @@ def pick(roms: tuple[Rom, ...], wanted: str, where: str, files: tuple[Member, ..
     dated = sorted(roms, key=lambda rom: not DATED.fullmatch(rom.name.rpartition("/")[2]))  # the one that tells more
     different = list({rom.sha256: rom for rom in reversed(dated)}.values())[::-1]
     called = [rom for rom in different if rom.name.rpartition("/")[2].lower() in vendors.lower().split()]
-    if len(different) > 1 and len(called) != 1:
+    if len(different) > 1 and (len(called) != 1 or _is_open(vendors, roms)):
         names = ", ".join(rom.name for rom in roms)
         raise Refused(f"{where} holds {len(different)} ROMs: {names}", "pick one by its name: --rom NAME")
     rom = (called if len(different) > 1 else different)[0]
     _refuse_size(rom)
     return rom
+
+
+def _is_open(vendors: str, roms: tuple[Rom, ...]) -> bool:
+    """Whether one of the flash lines takes its ROM from an argument or a variable: then it may be any."""
+    bases = {rom.name.rpartition("/")[2].lower() for rom in roms}
+    return any("%" in line and not bases & set(line.lower().split()) for line in vendors.splitlines())
 
 
 def _packed(files: tuple[Member, ...]) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from engines.biosiso.vendor import archive, batch, firmware, rom
+from engines.biosiso.vendor import archive, batch, firmware, line, rom
 from engines.job.errors import Refused
 from tests.fuzz.mutation import with_an_end
 
@@ -91,6 +91,14 @@ def test_what_macos_puts_into_a_zip_is_none_of_the_package(tmp_path: Path) -> No
     kit = firmware.read(tmp_path / "x.zip")
     assert [member.name for member in kit.members] == ["AFUDOS.EXE", "S.ROM"]
     assert [found.name for found in kit.roms] == ["S.ROM"]
+    held = files | {"bios/__MACOSX/._S.ROM": bytes(MIB + 1), "bios/._AFUDOS.EXE": b"x"}
+    wrapped = {"a/in.zip": zipped(held), "__MACOSX/a/._in.zip": b"no zip", "a/__MACOSX/._in.zip": b"no zip"}
+    (tmp_path / "y.zip").write_bytes(zipped(wrapped))
+    found = firmware.read(tmp_path / "y.zip").members
+    assert [member.base for member in found] == ["AFUDOS.EXE", "S.ROM"]
+    with zipfile.ZipFile(tmp_path / "y.zip") as archived:
+        archived.extractall(tmp_path / "folder")
+    assert [member.base for member in firmware.read(tmp_path / "folder").members] == ["AFUDOS.EXE", "S.ROM"]
 
 
 def picked(folder: Path, files: dict[str, bytes]) -> str:
@@ -107,6 +115,60 @@ def test_of_two_roms_that_a_batch_flashes_by_its_argument_none_is_picked(tmp_pat
     with pytest.raises(Refused, match="2 ROMs"):
         picked(tmp_path, files | {"a.bat": b"afudos a.rom /p", "b.bat": b"afudos b.rom /p"})
     assert picked(tmp_path, files | {"f.bat": b"afudos b.rom /p\r\nafudos b.rom /n"}) == "B.ROM"
+
+
+BY_VARIABLE = {
+    "under a condition": 'set ROM=a.rom|if "%1"=="B" set ROM=b.rom|afudos %ROM% /p',
+    "under a condition alone": 'if "%1"=="B" set ROM=b.rom|afudos %ROM% /p',
+    "in a loop": "for %%f in (a b) do set ROM=%%f.rom|afudos %ROM% /p",
+    "behind labels": 'if "%1"=="B" goto b|set ROM=a.rom|goto go|:b|set ROM=b.rom|:go|afudos %ROM% /p',
+    "jumped over": 'if "%1"=="A" goto go|set ROM=b.rom|:go|afudos %ROM% /p',
+    "in a block": 'set ROM=a.rom|if "%1"=="B" (|set ROM=b.rom|)|afudos %ROM% /p',
+    "in a block alone": 'if "%1"=="B" (|set ROM=b.rom|)|afudos %ROM% /p',
+    "asked for": "set ROM=b.rom|set /p ROM=Which?|afudos %ROM% /p",
+    "in quotes": 'set ROM=a.rom|set "ROM=b.rom"|afudos %ROM% /p',
+    "behind another command": "set ROM=b.rom|echo x & set ROM=a.rom|afudos %ROM% /p",
+    "by another script": "set ROM=b.rom|call which.bat|afudos %ROM% /p",
+    "through another": 'set X=a|if "%1"=="B" set X=b|set ROM=%X%.rom|afudos %ROM% /p',
+    "twice": "set ROM=a.rom|set ROM=b.rom|afudos %ROM% /p",
+    "beside a name": "afudos %ROM% /p|afudos b.rom /p",
+    "beside an argument": 'if "%1"=="" afudos b.rom /p|afudos %1 /p',
+}
+
+
+@pytest.mark.parametrize("lines", BY_VARIABLE.values(), ids=BY_VARIABLE)
+def test_of_two_roms_none_is_picked_by_a_variable_that_the_text_leaves_open(tmp_path: Path, lines: str) -> None:
+    files = {"AFUDOS.EXE": b"MZ", "A.ROM": bytes(MIB), "B.ROM": b"b" * MIB}
+    with pytest.raises(Refused, match="2 ROMs") as refusal:
+        picked(tmp_path, files | {"f.bat": lines.replace("|", "\r\n").encode()})
+    assert "--rom NAME" in refusal.value.what_helps
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        "rem set ROM=a.rom|:again|set NAME=b|@SET ROM=%name%.rom|afudos %ROM% /p|if errorlevel 1 goto again",
+        "set ROM=b.rom|set ROM=b.rom|afudos %rom% /p /b /n",
+        "set ROM=b.rom|if exist %ROM% afudos %ROM% /p",
+    ],
+)
+def test_a_rom_that_a_variable_names_for_certain_is_picked(tmp_path: Path, lines: str) -> None:
+    files = {"AFUDOS.EXE": b"MZ", "A.ROM": bytes(MIB), "B.ROM": b"b" * MIB}
+    assert picked(tmp_path, files | {"f.bat": lines.replace("|", "\r\n").encode()}) == "B.ROM"
+
+
+@pytest.mark.parametrize(("before", "wanted"), [("", "efiflash.exe %1 /C"), ('if "%2"=="Y" ', "")])
+def test_options_that_hang_on_a_condition_are_not_the_line_on_the_disc(
+    tmp_path: Path, before: str, wanted: str
+) -> None:
+    batch_file = f"{before}set OPT=/C\r\nefiflash %1 %OPT%\r\n".encode()
+    (tmp_path / "x.zip").write_bytes(zipped({"EFIFLASH.EXE": b"MZ", "B.ROM": bytes(MIB), "f.bat": batch_file}))
+    kit = firmware.read(tmp_path / "x.zip")
+    if wanted:
+        assert line.decide(kit, kit.roms[0], "", "").text == wanted
+    else:
+        with pytest.raises(Refused, match="no batch file that says how"):
+            line.decide(kit, kit.roms[0], "", "")
 
 
 @pytest.mark.parametrize(

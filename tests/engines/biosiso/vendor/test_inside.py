@@ -81,6 +81,21 @@ def test_a_board_in_a_text_is_one_whatever_lies_around_it(around: tuple[bytes, b
     assert look(b"X9SCM".join(around)).boards == ("X9SCM",)
 
 
+@pytest.mark.parametrize(
+    "around",
+    [(b"\r\n", b"\r\n"), (b"$", b"$"), (b"\t", b"\n"), (b"\0$", b"\xff"), (b"LEN", b"\0"), (b"LEN", b"\r\n")],
+)
+@pytest.mark.parametrize("name", ["X9SCM", "X9SCM-F"])
+def test_a_board_between_the_edges_of_a_short_text_is_one(name: str, around: tuple[bytes, bytes]) -> None:
+    before, after = (edge.replace(b"LEN", bytes([len(name)])) for edge in around)
+    assert look(b"\x9c" + before + name.encode() + after + b"\x9c").boards == (name,)
+
+
+@pytest.mark.parametrize("around", [(b"\x01", b"\x02"), (b"\x07", b"\x06"), (b"\x1e", b"\x03")])
+def test_a_whole_name_may_stand_between_any_control_bytes(around: tuple[bytes, bytes]) -> None:
+    assert look(b"X9SCM-F".join((b"\x9c" + around[0], around[1] + b"\x9c"))).boards == ("X9SCM-F",)
+
+
 def test_noise_is_nothing() -> None:
     assert look(noise(1 << 20)) == Inside()
     assert look(noise(1 << 20)).words() == "nothing known here as firmware"

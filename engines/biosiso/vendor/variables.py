@@ -1,0 +1,59 @@
+"""A batch's variables, as far as its text alone settles them: what hangs on a condition or a jump stays as it is."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+LONGEST_LINE = 2000  # characters of a line with its variables filled in; DOS takes 126
+SET = re.compile(r"set\s+(?P<name>[A-Za-z_]\w{0,30})=(?P<value>[^|<>&]{0,200})$", re.IGNORECASE)
+SETS = re.compile(r"\bset\b[^=]{0,40}?\b(?P<name>[A-Za-z_]\w{0,30})[\s\"]{0,3}=", re.IGNORECASE)
+"""A SET in whatever form, asked for by /P, in quotes, or behind another command."""
+VARIABLE = re.compile(r"%([A-Za-z_]\w{0,30})%")
+TURNS = re.compile(
+    r"(?!(?:rem|echo)\b)(?::|.*\b(?:goto|call)\b|(?:shift|else|then|endif|endfor)\b|.*[()]\s*$)", re.IGNORECASE
+)
+"""Where it may go on elsewhere than at the next line, or leave its variables to another script."""
+BEFORE = re.compile(
+    r"(?:if\s+(?:/i\s+)?(?:not\s+)?(?:exist\s+\S+|errorlevel\s*=*\s*\d+|\S+\s*==\s*\S+)"
+    r"|for\s+%{1,2}\w\s+in\s+\([^)]{0,200}\)\s+do)\s+(?P<then>\S.*)$",
+    re.IGNORECASE,
+)
+REMARK = re.compile(r"(?::|#|rem\b)", re.IGNORECASE)
+
+
+def command(line: str) -> str:
+    """The command of a line, behind @ and any number of IF conditions and FOR loops."""
+    line = line.lstrip("@ \t")
+    while found := BEFORE.match(line):
+        line = found["then"].lstrip("@ \t(")
+    return line
+
+
+class Variables:
+    """What each variable holds while a script is read from its first line to its last.
+
+    Known are those to which every SET of the script gives one value, under no condition, from there to the next
+    label or jump.
+    """
+
+    def __init__(self, lines: Iterable[str]) -> None:
+        values: dict[str, set[str]] = {}
+        doubted: set[str] = set()
+        for line in lines:
+            plain = line.lstrip("@ \t")
+            if found := SET.match(plain):
+                values.setdefault(found["name"].lower(), set()).add(found["value"].strip())
+            elif not REMARK.match(plain):
+                doubted |= {found["name"].lower() for found in SETS.finditer(plain)}
+        self._settled = {name for name, given in values.items() if len(given) == 1} - doubted
+        self._now: dict[str, str] = {}
+
+    def filled(self, line: str) -> str:
+        """The command of the next line, with the variables that are known there."""
+        filled = VARIABLE.sub(lambda found: self._now.get(found[1].lower(), found[0]), command(line))[:LONGEST_LINE]
+        if TURNS.match(line.lstrip("@ \t")):
+            self._now.clear()
+        elif (found := SET.match(filled)) and found["name"].lower() in self._settled:
+            self._now[found["name"].lower()] = found["value"].strip()
+        return filled
