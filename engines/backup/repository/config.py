@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from engines.backup.errors import Damaged, FarFailed
+from engines.backup.repository import ownership
 from engines.backup.repository.keys import Kdf, Keys, Unlock, derive, unwrap, wrap
 from engines.backup.repository.ways import Way, opened_by
 from engines.backup.store.store import Store, side_by_side
@@ -120,7 +121,9 @@ def _own(store: Store, first: Config, copy: Config) -> Config:
     """The first, unless its copy is of another repository, and that of the packs. Raises Refused where neither is."""
     if copy.id == first.id:
         return first
-    owner = next((owner for name in _names(store) if name.endswith(".pack") and (owner := _owner(store, name))), "")
+    owner = next(
+        (owner for name in _names(store) if name.endswith(".pack") and (owner := ownership.of(store, name))), ""
+    )
     if owner == copy.id:
         return copy
     if owner in ("", first.id):
@@ -131,16 +134,6 @@ def _own(store: Store, first: Config, copy: Config) -> Config:
     )
 
 
-def _owner(store: Store, pack: str) -> str:
-    """Which repository a pack is of; empty where it does not say."""
-    from engines.backup.repository import pack as packs
-
-    try:
-        return packs.owner(store.read(pack, 0, packs.FRONT_SIZE)).hex()
-    except (Damaged, OSError):
-        return ""
-
-
 def _names(store: Store) -> list[str]:
     try:
         return list(store.names("packs"))
@@ -149,7 +142,10 @@ def _names(store: Store) -> list[str]:
 
 
 def mend(store: Store, config: Config) -> Iterator[str]:
-    """Put back whichever of the two is lost or broken, or older; what was wrong, in words."""
+    """Put back whichever of the two is lost or broken, or older; what was wrong, in words.
+
+    What is broken may be the last trace of the packs' secret: nothing is put over it in the name of another repository.
+    """
     for name, other in ((NAME, COPY), (COPY, NAME)):
         try:
             there = _loaded(store, name)
@@ -159,6 +155,9 @@ def mend(store: Store, config: Config) -> Iterator[str]:
         except (Damaged, FileNotFoundError) as error:
             wrong = "is lost" if isinstance(error, FileNotFoundError) else "is damaged"
         except (Refused, OSError):
+            continue
+        if wrong != "is older" and (doubt := ownership.doubt(store, config.id)):
+            yield f"{name} {wrong}, and was left alone: {doubt}. Put back the copy that was kept elsewhere"
             continue
         try:
             store.put(name, written(config))
@@ -287,5 +286,13 @@ def replace(store: Store, before: Config, after: Config) -> None:
     """Put `after` in the place of `before`, whole or not at all. Raises Refused where another changed it meanwhile."""
     if load(store) != before:
         raise Refused(f"the keys of {store.where} were changed meanwhile", "look again: crashcart backup key list")
+    there = [_tried(store, name) for name in (NAME, COPY)]
+    if any(not isinstance(one, Config) or one.id != after.id for one in there) and (
+        doubt := ownership.doubt(store, after.id)
+    ):
+        raise Refused(
+            f"{NAME} or {COPY} is lost or broken, or of another repository, and {doubt}",
+            "put back the copy that was kept elsewhere when the repository was made",
+        )
     store.put(NAME, written(after))
     store.put(COPY, written(after))  # a key that was taken away opens neither
