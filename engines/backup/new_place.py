@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-import json
+import os
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
+
+import msgspec
 
 from engines.host.device import kernels_own
+from engines.host.files import open_file
 from engines.job.errors import Refused
 
 SHARED = Path("/dev/shm")  # noqa: S108  a folder for everybody's files, as /tmp is
 LONGEST = 1 << 16  # bytes of a config
 
 
-def refuse_place(where: str, kind: str) -> None:
-    """Raises Refused where a new `kind` (a folder, a file) at `where` would lie among devices or in a repository."""
+def refuse_place(where: str, kind: str, *, itself: bool = True) -> None:
+    """Raises Refused where a new `kind` (a folder, a file) at `where` would lie among devices or in a repository.
+
+    itself: whether `where` may be no repository either; else the caller says so, in better words.
+    """
     path = Path(where)
     if "://" in where:
         return
-    refuse_repository(path, f"{kind} made there would lie among its own files")
+    refuse_repository(path, f"{kind} made there would lie among its own files", itself=itself)
     if not kernels_own(path) or path.parent.resolve().joinpath(path.name).is_relative_to(SHARED):
         return
     raise Refused(
@@ -27,15 +34,18 @@ def refuse_place(where: str, kind: str) -> None:
     )
 
 
-def refuse_repository(path: Path, why: str, store: str = "") -> None:
-    """Raises Refused where `path` lies in a repository, by whatever name or mount it goes there.
+def refuse_repository(path: Path, why: str, store: str = "", *, itself: bool = True) -> None:
+    """Raises Refused where `path` lies in a repository or is one, by whatever name, link or mount it goes there.
 
     store: the one that is worked with; a mount of one of its folders alone is known by that only.
     """
     own = _numbers(Path(store)) if store and "://" not in store else set()
-    for folder in path.parent.resolve().joinpath(path.name).parents:
+    named, meant = path.parent.resolve().joinpath(path.name), Path(os.path.realpath(path))
+    own_too = (meant,) if itself and meant.is_dir() else ()
+    for folder in dict.fromkeys((*named.parents, *own_too, *meant.parents)):
         if _number(folder) in own or _is_repository(folder):
-            raise Refused(f"{path} lies in the repository itself, {folder}: {why}", "name a place outside of it")
+            said = "is" if folder == meant else "lies in"
+            raise Refused(f"{path} {said} the repository itself, {folder}: {why}", "name a place outside of it")
 
 
 def _numbers(root: Path) -> set[tuple[int, int]]:
@@ -54,8 +64,11 @@ def _number(folder: Path) -> tuple[int, int]:
 
 
 def _is_repository(folder: Path) -> bool:
+    """Whether one was made there. Any user may have put anything by that name into a parent folder, as /tmp."""
     for name in ("packs/config.json", "config.json"):
-        with suppress(OSError, ValueError), (folder / name).open("rb") as stream:
-            said = json.loads(stream.read(LONGEST))
-            return isinstance(said, dict) and {"format", "id", "block", "pack"} <= said.keys()
+        with suppress(OSError, RecursionError, msgspec.DecodeError, UnicodeDecodeError):
+            with os.fdopen(open_file(folder / name), "rb") as stream:
+                said = msgspec.json.decode(stream.read(LONGEST), type=dict[str, Any])
+            if {"format", "id", "block", "pack"} <= said.keys():
+                return True
     return False

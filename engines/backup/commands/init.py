@@ -90,7 +90,7 @@ class Init(Engine[InitParams]):
 
     @override
     def plan(self, params: InitParams, cancel: Cancel) -> Plan:
-        refuse_place(params.repo, "a repository")
+        refuse_place(params.repo, "a repository", itself=False)
         with closing(open_store(params.repo)) as store:
             if any(True for folder in (*FOLDERS, "") for _ in store.names(folder or ".")):
                 raise Refused(f"{params.repo} is not empty", "name a new folder; a repository is only made once")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 from engines import tasks
+from engines.backup import new_place
 from engines.job.contract import Cancel
 from engines.job.errors import Refused
 from engines.job.params import convert
@@ -90,3 +92,33 @@ def test_a_link_to_devices_is_no_way_round(tmp_path: Path) -> None:
     engine = tasks.engine("backup-init")
     with pytest.raises(Refused, match="memory of this machine"):
         engine.plan(convert(engine.params, {"repo": str(tmp_path / "vg" / "new")}), Cancel())
+
+
+def test_the_repository_itself_is_no_destination_whatever_it_is_called(staged: Words, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(staged["repo"])
+    (tmp_path / "inner").symlink_to(f"{staged['repo']}/points")
+    engine = tasks.engine("backup-get")
+    before = sorted(Path(staged["repo"]).rglob("*"))
+    for dest in (staged["repo"], f"{staged['repo']}/points", str(tmp_path / "link"), str(tmp_path / "inner")):
+        given = {"repo": staged["repo"], "paths": [f"{staged['point']}:/"], "dest": dest}
+        with pytest.raises(Refused, match="the repository itself"):
+            engine.plan(convert(engine.params, given), Cancel())
+    assert sorted(Path(staged["repo"]).rglob("*")) == before
+
+
+@pytest.mark.parametrize("content", [None, b"[" * 60_000, b'{"id":' * 10_000, b"[]", b"\xff", b"5" * 65_536])
+def test_what_anybody_put_beside_it_neither_holds_up_nor_refuses_a_new_place(
+    content: bytes | None, tmp_path: Path
+) -> None:
+    (tmp_path / "packs").mkdir()
+    for name in ("config.json", "packs/config.json"):
+        if content is None:
+            os.mkfifo(tmp_path / name)
+        else:
+            (tmp_path / name).write_bytes(content)
+    new_place.refuse_place(str(tmp_path / "new"), "a file")
+    told = b'{"format": 1, "id": "", "block": 1, "pack": 1}'
+    (tmp_path / "config.json").unlink()
+    (tmp_path / "config.json").write_bytes(told)
+    with pytest.raises(Refused, match="lies in the repository itself"):  # whatever lies where its copy would
+        new_place.refuse_place(str(tmp_path / "new"), "a file")
