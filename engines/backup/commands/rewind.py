@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Annotated, ClassVar
 
 from typing_extensions import override
 
-from engines.backup import results
+from engines.backup import names, results
 from engines.backup.errors import no_room
 from engines.backup.new_place import refuse_place
 from engines.backup.repository.repository import RepoParams, where
@@ -46,6 +48,7 @@ CHANGES = re.compile(
     r"^(config\.json|packs/config\.json|quarantine/.+|verified/.+)$"
 )  # the newest of that time is the true one
 CONFIGS = ("config.json", "packs/config.json")
+LONGEST_BACKUP = 86400.0  # s between a point's name and its writing
 AT_ONCE = 8  # files that are asked for their locks
 TIME = r"^[0-9]{8}T[0-9]{6}Z$"
 
@@ -75,7 +78,7 @@ class Rewind(Engine[RewindParams]):
 
     @override
     def plan(self, params: RewindParams, cancel: Cancel) -> Plan:
-        refuse_place(params.into, "a repository")
+        refuse_place(params.into, "a repository", itself=False)
         versions = ObjectVersions(where(params))
         versions.demand()
         chosen = chosen_at(versions, seconds(params.at))
@@ -127,20 +130,51 @@ def chosen_at(versions: ObjectVersions, at: float) -> list[ObjectVersion]:
 
     What is written once is true as it was written first, whatever was put over it or over its grave later.
     """
-    every = {name: kept for name, kept in versions.every().items() if NEEDED.fullmatch(name)}
+    every = {name: kept for name, kept in versions.every().items() if _needed(name)}
+    made = {name: names.seconds(point.time) for name in every if (point := names.of_path(name))}
+    oldest = min(made.values(), default=math.inf)
     with ThreadPoolExecutor(AT_ONCE) as asking:
-        dated = zip(every, asking.map(lambda name: _dated(versions, every[name], at), every), strict=True)
-        found = [version for name, kept in dated if (version := _at(name, kept, at))]
+        if _redates(versions, every, made, asking):
+            olds = [made.get(name, oldest) for name in every]
+            kept = asking.map(partial(_dated, versions, at), every.values(), olds)
+            every = dict(zip(every, kept, strict=True))
+    found = [version for name, kept in every.items() if (version := _at(name, kept, at))]
     return sorted(found, key=lambda version: (version.name in CONFIGS, version.name))
 
 
-def _dated(versions: ObjectVersions, kept: list[ObjectVersion], at: float) -> list[ObjectVersion]:
-    """With the first one as old as it may be where it was locked: servers date it by that (SeaweedFS).
+def _needed(name: str) -> bool:
+    """Whether it is a file of a repository; a point's time is one that points have."""
+    found = NEEDED.fullmatch(name)
+    return found is not None and (not found["time"] or names.of_path(name) is not None)
 
-    A point is not older than its name; a pack more than needed costs nothing but its room.
+
+def _redates(
+    versions: ObjectVersions,
+    every: dict[str, list[ObjectVersion]],
+    made: dict[str, float],
+    asking: ThreadPoolExecutor,
+) -> bool:
+    """Whether this server dates what is locked by its lock (SeaweedFS), where others date it by its writing.
+
+    A config's copy is written right behind it and never locked. Where none tells, what is dated later than it can
+    have been written does: the config behind a point, a point a day behind its name.
     """
-    first, found = kept[0], NEEDED.fullmatch(kept[0].name)
-    oldest = seconds(found["time"]) if found and found["time"] else 0.0
+    configs, copies = (every.get(name, []) for name in CONFIGS)
+    for one in configs:
+        copy = next((copy for copy in copies if copy.tag and copy.tag == one.tag), None)
+        if copy and not one.marker and versions.is_locked(one):
+            return one.at > copy.at
+    late = [every[name][0] for name, written in made.items() if every[name][0].at > written + LONGEST_BACKUP]
+    late += [one for one in configs[:1] if one.at > min(made.values(), default=math.inf)]
+    return any(asking.map(versions.is_locked, (one for one in late if not one.marker)))
+
+
+def _dated(versions: ObjectVersions, at: float, kept: list[ObjectVersion], oldest: float) -> list[ObjectVersion]:
+    """With the first one as old as it may be where it was locked, by a server that dates it by that.
+
+    A point is not older than its name, all else not than the oldest point; a pack more than needed costs but its room.
+    """
+    first = kept[0]
     if first.marker or first.at <= at or oldest > at or not versions.is_locked(first):
         return kept
     return [replace(first, at=oldest), *kept[1:]]
