@@ -188,6 +188,11 @@ class KeyAdd(_Change[NewParams]):
     @override
     def changed(self, found: Config, unlock: Unlock, params: NewParams, new: Unlock) -> Config:
         names = tuple(way.name for way in config.ways(found))
+        if params.name in names:
+            raise Refused(
+                f"{params.name} is taken by another key than what was given",
+                "was it added before, then with what was given then; else add it by another name",
+            )
         return config.with_ways(found, unlock, names, {params.name: new})
 
     @override

@@ -274,3 +274,16 @@ def test_a_change_that_is_killed_anywhere_leaves_a_way_in_and_is_finished_by_the
         assert (opens(repo, Unlock(first)), opens(repo, Unlock(new))) == after
         assert (Path(repo) / config.NAME).read_bytes() == (Path(repo) / config.COPY).read_bytes()
     assert seen == {before, after}
+
+
+def test_a_name_is_taken_once_whatever_is_given_when_it_is_gone_on_with(repo: str, first: str, tmp_path: Path) -> None:
+    given = {"repo": repo, "key_file": first, "name": "third", "new_key_file": key_file(tmp_path / "third.key")}
+    engine = tasks.engine("backup-key-add")
+    plan = typed(engine, engine.plan(convert(engine.params, given), Cancel()))
+    context = Context(cancel=Cancel(), folder=tmp_path)
+    list(engine.execute(plan, context))
+    key_file(tmp_path / "third.key")  # another by the same name: as a passphrase that is typed otherwise
+    for go_on in (engine.resume, engine.execute):
+        with pytest.raises(Refused, match="third is taken by another key"):
+            list(go_on(plan, context))
+    assert rows(repo) == ["first key-file", "third key-file"]
