@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import errno
 import threading
@@ -101,8 +102,10 @@ class FarReading:
         async def work(client: asyncssh.SFTPClient) -> bytes:
             file = await client.open(path, SFTP_READ, encoding=None, block_size=0)  # a read is one question
             try:
-                found = bytearray(await file.read(FIRST, 0))  # type: ignore[arg-type]  # bytes, without an encoding
-                while len(found) and len(found) % FIRST == 0 and len(found) < most:
+                first, known = await asyncio.gather(file.read(FIRST, 0), file.stat())  # both on their way at once
+                found = bytearray(first)  # type: ignore[arg-type]  # bytes, without an encoding
+                end = most if known.size is None else min(most, known.size)
+                while len(found) < end:  # a server may answer with less than was asked for, of any file
                     part = await file.read(FIRST, len(found))
                     if not part:
                         break

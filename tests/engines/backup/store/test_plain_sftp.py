@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -126,3 +127,22 @@ def test_folders_of_one_depth_are_listed_side_by_side(tmp_path: Path) -> None:
         store.close()
     assert [[name for name, _ in one] for one in found if isinstance(one, list)] == [["disk0"]] * 8
     assert sizes == [(f"points/vm{number}/disk0/one.point", number) for number in range(8)]
+
+
+class Short(asyncssh.SFTPServer):
+    """Answers with half of what was asked for at most, as a server may."""
+
+    @override
+    def read(self, file_obj: object, offset: int, size: int) -> Any:
+        return super().read(file_obj, offset, min(size, 16384))
+
+
+def test_an_answer_that_is_shorter_than_the_question_is_not_the_end_of_a_file(tmp_path: Path) -> None:
+    sizes = (0, 1, 16384, 32768, 40_000, 100_000)
+    (tmp_path / "far").mkdir()
+    for size in sizes:
+        (tmp_path / "far" / f"{size}.json").write_bytes(os.urandom(size))
+    with serving(tmp_path / "keys", Short) as place, closing(open_sftp(f"sftp://{place}{tmp_path}/far")) as store:
+        found = dict(store.read_all([f"{size}.json" for size in sizes], 70_000))
+    for name, content in found.items():
+        assert content == (tmp_path / "far" / name).read_bytes()[:70_000], name
