@@ -28,6 +28,11 @@ def facts(guest: DomainGuest | None) -> list[tuple[str, str]]:
     return [("guest", f"{guest.name} ({guest.uuid}), {state}"), *left, ("beside its disks", ", ".join(beside))]
 
 
+def record(guest: DomainGuest | None) -> tuple[str, ...]:
+    """What its record is called among its disks; nothing where there is no guest."""
+    return (names.GUEST,) if guest else ()
+
+
 def warnings(guest: DomainGuest | None, params: RunParams, repository: NamesOnly) -> list[str]:
     """What somebody must read: disks that came or went among it."""
     if guest is None:

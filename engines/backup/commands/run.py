@@ -81,7 +81,7 @@ class Run(Engine[RunParams]):
         params, guest = settled(params)
         with Repository.glance(where(params)) as repository:
             called = disks(params)
-            spelling.refuse_twin(repository, [(params.vm, disk) for disk in called])
+            spelling.refuse_twin(repository, [(params.vm, disk) for disk in (*called, *guest_words.record(guest))])
             params = structs.replace(params, disk=called)
             with look_at([params.source, *params.more], params.format, _wished(params, guest=guest)) as sources:
                 size = units.size(sum(source.size for source in sources))
@@ -127,7 +127,7 @@ class Run(Engine[RunParams]):
         with (yield from opened(plan.params, context)) as repository:
             params, guest = settled(plan.params)
             wheres = [params.source, *params.more]
-            called = [f"{params.vm}/{disk}" for disk in (*params.disk, *([names.GUEST] if guest else []))]
+            called = [f"{params.vm}/{disk}" for disk in (*params.disk, *guest_words.record(guest))]
             for text in config.mend(repository.store, repository.config):
                 yield Warned(text=text)
             presence = Presence(repository.store, "write", f"backup of {', '.join(called)}", disk=" ".join(called))

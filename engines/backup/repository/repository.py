@@ -251,7 +251,8 @@ class Repository(NamesOnly):
         try:
             return self._read(name, name.path(folder), content)
         except Damaged:
-            self._demand_own(found for found in self.store.names("packs") if found.endswith(".pack"))
+            if not self._belongs:
+                self._demand_own(found for found in self.store.names("packs") if found.endswith(".pack"))
             raise
 
     def _read(self, name: PointName, path: str, content: bytes) -> Point:

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from weakref import WeakKeyDictionary
 
 from engines.backup.repository.repository import NamesOnly
 from engines.backup.store.store import Store
 from engines.job.errors import Refused
 
+_folding: WeakKeyDictionary[Store, bool] = WeakKeyDictionary()  # no place changes how it takes names while it is open
 OTHERWISE = ("CONFIG.JSON", "packs/CONFIG.JSON")  # no such file is ever made
 
 
 def folded(store: Store) -> bool:
     """Whether its place takes A and a for one name."""
-    return store.folds and len(store.missing(OTHERWISE)) < len(OTHERWISE)
+    if store.folds and store not in _folding:
+        _folding[store] = len(store.missing(OTHERWISE)) < len(OTHERWISE)
+    return store.folds and _folding[store]
 
 
 def refuse_twin(repository: NamesOnly, disks: Iterable[tuple[str, str]]) -> None:
-    """Raises Refused where a new point of one of these (VM, disk) would lie among those of another."""
+    """Raises Refused where a new point of one of these (VM, disk) would lie among those of another, given or there."""
     if not folded(repository.store):
         return
     known = {(name.vm, name.disk) for name in repository.names()}
@@ -30,3 +34,4 @@ def refuse_twin(repository: NamesOnly, disks: Iterable[tuple[str, str]]) -> None
                     " no A from a",
                     f"call it {there[0]}, if it is the same VM, or by a name that differs in more",
                 )
+        known.add((vm, disk))

@@ -9,17 +9,20 @@ import stat
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import msgspec
 import pytest
 import yaml
+from typing_extensions import override
 
+from engines.backup import names
 from engines.backup.commands.listing import listed
 from engines.backup.errors import Damaged
-from engines.backup.repository import config, sessions
+from engines.backup.repository import config, sessions, spelling
+from engines.backup.repository.keys import Unlock
 from engines.backup.repository.repository import Repository
 from engines.backup.repository.sessions import Presence
 from engines.backup.store.local import LocalStore
@@ -62,6 +65,11 @@ def test_a_file_system_without_links_folder_syncs_modes_and_mapping_holds_a_repo
         assert said.works
         for lacking in ("no hard links", "no fsync of folders", "no shared mappings", "no modes"):
             assert lacking in said.says
+        other = str(lab.disk(tmp_path / "other", {0: 1}, lab.MIB))
+        with pytest.raises(Refused, match="for one name"):  # where nothing is yet, too
+            lab.perform_job("backup", repo=repo, source=str(source), more=[other], vm="web1", disk=["sda", "SDA"])
+        with Repository.glance(repo) as glance, pytest.raises(Refused, match="web1/guest and web1/Guest for one name"):
+            spelling.refuse_twin(glance, [("web1", "Guest"), ("web1", names.GUEST)])
         first = lab.backup(repo, source)
         lab.disk(source, {0: 1, 7: 9, 9: 3}, 16 * lab.MIB)
         second = lab.done("backup", repo=repo, source=str(source), vm="web1", limit="none")
@@ -257,3 +265,74 @@ def test_a_config_of_another_repository_never_takes_the_secrets_place(tmp_path: 
     copy.write_bytes(wanted)
     assert not list(Path(repo, "quarantine").iterdir())
     assert lab.verified(repo=repo)["whole"] == 3
+
+
+def test_nothing_is_put_over_what_is_left_of_the_secret_in_another_repositorys_name(tmp_path: Path) -> None:
+    keys = [tmp_path / f"{number}.key" for number in range(2)]
+    for key in keys:
+        key.write_bytes(os.urandom(32))
+    locked = {"cipher": "aes-256-gcm", "key_file": str(keys[0])}
+    repo, other = lab.init(tmp_path / "repo", **locked), lab.init(tmp_path / "other", **locked)
+    source = lab.disk(tmp_path / "disk", {0: 1}, 2 * lab.MIB)
+    key_file = str(keys[0])
+    for place in (repo, other):
+        lab.backup(place, source, key_file=key_file)
+    first, copy = Path(repo, config.NAME), Path(repo, config.COPY)
+    right = first.read_bytes()
+    flipped = bytearray(right)
+    flipped[len(flipped) // 2] ^= 1
+    asked: tuple[tuple[str, dict[str, str]], ...] = (
+        ("backup", {"source": str(source), "vm": "web1"}),
+        ("backup-verify", {}),
+        ("backup-key-add", {"name": "second", "new_key_file": str(keys[1])}),
+    )
+    foreign = next(Path(other, "packs").glob("*.pack"))
+    for among in (False, True):
+        if among:  # one pack of the other repository lies among the right ones
+            Path(repo, "packs", foreign.name).write_bytes(foreign.read_bytes())
+        for verb, params in asked:
+            first.write_bytes(Path(other, config.NAME).read_bytes())
+            copy.write_bytes(flipped)
+            with suppress(Refused):  # already by the plan
+                lab.perform_job(verb, repo=repo, key_file=key_file, **params)
+            assert copy.read_bytes() == flipped, (verb, among)
+        if not among:
+            first.write_bytes(right)
+            lab.backup(repo, source, key_file=key_file)
+            assert copy.read_bytes() == right
+
+
+class Counted(LocalStore):
+    """Knows what it was asked."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.asked: list[str] = []
+
+    @override
+    def missing(self, names: Sequence[str]) -> set[str]:
+        self.asked.append("missing")
+        return super().missing(names)
+
+    @override
+    def names(self, folder: str) -> Iterator[str]:
+        self.asked.append(folder)
+        return super().names(folder)
+
+
+def test_whether_a_place_tells_a_from_a_is_asked_once_and_whose_packs_these_are_too(tmp_path: Path) -> None:
+    repo = lab.init(tmp_path / "repo")
+    point = names.parse(lab.backup(repo, lab.disk(tmp_path / "disk", {0: 1}, 2 * lab.MIB)))
+    store = Counted(Path(repo))
+    found = config.load(store)
+    for _ in range(3):
+        assert not spelling.folded(store)
+    assert store.asked.count("missing") == 1
+    opened = Repository(store, found, config.unlocked(found, Unlock()))
+    opened.load()
+    Path(repo, point.path()).write_bytes(b"no point")
+    store.asked.clear()
+    for _ in range(3):
+        with pytest.raises(Damaged, match="no point"):
+            opened.point(point)
+    assert "packs" not in store.asked
