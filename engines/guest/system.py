@@ -204,7 +204,7 @@ def _mounted(appliance: Appliance, scratch: Path, root: str, types: dict[str, st
     system = System(appliance, root, [("/", root)], types, volumes=volumes)
     _load_etc(system, scratch)
     rows = _rows(system.etc.get(system.real("/etc/fstab"), b"").decode("latin-1"))
-    system.letters = specs.letters(rows, next((row[0] for row in rows if row[1] == "/"), ""))
+    system.letters = specs.letters(rows, next((row[0] for row in rows if row[1] == "/"), ""), types)
     for spec, where in _wanted(rows):
         device = resolve(system, spec)
         try:

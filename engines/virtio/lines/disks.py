@@ -56,7 +56,8 @@ class Disks:
         return re.compile(rf"(?<![\w/.-])/dev/(?P<disk>{wanted})(?P<number>\d*)(?![\w/.-])")
 
     def _new(self, found: re.Match[str]) -> str:
-        return f"/dev/{self.names[found['disk'].removesuffix('p')]}{found['number']}"
+        disk = found["disk"]  # hdp's p is its letter, nvme0n1p's stands in front of a number
+        return f"/dev/{self.names[disk if disk in self.names else disk.removesuffix('p')]}{found['number']}"
 
     @cached_property
     def by_bus(self) -> re.Pattern[str] | None:

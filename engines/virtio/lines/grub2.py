@@ -8,7 +8,13 @@ from collections.abc import Iterator
 from engines.virtio.lines.disks import Disks, comment, split
 from engines.virtio.lines.grub1 import MARK, Entry, number_in, spoken
 
-ENTRY = re.compile(r"(\s*)menuentry\s+(?:(['\"])(.*?)\2|([^\s'\"{]+))")  # a title of one word may go without quotes
+WORD = r"(?:'[^']*'|\"[^\"]*\"|[^\s'\"{]+)"
+OPTIONS = rf"(?:(?:--unrestricted|--\w+=\S+|(?:--(?:class|users|hotkey|id|source)|\$menuentry_id_option)\s+{WORD})\s+)"
+# A title of one word may go without quotes, options may stand in front of it. One that is a variable's is not known.
+ENTRY = re.compile(
+    rf"\s*menuentry\s+(?P<options>{OPTIONS}{{0,16}})"
+    r"(?:\$?(?P<quote>['\"])(?P<quoted>.*?)(?P=quote)|(?P<bare>[^\s'\"{$-][^\s'\"{]*)|(?=[$-]))"
+)
 SUBMENU = re.compile(r"\s*submenu\s")
 LINUX = re.compile(r"\s*linux(?:16|efi)?\s")
 INITRD = re.compile(r"\s*initrd(?:16|efi)?\s")
@@ -37,7 +43,7 @@ def _entry(lines: list[str]) -> Entry:
     # in front of it may be a processor's microcode
     initrd = next((line.split()[-1] for line in lines if INITRD.match(line) and len(line.split()) > 1), "")
     return Entry(
-        (title.group(3) or title.group(4) or "") if title else "",
+        (title["quoted"] or title["bare"] or "") if title else "",
         kernel,
         initrd,
         tuple(lines),
@@ -50,7 +56,7 @@ def default(text: str, saved: str = "") -> int:
     wanted = saved or next((found.group(2).strip("\"'") for found in _defaults(text)), "0")
     last = wanted.rsplit(">", 1)[-1]
     for at, each in enumerate(entries(text)):
-        if last == each.title or f"'{last}'" in each.lines[0] or f'"{last}"' in each.lines[0]:
+        if (last and last == each.title) or f"'{last}'" in each.lines[0] or f'"{last}"' in each.lines[0]:
             return at
     numbers = tuple(number_in(word) for word in wanted.split(">"))
     return next((at for at, place in enumerate(_places(text)) if place[: len(numbers)] == numbers), 0)
@@ -107,8 +113,8 @@ def _converted(line: str, initrd: str, identity: str, disks: Disks) -> str:
 
 
 def _marked(found: re.Match[str]) -> str:
-    quote = found.group(2) or "'"
-    return f"menuentry {quote}{found.group(3) or found.group(4) or ''}{MARK}{quote}"
+    quote, title = found["quote"] or "'", found["quoted"] or found["bare"] or ""
+    return f"menuentry {found['options']}{quote}{title}{MARK}{quote}"
 
 
 def with_default(text: str, version: str) -> str:

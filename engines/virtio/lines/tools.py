@@ -8,36 +8,46 @@ from fnmatch import fnmatchcase
 from engines.virtio.lines.disks import Disks, comment, partition, split
 
 MODULES = ("virtio_blk", "virtio_pci")
-SUSE = re.compile(r"^(INITRD_MODULES=)([\"']?)([^\"'\n]*)\2", re.MULTILINE)
-ARCH = re.compile(r"^([ \t]*MODULES=)([(\"'])([^)\"'#]*)([)\"'])", re.MULTILINE)
+SUSE = re.compile(r"^(INITRD_MODULES=)(?:([\"'])([^\"'\n]*)\2|([^\"'\n#]*))", re.MULTILINE)
+ARCH = re.compile(r"^([ \t]*MODULES=)(?:(\()([^)#]*)(\))|(\")([^\"#]*)(\")|(')([^'#]*)('))", re.MULTILINE)
 ARRAY = re.compile(r"^[ \t]*MODULES=\(", re.MULTILINE)
-ALPINE = re.compile(r"^(features=)([\"']?)([^\"'\n#]*)\2", re.MULTILINE)
-DEVICES = re.compile(r"\s*DEVICE\s", re.IGNORECASE)
+ALPINE = re.compile(r"^(features=)(?:([\"'])([^\"'\n]*)\2|([^\"'\n#]*))", re.MULTILINE)
+DEVICES = re.compile(r"\s*DEV(?:I(?:C(?:E)?)?)?\s", re.IGNORECASE)  # mdadm takes three letters for the word
 LONGEST = 200  # characters of a pattern
+MOST = 256  # patterns of a line
+PARTITIONS = tuple(str(number) for number in range(1, 32))  # more than any tool of the time makes
 INSTALL = re.compile(
     r"^(Name: grub-pc/install_devices(?:_disks_changed)?\n(?:(?!Name:)\S.*\n)*?Value:[ \t]*)(.*)$", re.MULTILINE
 )
 
 
 def _with(listed: str, wanted: tuple[str, ...]) -> str:
-    there = {word.replace("-", "_") for word in listed.split()}
+    there = _words(listed)
     return " ".join([*listed.split(), *(name for name in wanted if name not in there)])
 
 
 def _complete(listed: str, wanted: tuple[str, ...]) -> bool:
-    return set(wanted) <= {word.replace("-", "_") for word in listed.split()}
+    return set(wanted) <= _words(listed)
+
+
+def _words(listed: str) -> set[str]:
+    """An array's may each have quotes."""
+    return {word.strip("\"'").replace("-", "_") for word in listed.split()}
+
+
+def _assigned(found: re.Match[str], wanted: tuple[str, ...]) -> str:
+    """A variable's words, in quotes or without, with those that are wanted; blanks in front of a comment stay."""
+    name, quote, quoted, bare = found.groups("")
+    listed = quoted or bare.rstrip()
+    if _complete(listed, wanted):
+        return found.group()
+    quote = quote or '"'
+    return f"{name}{quote}{_with(listed, wanted)}{quote}{bare[len(bare.rstrip()) :]}"
 
 
 def suse(text: str, _disks: Disks) -> str:
     """INITRD_MODULES of /etc/sysconfig/kernel with virtio's; only where it is set."""
-    return SUSE.sub(
-        lambda found: (
-            found.group()
-            if _complete(found.group(3), MODULES)
-            else f'{found.group(1)}"{_with(found.group(3), MODULES)}"'
-        ),
-        text,
-    )
+    return SUSE.sub(lambda found: _assigned(found, MODULES), text)
 
 
 def arch(text: str, _disks: Disks) -> str:
@@ -45,26 +55,17 @@ def arch(text: str, _disks: Disks) -> str:
     more = f"MODULES+=({' '.join(MODULES)})\n"
     if ARRAY.search(text) and not ARCH.search(text) and more not in text:
         return f"{text}{'' if text.endswith(chr(10)) else chr(10)}{more}"
-    return ARCH.sub(
-        lambda found: (
-            found.group()
-            if _complete(found.group(3), MODULES)
-            else f"{found.group(1)}{found.group(2)}{_with(found.group(3), MODULES)}{found.group(4)}"
-        ),
-        text,
-    )
+
+    def listed(found: re.Match[str]) -> str:
+        name, begin, words, end = (each for each in found.groups() if each is not None)
+        return found.group() if _complete(words, MODULES) else f"{name}{begin}{_with(words, MODULES)}{end}"
+
+    return ARCH.sub(listed, text)
 
 
 def alpine(text: str, _disks: Disks) -> str:
     """Features of mkinitfs.conf with virtio."""
-
-    def listed(found: re.Match[str]) -> str:
-        if _complete(found.group(3), ("virtio",)):
-            return found.group()
-        quote = found.group(2) or '"'
-        return f"{found.group(1)}{quote}{_with(found.group(3), ('virtio',))}{quote}"
-
-    return ALPINE.sub(listed, text)
+    return ALPINE.sub(lambda found: _assigned(found, ("virtio",)), text)
 
 
 def mdadm(text: str, disks: Disks) -> str:
@@ -73,19 +74,27 @@ def mdadm(text: str, disks: Disks) -> str:
 
 
 def _scanned(line: str, disks: Disks) -> str:
-    words = line.split()[1:]
-    if not DEVICES.match(line) or "partitions" in words or any("/dev/vd" in word for word in words):
-        return line
-    devices = [f"/dev/{partition(name, number)}" for name in disks.names for number in ("", "1")]
-    if not any(word.startswith("/dev/disk/") or _matches(word, devices) for word in words):
+    words = list(dict.fromkeys(line.split()[1 : MOST + 1]))
+    if not DEVICES.match(line) or "partitions" in words or not _lost(words, disks):
         return line
     body = line.rstrip("\r\n")
     return f"{body} /dev/{disks.new[:2]}*{line[len(body) :]}"
 
 
-def _matches(word: str, devices: list[str]) -> bool:
-    """As mdadm.conf(5) says: a pattern of the shell."""
-    return len(word) <= LONGEST and any(fnmatchcase(device, word) for device in devices)
+def _lost(words: list[str], disks: Disks) -> bool:
+    """Whether the words look at an old disk, or a partition of one, and at its new name they do not."""
+    if any(word.startswith("/dev/disk/") for word in words) and not any("/dev/vd" in word for word in words):
+        return True
+    names = [(old, new, number) for old, new in disks.names.items() for number in ("", *PARTITIONS)]
+    return any(
+        _matched(f"/dev/{partition(old, number)}", words) and not _matched(f"/dev/{partition(new, number)}", words)
+        for old, new, number in names
+    )
+
+
+def _matched(device: str, words: list[str]) -> bool:
+    """As mdadm.conf(5) says: each is a pattern of the shell."""
+    return any(len(word) <= LONGEST and fnmatchcase(device, word) for word in words)
 
 
 def installed_to(text: str) -> list[str]:

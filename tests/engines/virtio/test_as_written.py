@@ -106,6 +106,32 @@ def test_a_title_of_one_word_goes_without_quotes() -> None:
     assert "menuentry 'Rescue (virtio)' --class x --id 'crashcart-virtio-" in added
 
 
+@pytest.mark.parametrize(
+    ("words", "title", "added"),
+    [
+        ("--class gnu 'Debian, 3.2'", "Debian, 3.2", "--class gnu 'Debian, 3.2 (virtio)'"),
+        (
+            "--class gnu --unrestricted --users=a Linux",
+            "Linux",
+            "--class gnu --unrestricted --users=a 'Linux (virtio)'",
+        ),
+        ("--id 'a b' --hotkey=x \"Linux\" --class y", "Linux", "--id 'a b' --hotkey=x \"Linux (virtio)\" --class y"),
+        ('$"Linux"', "Linux", '"Linux (virtio)"'),
+        ("$title --class x", "", "' (virtio)'$title --class x"),
+        ("--unheard 'A'", "", "' (virtio)'--unheard 'A'"),
+    ],
+)
+def test_a_title_is_found_behind_options(words: str, title: str, added: str) -> None:
+    body = " {\n\tlinux /v-1 root=/dev/sda3\n\tinitrd /i-1\n}\n"
+    text = f"menuentry 'First'{body}menuentry {words}{body}"
+    first, found = grub2.entries(text)
+    assert (first.title, found.title, found.kernel) == ("First", title, "/v-1")
+    made = grub2.with_entry(text, found, "i-1-custom", SDA)
+    assert f"menuentry {added} --id 'crashcart-virtio-" in made
+    assert grub2.default(f'set default="1"\n{text}') == 1
+    assert grub2.default(f'set default=""\n{text}') == 0
+
+
 def test_a_menu_by_hand_that_sets_no_default_gets_one() -> None:
     text = "timeout=5\nmenuentry 'A' {\n\tlinux /vmlinuz-1 root=/dev/sda3\n\tinitrd /i-1\n}\n"
     assert grub2.with_default(text, "1").startswith('set default="crashcart-virtio-1"\ntimeout=5\n')

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from engines.guest import specs
 from engines.virtio.lines import bls, extlinux, grub1, grub2, lvmconf, tables, tools
 from engines.virtio.lines.disks import NAMED, Disks
 
@@ -64,12 +63,32 @@ FILES = {
     ),
     "mkinitcpio array": (tools.arch, "MODULES=()\nHOOKS=(base)\n", "MODULES=(virtio_blk virtio_pci)\nHOOKS=(base)\n"),
     "mkinitcpio words": (tools.arch, 'MODULES="ext4"\n', 'MODULES="ext4 virtio_blk virtio_pci"\n'),
+    "mkinitcpio array of quoted words": (tools.arch, "MODULES=('ext4')\n", "MODULES=('ext4' virtio_blk virtio_pci)\n"),
+    "mkinitcpio array with one of them": (
+        tools.arch,
+        "MODULES=('virtio-blk' \"ext4\")\n",
+        "MODULES=('virtio-blk' \"ext4\" virtio_pci)\n",
+    ),
+    "mkinitcpio words in single quotes": (tools.arch, "MODULES='ext4'\n", "MODULES='ext4 virtio_blk virtio_pci'\n"),
+    "mkinitfs with a comment": (tools.alpine, "features=ata # x\n", 'features="ata virtio" # x\n'),
+    "mkinitfs in quotes with a comment": (tools.alpine, "features='ata' # x\n", "features='ata virtio' # x\n"),
+    "sysconfig/kernel with a comment": (
+        tools.suse,
+        "INITRD_MODULES=ata # x\n",
+        'INITRD_MODULES="ata virtio_blk virtio_pci" # x\n',
+    ),
     "mkinitfs": (tools.alpine, 'features="ata base ext4"\n', 'features="ata base ext4 virtio"\n'),
     "mdadm patterns": (
         tools.mdadm,
         "DEVICE /dev/sd[ab]*\nARRAY /dev/md0 devices=/dev/sda1,/dev/sdb1\n",
         "DEVICE /dev/sd[ab]* /dev/vd*\nARRAY /dev/md0 devices=/dev/vda1,/dev/vdb1\n",
     ),
+    "mdadm patterns of a second partition": (tools.mdadm, "DEVICE /dev/sd[a-z]2\n", "DEVICE /dev/sd[a-z]2 /dev/vd*\n"),
+    "mdadm patterns of two": (tools.mdadm, "DEVICE /dev/sd?2 /dev/sd?3\n", "DEVICE /dev/sd?2 /dev/sd?3 /dev/vd*\n"),
+    "mdadm patterns of a high number": (tools.mdadm, "dev /dev/sd?1[0-5]\r\n", "dev /dev/sd?1[0-5] /dev/vd*\r\n"),
+    "mdadm patterns beside a name": (tools.mdadm, "DEVICE /dev/sda1 /dev/sd?2", "DEVICE /dev/vda1 /dev/sd?2 /dev/vd*"),
+    "mdadm patterns of the new disk too": (tools.mdadm, "DEVICE /dev/[sv]d?2\n", "DEVICE /dev/[sv]d?2\n"),
+    "mdadm patterns of a disk that is not given": (tools.mdadm, "DEVICE /dev/sd[c-z]2\n", "DEVICE /dev/sd[c-z]2\n"),
     "mdadm names": (tools.mdadm, "DEVICE /dev/sda1 /dev/sdb1\n", "DEVICE /dev/vda1 /dev/vdb1\n"),
     "mdadm all": (tools.mdadm, "DEVICE partitions\n", "DEVICE partitions\n"),
     "debconf": (
@@ -126,6 +145,14 @@ def test_a_disk_whose_name_ends_in_a_digit_loses_the_p_of_its_partitions(name: s
     assert edit(after, disks) == after
 
 
+@pytest.mark.parametrize("name", ["hdp", "sdp", "vdp", "xvdp", "hda", "nvme0n1", "cciss/c0d0", "mmcblk0"])
+def test_a_disks_own_letter_is_no_p_of_a_partition(name: str) -> None:
+    disks = Disks(name, "vda")
+    partition = f"/dev/{name}{'p' if name[-1].isdigit() else ''}3"
+    assert disks.renamed(f"{partition} / x\n/dev/{name}\n") == "/dev/vda3 / x\n/dev/vda\n"
+    assert (disks.whole(partition), disks.whole(f"/dev/{name}")) == ("/dev/vda3", "/dev/vda")
+
+
 def test_any_disk_is_named_exactly() -> None:
     text = "/dev/nvme0n1p2 /dev/sda1 /dev/cciss/c0d0p12 /dev/sdab /dev/nvme0n1pp /dev/vdb /dev/mmcblk0p1 /dev/hda-x"
     assert NAMED.findall(text) == ["nvme0n1", "sda", "cciss/c0d0", "vdb", "mmcblk0"]
@@ -144,44 +171,6 @@ def test_consoles_that_only_xen_has_go_with_it() -> None:
     assert tables.inittab(table, XEN) == table.replace("co:", "# co:")
     assert tables.inittab(tables.inittab(table, XEN), XEN) == tables.inittab(table, XEN)
     assert tables.inittab(table, SDA) == table
-
-
-TYPES = {"/dev/sda1": "ext4", "/dev/sda3": "ext4", "/dev/vg/root": "xfs", "/dev/md127": "ext4"}
-UUIDS = {"/dev/sda1": "1111", "/dev/sda3": "3333", "/dev/vg/root": "", "/dev/md127": "aaaa"}
-
-
-def call(name: str, device: str) -> object:
-    """What libguestfs answers for that disk."""
-    if name == "blkid":
-        number = device[-1]
-        return {"PART_ENTRY_UUID": f"DEADBEEF-0{number}", "PART_ENTRY_NAME": f"name {number}"}
-    return UUIDS[device] if name == "vfs_uuid" else f"label {device[-1]}"
-
-
-@pytest.mark.parametrize(
-    ("spec", "device"),
-    [
-        (f"{DISK}-part3", "/dev/sda3"),
-        (f"{DISK}-part4", None),
-        ("/dev/disk/by-path/pci-0000:00:01.1-ata-1-part1", "/dev/sda1"),
-        ("/dev/disk/by-uuid/3333", "/dev/sda3"),
-        ("UUID=aaaa", "/dev/md127"),
-        ('UUID="1111"', "/dev/sda1"),
-        (r"/dev/disk/by-label/label\x203", "/dev/sda3"),
-        ("PARTUUID=deadbeef-03", "/dev/sda3"),
-        ("/dev/disk/by-partuuid/deadbeef-01", "/dev/sda1"),
-        (r"/dev/disk/by-partlabel/name\x201", "/dev/sda1"),
-        ("/dev/mapper/vg-root", "/dev/vg/root"),
-        ("/dev/hda3", "/dev/sda3"),
-        ("/dev/md0", "/dev/md127"),
-        ("/dev/nvme0n1p3", "/dev/sda3"),
-        ("/dev/cciss/c0d0p1", "/dev/sda1"),
-        ("/dev/nvme0n1p4", None),
-        ("nas:/x", None),
-    ],
-)
-def test_every_way_to_name_a_partition_is_understood(spec: str, device: str | None) -> None:
-    assert specs.resolve(call, TYPES, spec) == device
 
 
 ENTRIES = "/boot/loader/entries"
@@ -231,29 +220,6 @@ def test_a_boot_does_not_wait_for_disks_that_are_not_there() -> None:
     text = "UUID=1 / ext4 x 0 1\n/dev/sdc1 /c ext4 x 0 2\n/dev/disk/by-id/ata-B-part1 /b ext4 x 0 2\n"
     wanted = text.replace("/dev/sdc1", "# /dev/sdc1").replace("/dev/disk", "# /dev/disk")
     assert tables.without(text, ("/dev/sdc", "/dev/disk/by-id/ata-B-part1")) == wanted
-
-
-@pytest.mark.parametrize(
-    ("rows", "root", "letters"),
-    [
-        ([["/dev/hda1", "/", "ext3"], ["/dev/hdb1", "/var", "ext3"]], "/dev/hda1", "ab"),
-        ([["UUID=1", "/", "ext3"], ["/dev/sdb1", "/var", "ext3"]], "UUID=1", "ab"),
-        ([["/dev/sdb1", "/", "ext3"], ["/dev/sda1", "/var", "ext3"]], "/dev/sdb1", "ba"),
-        ([["/dev/hda1", "/", "ext3"], ["/dev/hdc", "/cd", "udf,iso9660"]], "/dev/hda1", "a"),
-        ([], "", "a"),
-        ([["/dev/nvme0n1p1", "/", "ext4"], ["/dev/nvme1n1p1", "/var", "ext4"]], "/dev/nvme0n1p1", "AB"),
-        ([["UUID=1", "/", "ext4"], ["/dev/cciss/c0d1p1", "/var", "ext4"]], "/dev/cciss/c0d0p1", "AB"),
-        ([["/dev/nvme0n1p1", "/", "ext4"], ["/dev/sda1", "/usb", "ext4"]], "/dev/nvme0n1p1", "Aa"),
-    ],
-)
-def test_letters_are_disks_in_their_order_with_the_roots_first(rows: list[list[str]], root: str, letters: str) -> None:
-    assert specs.letters(rows, root) == letters
-
-
-def test_a_partition_of_a_second_disk_is_never_taken_for_the_firsts() -> None:
-    assert specs.resolve(call, TYPES, "/dev/hdb3", "ab") is None
-    assert specs.resolve(call, {**TYPES, "/dev/sdb3": "ext4"}, "/dev/hdb3", "ab") == "/dev/sdb3"
-    assert specs.resolve(call, TYPES, "/dev/hdb3", "ba") == "/dev/sda3"
 
 
 EXTLINUX = """\
