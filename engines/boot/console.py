@@ -8,7 +8,8 @@ from engines.boot.screen import plain
 
 # A return in front of a cursor that is moved to the right writes on in its line, as SUSE's "failed" does.
 WITHIN = re.compile(r"(?<!\r)\r++(?=\n|\x1b\[\d{1,4}[CG])")
-KERNEL = re.compile(r"(?:<\d{1,2}>)?\[ *\d{1,9}\.\d{6}\] ")
+CALLER = r"(?:\[ *[TC]\d{1,10}\])?"  # the thread or processor that speaks, behind the time
+KERNEL = re.compile(rf"(?:<\d{{1,2}}>)?\[ *\d{{1,9}}\.\d{{6}}\]{CALLER} ")
 
 
 def spoken(said: bytes) -> str:

@@ -55,7 +55,8 @@ INITRDS = (
 INITS = (
     r"[Gg]ive root password (?:for (?:system )?(?:maintenance|login)|to login).*",
     r"Press Enter for (?:system )?maintenance.*",
-    r"(?:[Pp]ress|[Tt]ype|TYPE) [Cc](?:ontrol|ONTROL|trl)-[Dd]\b.*",
+    r"^ {0,8}(?:[Pp]ress|[Tt]ype|TYPE) [Cc](?:ontrol|ONTROL|trl)-[Dd] to (?:continue boot|proceed with normal).*",
+    r"\(or (?:press|type) [Cc](?:ontrol|ONTROL|trl)-[Dd] (?:to continue|for normal).*",
     r"CONTROL-D will terminate this shell.*",
     r"root account is locked.*",
     r"(?:[Ee]ntering|You are in|Welcome to) (?:emergency|rescue) mode.*",

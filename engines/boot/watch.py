@@ -128,8 +128,7 @@ def _look(machine: Machine, signs: Signs, overlay: Path | None, shot: Path | Non
             )
         yield seconds
         machine.pause(LOOK)
-    mode = "; the screen is graphical" if not machine.screen() else ""
-    return Seen("unsure", f"nothing conclusive within {signs.within:.0f} s{mode}", signs.within)
+    return up.at_last(signs, "" if machine.screen() else "; the screen is graphical")
 
 
 class _Up:
@@ -152,6 +151,10 @@ class _Up:
         if self.seen and (not alive or seconds - self.seen.seconds >= signs.linger(texts[1])):
             return self.seen
         return None
+
+    def at_last(self, signs: Signs, mode: str) -> Seen:
+        """The verdict when the time is over: a guest that came up is up, whatever it was watched on for."""
+        return self.seen or Seen("unsure", f"nothing conclusive within {signs.within:.0f} s{mode}", signs.within)
 
 
 def _status(machine: Machine) -> str:

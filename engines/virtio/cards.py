@@ -23,7 +23,6 @@ IPV4 = r"((?:\d{1,3}\.){3}\d{1,3})(?![\d.])"
 GIVEN = (
     (IFCFG, re.compile(rf"^IPADDR\w{{0,8}}=[\"']?{IPV4}", re.M)),
     (re.compile(r"/etc/network/interfaces(?:\.d/.+)?"), re.compile(rf"^[ \t]*address[ \t]+{IPV4}", re.M)),
-    (re.compile(r"/etc/netplan/[^/]+\.ya?ml"), re.compile(rf"(?:-|\[|,)[ \t]*[\"']?{IPV4}/\d")),
     (re.compile(r"/etc/NetworkManager/system-connections/.+"), re.compile(rf"^address(?:es)?\d*={IPV4}/\d", re.M)),
     (re.compile(r"/etc/systemd/network/[^/]+\.network"), re.compile(rf"^Address[ \t]*=[ \t]*{IPV4}/\d", re.M)),
     (re.compile(r"/etc/conf\.d/net"), re.compile(rf"^config_\w{{1,16}}=\(?[ \t]*[\"']{IPV4}", re.M)),
@@ -62,10 +61,11 @@ def addresses(system: System) -> tuple[str, ...]:
     """The IPv4 addresses that the configuration gives to cards, each once, in its order."""
     found: dict[str, None] = {}
     for path, content in sorted(system.etc.items()):
-        for files, given in GIVEN:
+        given = list(_static(content)) if NETPLAN.fullmatch(path) else []
+        for files, pattern in GIVEN:
             text = content.decode("latin-1") if files.fullmatch(path) else ""
-            if not re.search(r"^ONBOOT=[\"']?no", text, re.M | re.I):
-                found |= dict.fromkeys(each for each in given.findall(text) if not each.startswith(("127.", "0.")))
+            given += [] if re.search(r"^ONBOOT=[\"']?no", text, re.M | re.I) else pattern.findall(text)
+        found |= dict.fromkeys(each for each in given if not each.startswith(("127.", "0.")))
     return tuple(found)[:MOST]
 
 
@@ -174,23 +174,41 @@ def _planned(content: bytes) -> tuple[tuple[str, str], ...]:
     return tuple(_read(content))
 
 
-def _read(content: bytes) -> Iterator[tuple[str, str]]:
+def _plan(content: bytes) -> dict[str, object]:
+    """A plan's `network`, or all of it where it has none; empty for what cannot be read."""
     import yaml
 
     if len(content) > LARGEST or any(len(OPENING.findall(line)) > OPENINGS for line in content.splitlines()):
-        return
+        return {}
     try:
         plan = yaml.load(content, yaml.BaseLoader)  # noqa: S506 all is text to it: 52:54:00:12:34:56 is no number
-        cards = (plan["network"]["ethernets"] if "network" in plan else plan).items()
     except (yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError, RecursionError):
-        return
-    for name, body in cards:
-        body = body if isinstance(body, dict) else {}
-        match = body.get("match")
-        match = match if isinstance(match, dict) else {}
+        return {}
+    return _table(_table(plan).get("network", {"ethernets": plan}))
+
+
+def _static(content: bytes) -> Iterator[str]:
+    """The IPv4 addresses that a plan gives to interfaces of any kind, not those of routes, servers and peers."""
+    for kind in _plan(content).values():
+        for body in _table(kind).values():
+            given = _table(body).get("addresses")
+            for each in given if isinstance(given, list) else []:
+                text = next(iter(each), "") if isinstance(each, dict) else each  # one with a label is a table's name
+                if found := re.match(rf"{IPV4}/\d", _text(text)):
+                    yield found.group(1)
+
+
+def _read(content: bytes) -> Iterator[tuple[str, str]]:
+    for name, body in _table(_plan(content).get("ethernets")).items():
+        body = _table(body)
+        match = _table(body.get("match"))
         called = _text(body.get("set-name")) or _text(match.get("name")) or _text(name)
         if called and not re.search(r"[*?\[]", called):
             yield called, _text(match.get("macaddress")).lower()
+
+
+def _table(value: object) -> dict[str, object]:
+    return value if isinstance(value, dict) else {}
 
 
 def _text(value: object) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from engines.boot.console import CALLER
 from engines.virtio.lines.disks import comment, split
 from engines.virtio.reporter import Report
 
@@ -33,8 +34,19 @@ FAULT = re.compile(
 # A volume group is missed for a moment, until its disks are there; a boot says what comes of it.
 TRANSIENT = re.compile(r"volume group|physical volume|crashcart-report:|Kernel command line")
 # A timed kernel speaks in front of everything: only what an init or an initrd says through it counts.
-THROUGH = re.compile(r"(?:<\d{1,3}>)?(?:\[ *\d{1,9}\.\d{1,9}\] )?")
+THROUGH = re.compile(rf"(?:<\d{{1,3}}>)?(?:\[ *\d{{1,9}}\.\d{{1,9}}\]{CALLER} )?")
 OWN = re.compile(r"[\w.@-]{1,64}\[\d+\]: |(?:dracut|init|systemd|mountall)\b")
+# One of old has no time in front. Its words fall between a step and the step's status, at the end of the step's line
+# too; they are told here by what drivers of that age begin with.
+UNTIMED = re.compile(
+    r"(?:^|(?<=[:.] )|(?<=  ))(?:[\w./-]{1,40} driver v?\d|[\w-]{1,40}: .{0,60}[Dd]river,? (?:- )?(?:version )?v?\d"
+    r"|[hsv]d[a-z]\d{0,3}: |[hs]d \d+:\d|scsi\d|SCSI (?:device|subsystem)|ata\d{1,2}[.:]|ide\d: |FDC \d |Floppy drive"
+    r"|Uniform CD-ROM driver|Vendor: |Attached scsi|input: |parport\d: |lp\d: |device-mapper: |md: |raid\d{1,2}: "
+    r"|EXT[234](?:-fs| FS)|XFS: |XFS mounting|VFS: |FAT: |ReiserFS: |kjournald|Adding \d{1,12}k swap|ACPI: |PCI: "
+    r"|NET: |IA-32 |microcode: |SELinux: |audit\(|type=\d{1,5} |ip6?_tables: |Netfilter mess|(?:ip|nf)_conntrack ver"
+    r"|ADDRCONF|IPv6 over IPv4|Intel\(R\) PRO/|Copyright \(|(?:8139|e100|piix|i2c|usb|pnp)[\w.-]{0,20}[: ] ?[\w:.]+: "
+    r"|\w{1,16}: (?:Disabled Privacy|link |RTL-?8|NIC |e1000|no IPv6)).*"
+)
 # What was only ever about the old machine: its loss is told, and no reason to keep the guest from the new one.
 HARDWARE = re.compile(
     r"smartd|smartmontools|\bHDIO_|Self.Monitoring|SMART\b|hdparm|hddtemp|kudzu|mcelog|edac|lm_?sensors|ipmi|vmware|vmtools"
@@ -43,13 +55,17 @@ HARDWARE = re.compile(
 )
 DISK_OR_NETWORK = re.compile(r"mount|swap|fsck|file ?system|network|interface|\beth\d|local-fs", re.IGNORECASE)
 VOLATILE = re.compile(
-    r"^(?:<\d{1,3}>)?(?:\[ *\d+\.\d+\] )?|^[A-Z][a-z]{2} +\d{1,2} \d\d:\d\d:\d\d \S+ |\[\d+(?:\.\d+)?\]|\(\d+\)"
+    rf"^(?:<\d{{1,3}}>)?(?:\[ *\d+\.\d+\]{CALLER} )?"
+    r"|^[A-Z][a-z]{2} +\d{1,2} \d\d:\d\d:\d\d \S+ |\[\d+(?:\.\d+)?\]|\(\d+\)"
     r"|\b\d+(?:\.\d+)?(?:ms|min|s)\b|\b(?:[0-9a-f]{2}:){5}[0-9a-f]{2}\b|\b0x[0-9a-f]+\b"
 )
 NUMBER = re.compile(r"(?<![\w.])\d+(?![\w.])")  # of a try, a process, a status; eth0 and an address have others
 LONGEST = 1000  # characters of a line that are looked at
 MOST = 200  # complaints of one boot
-NAME = re.compile(r"(?:/dev/|\bdev-)(?:(?:hd|sd|xvd|vd)[a-z]|(?:nvme\d+n\d+|cciss[/-]c\d+d\d+)p?)")
+NAME = re.compile(  # old kernels say it alone
+    r"(?:/dev/|\bdev-|\bblock/)(?:(?:hd|sd|xvd|vd)[a-z]|(?:nvme\d+n\d+|cciss[/-]c\d+d\d+|mmcblk\d+)p?)"
+    r"|(?<![\w./-])(?:(?:hd|sd|xvd|vd)[a-z](?=\d{0,3}(?![\w-]))|(?:nvme\d+n\d+|cciss/c\d+d\d+|mmcblk\d+)p?(?!\w*[a-z]))"
+)
 SWAPS = re.compile(r"(\d+) of (\d+) swaps are in use")
 LEAST_DISK = 3
 
@@ -57,7 +73,7 @@ LEAST_DISK = 3
 def said(text: str) -> list[str]:
     """Complaints on a console, each once, a disk's name and what differs from boot to boot left out.
 
-    So two boots can be held against each other. A status alone on its line is told with the line before.
+    So two boots can be held against each other. A status alone on its line is told with the step before it.
     """
     found: dict[str, None] = {}
     before = ""
@@ -69,8 +85,16 @@ def said(text: str) -> list[str]:
             found[_alike(f"{before} {words}" if not MARK.sub("", words).strip() else words)] = None
             if len(found) == MOST:
                 break
-        before = words
+        before = _step(words) or before
     return list(found)
+
+
+def _step(words: str) -> str:
+    """What an init says in a line, without what a kernel wrote behind it; empty where all is the kernel's."""
+    through = THROUGH.match(words)
+    if through and through.group() and not OWN.match(words, through.end()):
+        return ""
+    return UNTIMED.sub("", words).strip()
 
 
 def _complains(line: str) -> bool:

@@ -167,6 +167,11 @@ def test_an_init_of_old_gets_no_file_that_it_would_not_read() -> None:
          "      routes:\n        - to: 10.9.0.0/16\n          via: 10.0.0.1\n      nameservers:\n"
          "        addresses: [1.1.1.1]\n"),
         ("netplan/a.yaml", "network: {ethernets: {ens3: {addresses: ['10.0.0.5/24']}}}\n"),
+        ("netplan/a.yaml", "network:\n  tunnels:\n    wg0:\n      mode: wireguard\n      peers:\n"
+         "        - allowed-ips: [10.1.0.0/16, '10.2.0.0/16']\n        - allowed-ips:\n            - 10.3.0.0/16\n"
+         "  vlans:\n    v1:\n      id: 1\n      addresses:\n        - 10.0.0.5/24:\n            label: x\n"),
+        ("netplan/a.yaml", "network: {bridges: {br0: {interfaces: [ens3], addresses: [fd00::1/64, 10.0.0.5/24],"
+         " routing-policy: [{from: 10.4.0.0/16}]}}}\n"),
         (f"{MANAGER}/a.nmconnection", "[ipv4]\naddress1=10.0.0.5/24,10.0.0.1\ndns=1.1.1.1;\nmethod=manual\n"),
         ("systemd/network/a.network", "[Network]\nAddress = 10.0.0.5/24\n[Route]\nDestination=10.9.0.0/16\n"),
         ("conf.d/net", 'config_eth0="10.0.0.5/24"\nroutes_eth0="default via 10.0.0.1"\n'),

@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from engines.boot.dead_ends import DOWN
-from engines.boot.watch import UP
+from engines.boot.watch import UP, Signs
+from engines.boot.watch import _Up as Watch
 from engines.virtio import complaints, reporter, trial
 from engines.virtio.reporter import Report
 
@@ -148,6 +149,15 @@ def test_a_report_that_lacks_what_the_guest_had_is_held_against_it(lost: dict[st
 )
 def test_a_login_prompt_is_not_the_end_of_a_boot_that_has_more_to_tell(text: str, seconds: float) -> None:
     assert trial.linger(text) == seconds
+
+
+def test_a_guest_that_came_up_late_is_up_at_the_deadline_without_its_report() -> None:
+    signs = Signs(up=trial.UP, down=trial.HOPELESS, within=900.0, linger=trial.linger)
+    late, said = Watch(), ("", "[  OK  ] Started Getty on tty1.\nweb1 login: ")
+    assert late.look(signs, said, 600.0, True) is None  # watched on for the report
+    seen = late.at_last(signs, "")
+    assert (seen.how, seen.seconds) == ("boots", 600.0)
+    assert Watch().at_last(signs, "").how == "unsure"
 
 
 def test_units_named_by_the_disk_are_the_same_ones_on_both() -> None:

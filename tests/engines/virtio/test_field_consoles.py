@@ -66,6 +66,9 @@ def test_a_guest_that_stops_is_never_up(name: str) -> None:
         "Gave up waiting for suspend/resume device\n",
         "[FAILED] Failed to start Kernel Dump Emergency Capture.\n",
         "Control D is a key\n",
+        "Press Ctrl-D to log out\n",
+        "Welcome to web1. Type Control-D to leave.\n",
+        "Press Control-D to continue\n",
         "[ *** ] A start job is running for dev-sda5.device (1min 20s / 1min 30s)\n",
     ],
 )
@@ -197,6 +200,51 @@ def test_a_status_alone_on_its_line_belongs_to_the_line_before() -> None:
     assert complaints.anew(before, after) == ["Starting mysqld: [FAILED]"]
 
 
+@pytest.mark.parametrize(
+    "kernels",
+    [
+        "ide-floppy driver 0.99.newide",
+        "8139cp: 10/100 PCI Ethernet driver v1.2 (Mar 22, 2004)",
+        "hda: ATAPI 4X DVD-ROM drive, 512kB Cache",
+        "EXT3 FS on vda3, internal journal",
+        "[    9.912345] random: crng init done",
+        "[    9.912345][    T1] random: crng init done",
+    ],
+)
+def test_a_status_alone_on_its_line_is_not_the_kernels(kernels: str) -> None:
+    before = complaints.said("Starting mysqld:\n[FAILED]\n")
+    assert before == ["Starting mysqld: [FAILED]"]
+    assert complaints.anew(before, complaints.said(f"Starting mysqld:\n{kernels}\n[FAILED]\n")) == []
+    if not kernels.startswith("["):  # with a time it has a line of its own by now
+        assert complaints.anew(before, complaints.said(f"Starting mysqld:  {kernels}\n[FAILED]\n")) == []
+    other = complaints.said(f"Starting sshd:\n{kernels}\n[FAILED]\n")
+    assert complaints.anew(before, other) == ["Starting sshd: [FAILED]"]
+
+
+@pytest.mark.parametrize("name", ["sda3", "xvda3", "vda3", "nvme0n1p3", "mmcblk0p3"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "VFS: Can't find ext3 filesystem on dev hda3.",
+        "FAT: unable to read boot sector of the filesystem on hda3",
+        "XFS: Filesystem hda3 cannot be mounted",
+        "EXT3-fs error (device hda3): filesystem failed",
+        "SELinux: (dev=hda3) filesystem not mounted, error",
+    ],
+)
+def test_a_disk_that_an_old_kernel_names_without_dev_is_the_same_one(line: str, name: str) -> None:
+    before, after = complaints.said(f"{line}\n"), complaints.said(f"{line.replace('hda3', name)}\n")
+    assert len(before) == 1 and complaints.anew(before, after) == []
+    assert complaints.anew(before, complaints.said(f"{line.replace('hda3', 'hda5')}\n")) != []
+
+
+def test_a_kernel_that_tells_its_caller_is_heard_as_any_other() -> None:
+    assert complaints.said("[    4.133456][    T1] ata2: SRST failed (errno=-16) [FAILED]\n") == []
+    said = "[   95.123456][   {}] systemd[1]: Failed to mount /data.\n"
+    assert complaints.said(said.format("T1")) == ["systemd: Failed to mount /data."]
+    assert complaints.said(said.format("C0")) == complaints.said("systemd[1]: Failed to mount /data.\n")
+
+
 def test_a_try_more_or_another_time_is_not_another_loss() -> None:
     tries = (
         "2026-11-30 12:00:0{0},12{0} - url_helper.py[WARNING]: Calling 'http://169.254.169.254/' failed [{0}/120s]: "
@@ -227,6 +275,8 @@ def test_each_second_that_systemd_counts_is_a_line() -> None:
         ("A[    1.000000] B", "[    1.000000] B\nA"),
         ("[    1.000000] B\nC\n", "[    1.000000] B\nC\n"),
         ("no kernel [1.0] here\n", "no kernel [1.0] here\n"),
+        ("A[    1.000000][    T1] B\nC\n", "[    1.000000][    T1] B\nAC\n"),
+        ("A<4>[    1.000000][  C11] B\nC\n", "<4>[    1.000000][  C11] B\nAC\n"),
         ("", ""),
     ],
 )
