@@ -16,7 +16,10 @@ OTHERWISE = ("CONFIG.JSON", "packs/CONFIG.JSON")  # no such file is ever made
 def folded(store: Store) -> bool:
     """Whether its place takes A and a for one name."""
     if store.folds and store not in _folding:
-        _folding[store] = len(store.missing(OTHERWISE)) < len(OTHERWISE)
+        try:
+            _folding[store] = len(store.missing(OTHERWISE)) < len(OTHERWISE)
+        except OSError:  # what is wrong with the place is told where it is written to
+            return False
     return store.folds and _folding[store]
 
 
