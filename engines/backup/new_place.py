@@ -26,7 +26,7 @@ def refuse_place(where: str, kind: str, *, itself: bool = True) -> None:
     if "://" in where:
         return
     refuse_repository(path, f"{kind} made there would lie among its own files", itself=itself)
-    if not kernels_own(path) or path.parent.resolve().joinpath(path.name).is_relative_to(SHARED):
+    if not kernels_own(path) or _place(path).is_relative_to(SHARED):
         return
     raise Refused(
         f"{where} lies among devices: {kind} made there would be kept in the memory of this machine, if at all",
@@ -40,12 +40,16 @@ def refuse_repository(path: Path, why: str, store: str = "", *, itself: bool = T
     store: the one that is worked with; a mount of one of its folders alone is known by that only.
     """
     own = _numbers(Path(store)) if store and "://" not in store else set()
-    named, meant = path.parent.resolve().joinpath(path.name), Path(os.path.realpath(path))
-    own_too = (meant,) if itself and meant.is_dir() else ()
-    for folder in dict.fromkeys((*named.parents, *own_too, *meant.parents)):
+    named, meant = _place(path), Path(os.path.realpath(path))
+    for folder in dict.fromkeys((*named.parents, *([meant] if itself else []), *meant.parents)):
         if _number(folder) in own or _is_repository(folder):
             said = "is" if folder == meant else "lies in"
             raise Refused(f"{path} {said} the repository itself, {folder}: {why}", "name a place outside of it")
+
+
+def _place(path: Path) -> Path:
+    """By no link but its own; a circle of links is left as it is."""
+    return Path(os.path.realpath(path.parent), path.name)
 
 
 def _numbers(root: Path) -> set[tuple[int, int]]:

@@ -90,10 +90,11 @@ def copy(surgery: Surgery, context: Context, path: Path, result: dict[str, Any])
     yield Log(text=f"qemu-img convert: {surgery.target.path} ({surgery.target.format}) as changed, into {path}")
     with hold(name_identity(path), context.folder.name):  # the run's own lock is that of the image
         try:
-            with _growing(path, surgery.target.path) as part:
+            with _growing(path) as (part, descriptor):
                 command = ("convert", "-f", "qcow2", "-O", form(path), str(surgery.outcome), str(part))
                 qemu_img(*command, within=WORKS_WITHIN, check=context.cancel.check)
-                _named(part, path, context.folder)
+                _with_rights_of(surgery.target.path, descriptor)
+                _named(part, descriptor, path, context.folder)
         except (QemuImgFailed, OSError) as error:
             said = error.strerror if isinstance(error, OSError) else error
             raise Failed(
@@ -108,15 +109,18 @@ def _part(path: Path) -> Path:
 
 
 @contextmanager
-def _growing(path: Path, original: Path) -> Iterator[Path]:
-    """A new file beside `path`, with the rights of the original; gone afterwards, where it got no name."""
+def _growing(path: Path) -> Iterator[tuple[Path, int]]:
+    """A new file beside `path`, and its descriptor; gone afterwards, where it got no name.
+
+    It stays ours alone until it is whole: qemu-img opens it by its name, which the kernel refuses even root for
+    another's file in a folder for all (fs.protected_regular), and others of a file that none may write.
+    """
     part = _part(path)
     part.unlink(missing_ok=True)  # of a run that was killed: the name is locked
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     descriptor = os.open(part, flags, 0o600)
     try:
-        _with_rights_of(original, descriptor)
-        yield part
+        yield part, descriptor
     finally:
         os.close(descriptor)
         part.unlink(missing_ok=True)
@@ -126,19 +130,15 @@ def _with_rights_of(original: Path, descriptor: int) -> None:
     """An image that only its owner reads is not copied for all to read."""
     found = original.stat()
     if stat.S_ISREG(found.st_mode):
-        os.fchmod(descriptor, stat.S_IMODE(found.st_mode))
         with suppress(OSError):  # only root may give a file away
             os.fchown(descriptor, found.st_uid, found.st_gid)
+        os.fchmod(descriptor, stat.S_IMODE(found.st_mode))
 
 
-def _named(part: Path, path: Path, folder: Path) -> None:
+def _named(part: Path, descriptor: int, path: Path, folder: Path) -> None:
     """A name that somebody has taken meanwhile stays theirs."""
-    descriptor = os.open(part, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-        found = os.fstat(descriptor)
-    finally:
-        os.close(descriptor)
+    os.fsync(descriptor)
+    found = os.fstat(descriptor)
     made = Copied(path=str(path), inode=found.st_ino, size=found.st_size, mtime_ns=found.st_mtime_ns)
     write_whole(folder / RECORD, msgspec.json.encode(made))
     name_new(part, path)

@@ -6,8 +6,10 @@ import fcntl
 import os
 import stat
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from engines.host.holder import boot_id
@@ -63,11 +65,17 @@ def kernels_own(path: Path) -> bool:
 
     As under /mnt/dev, too, where somebody works in another system.
     """
-    place = path.parent.resolve() / path.name
+    place = Path(os.path.realpath(path.parent), path.name)  # which ends a circle of links without an error
     if any(place.is_relative_to(folder) for folder in ("/dev", "/proc", "/sys")):
         return True
-    there = next(folder for folder in place.parents if folder.exists())
-    return _type_on(there.stat().st_dev) in KERNELS
+    return any(_type_on(device) in KERNELS for device in islice(_devices(place.parents), 1))
+
+
+def _devices(folders: Iterable[Path]) -> Iterator[int]:
+    """Of those that are there, as far as whoever asks may see: below a folder that is closed to him, he makes none."""
+    for folder in folders:
+        with suppress(OSError):
+            yield folder.stat().st_dev
 
 
 def of(where: Path | int) -> Device | None:

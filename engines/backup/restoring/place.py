@@ -33,6 +33,8 @@ def looked_at(path: Path, *, powered_off: bool, store: str) -> dict[str, Any]:
         if not path.parent.is_dir():
             raise Refused(f"{path.parent} does not exist", "make it first, or name another target") from None
         return {}
+    except OSError as error:
+        raise Refused(f"{path}: {error.strerror}", "name a place that you may write to") from None
     if not (stat.S_ISREG(found.st_mode) or stat.S_ISBLK(found.st_mode)):
         raise Refused(f"{path} is neither a file nor a block device", "name one that is")
     device = stat.S_ISBLK(found.st_mode)

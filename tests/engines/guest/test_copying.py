@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,6 +52,22 @@ def test_it_has_the_rights_of_the_original(done: Surgery, tmp_path: Path) -> Non
     assert (tmp_path / "new.qcow2").stat().st_mode & 0o777 == 0o640
     assert subprocess.run(["qemu-img", "check", "-q", tmp_path / "new.qcow2"], check=False).returncode == 0
     assert not list(tmp_path.glob("*-part"))
+
+
+def test_it_is_ours_alone_while_it_grows(done: Surgery, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of an original that nobody may write, or another's, too: qemu-img opens the new file by its name, to write."""
+    done.target.path.chmod(0o444)
+    os.chown(done.target.path, 65534, 65534)
+    seen, bin_ = tmp_path / "seen", tmp_path / "bin"
+    bin_.mkdir()
+    script = f'for last; do :; done; stat -c "%a %u" "$last" >>{seen}\nexec {shutil.which("qemu-img")} "$@"'
+    (bin_ / "qemu-img").write_text(f"#!/bin/sh\n{script}\n")
+    (bin_ / "qemu-img").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{bin_}:{os.environ['PATH']}")
+    copied(done, tmp_path / "run", tmp_path / "new.qcow2")
+    assert seen.read_text() == f"600 {os.geteuid()}\n"
+    new = (tmp_path / "new.qcow2").stat()
+    assert (new.st_mode & 0o7777, new.st_uid, new.st_gid) == (0o444, 65534, 65534)
 
 
 def test_a_second_image_that_is_to_go_to_the_same_name_is_refused_meanwhile(done: Surgery, tmp_path: Path) -> None:

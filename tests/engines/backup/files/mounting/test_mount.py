@@ -6,6 +6,7 @@ import errno
 import hashlib
 import json
 import os
+import select
 import shutil
 import signal
 import subprocess
@@ -255,14 +256,21 @@ def test_a_damaged_block_is_an_error_and_is_told(guest: Guest, tmp_path: Path) -
 def failed_reads(found: Mounted) -> list[dict[str, Any]]:
     """What the run tells until a read has failed, and its last word once it is stopped."""
     assert found.process.stdout is not None
-    told: list[dict[str, Any]] = []
-    while not (told and told[-1]["event"] == "Warned" and "a read failed" in told[-1]["text"]):
-        line = found.process.stdout.readline()
-        assert line, told
-        told.append(json.loads(line))
+    said, deadline = b"", time.monotonic() + PATIENCE
+    while not any(each["event"] == "Warned" and "a read failed" in each["text"] for each in events(said)):
+        ready, _, _ = select.select([found.process.stdout], [], [], max(0.0, deadline - time.monotonic()))
+        assert ready, f"no read failed within {PATIENCE:.0f} s: {said!r}"
+        piece = os.read(found.process.stdout.fileno(), 65536)
+        assert piece, said
+        said += piece
     found.process.send_signal(signal.SIGTERM)
     out, _ = found.process.communicate(timeout=PATIENCE)
-    return told + [json.loads(line) for line in out.splitlines()]
+    return events(said + out)
+
+
+def events(said: bytes) -> list[dict[str, Any]]:
+    """Those whose lines are whole."""
+    return [json.loads(line) for line in said[: said.rfind(b"\n") + 1].splitlines()]
 
 
 def test_a_name_in_a_folder_that_is_damaged_is_never_said_not_to_be_there(tmp_path: Path) -> None:
