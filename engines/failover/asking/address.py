@@ -89,12 +89,13 @@ async def probe(address: str, way: HttpRequest, trust: Handshake | None, *, hint
         except http1.Wrong as wrong:
             state, why = wrong.state, wrong.why
         led = leads(reply, way.url)
-        keeping = cookies.kept(way.headers, reply.head.cookies) if way.follow and reply else way.headers
+        lines = cookies.taken(reply.head.cookies, https=way.https) if way.follow and reply else ()
+        keeping = cookies.kept(way.headers, lines) if lines else way.headers
         around = led != "" and led == plainly(way.url) and keeping == way.headers
         following = _followed(led, way) if way.follow and led and not around else None
         if following is None:
             break
-        way = replace(following, headers=keeping)
+        way = replace(following, headers=keeping, secure=cookies.for_https(way.secure, lines))
     else:
         around = True  # it leads on and on
     if state == "drop" and not way_out(address):

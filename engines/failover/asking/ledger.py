@@ -14,13 +14,13 @@ KEPT = 64  # addresses that have left DNS but stay in the ledger
 SHOWN = 32  # addresses in one reading; the ledger in the report has all
 GONE = "gone"
 WELL = ("ok", *UNJUDGED, GONE)
-"""States that count as no outage."""
+"""States that count as no outage, but for an address that answered before and now wants a client certificate."""
 TAIL = 200  # changes kept for the report; watch.log holds all
 
 
 @dataclass
 class Spell:
-    """One address: its state and since when (Unix time), and what it has been through so far."""
+    """One address: its state and since when (Unix time), and what it has been through so far; `answered`: ever ok."""
 
     state: str
     since: float
@@ -28,14 +28,19 @@ class Spell:
     last_back: float = 0.0
     down: float = 0.0
     changes: int = 0
+    answered: bool = False
 
     @property
     def dark(self) -> bool:
         """Whether it counts as down: not while it is unjudged or not in DNS at all."""
-        return self.state not in WELL
+        return self._is_dark(self.state)
+
+    def _is_dark(self, state: str) -> bool:
+        return state not in WELL or (state == "client-cert" and self.answered)
 
     def take(self, state: str, now: float) -> float | None:
         """The next look; seconds that the previous state lasted where it changes."""
+        self.answered = self.answered or state == "ok"
         if state == self.state:
             return None
         lasted, dark = now - self.since, self.dark
@@ -43,7 +48,7 @@ class Spell:
             self.down += lasted
         if state == "ok" and dark:
             self.last_back = now
-        elif state not in WELL and not dark and not self.first_down:
+        elif self._is_dark(state) and not dark and not self.first_down:
             self.first_down = now
         self.state, self.since = state, now
         self.changes += 1
@@ -71,11 +76,12 @@ class Watching:
         for light in lights:
             spell = self.spells.get(light.address)
             if spell is None:
-                self.spells[light.address] = Spell(light.state, now, first_down=0.0 if light.state in WELL else now)
+                first_down = 0.0 if light.state in WELL else now
+                self.spells[light.address] = Spell(light.state, now, first_down, answered=light.state == "ok")
                 yield f"{light.address}: {light.said()}"
             elif (lasted := spell.take(light.state, now)) is not None:
                 yield f"{light.address}: {light.said()} (the state before lasted {span(lasted)})"
-        if any(light.state not in UNJUDGED for light in lights):
+        if any(light.state not in UNJUDGED or self.spells[light.address].dark for light in lights):
             yield from self._whole(any(light.state == "ok" for light in lights), now)
 
     def _whole(self, up: bool, now: float) -> Iterator[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import re
 import ssl
 import time
@@ -17,6 +16,7 @@ CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20:ECDHE+AES:AES128-GCM-SHA256:AES256-GCM-SH
 TIMES = (9, 10)  # X509_V_ERR_CERT_NOT_YET_VALID, X509_V_ERR_CERT_HAS_EXPIRED
 WEAK = (66, 67, 68)  # X509_V_ERR_EE_KEY_TOO_SMALL, CA_KEY_TOO_SMALL, CA_MD_TOO_WEAK
 CERTIFICATE_REQUEST = 13  # RFC 8446 4: a message of the handshake
+NEW_SESSION_TICKET = 4  # the same: with TLS 1.3 a server sends it once it has let one in
 NO_COMMON_WAY = "SSLV3_ALERT_HANDSHAKE_FAILURE"  # what TLS 1.2 says where it misses a client's certificate, too
 WANTED = re.compile("alert certificate required|peer did not return a certificate")
 NOT_TAKEN = re.compile("alert (unknown ca|bad certificate|certificate (unknown|expired|revoked)|access denied|decrypt)")
@@ -24,16 +24,15 @@ NO_ISSUER = (20, 21)  # X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY, X509_V_ERR
 
 
 class Handshake:
-    """The machine's trust store (SSL_CERT_FILE, if set) and `ca_file`; `client_cert` is who one is. Raises BadParam."""
+    """The machine's trust store (SSL_CERT_FILE, if set) and `ca_file`; `client_cert` is who one is. Raises BadParam.
+
+    context: what to shake hands with. older: the same without HTTP/2.
+    """
 
     def __init__(self, ca_file: str = "", insecure: bool = False, client_cert: str = "") -> None:
         self.ca_file, self.insecure, self.client_cert = ca_file, insecure, client_cert
         self.context = self._made(PROTOCOLS)
-
-    @functools.cached_property
-    def older(self) -> ssl.SSLContext:
-        """The same without HTTP/2."""
-        return self._made(PROTOCOLS[1:])
+        self.older = self._made(PROTOCOLS[1:])  # made now: the files may be gone in the middle of a watch
 
     def _made(self, protocols: list[str]) -> ssl.SSLContext:
         context = ssl.create_default_context()

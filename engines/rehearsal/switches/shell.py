@@ -42,8 +42,8 @@ class Shell:
         await self._line.say(knobs.motd)
         logging = asyncio.ensure_future(self._log()) if knobs.log_every else None
         try:
-            if knobs.asks_first:
-                await self._line.line(knobs.asks_first)
+            if asks := knobs.asks_first or (self._switch.reboots and knobs.asks_after):
+                await self._line.line(asks)
             while await self._obey((await self._line.line(self._prompt(), help=self._help)).strip()):
                 continue
         except HungUp:

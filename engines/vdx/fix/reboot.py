@@ -23,7 +23,8 @@ POLL = 0.1  # s between looks
 GOES_DOWN = 120.0  # s within which a switch that was told to reboot goes down
 VIA = 1.0  # s between logins by way of another machine, once it is down
 LOOK_AGAIN = 5.0  # s at most between logins while nothing shows that it went down
-ASK = ("auth", "hostkey", "negotiate")
+ASK = ("auth", "asks", "hostkey", "negotiate")
+"""Troubles that no further try mends: each could lock the user out."""
 
 
 @dataclass(frozen=True)
@@ -158,6 +159,8 @@ def _by_console(
     try:
         return open_console(access, lender, seconds=4.0), access
     except Trouble as trouble:
+        if trouble.kind == "asks":
+            raise trouble.failed(()) from None
         if trouble.kind != "auth":
             return None, access
         return None, (yield from ask_login(access, lender, f"the console of {access.where}"))

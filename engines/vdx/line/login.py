@@ -137,19 +137,27 @@ def _pass_ssh(terminal: Terminal, access: Access, keys: tuple[str, ...]) -> None
             return "locked"
         return "password" if asks.fullmatch(last) else ("prompt" if ANY_PROMPT.fullmatch(last) else None)
 
+    first = ""
+
+    def asked_first(text: str) -> str | None:
+        nonlocal first
+        first = text.rsplit("\n", 1)[-1].strip()
+        return asked(text)
+
     def asked_again(text: str) -> str | None:
-        found = asked(text)
-        other = found == "password" and "password" not in text.rsplit("\n", 1)[-1].lower()
+        """A prompt that is not the first one again asks for more, but for ssh's own, to which it turns once refused."""
+        found, last = asked(text), text.rsplit("\n", 1)[-1].strip()
+        other = found == "password" and last != first and not last.endswith("'s password:")
         return f"asks {text}" if other else found
 
-    said = terminal.until(asked, CONNECT + 15.0)
+    said = terminal.until(asked_first, CONNECT + 15.0)
     if said.startswith("key "):
         trouble = Trouble(str(access.where), "newkey", said.removeprefix("key "))
         if trouble.fingerprint not in keys:
             terminal.send("no\r")
             raise trouble
         terminal.send(trouble.fingerprint + "\r")
-        said = terminal.until(asked, CONNECT + 15.0)
+        said = terminal.until(asked_first, CONNECT + 15.0)
     if said == "prompt":
         return
     if said == "locked":

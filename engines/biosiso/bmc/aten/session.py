@@ -15,6 +15,7 @@ from urllib.parse import urlencode
 import msgspec
 
 from engines.biosiso.bmc.connection import BY_HAND, Door, Unanswered, line_to, shown
+from engines.host.cookie import ended
 from engines.job.errors import Failed
 from engines.job.params import Secret
 
@@ -130,6 +131,9 @@ class Session:
             return Page(answer.status, text.decode("utf-8", "replace"), cookies)
 
 
+LONG_AGO = 315532800.0  # 1980: a BMC's clock may stand at any year since, and the session is to live by that clock
+
+
 def _encoded(text: str) -> str:
     return base64.b64encode(text.encode()).decode()
 
@@ -138,6 +142,6 @@ def _sid(cookies: tuple[str, ...]) -> str:
     """The session among the cookies: the same answer may also bring an empty SID, or one that is long expired."""
     for line in (each[:4096] for each in cookies):
         found = re.match(r"\s*SID=([^;\s]+)", line)
-        if found and not re.search(r"expires=[^;]*19[67]0|max-age=0", line, re.IGNORECASE):
+        if found and not ended(line, LONG_AGO):
             return found[1]
     return ""

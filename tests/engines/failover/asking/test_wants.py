@@ -11,6 +11,7 @@ import threading
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import brotli
@@ -20,10 +21,11 @@ import h2.events
 import pytest
 import zstandard
 
-from engines.failover.asking import cookies, http1, packed, probe
+from engines.failover.asking import http1, packed, probe
 from engines.failover.asking.http1 import Head
 from engines.failover.asking.leads import leads
 from engines.failover.asking.probe import Probed
+from engines.failover.asking.request import Asking, HttpRequest
 from engines.failover.asking.site import SiteParams
 from engines.failover.asking.tls import Handshake
 from engines.job.errors import BadParam
@@ -148,6 +150,65 @@ def test_who_asks_for_a_certificate_is_not_called_dead_and_gets_the_one_that_is_
         assert found.survives is True, found.lights
 
 
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3], ids=["1.2", "1.3"])
+@pytest.mark.parametrize(
+    ("asks", "ends"), [(True, True), (True, False), (False, True)], ids=["EOF", "reset", "at once"]
+)
+def test_a_server_that_would_take_a_certificate_and_breaks_off_is_broken(
+    stage: Stage,
+    tmp_path: Path,
+    site: Callable[[ssl.TLSVersion], ssl.SSLContext],
+    version: ssl.TLSVersion,
+    asks: bool,
+    ends: bool,
+) -> None:
+    async def crashed(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if asks:
+            await reader.readuntil(b"\r\n\r\n")
+        writer.close() if ends else writer.transport.abort()
+
+    context = site(version)
+    context.verify_mode = ssl.CERT_OPTIONAL
+    port = stage.web(crashed, TWO[0], context=context)
+    stage.web(hello, TWO[1], port, context=context)
+    found = probed(stage, port, ca_file=str(tmp_path / "ca.pem"), expect="hi")
+    assert found.lights[0].state in ("closed", "reset") and found.lights[1].state == "ok", found.lights
+    assert found.survives is False
+
+
+def test_where_the_second_look_hangs_the_first_is_told(
+    stage: Stage, tmp_path: Path, site: Callable[[ssl.TLSVersion], ssl.SSLContext]
+) -> None:
+    context, count = site(ssl.TLSVersion.TLSv1_3), itertools.count()
+    context.verify_mode = ssl.CERT_OPTIONAL
+
+    async def once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if next(count):
+            await asyncio.Event().wait()  # no handshake for whoever comes again
+        with suppress(OSError):
+            await writer.start_tls(context)
+            await reader.readuntil(b"\r\n\r\n")
+        asking.way = replace(way, timeout=0.2)  # enough for a look that never ends
+        writer.close()
+
+    port = stage.web(once, TWO[0])
+    way = HttpRequest(NAME, port, https=True, timeout=60.0)
+    asking = Asking(TWO[0], way, NAME, Handshake(str(tmp_path / "ca.pem")))
+    with pytest.raises(http1.Wrong) as wrong:
+        asyncio.run(asking.reply())
+    assert wrong.value.state in ("closed", "reset") and next(count) == 2
+
+
+def test_files_that_go_while_a_watch_looks_do_not_end_it(
+    tmp_path: Path, site: Callable[[ssl.TLSVersion], ssl.SSLContext]
+) -> None:
+    site(ssl.TLSVersion.TLSv1_3)
+    trust = Handshake(str(tmp_path / "ca.pem"), client_cert=str(tmp_path / "mine.pem"))
+    for file in tmp_path.glob("*.pem"):
+        file.unlink()
+    assert trust.older is not trust.context
+
+
 def test_what_is_no_certificate_with_a_key_is_refused_without_asking_for_a_passphrase(
     tmp_path: Path, root: Holder
 ) -> None:
@@ -213,13 +274,6 @@ def test_a_site_that_sets_a_cookie_and_sends_on_to_itself_is_followed(
     stage.web(gate, TWO[1], port)
     found = probed(stage, port, scheme="http", follow=follow)
     assert found.survives is survives, found.verdict
-
-
-def test_cookies_are_kept_replaced_and_ended_beside_those_that_were_given() -> None:
-    given = (("X-A", "1"), ("Cookie", "b=2; c=3"))
-    lines = ("b=9; Path=/", "c=; Max-Age=0", "d=e=f; Secure", "nonsense", "")
-    assert cookies.kept(given, lines) == (("X-A", "1"), ("Cookie", "b=9; d=e=f"))
-    assert cookies.kept((), ("a=1; max-age=0",)) == ()
 
 
 def test_what_a_dns_filter_answers_is_no_copy_though_this_machine_serves_something(stage: Stage) -> None:

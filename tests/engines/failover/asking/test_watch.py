@@ -53,6 +53,16 @@ def test_a_change_is_told_with_how_long_the_state_before_lasted() -> None:
     assert watching.outage(1020.0) == 0.0
 
 
+def test_who_answered_and_then_wants_a_certificate_is_lost() -> None:
+    watching = Watching(0.0)
+    for at, a, b in ((1.0, "ok", "client-cert"), (2.0, "client-cert", "client-cert"), (5.0, "ok", "client-cert")):
+        said = list(watching.take([light("a", a), light("b", b)], at))
+    assert "the site is back after 3.0 s" in said and watching.outage(9.0) == 3.0
+    a, b = watching.spells.values()
+    assert (a.outage(9.0), a.first_down, a.last_back) == (3.0, 2.0, 5.0)
+    assert (b.outage(9.0), b.first_down) == (0.0, 0.0)
+
+
 def test_the_sites_own_outage_counts_only_while_no_address_answers() -> None:
     watching = Watching(0.0)
     for at, a, b in ((1.0, "ok", "ok"), (2.0, "drop", "ok"), (3.0, "drop", "refused"), (7.0, "drop", "ok")):

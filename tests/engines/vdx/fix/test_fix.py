@@ -89,6 +89,15 @@ def test_a_new_host_key_and_the_factory_password_are_asked_about(lab: Labs) -> N
     assert here.a.logins_failed == 1
 
 
+@pytest.mark.parametrize("way", ["ssh", "console"])
+def test_what_a_rebooted_switch_asks_is_told_and_no_login_is_tried_again(lab: Labs, way: str) -> None:
+    here = lab(knobs(asks_after="Your password has expired.\nNew password: ", lose_address=way == "console"))
+    more = {"console": here.switches.console(here.a), "out_of_band": False} if way == "console" else {}
+    word = failed(here.fix(**more))
+    assert "Your password has expired. New password:" in word.why and "by hand" in word.what_helps
+    assert "told to reboot" in word.left_behind[0] and here.questions == []
+
+
 def test_a_declined_host_key_ends_the_run_and_says_what_is_left(lab: Labs) -> None:
     here = lab(knobs(new_host_key=True))
     word = failed(here.fix("no"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 from collections.abc import Callable
@@ -114,11 +115,19 @@ def test_what_is_asked_before_the_command_line_is_shown_and_not_answered(lab: La
     assert "by hand" in refusal.value.what_helps and here.a.commands == []
 
 
-def test_a_second_factor_is_no_wrong_password(lab: Labs) -> None:
-    here = lab(knobs(kbdint=True, second_factor="Verification code: "))
-    with pytest.raises(Refused, match="Verification code:") as refusal:
+@pytest.mark.parametrize("prompt", ["Verification code: ", "One-time password (OATH) for `admin': "])
+def test_a_second_factor_is_no_wrong_password(lab: Labs, prompt: str) -> None:
+    here = lab(knobs(kbdint=True, second_factor=prompt))
+    with pytest.raises(Refused, match=re.escape(prompt.strip())) as refusal:
         here.diagnose(mate="")
     assert "not accepted" not in refusal.value.why and here.a.logins_failed == 0
+
+
+def test_a_wrong_password_is_one_where_the_switch_asks_its_own_way(lab: Labs) -> None:
+    here = lab(knobs(kbdint=True))
+    with pytest.raises(Refused, match=r"not accepted|Permission denied") as refusal:
+        here.diagnose(mate="", password=Secret("wrong"))
+    assert "user or the password" in refusal.value.what_helps and here.a.logins_failed == 1
 
 
 def test_a_folder_for_the_copy_that_is_none_is_refused_before_anything(lab: Labs, tmp_path: Path) -> None:
