@@ -22,7 +22,7 @@ endif
 TEST := zsh fish groff openssh-server linux-image-amd64 genisoimage xorriso dosbox ovmf dosfstools tmux wget \
 	chromium firefox-esr iptables tcpdump nodejs fdisk lvm2 thin-provisioning-tools rpm \
 	cryptsetup-bin xfsprogs btrfs-progs ntfs-3g attr acl mdadm qemu-guest-agent libnbd-bin \
-	jfsutils reiserfsprogs udftools f2fs-tools nilfs-tools squashfs-tools erofs-utils exfatprogs exfat-fuse
+	jfsutils reiserfsprogs udftools f2fs-tools nilfs-tools squashfs-tools erofs-utils exfatprogs exfat-fuse systemd
 # Debian starts a Samba where it installs one: the tests need the programs only, so the services are switched off again.
 SAMBA := samba smbclient
 SOAK := webkit2gtk-driver xvfb dbus
