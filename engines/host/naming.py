@@ -9,7 +9,7 @@ import os
 import time
 from pathlib import Path
 
-AT_FDCWD, NOREPLACE = -100, 1  # linux/fcntl.h, linux/fs.h
+AT_FDCWD, NOREPLACE, EXCHANGE = -100, 1, 2  # linux/fcntl.h, linux/fs.h
 CANNOT = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EINVAL, errno.EACCES)
 CLAIM = ".tmp-claim-"  # begins the name of a claim; what lists a repository leaves out .tmp-
 STALE = 60.0  # s after which a claim is that of a killed process: it is held for a moment
@@ -27,6 +27,23 @@ def name_new(partial: Path, path: Path) -> None:
             raise
         if not _renamed(partial, path):
             _claimed(partial, path)
+
+
+def exchange(one: Path, other: Path) -> None:
+    """Have each go by the other's name, at once. By two renames, not at once, where the file system has no such thing.
+
+    Raises OSError.
+    """
+    done = _libc.renameat2(AT_FDCWD, os.fsencode(one), AT_FDCWD, os.fsencode(other), EXCHANGE)
+    if done == 0:
+        return
+    number = ctypes.get_errno()
+    if number not in (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP):
+        raise OSError(number, os.strerror(number), str(other))
+    aside = other.with_name(f"{other.name}.old")
+    other.rename(aside)
+    one.rename(other)
+    aside.rename(one)
 
 
 def _renamed(partial: Path, path: Path) -> bool:

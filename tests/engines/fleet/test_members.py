@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -107,6 +108,9 @@ def test_work_comes_back_from_a_scheduler_that_stands_still(cluster: Cluster) ->
     ]
 
 
+GOOD = {"ca.pem": "", "cert.pem": "", "key.pem": ""}
+
+
 def test_a_certificate_is_told_before_it_ends_and_made_anew(tmp_path: Path) -> None:
     into = tmp_path / "authority"
     paper = Path(engines.look("fleet", "certificate", name="c1", into=str(into), days=20))
@@ -117,7 +121,7 @@ def test_a_certificate_is_told_before_it_ends_and_made_anew(tmp_path: Path) -> N
         found = engines.look("fleet", "check", fleet=str(config))
         return {Path(each.what).name: each.why for each in found if each.what.endswith(".pem")}
 
-    assert told() == {"ca.pem": "", "cert.pem": ""}  # a short one is told in the last third of its life
+    assert told() == GOOD  # a short one is told in the last third of its life
     before = (paper / "key.pem").read_bytes()
     again = {"name": "c1", "into": str(into), "renew": True}
     engines.look("fleet", "certificate", **again, days=1)
@@ -128,13 +132,64 @@ def test_a_certificate_is_told_before_it_ends_and_made_anew(tmp_path: Path) -> N
     _sign(into, paper, 25, since=100)
     assert told()["cert.pem"].startswith("make another before it ends, in 25 days")
     engines.look("fleet", "certificate", **again)
-    assert told() == {"ca.pem": "", "cert.pem": ""}
+    assert told() == GOOD
     (paper / "cert.pem").write_text("no certificate")
     assert told()["cert.pem"]
     with pytest.raises(Refused, match="has no certificate"):
         engines.look("fleet", "certificate", name="c2", into=str(into), renew=True)
     with pytest.raises(Refused, match="is there already"):
         engines.look("fleet", "certificate", name="c1", into=str(into))
+
+
+@pytest.mark.parametrize("of", ["c2", "another"])
+def test_papers_that_do_not_belong_together_are_told(of: str, tmp_path: Path) -> None:
+    """As a copy that was cut short leaves them."""
+    mine, other = certificates.issue(tmp_path / "a", "c1"), certificates.issue(tmp_path / "a", "c2")
+    if of == "another":
+        other = certificates.issue(tmp_path / of, "c1")
+        (mine / "key.pem").write_bytes((other / "key.pem").read_bytes())
+    (mine / "cert.pem").write_bytes((other / "cert.pem").read_bytes())
+    assert not certificates.mixed(other)
+    assert ("another authority" if of == "another" else "key of another") in certificates.mixed(mine)
+
+
+NAMES = ("os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.chmod", "os.chown", "ctypes.dlsym")
+
+
+def renewed(place: Path, moment: int) -> int:
+    """How a process ended that renews, and is killed before so many-th call that changes a name or whose it is."""
+    if child := os.fork():
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    left = moment
+
+    def count(name: str, _: object) -> None:
+        nonlocal left
+        if name in NAMES:
+            left -= 1
+            if left < 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    try:
+        sys.addaudithook(count)
+        certificates.renew(place.parent, place.name)
+        os._exit(0)
+    finally:
+        os._exit(1)
+
+
+def test_a_renewal_that_is_killed_at_any_moment_leaves_papers_of_one_making(tmp_path: Path) -> None:
+    place = certificates.issue(tmp_path / "a", "c1")
+    (place / "note").write_text("whose it is")
+    keys = {(place / "key.pem").read_bytes()}
+    for moment in range(100):
+        ended = renewed(place, moment)
+        assert not certificates.mixed(place)
+        keys.add((place / "key.pem").read_bytes())
+        if ended == 0:
+            break
+    assert ended == 0 and moment > 8 and len(keys) > 3  # killed before the exchange, and after it
+    assert {each.name for each in place.iterdir()} == {*certificates.PAPERS, "note"}
+    assert {each.name for each in place.parent.iterdir()} == {"c1", *certificates.AUTHORITY}
 
 
 def _sign(into: Path, paper: Path, days: int, since: int = 10) -> None:
