@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from itertools import groupby
+from typing import Any
 
 import msgspec
 import numpy as np
 
 from engines.backup.errors import Damaged
 from engines.backup.names import PointName, guest_of
-from engines.backup.repository import quarantine, record
+from engines.backup.repository import pack, quarantine, record
 from engines.backup.repository.keys import ZERO
 from engines.backup.repository.point import Head, Point
 from engines.backup.repository.repository import Repository
+from engines.backup.repository.segment import Segment
 from engines.backup.repository.verified import last_verified
 from engines.backup.upkeep.mark import Marks
 from engines.job.errors import Failed
@@ -113,7 +115,7 @@ class _Present:
     """Whether points are all there; a map that they share is looked up once."""
 
     def __init__(self, repository: Repository, damaged: set[str]) -> None:
-        repository.index.present -= _cut(repository)
+        repository.index.forget(_cut(repository))
         self._repository = repository
         self._marks = Marks(repository, ())
         self._damaged = damaged
@@ -145,12 +147,26 @@ class _Present:
 
 
 def _cut(repository: Repository) -> set[bytes]:
-    """Packs that are shorter than their index says."""
-    found: set[bytes] = set()
-    for segment in repository.index.segments:
-        entries = segment.entries()
-        ends = np.zeros(len(segment.packs) + 1, dtype="<u8")
-        np.maximum.at(ends, entries["pack"], entries["offset"].astype("<u8") + entries["stored"] + record.SIZE)
-        sizes = repository.index.sizes
-        found |= {pack for pack, end in zip(segment.packs, ends, strict=False) if pack in sizes and sizes[pack] < end}
-    return found
+    """Packs that are shorter than what is known to lie in them, and the footer that names it.
+
+    An index file names no points' records, which may be the last: a footer that is cut behind those is not seen by it.
+    """
+    index = repository.index
+    ends: dict[bytes, int] = {}
+    for segment in index.segments:
+        ends |= zip(segment.packs, map(int, _ends(segment)), strict=False)
+    known: dict[bytes, list[int]] = {}
+    for place in index.tail():
+        known.setdefault(place.pack, []).append(place.offset + place.size)
+    ends |= {one: max(found) + len(found) * pack.ENTRY.size + pack.TRAILER_SIZE for one, found in known.items()}
+    return {one for one, end in ends.items() if one in index.sizes and index.sizes[one] < end}
+
+
+def _ends(segment: Segment) -> np.ndarray[Any, Any]:
+    """By pack: bytes that it has at the least."""
+    entries = segment.entries()
+    packs = np.minimum(entries["pack"], len(segment.packs))  # a long index is not checked when it is opened
+    ends = np.zeros(len(segment.packs) + 1, dtype="<u8")
+    np.maximum.at(ends, packs, entries["offset"].astype("<u8") + entries["stored"] + record.SIZE)
+    footers = np.bincount(packs, minlength=len(ends)) * pack.ENTRY.size + pack.TRAILER_SIZE
+    return ends + footers.astype("<u8")

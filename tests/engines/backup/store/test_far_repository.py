@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from engines.backup.store.sftp import access, shared
+from engines.backup.upkeep.newest import newest
 from engines.job import runs
 from engines.job.contract import RunFailed
 from tests.engines.backup import lab
@@ -64,6 +65,31 @@ def test_backup_change_incremental_restore_verify_and_prune_over_sftp(sshd: Sshd
     lab.done("backup-gc", repo=repo)
     assert restored(repo, "web/disk0@latest", tmp_path / "three") == source.read_bytes()
     assert not [path for path in far.rglob("*") if path.name.startswith(".tmp-")]
+
+
+def test_a_newest_point_whose_packs_are_gone_or_emptied_far_away_is_in_trouble(sshd: Sshd, tmp_path: Path) -> None:
+    far = tmp_path / "far"
+    repo = sshd.url(far)
+    lab.done("backup-init", repo=repo)
+    source = lab.disk(tmp_path / "disk", {0: 1, 7: 2}, 8 * MIB)
+    lab.done("backup", source=str(source), repo=repo, vm="web", limit="none")
+    pack = max(far.rglob("*.pack"), key=lambda path: path.stat().st_size)
+    whole = pack.read_bytes()
+
+    def trouble() -> str:
+        with lab.opened(repo) as repository:
+            (one,) = newest(repository)
+        assert bool(one.trouble) == (one.good is None)
+        return one.trouble
+
+    assert not trouble()
+    for left in (whole[:-1], whole[: MIB // 2], b""):
+        pack.write_bytes(left)
+        assert trouble(), len(left)
+    pack.unlink()
+    assert trouble()
+    pack.write_bytes(whole)
+    assert not trouble()
 
 
 def test_a_run_logs_in_once_from_its_plan_to_its_last_word(sshd: Sshd, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from engines.backup.errors import FarFailed
 from engines.backup.repository import config
 from engines.backup.store.s3 import access
 from engines.backup.store.s3.store import S3Store, open_s3
+from engines.backup.upkeep.newest import newest
 from engines.job import runs
 from engines.job.contract import Finished, Progress, RunFailed
 from engines.job.errors import BadParam, Refused
@@ -60,6 +61,31 @@ def test_backup_change_incremental_restore_verify_prune_gc_and_undo(bucket: str,
     assert restored(repo, "web/disk0@latest", tmp_path / "three") == source.read_bytes()
     assert not list(open_s3(repo).names("pruned"))
     assert not list(open_s3(repo).bucket.listed("temporary"))
+
+
+def test_a_newest_point_whose_packs_are_gone_or_emptied_in_a_bucket_is_in_trouble(bucket: str, tmp_path: Path) -> None:
+    repo = f"s3://{bucket}/r"
+    lab.done("backup-init", repo=repo)
+    source = lab.disk(tmp_path / "disk", {0: 1, 7: 2}, 8 * MIB)
+    lab.done("backup", source=str(source), repo=repo, vm="web", limit="none")
+    store = open_s3(repo)
+    pack = max(store.sizes("packs"), key=lambda one: one[1])[0]
+    whole = bytes(store.read(pack))
+
+    def trouble() -> str:
+        with lab.opened(repo) as repository:
+            (one,) = newest(repository)
+        assert bool(one.trouble) == (one.good is None)
+        return one.trouble
+
+    assert not trouble()
+    for left in (whole[:-1], whole[: MIB // 2], b""):
+        store.put(pack, left)
+        assert trouble(), len(left)
+    store.delete(pack)
+    assert trouble()
+    store.put(pack, whole)
+    assert not trouble()
 
 
 def test_a_job_and_its_report_name_no_key(bucket: str, tmp_path: Path) -> None:

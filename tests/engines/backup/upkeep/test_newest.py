@@ -68,10 +68,25 @@ def cut(pack: Path) -> None:
     pack.write_bytes(pack.read_bytes()[: MB // 2])
 
 
-@pytest.mark.parametrize("harm", [gone, cut])
+def empty(pack: Path) -> None:
+    pack.write_bytes(b"")
+
+
+def one_byte_short(pack: Path) -> None:
+    pack.write_bytes(pack.read_bytes()[:-1])
+
+
+@pytest.mark.parametrize(
+    ("harm", "indexed"),
+    [(gone, False), (cut, False), (empty, False), (one_byte_short, False), (gone, True), (cut, True), (empty, True)],
+)
 def test_a_point_whose_pack_is_gone_or_cut_is_in_trouble_and_the_one_before_counts(
-    repo: str, harm: Callable[[Path], None]
+    repo: str, harm: Callable[[Path], None], indexed: bool
 ) -> None:
+    if indexed:
+        with lab.opened(repo) as repository:
+            repository.load()
+            repository.index.flush(always=True)
     before = found(repo)
     harm(second_pack(repo))
     for vm in ("web1", "db"):  # what they share is told of each
