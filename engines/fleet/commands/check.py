@@ -17,6 +17,7 @@ from engines.fleet.agent import wire
 from engines.fleet.commands.params import FleetParams
 from engines.fleet.config.model import CONTROLLER, Fleet, Host
 from engines.fleet.morning.telling import rehearse
+from engines.fleet.planning import agreed
 from engines.fleet.planning.jobs import locking, opening
 from engines.fleet.planning.upkeep import lockable, unlocked
 from engines.fleet.reach import ssh
@@ -51,7 +52,7 @@ def answer(params: FleetParams) -> list[Finding]:
     here = Host(ssh="local", find=())
     cared = [name for name, repository in fleet.repositories.items() if not repository.host]
     found += [_repository(fleet, to, CONTROLLER, here) for to in cared]
-    return [*found, *_locks(fleet), *_cluster(fleet), *_notices(fleet)]
+    return [*found, *_holds(fleet), *_locks(fleet), *_cluster(fleet), *_notices(fleet)]
 
 
 # ── hosts ───────────────────────────────────────────────────────────────────────────────────────────
@@ -129,6 +130,19 @@ def _repository(fleet: Fleet, name: str, by: str, host: Host) -> Finding:
     return Finding(what=what, found=f"{told.points} points, {units.size(told.free)} free", why=full)
 
 
+def _holds(fleet: Fleet) -> Iterator[Finding]:
+    """Whether controllers can tell each other who works and what is held."""
+    if not fleet.lease:
+        return
+    what = f"lease and holds in {fleet.lease}"
+    try:
+        count = agreed.try_out(fleet)
+    except (CrashcartError, OSError) as error:
+        yield Finding(what=what, found="cannot be read or changed", why=units.one_line(str(error)))
+    else:
+        yield Finding(what=what, found=f"can be changed, {count} held")
+
+
 def _locks(fleet: Fleet) -> Iterator[Finding]:
     for text in unlocked(fleet):
         yield Finding(what="lock", found="is wanted and cannot be", why=text)
@@ -157,6 +171,7 @@ def _cluster(fleet: Fleet) -> Iterator[Finding]:
         yield Finding(what=what, found="may be joined from here")
     if cluster.encrypted:
         yield from (_paper(Path(cluster.tls) / name) for name in ("ca.pem", "cert.pem"))
+        yield _pair(Path(cluster.tls))
 
 
 def _paper(path: Path) -> Finding:
@@ -172,6 +187,17 @@ def _paper(path: Path) -> Finding:
     else:
         why = "" if left > soon else f"make another before it ends, in {left:.0f} days: {helps}"
     return Finding(what=str(path), found=f"is good until {ends:%Y-%m-%d}", why=why)
+
+
+def _pair(folder: Path) -> Finding:
+    """Whether the papers are of one making: of a mixed set each is good, and none lets it join."""
+    what = str(folder / "key.pem")
+    try:
+        wrong = certificates.mixed(folder)
+    except (OSError, ValueError, TypeError) as error:
+        return Finding(what=what, found="cannot be compared with cert.pem", why=units.one_line(str(error)))
+    helps = "copy the member's whole folder again, or make it anew: crashcart fleet certificate NAME --renew"
+    return Finding(what=what, found="is compared with cert.pem", why=f"{wrong}: {helps}" if wrong else "")
 
 
 def _notices(fleet: Fleet) -> Iterator[Finding]:

@@ -71,7 +71,7 @@ def answer(params: PlanParams) -> Planning:
         uncovered={one.guest.name: one.why for one in found.assigned if one.why},
         silent={**found.census.silent, **found.covered.silent},
         zone=fleet.zone,
-        held=[hold.words for hold in found.held],
+        held=[*found.agreed.words],
     )
 
 

@@ -181,6 +181,8 @@ def _odd(fleet: Fleet, found: Today) -> Iterator[AnyEvent]:
         yield Log(text=f"repository {repository} is not read from here, so the ledger says what is due: {why}")
     for hold in found.held:
         yield Warned(text=f"{hold.words} (see to it again: crashcart fleet release {hold.what}:{hold.name})")
+    if found.agreed.trouble:
+        yield Warned(text=found.agreed.trouble)
     for text in unlocked(fleet):
         yield Warned(text=f"{text} (say no lock for it, or name a bucket)")
     for one in found.uncovered:
@@ -230,7 +232,7 @@ def _morning(fleet: Fleet, ledger: Ledger, todo: Sequence[Todo]) -> Generator[An
     except OSError as error:
         yield Warned(text=f"the night's page {page} was not written: {error.strerror}")
     yield Log(text=night.headline(standing))
-    whole = not standing.silent and all(one.job.state in GOOD for one in todo)
+    whole = not standing.silent and not standing.unsure and all(one.job.state in GOOD for one in todo)
     for trouble in telling.tell(fleet, ledger, standing, told.name, whole=whole):
         yield Warned(text=trouble)
     return told

@@ -12,6 +12,7 @@ from engines.fleet.ledger.ledger import Ledger
 
 What = Literal["guest", "host", "repository"]
 KEPT = "holds"
+SHARED = "holds shared"
 
 
 class Hold(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,14 +31,26 @@ class Hold(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.what} {self.name} is held since {since}: {self.why}"
 
 
+class Seen(msgspec.Struct, frozen=True, kw_only=True):
+    """Where controllers share them, and the number of the change there that the ledger's are of."""
+
+    where: str
+    number: int
+
+
 def holds(ledger: Ledger) -> list[Hold]:
     """All of them, the oldest first."""
     return msgspec.convert(ledger.remembered(KEPT) or [], list[Hold])
 
 
-def put(ledger: Ledger, all_: Sequence[Hold], now: float) -> None:
+def seen(ledger: Ledger) -> Seen | None:
+    """Of which shared change they are; None where no other controller was ever told of them."""
+    return msgspec.convert(ledger.remembered(SHARED), Seen | None)
+
+
+def put(ledger: Ledger, all_: Sequence[Hold], now: float, shared: Seen | None = None) -> None:
     """Have these be all."""
-    ledger.remember(KEPT, msgspec.to_builtins(list(all_)), now)
+    ledger.remember_all({KEPT: msgspec.to_builtins(list(all_)), SHARED: msgspec.to_builtins(shared)}, now)
 
 
 def over(all_: Sequence[Hold], *, uuid: str = "", host: str = "", repository: str = "") -> Hold | None:

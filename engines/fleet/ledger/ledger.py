@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
@@ -188,8 +188,13 @@ class Ledger:
 
     def remember(self, name: str, value: Any, now: float) -> None:
         """Keep any plain value under a name."""
+        self.remember_all({name: value}, now)
+
+    def remember_all(self, values: Mapping[str, Any], now: float) -> None:
+        """The same of several names, all or none."""
+        rows = [(name, msgspec.json.encode(value), now) for name, value in values.items()]
         with self._written():
-            self._base.execute("insert or replace into kept values (?, ?, ?)", (name, msgspec.json.encode(value), now))
+            self._base.executemany("insert or replace into kept values (?, ?, ?)", rows)
 
     def remembered(self, name: str) -> Any:
         """The value under that name; None where there is none."""

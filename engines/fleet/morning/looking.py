@@ -35,10 +35,11 @@ def look(fleet: Fleet, ledger: Ledger, now: float, *, ask: bool = True) -> Stand
     found = rows(fleet, assign(fleet, there, known), known, held, ledger.newest(until=now + AHEAD), now, dark, proofs)
     return Standing(
         at=now,
-        rows=tuple(_resting(row, resting) for row in found),
+        rows=tuple(_resting(row, resting.held) for row in found),
         repositories=tuple(_stored(fleet, name, held, ledger, now) for name in fleet.repositories),
         silent=dark,
-        held=tuple(hold.words for hold in resting),
+        held=resting.words,
+        unsure=resting.trouble,
     )
 
 

@@ -64,13 +64,17 @@ class Stored(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Standing(msgspec.Struct, frozen=True, kw_only=True):
-    """All of it. at: Unix time in s of looking; silent: hosts that had no answer, and why; held: what is, in words."""
+    """All of it. at: Unix time in s of looking; silent: hosts that had no answer, and why; held: what is, in words.
+
+    unsure: why others may be held, too, the last line of `held`; empty where all is known.
+    """
 
     at: float
     rows: tuple[Row, ...]
     repositories: tuple[Stored, ...] = ()
     silent: dict[str, str] = {}
     held: tuple[str, ...] = ()
+    unsure: str = ""
 
     @property
     def counts(self) -> dict[str, int]:
@@ -81,7 +85,7 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def bad(self) -> bool:
         """Whether somebody must look."""
-        return bool(self.silent) or any(row.light in BAD for row in self.rows)
+        return bool(self.silent or self.unsure) or any(row.light in BAD for row in self.rows)
 
 
 def rows(

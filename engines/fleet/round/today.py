@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
 import msgspec
@@ -14,6 +14,7 @@ from engines.fleet.ledger.holds import Hold, holds, over
 from engines.fleet.ledger.ledger import Ledger
 from engines.fleet.ledger.rows import Job, key
 from engines.fleet.planning import agreed, jobs
+from engines.fleet.planning.agreed import Agreed
 from engines.fleet.planning.assigning import Assigned
 from engines.fleet.planning.points import Covered, covered
 from engines.fleet.planning.seeing import see, whose
@@ -34,7 +35,12 @@ class Today:
     assigned: list[Assigned]
     covered: Covered
     wanted: list[Wanted]
-    held: Sequence[Hold] = ()
+    agreed: Agreed = field(default_factory=Agreed)
+
+    @property
+    def held(self) -> Sequence[Hold]:
+        """What is."""
+        return self.agreed.held
 
     @property
     def uncovered(self) -> list[Assigned]:
@@ -47,8 +53,8 @@ def look(fleet: Fleet, ledger: Ledger, now: float) -> Today:
     found, assigned = see(fleet, ledger, now)
     points = covered(fleet.repositories, whose(ledger))
     coming = wanted(fleet, assigned, points, ledger.newest(until=now + AHEAD), now)
-    held = agreed.known(fleet, ledger, now)
-    return Today(found, assigned, points, free(coming, held), held)
+    resting = agreed.known(fleet, ledger, now)
+    return Today(found, assigned, points, free(coming, resting.held), resting)
 
 
 def free(coming: Sequence[Wanted], held: Sequence[Hold]) -> list[Wanted]:

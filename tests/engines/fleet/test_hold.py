@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
 import engines
+from engines.fleet.commands import status
+from engines.fleet.commands.check import Finding
 from engines.fleet.commands.hold import HoldIt, HoldParams
 from engines.fleet.commands.plan import table
 from engines.fleet.config.load import load
@@ -26,6 +29,12 @@ from tests.engines.backup import lab
 from tests.engines.backup.guests.host import domain, node, raw, uuid
 
 NOW = 1_800_000_000.0
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty one, to be copied."""
+    return Path(lab.init(tmp_path_factory.mktemp("empty") / "repo"))
 
 
 @pytest.fixture
@@ -145,21 +154,135 @@ def test_controllers_that_share_a_lease_know_what_any_of_them_holds(two: tuple[P
     assert stored == ["holds.000000000004.json"]
 
 
-def test_of_two_changes_at_once_neither_is_lost(two: tuple[Path, Path]) -> None:
-    first, other = (load(path) for path in two)
+def a_hold(name: str) -> Hold:
+    return Hold(what="host", id=name, name=name, why="x", since=NOW)
 
-    def hold(name: str) -> Hold:
-        return Hold(what="host", id=name, name=name, why="x", since=NOW)
 
+def more(*names: str) -> agreed.Change:
+    """A change that holds these, too."""
+    return lambda held: [*held, *map(a_hold, names)]
+
+
+@pytest.mark.parametrize("quicker", [["b"], ["b", "c"], ["b", "c", "d"]])
+def test_of_several_changes_at_once_none_is_lost(quicker: list[str], shared: tuple[Path, Path]) -> None:
+    """Of two that are quicker, the second removes the file of the first, so that its number is free again."""
+    first, other = (load(path) for path in shared)
+    coming = iter(quicker)
     with Ledger(place(first)) as mine, Ledger(place(other)) as theirs:
 
         def slowly(held: list[Hold]) -> list[Hold]:
-            if not any(each.id == "b" for each in held):  # somebody is quicker
-                agreed.change(other, theirs, lambda held: [*held, hold("b")], NOW)
-            return [*held, hold("a")]
+            for name in coming:
+                agreed.change(other, theirs, more(name), NOW)
+            return more("a")(held)
 
-        agreed.change(first, mine, slowly, NOW)
-        assert {each.id for each in agreed.known(other, theirs, NOW)} == {"a", "b"}
+        told = agreed.change(first, mine, slowly, NOW)
+        assert [each.id for each in told] == [*quicker, "a"]
+        assert agreed.known(other, theirs, NOW).held == told == holds(mine) == holds(theirs)
+    assert len([*(shared[0].parent / "repo" / "leases").iterdir()]) == 1
+
+
+@pytest.fixture
+def shared(tmp_path: Path, repository: Path) -> tuple[Path, Path]:
+    """Two controllers that share a lease, of a host without guests."""
+    shutil.copytree(repository, tmp_path / "repo")
+    found = (tmp_path / "one.yaml", tmp_path / "other.yaml")
+    for path in found:
+        path.write_text(
+            f"hosts: {{hv1: {{ssh: local, connect: '{node(tmp_path / 'host.xml')}'}}}}\n"
+            f"repositories: {{near: {{url: '{tmp_path / 'repo'}'}}}}\n"
+            "policies: {gold: {to: [near], keep: {daily: 3}}}\nguests: [{match: all, policy: gold}]\n"
+            f"ledger: {path.with_suffix('.sqlite')}\nlease: near\n"
+        )
+    return found
+
+
+@pytest.fixture
+def apart(shared: tuple[Path, Path]) -> tuple[Path, Path]:
+    """Both held something while they shared nothing."""
+    for path, name in zip(shared, ("a", "b"), strict=True):
+        with Ledger(place(load(path))) as ledger:
+            put(ledger, [a_hold(name)], NOW)
+    return shared
+
+
+def known(path: Path) -> set[str]:
+    one = load(path)
+    looked = {each.id for each in agreed.looked_up(one)}
+    with Ledger(place(one)) as ledger:
+        found = agreed.known(one, ledger, NOW)
+        assert not found.trouble and found.held == holds(ledger)
+    assert {each.id for each in found.held} == looked
+    return looked
+
+
+def changed(path: Path, how: agreed.Change) -> None:
+    one = load(path)
+    with Ledger(place(one)) as ledger:
+        agreed.change(one, ledger, how, NOW)
+
+
+def test_what_was_held_before_it_was_shared_is_joined_and_released_once(apart: tuple[Path, Path]) -> None:
+    first, other = apart
+    changed(first, more("c"))
+    assert known(other) == known(first) == {"a", "b", "c"}
+    changed(first, lambda held: [each for each in held if each.id != "b"])
+    assert known(other) == known(first) == known(other) == {"a", "c"}
+
+
+def test_a_change_where_nobody_looked_before_joins_what_both_held(apart: tuple[Path, Path]) -> None:
+    first, other = apart
+    changed(first, more("c"))
+    changed(other, lambda held: [each for each in held if each.id != "a"])
+    assert known(first) == known(other) == {"b", "c"}
+
+
+def test_what_was_changed_while_it_was_not_shared_is_told_again(shared: tuple[Path, Path]) -> None:
+    first, other = shared
+    changed(first, more("a"))
+    assert known(other) == {"a"}
+    text = other.read_text()
+    other.write_text(text.replace("lease: near\n", ""))
+    changed(other, more("b"))
+    other.write_text(text)
+    assert known(other) == known(first) == {"a", "b"}
+
+
+def test_a_file_that_was_damaged_and_removed_costs_no_hold_that_anybody_knows(shared: tuple[Path, Path]) -> None:
+    first, other = shared
+    changed(first, more("a"))
+    changed(other, more("b"))
+    (file,) = (first.parent / "repo" / "leases").iterdir()
+    file.unlink()
+    assert known(first) == {"a"}  # it was not told of b yet
+    assert known(other) == known(first) == {"a", "b"}
+
+
+def test_holds_that_cannot_be_read_are_told_by_check_status_and_round(shared: tuple[Path, Path]) -> None:
+    first, _ = shared
+    changed(first, more("a"))
+    assert agreed.try_out(load(first)) == 1
+    (file,) = (first.parent / "repo" / "leases").iterdir()  # and the trial left nothing
+    file.write_text("[{]")
+    found: list[Finding] = engines.look("fleet", "check", fleet=str(first))
+    (why,) = (each.why for each in found if each.what == "lease and holds in near")
+    assert "is not what crashcart wrote" in why
+    words = "what other controllers hold is not known"
+    standing = engines.look("fleet", "status", fleet=str(first), known=True)
+    assert f"! {words}" in status.table(standing) and status.code(standing) == status.TROUBLE
+    assert standing.held[0] == a_hold("a").words and standing.held[1:] == (standing.unsure,)
+    ran = engines.run("fleet", fleet=str(first), only="nobody")
+    assert any(text.startswith(words) for text in ran.warnings)
+
+
+def test_a_store_of_holds_that_is_silent_is_told(shared: tuple[Path, Path]) -> None:
+    first = load(shared[0])
+    (shared[0].parent / "repo").rename(shared[0].parent / "aside")
+    with Ledger(place(first)) as ledger:
+        put(ledger, [a_hold("a")], NOW)
+        found = agreed.known(first, ledger, NOW)
+    assert found.held == [a_hold("a")] and "repo" in found.trouble
+    with pytest.raises(Refused):
+        agreed.try_out(first)
 
 
 def test_a_store_that_is_silent_leaves_what_was_known_and_takes_no_hold(two: tuple[Path, Path]) -> None:
