@@ -166,7 +166,8 @@ def _ends(segment: Segment) -> np.ndarray[Any, Any]:
     """By pack: bytes that it has at the least."""
     entries = segment.entries()
     packs = np.minimum(entries["pack"], len(segment.packs))  # a long index is not checked when it is opened
-    ends = np.zeros(len(segment.packs) + 1, dtype="<u8")
+    ends: np.ndarray[Any, Any] = np.zeros(len(segment.packs) + 1, dtype="<u8")
     np.maximum.at(ends, packs, entries["offset"].astype("<u8") + entries["stored"] + record.SIZE)
     footers = np.bincount(packs, minlength=len(ends)) * pack.ENTRY.size + pack.TRAILER_SIZE
-    return ends + footers.astype("<u8")
+    ends += footers.astype("<u8")
+    return ends
