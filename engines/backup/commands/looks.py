@@ -79,7 +79,7 @@ def _nodes(tree: BrowseTree, path: bytes) -> Iterator[Node]:
     node = tree.stat(path)
     inside = node.is_folder or (node.is_link and tree.stat(tree.resolve(path)).is_folder)
     if tree.is_top(path):
-        yield from (node for node in tree.list(path) if node.name.decode("utf-8", "replace") not in tree.infos)
+        yield from tree.root()
     else:
         yield from tree.list(path) if inside else [node]
 
@@ -98,7 +98,7 @@ def _readable(tree: BrowseTree, path: bytes, trouble: list[str]) -> Iterator[Nod
 
 def _volumes(tree: BrowseTree) -> list[VolumeInfo]:
     known = list(tree.map.volumes) if tree.map else []
-    return known + [info for info in tree.infos.values() if info.name not in {each.name for each in known}]
+    return known + [info for info in tree.listed().values() if info.name not in {each.name for each in known}]
 
 
 def _asked(tree: BrowseTree, place: PathInPoint, trouble: list[str]) -> list[tuple[bytes, bool]]:

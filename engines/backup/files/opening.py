@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Mapping
+from contextlib import suppress
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Literal, Protocol
 
+from typing_extensions import override
+
+from engines.backup.files import subvolumes
 from engines.backup.files.model import BrowseError, DiskBytes, Volume, VolumeInfo
-from engines.backup.files.subvolumes import listed
 from engines.backup.files.tree import Tree
 from engines.backup.files.volumes import disk_map
 from engines.backup.files.volumes.known import CLOSED
 from engines.backup.files.volumes.quick import open_quick
 from engines.backup.files.volumes.watched import Watched
 from engines.job.contract import Cancel
-from engines.job.errors import Refused
+from engines.job.errors import Failed, Refused
 from engines.job.params import param
 
 if TYPE_CHECKING:
@@ -44,7 +50,8 @@ class Appliance(Protocol):
 class BrowseTree(Tree):
     """A Tree that also knows the disk.
 
-    map: None where only libguestfs looked at it. notes: what is left out, and why.
+    map: None where only libguestfs looked at it. unlisted: by name, why the subvolumes of a volume are not known
+    before it is opened.
     """
 
     def __init__(
@@ -53,11 +60,54 @@ class BrowseTree(Tree):
         infos: tuple[VolumeInfo, ...],
         map_: disk_map.DiskMap | None,
         notes: tuple[str, ...] = (),
+        unlisted: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         super().__init__(infos, opener.open)
         self._opener = opener
         self.map = map_
-        self.notes = notes
+        self._notes = notes
+        self._unlisted = dict(unlisted)
+        self._learning = threading.Lock()
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is left out so far, and why."""
+        return (*self._notes, *(subvolumes.unlisted(name, why) for name, why in list(self._unlisted.items())))
+
+    @override
+    def listed(self) -> Mapping[str, VolumeInfo]:
+        for name in list(self._unlisted):
+            try:
+                self._volume(name)
+            except (Failed, Refused) as error:
+                self._told(name, (), subvolumes.unlisted(name, error.why))
+        return self.infos
+
+    @override
+    def names(self, first: bytes) -> bool:
+        for name in [each for each in self._unlisted if first.startswith(each.encode() + b".")]:
+            with suppress(Failed, Refused):
+                self._volume(name)
+        return super().names(first)
+
+    @override
+    def _volume(self, name: str) -> Volume:
+        volume = super()._volume(name)
+        if name in self._unlisted:
+            try:
+                found = tuple(subvolumes.named(self.infos[name], volume.subvolumes, set(self.infos)))
+            except Failed as error:
+                self._told(name, (), subvolumes.unlisted(name, error.why))
+            else:
+                self._told(name, found)
+        return volume
+
+    def _told(self, name: str, found: tuple[VolumeInfo, ...], *notes: str) -> None:
+        """Once of each volume; whoever goes over the list meanwhile goes over the one that there was."""
+        with self._learning:
+            if self._unlisted.pop(name, None) is not None:
+                self.infos = {**self.infos, **{info.name: info for info in found}}
+                self._notes += notes
 
     def close(self) -> None:
         """Let go of every volume, and of the appliance where it was started for this tree."""
@@ -139,7 +189,7 @@ def open_tree(
     try:
         if driver == "libguestfs":
             seen, lacking = opener.appliance().infos(), list[str]()
-            return BrowseTree(opener, (*seen, *listed(None, seen, opener.open, lacking)), None, tuple(lacking))
+            return BrowseTree(opener, (*seen, *subvolumes.asked(seen, opener.open, lacking)), None, tuple(lacking))
         found = disk_map.survey(Watched(source, opener.cancel))
         infos = [info for info in found.volumes if info.format not in HIDDEN and info.format not in BEHIND]
         hidden = [info for info in found.volumes if info.format in BEHIND]
@@ -159,12 +209,14 @@ def open_tree(
             infos += [info for info in opener.appliance().infos() if info.drivers]
         if not infos:
             raise _nothing(found, driver)
+        unlisted = dict[str, str]()
         if driver == "auto":
             own = {info.name for info in found.volumes}
             seen = tuple(infos)
-            infos += listed(source, [info for info in seen if info.name in own], opener.open, notes)
-            infos += listed(None, [info for info in seen if info.name not in own], opener.open, notes)
-        return BrowseTree(opener, tuple(infos), found, tuple(notes))
+            inner, unlisted = subvolumes.listed(source, [info for info in seen if info.name in own])
+            infos += inner
+            infos += subvolumes.asked([info for info in seen if info.name not in own], opener.open, notes)
+        return BrowseTree(opener, tuple(infos), found, tuple(notes), unlisted)
     except BaseException:
         opener.close()
         raise

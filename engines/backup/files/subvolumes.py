@@ -16,39 +16,49 @@ PLAIN = re.compile(r"[\w@.+-]+(/[\w@.+-]+)*")
 TOLD = 8  # names in a note
 
 
-def listed(
-    disk: DiskBytes | None, infos: Iterable[VolumeInfo], opened: Callable[[VolumeInfo], Volume], notes: list[str]
-) -> list[VolumeInfo]:
-    """Of every btrfs among `infos`, what is not known goes to `notes`.
+def listed(disk: DiskBytes, infos: Iterable[VolumeInfo]) -> tuple[list[VolumeInfo], dict[str, str]]:
+    """(the subvolumes of every btrfs among `infos`, by name why those of one are not known here).
 
-    disk: where `infos` say by bytes where they lie; without it, or with trees on other disks, they are opened.
+    Nothing is started for it. infos: say by bytes where they lie on `disk`.
     """
     whole = list(infos)
+    found, unknown = list[VolumeInfo](), dict[str, str]()
     taken = {info.name for info in whole}
-    found = list[VolumeInfo]()
-    for info in whole:
-        if info.format != "btrfs" or "libguestfs" not in info.drivers:
-            continue
+    for info in _with_any(whole):
         try:
-            rows = _rows(disk, info, opened)
+            found += named(info, subvolumes.found(Window(disk, info.offset, info.size)), taken)
+        except Failed as error:
+            unknown[info.name] = error.why
+    return found, unknown
+
+
+def asked(infos: Iterable[VolumeInfo], opened: Callable[[VolumeInfo], Volume], notes: list[str]) -> list[VolumeInfo]:
+    """The same by the volumes themselves, which are opened for it; what is not known goes to `notes`."""
+    whole = list(infos)
+    found, taken = list[VolumeInfo](), {info.name for info in whole}
+    for info in _with_any(whole):
+        try:
+            found += named(info, opened(info).subvolumes, taken)
         except (Failed, Refused) as error:
-            notes.append(f"{info.name}: its subvolumes are not known: {error.why}")
-            continue
-        found += _named(info, rows, taken)
+            notes.append(unlisted(info.name, error.why))
     return found
 
 
-def _rows(disk: DiskBytes | None, info: VolumeInfo, opened: Callable[[VolumeInfo], Volume]) -> Mapping[int, bytes]:
-    if disk is not None:
-        try:
-            return subvolumes.found(Window(disk, info.offset, info.size))
-        except Failed:
-            pass
-    return opened(info).subvolumes
+def unlisted(name: str, why: str) -> str:
+    """The note on a volume whose subvolumes are not shown."""
+    return f"{name}: its subvolumes are not known: {why}"
 
 
-def _named(info: VolumeInfo, rows: Mapping[int, bytes], taken: set[str]) -> Iterator[VolumeInfo]:
-    """`p2.@home`, `p2.@.home` for one within another; by its number where the name is odd, or taken."""
+def _with_any(infos: Iterable[VolumeInfo]) -> list[VolumeInfo]:
+    return [info for info in infos if info.format == "btrfs" and "libguestfs" in info.drivers]
+
+
+def named(info: VolumeInfo, rows: Mapping[int, bytes], taken: set[str]) -> Iterator[VolumeInfo]:
+    """`p2.@home`, `p2.@.home` for one within another; by its number where the name is odd, or taken.
+
+    taken: names, to which theirs are added. Raises BrowseError for more than a real system has.
+    """
+    subvolumes.bounded(rows.values())
     for number, path in sorted(rows.items(), key=lambda row: row[1]):
         text = shown(path)
         name = f"{info.name}.{text[1:].replace('/', '.')}"

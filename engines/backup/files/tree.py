@@ -67,6 +67,14 @@ class Tree:
         """The guest's own tree, where it was looked for and found."""
         return self._guest
 
+    def listed(self) -> Mapping[str, VolumeInfo]:
+        """The whole list of volumes, for who asks for that: `infos` may lack what only an opened one tells."""
+        return self.infos
+
+    def names(self, first: bytes) -> bool:
+        """Whether the first component of a path is a volume's name."""
+        return first.decode("utf-8", "replace") in self.infos
+
     def _roots(self) -> Iterator[Volume]:
         """Volumes that a guest may start from, those first that cost no appliance."""
         likely = [info for info in self._whole if info.drivers and info.format not in ROOTLESS]
@@ -80,7 +88,7 @@ class Tree:
         """The name of the volume that holds `path`, and the path within it. Raises NoRoot, Elsewhere."""
         first, _, rest = path[1:].partition(b"/")
         name = first.decode("utf-8", "replace")
-        if name in self.infos and not (self.single and self._holds(name, b"/" + first)):
+        if self.names(first) and not (self.single and self._holds(name, b"/" + first)):
             return self._inside(self.infos[name], b"/" + rest)
         only = self._whole[0] if self.single else None
         if only and only.format != "btrfs":
@@ -122,8 +130,7 @@ class Tree:
 
     def elsewhere(self, path: bytes) -> str:
         """Why a path that is not here may be on another disk of the guest; empty where this disk would have it."""
-        first = path[1:].partition(b"/")[0].decode("utf-8", "replace")
-        if first in self.infos:
+        if self.names(path[1:].partition(b"/")[0]):
             return ""
         try:
             own = self.guest()
@@ -152,8 +159,8 @@ class Tree:
     def list(self, path: bytes) -> Iterator[Node]:
         """The entries of a folder, or the volumes. Raises NoSuchFile, BrowseError."""
         if self.is_top(path):
-            yield from self._volumes()
-            yield from self._root()
+            yield from [_folder(info.name.encode(), info.size) for info in self.listed().values()]
+            yield from self.root()
             return
         volume, inner = self.volume(self.resolve(path))
         yield from volume.list(inner)
@@ -164,15 +171,11 @@ class Tree:
         if not self.is_top(path):
             yield from self.list(path)
             return
-        yield from self._root()
+        yield from self.root()
         seen = {each.volume for each in self._guest.joined} if self._guest else set[str]()
-        seen |= {name for name, info in self.infos.items() if info.subvolume}
-        yield from (node for node in self._volumes() if node.name.decode() not in seen)
+        yield from [_folder(info.name.encode(), info.size) for info in self._whole if info.name not in seen]
 
-    def _volumes(self) -> Iterator[Node]:
-        return (_folder(info.name.encode(), info.size) for info in self.infos.values())
-
-    def _root(self) -> Iterator[Node]:
+    def root(self) -> Iterator[Node]:
         """The entries of the guest's root, without those whose names are volumes."""
         own = self.guest()
         if own and (at := own.place(b"/")):
@@ -242,11 +245,7 @@ class Tree:
 
     def mount(self, path: bytes) -> bytes:
         """The mount point that a path of the guest's tree lies below; empty for its root and for volumes by name."""
-        if (
-            self._guest is None
-            or self.is_top(path)
-            or path[1:].partition(b"/")[0].decode("utf-8", "replace") in self.infos
-        ):
+        if self._guest is None or self.is_top(path) or self.names(path[1:].partition(b"/")[0]):
             return b""
         return self._guest.mount(path)
 
@@ -261,7 +260,7 @@ class Tree:
         if self.is_top(path):
             return path
         parts = [part for part in path.split(b"/") if part]
-        named = not self.single and parts and parts[0].decode("utf-8", "replace") in self.infos
+        named = not self.single and parts and self.names(parts[0])
         root = parts[:1] if named else []
         done, waiting, followed = list(root), parts[len(root) :], 0
         while waiting:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import fcntl
+import os
+import struct
+import tracemalloc
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from engines.backup.files.model import BrowseError, VolumeInfo
+from engines.backup.files.model import BrowseError, Volume, VolumeInfo
 from engines.backup.files.opening import open_tree
 from engines.backup.files.tree import Tree
 from engines.backup.files.volumes.btrfs import subvolumes
@@ -17,6 +22,7 @@ from tests.engines.backup.files.folder_volume import FolderVolume
 from tests.engines.backup.files.images import MIB, Image, blank, ext, mounted, run, table
 
 SUBVOLUMES = ("@", "@/home", "@/deep/er/data", "@/.snapshots", "@/.snapshots/1/snapshot", "odd:one", "gone")
+SUBVOL_CREATE = 0x5000940E  # linux/btrfs.h
 UUID = "11111111-2222-3333-4444-555555555555"
 
 
@@ -72,14 +78,114 @@ def test_a_single_btrfs_stays_one_whose_paths_need_no_volume(image: Path) -> Non
         assert "disk.@.home" in tree.infos
 
 
-def test_trees_that_are_damaged_are_told(image: Path, tmp_path: Path) -> None:
+def hurt(image: Path, to: Path) -> Path:
+    """A copy without its tree of trees."""
     raw = bytearray(image.read_bytes())
     for at in range(1 * MIB, len(raw), 4096):
-        if raw[at + 88 : at + 96] == bytes([1, 0, 0, 0, 0, 0, 0, 0]):  # nodes of the tree of trees
+        if raw[at + 88 : at + 96] == bytes([1, 0, 0, 0, 0, 0, 0, 0]):
             raw[at : at + 4096] = bytes(4096)
-    (tmp_path / "hurt").write_bytes(raw)
+    to.write_bytes(raw)
+    return to
+
+
+def test_trees_that_are_damaged_are_told(image: Path, tmp_path: Path) -> None:
     with pytest.raises(BrowseError, match="damaged"):
-        subvolumes.found(Window(Image(tmp_path / "hurt"), 0, len(raw)))
+        subvolumes.found(Window(Image(hurt(image, tmp_path / "hurt")), 0, 80 * MIB))
+
+
+class Counted:
+    """An appliance whose one file system is a folder; `asked`: what it was started for."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.asked: list[str] = []
+
+    def infos(self) -> tuple[VolumeInfo, ...]:
+        return ()
+
+    def open(self, info: VolumeInfo) -> Volume:
+        self.asked.append(info.name)
+        volume = FolderVolume(self.root, info.name)
+        volume.info, volume.subvolumes = info, {256: b"/@", 257: b"/@/home"}
+        return volume
+
+
+def test_the_appliance_tells_what_is_not_known_once_it_is_asked_for(tmp_path: Path, image: Path) -> None:
+    (tmp_path / "root/@/home/ann").mkdir(parents=True)
+    parts: list[tuple[Path | None, str]] = [(hurt(image, tmp_path / "hurt"), ""), (ext(tmp_path / "boot", 8 * MIB), "")]
+    disk = table(tmp_path / "disk", "gpt", parts, 96 * MIB)
+    for ask in (
+        lambda tree: tree.stat(b"/p1.@.home/ann"),
+        lambda tree: list(tree.list(b"/")),
+        lambda tree: tree.listed(),
+    ):
+        appliance = Counted(tmp_path / "root")
+        with open_tree(Image(disk), appliance=appliance) as tree:
+            assert b"lost+found" in {node.name for node in tree.list(b"/p2")}
+            assert (appliance.asked, list(tree.infos)) == ([], ["p1", "p2"])
+            assert "p1: its subvolumes are not known: btrfs" in tree.notes[0]
+            ask(tree)
+            assert (appliance.asked, list(tree.infos)) == (["p1"], ["p1", "p2", "p1.@", "p1.@.home"])
+            assert tree.notes == ()
+
+
+def test_as_many_as_docker_makes_are_found_each_in_one_deep_folder(tmp_path: Path) -> None:
+    image = blank(tmp_path / "disk", 256 * MIB)
+    run("mkfs.btrfs", "-q", "-n", "4096", "-m", "single", image)
+    with mounted(image) as root:
+        deep = root / "@/var/lib/docker/btrfs/subvolumes"
+        run("btrfs", "subvolume", "create", root / "@")
+        deep.mkdir(parents=True)
+        folder = os.open(deep, os.O_RDONLY)
+        try:
+            for number in range(400):
+                fcntl.ioctl(folder, SUBVOL_CREATE, bytearray(struct.pack("<q4088s", 0, b"%064x" % number)))
+        finally:
+            os.close(folder)
+    assert len(subvolumes.found(Window(Image(image), 0, 256 * MIB))) == 401
+
+
+@pytest.fixture(scope="module")
+def large_nodes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    image = blank(tmp_path_factory.mktemp("large") / "disk", 128 * MIB)
+    run("mkfs.btrfs", "-q", "-n", "65536", "-m", "single", image)
+    return image
+
+
+@pytest.mark.parametrize(
+    ("name", "parent", "why"),
+    [
+        (b"x" * 8000, lambda number: number - 1, "names that are none"),
+        (b"x/y", lambda number: 5, "names that are none"),
+        (b"x" * 255, lambda number: number - 1, "too deep"),
+        (b"x", lambda number: number + 1, "lie in one another"),
+        (b"x", lambda number: number ^ 1, ""),  # in pairs, each within the other
+    ],
+    ids=["long", "slash", "deep", "nested", "circles"],
+)
+def test_trees_made_to_do_harm_take_little_memory(
+    large_nodes: Path, tmp_path: Path, name: bytes, parent: Callable[[int], int], why: str
+) -> None:
+    """2,600 subvolumes in one node, whose names are all the same bytes of it."""
+    raw = bytearray(large_nodes.read_bytes())
+    row = struct.pack("<QQH", 256, 1, len(name)) + name
+    count = (65536 - 101 - len(row)) // 25
+    items = b"".join(
+        struct.pack("<QBQII", number, 144, 5 if number == 256 else parent(number), 65536 - 101 - len(row), len(row))
+        for number in range(256, 256 + count)
+    )
+    for at in range(1 * MIB, len(raw), 4096):
+        if raw[at + 88 : at + 96] == bytes([1, 0, 0, 0, 0, 0, 0, 0]) and raw[at + 100] == 0:
+            raw[at + 96 : at + 100] = struct.pack("<I", count)
+            raw[at + 101 : at + 65536] = items.ljust(65536 - 101 - len(row), b"\0") + row
+    (tmp_path / "hostile").write_bytes(raw)
+    tracemalloc.start()
+    try:
+        with pytest.raises(BrowseError, match=why) if why else nullcontext():
+            assert len(subvolumes.found(Window(Image(tmp_path / "hostile"), 0, len(raw)))) == 2
+        assert tracemalloc.get_traced_memory()[1] < 32 * MIB
+    finally:
+        tracemalloc.stop()
 
 
 # ── the guest's tree ────────────────────────────────────────────────────────────────────────────────

@@ -6,7 +6,10 @@ Source: the btrfs on-disk format (btrfs.readthedocs.io, dev/On-disk-format) and 
 from __future__ import annotations
 
 import struct
+from bisect import bisect_left, bisect_right
+from collections import OrderedDict
 from collections.abc import Iterator
+from itertools import islice
 from typing import NamedTuple
 
 from engines.backup.files.model import BrowseError
@@ -21,6 +24,10 @@ CHUNK_ITEM = 228
 STRIPED = 0x8 | 0x40 | 0x80 | 0x100  # RAID0, RAID10, RAID5, RAID6
 SYSTEM_CHUNKS = 2048  # bytes of the superblock's own map
 NODES = 4096  # read at most: what a listing of subvolumes is worth
+CACHED = 8 << 20  # bytes of nodes
+STEPS = 32768  # from node to node, the same ones again among them
+ROWS = 1 << 20
+CHUNKS = 1 << 16  # of 1 GiB, as a rule
 DEEPEST = 8
 ROOTS = 1  # the tree of trees
 ROOT_ITEM = 132
@@ -54,16 +61,16 @@ class Trees:
         if not 4096 <= self._node <= 65536:
             raise BrowseError(f"the btrfs superblock names nodes of {self._node} bytes")
         self._device = struct.unpack_from("<Q", head, 0xC9)[0]
-        self._read = 0
+        self._read = self._steps = self._rows = 0
+        self._cached: OrderedDict[tuple[int, int], bytes] = OrderedDict()
         self._chunks = list(self._system(head))
         self._roots: dict[int, tuple[int, int]] = {}
         root, chunks = struct.unpack_from("<QQ", head, 0x50)
-        self._chunks += [
-            chunk
-            for key, raw in self._below(chunks, head[0xC7], (FIRST, LAST))
-            if key[1] == CHUNK_ITEM
-            for chunk in self._chunk(key[2], raw)
-        ]
+        rows = (row for key, raw in self._below(chunks, head[0xC7], (FIRST, LAST)) for row in self._held(key, raw))
+        more = list(islice(rows, CHUNKS + 1))
+        if len(more) > CHUNKS:
+            raise _too_large()
+        self._chunks += more
         self._roots[ROOTS] = (root, head[0xC6])
         self.top = struct.unpack_from("<Q", head, 0x80)[0]
 
@@ -90,6 +97,9 @@ class Trees:
             yield from self._chunk(start, raw[at:])
             at += CHUNK.size + struct.unpack_from("<H", raw, at + 44)[0] * STRIPE.size
 
+    def _held(self, key: Key, raw: bytes) -> Iterator[BtrfsChunk]:
+        return self._chunk(key[2], raw) if key[1] == CHUNK_ITEM else iter(())
+
     def _chunk(self, start: int, raw: bytes) -> Iterator[BtrfsChunk]:
         if len(raw) < CHUNK.size:
             return
@@ -106,29 +116,46 @@ class Trees:
         count = struct.unpack_from("<I", raw, 96)[0]
         low, high = span
         if level == 0:
-            yield from (row for row in self._leaf(raw, count) if low <= row[0] <= high)
+            yield from self._leaf(raw, min(count, (len(raw) - NODE_HEAD) // ITEM), span)
             return
         if count > (len(raw) - NODE_HEAD) // POINTER:
             raise _damaged(place)
-        pointers = [
-            (KEY.unpack_from(raw, at), struct.unpack_from("<Q", raw, at + KEY.size)[0])
-            for at in range(NODE_HEAD, NODE_HEAD + count * POINTER, POINTER)
-        ]
-        for at, (key, child) in enumerate(pointers):
-            beyond = pointers[at + 1][0] if at + 1 < count else None
-            if key <= high and (beyond is None or beyond > low):
-                yield from self._below(child, level - 1, span)
+        places = range(NODE_HEAD, NODE_HEAD + count * POINTER, POINTER)
+        first = bisect_right(places, low, key=lambda at: KEY.unpack_from(raw, at)) - 1
+        for at in places[max(first, 0) :]:
+            if KEY.unpack_from(raw, at) > high:
+                return
+            yield from self._below(struct.unpack_from("<Q", raw, at + KEY.size)[0], level - 1, span)
 
-    def _leaf(self, raw: bytes, count: int) -> Iterator[tuple[Key, bytes]]:
-        for at in range(NODE_HEAD, NODE_HEAD + min(count, (len(raw) - NODE_HEAD) // ITEM) * ITEM, ITEM):
+    def _leaf(self, raw: bytes, count: int, span: tuple[Key, Key]) -> Iterator[tuple[Key, bytes]]:
+        places = range(NODE_HEAD, NODE_HEAD + count * ITEM, ITEM)
+        for at in places[bisect_left(places, span[0], key=lambda at: KEY.unpack_from(raw, at)) :]:
+            key = KEY.unpack_from(raw, at)
+            if key > span[1]:
+                return
+            self._rows += 1
+            if self._rows > ROWS:
+                raise _too_large()
             offset, size = struct.unpack_from("<II", raw, at + KEY.size)
-            yield KEY.unpack_from(raw, at), raw[NODE_HEAD + offset : NODE_HEAD + offset + size]
+            yield key, raw[NODE_HEAD + offset : NODE_HEAD + offset + size]
 
     def _node_at(self, place: int, level: int) -> bytes:
-        """A node that says of itself that it is the one; of two copies the one that does."""
+        self._steps += 1
+        if self._steps > STEPS or level > DEEPEST:
+            raise _too_large()
+        if (place, level) in self._cached:
+            self._cached.move_to_end((place, level))
+            return self._cached[place, level]
         self._read += 1
-        if self._read > NODES or level > DEEPEST:
-            raise BrowseError("btrfs: its trees are too large to be looked through here")
+        if self._read > NODES:
+            raise _too_large()
+        raw = self._cached[place, level] = self._sound(place, level)
+        if len(self._cached) > CACHED // self._node:
+            self._cached.popitem(last=False)
+        return raw
+
+    def _sound(self, place: int, level: int) -> bytes:
+        """A node that says of itself that it is the one; of two copies the one that does."""
         for chunk in self._chunks:
             if chunk.start <= place < chunk.start + chunk.length:
                 raw = self._part.read(chunk.place + place - chunk.start, self._node)
@@ -140,3 +167,7 @@ class Trees:
 
 def _damaged(place: int) -> BrowseError:
     return BrowseError(f"btrfs: a node of a tree, at its byte {place}, is damaged or on another disk")
+
+
+def _too_large() -> BrowseError:
+    return BrowseError("btrfs: its trees are too large to be looked through here")
