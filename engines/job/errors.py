@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+
+PASSWORD = re.compile(r"(?<=://)([^/@:]*):[^@]*@")  # of an address, which no error shows
+
 
 class CrashcartError(Exception):
     """Root of the errors a user may see.
@@ -35,7 +39,7 @@ class BadParam(Refused):
         self.name = name
         self.value = value
         self.allowed = allowed
-        shown = "nothing" if value is None or value == "" else repr(value)
+        shown = "nothing" if value is None or value == "" else PASSWORD.sub(r"\1:(hidden)@", repr(value))
         super().__init__(f"{name} is {shown}, allowed is {allowed}", what_helps or f"correct {name}")
 
 

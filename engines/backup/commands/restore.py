@@ -14,6 +14,7 @@ from typing_extensions import override
 
 from engines.backup import names, results
 from engines.backup.commands import far_target, stream
+from engines.backup.commands.far_place import is_far
 from engines.backup.commands.on_repository import OnRepository
 from engines.backup.commands.own_file import is_own, note_own
 from engines.backup.commands.restore_params import RestoreParams
@@ -59,7 +60,7 @@ class Restore(OnRepository[RestoreParams]):
     def target(self, params: RestoreParams) -> str:
         if params.target == stream.STDOUT:
             return f"standard output of {os.getpid()}"
-        if far_target.is_far(params.target):
+        if is_far(params.target):
             return params.target
         path = Path(params.target)
         return content_identity(path) if path.is_block_device() else name_identity(path)
@@ -69,7 +70,7 @@ class Restore(OnRepository[RestoreParams]):
         name = glance.resolve(params.point)
         if params.target == stream.STDOUT:
             return stream.planned(self.name, glance, name, params)
-        if far_target.is_far(params.target):
+        if is_far(params.target):
             return far_target.planned(self.name, glance, name, params)
         path = Path(params.target).resolve()
         before = place.looked_at(path, powered_off=params.powered_off, store=glance.store.where)
@@ -110,7 +111,7 @@ class Restore(OnRepository[RestoreParams]):
             if plan.target == stream.STDOUT:
                 yield from stream.sent(repository, plan)
                 return
-            if far_target.is_far(plan.target):
+            if is_far(plan.target):
                 yield from far_target.sent(repository, plan)
                 return
             name = names.parse(plan.params.point)
@@ -126,8 +127,9 @@ class Restore(OnRepository[RestoreParams]):
         """What is half written is gone on with: blocks that are right already are not written again."""
         if plan.target == stream.STDOUT:
             raise Refused("what was sent to standard output cannot be taken up", "send it anew")
-        if far_target.is_far(plan.target):
-            yield from self.execute(plan, context)
+        if is_far(plan.target):
+            detail = {**plan.detail, "again": True}
+            yield from self.execute(msgspec.structs.replace(plan, detail=detail), context)
             return
         again = msgspec.structs.replace(plan.params, delta=plan.params.delta or plan.detail["device"])
         detail = {**plan.detail, "again": True}
@@ -137,8 +139,8 @@ class Restore(OnRepository[RestoreParams]):
     def undo(self, plan: Plan, context: Context) -> Events:
         if plan.target == stream.STDOUT:
             raise Refused("what was sent to standard output cannot be taken back", "remove it where it went")
-        if far_target.is_far(plan.target):
-            raise Refused(f"{plan.target} is on another host", "remove it there")
+        if is_far(plan.target):
+            raise Refused(f"{plan.target} is on another host", plan.undo)
         path = Path(plan.target)
         with contextlib.suppress(OSError, Refused), Repository.glance(plan.params.repo) as glance:
             sessions.sweep(glance.store)  # cannot be done where the repository is read-only, or away

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
+from engines.backup.commands.far_place import checked
 from engines.backup.repository.repository import WHICH_POINT, RepoParams
 from engines.job.params import param
 
@@ -35,3 +36,6 @@ class RestoreParams(RepoParams, frozen=True, kw_only=True):
     ssh_config: Annotated[
         str, param("ssh settings", "for ssh://, a file as ssh's -F takes it; without it ssh's own", kind="file")
     ] = ""
+
+    def __post_init__(self) -> None:
+        checked(self.target)
