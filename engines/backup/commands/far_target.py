@@ -166,7 +166,6 @@ class _Sending:
     def same(self) -> Seen:
         """What lies there, if it is what the plan was made for and free. Raises Refused."""
         seen = looked(self.there)
-        usable(self.there, seen, powered_off=self.plan.params.powered_off)
         if {"point": str(self.name), **seen.state} != self.plan.state:
             before = self.plan.state
             raise Refused(
@@ -174,6 +173,7 @@ class _Sending:
                 f" {before['size']} bytes, now {seen.kind} of {seen.length} bytes, or another one",
                 "see what it is, then begin anew",
             )
+        usable(self.there, seen, powered_off=self.plan.params.powered_off)
         return seen
 
     def send(self, source: PointBytes, seen: Seen) -> Generator[Progress, None, str]:
