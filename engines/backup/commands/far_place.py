@@ -67,7 +67,7 @@ class FarPlace:
 
     def ask(self, script: str, **words: object) -> str:
         """What the far side prints. Raises Failed, Refused."""
-        with self.begin(script, **words) as asked:
+        with self.begin(script, subprocess.PIPE, **words) as asked:
             try:
                 said, wrong = asked.communicate(timeout=ANSWERS_WITHIN)
             except subprocess.TimeoutExpired:

@@ -301,7 +301,7 @@ def test_a_device_that_is_half_written_is_named(there: There, tmp_path: Path) ->
 def test_a_locked_points_size_is_known_before_the_first_byte(there: There, tmp_path: Path) -> None:
     (tmp_path / "pw").write_text("three words here")
     (tmp_path / "pw").chmod(0o600)
-    repo = lab.init(tmp_path / "repo", passphrase_file=str(tmp_path / "pw"))
+    repo = lab.init(tmp_path / "repo", cipher="aes-256-gcm", passphrase_file=str(tmp_path / "pw"))
     point = lab.backup(repo, there.source, passphrase_file=str(tmp_path / "pw"))
     (tmp_path / "small").write_bytes(b"\xff" * lab.MIB)
 
