@@ -71,7 +71,7 @@ def opening(image: Path) -> Callable[[Any, Cancel], Any]:
     return opened
 
 
-async def draw(made: Path, stage: Path, suite: Callable[[], Suite], until: Any, ending: str) -> None:
+async def draw(made: Path, stage: Path, suite: Callable[[], Suite], until: Any, take: Any, ending: str) -> None:
     """All of them into `made`, their names ending in `ending`."""
     from engines.rehearsal import disk
 
@@ -82,8 +82,7 @@ async def draw(made: Path, stage: Path, suite: Callable[[], Suite], until: Any, 
     async with app.run_test(size=(80, 24)) as pilot:
 
         async def shot(name: str) -> None:
-            await pilot.pause(0.5)
-            pilot.app.save_screenshot(f"{name}{ending}.svg", str(made))
+            await take(pilot, made, f"{name}{ending}.svg")
 
         def text() -> str:
             strips = pilot.app.screen._compositor.render_strips(pilot.app.size)
@@ -134,7 +133,6 @@ async def _files(pilot: Pilot[Any], see: Any, shot: Any, image: Path) -> None:
     await pilot.press("home", "enter")
     await see("000.jpg")
     await pilot.press("slash", "5")
-    await pilot.pause(0.5)
     await shot("7-narrow")
     await pilot.press("enter", "enter")
     await see("00000000")

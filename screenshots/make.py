@@ -29,9 +29,12 @@ RICH = Terminal(colour="full", unicode=True, term="xterm-256color")
 PLAIN = Terminal(colour="16", unicode=False, term="vt100")
 MAIN = ("1-home", "2-firmware", "4-review", "8-run", "9-result")  # drawn at other sizes, too
 Shot = Callable[[str], Awaitable[None]]
+QUIET = 10  # looks in which nothing moves, before a new picture is kept
+PATIENCE = 200  # the same, before a picture is said to differ from the kept one
+CHECKS = "--check" in sys.argv[1:]
 
 
-async def main(check: bool) -> int:
+async def main() -> int:
     """Draw all screens; gives the exit code."""
     made = STAGE / "svg"
     made.mkdir()
@@ -43,9 +46,9 @@ async def main(check: bool) -> int:
     from screenshots import backup
 
     (made / "backup").mkdir()
-    await backup.draw(made / "backup", STAGE, lambda: _suite(RICH), _until, "")
-    await backup.draw(made / "backup", STAGE, lambda: _suite(PLAIN), _until, "-plain")
-    return _compare(made) if check else _keep(made)
+    await backup.draw(made / "backup", STAGE, lambda: _suite(RICH), _until, _take, "")
+    await backup.draw(made / "backup", STAGE, lambda: _suite(PLAIN), _until, _take, "-plain")
+    return _compare(made) if CHECKS else _keep(made)
 
 
 def _material() -> dict[str, Any]:
@@ -67,8 +70,7 @@ def _suite(terminal: Terminal, attach: str = "") -> Suite:
 
 def _camera(pilot: Pilot[Any], made: Path, ending: str) -> Shot:
     async def shot(name: str) -> None:
-        await pilot.pause()
-        pilot.app.save_screenshot(f"{name}{ending}.svg", str(made))
+        await _take(pilot, made, f"{name}{ending}.svg")
         if name in MAIN and not ending:
             await _others(pilot, made, name)
 
@@ -79,15 +81,29 @@ async def _others(pilot: Pilot[Any], made: Path, name: str) -> None:
     """A main screen on a small terminal, on a large one, and without colours."""
     for width, height in ((60, 20), (132, 43)):
         await pilot.resize_terminal(width, height)
-        await pilot.pause(0.2)
-        pilot.app.save_screenshot(f"{name}-{width}x{height}.svg", str(made))
+        await _until(pilot, lambda size=(width, height): pilot.app.screen.size == size)  # type: ignore[misc]
+        await _take(pilot, made, f"{name}-{width}x{height}.svg")
     await pilot.resize_terminal(80, 24)
+    await _until(pilot, lambda: pilot.app.screen.size == (80, 24))
     app: Any = pilot.app
     app.wear(replace(app.terminal, colour="mono"))
-    await pilot.pause(0.2)
-    app.save_screenshot(f"{name}-mono.svg", str(made))
+    await _take(pilot, made, f"{name}-mono.svg")
     app.wear(RICH)
-    await pilot.pause(0.2)
+
+
+async def _take(pilot: Pilot[Any], made: Path, name: str) -> None:
+    """A picture, once it is the kept one where that is checked; else once nothing moves in it any more."""
+    kept = HERE / made.relative_to(STAGE / "svg") / name
+    wanted = kept.read_text("utf-8") if CHECKS and kept.exists() else ""
+    seen, quiet = "", 0
+    for _ in range(1200):  # what blinks for ever is taken as it is
+        await pilot.pause(0.05)
+        now = pilot.app.export_screenshot()
+        quiet = quiet + 1 if now == seen else 0
+        seen = now
+        if seen == wanted or quiet == (PATIENCE if wanted else QUIET):
+            break
+    (made / name).write_text(seen, "utf-8")
 
 
 async def _until(pilot: Pilot[Any], holds: Callable[[], object]) -> None:
@@ -105,7 +121,6 @@ async def _wizard(made: Path, params: dict[str, Any], terminal: Terminal, ending
     async with app.run_test(size=(80, 24)) as pilot:
         shot = _camera(pilot, made, ending)
         await _until(pilot, lambda: len(app.screen_stack) == 2)
-        await pilot.pause(0.5)
         await shot("1-home")
         app.open_task("biosiso", {**params, "boot_test": True})
         await _until(pilot, lambda: isinstance(app.screen, Frame))
@@ -190,7 +205,6 @@ async def _runs(made: Path) -> None:
     async with app.run_test(size=(80, 24)) as pilot:
         shot = _camera(pilot, made, "")
         await _until(pilot, lambda: getattr(app.screen, "found", None))
-        await pilot.pause(0.5)
         await shot("7-home-with-runs")
         at_work, done, _ = runs.every()
         app.show_run(at_work)
@@ -201,13 +215,10 @@ async def _runs(made: Path) -> None:
         await _until(pilot, lambda: isinstance(app.screen, Frame) and app.screen.query("Words .title"))
         await shot("9-result")
         await pilot.press("v")
-        await pilot.pause(0.5)
         await shot("10-report")
         await pilot.press("escape", "escape", "h")
-        await pilot.pause(1.0)
         await shot("11-history")
         await pilot.press("ctrl+g")
-        await pilot.pause(0.5)
         await shot("12-help")
 
 
@@ -242,4 +253,4 @@ if __name__ == "__main__":
     STAGE.mkdir(mode=0o700)
     os.environ["XDG_STATE_HOME"] = str(STAGE / "state")
     prepare(RICH, os.environ)
-    raise SystemExit(asyncio.run(main("--check" in sys.argv[1:])))
+    raise SystemExit(asyncio.run(main()))
