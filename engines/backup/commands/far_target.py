@@ -137,7 +137,7 @@ class _Sending:
 
     def __post_init__(self) -> None:
         self.name = parse(self.plan.params.point)
-        self.device, self.part = bool(self.plan.detail["device"]), str(self.plan.detail["part"])
+        self.device, self.part = bool(self.plan.detail["device"]), str(self.plan.detail.get("part", ""))
         if self.plan.detail.get("again"):
             self.left = f"{self.there.path} is half overwritten" if self.device else self.part
 

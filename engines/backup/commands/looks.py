@@ -124,7 +124,7 @@ def _is_disk(tree: BrowseTree, place: PathInPoint) -> bool:
 
 def _is_top(tree: BrowseTree, place: PathInPoint) -> bool:
     """Whether what is listed has volumes beside it: a single file system may have subvolumes."""
-    return place.path == b"/" and len(tree.infos) > 1
+    return place.path == b"/" and len(tree.listed()) > 1
 
 
 def _ls(params: PathParams) -> Listing:

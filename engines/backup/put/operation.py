@@ -178,7 +178,7 @@ def chosen(tree: BrowseTree, paths: list[bytes]) -> list[ChosenFile]:
 
 def _joined(tree: BrowseTree, path: bytes) -> list[Joined]:
     own = tree.known
-    return own.below(path) if own and path[1:].partition(b"/")[0].decode("utf-8", "replace") not in tree.infos else []
+    return own.below(path) if own and not tree.names(path[1:].partition(b"/")[0]) else []
 
 
 def _within(path: bytes, others: dict[bytes, ChosenFile]) -> bool:
@@ -206,7 +206,7 @@ def folder_of(at: str) -> bytes | None:
 
 def led(tree: BrowseTree, sources: list[ChosenFile], at: bytes) -> tuple[list[ChosenFile], bytes]:
     """`sources` meant for the volume that the guest has `at` on, and that folder there. Raises BrowseError."""
-    named = at[1:].partition(b"/")[0].decode("utf-8", "replace") in tree.infos
+    named = tree.names(at[1:].partition(b"/")[0])
     if not named and not tree.single and tree.guest() is None:
         return sources, at
     name, inner = tree.located(at)

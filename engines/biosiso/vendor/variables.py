@@ -11,9 +11,10 @@ SETS = re.compile(r"\bset\b[^=]{0,40}?\b(?P<name>[A-Za-z_]\w{0,30})[\s\"]{0,3}="
 """A SET in whatever form, asked for by /P, in quotes, or behind another command."""
 VARIABLE = re.compile(r"%([A-Za-z_]\w{0,30})%")
 TURNS = re.compile(
-    r"(?!(?:rem|echo)\b)(?::|.*\b(?:goto|call)\b|(?:shift|else|then|endif|endfor)\b|.*[()]\s*$)", re.IGNORECASE
+    r"(?!(?:rem|echo)\b|::)(?::|.*\bcall\b|(?:shift|else|then|endif|endfor)\b|.*\(\s*$|\))", re.IGNORECASE
 )
-"""Where it may go on elsewhere than at the next line, or leave its variables to another script."""
+"""Where it may have come from elsewhere, or left its variables to another script: what is behind a GOTO is reached from
+the line before it, or by a label."""
 BEFORE = re.compile(
     r"(?:if\s+(?:/i\s+)?(?:not\s+)?(?:exist\s+\S+|errorlevel\s*=*\s*\d+|\S+\s*==\s*\S+)"
     r"|for\s+%{1,2}\w\s+in\s+\([^)]{0,200}\)\s+do)\s+(?P<then>\S.*)$",

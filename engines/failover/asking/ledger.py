@@ -40,10 +40,11 @@ class Spell:
 
     def take(self, state: str, now: float) -> float | None:
         """The next look; seconds that the previous state lasted where it changes."""
-        self.answered = self.answered or state == "ok"
         if state == self.state:
+            self.answered = self.answered or state == "ok"
             return None
         lasted, dark = now - self.since, self.dark
+        self.answered = self.answered or state == "ok"  # what came before the first answer was no outage
         if dark:
             self.down += lasted
         if state == "ok" and dark:

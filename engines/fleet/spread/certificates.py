@@ -7,7 +7,7 @@ import fcntl
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -136,15 +136,17 @@ def mixed(folder: Path) -> str:
     from cryptography.exceptions import InvalidSignature
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-    ca, cert = (x509.load_pem_x509_certificate((folder / name).read_bytes()) for name in ("ca.pem", "cert.pem"))
+    known, (cert, *between) = (
+        x509.load_pem_x509_certificates((folder / name).read_bytes()) for name in ("ca.pem", "cert.pem")
+    )
     key = load_pem_private_key((folder / "key.pem").read_bytes(), None)
     if key.public_key() != cert.public_key():
         return "it is the key of another certificate than cert.pem"
-    try:
-        cert.verify_directly_issued_by(ca)
-    except (InvalidSignature, ValueError):
-        return "cert.pem is of another authority than ca.pem"
-    return ""
+    for above in (*between, *known):  # a site's own authority may sign by an intermediate one, or be one of several
+        with suppress(InvalidSignature, ValueError, TypeError):
+            cert.verify_directly_issued_by(above)
+            return ""
+    return "cert.pem is of another authority than ca.pem"
 
 
 def lasts(path: Path) -> tuple[datetime.datetime, datetime.datetime]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import re
 import socket
 import time
 from collections.abc import Generator
@@ -25,6 +26,8 @@ VIA = 1.0  # s between logins by way of another machine, once it is down
 LOOK_AGAIN = 5.0  # s at most between logins while nothing shows that it went down
 ASK = ("auth", "asks", "hostkey", "negotiate")
 """Troubles that no further try mends: each could lock the user out."""
+SECRET = re.compile(r"pass|code|expire|terms|agree|accept|user|login", re.IGNORECASE)
+"""In what a switch that is up asks on its console; half a line of its boot may look like a question."""
 
 
 @dataclass(frozen=True)
@@ -159,7 +162,7 @@ def _by_console(
     try:
         return open_console(access, lender, seconds=4.0), access
     except Trouble as trouble:
-        if trouble.kind == "asks":
+        if trouble.kind == "asks" and SECRET.search(trouble.said.rsplit("\n", 1)[-1]):
             raise trouble.failed(()) from None
         if trouble.kind != "auth":
             return None, access

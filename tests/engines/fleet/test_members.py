@@ -160,6 +160,7 @@ def renewed(place: Path, moment: int) -> int:
     """How a process ended that renews, and is killed before so many-th call that changes a name or whose it is."""
     if child := os.fork():
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    signal.alarm(60)  # a lock that another thread held at the fork would stand for ever
     left = moment
 
     def count(name: str, _: object) -> None:

@@ -147,6 +147,7 @@ def test_of_two_roms_none_is_picked_by_a_variable_that_the_text_leaves_open(tmp_
 @pytest.mark.parametrize(
     "lines",
     [
+        "set ROM=b.rom|:: its flash line|if not exist %ROM% goto err|if errorlevel 1 goto err|afudos %ROM% /p|:err",
         "rem set ROM=a.rom|:again|set NAME=b|@SET ROM=%name%.rom|afudos %ROM% /p|if errorlevel 1 goto again",
         "set ROM=b.rom|set ROM=b.rom|afudos %rom% /p /b /n",
         "set ROM=b.rom|if exist %ROM% afudos %ROM% /p",

@@ -19,7 +19,7 @@ import pytest
 from engines.failover.asking import telling
 from engines.failover.asking.address import AddressCheck
 from engines.failover.asking.dns_answer import Answer
-from engines.failover.asking.ledger import TAIL, Watching, span
+from engines.failover.asking.ledger import TAIL, Spell, Watching, span
 from engines.failover.asking.records import Records, View
 from engines.failover.asking.telling import Hooks, Page, served
 from engines.failover.asking.watch import InDns, Watch, WatchParams
@@ -61,6 +61,12 @@ def test_who_answered_and_then_wants_a_certificate_is_lost() -> None:
     a, b = watching.spells.values()
     assert (a.outage(9.0), a.first_down, a.last_back) == (3.0, 2.0, 5.0)
     assert (b.outage(9.0), b.first_down) == (0.0, 0.0)
+
+
+def test_who_wanted_a_certificate_until_the_first_answer_was_not_lost() -> None:
+    spell = Spell("client-cert", 0.0)
+    spell.take("ok", 1000.0)
+    assert (spell.outage(1000.0), spell.last_back, spell.first_down) == (0.0, 0.0, 0.0)
 
 
 def test_the_sites_own_outage_counts_only_while_no_address_answers() -> None:
