@@ -132,7 +132,8 @@ def _with_rights_of(original: Path, descriptor: int) -> None:
     if stat.S_ISREG(found.st_mode):
         with suppress(OSError):  # only root may give a file away
             os.fchown(descriptor, found.st_uid, found.st_gid)
-        os.fchmod(descriptor, stat.S_IMODE(found.st_mode))
+        with suppress(OSError):  # FAT and its like keep no rights; where it is refused, it stays ours alone
+            os.fchmod(descriptor, stat.S_IMODE(found.st_mode))
 
 
 def _named(part: Path, descriptor: int, path: Path, folder: Path) -> None:
