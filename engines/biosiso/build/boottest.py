@@ -145,7 +145,7 @@ def _probe(trial: Trial, path: Path, medium: Callable[[Path], CdDisc | Disk], bu
 
     with _booted(trial, path, medium, bus) as machine:
         summed = sum(entry.size for entry in trial.detail.disc.entries if "/" not in entry.disc)
-        seen = machine.wait_for(r"^end$", where="serial", deadline=patience(PROMPT_WITHIN, summed))
+        seen = machine.wait_for(bootprobe.ENDED, where="serial", deadline=patience(PROMPT_WITHIN, summed))
         report = bootprobe.parse(machine.serial())
         if not seen.found or not report.complete:
             raise _failed(trial, machine, bus, "the boot probe does not report to its end")

@@ -22,6 +22,7 @@ _FILE = re.compile(
     r"file (?P<name>.+) size=(?P<size>[0-9A-F]{8}) sum=(?P<sum>[0-9A-F]{8}|unread) flags=(?P<flags>[0-9A-F]{2})"
 )
 _DRIVE = re.compile(r"cd=([0-9A-F]{2}|none)")
+ENDED = r"^end\n"  # a report's last line, which counts once it is whole: its bytes come one by one
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import random
+import re
 import shutil
 import socket
 import subprocess
@@ -17,7 +18,7 @@ import pytest
 
 from engines.biosiso.media import bootprobe
 from engines.biosiso.media.bootprobe import ProbeFile, ProbeMedia, ProbeReport, assemble, parse
-from engines.boot import dos
+from engines.boot import dos, screen
 from engines.boot.accel import Accelerator
 from engines.boot.machine import Machine
 from engines.boot.media import Disc, Disk, Hardware
@@ -107,7 +108,7 @@ def booted(disc: Path, request: pytest.FixtureRequest) -> Iterator[Machine]:
 
 
 def reported(machine: Machine) -> ProbeReport:
-    seen = machine.wait_for(r"^end$", where="serial", deadline=120)
+    seen = machine.wait_for(bootprobe.ENDED, where="serial", deadline=120)
     assert seen.found, (seen, machine.screen())
     return parse(machine.serial())
 
@@ -203,6 +204,13 @@ def test_a_report_cut_anywhere_gives_only_what_was_told(booted: Machine) -> None
         assert cut.files == whole.files[: len(cut.files)]
         assert cut.volume in ("", whole.volume)
         assert all(lines == whole.batches[name][: len(lines)] for name, lines in cut.batches.items())
+
+
+@pytest.mark.parametrize("left_out", range(6))
+def test_what_the_boot_waits_for_is_there_no_sooner_than_the_report_is_whole(left_out: int) -> None:
+    told = b"CRASHCART-PROBE 1\r\ncd=E0\r\nend\r\n"
+    told = told[: len(told) - left_out]
+    assert bool(re.search(bootprobe.ENDED, screen.plain(told.decode()), re.MULTILINE)) == parse(told).complete
 
 
 def test_noise_on_the_line_is_no_report_and_no_error() -> None:
