@@ -11,6 +11,7 @@ from engines.backup import names
 from engines.backup.repository.point import Head, Point
 from engines.backup.repository.repository import Repository
 from engines.backup.store.store import Store
+from engines.host.files import write_whole
 
 NOTE = "point.json"  # beside the journal of the run that began it
 
@@ -37,9 +38,7 @@ class MadePoints:
         self._write()
 
     def _write(self) -> None:
-        partial = self._path.with_name(f".{NOTE}.part")
-        partial.write_bytes(msgspec.json.encode({"points": list(self._points), "sessions": self._sessions}))
-        partial.replace(self._path)  # whole at any moment
+        write_whole(self._path, msgspec.json.encode({"points": list(self._points), "sessions": self._sessions}))
 
 
 def noted(folder: Path | None) -> dict[str, None]:
