@@ -183,6 +183,7 @@ def _pass_ssh(terminal: Terminal, access: Access, keys: tuple[str, ...]) -> None
     if said == "password":
         raise Trouble(str(access.where), "auth", "Permission denied: the password was not accepted")
     if said.startswith("asks "):
+        terminal.kill()
         raise Trouble(str(access.where), "asks", said.removeprefix("asks "))
 
 

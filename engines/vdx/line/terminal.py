@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+import signal
 import termios
 import time
 import tty
@@ -170,6 +171,13 @@ class Terminal:
             return bool(self._child.waitnoecho(seconds))
         except self._gone:
             raise Ended(self._used()) from None
+
+    def kill(self) -> None:
+        """End the program before it says another word: ssh answers a question with nothing once its terminal closes."""
+        import pexpect
+
+        with suppress(pexpect.ExceptionPexpect, OSError):
+            self._child.kill(signal.SIGKILL)
 
     def close(self) -> None:
         """End the program and reap it."""
