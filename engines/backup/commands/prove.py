@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Generator, Sequence
 from functools import partial
-from io import BufferedReader
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, ClassVar
@@ -19,6 +17,7 @@ from engines.backup.commands.on_repository import OnRepository
 from engines.backup.commands.restore_params import RestoreParams
 from engines.backup.commands.restore_steps import restored
 from engines.backup.files.model import BrowseError
+from engines.backup.files.opened_image import OpenedImage
 from engines.backup.files.opening import open_tree
 from engines.backup.repository.repository import NamesOnly, RepoParams, Repository, where
 from engines.backup.repository.sessions import Presence
@@ -201,24 +200,12 @@ def _listed(disk: Path, cancel: Cancel) -> Generator[AnyEvent, str | None, list[
     """What stands at the root of the disk, and its volumes; a disk of no file system that can be read is told."""
     with disk.open("rb") as file:
         try:
-            with open_tree(_Bytes(file), cancel=cancel) as tree:
+            with open_tree(OpenedImage(file), cancel=cancel) as tree:
                 names_ = [node.name.decode("utf-8", "replace") for node in islice(tree.list(b"/"), MOST)]
                 return sorted(map(units.one_line, names_))
         except (BrowseError, Refused) as error:
             yield Warned(text=f"no file of it could be listed: {error}")
             return []
-
-
-class _Bytes:
-    """The scratch disk as its files are read from it, by any number of threads."""
-
-    def __init__(self, file: BufferedReader) -> None:
-        self._file = file
-        self.size = file.seek(0, os.SEEK_END)
-
-    def read(self, offset: int, length: int) -> bytes:
-        """`length` bytes, fewer only at the end."""
-        return os.pread(self._file.fileno(), length, offset)
 
 
 def _trials(params: ProveParams, disks: Sequence[Path], scratch: Path, context: Context) -> Trials:

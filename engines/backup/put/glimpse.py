@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import posixpath
 from collections.abc import Iterator, Sequence
-from io import BufferedReader
 from itertools import islice
 from pathlib import Path
 
 from engines.backup.files.model import BrowseError, Node, Volume, join, shown
+from engines.backup.files.opened_image import OpenedImage
 from engines.backup.files.opening import BrowseTree, open_tree
 from engines.backup.files.selection import Walk
 from engines.backup.put.guest_view import GuestVolume
@@ -21,24 +20,12 @@ from engines.job.errors import Refused
 MOST = 200  # files of each that was chosen; the appliance sees the rest
 
 
-class _Raw:
-    """The image as its files are read from it."""
-
-    def __init__(self, file: BufferedReader) -> None:
-        self._file = file
-        self.size = file.seek(0, os.SEEK_END)
-
-    def read(self, offset: int, length: int) -> bytes:
-        """`length` bytes, fewer only at the end."""
-        return os.pread(self._file.fileno(), length, offset)
-
-
 def refuse_seen(
     image: Path, tree: BrowseTree, sources: Sequence[ChosenFile], at: bytes | None, volume: str = ""
 ) -> None:
     """Raises Refused where chosen files are there already. What cannot be told here, the appliance tells."""
     try:
-        with image.open("rb") as file, open_tree(_Raw(file), "quick") as there:
+        with image.open("rb") as file, open_tree(OpenedImage(file), "quick") as there:
             taken = list(_taken(tree, there, sources, at, volume))
     except (BrowseError, Refused, OSError, ValueError):
         return
