@@ -238,9 +238,9 @@ def _served(server: Server, plan: Plan, cancel: Cancel) -> Events:
                 yield StepStarted(step="serve")
                 yield Log(text=f"{plan.params.point} is shown in {plan.target}; end it with Ctrl-C or umount")
             else:
-                if said.errors > told.errors:
+                before, told = told, said  # before anything is told, where the run may be stopped
+                if said.errors > before.errors:
                     yield Warned(text=f"a read failed: {said.last_error}")
-                told = said
                 yield Measured(kind="mount", data={"reads": said.reads, "bytes": said.bytes, "errors": said.errors})
     except Stopped:
         if not shown:

@@ -17,7 +17,7 @@ from engines.backup.pages import direct
 from engines.backup.pages.write_behind import WriteBehind
 from engines.backup.repository.record import is_zero
 from engines.host.device import device_size
-from engines.host.files import file_identity, open_file, sync_opened
+from engines.host.files import content_stamp, file_identity, open_file, sync_opened
 from engines.job.errors import Failed, Refused
 
 BLKDISCARD = 0x1277  # linux/fs.h
@@ -26,18 +26,34 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 class SeenTarget(msgspec.Struct, frozen=True, kw_only=True):
-    """What a plan saw: the folder and what lay there by `file_identity`, empty for nothing."""
+    """What a plan saw: the folder and what lay there by `file_identity`, empty for nothing.
+
+    stamp: of a file by `content_stamp`, for the number of its inode goes to the next one; empty for anything else.
+    """
 
     folder: str
     identity: str = ""
+    stamp: str = ""
 
     @classmethod
     def at(cls, path: Path) -> SeenTarget:
         """What is at a real path now. Raises OSError."""
         folder = file_identity(path.parent.stat())
         with contextlib.suppress(FileNotFoundError):
-            return cls(folder=folder, identity=file_identity(path.lstat()))
+            return cls.of(folder, path.lstat())
         return cls(folder=folder)
+
+    @classmethod
+    def of(cls, folder: str, found: os.stat_result) -> SeenTarget:
+        """What `found` tells."""
+        stamp = content_stamp(found) if stat.S_ISREG(found.st_mode) else ""
+        return cls(folder=folder, identity=file_identity(found), stamp=stamp)
+
+    def is_another(self, found: SeenTarget, *, in_place: bool) -> bool:
+        """Whether `found` is not what was seen. in_place: its bytes may be others, a killed run may have written some."""
+        if (self.folder, self.identity) != (found.folder, found.identity):
+            return True
+        return not in_place and bool(self.stamp) and self.stamp != found.stamp
 
 
 class Target:
@@ -59,7 +75,7 @@ class Target:
         self._folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._fd = -1
         try:
-            self._before = self._same(seen)
+            self._before = self._same(seen, in_place=in_place)
             self.device = self._before is not None and stat.S_ISBLK(self._before.st_mode)
             self.blank = not (in_place and self._before is not None) and not self.device
             self._partial = beside(path).name
@@ -77,14 +93,16 @@ class Target:
         self._highest = 0
         self._behind = WriteBehind()
 
-    def _same(self, seen: SeenTarget) -> os.stat_result | None:
+    def _same(self, seen: SeenTarget, *, in_place: bool) -> os.stat_result | None:
         """What lies there, as it was seen; None for nothing."""
         found = self._there(self.path.name)
-        kept = found is not None and (stat.S_ISREG(found.st_mode) or stat.S_ISBLK(found.st_mode))
-        identity = (file_identity(found) if kept else "no file") if found else ""
-        if file_identity(os.fstat(self._folder)) != seen.folder or identity != seen.identity:
+        if found is not None and not (stat.S_ISREG(found.st_mode) or stat.S_ISBLK(found.st_mode)):
             raise another(self.path)
-        return found if seen.identity else None
+        folder = file_identity(os.fstat(self._folder))
+        now = SeenTarget.of(folder, found) if found else SeenTarget(folder=folder)
+        if seen.is_another(now, in_place=in_place):
+            raise another(self.path)
+        return found
 
     def _there(self, name: str) -> os.stat_result | None:
         with contextlib.suppress(FileNotFoundError):
@@ -218,8 +236,8 @@ def may_be_done(path: Path, seen: SeenTarget, *, in_place: bool) -> bool:
         now, found = SeenTarget.at(path), path.lstat()
     except OSError:
         return False
-    same_folder = now.folder == seen.folder and now.identity != seen.identity
-    return same_folder and stat.S_ISREG(found.st_mode) and not os.path.lexists(beside(path))
+    renamed = now.folder == seen.folder and seen.is_another(now, in_place=False)
+    return renamed and stat.S_ISREG(found.st_mode) and not os.path.lexists(beside(path))
 
 
 def beside(path: Path) -> Path:

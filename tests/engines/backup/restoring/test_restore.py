@@ -15,7 +15,7 @@ import pytest
 
 from engines import tasks
 from engines.backup.pages import page_cache
-from engines.backup.restoring.target import SeenTarget, Target, beside
+from engines.backup.restoring.target import SeenTarget, Target, beside, may_be_done
 from engines.job.contract import Cancel, Finished, RunFailed, RunStopped, StepStarted
 from engines.job.errors import Refused
 from engines.job.journal import Entry
@@ -339,6 +339,17 @@ def test_a_target_swapped_after_the_plan_is_refused_and_nothing_is_touched(
         Target(tmp_path / "theirs/out", 4096, in_place=in_place, seen=seen)
     assert [path.read_bytes() for path in (tmp_path / "victim").iterdir()] == [b"old"] * (before == "a file")
     assert not list(tmp_path.rglob("*.restoring"))
+
+
+def test_the_number_of_an_inode_that_the_next_file_got_makes_it_no_file_that_was_seen(tmp_path: Path) -> None:
+    target = tmp_path / "out"
+    target.write_bytes(b"old")
+    seen = SeenTarget.at(target)
+    target.write_bytes(b"theirs")  # the same inode, as file systems give it to the next file
+    with pytest.raises(Refused, match="another by now"):
+        Target(target, 4096, in_place=False, seen=seen)
+    assert may_be_done(target, seen, in_place=False)
+    Target(target, 4096, in_place=True, seen=seen).close()  # in place, what a killed run wrote is gone on with
 
 
 @pytest.mark.parametrize("how", ["another user's", "with a second name", "a link"])

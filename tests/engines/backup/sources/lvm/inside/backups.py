@@ -110,14 +110,16 @@ def _planned(point: str, target: Path) -> Plan:
 
 
 def fails_full() -> dict[str, Any]:
-    """A backup whose snapshot is too small for what is written meanwhile makes no point."""
+    """A backup whose snapshot is too small for what is written meanwhile makes no point.
+
+    The writer stops while the snapshot still lives, however late the watch looks at it.
+    """
     _repository()
     before = scenes.names()
     points = len(list(Path(REPO, "points").rglob("*.point")))
     writer = os.fork()
     if writer == 0:
-        for at in range(600):
-            scenes.write(scenes.B, 1, at=at % 64, seed=at)
+        scenes.fill(scenes.B, _appears(before), percent=96.0)
         os._exit(0)
     try:
         seen = _backup(scenes.B, disk="busy", limit="4M", snapshot_size="16M")

@@ -99,6 +99,20 @@ def write(path: Path, mib: int, at: int = 0, seed: int = 1) -> bytes:
     return content
 
 
+def fill(path: Path, snapshot: str, percent: float) -> None:
+    """Write to `path` by 64 KiB until its thick snapshot, by the mapper's name, is that full."""
+    from engines.backup.sources.lvm import kernel
+
+    block = next(
+        name.parents[1] for name in Path("/sys/block").glob("dm-*/dm/name") if name.read_text() == snapshot + "\n"
+    )
+    major, minor = ((block / "dev").read_text()).split(":")
+    with path.open("r+b", buffering=0) as stream:
+        while kernel.snapshot_fill(kernel.status((int(major), int(minor)))).percent < percent:
+            stream.write(os.urandom(64 << 10))
+            os.fsync(stream.fileno())
+
+
 def read(source: Any, length: int = 0) -> bytes:
     """The first `length` bytes of a source, or all, by 4 MiB as the engine does."""
     found = bytearray(length or source.size)
