@@ -50,7 +50,7 @@ class SeenTarget(msgspec.Struct, frozen=True, kw_only=True):
         return cls(folder=folder, identity=file_identity(found), stamp=stamp)
 
     def is_another(self, found: SeenTarget, *, in_place: bool) -> bool:
-        """Whether `found` is not what was seen. in_place: its bytes may be others, a killed run may have written some."""
+        """Whether `found` is not what was seen; in_place: its bytes may be others, of a killed run."""
         if (self.folder, self.identity) != (found.folder, found.identity):
             return True
         return not in_place and bool(self.stamp) and self.stamp != found.stamp
