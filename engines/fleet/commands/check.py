@@ -6,7 +6,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import msgspec
 
@@ -14,6 +13,7 @@ from engines.backup.commands.lines import columns
 from engines.backup.sources.lvm.snapshot import MOST_BEFORE
 from engines.backup.store.s3.versions import ObjectVersions
 from engines.fleet.agent import wire
+from engines.fleet.commands import papers
 from engines.fleet.commands.params import FleetParams
 from engines.fleet.config.model import CONTROLLER, Fleet, Host
 from engines.fleet.morning.telling import rehearse
@@ -22,16 +22,12 @@ from engines.fleet.planning.jobs import locking, opening
 from engines.fleet.planning.upkeep import lockable, unlocked
 from engines.fleet.reach import ssh
 from engines.fleet.reach.census import AT_ONCE
-from engines.fleet.spread import certificates
-from engines.fleet.spread.security import member
 from engines.host.version import version
 from engines.job import units
-from engines.job.errors import CrashcartError, Failed, Refused
+from engines.job.errors import CrashcartError, Failed
 
 CLOCK = 60.0  # s that a host's clock may be off: rounds and late backups are told by it
 ROOM = 1 << 30  # bytes that a host's state folder, or a repository, has left at the least
-SOON = 30.0  # days that a certificate is good for at the least; a third of its life where that is less
-DAY = 86400.0  # s
 NO = 5  # exit code
 
 
@@ -52,7 +48,7 @@ def answer(params: FleetParams) -> list[Finding]:
     here = Host(ssh="local", find=())
     cared = [name for name, repository in fleet.repositories.items() if not repository.host]
     found += [_repository(fleet, to, CONTROLLER, here) for to in cared]
-    return [*found, *_holds(fleet), *_locks(fleet), *_cluster(fleet), *_notices(fleet)]
+    return [*found, *_holds(fleet), *_locks(fleet), *_joining(fleet), *_notices(fleet)]
 
 
 # ── hosts ───────────────────────────────────────────────────────────────────────────────────────────
@@ -157,47 +153,9 @@ def _locks(fleet: Fleet) -> Iterator[Finding]:
             yield Finding(what=f"lock of {name}", found="can be")
 
 
-def _cluster(fleet: Fleet) -> Iterator[Finding]:
-    """Whether this process may join it, and how long its papers are good."""
-    cluster = fleet.cluster
-    if cluster is None:
-        return
-    what = f"cluster {cluster.scheduler}"
-    try:
-        member(fleet)
-    except Refused as refused:
-        yield Finding(what=what, found="is not joined from here", why=f"{refused.why}; {refused.what_helps}")
-    else:
-        yield Finding(what=what, found="may be joined from here")
-    if cluster.encrypted:
-        yield from (_paper(Path(cluster.tls) / name) for name in ("ca.pem", "cert.pem"))
-        yield _pair(Path(cluster.tls))
-
-
-def _paper(path: Path) -> Finding:
-    try:
-        begins, ends = certificates.lasts(path)
-    except (OSError, ValueError) as error:
-        return Finding(what=str(path), found="cannot be read", why=units.one_line(str(error)))
-    left = (ends.timestamp() - time.time()) / DAY
-    soon = min(SOON, (ends - begins).total_seconds() / DAY / 3)
-    helps = f"crashcart fleet certificate {'NAME --renew' if path.name == 'cert.pem' else 'NAME --into FOLDER'}"
-    if left <= 0:
-        why = f"it ended {-left:.0f} days ago, and nobody lets it join: {helps}"
-    else:
-        why = "" if left > soon else f"make another before it ends, in {left:.0f} days: {helps}"
-    return Finding(what=str(path), found=f"is good until {ends:%Y-%m-%d}", why=why)
-
-
-def _pair(folder: Path) -> Finding:
-    """Whether the papers are of one making: of a mixed set each is good, and none lets it join."""
-    what = str(folder / "key.pem")
-    try:
-        wrong = certificates.mixed(folder)
-    except (OSError, ValueError, TypeError) as error:
-        return Finding(what=what, found="cannot be compared with cert.pem", why=units.one_line(str(error)))
-    helps = "copy the member's whole folder again, or make it anew: crashcart fleet certificate NAME --renew"
-    return Finding(what=what, found="is compared with cert.pem", why=f"{wrong}: {helps}" if wrong else "")
+def _joining(fleet: Fleet) -> Iterator[Finding]:
+    for what, found, why in papers.joining(fleet):
+        yield Finding(what=what, found=found, why=why)
 
 
 def _notices(fleet: Fleet) -> Iterator[Finding]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -18,16 +17,11 @@ from typing import Self
 from engines.fleet.spread import certificates
 from tests.absent import absent
 from tests.engines.fleet.lab import ROOT
+from tests.ports import free_port
 
 COMES_WITHIN = 300.0  # s, on a machine that does much else
 # The files of a test are root's. In a user namespace of its own a process is nobody, and root's files are its own.
 AS_NOBODY = ("unshare", "--user", "--map-user=65534", "--map-group=65534")
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        port: int = listening.getsockname()[1]
-        return port
 
 
 def wait(true: Callable[[], bool]) -> None:

@@ -81,6 +81,7 @@ class Fleet:
         self.repo = lab.init(folder / "repo")
         self.path = folder / "fleet.yaml"
         self.ledger = folder / "ledger.sqlite"
+        self.zone = noon()  # the same for as long as the test runs, over midnight of UTC, too
         self.write()
 
     def write(self, policy: str = POLICY, slots: int = 2, repository_slots: int = 3, more: str = "") -> Path:
@@ -89,7 +90,7 @@ class Fleet:
             f"hosts:\n{hosts}\n"
             f"repositories: {{near: {{url: '{self.repo}', slots: {repository_slots}, gc: month, share: 100}}}}\n"
             f"policies: {{gold: {policy}}}\nguests: [{{match: all, policy: gold}}]\nledger: {self.ledger}\n"
-            f"zone: {noon()}\n{more}"
+            f"zone: {self.zone}\n{more}"
         )
         return self.path
 

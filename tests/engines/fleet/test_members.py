@@ -20,11 +20,14 @@ from cryptography.hazmat.primitives.serialization import Encoding, load_pem_priv
 from cryptography.x509.oid import NameOID
 
 import engines
+from engines.fleet.commands import papers
+from engines.fleet.config.load import load
 from engines.fleet.spread import certificates
 from engines.job.errors import Refused
 from tests.absent import absent
 from tests.engines.backup import lab
-from tests.engines.fleet.cluster import AS_NOBODY, COMES_WITHIN, ROOT, Cluster, free_port
+from tests.engines.fleet.cluster import AS_NOBODY, COMES_WITHIN, ROOT, Cluster
+from tests.ports import free_port
 
 FLEET = """
 hosts: {here: {ssh: local}}
@@ -116,10 +119,10 @@ def test_a_certificate_is_told_before_it_ends_and_made_anew(tmp_path: Path) -> N
     paper = Path(engines.look("fleet", "certificate", name="c1", into=str(into), days=20))
     config = tmp_path / "fleet.yaml"
     config.write_text(f"{alone(tmp_path)}cluster: {{scheduler: 'tls://127.0.0.1:{free_port()}', tls: '{paper}'}}\n")
+    fleet = load(config)
 
     def told() -> dict[str, str]:
-        found = engines.look("fleet", "check", fleet=str(config))
-        return {Path(each.what).name: each.why for each in found if each.what.endswith(".pem")}
+        return {Path(what).name: why for what, _, why in papers.joining(fleet) if what.endswith(".pem")}
 
     assert told() == GOOD  # a short one is told in the last third of its life
     before = (paper / "key.pem").read_bytes()
