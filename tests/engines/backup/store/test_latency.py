@@ -15,6 +15,7 @@ from engines.backup.repository import pack, record
 from engines.backup.repository.byte_source import unpinned
 from engines.backup.repository.repository import Repository
 from tests.engines.backup import lab
+from tests.engines.backup.store.striking import VERBS
 from tests.engines.backup.store.weed import Weed
 
 MIB = 1 << 20
@@ -60,7 +61,7 @@ class Slow:
 
     def _up(self, here: socket.socket, there: socket.socket) -> None:
         while part := _received(here):
-            self.requests += 1
+            self.requests += part.startswith(VERBS)
             if b"list-type=2" in (first := part.split(b"\r\n", 1)[0]):
                 self.lists.append(first.decode())
             if b".pack" in first and (found := RANGE.search(part)):

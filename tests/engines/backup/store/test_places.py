@@ -201,9 +201,9 @@ def test_a_process_of_before_a_reboot_counts_as_dead_at_once_and_none_of_another
 def test_the_age_of_a_file_is_counted_by_the_clock_of_the_store(tmp_path: Path) -> None:
     store = LocalStore(Path(lab.init(tmp_path / "repo")))
     store.put("sessions/a.json", b"{}")
-    assert store.age("sessions/a.json") < 60
+    assert store.age("sessions/a.json") < 300
     os.utime(tmp_path / "repo/sessions/a.json", (time.time() - 900, time.time() - 900))
-    assert 890 < store.age("sessions/a.json") < 960
+    assert 890 < store.age("sessions/a.json") < 1200
 
 
 def test_the_second_copy_of_the_secret_serves_where_the_first_is_lost_and_is_put_back(tmp_path: Path) -> None:

@@ -115,7 +115,7 @@ def own_weed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Weed]:
 
 
 def test_a_server_that_is_killed_and_comes_back_costs_nothing_but_time(own_weed: Weed, tmp_path: Path) -> None:
-    own_weed.allow("vault", patience=60)
+    own_weed.allow("vault", patience=300)
     repo = "s3://vault/r"
     lab.done("backup-init", repo=repo)
     source = lab.disk(tmp_path / "disk", {number: number + 1 for number in range(64)}, SIZE)
@@ -160,6 +160,7 @@ def test_a_server_that_goes_away_in_mid_run_shows_no_point_and_the_next_run_is_w
     with pytest.raises(Refused, match=f"bucket vault at 127.0.0.1:{own_weed.port} was not reached"):
         lab.perform_job("backup", source=str(source), repo=repo, vm="web", limit="none")
     own_weed.start()
+    own_weed.allow("vault", patience=120)
     assert not list(open_s3(repo).names("points"))
     made = lab.done("backup", source=str(source), repo=repo, vm="web", limit="none")
     assert restored(repo, made["point"], tmp_path / "back") == source.read_bytes()
@@ -277,6 +278,7 @@ def test_what_goes_over_the_line_names_the_bucket_where_it_should(
 ) -> None:
     """Seen by a proxy that answers nothing, as no name leads to a host here."""
     with socket.create_server(("127.0.0.1", 0)) as proxy, ThreadPoolExecutor(1) as asking:
+        proxy.settimeout(120)
         monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{proxy.getsockname()[1]}")
         given = {"endpoint": "http://s3.example.net", "plain_http": "allowed", "patience": 1}
         write({**given, "key_file": key(tmp_path, KEY, SECRET), "path_style": path_style})

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import socket
+
 from engines.backup.store.s3 import access
 from engines.doctor.buckets import buckets
 from tests.engines.backup.store.weed import Weed
-from tests.ports import free_port
 
 
 def test_without_buckets_nothing_is_wrong() -> None:
@@ -14,8 +15,10 @@ def test_without_buckets_nothing_is_wrong() -> None:
 
 def test_a_bucket_is_tried_and_one_that_does_not_answer_is_named(weed: Weed, bucket: str) -> None:
     assert buckets().works and bucket in buckets().says
-    weed.allow("missing", endpoint=f"http://127.0.0.1:{free_port()}", patience=1)
-    found = buckets()
+    with socket.socket() as ours:  # and nobody listens there
+        ours.bind(("127.0.0.1", 0))
+        weed.allow("missing", endpoint=f"http://127.0.0.1:{ours.getsockname()[1]}", patience=1)
+        found = buckets()
     assert not found.works and "bucket missing" in found.says and "was not reached" in found.says and found.mend
 
 

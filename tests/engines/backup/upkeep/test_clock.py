@@ -70,9 +70,12 @@ def test_the_newest_by_chain_is_the_latest_and_always_stays(tmp_path: Path) -> N
 def test_points_of_a_locked_repository_whose_names_follow_a_wrong_clock_are_not_counted(tmp_path: Path) -> None:
     key = tmp_path / "key"
     key.write_bytes(b"k" * 32)
-    repo = lab.init(tmp_path / "repo", cipher="aes-256-gcm", key_file=str(key))
+    plain = lab.init(tmp_path / "plain")
     source = lab.disk(tmp_path / "disk", {0: 1}, 2 * lab.MIB)
-    made = [lab.backup(repo, source, key_file=str(key)) for _ in range(3)]
+    made = [lab.backup(plain, source) for _ in range(3)]
+    made = [lab.dated(plain, name, time_=f"20251122T08230{at}Z") for at, name in enumerate(made)]
+    repo = lab.init(tmp_path / "repo", cipher="aes-256-gcm", key_file=str(key))
+    lab.done("backup-copy", repo=plain, to=repo, to_key_file=str(key))
     with pytest.raises(Refused, match="one second apart"):
         planned(repo, keep_daily=1)
     assert planned(repo, keep_daily=1, key_file=str(key)) == made[:2]
