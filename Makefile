@@ -28,7 +28,7 @@ SAMBA := samba smbclient
 SOAK := webkit2gtk-driver xvfb dbus
 BENCH := virt-v2v nbdkit rpm restic borgbackup
 
-.PHONY: run test test-backup test-stores test-guests test-screens test-wires test-rest test-pictures check bench soak setup screenshots deb lock sbom
+.PHONY: run test test-files test-backup test-stores test-guests test-screens test-wires test-rest test-pictures check bench soak setup screenshots deb lock sbom
 .DELETE_ON_ERROR:
 
 # A rehearsal that needs more than the core is refused (3) and says what to install: no fault of the others.
@@ -72,18 +72,22 @@ check: .setup-test
 	.venv/bin/lint-imports --no-cache
 
 # Two cores bear three parts at a time, as each waits a good deal. The longest begin first and short ones fill the gaps.
+FILES := $(addprefix tests/engines/backup/,files put)
 STORES := $(addprefix tests/engines/backup/,repository store upkeep)
 GUESTS := tests/engines/guest tests/engines/virtio
 WIRES := tests/engines/vdx tests/engines/failover tests/engines/fleet
 SCREENS := tests/tui tests/cli tests/contract
-PARTS := test-backup test-guests test-screens test-stores test-wires test-rest test-pictures check
+PARTS := test-guests test-screens test-files test-backup test-wires test-stores test-rest test-pictures check
 PYTEST := $(PYTHON) -m pytest -m "not soak" -p no:cacheprovider
 
 test: .setup-test
 	$(MAKE) -j3 --keep-going --output-sync=target $(PARTS)
 
+test-files:
+	$(PYTEST) $(FILES)
+
 test-backup:
-	$(PYTEST) $(addprefix --ignore=,$(STORES)) tests/engines/backup
+	$(PYTEST) $(addprefix --ignore=,$(FILES) $(STORES)) tests/engines/backup
 
 test-stores:
 	$(PYTEST) $(STORES)
