@@ -40,7 +40,10 @@ class Insert(Engine[InsertParams]):
 
     @override
     def plan(self, params: InsertParams, cancel: Cancel) -> Plan:
-        """Look at disc and BMC by GETs, by the pages' way with a login; without a password only at the front page."""
+        """Look at disc and BMC by GETs, with a login; without a password only at the front page.
+
+        A BMC that takes no HTTP Basic is looked at in a session, and so are the pages; it is ended again.
+        """
         try:
             if params.way == "smb":
                 return self._by_share(params, cancel, "")
@@ -59,7 +62,10 @@ class Insert(Engine[InsertParams]):
         root = client.get(ROOT, Root)
         cancel.check()
         offer = disc(params, cancel)
-        found = seek(client, params, offer.url) if params.password else None
+        try:
+            found = seek(client, params, offer.url) if params.password else None
+        finally:
+            client.leave()
         service = f"{root.vendor or ''} {root.product or ''} Redfish {root.redfish_version or '(version not told)'}"
         order = found.order if found else None
         return Plan(

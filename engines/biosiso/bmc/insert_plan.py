@@ -12,7 +12,7 @@ from engines.biosiso.bmc.connection import Door, shown
 from engines.biosiso.bmc.redfish import Client
 from engines.biosiso.bmc.resources import Boot, Link, Order
 from engines.biosiso.bmc.serve import Offer, offer, split
-from engines.biosiso.bmc.slot import bodies, boot_target, former, look, override
+from engines.biosiso.bmc.slot import EMPTY, bodies, boot_target, former, look, override
 from engines.job.contract import Cancel, CommandChange, Step
 from engines.job.errors import BadParam
 from engines.job.params import Params, Secret, param
@@ -139,34 +139,36 @@ def seek(client: Client, params: InsertParams, url: str) -> Found:
     """Look at host and slot by GETs, and decide. Raises Refused or Failed."""
     where, host, at, slot = look(client, params.system, params.slot)
     boot = host.boot or Boot()
-    actions = slot.actions
-    assert actions and actions.insert and actions.eject  # `look` finds no others
+    acts = slot.actions if slot.acts == "POST" else None
     order = Order(
         system=where,
         slot=at,
-        insert=client.own(actions.insert.target),
-        eject=client.own(actions.eject.target),
+        insert=client.own(acts.insert.target) if acts and acts.insert else at,
+        eject=client.own(acts.eject.target) if acts and acts.eject else at,
         url=url,
         target=boot_target(host) if params.boot_once else "",
         mode="" if params.boot_mode == "unchanged" or boot.mode is None else params.boot_mode,
         boot=boot,
         held=slot.holds,
         image=slot.image or "",
+        by="POST" if acts else "PATCH",
     )
     said = [host.name, host.manufacturer, host.model, host.serial_number and f"serial {host.serial_number}"]
-    facts = (
+    facts: tuple[tuple[str, str], ...] = (
         ("host", f"{Link(where).name}: " + (shown(", ".join(part for part in said if part)) or "unnamed")),
         ("host's power", shown(host.power_state or "not told")),
         ("slot", Link(at).name),
         ("in the slot now", slot.said()),
         ("boot override now", boot.said()),
     )
+    facts += (("login", BY_SESSION),) if client.by_session else ()
     wary = _wary(order, slot.said())
     if params.boot_once and not order.target:
         wary = (f"this BMC offers no one-time boot from a CD: {BOOT_MENU}", *wary)
     return Found(order, facts, wary)
 
 
+BY_SESSION = "by a session that is ended again: this BMC takes no HTTP Basic"
 BOOT_MENU = "choose the virtual CD in the boot menu (F11) at the reset"
 
 
@@ -225,6 +227,14 @@ def steps(params: InsertParams, order: Order | None) -> tuple[Step, ...]:
     return tuple(step for step in found if step)
 
 
+def _session(client: Client) -> CommandChange:
+    return CommandChange(
+        where=str(client.door),
+        command=f"POST {client.by_session} with user and password",
+        expects="201 and a token; the session is deleted when the run waits and when it ends",
+    )
+
+
 def requests(client: Client, order: Order) -> tuple[CommandChange, ...]:
     """The exact requests, in the order they are sent."""
 
@@ -233,11 +243,16 @@ def requests(client: Client, order: Order) -> tuple[CommandChange, ...]:
         return CommandChange(where=str(client.door), command=f"{method} {path} {text}", expects=expects)
 
     again = "200 or 204 (where the ETag is asked for, once more with it; where it is refused, the run goes on without)"
-    out = sent("POST", order.eject, {}, "200, 202 or 204, then the slot is empty")
-    found = [out] if order.held or order.image else []
     first, full = bodies(order.url)
     more = f"where it asks for {', '.join(list(full)[1:])}: once more with them"
-    found.append(sent("POST", order.insert, first, f"200, 202 or 204, then the slot holds this image; {more}"))
+    empty: dict[str, object] = {}
+    if order.by == "PATCH":
+        first, empty = first | {"Inserted": True}, EMPTY[0]
+        more = f"{more}, or without what it refuses by name"
+    out = sent(order.by, order.eject, empty, "200, 202 or 204, then the slot is empty")
+    found = [_session(client)] if client.by_session else []
+    found += [out] if order.held or order.image else []
+    found.append(sent(order.by, order.insert, first, f"200, 202 or 204, then the slot holds this image; {more}"))
     if order.target:
         found.append(sent("PATCH", order.system, override(order), f"{again}, then target {order.target}, Once"))
     found.append(out)

@@ -49,7 +49,9 @@ class InsertRun(DriveRun[Client, Order]):
 
     @override
     def _put_back(self, client: Client, order: Order) -> tuple[str, ...]:
-        return put_back(client, order, time.sleep, sent=self.sent)
+        left = put_back(client, order, time.sleep, sent=self.sent)
+        client.leave()
+        return left
 
     @override
     def _into(self, client: Client, order: Order) -> Events:
@@ -72,6 +74,7 @@ class InsertRun(DriveRun[Client, Order]):
             if "boot-once" not in self.past.ended:  # a start may have used it up: never set it a second time
                 yield from self._boot_once(client, order)
             yield StepEnded(step="boot-once")
+        client.leave()  # the wait may be long, and a BMC has few sessions
 
     def _insert(self, client: Client, order: Order) -> Events:
         self.sent = True
@@ -81,11 +84,11 @@ class InsertRun(DriveRun[Client, Order]):
             lambda: client.get(order.slot, Slot),
             lambda slot: slot.holds and slot.has(order.url),
             self.sleep,
-            client.door.timeout,
+            client.patience,
         )
         if not (slot.holds and slot.has(order.url)):
             raise Failed(
-                f"the BMC took InsertMedia, but its slot is {slot.said()}{self._turned_away()}",
+                f"the BMC took the image, but its slot is {slot.said()}{self._turned_away()}",
                 "see that the BMC can reach the URL; listen, fetch_from or url may have to be given",
             )
         yield Log(text=f"slot {Link(order.slot).name} holds {slot.said()}")
@@ -109,7 +112,7 @@ class InsertRun(DriveRun[Client, Order]):
             yield Warned(text=f"the BMC refuses the one-time boot ({declined.said or declined.status}): {BOOT_MENU}")
             return
         boot = until(
-            lambda: boot_now(client, order), lambda boot: taken(boot) and modal(boot), self.sleep, client.door.timeout
+            lambda: boot_now(client, order), lambda boot: taken(boot) and modal(boot), self.sleep, client.patience
         )
         if not taken(boot):
             yield Warned(text=f"the BMC took the one-time boot, but says {boot.said()}: {BOOT_MENU}")
@@ -132,6 +135,7 @@ class InsertRun(DriveRun[Client, Order]):
             yield StepStarted(step="boot-back")
             yield Log(text=boot_back(client, order, self.sleep))
             yield StepEnded(step="boot-back")
+        client.leave()
 
     @override
     def _finished(self, order: Order) -> Finished:

@@ -6,14 +6,17 @@ Sources: DMTF DSP0266 (protocol), DSP0268 (ComputerSystem, VirtualMedia).
 from __future__ import annotations
 
 import base64
+import contextlib
 import re
 import time
 from collections.abc import Callable
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import msgspec
 
 from engines.biosiso.bmc.connection import BY_HAND, Door, Unanswered, line_to, shown
+from engines.biosiso.bmc.resources import ROOT, Sessions
 from engines.job.errors import Failed
 from engines.job.params import Secret
 
@@ -21,7 +24,8 @@ LIMIT = 1024 * 1024  # bytes of one answer; the largest standard resource is som
 ASKS_ETAG = re.compile(r"if-?match|e-?tag|precondition", re.IGNORECASE)
 NUMBERED = re.compile(r"%([1-9]\d?)")  # DSP0266 9.5: where an argument goes in a message
 LOGIN = (
-    "give the BMC's own user and password; where it lets nobody in by HTTP Basic, allow that in its Redfish settings"
+    "give the BMC's own user and password; where it offers HTTP Basic and lets nobody in by it, allow that in its "
+    "Redfish settings"
 )
 HOPS = 3  # redirects of one GET
 PATH = re.compile(r"/redfish/[\x21-\x7e]{0,1000}")
@@ -38,25 +42,47 @@ class Declined(Failed):
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """One HTTP answer: `etag` and `location` are empty where not given."""
+    """One HTTP answer: a header that it does not have is empty. `logins` are the ways in that a 401 offers."""
 
     status: int
     body: bytes
     etag: str
     location: str
+    token: str = ""
+    allow: str = ""
+    logins: str = ""
 
 
 class Client:
-    """Asks one BMC, with HTTP Basic login where a password is given: a session would itself be a change."""
+    """Asks one BMC, where a password is given with HTTP Basic login, which changes nothing there.
+
+    A session is opened only where a 401 offers no Basic and the front page names sessions; `leave` ends it. It is
+    opened anew where the BMC has forgotten it. patience: seconds that a change may take to be seen.
+    """
 
     def __init__(self, door: Door, user: str = "", password: Secret | None = None) -> None:
         self.door = door
+        self.patience = door.timeout
+        self.by_session = ""  # the path of the BMC's sessions, once one was needed
+        self._session = ""
         self._hidden: tuple[str, ...] = ()
         self._login: dict[str, str] = {}
+        self._user, self._password = user, password
         if password is not None:
             pair = base64.b64encode(f"{user}:{password.reveal()}".encode()).decode()
             self._login = {"Authorization": f"Basic {pair}"}
-            self._hidden = tuple(text for text in (pair, password.reveal()) if len(text) > 3)
+            self._hide(pair, password.reveal())
+
+    def _hide(self, *secrets: str) -> None:
+        self._hidden += tuple(text for text in secrets if len(text) > 3)
+
+    def leave(self) -> None:
+        """End the session, where one is open; a BMC that does not answer ends it itself."""
+        if self._session:
+            with contextlib.suppress(Failed):
+                self._ask("DELETE", self._session)
+        if self.by_session:
+            self._session, self._login = "", {}
 
     def get(self, path: str, kind: type[T]) -> T:
         """The resource at `path`. Raises Unanswered or Failed."""
@@ -147,6 +173,49 @@ class Client:
         return value
 
     def _exchange(self, method: str, path: str, body: dict[str, Any] | None = None, etag: str = "") -> Answer:
+        """An answer; behind a session where nothing else lets us in."""
+        if self.by_session and not self._login:
+            self._enter()
+        answer = self._ask(method, path, body, etag)
+        if answer.status != 401 or self._password is None or not self._may_enter(answer):
+            return answer
+        self._enter()
+        return self._ask(method, path, body, etag)
+
+    def _may_enter(self, refused: Answer) -> bool:
+        """Whether a session may help: never where Basic is offered, as a wrong password would count twice."""
+        if not self.by_session and "basic" not in refused.logins.lower():
+            self._login, basic = {}, self._login
+            self.by_session = self._sessions()
+            self._login = basic
+        return bool(self.by_session)
+
+    def _sessions(self) -> str:
+        """Where the front page, which wants no login, says that sessions are opened; empty where it does not."""
+        try:
+            path = self.decode(self._ask("GET", ROOT), ROOT, Sessions).path
+        except Unanswered:
+            return ""
+        return path and self.own(path)
+
+    def _enter(self) -> None:
+        """Open a session (DSP0266 13.3.4). Raises Failed."""
+        assert self._password is not None
+        self._session, self._login = "", {}
+        who = {"UserName": self._user, "Password": self._password.reveal()}
+        answer = self._ask("POST", self.by_session, who)
+        if answer.status in (400, 401, 403):
+            said = self._said(answer)
+            raise Failed(f"{self.door} refuses the user or the password{said and f' ({said})'}", LOGIN)
+        self.judge(answer, "POST", self.by_session)
+        if not answer.token:
+            raise Unanswered(f"{self.door} opens a session and names no X-Auth-Token", BY_HAND)
+        self._hide(answer.token)
+        self._login = {"X-Auth-Token": answer.token}
+        path = urlsplit(answer.location).path
+        self._session = path if PATH.fullmatch(path) else ""
+
+    def _ask(self, method: str, path: str, body: dict[str, Any] | None = None, etag: str = "") -> Answer:
         headers = {"Accept": "application/json", "OData-Version": "4.0", **self._login}
         payload = None if body is None else msgspec.json.encode(body)
         if payload is not None:
@@ -160,7 +229,8 @@ class Client:
             text = response.read(LIMIT + 1)
             if len(text) > LIMIT:
                 raise Unanswered(f"{self.door}{path} answers with more than {LIMIT} bytes", BY_HAND)
-            return Answer(response.status, text, response.getheader("ETag", ""), response.getheader("Location", ""))
+            named = ("ETag", "Location", "X-Auth-Token", "Allow", "WWW-Authenticate")
+            return Answer(response.status, text, *(response.getheader(name, "") for name in named))
 
 
 LINKS = ("@odata.id", "target")

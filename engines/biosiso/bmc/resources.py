@@ -5,7 +5,7 @@ Source: DMTF DSP0268.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import msgspec
@@ -33,6 +33,26 @@ class Root(msgspec.Struct, frozen=True, rename="pascal"):
     product: str | None = None
     vendor: str | None = None
     systems: Link | None = None
+
+
+class RootLinks(msgspec.Struct, frozen=True, rename="pascal"):
+    """What the front page points at."""
+
+    sessions: Link | None = None
+
+
+class Sessions(msgspec.Struct, frozen=True, rename="pascal"):
+    """The front page once more, for where sessions are opened."""
+
+    session_service: Link | None = None
+    links: RootLinks | None = None
+
+    @property
+    def path(self) -> str:
+        """As the BMC gave it, unchecked; empty where it has none."""
+        if self.links and self.links.sessions:
+            return self.links.sessions.path
+        return f"{self.session_service.path.rstrip('/')}/Sessions" if self.session_service else ""
 
 
 class Collection(msgspec.Struct, frozen=True, rename="pascal"):
@@ -101,6 +121,7 @@ class Slot(msgspec.Struct, frozen=True, rename="pascal"):
     inserted: bool | None = None
     connected_via: str | None = None
     named: dict[str, Any] | None = msgspec.field(name="Actions", default=None)
+    settable: bool = msgspec.field(name="#settable", default=False)  # no BMC's word: what `seen` makes of its answer
 
     @property
     def actions(self) -> Actions | None:
@@ -109,6 +130,13 @@ class Slot(msgspec.Struct, frozen=True, rename="pascal"):
             return msgspec.convert(self.named, Actions) if self.named is not None else None
         except msgspec.ValidationError:
             return None
+
+    @property
+    def acts(self) -> Literal["POST", "PATCH", ""]:
+        """How it is filled and emptied: by the two actions, by its own properties, or not at all."""
+        if self.actions and self.actions.insert and self.actions.eject:
+            return "POST"
+        return "PATCH" if self.settable else ""
 
     @property
     def holds(self) -> bool:
@@ -133,7 +161,8 @@ class Slot(msgspec.Struct, frozen=True, rename="pascal"):
 class Order(msgspec.Struct, frozen=True, kw_only=True):
     """What one run changes, and what was there before; JSON-able, and enough to take it all back.
 
-    Paths are the BMC's own. `target` is empty where the boot is left alone, `mode` where the mode is.
+    Paths are the BMC's own. `by` is POST for the two actions, PATCH where the slot's own properties are set instead.
+    `target` is empty where the boot is left alone, `mode` where the mode is.
     """
 
     system: str
@@ -146,3 +175,4 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     boot: Boot
     held: bool
     image: str
+    by: Literal["POST", "PATCH"] = "POST"

@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Sequence
 from contextlib import ExitStack
-from typing import ClassVar, Generic, TypeVar
+from typing import ClassVar, Generic, Protocol, TypeVar
 
 import msgspec
 
@@ -32,8 +32,16 @@ from engines.job.contract import (
 from engines.job.errors import Failed, Refused, Stopped
 from engines.job.params import Secret
 
+
+class Visit(Protocol):
+    """Who is asked."""
+
+    def leave(self) -> None:
+        """End the session, where there is one."""
+
+
 T = TypeVar("T")
-C = TypeVar("C")  # who is asked
+C = TypeVar("C", bound=Visit)
 D = TypeVar("D", bound=msgspec.Struct)  # what was decided
 Asking = Generator[AnyEvent, str | None, T]
 ORDER = "order.json"  # in the run's folder: what was decided, for undo and resume
@@ -117,6 +125,7 @@ class DriveRun(ABC, Generic[C, D]):
             yield StepStarted(step="look")
             try:
                 client = yield from self._login()
+                stack.callback(client.leave)
                 order = yield from self._order(client)
                 self.offer.check(self.context.cancel)
                 self._serve(client, order, stack)
@@ -138,7 +147,10 @@ class DriveRun(ABC, Generic[C, D]):
         except Stopped:
             raise Stopped(self._as_before()) from None
         self._keep_order(order)
-        yield from self._guarded(client, order, self._out(client, order))
+        try:
+            yield from self._guarded(client, order, self._out(client, order))
+        finally:
+            client.leave()
         yield Finished(summary=f"{self.params.bmc} is as it was, as far as the log says", then=("look at the host",))
 
     def _steps(self, client: C, order: D) -> Events:

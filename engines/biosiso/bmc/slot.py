@@ -10,6 +10,8 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import msgspec
+
 from engines.biosiso.bmc.connection import BY_HAND, shown
 from engines.biosiso.bmc.redfish import Client, Declined, until
 from engines.biosiso.bmc.resources import (
@@ -53,7 +55,8 @@ def _slot(wanted: str, slots: dict[str, Slot]) -> str:
 
 
 def _slots(client: Client, host: System) -> dict[str, Slot]:
-    """By path: slots that take a CD by the standard's action, of the host, or else of the BMCs that manage it.
+    """By path: slots that take a CD by the standard's action, or by their own properties where they have no action;
+    of the host, or else of the BMCs that manage it.
 
     Raises Refused with what was seen instead.
     """
@@ -85,15 +88,26 @@ def _takes_cd(client: Client, homes: Iterable[Link], seen: list[str]) -> dict[st
         seen += [] if members else [f"{shown(home.path)} is empty"]
         for link in members:
             try:
-                slot = client.get(link.path, Slot)
+                slot = _slot_at(client, link.path)
             except Declined as declined:  # listed, and not there: the others may do
                 seen.append(shown(f"{link.name} (listed, and answered {declined.status})"))
                 continue
             seen.append(_seen(link, slot))
             types = slot.media_types or ["CD" if "cd" in link.name.lower() else ""]
-            if {"CD", "DVD"} & set(types) and slot.actions and slot.actions.insert and slot.actions.eject:
+            if {"CD", "DVD"} & set(types) and slot.acts:
                 found[link.path] = slot
     return found
+
+
+def _slot_at(client: Client, path: str) -> Slot:
+    """A slot, and whether its Image may be set: by its Allow header, or where it has no actions (DSP0268, Image)."""
+    answer = client.fetch(path)
+    client.judge(answer, "GET", path)
+    slot = client.decode(answer, path, Slot)
+    names = client.decode(answer, path, dict)
+    bare = not slot.named and "Inserted" in names
+    settable = "Image" in names and ("PATCH" in answer.allow.upper() if answer.allow else bare)
+    return msgspec.structs.replace(slot, settable=settable)
 
 
 def _pick(param: str, wanted: str, found: dict[str, Link]) -> str:
@@ -122,8 +136,11 @@ def boot_target(host: System) -> str:
 
 MISSING = re.compile(r"missing|required|must be (given|specified|supplied)", re.IGNORECASE)
 UNKNOWN = re.compile(
-    r"unknown|not in the list|not (supported|allowed|valid|writable|recogni[sz]ed)|invalid", re.IGNORECASE
+    r"unknown|not in the list|not (supported|allowed|valid|writable|recogni[sz]ed)|invalid|read.?only|be assigned",
+    re.IGNORECASE,
 )
+EMPTY: tuple[dict[str, Any], ...] = ({"Image": None, "Inserted": False}, {"Image": None}, {"Image": ""})
+"""What a slot without actions is emptied by: BMCs take one or another (ansible-collections/community.general 4839)."""
 FULL = {"Inserted": True, "WriteProtected": True, "TransferMethod": "Stream", "TransferProtocolType": "HTTP"}
 
 
@@ -140,13 +157,13 @@ def insert(client: Client, order: Order, sleep: Sleep) -> str:
     refused by its name is not sent again.
     """
     first, full = bodies(order.url)
-    asked: list[str] = []
+    asked = ["Inserted"] if order.by == "PATCH" else []
     unknown: list[str] = []
     reasons: list[str] = []
     for _ in range(2 * len(FULL) + 1):
         body = first | {name: full[name] for name in FULL if name in asked}
         try:
-            done(client, "POST", order.insert, body, sleep)
+            done(client, order.by, order.insert, body, sleep)
             break
         except Declined as declined:
             refused = _refused(declined, asked)
@@ -155,7 +172,8 @@ def insert(client: Client, order: Order, sleep: Sleep) -> str:
                 raise
             asked, unknown = [name for name in (*asked, *more) if name not in refused], [*unknown, *refused]
             reasons.append(declined.said)
-    return f"InsertMedia asked for more ({'; '.join(reasons)}): sent with {', '.join(asked)}" if asked else ""
+    what = "InsertMedia asked for more" if order.by == "POST" else "the slot asked for other properties"
+    return f"{what} ({'; '.join(reasons)}): sent with {', '.join(list(body)[1:]) or 'Image alone'}" if reasons else ""
 
 
 def _refused(declined: Declined, asked: list[str]) -> list[str]:
@@ -209,15 +227,19 @@ def take_out(client: Client, order: Order, sleep: Sleep, *, sent: bool) -> str:
 
 def eject(client: Client, order: Order, sleep: Sleep) -> None:
     """Empty the slot; an error to it counts only where a disc stays in. Raises Failed."""
-    try:
-        done(client, "POST", order.eject, {}, sleep)
-        error = Failed(
-            f"slot {Link(order.slot).name} still holds a disc after EjectMedia",
-            "eject it on the BMC's own page, Virtual Media",
-        )
-    except Failed as failed:
-        error = failed
-    if until(lambda: client.get(order.slot, Slot), _empty, sleep, client.door.timeout).holds:
+    error = Failed(
+        f"slot {Link(order.slot).name} still holds a disc after {'EjectMedia' if order.by == 'POST' else 'its PATCH'}",
+        "eject it on the BMC's own page, Virtual Media",
+    )
+    for body in EMPTY if order.by == "PATCH" else ({},):
+        try:
+            done(client, order.by, order.eject, body, sleep)
+            break
+        except Failed as failed:
+            error = failed
+            if not isinstance(failed, Declined) or failed.status not in (400, 422):
+                break
+    if until(lambda: client.get(order.slot, Slot), _empty, sleep, client.patience).holds:
         raise error
 
 

@@ -46,7 +46,6 @@ class ShareRun(DriveRun[Session, ShareOrder]):
 
     @override
     def _serve(self, client: Session, order: ShareOrder, stack: ExitStack) -> None:
-        stack.callback(client.leave)
         share, name = named(self.offer)
         samba = stack.enter_context(Samba(Path(self.offer.file), share, name))
         self.relay = stack.enter_context(Relay(samba, (self.offer.address, self.offer.port), self._peers()))

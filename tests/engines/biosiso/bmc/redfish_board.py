@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,8 @@ from engines.job.journal import Entry
 from engines.job.params import Secret
 from engines.job.perform import Stop, perform
 from tests.agreed import AGREED
-from tests.engines.biosiso.bmc.redfish_emulator import PASSWORD, secrets_pair
+from tests.engines.biosiso.bmc.redfish_emulator import PASSWORD
+from tests.engines.biosiso.bmc.redfish_sessions import SESSIONS, SessionHandler
 from tests.ports import free_port
 
 TASK = "/redfish/v1/TaskService/Tasks/7"
@@ -40,7 +41,11 @@ class Board:
     etag_in: header, body, or nowhere (then any will do). vague: a demand that does not name what is missing.
     demands: properties without which InsertMedia is a 400 that names them. etag_by_400: as old boards ask for it.
     refuses_boot: the words of a 400 to the boot override. targets: what the override may be. sticky: an eject that
-    leaves the entry, and one that leaves the disc. It proves the engine's manners, no board's.
+    leaves the entry, and one that leaves the disc.
+    sessions: nobody is let in by Basic; links or service say how the front page names the sessions, of which `open`
+    are the tokens. forgets: after how many answers a token is no longer known. offers: what a 401 says it takes.
+    bare: no actions, a slot is set by PATCH; allow: its Allow header. refuses: a property it will not have set.
+    It proves the engine's manners, no board's.
     """
 
     def __init__(self, tls: tuple[Path, Path] | None = None) -> None:
@@ -52,6 +57,9 @@ class Board:
         self.demands: tuple[str, ...] = ()
         self.task_as, self.busy, self.words_as, self.etag_in, self.vague = "body", 0, "text", "header", False
         self.etag_by_400, self.refuses_boot, self.sticky = False, "", ""
+        self.sessions, self.forgets, self.offers = "", 0, ""
+        self.open: dict[str, int] = {}
+        self.bare, self.allow, self.refuses = False, "", ""
         self.targets = ["None", "Pxe", "Cd", "UsbCd"]
         self.taken: list[dict[str, Any]] = []
         self.coming: dict[str, Any] = {}
@@ -100,7 +108,7 @@ class Board:
             acts = {
                 f"#VirtualMedia.{act}": {"target": f"{SLOT}/Actions/{act}"} for act in ("InsertMedia", "EjectMedia")
             }
-            return {"MediaTypes": ["CD"], "Actions": acts, **self.slot}
+            return {"MediaTypes": ["CD"], **({} if self.bare else {"Actions": acts}), **self.slot}
         if path == TASK:
             state = self.task.pop(0) if len(self.task) > 1 else self.task[0]
             if state == "Completed" and self.coming:
@@ -108,8 +116,12 @@ class Board:
             if self.task_as == "monitor":
                 return None if state == "Completed" else {"TaskState": state, "Messages": None}
             return {"TaskState": state, "TaskStatus": "OK", "Messages": [{"Message": "image not reachable"}]}
+        named = {
+            "links": {"Links": {"Sessions": {"@odata.id": SESSIONS}}},
+            "service": {"SessionService": {"@odata.id": "/redfish/v1/SessionService"}},
+        }.get(self.sessions, {})
         return {
-            "/redfish/v1/": {"RedfishVersion": "1.8.0", "Systems": {"@odata.id": "/redfish/v1/Systems"}},
+            "/redfish/v1/": {"RedfishVersion": "1.8.0", "Systems": {"@odata.id": "/redfish/v1/Systems"}, **named},
             "/redfish/v1/Systems": {"Members": [{"@odata.id": SYSTEM}]},
             "/redfish/v1/Managers/1": {"VirtualMedia": {"@odata.id": "/redfish/v1/Managers/1/VirtualMedia"}},
             "/redfish/v1/Managers/1/VirtualMedia": {"Members": [{"@odata.id": SLOT}]},
@@ -126,6 +138,15 @@ class Board:
                 return 428, said("the request did not provide the required precondition")
             if not self.deaf:
                 self.boot |= {key.removeprefix("BootSourceOverride"): text for key, text in body["Boot"].items()}
+            return 200, {}
+        if path == SLOT and self.bare:
+            if etag != ("*" if self.etag_in == "nowhere" else self.etag()):
+                return 428, said("the request did not provide the required precondition")
+            if self.refuses in body:
+                return 400, said(f"The property {self.refuses} is a read only property and cannot be assigned a value.")
+            self.taken.append(body)
+            image = body["Image"] or None
+            self.slot = {"Inserted": bool(image), "Image": image, "ConnectedVia": "URI" if image else "NotConnected"}
             return 200, {}
         if path == f"{SLOT}/Actions/InsertMedia":
             self.taken.append(body)
@@ -182,7 +203,7 @@ class _Quiet(ThreadingHTTPServer):
         """Clients that hang up are what half of the tests are about."""
 
 
-class _BoardHandler(BaseHTTPRequestHandler):
+class _BoardHandler(SessionHandler):
     board: Board
 
     def do_GET(self) -> None:
@@ -192,6 +213,9 @@ class _BoardHandler(BaseHTTPRequestHandler):
         self.answer(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
 
     do_PATCH = do_POST
+
+    def do_DELETE(self) -> None:
+        self.answer({})
 
     def answer(self, body: dict[str, Any]) -> None:
         board = self.board
@@ -207,8 +231,10 @@ class _BoardHandler(BaseHTTPRequestHandler):
             self.wfile.write(wanted)
         elif wanted:
             self.tell(*wanted)
-        elif self.path != "/redfish/v1/" and login != secrets_pair():
-            self.tell(401, said("who are you"))
+        elif self.entered(body):
+            return
+        elif self.path != "/redfish/v1/" and not self.known(login):
+            self.tell(401, said("who are you"), {"WWW-Authenticate": board.offers} if board.offers else {})
         elif self.command == "GET" and self.path == TASK and board.busy:
             board.busy -= 1
             self.tell(503, None)
@@ -218,7 +244,7 @@ class _BoardHandler(BaseHTTPRequestHandler):
         else:
             self.tell(*board.change(self.command, self.path, body, self.headers.get("If-Match", "")))
 
-    def tell(self, status: int, tree: Any) -> None:
+    def tell(self, status: int, tree: Any, headers: dict[str, str] | None = None) -> None:
         text = b"" if tree is None else json.dumps(tree).encode()
         self.send_response(status)
         self.send_header("Content-Length", str(len(text)))
@@ -227,6 +253,10 @@ class _BoardHandler(BaseHTTPRequestHandler):
             self.send_header("ETag", self.board.etag())
         if status == 202 and self.board.task_as in LOCATIONS:
             self.send_header("Location", LOCATIONS[self.board.task_as])
+        if self.board.allow and self.path == SLOT:
+            self.send_header("Allow", self.board.allow)
+        for name, text_of in (headers or {}).items():
+            self.send_header(name, text_of)
         self.end_headers()
         self.wfile.write(text)
 

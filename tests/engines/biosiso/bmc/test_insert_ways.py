@@ -1,0 +1,89 @@
+"""Boards that let nobody in by HTTP Basic, and boards whose slots have no actions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from engines.biosiso.bmc.insert import Insert
+from engines.job.contract import Cancel, Finished, Plan, RunFailed
+from engines.job.errors import Refused
+from engines.job.params import Secret, convert
+from tests.engines.biosiso.bmc.redfish_board import SESSIONS, SLOT, Board, drive, job
+from tests.engines.biosiso.bmc.redfish_emulator import PASSWORD, make_disc
+
+
+@pytest.fixture
+def board() -> Iterator[Board]:
+    with Board() as running:
+        yield running
+
+
+@pytest.fixture
+def disc(tmp_path: Path) -> Path:
+    return make_disc(tmp_path)
+
+
+def plan_of(board: Board, disc: Path, password: str = PASSWORD) -> Plan:
+    values = {**job(disc, board.port).params, "password": Secret(password)}
+    return Insert().plan(convert(Insert.params, values), Cancel())
+
+
+@pytest.mark.parametrize("named", ["links", "service"])
+def test_a_session_is_opened_where_nothing_else_lets_us_in_and_none_is_left(
+    board: Board, disc: Path, named: str
+) -> None:
+    board.sessions = named
+    plan = plan_of(board, disc)
+    assert "by a session" in dict(plan.facts)["login"] and SESSIONS in plan.changes[0].command
+    assert {path for _, path in board.changes()} <= {SESSIONS} | {
+        path for method, path in board.changes() if method == "DELETE"
+    }
+    run, last = drive(job(disc, board.port))
+    assert isinstance(last, Finished), last
+    assert board.open == {} and board.slot["Image"] is None and board.boot["Enabled"] == "Disabled"
+    for path in run.folder.rglob("*"):
+        assert not path.is_file() or PASSWORD.encode() not in path.read_bytes()
+
+
+def test_a_session_that_the_bmc_forgets_is_opened_anew(board: Board, disc: Path) -> None:
+    board.sessions, board.forgets = "links", 3
+    _, last = drive(job(disc, board.port))
+    assert isinstance(last, Finished), last
+    assert board.slot["Image"] is None
+
+
+def test_a_wrong_password_counts_once_where_basic_is_offered(board: Board, disc: Path) -> None:
+    board.sessions, board.offers = "links", 'Basic realm="BMC"'
+    with pytest.raises(Refused, match="user or the password"):
+        plan_of(board, disc)
+    board.offers = ""
+    with pytest.raises(Refused, match="no such user"):
+        plan_of(board, disc, "wrong")
+    assert board.changes() == [("POST", SESSIONS)]
+
+
+@pytest.mark.parametrize("refuses", ["", "Inserted"])
+@pytest.mark.parametrize("allow", ["", "GET, HEAD, PATCH"])
+def test_a_slot_without_actions_is_filled_and_emptied_by_its_image(
+    board: Board, disc: Path, allow: str, refuses: str
+) -> None:
+    board.bare, board.allow, board.refuses = True, allow, refuses
+    run, last = drive(job(disc, board.port))
+    assert isinstance(last, Finished), last
+    assert str(board.taken[0]["Image"]).endswith(".iso") and board.taken[-1]["Image"] is None
+    assert ("Inserted" in board.taken[0]) == (not refuses) and board.slot["Inserted"] is False
+    plan = run.plan()
+    assert plan is not None and any(change.command.startswith(f"PATCH {SLOT} ") for change in plan.changes)
+
+
+def test_a_slot_that_may_only_be_read_is_told_and_one_that_refuses_all_is_left(board: Board, disc: Path) -> None:
+    board.bare, board.allow = True, "GET, HEAD"
+    with pytest.raises(Refused, match=r"CD1 \(media CD; actions none\)"):
+        plan_of(board, disc)
+    board.allow, board.refuses = "", "Image"
+    _, last = drive(job(disc, board.port))
+    assert isinstance(last, RunFailed), last
+    assert "Image is a read only property" in last.why and last.left_behind == () and board.taken == []
