@@ -6,6 +6,7 @@ import os
 import platform
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 
 from engines.job import folders
@@ -25,14 +26,15 @@ def package(name: str) -> Path:
     folder = cache() / name
     if folder.is_dir():
         return folder
-    scratch = cache() / f".{name}.{os.getpid()}"
-    scratch.mkdir()
+    scratch = Path(tempfile.mkdtemp(prefix=f".{name}.", dir=cache()))
     try:
         _run(["apt-get", "download", "-q", name], scratch, f"install it: apt-get install {name}")
         found = next(scratch.glob("*.deb"))
         _run(["dpkg-deb", "-x", str(found), str(scratch / "tree")], scratch, "free some room in the cache")
-        if not folder.is_dir():
-            (scratch / "tree").rename(folder)
+        (scratch / "tree").rename(folder)
+    except OSError:
+        if not folder.is_dir():  # else another process has unpacked it meanwhile
+            raise
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     return folder
