@@ -9,14 +9,14 @@ from typing import Any
 from engines.guest import specs
 from engines.guest.appliance import GuestError
 from engines.virtio.inventory import GuestInventory
-from engines.virtio.lines.disks import comment, split
+from engines.virtio.lines.disks import NUMBERED, comment, of_number, partition, split
 from engines.virtio.lines.tools import installed_to
 
 NAME = re.compile(
     r"/dev/disk/by-(?:id|path)/[^\s\"',;|()\[\]^*?$]+?-part\d+(?![\w.$-])"
     r"|/dev/disk/by-(?:id|path|label|partlabel|partuuid)/[^\s\"',;|()\[\]^*?$]++(?!\$)"
 )
-ROOT = re.compile(r"\broot=(/dev/\S+)")
+ROOT = re.compile(r"\b(?:real_)?root=[\"']?(?:block:)?(/dev/[^\s\"',]+)")
 REMOVABLE = frozenset({"iso9660", "udf", "udf,iso9660", "auto", "vfat,msdos"})
 CARRIED = re.compile(r"/dev/disk/by-(?:id/(?:usb|ieee1394|memstick|mmc)-|path/.*-(?:usb|ieee1394)-)")
 CLASS = re.compile(r"/dev/disk/(by-path/|by-id/(?:scsi-[0-9S]|[a-z0-9]+[-.]))")
@@ -26,6 +26,16 @@ LASTING = ("UUID=", "LABEL=", "PARTUUID=", "PARTLABEL=", "/dev/disk/by-uuid/")
 DEBCONF = "/var/cache/debconf/config.dat"
 
 Row = tuple[str, str, str]
+
+
+def roots(lines: Iterable[str]) -> Iterator[str]:
+    """The devices that a kernel's lines name as its root, that of genkernel's real_root too, each by its path."""
+    for line in lines:
+        for found in ROOT.finditer(line):
+            yield found.group(1)
+        for found in NUMBERED.finditer(line):
+            if found[1].startswith("root=") and (disk := of_number(found))[0]:
+                yield f"/dev/{partition(*disk)}"
 
 
 def rows(patient: GuestInventory) -> list[Row]:
@@ -161,9 +171,7 @@ def _owners(patient: GuestInventory, names: Iterable[str], disks: list[str]) -> 
 
 def _roots(patient: GuestInventory) -> Iterator[str]:
     yield from (spec for spec, where, _ in rows(patient) if where == "/")
-    for line in patient.loader.entry.lines:
-        if named := ROOT.search(line):
-            yield named.group(1)
+    yield from roots(patient.loader.entry.lines)
 
 
 def _mounted(patient: GuestInventory, stem: str) -> bool:

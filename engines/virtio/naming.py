@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from engines.virtio import by_bus
-from engines.virtio.by_bus import REMOVABLE, ROOT, rows
+from engines.virtio.by_bus import REMOVABLE, roots, rows
 from engines.virtio.inventory import GuestInventory
 from engines.virtio.lines.disks import OLD, Disks, comment, split
 
@@ -39,8 +39,8 @@ def of(patient: GuestInventory, old: str, new: str, also: int = 0) -> Naming:
 
 def disk(patient: GuestInventory) -> tuple[str, str]:
     """(its name, the file that tells it): what holds the root, else what fstab, menu and device map name first."""
-    for line in patient.loader.entry.lines:
-        if (root := ROOT.search(line)) and (found := OLD.fullmatch(root.group(1))):
+    for root in roots(patient.loader.entry.lines):
+        if found := OLD.fullmatch(root):
             return found.group(1), f"the root in {patient.loader.path}"
     named = [(where, name) for where, name in _names(patient) if not _removable(patient, name)]
     for where, name in named:

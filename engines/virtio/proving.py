@@ -132,7 +132,7 @@ def _speaking(system: System, loader: Loader, menu: str, fstab: str, more: str) 
     system.mount_again(writable=True)
     system.call("write", loader.path, spoken(menu, more).encode("latin-1"))
     for path in [f"{SNIPPETS}/{name}" for name in system.names(SNIPPETS)]:
-        text = (system.read(path) or b"").decode("latin-1").replace("$kernelopts", loader.kernel_options)
+        text = bls.opened((system.read(path) or b"").decode("latin-1"), loader.kernel_options)
         system.call("write", path, bls.for_serial(text, more).encode("latin-1"))
     system.write("/etc/fstab", fstab.encode("latin-1"))
     reporter.install(system, cards.addresses(system))

@@ -108,10 +108,9 @@ def _snippets(patient: GuestInventory, stock: Entry, entry: Entry, disks: Disks,
 def stock_disk(patient: GuestInventory) -> str:
     """What the stock entries call the disk: the conversion left them as they were."""
     for entry in patient.loader.entries:
-        named = by_bus.ROOT.search("".join(entry.lines))
-        found = OLD.fullmatch(named.group(1)) if named and not is_custom(entry.initrd) else None
-        if found:
-            return found.group(1)
+        for root in by_bus.roots(entry.lines if not is_custom(entry.initrd) else ()):
+            if found := OLD.fullmatch(root):
+                return found.group(1)
     return ""
 
 

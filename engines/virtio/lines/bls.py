@@ -8,14 +8,16 @@ from __future__ import annotations
 import re
 
 from engines.virtio.lines.disks import Disks, comment, split
-from engines.virtio.lines.grub1 import MARK, Entry, spoken
+from engines.virtio.lines.grub1 import DEVICE, MARK, Entry, spoken
 
 ENDING = "-crashcart-virtio"
 SIZE = 1024  # bytes of an environment block, padded with #
 HEAD = "# GRUB Environment Block\n"
 INITRD = re.compile(r"\s*initrd\s+\S")
+ARGUMENTS = ("kernelopts=", "tuned_params=")
 SPELT = 4  # times in a line that a variable is written out: a menu names it once
 OPTIONS = re.compile(r"\s*options\s")
+VARIABLE = re.compile(r"\$(?:kernelopts(?!\w)|\{kernelopts\})")
 VERSIONED = re.compile(r"\d+|[a-z]+")
 
 
@@ -33,8 +35,13 @@ def _order(path: str) -> list[tuple[int, str]]:
 
 def _entry(text: str, options: str) -> Entry:
     fields = values(text)
-    lines = tuple(line.replace("$kernelopts", options, SPELT) for line in split(text))
-    return Entry(fields.get("title", ""), fields.get("linux", ""), _initrd(text), lines)
+    lines = tuple(opened(line, options) for line in split(text))
+    return Entry(fields.get("title", ""), DEVICE.sub("", fields.get("linux", "")), _initrd(text), lines)
+
+
+def opened(text: str, options: str) -> str:
+    """With $kernelopts, or ${kernelopts}, written out."""
+    return VARIABLE.sub(lambda _: options, text, SPELT)
 
 
 def _initrd(text: str) -> str:
@@ -91,7 +98,7 @@ def renamed(text: str, disks: Disks, options: str = "") -> str:
 
 
 def _options(line: str, disks: Disks, options: str) -> str:
-    return disks.booted(line.replace("$kernelopts", options) if disks.named_in(options) else line)
+    return disks.booted(opened(line, options) if disks.booted(options) != options else line)
 
 
 def for_serial(text: str, more: str = "") -> str:
@@ -111,15 +118,16 @@ def with_default(block: bytes, name: str) -> bytes:
     """An environment block whose saved entry is `name`, of the size that GRUB wants."""
     text = block.decode("latin-1") or HEAD
     lines = [line for line in split(text) if line.strip("#\n") and not line.startswith("saved_entry=")]
-    head = [line for line in split(text) if line.startswith("# GRUB")] or [HEAD]
+    head = [line for line in lines if line.startswith("# ")]
+    head = head if any(line.startswith("# GRUB") for line in head) else [HEAD, *head]
     lines = [line for line in lines if not line.startswith("# ")]
     made = "".join([*head, f"saved_entry={name}\n", *lines]).encode("latin-1")
     return made.ljust(SIZE, b"#") if len(made) <= SIZE else block
 
 
 def with_options(block: bytes, disks: Disks) -> bytes:
-    """An environment block whose kernelopts name the new disk: snippets of kernels to come take theirs from it."""
+    """An environment block whose arguments name the new disk: snippets of kernels to come take theirs from it."""
     lines = split(block.decode("latin-1"))
-    lines = [disks.booted(line) if line.startswith("kernelopts=") else line for line in lines]
+    lines = [disks.booted(line) if line.startswith(ARGUMENTS) else line for line in lines]
     made = "".join(lines).encode("latin-1").rstrip(b"#")
     return made.ljust(SIZE, b"#") if block and len(made) <= SIZE else block

@@ -12,6 +12,13 @@ XEN_CONSOLE = re.compile(r" console=(?:xvc|hvc)\d+\S*")
 LONGER = r"[\w/.:+@-]"  # what would make a name of udev's a longer one
 PART = re.compile(r"-part\d+$")  # and behind a partition's number, where cryptdevice= has a colon
 NUMBER = r"[\w/.-]"
+OCTAL = re.compile(r"\\([0-3][0-7]{2})")  # getmntent(3)
+# The kernel takes a root by its device's number, too: 803 and 0x0803 in hex, 8:3; LILO and SYSLINUX menus have it so.
+NUMBERED = re.compile(
+    r"(?<![\w.])((?:root|resume)=[\"']?)(?:(?:0[xX])?([0-9a-fA-F]{3,4})|(\d{1,3}):(\d{1,3}))(?![\w:/.-])"
+)
+MAJORS = {3: ("hd", "a", 64), 8: ("sd", "a", 16), 22: ("hd", "c", 64), 33: ("hd", "e", 64), 202: ("xvd", "a", 16)}
+UNIT = re.compile(r"\bdev-((?:hd|sd|xvd)[a-z])(\d*)(?=\.(?:device|swap)\b)")
 
 
 def _named(lettered: str) -> re.Pattern[str]:
@@ -27,6 +34,17 @@ OLD = _named("hd|sd|xvd")  # those that are not virtio's
 def partition(disk: str, number: str) -> str:
     """A partition's name: sda and 3 is sda3, nvme0n1 and 3 is nvme0n1p3."""
     return f"{disk}{'p' if number and disk[-1].isdigit() else ''}{number}"
+
+
+def of_number(found: re.Match[str]) -> tuple[str, str]:
+    """(disk, partition) of a device's number in a kernel's arguments; empty where it is none of a disk's."""
+    if found[2]:
+        major, minor = divmod(int(found[2], 16), 256)
+    else:
+        major, minor = int(found[3]), int(found[4])
+    family, first, each = MAJORS.get(major, ("", "a", 256))
+    place, number = divmod(minor, each)
+    return (f"{family}{chr(ord(first) + place)}" if family else "", str(number or ""))
 
 
 @dataclass(frozen=True)
@@ -53,7 +71,7 @@ class Disks:
         wanted = "|".join(
             re.escape(name) + (r"(?!\d)(?:p(?=\d))?" if name[-1].isdigit() else "") for name in self.names
         )
-        return re.compile(rf"(?<![\w/.-])/dev/(?P<disk>{wanted})(?P<number>\d*)(?![\w/.-])")
+        return re.compile(rf"(?<![\w/.-])(?<!LABEL=)/dev/(?P<disk>{wanted})(?P<number>\d*)(?![\w/.-])")
 
     def _new(self, found: re.Match[str]) -> str:
         disk = found["disk"]  # hdp's p is its letter, nvme0n1p's stands in front of a number
@@ -79,7 +97,30 @@ class Disks:
 
     def booted(self, line: str) -> str:
         """A kernel's arguments with the new names, and without consoles that only Xen has."""
-        return XEN_CONSOLE.sub("", self.renamed(line)) if self.old.startswith("xvd") else self.renamed(line)
+        line = NUMBERED.sub(self._by_number, self.renamed(line))
+        return XEN_CONSOLE.sub("", line) if self.old.startswith("xvd") else line
+
+    def _by_number(self, found: re.Match[str]) -> str:
+        disk, number = of_number(found)  # the new disk's is another on each machine: its name is not
+        return f"{found[1]}/dev/{self.names[disk]}{number}" if disk in self.names else found.group()
+
+    def units(self, text: str) -> str:
+        """systemd's units of an old disk, such as dev-sda2.device, with the new name."""
+        return UNIT.sub(
+            lambda found: f"dev-{self.names[found[1]]}{found[2]}" if found[1] in self.names else found.group(), text
+        )
+
+    def spec(self, word: str) -> str:
+        """A table's field as `whole` has it, in quotes and with octal escapes too; several disks have colons between.
+
+        What does not change stays as it is written.
+        """
+        quote = word[:1] if len(word) > 1 and word[:1] in "\"'" and word[:1] == word[-1:] else ""
+        bare = word[1:-1] if quote else word
+        plain = OCTAL.sub(lambda found: chr(int(found[1], 8)), bare)
+        several = re.split(r":(?=/dev/)", plain) if plain.startswith("/dev/") else [plain]
+        made = ":".join(map(self.whole, several))
+        return word if made == plain else f"{quote}{made}{quote}"
 
     def whole(self, word: str) -> str:
         """A word that is a disk or a partition, renamed; any other word as it is."""

@@ -7,21 +7,29 @@ import re
 from engines.virtio.lines.disks import NAMED as DISK
 from engines.virtio.lines.disks import Disks, comment, split
 
-NAMED = re.compile(r"\s*(?:export\s+)?[A-Za-z_]\w*\+?=")
+NAMED = re.compile(r"\s*(?:(?:export|readonly|declare|typeset)\s+(?:-\w+\s+)?)?[A-Za-z_]\w*[ \t]{0,8}\+?=")
 QUOTES = ("'", '"')
+KEYED = 2  # crypttab's column of keys
 COMMENT = re.compile(r"\s#")
+KEY = re.compile(r".*:/dev/.*|/dev/[^:]+(?::/.*|(?<=\d))")  # on a disk, or the partition itself
+LASTING = re.compile(r"^UUID=(?=[^:]*:/)")
 XEN_LOGIN = re.compile(r":respawn:.*\b(?:xvc|hvc)\d")
+
+
+def _fields(line: str) -> tuple[list[str], list[int]]:
+    """A line's words and blanks in order, and where the words are."""
+    words = re.split(r"([ \t\r\n]+)", line)
+    return words, [at for at, word in enumerate(words) if word and not re.fullmatch(r"[ \t\r\n]+", word)]
 
 
 def _column(line: str, number: int, disks: Disks, *options: int) -> str:
     """With the device in that column renamed; every naming in the columns of options, too."""
-    words = re.split(r"([ \t\r\n]+)", line)
-    fields = [at for at, word in enumerate(words) if word and not re.fullmatch(r"[ \t\r\n]+", word)]
+    words, fields = _fields(line)
     if len(fields) > number:
-        words[fields[number]] = disks.whole(words[fields[number]])
+        words[fields[number]] = disks.spec(words[fields[number]])
     for each in options:
-        if len(fields) > each:
-            words[fields[each]] = disks.renamed(words[fields[each]])
+        if len(fields) > each and not words[fields[each]].startswith("#"):
+            words[fields[each]] = disks.units(disks.renamed(words[fields[each]]))
     return "".join(words)
 
 
@@ -48,12 +56,19 @@ def inittab(text: str, disks: Disks) -> str:
 
 
 def crypttab(text: str, disks: Disks) -> str:
-    """The second column, the device that a key is on (/key:/dev/sda6), and options such as header=/dev/sda5."""
-    made = []
-    for line in split(text):
-        key = (2,) if ":/dev/" in line else ()
-        made.append(line if comment(line) else _column(line, 1, disks, *key, 3))
-    return "".join(made)
+    """The second column, the device that a key is on, and options such as header=/dev/sda5.
+
+    A key on a device is /key:/dev/sda6, or /dev/sda6:/key for Debian's passdev, or the partition itself.
+    """
+    return "".join(line if comment(line) else _key(_column(line, 1, disks, 3), disks) for line in split(text))
+
+
+def _key(line: str, disks: Disks) -> str:
+    words, fields = _fields(line)
+    if len(fields) > KEYED and KEY.fullmatch(key := words[fields[KEYED]]):
+        # passdev opens a path, and knows no UUID=
+        words[fields[KEYED]] = LASTING.sub("/dev/disk/by-uuid/", disks.renamed(key))
+    return "".join(words)
 
 
 def device_map(text: str, disks: Disks) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from fnmatch import fnmatchcase
 
 from engines.virtio.lines.disks import Disks, comment, partition, split
@@ -13,6 +14,8 @@ ARCH = re.compile(r"^([ \t]*MODULES=)(?:(\()([^)#]*)(\))|(\")([^\"#]*)(\")|(')([
 ARRAY = re.compile(r"^[ \t]*MODULES=\(", re.MULTILINE)
 ALPINE = re.compile(r"^(features=)(?:([\"'])([^\"'\n]*)\2|([^\"'\n#]*))", re.MULTILINE)
 DEVICES = re.compile(r"\s*DEV(?:I(?:C(?:E)?)?)?\s", re.IGNORECASE)  # mdadm takes three letters for the word
+MEMBERS = re.compile(r"(\bdevices=[\"']?)([^\s\"']+)", re.IGNORECASE)
+SAID = re.compile(r"(?:^|(?<=\s))#")
 LONGEST = 200  # characters of a pattern
 MOST = 256  # patterns of a line
 PARTITIONS = tuple(str(number) for number in range(1, 32))  # more than any tool of the time makes
@@ -69,27 +72,58 @@ def alpine(text: str, _disks: Disks) -> str:
 
 
 def mdadm(text: str, disks: Disks) -> str:
-    """DEVICE lines that would not look at the new disks look at all partitions; members are renamed."""
-    return "".join(line if comment(line) else _scanned(disks.renamed(line), disks) for line in split(text))
+    """DEVICE lines that would not look at the new disks look at all of their kind; members are renamed."""
+    return "".join(line for lines in _statements(text) for line in _scanned(lines, disks))
 
 
-def _scanned(line: str, disks: Disks) -> str:
-    words = list(dict.fromkeys(line.split()[1 : MOST + 1]))
-    if not DEVICES.match(line) or "partitions" in words or not _lost(words, disks):
-        return line
-    body = line.rstrip("\r\n")
-    return f"{body} /dev/{disks.new[:2]}*{line[len(body) :]}"
+def _statements(text: str) -> list[list[str]]:
+    """A line that begins with a blank goes on with the one before, over comments and empty lines."""
+    found: list[list[str]] = [[]]
+    for line in split(text):
+        if not line[0].isspace() and not comment(line):
+            found.append([])
+        found[-1].append(line)
+    return found
+
+
+def _scanned(lines: list[str], disks: Disks) -> list[str]:
+    codes, made = [], []
+    for line in lines:
+        said = SAID.search(line)
+        code = line[: said.start() if said else len(line)].rstrip()
+        codes.append(MEMBERS.sub(lambda found: found[1] + _members(found[2], disks), disks.renamed(code)))
+        made.append(codes[-1] + line[len(code) :])
+    words = " ".join(codes).split()
+    if words and DEVICES.match(f"{words[0]} ") and _lost(words[1 : MOST + 1], disks):
+        last = max(at for at, code in enumerate(codes) if code)
+        made[last] = f"{codes[last]} /dev/{disks.new[:2]}*{made[last][len(codes[last]) :]}"
+    return made
+
+
+def _members(listed: str, disks: Disks) -> str:
+    """An array's members: a pattern of the old disks gets the names that they have now behind it."""
+    words = listed.split(",")[:MOST]
+    missed = [f"/dev/{new}" for new, old in _missed(words, disks) if old[-1].isdigit()]
+    return ",".join([listed, *missed])
 
 
 def _lost(words: list[str], disks: Disks) -> bool:
     """Whether the words look at an old disk, or a partition of one, and at its new name they do not."""
+    words = list(dict.fromkeys(word.strip("\"'") for word in words))
+    if "partitions" in words:
+        return False
     if any(word.startswith("/dev/disk/") for word in words) and not any("/dev/vd" in word for word in words):
         return True
-    names = [(old, new, number) for old, new in disks.names.items() for number in ("", *PARTITIONS)]
-    return any(
-        _matched(f"/dev/{partition(old, number)}", words) and not _matched(f"/dev/{partition(new, number)}", words)
-        for old, new, number in names
-    )
+    return any(True for _ in _missed(words, disks))
+
+
+def _missed(words: list[str], disks: Disks) -> Iterator[tuple[str, str]]:
+    """(new, old) name of each disk and partition that the words match by its old name only."""
+    for old, new in disks.names.items():
+        for number in ("", *PARTITIONS):
+            names = partition(new, number), partition(old, number)
+            if _matched(f"/dev/{names[1]}", words) and not _matched(f"/dev/{names[0]}", words):
+                yield names
 
 
 def _matched(device: str, words: list[str]) -> bool:
