@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import selectors
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable
+from typing import IO
 
 from engines.host.child import ROOT, bounded
 
@@ -14,7 +15,9 @@ WITHIN = 60.0  # s; to look at an image
 WORKS_WITHIN = 3600.0  # s; to copy what lies in one
 MEMORY = 2 << 30  # bytes of address space; it takes 0.3 GiB for a whole image
 LONGEST = 256 << 20  # bytes of an answer: a map of 2,000,000 extents
+PIECE = 65536  # bytes read at once, and kept of its complaints
 TICK = 0.05
+NO_END = "it does not come to an end with the image, as with one made to do harm"
 
 
 class QemuImgFailed(Exception):
@@ -27,41 +30,67 @@ class QemuImgFailed(Exception):
 
 def qemu_img(*arguments: str, within: float = WITHIN, check: Callable[[], None] = lambda: None) -> bytes:
     """What `qemu-img ARGUMENTS` prints. check: called while it works, raises to end it. Raises QemuImgFailed."""
-    with tempfile.TemporaryFile() as answer, tempfile.TemporaryFile() as complaints:
-        try:
-            child = subprocess.Popen(
-                ["qemu-img", *arguments],
-                stdin=subprocess.DEVNULL,
-                stdout=answer,
-                stderr=complaints,
-                cwd=ROOT,
-                preexec_fn=bounded(MEMORY),
-            )
-        except FileNotFoundError:
-            raise QemuImgFailed("qemu-img is not installed", missing=True) from None
-        try:
-            why = _ended(child, answer.fileno(), time.monotonic() + within, check)
-        finally:
-            child.kill()
-            child.wait()
-        if why or child.returncode:
-            complaints.seek(0)
-            said = complaints.read(65536).decode("utf-8", "replace").strip().splitlines()
-            raise QemuImgFailed(why or (said[-1] if said else f"status {child.returncode}"))
-        answer.seek(0)
-        return answer.read()
+    try:
+        with _started(arguments) as child:
+            try:
+                answer, complaints = _told(child, time.monotonic() + within, check)
+            finally:
+                child.kill()
+    except FileNotFoundError:
+        raise QemuImgFailed("qemu-img is not installed", missing=True) from None
+    except OSError as error:
+        raise QemuImgFailed(f"it cannot be asked: {error.strerror or error}") from None
+    if child.returncode:
+        said = complaints.decode("utf-8", "replace").strip().splitlines()
+        raise QemuImgFailed(said[-1] if said else f"status {child.returncode}")
+    return answer
 
 
-def _ended(child: subprocess.Popen[bytes], answer: int, end: float, check: Callable[[], None]) -> str:
-    """Wait for its end; why it must be ended instead, or nothing."""
+def _started(arguments: tuple[str, ...]) -> subprocess.Popen[bytes]:
+    """By pipes: it ends well, too, when a file that it prints into is full, and its answer is then cut off."""
+    return subprocess.Popen(
+        ["qemu-img", *arguments],
+        bufsize=0,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=ROOT,
+        preexec_fn=bounded(MEMORY),
+    )
+
+
+def _told(child: subprocess.Popen[bytes], end: float, check: Callable[[], None]) -> tuple[bytes, bytes]:
+    """What it prints, and the last of its complaints, once it has ended. Raises QemuImgFailed, and what check raises."""
+    assert child.stdout and child.stderr
+    answer, complaints = bytearray(), bytearray()
+    with selectors.DefaultSelector() as ready:
+        ready.register(child.stdout, selectors.EVENT_READ, answer)
+        ready.register(child.stderr, selectors.EVENT_READ, complaints)
+        while ready.get_map():
+            for key, _ in ready.select(TICK):
+                if not _taken(key.fileobj, key.data):  # type: ignore[arg-type]
+                    ready.unregister(key.fileobj)
+            if len(answer) > LONGEST:
+                raise QemuImgFailed(f"it prints more than {LONGEST >> 20} MiB about the image, as of one made to do harm")
+            del complaints[:-PIECE]
+            _in_time(end, check)
     while True:
         try:
             child.wait(TICK)
         except subprocess.TimeoutExpired:
-            check()
+            _in_time(end, check)
         else:
-            return ""
-        if os.fstat(answer).st_size > LONGEST:
-            return f"it prints more than {LONGEST >> 20} MiB about the image, as of one made to do harm"
-        if time.monotonic() > end:
-            return "it does not come to an end with the image, as with one made to do harm"
+            return bytes(answer), bytes(complaints)
+
+
+def _in_time(end: float, check: Callable[[], None]) -> None:
+    check()
+    if time.monotonic() > end:
+        raise QemuImgFailed(NO_END)
+
+
+def _taken(stream: IO[bytes], said: bytearray) -> int:
+    """Bytes that came; 0 at the end."""
+    piece = os.read(stream.fileno(), PIECE)
+    said += piece
+    return len(piece)

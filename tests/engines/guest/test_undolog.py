@@ -139,7 +139,7 @@ def test_a_commit_killed_at_any_moment_is_finished_or_rolled_back(kind: str, tmp
     new = sha256(image)
     done(surgery.take_back(log.folder))
     between = 0
-    for nth in range(24):
+    for nth in range(12):
         for mark, ready in (("undone", True), ("committed", True), ("undoing", True)):
             if ready and (log.folder / mark).exists():
                 (log.folder / mark).rename(log.folder / f"{mark}.ready")
