@@ -60,7 +60,7 @@ def _started(arguments: tuple[str, ...]) -> subprocess.Popen[bytes]:
 
 
 def _told(child: subprocess.Popen[bytes], end: float, check: Callable[[], None]) -> tuple[bytes, bytes]:
-    """What it prints, and the last of its complaints, once it has ended. Raises QemuImgFailed, and what check raises."""
+    """What it prints, and the last of its complaints, once it has ended. Raises QemuImgFailed, or as check does."""
     assert child.stdout and child.stderr
     answer, complaints = bytearray(), bytearray()
     with selectors.DefaultSelector() as ready:
@@ -71,7 +71,9 @@ def _told(child: subprocess.Popen[bytes], end: float, check: Callable[[], None])
                 if not _taken(key.fileobj, key.data):  # type: ignore[arg-type]
                     ready.unregister(key.fileobj)
             if len(answer) > LONGEST:
-                raise QemuImgFailed(f"it prints more than {LONGEST >> 20} MiB about the image, as of one made to do harm")
+                raise QemuImgFailed(
+                    f"it prints more than {LONGEST >> 20} MiB about the image, as of one made to do harm"
+                )
             del complaints[:-PIECE]
             _in_time(end, check)
     while True:

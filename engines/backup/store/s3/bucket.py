@@ -12,9 +12,10 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from engines.backup.store.s3 import trouble
+from engines.backup.store.s3 import taken, trouble
 from engines.backup.store.s3.access import BucketAccess, BucketAddress, Key
 from engines.backup.store.s3.allowance import Allowance
+from engines.backup.store.s3.taken import LONGEST
 from engines.backup.store.store import Bytes
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ LONGEST_PAUSE = 10.0  # s between tries
 ANSWERS_WITHIN = 180  # s for one request; 8 MiB at 50 kB/s
 UNDER_WAY = 24 * 1024 * 1024  # bytes asked for at one time: 100 s over 2 Mbit/s
 PART = 8 * 1024 * 1024  # bytes of an upload's parts
-LONGEST = 256 * 1024 * 1024  # bytes of what is read as a whole
 MOST_NAMES = 1_000_000  # in one folder, as over sftp
 AT_ONCE = 3  # parts under way
 
@@ -78,12 +78,11 @@ class Bucket:
 
     def view(self, name: str, offset: int, length: int) -> memoryview:
         """The same without a copy."""
-        import obstore
         from obstore.exceptions import GenericError
 
         def request() -> memoryview:
             try:
-                return memoryview(obstore.get_range(self._steady, name, start=offset, length=length))
+                return taken.part(self._steady, name, offset, length)
             except GenericError as error:
                 if trouble.past_the_end(error):
                     return memoryview(b"")
@@ -92,7 +91,12 @@ class Bucket:
         if not length:
             return self._nothing(name)
         with self._allowance.of(length):
-            return self.asked(request, name)
+            found = self.asked(request, name)
+        if len(found) > length:
+            raise OSError(
+                errno.EPROTO, f"more than the {length} bytes that were asked for, as of a broken server", name
+            )
+        return found
 
     def _nothing(self, name: str) -> memoryview:
         self.head(name)
@@ -100,17 +104,7 @@ class Bucket:
 
     def whole(self, name: str) -> bytes:
         """All of it; what is read so is small, and a server that gives no end is given up."""
-        import obstore
-
-        def request() -> bytes:
-            content = bytearray()
-            for part in obstore.get(self._steady, name).stream(min_chunk_size=PART):
-                content += part
-                if len(content) > LONGEST:
-                    break
-            return bytes(content)
-
-        found = self.asked(request, name)
+        found = self.asked(lambda: taken.whole(self._steady, name), name)
         if len(found) > LONGEST:
             raise OSError(errno.EFBIG, f"more than {LONGEST >> 20} MiB, as of a server that gives no end", name)
         return found
@@ -133,12 +127,11 @@ class Bucket:
 
     def _spoken(self, error: Exception, name: str) -> Exception:
         """The refusal of a HEAD, which has no words, as that of a GET of the same."""
-        import obstore
         from obstore.exceptions import BaseError
 
         if isinstance(error, FileNotFoundError) or trouble.silent(error):
             try:
-                obstore.get_range(self._once, name, start=0, length=1)
+                taken.part(self._once, name, 0, 1)
             except (BaseError, OSError) as told:
                 return told
         return error

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import resource
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -172,13 +174,19 @@ def test_a_server_that_promises_nothing_is_refused_by_the_name_of_what_it_lacks(
         store.begin(())
 
 
-def test_a_server_that_gives_no_end_is_given_up(weed: Weed, bucket: str) -> None:
-    from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+def endless(head: Callable[[BaseHTTPRequestHandler], dict[str, str]]) -> type[BaseHTTPRequestHandler]:
+    """A server that sends zeros for as long as somebody takes them; `head` gives the headers of an answer."""
 
     class Endless(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            self.send_response(200)
-            for name, value in {"Content-Length": str(1 << 40), "ETag": '"x"', "Last-Modified": FIRST}.items():
+            headers = head(self)
+            self.send_response(206 if "Content-Range" in headers else 200)
+            for name, value in {
+                "Content-Length": str(1 << 40),
+                "ETag": '"x"',
+                "Last-Modified": FIRST,
+                **headers,
+            }.items():
                 self.send_header(name, value)
             self.end_headers()
             with suppress(OSError):  # until the other end has enough
@@ -188,12 +196,34 @@ def test_a_server_that_gives_no_end_is_given_up(weed: Weed, bucket: str) -> None
         def log_message(self, format: str, *args: Any) -> None:
             """Quiet."""
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Endless) as server:
+    return Endless
+
+
+def more_than_asked(asked: BaseHTTPRequestHandler) -> dict[str, str]:
+    """The range that was asked for, it says, and goes on."""
+    return {"Content-Range": f"bytes {asked.headers['Range'].removeprefix('bytes=')}/{1 << 40}"}
+
+
+@pytest.mark.parametrize(
+    ("head", "read", "said"),
+    [
+        (lambda _: {}, (), "gives no end"),
+        (more_than_asked, (5, 1000), "more than the 1000 bytes"),
+        (more_than_asked, (1 << 20, 1 << 20), "more than the 1048576 bytes"),
+    ],
+)
+def test_a_server_that_gives_no_end_is_given_up(
+    weed: Weed, bucket: str, head: Callable[[BaseHTTPRequestHandler], dict[str, str]], read: tuple[int, ...], said: str
+) -> None:
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with ThreadingHTTPServer(("127.0.0.1", 0), endless(head)) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         store = entry(weed, bucket, endpoint=f"http://127.0.0.1:{server.server_address[1]}")
-        with pytest.raises(OSError, match="gives no end"):
-            store.read("config.json")
+        with pytest.raises(OSError, match=said):
+            store.read("config.json", *read)
         server.shutdown()
+    if read:
+        assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 128 << 10  # KiB
 
 
 FIRST = "Sun, 29 Nov 2026 00:00:00 GMT"
