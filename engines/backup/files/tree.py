@@ -199,7 +199,8 @@ class Tree:
 
     def walk(self, path: bytes, trouble: Callable[[bytes, Failed], None] | None = None) -> Iterator[tuple[bytes, Node]]:
         """`path` and everything below it, a folder before its entries; links are not followed, a circle of folders
-        is entered once. A folder that cannot be listed goes to `trouble`, or is raised where there is none."""
+        is entered once. A folder that cannot be listed goes to `trouble`, or is raised where there is none; an entry
+        whose inode is damaged goes there, too."""
         node = self.stat(path)
         yield path, node
         if not node.is_folder:
@@ -220,6 +221,8 @@ class Tree:
                             waiting.append(found)
                         elif trouble is not None:
                             trouble(found, BrowseError(why))
+                    elif not entry.mode and trouble is not None:
+                        trouble(found, BrowseError("its inode is damaged"))
             except Failed as error:
                 if trouble is None:
                     raise

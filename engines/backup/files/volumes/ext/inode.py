@@ -5,14 +5,16 @@ Source: Linux, Documentation/filesystems/ext4 (inodes.rst, ifork.rst).
 
 from __future__ import annotations
 
+import contextlib
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from engines.backup.files.model import BrowseError
 from engines.backup.files.volumes.ext.sums import Sums
 from engines.backup.files.volumes.ext.superblock import HUGE_FILE, LARGEDIR, Superblock
 from engines.backup.files.volumes.window import Window
+from engines.job.errors import Failed
 
 ENCRYPTED, HAS_EXTENTS, IN_BLOCKS, INLINE = 0x800, 0x80000, 0x40000, 0x10000000  # i_flags
 EXTENT_MAGIC = 0xF30A
@@ -102,12 +104,25 @@ class Inodes:
     def __init__(self, window: Window, superblock: Superblock) -> None:
         self._window = window
         self.superblock = superblock
-        self.sums = Sums(superblock.seed)
+        self.sums = Sums(superblock.seed, superblock.creator)
         self._tables: dict[int, int] = {}
 
     def get(self, number: int) -> Inode:
-        """Raises BrowseError for a number that the file system does not have."""
-        return parse(self._raw(number), number, self.superblock)
+        """Raises BrowseError for a number that the file system does not have, and for an inode that is damaged."""
+        raw = self._raw(number)
+        if not self.sums.inode(number, raw):
+            if not raw.strip(b"\0"):
+                raise BrowseError(f"inode {number} is free, the file system is damaged")
+            raise BrowseError(f"inode {number} is damaged: its checksum does not hold")
+        return parse(raw, number, self.superblock)
+
+    def foresee(self, numbers: Iterable[int]) -> None:
+        """Have these ready for `get`, where many at once are quicker; what is wrong with one, `get` will say."""
+        found = []
+        for number in numbers:
+            with contextlib.suppress(Failed):
+                found.append((number, self._raw(number)))
+        self.sums.inodes(found)
 
     def _raw(self, number: int) -> bytes:
         superblock = self.superblock
@@ -128,15 +143,16 @@ class Inodes:
     def runs(self, inode: Inode, first: int = 0, end: int = 1 << 32) -> Iterator[ExtRun]:
         """Where blocks `first` to `end` (exclusive) lie, ascending; holes are left out. Raises BrowseError."""
         if inode.flags & HAS_EXTENTS:
-            for run in self._extents(inode.number, inode.block, None, (0, first, end)):
+            for run in self._extents(inode, inode.block, None, (0, first, end)):
                 yield _clipped(run, first, end)
         else:
             yield from self._indirect(inode, first, end)
 
     # ── extents ─────────────────────────────────────────────────────────────────────────────────────
 
-    def _extents(self, number: int, node: bytes, depth: int | None, span: tuple[int, int, int]) -> Iterator[ExtRun]:
+    def _extents(self, inode: Inode, node: bytes, depth: int | None, span: tuple[int, int, int]) -> Iterator[ExtRun]:
         """The runs of one node; `span` is (lowest block that may come, first wanted, end of wanted)."""
+        number = inode.number
         magic, count, _, found = struct.unpack_from("<HHHH", node)
         if magic != EXTENT_MAGIC or count > len(node) // 12 - 1 or found > DEEPEST or depth not in (None, found):
             raise BrowseError(f"the extent tree of inode {number} is damaged")
@@ -151,8 +167,11 @@ class Inodes:
                 raise BrowseError(f"the extent tree of inode {number} is not in order")
             lowest = until
             if block < end and until > first:
-                child = self._block(low | high << 32, f"the extent tree of inode {number}")
-                yield from self._extents(number, child, found - 1, (block, first, min(end, until)))
+                place = low | high << 32
+                child = self._block(place, f"the extent tree of inode {number}")
+                if not self.sums.node((number, inode.raw), place, child):
+                    raise BrowseError(f"the extent tree of inode {number} is damaged: its checksum does not hold")
+                yield from self._extents(inode, child, found - 1, (block, first, min(end, until)))
 
     def _leaf(self, number: int, node: bytes, count: int, span: tuple[int, int, int]) -> Iterator[ExtRun]:
         lowest, first, end = span

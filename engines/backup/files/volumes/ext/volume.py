@@ -20,6 +20,7 @@ from engines.job.errors import Failed
 
 ROOT = 2  # its inode
 LONGEST_LINK = 65536
+TOGETHER = 256  # entries of a folder whose inodes are looked at at once
 
 
 class ExtVolume(Volume):
@@ -108,11 +109,27 @@ class ExtVolume(Volume):
         if not stat.S_ISDIR(inode.mode):
             raise BrowseError(f"{shown(path)} is no folder")
         names: dict[bytes, int] = {}
-        for name, number in self._entries(inode):
-            if name not in names:
-                names[name] = number
-                yield self._entry(name, number)
+        waiting: list[tuple[bytes, int]] = []
+        enough, trouble = 1, None  # the first ones come at once
+        try:
+            for name, number in self._entries(inode):
+                if name not in names:
+                    names[name] = number
+                    waiting.append((name, number))
+                if len(waiting) >= enough:
+                    yield from self._nodes(waiting)
+                    waiting, enough = [], min(TOGETHER, 2 * enough)
+        except Failed as error:
+            trouble = error
+        yield from self._nodes(waiting)
+        if trouble:
+            raise trouble
         self._dentries.put(inode.number, names)
+
+    def _nodes(self, listed: list[tuple[bytes, int]]) -> Iterator[Node]:
+        self._inodes.foresee(number for _, number in listed)
+        for name, number in listed:
+            yield self._entry(name, number)
 
     def _entry(self, name: bytes, number: int) -> Node:
         try:
@@ -209,6 +226,8 @@ class ExtVolume(Volume):
             if inode.attributes >= self._superblock.blocks:
                 raise BrowseError(f"inode {inode.number} names an attribute block outside the file system")
             raw = self._window.exactly(inode.attributes * size, size, f"the attribute block of inode {inode.number}")
+            if not self._inodes.sums.attributes(inode.attributes, raw):
+                raise BrowseError(f"the attribute block of inode {inode.number} does not match its checksum")
             found |= dict(attributes.in_block(raw, inode.number, self._value))
         return found
 
