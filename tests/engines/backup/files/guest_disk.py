@@ -141,6 +141,7 @@ def mounted(device: str | Path, point: Path, *options: str) -> Iterator[Path]:
     run("mount", *options, device, point)
     try:
         yield point
+        run("sync", "-f", point)  # a namespace of somebody's that copied the mount keeps it from ending here
     finally:
         run("umount", point)
 

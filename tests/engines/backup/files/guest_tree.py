@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tests.engines.backup.files import images
+
 MIB = 1024 * 1024
 ODD = b"\xff\xfe not utf-8\n\x1b[2J\x07 \\x41 \\"
 LONG = b"n" * 255
@@ -35,13 +37,8 @@ def ext4(image: Path, fill: Callable[[Path], object], *, size: int = 64 * MIB, o
 @contextmanager
 def mounted(image: Path, how: str = "ro") -> Iterator[Path]:
     """The image, mounted by the kernel."""
-    place = image.with_name(image.name + ".mnt")
-    place.mkdir(exist_ok=True)
-    subprocess.run(["mount", "-t", "ext4", "-o", f"loop,{how}", str(image), str(place)], check=True)
-    try:
+    with images.mounted(image, how) as place:
         yield place
-    finally:
-        subprocess.run(["umount", str(place)], check=True)
 
 
 def everything(root: Path) -> None:

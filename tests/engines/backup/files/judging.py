@@ -48,6 +48,7 @@ def mounted(image: Path, folder: Path, offset: int, size: int, *options: str) ->
         run("mount", *(["-o", ",".join(options)] if options else []), device, folder)
         try:
             yield folder
+            run("sync", "-f", folder)  # a namespace of somebody's that copied the mount keeps it from ending here
         finally:
             run("umount", folder)
     finally:

@@ -24,6 +24,8 @@ MAKE = {
     "vfat": ("mkfs.vfat", "-n", "BOOT"),
 }
 LINUX = ("ext3", "ext4", "xfs", "btrfs")
+WRITTEN = 45  # files of a writer, that begins again with the first one after forty
+PATIENCE = 180.0  # s
 STILL = 10  # copies until one is of a disk that did not change meanwhile
 WRITER = """
 import os, sys, hashlib, random
@@ -191,7 +193,7 @@ def _copied_alive(many: Many, living: list[Part], folder: Path) -> None:
             log = folder / f"{part.name}.log"
             writers.append(subprocess.Popen([sys.executable, "-c", WRITER, root / "late", log]))
             stack.callback(_ended, writers[-1])
-        time.sleep(1.5)
+        _at_work([folder / f"{part.name}.log" for part in living])
         for writer in writers:
             writer.send_signal(signal.SIGSTOP)
         for attempt in range(STILL):
@@ -207,6 +209,14 @@ def _copied_alive(many: Many, living: list[Part], folder: Path) -> None:
             rows.pop(b"late%d" % ((int(lines[-1].split()[0][4:]) + 1) % 40), None)
             many.fsynced[part.name] = {b"late/" + name: value.decode() for name, value in rows.items()}
     alive.unlink()
+
+
+def _at_work(logs: list[Path]) -> None:
+    """Return once each writer has fsynced a good many files."""
+    deadline = time.monotonic() + PATIENCE
+    while any(not log.exists() or log.read_bytes().count(b"\n") < WRITTEN for log in logs):
+        assert time.monotonic() < deadline, logs
+        time.sleep(0.05)
 
 
 def _ended(writer: subprocess.Popen[bytes]) -> None:

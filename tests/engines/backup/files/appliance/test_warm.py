@@ -97,7 +97,7 @@ def keeper() -> int:
     return note.holder.pid
 
 
-def until(done: Callable[[], bool], within: float = 60.0) -> None:
+def until(done: Callable[[], bool], within: float = 180.0) -> None:
     end = time.monotonic() + within
     while not done():
         assert time.monotonic() < end

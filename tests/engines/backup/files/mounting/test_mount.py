@@ -32,7 +32,7 @@ from tests.engines.backup import lab
 from tests.engines.backup.files import guest_tree
 from tests.engines.backup.lab import MIB
 
-PATIENCE = 60.0  # s
+PATIENCE = 180.0  # s
 CRASHCART = (sys.executable, "-m", "engines.cli")
 
 
