@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from engines.backup.files.volumes.ext.crc32c import crc32c, crc32c_blocks
 
 GENERATION = 0x64  # byte of an inode
-LOW, EXTRA, HIGH, HIGH_END = 0x7C, 0x80, 0x82, 0x84  # of an inode: its checksum in halves, how long its later fields are
+LOW, EXTRA, HIGH, HIGH_END = 0x7C, 0x80, 0x82, 0x84  # of an inode: its sum in halves, the length of later fields
 LINUX = 0  # the creator whose inodes have room for it
 TOGETHER = 24  # inodes; fewer are quicker one by one
 REMEMBERED = 400_000  # blocks and inodes that held
