@@ -83,7 +83,7 @@ def test_a_damaged_map_of_blocks_is_never_followed(copy: Path) -> None:
     size = int(next(line.split()[-1] for line in run("dumpe2fs", "-h", copy).splitlines() if "Block size" in line))
     whole = quick(copy).read(b"/parts", 0, FRAGMENTS * 16384)
     volume = quick(flipped(copy, block * size + 12 + 8))  # the first extent's place
-    with pytest.raises(BrowseError, match="extent tree of inode .* checksum") as told:
+    with pytest.raises(BrowseError, match=r"extent tree of inode .* checksum") as told:
         volume.read(b"/parts", 0, 4096)
     with pytest.raises(BrowseError, match="checksum"):
         list(volume.extents(b"/parts"))
@@ -102,7 +102,7 @@ def test_a_damaged_block_of_attributes_is_told(copy: Path) -> None:
         with pytest.raises(BrowseError, match=r"inode \d+ is damaged"):
             volume.attributes(b"/noted")
         return
-    with pytest.raises(BrowseError, match="attribute block of inode .* checksum"):
+    with pytest.raises(BrowseError, match=r"attribute block of inode .* checksum"):
         volume.attributes(b"/noted")
     assert volume.read(b"/noted", 0, 9) == b""
     with mounted(copy, "ro") as root, pytest.raises(OSError):
