@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from typing_extensions import override
 
@@ -126,7 +126,7 @@ class ExtVolume(Volume):
             raise trouble
         self._dentries.put(inode.number, names)
 
-    def _nodes(self, listed: list[tuple[bytes, int]]) -> Iterator[Node]:
+    def _nodes(self, listed: Sequence[tuple[bytes, int]]) -> Iterator[Node]:
         self._inodes.foresee(number for _, number in listed)
         for name, number in listed:
             yield self._entry(name, number)
