@@ -13,6 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -29,12 +30,14 @@ DISK = 24 * MIB
 LITTLE = 0.003  # s that a strike may come after the call that it counted to
 
 
-def killed_once(written: Callable[[], bool], work: Callable[[], object]) -> bool:
-    """Whether the work was killed before it ended: as soon as so much is written."""
-    pid = child(work)
-    while not written() and os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
-        time.sleep(0.005)
-    os.kill(pid, signal.SIGKILL)
+def killed_once(written: Callable[[], bool], folder: Path, **params: Any) -> bool:
+    """Whether a backup was killed before it ended: by itself, at the first word after so much is written."""
+
+    def heard(_: AnyEvent) -> None:
+        if written():
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    pid = child(lambda: driven("backup", folder, heard, **params))
     return os.WIFSIGNALED(os.waitpid(pid, 0)[1])
 
 
@@ -186,10 +189,7 @@ def test_a_first_backup_that_was_killed_again_and_again_stores_no_block_twice(tm
         lab.cold(source)  # what lies in memory is read at once, whatever the limit
         mark = rng.randrange(most - 14, most) * MIB
         kills.append(
-            killed_once(
-                lambda mark=mark: stored(repo) > mark,  # type: ignore[misc]
-                lambda: driven("backup", tmp_path, **params, limit="40M"),
-            )
+            killed_once(lambda mark=mark: stored(repo) > mark, tmp_path, **params, limit="40M")  # type: ignore[misc]
         )
     assert sum(kills) >= 2, "the limit no longer makes a run long enough to be killed"
     point = lab.backup(repo, source)
@@ -203,15 +203,8 @@ def test_a_first_backup_that_was_killed_again_and_again_stores_no_block_twice(tm
 def test_a_torn_last_pack_is_taken_up_as_far_as_it_is_whole(tmp_path: Path, tear: str) -> None:
     source = lab.cold(lab.disk(tmp_path / "disk", {at: at for at in range(40)}, 40 * MIB))
     repo = lab.init(tmp_path / "repo")
-    params = {"repo": repo, "source": str(source), "vm": "web1", "limit": "20M"}
-    pid = child(lambda: driven("backup", tmp_path, **params))
-    deadline = time.monotonic() + 60
-    while not (parts := [path for path in Path(repo, "packs").glob("*.part") if path.stat().st_size > 3 * MIB]):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    os.kill(pid, signal.SIGKILL)
-    os.waitpid(pid, 0)
-    (part,) = parts
+    assert killed_once(lambda: stored(repo) > 3 * MIB, tmp_path, repo=repo, source=str(source), vm="web1", limit="20M")
+    (part,) = Path(repo, "packs").glob("*.part")
     raw = bytearray(part.read_bytes())
     if tear == "cut":
         raw = raw[: len(raw) * 2 // 3]

@@ -31,7 +31,7 @@ class Line:
 
     def __init__(self, path: Path) -> None:
         self.socket = socket.socket(socket.AF_UNIX)
-        self.socket.settimeout(30.0)
+        self.socket.settimeout(120.0)
         self.socket.connect(str(path))
         self.flags = struct.unpack(">8s8sH", self.take(18))[2]
 

@@ -183,7 +183,7 @@ def test_a_target_in_use_is_refused(tmp_path: Path, staged: tuple[str, str, byte
                 lab.perform_job("backup-restore", repo=repo, point=point, target=str(device))
         finally:
             subprocess.run(["umount", str(folder)], check=True)
-    words = f"exec 3<>{target}; echo open; exec sleep 60"
+    words = f"exec 3<>{target}; echo open; exec sleep 600"
     with subprocess.Popen(["sh", "-c", words], stdout=subprocess.PIPE) as reader:
         assert reader.stdout is not None
         reader.stdout.readline()
