@@ -16,6 +16,7 @@ from engines.backup.errors import no_room_at_all
 from engines.backup.names import HEX32
 from engines.backup.store.store import Store
 from engines.host.holder import Holder, boot_id, me
+from engines.host.machine import hardware, machine_id, other
 
 FOREIGN = 1800.0  # s without a touch after which a process of another host counts as dead
 KEPT = 7 * 86400.0  # s that the packs of a killed backup wait for the next one
@@ -28,6 +29,7 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     """One process at work. `kind` is write (stores records), read or gc; `does` says what in words.
 
     machine: the id of its machine (machine-id(5)), which a reboot does not change.
+    hardware: what tells that machine from a clone of its disk.
     pins: files of points that must stay. sees: names in condemned/ that this session knows; None before it looked.
     ended: it failed or was stopped, and what it stored waits for the next backup.
     """
@@ -40,6 +42,7 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     holder: Holder
     began: Annotated[float, msgspec.Meta(ge=0, le=1e11)]
     machine: str = ""
+    hardware: tuple[str, ...] = ()
     disk: str = ""
     pins: tuple[str, ...] = ()
     sees: tuple[str, ...] | None = None
@@ -55,8 +58,8 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
         return self.host == host() and self.holder.boot == boot_id() and self.pidns == pid_namespace()
 
     def before_a_reboot(self) -> bool:
-        """Whether it was a process of this machine, of an earlier boot."""
-        same = self.machine == machine() and self.host == host()
+        """Whether it was a process of this machine, of an earlier boot; not of a clone that has its name and id."""
+        same = self.machine == machine_id() and self.host == host() and not other(self.hardware, hardware())
         return bool(self.machine) and same and self.holder.boot != boot_id()
 
     def explained(self, *, alive: bool) -> str:
@@ -69,14 +72,6 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
 def host() -> str:
     """This machine's name."""
     return socket.gethostname()
-
-
-def machine() -> str:
-    """This machine's id; empty where it has none."""
-    for name in ("/etc/machine-id", "/var/lib/dbus/machine-id"):
-        with contextlib.suppress(OSError):
-            return Path(name).read_text().strip()
-    return ""
 
 
 def pid_namespace() -> str:
@@ -104,7 +99,8 @@ class Presence:
             pidns=pid_namespace(),
             holder=me(),
             began=time.time(),
-            machine=machine(),
+            machine=machine_id(),
+            hardware=hardware(),
             disk=disk,
             pins=pins,
         )

@@ -21,6 +21,7 @@ from engines.backup.repository.sessions import Session
 from engines.backup.store.store import Store
 from engines.fleet.config.model import Fleet
 from engines.host.holder import me
+from engines.host.machine import hardware, machine_id
 from engines.job.errors import Failed, Refused
 
 DEAD = 300.0  # s without a sign of life after which a controller of another machine is followed
@@ -50,7 +51,8 @@ class Lease:
             pidns=sessions.pid_namespace(),
             holder=me(),
             began=time.time(),
-            machine=sessions.machine(),
+            machine=machine_id(),
+            hardware=hardware(),
         )
 
     def take(self) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engines.host.holder import Holder, boot_id, me
+from engines.host.machine import hardware, machine_id, other
 
 MARK = "crashcart.v1"
 TAG = re.compile(
@@ -34,10 +35,8 @@ class Owner:
 
     def fate(self) -> str:
         """`dead`, `alive`, or why it cannot be known from here."""
-        if self.host != machine():
-            return f"made by another machine ({self.host})"
-        if self.holder.boot != boot_id():
-            return "dead"
+        if self.holder.boot != boot_id():  # no two machines have a boot in common, whatever else was cloned
+            return f"made by another machine ({self.host})" if _another(self.host) else "dead"
         if self.pids != pid_namespace():
             return "made in another container of this machine"
         return "alive" if self.holder.alive() else "dead"
@@ -58,12 +57,15 @@ def parse(tag: str) -> Owner | None:
 
 
 def machine() -> str:
-    """This installation's id, or its name: volume groups on shared storage are seen by several."""
-    try:
-        known = Path("/etc/machine-id").read_text().strip()
-    except OSError:
-        known = ""
-    return known or re.sub(r"[^A-Za-z0-9._-]", "-", socket.gethostname()) or "unknown"
+    """This installation's id or name, and its hardware's marks: volume groups on shared storage are seen by several."""
+    known = machine_id() or re.sub(r"[^A-Za-z0-9_-]", "-", socket.gethostname()) or "unknown"
+    return ".".join((known, *hardware()))
+
+
+def _another(host: str) -> bool:
+    """Whether that is no name of this machine, as it was or as it is."""
+    (theirs, *marks), (ours, *own) = host.split("."), machine().split(".")
+    return theirs != ours or other(marks, own)
 
 
 def pid_namespace() -> int:

@@ -195,6 +195,8 @@ def test_a_process_of_before_a_reboot_counts_as_dead_at_once_and_none_of_another
         assert sessions.alive(store, mine)
         assert bool(mine.machine) and not sessions.alive(store, rebooted)
         assert sessions.alive(store, msgspec.structs.replace(rebooted, machine="another machine"))
+        clone = msgspec.structs.replace(rebooted, hardware=("b" + 12 * "0", "n" + 12 * "0"))
+        assert sessions.alive(store, clone) is bool(mine.hardware), "a clone has its id and its name, and other cards"
         assert sessions.alive(store, msgspec.structs.replace(rebooted, machine="", host="another"))
 
 
