@@ -38,7 +38,7 @@ if [ -b "$r" ]; then
     perl -MFcntl -e 'sysopen(F, $ARGV[0], O_RDONLY | O_EXCL) or $! + 0 == 16 and print "use it is held\n"' "$r"
   fi
 elif [ -f "$r" ]; then
-  echo "file $(stat -c %s "$r") $(stat -c %d:%i "$r")"
+  echo "file $(stat -c '%s %d:%i:%.9Z' "$r")"
   echo "$r"
   for b in /sys/block/loop*/loop/backing_file; do
     [ -e "$b" ] && [ "$(cat "$b")" -ef "$r" ] && b=${b%/loop/*} && echo "use it is attached as ${b##*/}"
@@ -55,7 +55,8 @@ exit 0
 class Seen:
     """kind: device, file, nothing, nowhere (no folder for it), other. length: bytes. real: its path without links.
 
-    number: MAJOR:MINOR, or a file's device and inode. which: the device's own name for itself, empty where it has none.
+    number: MAJOR:MINOR, or of a file device, inode and time of its last change: inodes come again.
+    which: the device's own name for itself, empty where it has none.
     uses: sentences, one for each use.
     """
 

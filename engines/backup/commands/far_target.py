@@ -7,9 +7,10 @@ import secrets
 import subprocess
 import tempfile
 from collections.abc import Generator, Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 
+from engines.backup.commands.far_hold import FarHold, held
 from engines.backup.commands.far_look import Seen, looked, usable
 from engines.backup.commands.far_place import LONGEST, FarPlace, place_at
 from engines.backup.commands.restore_params import RestoreParams
@@ -18,7 +19,7 @@ from engines.backup.names import PointName, parse
 from engines.backup.repository.byte_source import PointBytes, open_point
 from engines.backup.repository.repository import NamesOnly, Repository
 from engines.job import units
-from engines.job.contract import BytesChange, Finished, Plan, Progress, Step, StepEnded, StepStarted
+from engines.job.contract import AnyEvent, BytesChange, Finished, Plan, Progress, Step, StepEnded, StepStarted, Warned
 from engines.job.errors import BadParam, CrashcartError, Failed, Refused, Stopped
 from engines.job.params import plain
 from engines.job.word import short
@@ -27,6 +28,7 @@ from engines.job.word import short
 SEND = {
     "device": r"""
 [ "$(stat -L -c %t:%T "$path")" = "$(printf %x:%x $major $minor)" ] || { echo "$path is another now" >&2; exit 1; }
+[ -z "$holder" ] || [ -d "/proc/$holder" ] || { echo "the line that holds $path was cut" >&2; exit 1; }
 dd of="$path" bs=4M iflag=fullblock conv=notrunc,nocreat,fsync status=none
 """,
     "file": r"""
@@ -120,7 +122,7 @@ def _fits(there: FarPlace, seen: Seen, name: PointName, size: int) -> None:
         )
 
 
-def sent(repository: Repository, plan: Plan) -> Iterator[Progress | StepStarted | StepEnded | Finished]:
+def sent(repository: Repository, plan: Plan) -> Iterator[AnyEvent]:
     """Send it, have it read there, compare. Raises Failed, Missing, Damaged, Stopped; says what it leaves there."""
     sending = _Sending(place_of(plan.params), plan)
     try:
@@ -134,6 +136,7 @@ class _Sending:
     there: FarPlace
     plan: Plan
     left: str = ""  # what is to be said of the far side if it ends now
+    hold: FarHold | None = None  # on a device
 
     def __post_init__(self) -> None:
         self.name = parse(self.plan.params.point)
@@ -141,8 +144,16 @@ class _Sending:
         if self.plan.detail.get("again"):
             self.left = f"{self.there.path} is half overwritten" if self.device else self.part
 
-    def all(self, repository: Repository) -> Iterator[Progress | StepStarted | StepEnded | Finished]:
-        """The whole of it."""
+    def all(self, repository: Repository) -> Iterator[AnyEvent]:
+        """The whole of it; a device is held meanwhile."""
+        with ExitStack() as stack:
+            if self.device:
+                self.hold = stack.enter_context(held(self.there))
+                if self.hold.warning:
+                    yield Warned(text=self.hold.warning)
+            yield from self._all(repository)
+
+    def _all(self, repository: Repository) -> Iterator[AnyEvent]:
         seen = self.same()
         with open_point(repository, self.name, f"restore to {self.there.host}") as source:
             _fits(self.there, seen, self.name, source.size)
@@ -191,6 +202,7 @@ class _Sending:
                 old="old" if seen.kind == "file" else "",
                 major=major,
                 minor=minor,
+                holder=self.hold.process if self.hold else "",
             )
             assert sending.stdin is not None
             try:
@@ -198,6 +210,7 @@ class _Sending:
                     for at in range(0, size, PIECE):
                         piece = source.read(at, PIECE)
                         digest.update(piece)
+                        self._still_held()
                         far.write(piece)
                         yield Progress(done=at + len(piece), total=size)
                 yield from _ended(sending, size)
@@ -207,6 +220,10 @@ class _Sending:
                 errors.seek(0)
                 raise self.there.failed(sending.returncode, errors.read())
         return digest.hexdigest()
+
+    def _still_held(self) -> None:
+        if self.hold:
+            self.hold.demand()
 
     def compare(self, seen: Seen, size: int, digest: str) -> Iterator[Progress]:
         """Have it read there. Raises Failed where it is another."""
@@ -221,6 +238,7 @@ class _Sending:
             _end(summing)
         if summing.returncode or not found:
             raise self.there.failed(summing.returncode, wrong)
+        self._still_held()
         if found[0] != digest:
             if self.device:
                 self.left = f"{self.there.path} is overwritten and not whole"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import signal
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from engines import tasks
+from engines.backup.commands.far_hold import held
 from engines.backup.commands.far_look import LOOK
 from engines.backup.commands.far_place import place_at
 from engines.host.child import code, environment
@@ -294,6 +296,24 @@ def test_a_device_that_is_half_written_is_named(there: There, tmp_path: Path) ->
         _, last = lab.followed(run, "resume")
         assert isinstance(last, Finished)
         assert Path(device).read_bytes()[: 7 * lab.MIB + 512] == there.source.read_bytes()
+
+
+def test_two_runs_to_one_device_there_are_kept_apart(there: There, tmp_path: Path) -> None:
+    (tmp_path / "image").write_bytes(bytes(8 * lab.MIB))
+    with loop(tmp_path / "image") as device:
+        words = there.words(device, powered_off=True)
+        with held(place_at(str(words["target"]), str(words["ssh_config"]))) as other:
+            _, last = lab.perform_job("backup-restore", **words)
+            assert isinstance(last, RunFailed) and f"another run writes to {device}" in last.why
+            assert f"process {other.process} there" in last.why and last.left_behind == ()
+            other.demand()
+            os.kill(int(other.process), signal.SIGKILL)  # as where that host goes down
+            other.line.wait(120)
+            with pytest.raises(Failed, match="was cut"):
+                other.demand()
+        assert device.read_bytes() == bytes(8 * lab.MIB)
+        _, last = lab.perform_job("backup-restore", **words)
+        assert isinstance(last, Finished) and device.read_bytes()[: 7 * lab.MIB] == there.source.read_bytes()[:-512]
 
 
 def test_a_locked_points_size_is_known_before_the_first_byte(there: There, tmp_path: Path) -> None:
