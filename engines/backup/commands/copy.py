@@ -121,8 +121,10 @@ class Copy(Engine[CopyParams]):
 
     @override
     def undo(self, plan: Plan, context: Context) -> Events:
-        put_back(plan.params.to, context)
-        yield from taken_out(plan.params.to, context)
+        params: CopyParams = plan.params
+        put_back(params.to, context)
+        there = RepoParams(repo=params.to, key_file=params.to_key_file, passphrase=context.secrets.get("to_passphrase"))
+        yield from taken_out(there, plan.detail["points"], context)
 
 
 def _after(source: Repository, target: Repository, plan: Plan, context: Context) -> Iterator[AnyEvent]:

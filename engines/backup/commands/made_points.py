@@ -55,6 +55,11 @@ def unnoted(repository: Repository, folder: Path | None, disks: Iterable[tuple[s
     return {str(name): None for name, head in heads.items() if isinstance(head, Head) and head.session in sessions}
 
 
+def begun(folder: Path | None) -> bool:
+    """Whether the run came so far that it may have made a point without a note."""
+    return bool(_sessions(folder))
+
+
 def _sessions(folder: Path | None) -> list[str]:
     return _read(folder).get("sessions", [])
 

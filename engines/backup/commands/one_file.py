@@ -225,5 +225,7 @@ class Import(Engine[ImportParams]):
 
     @override
     def undo(self, plan: Plan, context: Context) -> Events:
-        put_back(plan.params.repo, context)
-        yield from taken_out(plan.params.repo, context)
+        params: ImportParams = plan.params
+        put_back(params.repo, context)
+        there = RepoParams(repo=params.repo, key_file=params.key_file, passphrase=context.secrets.get("passphrase"))
+        yield from taken_out(there, plan.detail["points"], context)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from engines.backup.commands.made_points import MadePoints, noted, take_out
+from engines.backup import names
+from engines.backup.commands.copy_rules import looked
+from engines.backup.commands.made_points import MadePoints, begun, noted, take_out, unnoted
 from engines.backup.errors import Damaged, no_room
 from engines.backup.names import PointName
 from engines.backup.repository import catalogue
-from engines.backup.repository.repository import Repository
+from engines.backup.repository.repository import RepoParams, Repository
 from engines.backup.repository.sessions import Presence
 from engines.backup.store import uplink
 from engines.backup.store.uplink import Uplink
@@ -45,7 +47,7 @@ def passed(source: Repository, target: Repository, chosen: Sequence[PointName], 
     ):
         catalogue.look(target, presence)
         held = Uplink(uplink.parse(told.uplink), context.cancel.sleep)
-        work = Copying(source, target, presence, held, MadePoints(context.home).add)
+        work = Copying(source, target, presence, held, MadePoints(context.home, presence.session.id).add)
         try:
             yield from _points(work, source, target, chosen, there)
             work.commit()
@@ -93,11 +95,24 @@ def _points(
         yield Progress(done=before, total=total)
 
 
-def taken_out(place: str, context: Context) -> Events:
-    """Take the points that the run made, and those that resumed it, out of the repository at `place` again."""
+def taken_out(there: RepoParams, chosen: Iterable[str], context: Context) -> Events:
+    """Take the points that the run made, and those that resumed it, out of the repository `there` again.
+
+    chosen: the points that it was to make: one that a kill left unnoted is among them, and known by its session.
+    """
     yield StepStarted(step="undo")
-    with Repository.glance(place) as target:
-        gone = take_out(target.store, noted(context.earlier))
+    place = there.repo
+    with looked(there) as target:
+        known = noted(context.earlier)
+        if isinstance(target, Repository):
+            disks = {(name.vm, name.disk) for name in map(names.parse, chosen)}
+            known |= unnoted(target, context.earlier, sorted(disks))
+        elif begun(context.earlier):
+            yield Warned(
+                text=f"{place} is locked and no key was given: a point that a killed run made and had not noted is not"
+                " seen, and stays there"
+            )
+        gone = take_out(target.store, known)
     yield StepEnded(step="undo")
     yield Finished(
         summary=f"{len(gone)} points are taken out of {place}",

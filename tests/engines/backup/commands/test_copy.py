@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tarfile
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 from engines import tasks
 from engines.backup import names
+from engines.backup.commands import made_points
 from engines.backup.repository.keys import Unlock
 from engines.backup.repository.repository import Repository
 from engines.backup.store.local import LocalStore
@@ -72,6 +74,23 @@ def test_every_point_is_there_and_what_has_not_changed_is_read_once(repo: str, t
     found = lab.done("backup-copy", repo=repo, to=other, to_key_file=key)
     assert found["points"] == () or found["points"] == []
     assert found["read"] == found["stored"] == 0
+
+
+def test_undo_takes_out_what_a_kill_left_unnoted_too(repo: str, tmp_path: Path) -> None:
+    """As after SIGKILL between the rename of a point and its note; what was there before, and others made, stays."""
+    made = list(backups(repo, tmp_path, [{}, {3: 900}]))
+    other = lab.init(tmp_path / "other")
+    words: dict[str, Any] = {"repo": repo, "to": other}
+    lab.done("backup-copy", **words)
+    made += list(backups(repo, tmp_path, [{4: 901}, {5: 902}]))
+    run, _ = lab.perform_job("backup-copy", **words)
+    note = run.folder / made_points.NOTE
+    said = json.loads(note.read_bytes())
+    assert said["points"] == made[2:] and len(said["sessions"]) == 1
+    note.write_text(json.dumps({**said, "points": made[2:3]}))
+    alone = lab.backup(other, lab.disk(tmp_path / "db", {0: 1}, 4 * MIB), vm="db1")
+    _, last = lab.followed(run, "undo")
+    assert isinstance(last, Finished) and points(other) == {*made[:2], alone}
 
 
 def test_to_a_bucket_and_back_under_a_third_key(repo: str, bucket: str, tmp_path: Path) -> None:
