@@ -32,6 +32,12 @@ class FarReading:
         self._line = files.line
         self._lock = threading.Lock()
         self._open: OrderedDict[str, tuple[int, Any]] = OrderedDict()
+        self._listed: dict[str, int] = {}  # bytes of small files, as a listing said
+
+    def listed(self, name: str, size: int) -> None:
+        """What a listing says of a file: where its bytes are as many, none needs to be asked how many they are."""
+        if size <= FIRST:
+            self._listed[name] = size
 
     def read(self, name: str, offset: int = 0, length: int = -1) -> bytes:
         """As in Store."""
@@ -97,12 +103,15 @@ class FarReading:
             return error
 
     def _whole(self, name: str, most: int) -> Callable[[asyncssh.SFTPClient], Awaitable[bytes]]:
-        path = self._files.path(name)
+        path, listed = self._files.path(name), self._listed.get(name, -1)
 
         async def work(client: asyncssh.SFTPClient) -> bytes:
             file = await client.open(path, SFTP_READ, encoding=None, block_size=0)  # a read is one question
             try:
-                first, known = await asyncio.gather(file.read(FIRST, 0), file.stat())  # both on their way at once
+                begun = asyncio.ensure_future(file.read(FIRST, 0))
+                if listed >= 0 and len(await begun) == listed:
+                    return bytes(begun.result()[:most])  # type: ignore[arg-type]  # bytes, without an encoding
+                first, known = await asyncio.gather(begun, file.stat())  # both on their way at once
                 found = bytearray(first)  # type: ignore[arg-type]  # bytes, without an encoding
                 end = most if known.size is None else min(most, known.size)
                 while len(found) < end:  # a server may answer with less than was asked for, of any file

@@ -101,7 +101,8 @@ class SftpStore(Store):
                     if stat.S_ISDIR(mode):
                         below.append(full)
                     elif stat.S_ISREG(mode) and not name.startswith(TEMPORARY):
-                        yield full, int(known.size or 0)
+                        self._reading.listed(full, size := int(known.size or 0))
+                        yield full, size
                 if len(below) > MOST_NAMES:
                     raise OSError(errno.EFBIG, f"more than {MOST_NAMES} folders, as of a server that gives no end")
             level = below
