@@ -31,7 +31,19 @@ class Parser(argparse.ArgumentParser):
         lacking = re.fullmatch(r"the following arguments are required: (.*)", message)
         if lacking:
             raise missing(self.prog, [*lacking[1].split(", "), *absent(self.needed, self.words)])
+        ambiguous = re.match(r"ambiguous option: (\S+) could match", message)
+        if ambiguous and (bare := by_place(self, ambiguous[1].partition("=")[0])):
+            raise bare
         raise BadUsage(message, f"see: {self.prog} --help")
+
+
+def by_place(parser: argparse.ArgumentParser, word: str) -> BadUsage | None:
+    """The error where what stands by its place was given like an option."""
+    named = word.removeprefix("--").replace("-", "_")
+    if named not in [action.dest for action in parser._actions if not action.option_strings]:  # no public way
+        return None
+    helps = f"leave {word} out, as in: {parser.usage}; see: {parser.prog} --help"
+    return BadUsage(f"{parser.prog} knows {named} by its place, without {word}", helps)
 
 
 def absent(needed: Iterable[tuple[str, str]], words: Iterable[str]) -> list[str]:
@@ -69,6 +81,8 @@ def leftover(parsed: argparse.Namespace, rest: Sequence[str]) -> BadUsage:
     flags = [flag for action in leaf._actions for flag in action.option_strings]  # no public way
     word = rest[0].partition("=")[0]
     if word.startswith("-"):
+        if bare := by_place(leaf, word):
+            return bare
         helps = meant(word, flags)
         return BadUsage(f"{leaf.prog} has no option {word}", f"{helps}{'; ' if helps else ''}see: {leaf.prog} --help")
     return BadUsage(f"{leaf.prog} takes no {word!r}", f"see: {leaf.prog} --help")
