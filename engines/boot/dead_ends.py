@@ -60,11 +60,15 @@ INITS = (
     r"CONTROL-D will terminate this shell.*",
     r"root account is locked.*",
     r"(?:[Ee]ntering|You are in|Welcome to) (?:emergency|rescue) mode.*",
-    r"Reached target .{0,200}(?:Emergency|Rescue) Mode.*",
-    r"Started .{0,200}Emergency Shell.*",
+    r"Reached target .{0,200}(?:(?:Emergency|Rescue) Mode|(?:emergency|rescue)\.target).*",
+    r"Started .{0,200}(?:Emergency Shell|emergency\.service).*",
     r"An error occurred during the (?:root )?file ?system check.*",
     r"A maintenance shell will now be started.*",
-    r"^\(Repair filesystem\).*",
+    r"^\([^()\n]{4,40}\) \d{1,3} # *$|^\(Repair filesystem\).*",  # in the guest's language
+    # util-linux's words for its password in some
+    r"[Rr]oot-Passwort.{0,60}Wartung.*|mot de passe.{0,60}pour la maintenance.*|contrase.{1,2}a.{0,60}mantenimiento.*",
+    r"(?:password|senha).{0,60}manuten(?:zione|.{1,4}o\b).*|[Пп]арол.{0,60}обслуживани.*|rootwachtwoord.{0,60}onderhoud.*",
+    r"^\((?:oder|ou|o|of|или|lub|eller) .{0,60}(?:Control|Contr.{1,2}le|Strg|Ctrl|CTRL)[-+]D.*",
     r"rc: Aborting!",
     r"INIT: no more processes left in this runlevel.*",
     r"[Ff]reezing execution.*",

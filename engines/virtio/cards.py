@@ -8,13 +8,15 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from engines.guest.system import System
-from engines.virtio.lines.disks import Disks, comment, split
+from engines.virtio.lines.disks import Disks, comment, joined
 
 ADDRESS = re.compile(r"((?:[0-9a-fA-F]{2}:){5}[0-9a-fA-F]{2})")
 IFCFG = re.compile(r"/etc/sysconfig/(?:network-scripts|network)/ifcfg-(?!lo\b)[^.~]+")
 OTHERS = re.compile(
     r"/etc/(?:netplan/[^/]+\.ya?ml|systemd/network/[^/]+\.network|NetworkManager/system-connections/.+)"
 )
+MANAGER = "/etc/NetworkManager/system-connections/"
+LINKS = re.compile(r"/etc/systemd/network/[^/]+\.link")
 MANAGED = re.compile(  # where each init keeps what it starts
     r"/(?:[\w.-]+\.wants|runlevels/\w+|rc[2-5]\.d)/(?:S\d\d)?(?:(?i:network-?manager)|dhcpcd5?|connman|wicked"
     r"|cloud-init(?:-local)?|net\.(?!lo\b)\w+)(?:@[^/]*)?(?:\.service)?$"
@@ -46,7 +48,7 @@ def configured(system: System) -> bool:
         if OTHERS.fullmatch(path):
             return True
         if path.startswith("/etc/network/interfaces") and re.search(
-            r"^\s*(?:auto|allow-hotplug)\s+(?!lo\s*$)\S", text, re.M
+            r"^\s*(?:(?:allow-)?auto|allow-hotplug)\s+(?!lo\s*$)\S", text, re.M
         ):
             return True
     return False
@@ -91,24 +93,36 @@ def model(system: System) -> str:
 BY_SLOT = re.compile(r"en[ops]\w*\d\w*|em\d+\w*|p\d+p\d+\w*")  # the kernel's place of a card, or the board's
 WIRED = re.compile(r"eth-id-.*|(?:e(?:th|n|m)|p\d+p)[\w-]*")
 NAME = re.compile(
-    r"^\s*(?:auto|allow-hotplug)\s+(?P<debian>\S.*)|^\s*iface\s+(?P<iface>\S+)"
+    r"^\s*(?:(?:allow-)?auto|allow-hotplug|bridge[_-]ports|(?:bond[_-])?slaves|vlan[_-]raw[_-]device)\s+(?P<debian>\S.*)"
+    r"|^\s*iface\s+(?P<iface>\S+)"
     r"|^\s*interface-name\s*=\s*(?P<manager>[^\s;]+)|^\s*(?:export\s+)?DEVICE=[\"']?(?P<redhat>[\w.-]+)"
     r"|^Name\s*=\s*(?P<networkd>[\w.-]+(?:[ \t]+[\w.-]+)*)\s*$",
     re.MULTILINE,
 )
-OWN_ADDRESS = re.compile(rf"^\s*(?:HWADDR|mac-address|MACAddress)\s*=\s*[\"']?{ADDRESS.pattern}", re.MULTILINE)
+OWN_ADDRESS = re.compile(  # systemd takes hyphens, too; NetworkManager of old wrote each byte as a number
+    r"^\s*(?:(?:export\s+)?HWADDR|mac-address|(?:Permanent)?MACAddress)\s*=\s*[\"']?"
+    r"((?:[0-9a-fA-F]{2}[:-]){5}[0-9a-fA-F]{2}|(?:\d{1,3};){5}\d{1,3}(?=;?\s*$))",
+    re.MULTILINE,
+)
 NETPLAN = re.compile(r"/etc/netplan/[^/]+\.ya?ml")
 LARGEST = 65536  # bytes of a plan that are read: 64 KiB take a second
 OPENING = re.compile(rb"[\[{]")
 OPENINGS = 64  # in a line; the reader's time goes by their square
 DRIVEN = re.compile(r"/etc/(?:netplan/[^/]+\.ya?ml|systemd/network/[^/]+\.(?:network|link)|NetworkManager/.+)")
-DRIVER = re.compile(
-    r"^(\s*(?:driver:|[Dd]river\s*=)\s*[\"']?)(?:e1000e?|vmxnet3?|8139cp|8139too|pcnet32|tulip|ne2k-pci|hv_netvsc"
-    r"|xen[-_]netfront|vif)(?=[\"';]*\s*$)",
+DRIVER = re.compile(  # a word, or a list of them: in brackets, or in lines of its own
+    r"^((?:[^#\n]*[{,;=])?[ \t]*driver:|[ \t]*[Dd]river[ \t]*=)"
+    r"(?![ \t]*[\"']?!)([ \t]*\[[^\]\n]*\]|[ \t]*\n(?:[ \t]*-[ \t][^\n]*\n?)+|[^,}#\n]*)",
     re.MULTILINE,
 )
+OLD_DRIVER = re.compile(
+    r"(?<![\w-])(?:e1000e?|vmxnet3?|8139cp|8139too|pcnet32|tulip|ne2k-pci|hv_netvsc|xen[-_]netfront|vif)(?![\w-])"
+)
+PLACED = re.compile(r"^([ \t]*)([Pp])ath[ \t]*=[ \t]*pci-[^\n]*", re.MULTILINE)
 RULES = re.compile(r"/etc/udev/rules\.d/[^/]*(?:persistent-net|net_persistent_names)[^/]*\.rules")
-PLACE = re.compile(r'(?:KERNELS|ID)=="[0-9a-fA-F]{4}:[^"]*",?[ \t]*')
+PLACE = re.compile(
+    r'(?:(?:KERNELS|ID)=="[0-9a-fA-F]{4}:|ENV\{ID_(?:PATH|NET_NAME_(?:PATH|SLOT|ONBOARD))\}=="'
+    r'|(?:ATTRS?|SYSFS)\{(?:subsystem_)?(?:vendor|device)\}==")[^"]*",?[ \t]*'
+)
 LINK = "/etc/systemd/network/10-crashcart-{}.link"
 
 
@@ -140,7 +154,10 @@ def interfaces(system: System) -> list[Interface]:
     """Every card that the guest's configuration names."""
     addresses = {name: bound for _, name, bound in _bound(system)}
     names = sorted({name.partition(":")[0] if "-id-" not in name else name for name in _named(system)})
-    return [Interface(name, addresses.get(name, "") or _told_by(name)) for name in names if WIRED.fullmatch(name)]
+    wired = [
+        name for name in names if WIRED.fullmatch(name) or (name in addresses and not name.startswith(("wl", "ww")))
+    ]
+    return [Interface(name, addresses.get(name, "") or _told_by(name)) for name in wired]
 
 
 def _told_by(name: str) -> str:
@@ -153,7 +170,17 @@ def told(system: System) -> list[str]:
     """What becomes of each, in words."""
     found = interfaces(system)
     alone = sum(each.by_slot for each in found) == 1 and not _reads_no_links(system)
-    return [each.becomes(alone) for each in found]
+    said = [each.becomes(alone) for each in found]
+    placed = places(system)
+    if len(placed) > 1:
+        said.append(f"{', '.join(placed)} match cards by their places: say there by hand which virtio card is which")
+    return said
+
+
+def places(system: System) -> list[str]:
+    """Files that match a card by the slot it is in."""
+    found = ((path, content.decode("latin-1")) for path, content in system.etc.items() if DRIVEN.fullmatch(path))
+    return sorted(path for path, text in found if PLACED.search(text))
 
 
 def _named(system: System) -> Iterator[str]:
@@ -164,8 +191,13 @@ def _named(system: System) -> Iterator[str]:
         if NETPLAN.fullmatch(path):
             yield from (name for name, _ in _planned(content))
         elif IFCFG.fullmatch(path) or OTHERS.fullmatch(path) or path.startswith("/etc/network/interfaces"):
-            for found in NAME.finditer(text):
-                yield from next(filter(None, found.groups())).split()
+            yield from _called(path, text)
+
+
+def _called(path: str, text: str) -> list[str]:
+    """The names in a file; NetworkManager's connection without one has its file's."""
+    found = [word for name in NAME.finditer(text) for word in next(filter(None, name.groups())).split()]
+    return found or ([path.rpartition("/")[2].removesuffix(".nmconnection")] if path.startswith(MANAGER) else [])
 
 
 @lru_cache(maxsize=8)
@@ -202,7 +234,8 @@ def _read(content: bytes) -> Iterator[tuple[str, str]]:
     for name, body in _table(_plan(content).get("ethernets")).items():
         body = _table(body)
         match = _table(body.get("match"))
-        called = _text(body.get("set-name")) or _text(match.get("name")) or _text(name)
+        own = "" if "driver" in match and "macaddress" not in match else _text(name)
+        called = _text(body.get("set-name")) or _text(match.get("name")) or own
         if called and not re.search(r"[*?\[]", called):
             yield called, _text(match.get("macaddress")).lower()
 
@@ -221,18 +254,23 @@ def _bound(system: System) -> Iterator[tuple[int, str, str]]:
     for path, content in system.etc.items():
         text = content.decode("latin-1")
         if RULES.fullmatch(path):
-            for line in split(text):
+            for line in joined(text):
                 name, found = re.search(r'NAME:?="([^"]+)"', line), ADDRESS.search(line)
                 if name and found and not comment(line):
                     yield 1, name.group(1), found.group(1).lower()
         elif NETPLAN.fullmatch(path):
             yield from ((2, name, bound) for name, bound in _planned(content) if ADDRESS.fullmatch(bound))
-        elif IFCFG.fullmatch(path) or OTHERS.fullmatch(path):
+        elif IFCFG.fullmatch(path) or OTHERS.fullmatch(path) or LINKS.fullmatch(path):
             rank = 0 if IFCFG.fullmatch(path) else 2
-            called = [word for name in NAME.finditer(text) for word in next(filter(None, name.groups())).split()]
-            called += [path.rpartition("ifcfg-")[2]] if not rank else []
+            called = _called(path, text) + ([path.rpartition("ifcfg-")[2]] if not rank else [])
             if found := OWN_ADDRESS.search(text) or (ADDRESS.search(path) if "-id-" in path else None):
-                yield from ((rank, name, found.group(1).lower()) for name in called)
+                yield from ((rank, name, _address(found.group(1))) for name in called or [""])
+
+
+def _address(written: str) -> str:
+    """With colons, in lower case."""
+    numbers = [f"{min(int(each), 255):02x}" for each in written.split(";")] if ";" in written else []
+    return ":".join(numbers) or written.replace("-", ":").lower()
 
 
 def links(system: System) -> Iterator[tuple[str, bytes]]:
@@ -253,10 +291,21 @@ def rules(text: str, _disks: Disks) -> str:
         PLACE.sub("", re.sub(r'(DRIVERS?)=="(?!\?\*")[^"]*"', r'\1=="?*"', line))
         if not comment(line) and ADDRESS.search(line) and "NAME" in line
         else line
-        for line in split(text)
+        for line in joined(text)
     )
 
 
 def drivers(text: str, _disks: Disks) -> str:
-    """A card that is matched by the driver of the old one is matched by virtio's."""
-    return DRIVER.sub(lambda found: f"{found.group(1)}virtio_net", text)
+    """A card that is matched by the driver of the old one is matched by virtio's; of several the first gives way."""
+    return DRIVER.sub(lambda found: found.group(1) + _virtio(found.group(2)), text)
+
+
+def _virtio(listed: str) -> str:
+    return listed if "virtio" in listed else OLD_DRIVER.sub("virtio_net", listed, count=1)
+
+
+def by_driver(text: str, disks: Disks) -> str:
+    """As `drivers`; a card that is matched by its slot is matched by virtio's driver, too."""
+    return PLACED.sub(
+        lambda found: f"{found[1]}{'D' if found[2] == 'P' else 'd'}river=virtio_net", drivers(text, disks)
+    )

@@ -8,8 +8,16 @@ from engines.boot.console import CALLER
 from engines.virtio.lines.disks import comment, split
 from engines.virtio.reporter import Report
 
+# "Failed" as the init scripts of Red Hat and Fedora say it elsewhere; a letter of Latin-1 cannot be read here.
+ABROAD = (
+    r"FEHLGESCHLAGEN|FEHLER|.?CHOU.{1,2}|.CHEC|FALL.{1,2}|FALLIDO|FALLITO|FALHOU|FALHA|MISLUKT|СБОЙ|ОШИБКА|НЕУДАЧА"
+    r"|НЕВДАЧА|失敗|失败|실패|NIEUDANE|ZAWIOD.{1,2}O|SELHAL[OA]|CHYBA|BA.{1,2}ARISIZ|MISSLYCKADES|FEILET|MISLYKKEDES"
+    r"|EP.{1,2}ONNISTUI|SIKERTELEN"
+)
 # A status that an init sets behind a step, or in front of it.
-MARK = re.compile(r"\[(?:FAILED|FAIL|fail|DEPEND|ASSERT| TIME | !! )\]|\bfail(?:ed)?[.!]{0,3}$")
+MARK = re.compile(
+    rf"\[(?:FAILED|FAIL|fail|DEPEND|ASSERT| TIME | !! | {{0,3}}(?:{ABROAD}) {{0,3}})\]|\bfail(?:ed)?[.!]{{0,3}}$"
+)
 ALWAYS = re.compile(
     r"Timed out waiting for (?:device|/)|Dependency failed for |A dependency job for |: Job \S+ timed out"
     r"|respawning too fast|Failed services in runlevel|UNEXPECTED INCONSISTENCY|without full network configuration"
@@ -28,7 +36,11 @@ FAULT = re.compile(
     r"fail(?:ed|ure|ing)?\b(?!=)|\berror\b(?!s?=)|cannot|can't|could(?:n't| not)|unable|unknown|unreachable"
     r"|unresolv|unrecoverable|no such|not (?:found|exist|present|known|configured|running|a block|enough|mounted)"
     r"|different MAC|device-not-|no (?:link|suitable|interface|devices) |missing codepage|invalid|timed out|time-?out"
-    r"|terminated with|exited with|exit status|wrong fs|bad superblock|already mounted|other host",
+    r"|terminated with|exited with|exit status|wrong fs|bad superblock|already mounted|other host"
+    r"|existiert nicht|nicht gefunden|fehlgeschlagen|(?:kann|konnte) nicht|n'existe pas|introuvable|impossib|\Wchec de"
+    r"|Aucun fichier|no existe|no (?:se )?(?:encuentra|encontr|pudo)|non esiste|non trovat|n.{1,2}o (?:existe|encontr)"
+    r"|falhou|не существует|не найден|не удалось|Нет такого|bestaat niet|niet gevonden|nie istnieje|nie znaleziono"
+    r"|neexistuje|存在しません|見つかりません|不存在|未找到|找不到",
     re.IGNORECASE,
 )
 # A volume group is missed for a moment, until its disks are there; a boot says what comes of it.

@@ -121,7 +121,7 @@ def _wanted(patient: GuestInventory, choice: Choice) -> Iterator[tuple[str, Edit
         if cards.RULES.fullmatch(path):
             yield path, cards.rules
         if cards.DRIVEN.fullmatch(path):
-            yield path, cards.drivers
+            yield path, cards.by_driver if cards.places(patient.system) == [path] else cards.drivers
         if SETTINGS.fullmatch(path):
             yield path, tables.settings
         if ARGUMENTS.fullmatch(path):

@@ -29,8 +29,8 @@ LINGER = 60.0  # s from a login prompt to the report's beginning, where both wai
 SYSTEMD = re.compile(r"\[  OK  \]|systemd\[1\]: |Reached target ")
 UP = re.compile(
     rf"{END.pattern}|{LOGIN}|FIXTURE-BOOTED .{{0,400}}cmdline=.*"
-    r"|Reached target .{0,200}(?:Multi-User|Graphical Interface).*"
-    r"|Started .{0,200}\bGetty on .*|Startup finished in .*",
+    r"|Reached target .{0,200}(?:Multi-User|Graphical Interface|(?:multi-user|graphical)\.target).*"
+    r"|Started .{0,200}(?:\bGetty on |getty@\S{1,100}\.service).*|Startup finished in .*",
     re.MULTILINE,
 )
 USERLAND = re.compile(

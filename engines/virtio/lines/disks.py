@@ -135,6 +135,17 @@ def split(text: str) -> list[str]:
     return re.findall(r"[^\n]*\n|[^\n]+", text)
 
 
+def joined(text: str) -> list[str]:
+    """Lines, each with those that it goes on over by a backslash at its end."""
+    found: list[str] = []
+    for line in split(text):
+        if found and found[-1].endswith("\\\n") and not comment(found[-1]):
+            found[-1] += line
+        else:
+            found.append(line)
+    return found
+
+
 def comment(line: str) -> bool:
     """Whether a line is empty or a comment."""
     return line.strip() == "" or line.lstrip().startswith("#")

@@ -44,6 +44,22 @@ CASES = {
     "by its address": ({"network/interfaces": "auto enx525400123456\n"}, "enx525400123456", MAC, False),
     "manager with spaces": ({f"{MANAGER}/a.nmconnection":
         f"[connection]\ninterface-name = enp1s0\n[ethernet]\nmac-address={MAC}\n"}, "enp1s0", MAC, False),
+    "redhat exported": ({f"{SCRIPTS}/ifcfg-eth0": f"export DEVICE='eth0'\nONBOOT=yes\nexport HWADDR='{MAC}'\n"},
+        "eth0", MAC, False),
+    "redhat by the connection's name": ({f"{SCRIPTS}/ifcfg-Wired_1": f"NAME='Wired 1'\nHWADDR={MAC}\nONBOOT=yes\n"},
+        "Wired_1", MAC, False),
+    "netplan with a name of its own": ({"netplan/a.yaml": "network:\n  ethernets:\n    lan0:\n      match: {"
+        f"macaddress: '{MAC}', driver: e1000}}\n      set-name: lan0\n"}, "lan0", MAC, False),
+    "a link": ({"network/interfaces": "auto lan0\n", "systemd/network/10.link":
+        f"[Match]\nPermanentMACAddress={MAC.replace(':', '-')}\n[Link]\nName=lan0\n"}, "lan0", MAC, False),
+    "manager without a name": ({f"{MANAGER}/Wired.nmconnection": f"[connection]\ntype=ethernet\n[ethernet]\n"
+        f"mac-address={MAC.upper()}\n"}, "Wired", MAC, False),
+    "manager of old": ({f"{MANAGER}/a": "[connection]\ninterface-name=eth0\n[802-3-ethernet]\n"
+        "mac-address=82;84;0;18;52;86;\n"}, "eth0", MAC, False),
+    "a bridge's": ({"network/interfaces": "auto br0\niface br0 inet dhcp\n  bridge_ports ens3\n"}, "ens3", "", True),
+    "debian's other word": ({"network/interfaces": "allow-auto ens3\niface ens3 inet dhcp\n"}, "ens3", "", True),
+    "a rule over two lines": ({"network/interfaces": "auto eth0\n", RULES: RULE.replace(", ATTR", ", \\\n  ATTR")},
+        "eth0", MAC, False),
     "manager": ({f"{MANAGER}/a": "[connection]\ninterface-name=enp1s0\n"}, "enp1s0", "", True),
 }  # fmt: skip
 
@@ -135,6 +151,16 @@ def test_a_rule_in_any_order_lets_go_of_the_place_and_the_driver() -> None:
         ("netplan/a.yaml", "      match:\n        driver: vmxnet3\n", "      match:\n        driver: virtio_net\n"),
         ("systemd/network/a.link", "[Match]\nDriver=e1000\n", "[Match]\nDriver=virtio_net\n"),
         ("netplan/a.yaml", "        driver: virtio_net\n", "        driver: virtio_net\n"),
+        ("netplan/a.yaml", "        driver: e1000 # e1000\n", "        driver: virtio_net # e1000\n"),
+        ("netplan/a.yaml", "driver: ['e1000', vmxnet3]\n", "driver: ['virtio_net', vmxnet3]\n"),
+        ("netplan/a.yaml", "match: {name: e*, driver: vmxnet3}\n", "match: {name: e*, driver: virtio_net}\n"),
+        ("netplan/a.yaml", "  driver:\n    - e1000\n    - igb\n", "  driver:\n    - virtio_net\n    - igb\n"),
+        ("netplan/a.yaml", "driver: [igb, virtio_net, e1000]\n", "driver: [igb, virtio_net, e1000]\n"),
+        ("systemd/network/a.link", "Driver = e1000 vmxnet3\n", "Driver = virtio_net vmxnet3\n"),
+        ("systemd/network/a.link", "Driver=!e1000\n", "Driver=!e1000\n"),
+        ("systemd/network/a.network", "#Driver=e1000\n", "#Driver=e1000\n"),
+        ("NetworkManager/system-connections/a", "[match]\ndriver=vmxnet3;\n", "[match]\ndriver=virtio_net;\n"),
+        ("NetworkManager/conf.d/a.conf", "unmanaged-devices=driver:vif\n", "unmanaged-devices=driver:virtio_net\n"),
         ("netplan/a.yaml", "        driver: bonding\n", "        driver: bonding\n"),
     ],
 )
@@ -143,11 +169,44 @@ def test_a_card_matched_by_its_old_driver_is_matched_by_the_new(path: str, befor
     assert cards.drivers(before, Disks("sda", "vda")) == after
 
 
+@pytest.mark.parametrize(
+    ("path", "before", "after"),
+    [
+        ("systemd/network/a.link", "[Match]\nPath=pci-0000:00:03.0\n", "[Match]\nDriver=virtio_net\n"),
+        ("systemd/network/a.network", "[Match]\nPath = pci-*\n", "[Match]\nDriver=virtio_net\n"),
+        (f"{MANAGER}/a.nmconnection", "[match]\npath=pci-0000:02:00.0\n", "[match]\ndriver=virtio_net\n"),
+        ("systemd/network/a.link", "[Match]\nPath=platform-x\n", "[Match]\nPath=platform-x\n"),
+    ],
+)
+def test_one_card_matched_by_its_slot_is_matched_by_the_driver(path: str, before: str, after: str) -> None:
+    assert cards.by_driver(before, Disks("sda", "vda")) == after
+    one = {path: before}
+    assert cards.places(system(one)) == ([f"/etc/{path}"] if before != after else [])
+    two = system({**one, "systemd/network/b.link": before})
+    assert ("by their places" in " ".join(cards.told(two))) is (before != after)
+
+
+@pytest.mark.parametrize(
+    ("more", "kept"),
+    [
+        ('ATTRS{vendor}=="0x15ad", ATTRS{device}=="0x07b0", ', ""),
+        ('ENV{ID_NET_NAME_PATH}=="enp0s3", ', ""),
+        ('ENV{ID_PATH}=="pci-0000:00:03.0", ', ""),
+        ('ATTR{type}=="1", KERNEL=="eth*", ', 'ATTR{type}=="1", KERNEL=="eth*", '),
+        ('DRIVERS=="?*", \\\n  KERNELS=="0000:02:01.0", ', 'DRIVERS=="?*", \\\n  '),
+    ],
+)
+def test_a_rule_by_address_lets_go_of_what_only_the_old_card_had(more: str, kept: str) -> None:
+    rule = f'SUBSYSTEM=="net", {{}}ATTR{{{{address}}}}=="{MAC}", NAME="eth0"\n'
+    assert cards.rules(rule.format(more), Disks("sda", "vda")) == rule.format(kept)
+
+
 def test_the_address_for_a_trial_is_that_of_a_card_that_comes_up() -> None:
     stale = RULE.replace(MAC, "00:16:3e:00:00:01") + RULE.replace('"eth0"', '"eth1"')
     assert cards.address(system({RULES: stale, "network/interfaces": "auto eth1\n"})) == MAC
     assert cards.address(system({f"{SCRIPTS}/ifcfg-eth0": f"HWADDR={MAC}\n", RULES: stale})) == MAC
     assert cards.address(system({"network/interfaces": "auto eth0\n"})) == ""
+    assert cards.address(system({"systemd/network/a.network": f"[Match]\nMACAddress={MAC}\n"})) == MAC
 
 
 def test_an_init_of_old_gets_no_file_that_it_would_not_read() -> None:
