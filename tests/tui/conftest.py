@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from textual.pilot import Pilot
 
 from engines import tasks
 from engines.job import runs
-from tui.app import Suite
+from tui import app
 from tui.console import Terminal
 from tui.frame import Frame
 from tui.pages.form import FormPage
@@ -23,6 +24,19 @@ ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(LAB))
 
 import copysuite  # noqa: E402  the lab is a folder, not a package, so that a child finds it by PYTHONPATH
+
+
+class Suite(app.Suite):
+    """The suite, whose keys in a test have done all that they do once they are pressed, however busy the machine is."""
+
+    CSS_PATH = ROOT / "tui" / "crashcart.tcss"
+
+    async def _press_keys(self, keys: Iterable[str]) -> None:
+        for key in keys:
+            presses = self.presses
+            await super()._press_keys([key])
+            while self.is_running and (self.typing or self.presses == presses):
+                await asyncio.sleep(0.005)
 
 
 @pytest.fixture(autouse=True)

@@ -12,6 +12,7 @@ import sys
 import termios
 import time
 from collections.abc import Callable
+from pathlib import Path
 from types import TracebackType
 
 import pyte
@@ -70,6 +71,26 @@ class Serial:
             self.read(0.1)
         raise AssertionError(f"{what!r} not within {within} s; the screen says:\n{self.text()}")
 
+    def changed(self, keys: str, words: str = "") -> str:
+        """The screen once it has come to rest after `keys`, which change it or have it show `words`."""
+        before = self.text()
+        self.press(keys)
+        self.when(lambda text: words in text if words else text != before, words or "a change")
+        self.at_rest()
+        return self.text()
+
+    def at_rest(self, within: float = 120.0) -> None:
+        """Take in all that it has to send: nothing comes, and no thread of it waits for a processor either."""
+        deadline, calm = time.monotonic() + within, 0
+        while calm < CALM and time.monotonic() < deadline:
+            sent = len(self.raw)
+            self.read(0.05)
+            calm = calm + 1 if len(self.raw) == sent and self._asleep() else 0
+
+    def _asleep(self) -> bool:
+        states = [_state(task) for task in Path(f"/proc/{self.pid}/task").iterdir()]
+        return all(state in "SZ" for state in states)
+
     def text(self) -> str:
         """The screen's lines."""
         return "\n".join(line.rstrip() for line in self.screen.display)
@@ -114,6 +135,17 @@ class Serial:
             else:
                 time.sleep(0.05)
         return False
+
+
+CALM = 8  # looks in a row, each of 0.05 s: longer than any pause that a page makes before it draws more
+
+
+def _state(task: Path) -> str:
+    """A thread's state as in proc(5); one that has ended meanwhile sleeps."""
+    try:
+        return (task / "stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return "S"
 
 
 UNSAID = ("TMUX", "STY", "COLORTERM", "NO_COLOR", "LANG", "LC_ALL", "LC_CTYPE", "TERM", "COLUMNS", "LINES")

@@ -5,8 +5,7 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
-from tests.tui.conftest import fill, page, shown, start, type_of_pilot, until
-from tui.app import Suite
+from tests.tui.conftest import Suite, fill, page, shown, start, type_of_pilot, until
 from tui.console import Terminal
 from wizards import WIZARDS
 
@@ -35,13 +34,13 @@ async def task(pilot: type_of_pilot, name: str, first: str) -> None:
 
 async def reviewed(pilot: type_of_pilot, pages: int) -> None:
     await pilot.press(*["ctrl+n"] * pages)
-    await until(pilot, lambda: "^n Start" in shown(pilot), 60)
+    await until(pilot, lambda: "^n Start" in shown(pilot))
 
 
 async def ended(pilot: type_of_pilot) -> str:
     """What the result page says; then home again."""
-    await until(pilot, lambda: page(pilot) == "Result" and "[x]" in shown(pilot), 90)
-    await until(pilot, lambda: "Steps" in shown(pilot), 30)
+    await until(pilot, lambda: page(pilot) == "Result" and "[x]" in shown(pilot))
+    await until(pilot, lambda: "Steps" in shown(pilot))
     said = shown(pilot)
     await pilot.press("enter")
     await until(pilot, lambda: page(pilot) == "SectionScreen")

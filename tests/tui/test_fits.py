@@ -8,9 +8,8 @@ import pytest
 
 from engines.backup.commands.listing import PointRow
 from engines.job.params import fields
-from tests.tui.conftest import Desk, page, shown, start, suite, to_review, type_of_pilot, until
+from tests.tui.conftest import Desk, Suite, page, shown, start, suite, to_review, type_of_pilot, until
 from tests.tui.fits import cut
-from tui.app import Suite
 from tui.browse.access import Access
 from tui.browse.calendar import disks
 from tui.browse.disks import Disks, Points
@@ -42,7 +41,7 @@ async def whole(pilot: type_of_pilot) -> None:
     await pilot.pause()
     if list(cut(pilot)):
         with suppress(AssertionError):
-            await until(pilot, lambda: not list(cut(pilot)), 60)
+            await until(pilot, lambda: not list(cut(pilot)))
     assert list(cut(pilot)) == [], shown(pilot)
 
 

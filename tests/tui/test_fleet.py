@@ -6,9 +6,8 @@ from pathlib import Path
 
 import engines
 from tests.engines.fleet.lab import fleet
-from tests.tui.conftest import page, shown, until
+from tests.tui.conftest import Suite, page, shown, until
 from tests.tui.fits import cut
-from tui.app import Suite
 from tui.console import Terminal
 from tui.fleet.guests import Guests
 from wizards import WIZARDS
@@ -24,7 +23,7 @@ async def test_every_guest_has_a_row_and_its_runs_and_the_worst_stands_first(tmp
         async with app.run_test(size=SIZE) as pilot:
             await until(pilot, lambda: page(pilot) == "Home")
             app.push_screen(Guests(lab.path))
-            await until(pilot, lambda: "2 guests: 1 uncovered, 1 good" in shown(pilot), 120)
+            await until(pilot, lambda: "2 guests: 1 uncovered, 1 good" in shown(pilot))
             rows = [row for row in shown(pilot).splitlines() if "web" in row and "|" not in row]
             assert "web2" in rows[0] and "uncovered" in rows[0], rows
             assert "web1" in rows[1] and "good" in rows[1] and rows[1].rstrip().endswith("near"), rows

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 from textual import events
 
-from tests.tui.conftest import Desk, fill, page, shown, suite, to_review, type_of_pilot, until
-from tui.app import Suite
+from tests.tui.conftest import Desk, Suite, fill, page, shown, suite, to_review, type_of_pilot, until
 from tui.console import Terminal
 from tui.pages.form import FormPage
 from tui.pages.review import ReviewPage

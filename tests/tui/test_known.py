@@ -8,8 +8,7 @@ import pytest
 
 from engines.job import earlier, runs
 from engines.job.jobfile import Job
-from tests.tui.conftest import Desk, fill, page, shown, suite, type_of_pilot, until
-from tui.app import Suite
+from tests.tui.conftest import Desk, Suite, fill, page, shown, suite, type_of_pilot, until
 from tui.console import Terminal
 from tui.pages.form import FormPage
 from tui.widgets.completing import as_item, choose, last_item

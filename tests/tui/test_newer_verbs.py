@@ -9,10 +9,9 @@ import pytest
 import engines
 from engines.job.params import Secret
 from engines.rehearsal import disk
-from tests.tui.conftest import fill, page, shown, start, until
+from tests.tui.conftest import Suite, fill, page, shown, start, until
 from tests.tui.fits import cut
 from tests.tui.test_backup_wizards import SIZE, ended, reviewed, row, task
-from tui.app import Suite
 from tui.browse.access import Access
 from tui.browse.calendar import disks
 from tui.browse.disks import Disks

@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 from rich.cells import cell_len
 
-from tests.tui.conftest import Desk, page, shown, start, suite, to_review, until
+from tests.tui.conftest import Desk, Suite, page, shown, start, suite, to_review, until
 from tests.tui.serial import NEXT, Serial
-from tui.app import Suite
 from tui.console import Terminal, remember, remembered
 from tui.widgets.diff import beside
 from tui.widgets.flag import Flag
@@ -149,11 +148,11 @@ async def test_a_terminal_that_cannot_copy_is_sent_nothing() -> None:
 def test_what_is_copied_goes_down_the_line_as_osc_52(tmp_path: Path) -> None:
     env = {"TERM": "xterm-256color", "LANG": "C.UTF-8", "XDG_STATE_HOME": str(tmp_path)}
     with Serial(env) as serial:
-        serial.until("Tasks", 60)
+        serial.until("Tasks")
         serial.press("\x07")
-        serial.until("The same keys", 60)
+        serial.until("The same keys")
         serial.press("y")
-        serial.until("Copied:", 60)
+        serial.until("Copied:")
         sent = serial.raw.split(b"\x1b]52;c;")[1].partition(b"\x07")[0]
         assert base64.b64decode(sent).startswith(b"The same keys work on every page")
         serial.press(NEXT)

@@ -8,8 +8,7 @@ import copysuite
 import pytest
 from textual.pilot import Pilot
 
-from tests.tui.conftest import at_rest, fill, page, until
-from tui.app import Suite
+from tests.tui.conftest import Suite, at_rest, fill, page, until
 from tui.console import Terminal
 
 PROFILES = {

@@ -5,8 +5,7 @@ from __future__ import annotations
 from engines.job import journal, runs
 from engines.job.contract import Finished
 from engines.rehearsal.switches import Knobs, Rehearsal
-from tests.tui.conftest import fill, page, shown, until
-from tui.app import Suite
+from tests.tui.conftest import Suite, fill, page, shown, until
 from tui.console import Terminal
 from wizards import WIZARDS
 
@@ -25,12 +24,12 @@ async def test_a_port_that_is_down_is_mended_by_keyboard() -> None:
             values = switches.params() | {"password": switches.password, "console": switches.console(switches.a)}
             fill(pilot, **values, stable_for="1", reboot_timeout="60")
             await pilot.press(*["ctrl+n"] * 6)
-            await until(pilot, lambda: "^n Start" in shown(pilot), 60)
+            await until(pilot, lambda: "^n Start" in shown(pilot))
             assert "sw1" in shown(pilot)
             await pilot.press("ctrl+n")
             await until(pilot, lambda: page(pilot) == "TypedWord")
             await pilot.press(*"sw1", "enter")
-            await until(pilot, lambda: page(pilot) == "Result", 90)
+            await until(pilot, lambda: page(pilot) == "Result")
             await until(pilot, lambda: "both ends are up" in shown(pilot).replace("\n", " "))
         assert switches.a.shown() == before and (switches.a.vcsid, switches.b.vcsid) == (2, 1)
         assert switches.password not in (runs.every()[0].folder / "journal.jsonl").read_text()

@@ -75,12 +75,14 @@ async def test_a_held_key_does_not_start_what_needs_no_word(desk: Desk) -> None:
         await until(pilot, lambda: page(pilot) == "Files")
         fill(pilot, source=str(desk.source), output=str(desk.output))
         review = pilot.app.screen.query_one(ReviewPage)
-        review.settle = 5.0
+        review.settle = 3600.0
         await pilot.press(*["ctrl+n"] * 3)
         await until(pilot, lambda: pilot.app.screen.query("Decision"))
         await pilot.press("ctrl+n", "ctrl+n")
         assert page(pilot) == "Review"
         assert not runs.every()
+        review.settle = 0.0
+        review._settle()
         await until(pilot, lambda: "^n Start" in shown(pilot))
         await start(pilot, word="")
         await until(pilot, lambda: page(pilot) == "Result")
