@@ -28,6 +28,9 @@ SAMBA := samba smbclient
 SOAK := webkit2gtk-driver xvfb dbus
 BENCH := virt-v2v nbdkit rpm restic borgbackup
 
+# Hundreds of tests start crashcart in a process of its own: its modules are compiled once, whatever the shell has set.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: run test test-files test-backup test-stores test-guests test-screens test-wires test-rest test-pictures check bench soak setup screenshots deb lock sbom
 .DELETE_ON_ERROR:
 

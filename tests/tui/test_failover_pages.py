@@ -73,7 +73,7 @@ async def test_a_watch_shows_a_light_an_address() -> None:
         at = stage.names("shop.test", ["127.0.0.2", "127.0.0.3"])[1]
         async with suite().run_test(size=SIZE) as pilot:
             await opened(pilot, "failover-watch", "Site")
-            fill(pilot, name="shop.test", port=str(port), resolver=at)
+            fill(pilot, name="shop.test", port=str(port), resolver=at, timeout="60")
             pick(pilot, "scheme", "http")
             await pilot.press("ctrl+n", "ctrl+n", "ctrl+n")
             await until(pilot, lambda: "^n Start" in shown(pilot))
