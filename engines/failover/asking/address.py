@@ -71,8 +71,12 @@ class AddressCheck(msgspec.Struct, frozen=True, kw_only=True):
         return WORDS[self.state] + (f": {self.why}" if self.why else "")
 
 
-async def probe(address: str, way: HttpRequest, trust: Handshake | None, *, hint: bool = True) -> AddressCheck:
+async def probe(
+    address: str, way: HttpRequest, trust: Handshake | None, *, hint: bool = True, pages: dict[str, str] | None = None
+) -> AddressCheck:
     """The light of one address, within the time-out; with `hint`, a second request asks for a name nobody has.
+
+    pages: gets the text of the page, by address.
 
     With `way.follow` each redirect to the same name is followed at the same address, each within the time-out, with
     the cookies that were set on the way.
@@ -101,6 +105,8 @@ async def probe(address: str, way: HttpRequest, trust: Handshake | None, *, hint
     if state == "drop" and not way_out(address):
         state, why = "no-route", lacking(address)
     sha = hashlib.sha256(reply.body).hexdigest() if reply else ""
+    if reply and pages is not None:
+        pages[address] = reply.text()
     same = await other if other else None
     headers = reply.head.headers if reply else {}
     return AddressCheck(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import time
 from collections.abc import Sequence
 
@@ -10,16 +11,17 @@ import msgspec
 
 from engines.failover import advice
 from engines.failover.advice import Advice
-from engines.failover.asking import records
+from engines.failover.asking import fresh, records
 from engines.failover.asking.address import AddressCheck, probe
 from engines.failover.asking.records import Records, View
 from engines.failover.asking.request import HttpRequest, asked_of, trusted
 from engines.failover.asking.site import Server, SiteParams, host_name, proxies, servers
 from engines.failover.asking.tls import Handshake
 from engines.failover.asking.ttl import seen_after
-from engines.failover.asking.verdict import Sight, judge
+from engines.failover.asking.verdict import Sight, judge, unlike
 from engines.job.units import one_line
 
+LATER = 1.1  # s between two answers of a copy: a time in whole seconds is another by then
 MOST = 400  # addresses asked at once; each takes two sockets, and 1024 files are what a process usually may open
 NO, UNTOLD = 5, 6  # exit codes, beside 0 for yes
 
@@ -66,11 +68,12 @@ async def look(
     """Records and lights. Addresses are asked as soon as the first resolver has named them."""
     zone = asyncio.create_task(records.authoritative(asked[0], name, way.timeout, port=way.port))
     lights: dict[str, asyncio.Task[AddressCheck]] = {}
+    pages: dict[str, str] = {}
 
     def begin(view: View) -> View:
         for address in (*view.addresses(), *view.hinted()):
             if address not in lights and len(lights) < MOST:
-                lights[address] = asyncio.create_task(probe(address, way, trust))
+                lights[address] = asyncio.create_task(probe(address, way, trust, pages=pages))
         return view
 
     async def seen(server: Server) -> View:
@@ -80,7 +83,35 @@ async def look(
     own, note = await zone
     views += [begin(view) for view in own]
     found = await asyncio.gather(*lights.values())
-    return records.gather(name, views, [note] if note else []), tuple(found)
+    return records.gather(name, views, [note] if note else []), await _told_apart(found, pages, way, trust)
+
+
+async def _told_apart(
+    lights: Sequence[AddressCheck], pages: dict[str, str], way: HttpRequest, trust: Handshake | None
+) -> tuple[AddressCheck, ...]:
+    """Where copies seem to differ, each is asked once more: what one copy does not say twice sets none apart."""
+    good = [light for light in lights if light.state == "ok"]
+    if not unlike(good, bool(way.expect)):
+        return tuple(lights)
+    await asyncio.sleep(LATER)
+    later: dict[str, str] = {}
+    again = await asyncio.gather(*(probe(one.address, way, trust, hint=False, pages=later) for one in good))
+    second = [new if new.state == "ok" else old for old, new in zip(good, again, strict=True)]
+    redirects = fresh.urls([(old.redirect, new.redirect) for old, new in zip(good, second, strict=True)])
+    titles = fresh.texts([(old.title, new.title) for old, new in zip(good, second, strict=True)])
+    texts = [""] * len(good)
+    if not any(titles):
+        texts = fresh.texts([(page := pages[old.address], later.get(old.address, page)) for old in good])
+    plain = {
+        light.address: msgspec.structs.replace(light, redirect=to, title=title, sha256=_digest(text) or light.sha256)
+        for light, to, title, text in zip(good, redirects, titles, texts, strict=True)
+    }
+    return tuple(plain.get(light.address, light) for light in lights)
+
+
+def _digest(text: str) -> str:
+    """Of a text of which something was left out; empty for any other."""
+    return "" if fresh.LEFT_OUT not in text else hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
 
 
 async def _probed(name: str, asked: Sequence[Server], way: HttpRequest, trust: Handshake | None) -> Probed:
@@ -112,6 +143,8 @@ def differences(lights: Sequence[AddressCheck]) -> list[str]:
     """Notes on copies that answer, where they only look as if they had the site or will not for long."""
     good = [light for light in lights if light.state == "ok"]
     notes = _any_host(good)
+    if any(fresh.LEFT_OUT in light.redirect + light.title for light in good):
+        notes.append(f"what is new with each request is not compared, and shown as {fresh.LEFT_OUT}")
     notes += [
         f"{light.address}: its certificate ends in {light.certificate_days} days"
         for light in good

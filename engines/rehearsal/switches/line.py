@@ -7,6 +7,8 @@ from collections.abc import Awaitable, Callable
 
 Read = Callable[[], Awaitable[str]]
 Write = Callable[[str], None]
+Idle = Callable[[], float]
+TICK = 0.1  # s between looks at how long nothing was typed
 
 
 class HungUp(Exception):
@@ -14,9 +16,12 @@ class HungUp(Exception):
 
 
 class Line:
-    """One terminal. `read` gives a piece of what was typed (empty at the end), `write` takes text for the screen."""
+    """One terminal. `read` gives a piece of what was typed (empty at the end), `write` takes text for the screen.
 
-    def __init__(self, read: Read, write: Write, cps: int = 0, idle: float = 0.0) -> None:
+    idle: after how many seconds without a key it is hung up; 0 is never.
+    """
+
+    def __init__(self, read: Read, write: Write, cps: int = 0, idle: Idle = lambda: 0.0) -> None:
         self._read = read
         self._write = write
         self._cps = cps
@@ -39,11 +44,7 @@ class Line:
     async def key(self) -> str:
         """One key."""
         while not self._typed:
-            try:
-                piece = await asyncio.wait_for(self._read(), self._idle or None)
-            except TimeoutError:
-                self._write("\r\nauto-logout\r\n")
-                raise HungUp from None
+            piece = await self._piece()
             if not piece:
                 raise HungUp
             self._typed = list(piece)
@@ -53,6 +54,19 @@ class Line:
             return await self.key()
         self._after_cr = key == "\r"
         return key
+
+    async def _piece(self) -> str:
+        """What is typed next; the knob is looked at anew while nothing is."""
+        reading, waited = asyncio.ensure_future(self._read()), 0.0
+        try:
+            while not (await asyncio.wait((reading,), timeout=TICK))[0]:
+                idle, waited = self._idle(), waited + TICK
+                if idle and waited >= idle:
+                    self._write("\r\nauto-logout\r\n")
+                    raise HungUp
+            return reading.result()
+        finally:
+            reading.cancel()
 
     async def line(self, prompt: str = "", *, echo: bool = True, help: Callable[[str], list[str]] | None = None) -> str:
         """A line of input, edited with backspace and ^U; `?` shows `help` of what is typed so far."""

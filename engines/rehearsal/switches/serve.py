@@ -151,7 +151,7 @@ class SwitchHost:
             process.stdout.write(text)
 
         knobs = self.switch.knobs
-        line = Line(read, write, knobs.cps, knobs.idle_logout)
+        line = Line(read, write, knobs.cps, lambda: knobs.idle_logout)
         try:
             await Shell(self.switch, line).run()
         except (asyncssh.Error, OSError, HungUp):
@@ -211,7 +211,7 @@ class SwitchHost:
 
 async def _insisting(listen: Callable[[], Awaitable[T]]) -> T:
     """Listen, also where a child that was just forked in this process still holds the closed socket."""
-    for _ in range(200):
+    for _ in range(3000):
         try:
             return await listen()
         except OSError as error:

@@ -189,11 +189,13 @@ def test_a_lost_rbridge_id_is_told_and_the_configuration_follows_it(lab: Labs) -
 
 
 def test_an_idle_logout_in_the_middle_is_survived(lab: Labs) -> None:
-    here = lab(knobs(idle_logout=1.0, refuse_line="mtu 9216"))
+    here = lab(knobs(refuse_line="mtu 9216"))
 
     def dawdle(event: object) -> None:
         if type(event).__name__ == "Asked":
+            here.a.knobs.idle_logout = 0.2
             until(lambda: all(line.is_closed() for line in list(here.switches.hosts["sw1"].connections)))
+            here.a.knobs.idle_logout = 0.0
 
     word = finished(here.fix("leave it out", when=dawdle))
     assert word.result["left_out"] and here.a.vcsid == 2
