@@ -9,6 +9,8 @@ import os
 import time
 from pathlib import Path
 
+from engines.host.files import sync_folder, write_whole
+
 AT_FDCWD, NOREPLACE, EXCHANGE = -100, 1, 2  # linux/fcntl.h, linux/fs.h
 CANNOT = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EINVAL, errno.EACCES)
 CLAIM = ".tmp-claim-"  # begins the name of a claim; what lists a repository leaves out .tmp-
@@ -27,6 +29,17 @@ def name_new(partial: Path, path: Path) -> None:
             raise
         if not _renamed(partial, path):
             _claimed(partial, path)
+
+
+def write_new(path: Path, content: bytes, mode: int = 0o600) -> None:
+    """Write a file whole under a name that nobody has. Raises FileExistsError where that is taken, OSError."""
+    partial = path.with_name(f".{path.name[:200]}.{os.getpid()}.{os.urandom(4).hex()}")
+    try:
+        write_whole(partial, content, mode)
+        name_new(partial, path)
+        sync_folder(path.parent)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def exchange(one: Path, other: Path) -> None:

@@ -57,14 +57,14 @@ def changed(raw: bytes, case: int) -> bytes:
 
 
 @contextmanager
-def with_an_end() -> Iterator[None]:
-    """Fail where what is done takes so much processor that it has no end."""
+def with_an_end(cpu: float = CPU) -> Iterator[None]:
+    """Fail where what is done takes so much processor, in s, that it has no end."""
 
     def ended(_signal: int, _frame: object) -> None:
-        raise AssertionError(f"{CPU} s of processor for one case")
+        raise AssertionError(f"{cpu} s of processor for one case")
 
     before = signal.signal(signal.SIGVTALRM, ended)
-    signal.setitimer(signal.ITIMER_VIRTUAL, CPU)
+    signal.setitimer(signal.ITIMER_VIRTUAL, cpu)
     try:
         yield
     finally:

@@ -22,7 +22,7 @@ from engines.failover.lab.measurement import NAME, Order, Seen
 from engines.failover.lab.testbed import ADDRESSES
 from engines.failover.results import LabResult
 from engines.failover.visitors.clients import chosen
-from engines.host.files import write_whole
+from engines.host.naming import write_new
 from engines.job.contract import (
     AnyEvent,
     Cancel,
@@ -141,14 +141,18 @@ class Lab(Engine[LabParams]):
         drawn = keep(context.folder / PICTURE, picture.svg(found, LETTERS[: params.addresses]))
         if not written:
             yield Warned(text=f"no room for table.yaml in {context.folder}: the table is in the report only")
-        if params.output:
-            write_whole(Path(params.output), tables.dump(table).encode())
+        place = context.folder / "table.yaml"
+        trouble = _placed(Path(params.output), table, context) if params.output else ""
+        if params.output and not trouble:
+            place = Path(params.output)
         try:
+            if trouble:
+                yield Warned(text=trouble + (f"; the table is {place}" if written else ""))
             yield StepEnded(step="table")
         except Stopped:
-            _take_back(params.output, context.folder)
+            if place == Path(params.output):
+                _take_back(params.output, context.folder)
             raise
-        place = Path(params.output) if params.output else context.folder / "table.yaml"
         yield _finished(found, cells, missing, table, place, PICTURE if drawn else "")
 
 
@@ -159,6 +163,18 @@ def keep(path: Path, text: str) -> bool:
     except OSError:
         return False
     return True
+
+
+def _placed(path: Path, table: tables.Table, context: Context) -> str:
+    """Write the table where it was told to; why it is not there, in words: what came since the plan stays."""
+    _take_back(str(path), context.earlier)
+    try:
+        write_new(path, tables.dump(table).encode())
+    except FileExistsError:
+        return f"{path} came since the plan was made, and stays as it is"
+    except OSError as error:
+        return f"{path} cannot be written: {error.strerror or error}"
+    return ""
 
 
 def _take_back(output: str, run: Path | None) -> str:

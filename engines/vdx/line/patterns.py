@@ -120,9 +120,9 @@ def fits(wordings: Wordings, text: str) -> re.Match[str] | None:
 
 
 def value(wordings: Wordings, text: str) -> str:
-    """The first group of the first wording that fits; empty where none does."""
+    """The first group of the first wording that fits, without blanks around it; empty where none does."""
     for wording in wordings:
         found = re.search(wording, text, re.IGNORECASE | re.MULTILINE)
         if found and found.groups():
-            return str(found[1])
+            return str(found[1]).strip()
     return ""

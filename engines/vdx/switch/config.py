@@ -107,12 +107,10 @@ def lost(before: Blocks, now: Blocks, patterns: Patterns) -> list[Entry]:
     for path, lines in before.items():
         if path and fits(patterns.never_restored, path[0]):
             continue
-        have = now.get(path)
-        if have is None and not lines:
+        if path not in now and not lines:
             found.append((path, ""))
-        found += [
-            (path, line) for line in lines if line not in (have or ()) and not fits(patterns.never_restored, line)
-        ]
+        have = set(now.get(path, ()))
+        found += [(path, line) for line in lines if line not in have and not fits(patterns.never_restored, line)]
     return sorted(found, key=_rank)
 
 
@@ -121,7 +119,8 @@ def added(before: Blocks, now: Blocks, patterns: Patterns) -> list[Entry]:
     found = []
     for path, lines in now.items():
         if path in before and not (path and fits(patterns.never_removed, path[0])):
-            more = [line for line in lines if line not in before[path] and not fits(patterns.never_removed, line)]
+            had = set(before[path])
+            more = [line for line in lines if line not in had and not fits(patterns.never_removed, line)]
             found += [(path, opposite(line)) for line in more]
     return sorted(found, key=_rank)
 
@@ -132,8 +131,9 @@ def differences(before: Blocks, now: Blocks) -> list[str]:
     for path in dict.fromkeys((*before, *now)):
         old, new = before.get(path, []), now.get(path, [])
         head = " / ".join(path) + ": " if path else ""
-        found += [f"-{head}{line}" for line in old if line not in new]
-        found += [f"+{head}{line}" for line in new if line not in old]
+        had, have = set(old), set(new)
+        found += [f"-{head}{line}" for line in old if line not in have]
+        found += [f"+{head}{line}" for line in new if line not in had]
         if path and (path in before) != (path in now) and not old and not new:
             found.append(("-" if path in before else "+") + " / ".join(path))
     return found

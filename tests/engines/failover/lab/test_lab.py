@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from engines.failover import tables
@@ -22,8 +23,8 @@ from engines.failover.lab.measurement import Seen
 from engines.failover.lab.registry import folder
 from engines.failover.visitors.clients import GROUPS, catalogue
 from engines.job import journal, runs
-from engines.job.contract import AnyEvent, Cancel, Finished, Measured
-from engines.job.errors import BadParam
+from engines.job.contract import AnyEvent, Cancel, Context, Finished, Measured, StepEnded, Warned
+from engines.job.errors import BadParam, Stopped
 from engines.job.jobfile import Job
 from engines.job.params import convert, fields
 from engines.job.perform import perform
@@ -48,8 +49,6 @@ class Ran:
 
 
 def results_of(run: Path) -> list[Seen]:
-    import msgspec
-
     return [msgspec.json.decode(line, type=Seen) for line in (run / "results.jsonl").read_bytes().splitlines()]
 
 
@@ -223,6 +222,43 @@ def test_a_resumed_lab_measures_only_what_is_left(short: Ran, monkeypatch: pytes
     assert isinstance(last, Finished), last
     assert not (again.folder / "namespaces.jsonl").exists()
     assert len(results_of(again.folder)) == len(short.seen)
+
+
+def ended(short: Ran, output: Path, folder: Path, **how: bool) -> list[AnyEvent]:
+    """The end of a lab whose measurements are all there; the last event is where it is stopped, with `stop`."""
+    params = {**short.run.job().params, "output": str(output)}
+    plan = msgspec.structs.replace(Lab().plan(convert(LabParams, params), Cancel()), params=convert(LabParams, params))
+    folder.mkdir()
+    if how.get("taken"):
+        output.write_text("precious")
+    work = Lab().resume(plan, Context(folder=folder, cancel=Cancel(), earlier=short.run.folder))
+    seen = []
+    for event in work:
+        seen.append(event)
+        if how.get("stop") and event == StepEnded(step="table"):
+            with pytest.raises(Stopped):
+                work.throw(Stopped())
+            break
+    return seen
+
+
+def test_a_table_is_written_where_it_was_told_to_and_replaces_nothing_that_came_since(
+    short: Ran, tmp_path: Path, at_home: None
+) -> None:
+    output = tmp_path / "out.yaml"
+    ended(short, output, tmp_path / "one")
+    assert output.read_bytes() == (tmp_path / "one/table.yaml").read_bytes()
+    output.unlink()
+    ended(short, output, tmp_path / "two", stop=True)
+    assert not output.exists()
+    for number, how in enumerate(({"taken": True}, {"taken": True, "stop": True})):
+        seen = ended(short, output, tmp_path / f"taken{number}", **how)
+        told = [event.text for event in seen if isinstance(event, Warned)]
+        assert f"{output} came since" in told[-1] and f"taken{number}/table.yaml" in told[-1]
+        assert output.read_text() == "precious"
+        output.unlink()
+    assert {path.name for path in tmp_path.iterdir()} >= {"one", "two"}
+    assert not list(tmp_path.glob(".out*"))
 
 
 @pytest.mark.soak
