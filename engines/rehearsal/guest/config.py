@@ -158,7 +158,8 @@ def arguments(shape: Shape) -> str:
     """The kernel line's arguments."""
     swap = swap_spec(shape)
     resume = f" resume=/dev/{shape.disk}2" if shape.resume and not swap.startswith("LABEL") else ""
-    console = f" console={shape.console}" if shape.console else ""
+    # the kernel speaks on the last one that there is
+    console = f" console=tty0 console={shape.console}" if shape.console else ""
     return f"ro root={root_spec(shape)}{resume}{console}"
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from engines.virtio.lines.disks import Disks, comment, split
+from engines.virtio.lines.disks import Disks, comment, joined, split
 
 MARK = " (virtio)"
 DEFAULT = re.compile(r"(\s*default)([ \t]*=[ \t]*|[ \t]+)(\S+)")
 TITLE = re.compile(r"\s*title[ \t=]")
+COMMAND = re.compile(r"^(\s*\w+)[ \t]*=")
+KERNEL = re.compile(r"\s*kernel[\s=]")
 MAGIC = re.compile(r"#\s?(?:x?kopt\w*|xenk?h?opt\w*|groot|defoptions|altoptions|nonaltoptions|bootdev)=")
 QUIET = re.compile(r" (?:rhgb|quiet|splash(?:=\w+)?|loglevel=\d|(?:rd\.)?systemd\.show_status=\w+)(?= |$)")
 DEVICE = re.compile(r"\(hd\d+(?:,\w+)?\)")
@@ -41,7 +43,7 @@ class Entry:
 def entries(text: str) -> list[Entry]:
     """The stanzas in order."""
     found: list[list[str]] = []
-    for line in split(text):
+    for line in joined(text):
         if TITLE.match(line):
             found.append([line])
         elif found:
@@ -61,8 +63,8 @@ def _entry(lines: list[str]) -> Entry:
 
 
 def _words(line: str) -> list[str]:
-    """Without options of the command, such as --type=linux and --no-mem-option."""
-    return [word for word in line.split() if not word.startswith("--")]
+    """Without options of the command, such as --type=linux and --no-mem-option; behind it may be an equals sign."""
+    return [word for word in COMMAND.sub(r"\1 ", line.replace("\\\n", " ")).split() if not word.startswith("--")]
 
 
 def default(text: str) -> int:
@@ -92,12 +94,12 @@ def with_entry(text: str, stock: Entry, initrd: str, disks: Disks) -> str:
 
 
 def _converted(line: str, initrd: str, disks: Disks) -> str:
-    word = line.split()[0].lower() if line.split() else ""
+    word = next(iter(_words(line)), "").lower()
     if TITLE.match(line):
         body = line.rstrip("\r\n")
         return body.rstrip() + MARK + line[len(body) :]
     if word == "initrd":
-        return re.sub(r"(?<![^/\s])[^/\s]+(?=\s*$)", lambda _: initrd, line, count=1)
+        return re.sub(r"(?<![^/\s=])[^/\s=]+(?=\s*$)", lambda _: initrd, line, count=1)
     return disks.booted(line) if word == "kernel" else line
 
 
@@ -132,14 +134,12 @@ def magic(text: str, disks: Disks) -> str:
 def renamed(text: str, version: str, disks: Disks) -> str:
     """`text` with the new disk on the kernel lines of one kernel's entries."""
     wanted = {line for each in entries(text) if each.version == version and not each.xen for line in each.lines}
-    kernel = re.compile(r"\s*kernel\s")
-    return "".join(disks.booted(line) if line in wanted and kernel.match(line) else line for line in split(text))
+    return "".join(disks.booted(line) if line in wanted and KERNEL.match(line) else line for line in joined(text))
 
 
 def for_serial(text: str, more: str = "") -> str:
     """`text` whose kernel lines also speak on the first serial line: for a throwaway boot only. more: arguments."""
-    kernel = re.compile(r"\s*kernel\s")
-    return "".join(spoken(line, more) if kernel.match(line) else line for line in split(text))
+    return "".join(spoken(line, more) if KERNEL.match(line) else line for line in joined(text))
 
 
 def spoken(line: str, more: str = "") -> str:

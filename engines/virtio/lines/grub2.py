@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from engines.virtio.lines.disks import Disks, comment, split
+from engines.virtio.lines.disks import Disks, comment, joined, split
 from engines.virtio.lines.grub1 import MARK, Entry, number_in, spoken
 
 WORD = r"(?:'[^']*'|\"[^\"]*\"|[^\s'\"{]+)"
@@ -26,7 +26,7 @@ def entries(text: str) -> list[Entry]:
     """All menu entries, those of submenus too, in order."""
     found: list[list[str]] = []
     depth = 0
-    for line in split(text):
+    for line in joined(text):
         if ENTRY.match(line):
             found.append([line])
             depth = 1
@@ -39,7 +39,8 @@ def entries(text: str) -> list[Entry]:
 
 def _entry(lines: list[str]) -> Entry:
     title = ENTRY.match(lines[0])
-    kernel = next((line.split()[1] for line in lines if LINUX.match(line) and len(line.split()) > 1), "")
+    told = [line.replace("\\\n", " ").split() for line in lines if LINUX.match(line)]
+    kernel = next((words[1] for words in told if len(words) > 1), "")
     # in front of it may be a processor's microcode
     initrd = next((line.split()[-1] for line in lines if INITRD.match(line) and len(line.split()) > 1), "")
     return Entry(
@@ -153,9 +154,9 @@ def variable(text: str, name: str) -> str:
 def renamed(text: str, version: str, disks: Disks) -> str:
     """`text` with the new disk on the kernel lines of one kernel's entries."""
     wanted = {line for each in entries(text) if each.version == version for line in each.lines}
-    return "".join(disks.booted(line) if line in wanted and LINUX.match(line) else line for line in split(text))
+    return "".join(disks.booted(line) if line in wanted and LINUX.match(line) else line for line in joined(text))
 
 
 def for_serial(text: str, more: str = "") -> str:
     """`text` whose kernel lines also speak on the first serial line: for a throwaway boot only. more: arguments."""
-    return "".join(spoken(line, more) if LINUX.match(line) else line for line in split(text))
+    return "".join(spoken(line, more) if LINUX.match(line) else line for line in joined(text))
