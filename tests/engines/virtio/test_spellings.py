@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from engines.virtio import naming
-from engines.virtio.lines import bls, grub1, tables, tools
+from engines.virtio.lines import bls, grub1, grub2, tables, tools
 from engines.virtio.lines.disks import Disks, Edit
 from tests.engines.virtio.test_by_bus import guest
 
@@ -134,3 +134,37 @@ def test_grubs_environment_keeps_its_warning_and_all_other_variables() -> None:
     made = bls.with_default(block, "new")
     assert made == f"{head}saved_entry=new\n{rest}".encode().ljust(1024, b"#")
     assert bls.with_options(made, SDA) == made.replace(b"/dev/sda", b"/dev/vda")
+
+
+@pytest.mark.parametrize(
+    ("menu", "made"),
+    [
+        ("title A\n\tkernel /vmlinuz-2.6.18 root=/dev/sda3 \\\n\t\tresume=/dev/sda2\n\tinitrd /i.img\n",
+         "\tkernel /vmlinuz-2.6.18 root=/dev/vda3 \\\n\t\tresume=/dev/vda2{}\n\tinitrd /own.img\n"),
+        ("title=A\nkernel=/vmlinuz-2.6.18 root=/dev/sda3\ninitrd=/i.img\n",
+         "kernel=/vmlinuz-2.6.18 root=/dev/vda3{}\ninitrd=/own.img\n"),
+        ("title A\nkernel = /vmlinuz-2.6.18 root=803\ninitrd = (hd0,0)/i.img\n",
+         "kernel = /vmlinuz-2.6.18 root=/dev/vda3{}\ninitrd = (hd0,0)/own.img\n"),
+        ("title A\nkernel \\\n  /vmlinuz-2.6.18 root=/dev/sda3 quiet\ninitrd /i.img",
+         "kernel \\\n  /vmlinuz-2.6.18 root=/dev/vda3 quiet{}\ninitrd /own.img\n"),
+    ],
+)  # fmt: skip
+def test_a_line_of_grub_goes_on_and_may_have_an_equals_sign(menu: str, made: str) -> None:
+    (stock,) = grub1.entries(menu)
+    assert (stock.version, stock.initrd) == ("2.6.18", "/i.img")
+    added = grub1.with_entry(menu, stock, "own.img", SDA)
+    assert added.endswith(made.format(""))
+    assert grub1.number_of(added, "own.img") == 1
+    spoken = " console=tty0 console=ttyS0,115200"
+    assert grub1.for_serial(added).endswith(made.format(spoken).replace(" quiet", ""))
+    assert grub1.renamed(menu, "2.6.18", SDA).count("/dev/vda") == menu.count("/dev/sda") + menu.count("803")
+
+
+def test_a_line_of_grub_2_goes_on() -> None:
+    menu = "menuentry 'A' {\n\tlinux /vmlinuz-6.1 \\\n\t\troot=/dev/sda3 \\\n\t\tresume=/dev/sda2\n"
+    menu += "\tinitrd \\\n\t\t/i.img\n}\n"
+    (stock,) = grub2.entries(menu)
+    assert (stock.version, stock.initrd) == ("6.1", "/i.img")
+    added = grub2.with_entry(menu, stock, "own.img", SDA)
+    assert added.endswith("root=/dev/vda3 \\\n\t\tresume=/dev/vda2\n\tinitrd \\\n\t\t/own.img\n}\n")
+    assert grub2.for_serial(menu).count("\t\tresume=/dev/sda2 console=tty0 console=ttyS0,115200\n") == 1
