@@ -54,10 +54,10 @@ def proven() -> Proven:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if ROWS:
         terminalreporter.section(f"shapes moved to virtio, seen on {date.today()}")
-        terminalreporter.write_line(f"{'shape':<16}" + "".join(f"{step:<14}" for step in STEPS))
+        terminalreporter.write_line(f"{'shape':<18}" + "".join(f"{step:<14}" for step in STEPS))
     for name, row in ROWS.items():
         seen = "".join(f"{'yes' if row.get(step) else '-':<14}" for step in STEPS)
-        terminalreporter.write_line(f"{name:<16}{seen}")
+        terminalreporter.write_line(f"{name:<18}{seen}")
     if ROWS:
         whole = sum(all(row.get(step) for step in WHOLE) for row in ROWS.values())
         terminalreporter.write_line(f"{whole} of {len(ROWS)} booted before, after, and were undone bit for bit")

@@ -67,6 +67,9 @@ def test_container(form: str, clinic: Clinic, proven: Proven) -> None:
     image = raw.with_suffix(f".{form}")
     subprocess.run(["qemu-img", "convert", "-f", "raw", "-O", form, raw, image], check=True)
     before, row = sha256(image), proven.row(form)
+    ide = boot(raw, "ide")  # the same disk in a container that QEMU writes as well
+    assert (ide.ok, ide.fail) == (True, ""), ide
+    row["boots before"] = ide.ok
     run, last = clinic.run("virtio", image)
     assert isinstance(last, Finished), last
     row["plan"] = row["convert"] = True
@@ -80,32 +83,40 @@ def test_container(form: str, clinic: Clinic, proven: Proven) -> None:
 
 
 @pytest.mark.parametrize("name", ["default", "lvm", "centos7"])
-def test_block(name: str, clinic: Clinic) -> None:
+def test_block(name: str, clinic: Clinic, proven: Proven) -> None:
     image = clinic.guest(SHAPES[name])
-    before = sha256(image)
+    before, row = sha256(image), proven.row(f"block {name}")
     with loop(image) as device:
+        row["boots before"] = boot(device, "ide").ok
         run, last = clinic.run("virtio", device)
         assert isinstance(last, Finished), last
+        row["plan"] = row["convert"] = True
         after = boot(device, "virtio")
         assert (after.ok, after.fail) == (True, ""), after
+        row["boots after"] = True
         assert isinstance(clinic.after(run, "undo"), Finished)
-    assert sha256(image) == before
+    row["undo"] = sha256(image) == before
+    assert row["boots before"] and row["undo"]
 
 
 @pytest.mark.parametrize("name", ["default", "uuid", "centos6"])
-def test_qcow2(name: str, clinic: Clinic) -> None:
+def test_qcow2(name: str, clinic: Clinic, proven: Proven) -> None:
     image = clinic.guest(qcow2_of(SHAPES[name]))
     kept = clinic.copy(image)
-    before = sha256(image)
+    before, row = sha256(image), proven.row(f"qcow2 {name}")
+    row["boots before"] = boot(image, "ide", form="qcow2").ok
     run, last = clinic.run("virtio", image)
     assert isinstance(last, Finished), last
+    row["plan"] = row["convert"] = True
     assert clean(image)
     after = boot(image, "virtio", form="qcow2")
     assert (after.ok, after.fail) == (True, ""), after
+    row["boots after"] = True
     assert isinstance(clinic.after(run, "undo"), Finished)
     assert same_disk(image, kept, ("qcow2", "qcow2"))
     assert clean(image)
-    assert sha256(image) == before
+    row["undo"] = sha256(image) == before
+    assert row["boots before"] and row["undo"]
 
 
 def test_qcow2_with_a_backing_file(clinic: Clinic) -> None:
