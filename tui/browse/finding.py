@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
-import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,6 +13,7 @@ from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.widgets import Static
 
+from engines.backup.files import globs
 from engines.backup.files.model import Node, shown
 from tui.browse import words
 from tui.browse.background import Background, Task, Told
@@ -45,8 +44,8 @@ def matcher(wanted: str) -> Callable[[bytes], bool]:
     """Whether a name fits: a pattern where it has * ? or [, else any name that has it in it; capitals not minded."""
     needle = wanted.encode("utf-8", "surrogateescape").lower()
     if any(special in wanted for special in "*?["):
-        fits = re.compile(fnmatch.translate(needle.decode("latin-1")).encode("latin-1"))
-        return lambda name: fits.match(name.lower()) is not None
+        fits = globs.matcher(needle)
+        return lambda name: fits(name.lower())
     return lambda name: needle in name.lower()
 
 

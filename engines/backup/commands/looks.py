@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import fnmatch
 import os
 from collections.abc import Iterator
 from typing import Annotated
@@ -12,7 +11,7 @@ import msgspec
 
 from engines.backup.commands.lines import Entry, columns, entry, line, size
 from engines.backup.errors import Damaged, Missing
-from engines.backup.files.globs import expanded
+from engines.backup.files.globs import expanded, matcher
 from engines.backup.files.model import NOT_REPLAYED, BrowseError, Node, VolumeInfo, join, shown
 from engines.backup.files.opening import BrowseTree, states
 from engines.backup.files.reach import PathInPoint, PathParams, open_place
@@ -178,8 +177,9 @@ def matches(tree: BrowseTree, below: bytes, pattern: str, trouble: list[str]) ->
     def told(path: bytes, error: Failed) -> None:
         trouble.append(f"{shown(path)}: {error.why}")
 
+    means = matcher(wanted)
     for path, node in tree.walk(below, told):
-        if fnmatch.fnmatchcase(path if whole else path.rsplit(b"/", 1)[-1], wanted):
+        if means(path if whole else path.rsplit(b"/", 1)[-1]):
             yield path, node
 
 

@@ -6,13 +6,13 @@ Sources: fstab(5), mount(8), systemd's and udev's names below /dev/disk.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from engines.backup.files.model import VolumeInfo
 
 DISK = re.compile(r"/dev/(?:[a-z]*[hsv]d[a-z]+|(?:nvme\d+n|mmcblk|nbd)\d+(?=p))p?(\d+)$")
-PART = re.compile(r"-part(\d+)$")
+BY_DISK = re.compile(r"/dev/disk/by-(id|path)/((\w+)-.*?|.*?)-part(\d+)$")
 
 
 @dataclass(frozen=True)
@@ -65,10 +65,10 @@ def named(spec: str, known: list[VolumeInfo], disk: str) -> VolumeInfo | None:
     tag, equals, value = spec.partition("=")
     if not equals and (place := re.match(r"/dev/disk/by-(uuid|label|partuuid|partlabel)/(.+)$", spec)):
         tag, equals, value = place[1].upper(), "=", _unescaped(place[2])
-    if equals:
+    if equals and tag.upper() != "ID":
         return _tagged(tag.upper(), value, known)
-    if found := re.search(r"/dev/disk/by-(?:id|path)/.*" + PART.pattern, spec):
-        return _first(each for each in known if each.name == f"p{found[1]}")
+    if found := _identity(spec):
+        return _first(each for each in known if each.name == f"p{found[4]}") if _beside(spec, disk) else None
     if found := re.match(r"/dev/disk/by-id/md-(?:name-(?:[^:]*:)?|uuid-)(.+)$", spec):
         return _array(found[1], known)
     if found := re.match(r"/dev/(?:mapper/|disk/by-id/dm-name-)(.+)$", spec):
@@ -91,9 +91,32 @@ def _array(name: str, known: list[VolumeInfo]) -> VolumeInfo | None:
 
 def _own(spec: str, disk: str) -> bool:
     """Whether a kernel's name means this disk: the root's own, else the first of its kind."""
-    if disk:
+    if DISK.match(disk):
         return re.sub(r"p?\d+$", "", spec) == re.sub(r"p?\d+$", "", disk)
     return bool(re.match(r"/dev/(?:xv|[hsv])da\d|/dev/nvme0n1p|/dev/mmcblk0p", spec))
+
+
+def _identity(spec: str) -> re.Match[str] | None:
+    """A partition's name by its disk's identity."""
+    return BY_DISK.match(re.sub("^ID=", "/dev/disk/by-id/", spec))
+
+
+def _beside(spec: str, disk: str) -> bool:
+    """Whether a name by a disk's identity may be this disk's: one of the same kind that the root has tells."""
+    own, root = _identity(spec), _identity(disk)
+    return own is None or root is None or (own[1], own[3]) != (root[1], root[3]) or own[2] == root[2]
+
+
+def unsure(rows: Iterable[Row], disk: str) -> set[str]:
+    """Specs by the identities of several disks of one kind, of which `disk`, the root's own spec, tells none."""
+    names: dict[tuple[str, str], dict[str, list[str]]] = {}
+    for row in rows:
+        if found := _identity(row.spec):
+            names.setdefault((found[1], found[3]), {}).setdefault(found[2], []).append(row.spec)
+    root = _identity(disk)
+    told = (root[1], root[3]) if root else ()
+    several = [disks for kind, disks in names.items() if len(disks) > 1 and kind != told]
+    return {spec for disks in several for specs in disks.values() for spec in specs}
 
 
 def _first(each: Iterator[VolumeInfo]) -> VolumeInfo | None:
@@ -106,7 +129,8 @@ def _tagged(tag: str, value: str, known: list[VolumeInfo]) -> VolumeInfo | None:
         case "UUID":
             return _first(each for each in known if each.uuid and each.uuid.replace("-", "").casefold() == plain)
         case "LABEL":
-            return _first(each for each in known if each.label == value)
+            exact = _first(each for each in known if each.label == value != "")
+            return exact or _first(each for each in known if each.label == _unescaped(value) != "")
         case "PARTUUID":
             return _first(each for each in known if each.partuuid.casefold() == value.casefold() != "")
         case "PARTLABEL":

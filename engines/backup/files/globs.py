@@ -1,4 +1,7 @@
-"""Patterns in a path of a point, matched name by name as a shell does: * ? and [abc], never across a slash."""
+"""Patterns in a path of a point, matched name by name as a shell does: * ? [abc] [!abc], never across a slash.
+
+`?` is a character of UTF-8, or a byte that is none. A name that is there as it stands goes before what it would match.
+"""
 
 from __future__ import annotations
 
@@ -34,6 +37,13 @@ def expanded(tree: Tree, paths: Iterable[bytes], trouble: Trouble | None = None)
     return found
 
 
+def matcher(pattern: bytes) -> Callable[[bytes], bool]:
+    """Whether a name is what a pattern means; also of whole paths, where its signs go across slashes."""
+    plain = pattern.replace(b"[^", b"[!").decode("utf-8", "surrogateescape")
+    fits = re.compile(fnmatch.translate(plain)).match
+    return lambda name: fits(name.decode("utf-8", "surrogateescape")) is not None
+
+
 def _raised(_: bytes, error: Failed) -> None:
     raise error
 
@@ -57,13 +67,15 @@ def _matches(tree: Tree, folder: bytes, parts: list[bytes], trouble: Trouble) ->
 
 def _named(tree: Tree, folder: bytes, part: bytes, trouble: Trouble) -> Iterator[bytes]:
     """Entries that a part means; names that begin with a dot only where the pattern does."""
-    if not SIGNS.search(part):
-        if _is_there(tree, join(folder, part)):
-            yield join(folder, part)
+    if _is_there(tree, join(folder, part)):
+        yield join(folder, part)
         return
+    if not SIGNS.search(part):
+        return
+    means = matcher(part)
     try:
         for node in tree.inside(folder):
-            if fnmatch.fnmatchcase(node.name, part) and node.name.startswith(b".") <= part.startswith(b"."):
+            if means(node.name) and node.name.startswith(b".") <= part.startswith(b"."):
                 yield join(folder, node.name)
     except (BrowseError, Damaged, Missing) as error:
         trouble(folder, error)

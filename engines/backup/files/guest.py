@@ -36,6 +36,10 @@ APART = (
     "virtiofs",
     "none",
     "auto.",
+    *("autofs", "binfmt_misc", "bpf", "cgroup", "cgroup2", "configfs", "debugfs", "devfs", "efivarfs", "fdescfs"),
+    *("fusectl", "hugetlbfs", "mqueue", "pstore", "ramfs", "rpc_pipefs", "securityfs", "selinuxfs", "tracefs", "nfsd"),
+    *("overlay", "aufs", "unionfs", "ecryptfs", "fuse", "sshfs", "davfs", "smb3", "smbfs", "afs", "ceph", "glusterfs"),
+    *("lustre", "beegfs", "mergerfs"),
 )
 SUBVOLUMES = 64  # looked into for a root
 
@@ -210,17 +214,21 @@ def _joined(root: _Root, known: list[VolumeInfo], roots: list[_Root]) -> GuestMo
     joined = {b"": Joined(b"", own, root.inner)}
     elsewhere: dict[bytes, str] = {}
     bound: dict[bytes, Row] = {}
-    disk = root.itself.spec if root.itself and fstab.DISK.match(root.itself.spec) else ""
+    disk = root.itself.spec if root.itself else ""
+    unsure = fstab.unsure(root.rows, disk)
     for row in root.rows:
         if "bind" in row.options or "rbind" in row.options:
             bound[row.point] = row
             continue
-        if row.point == b"" or row.format in APART:
+        if row.point == b"" or row.format in APART or row.format.startswith("fuse."):
             continue
-        info = fstab.named(row.spec, known, disk)
+        info = fstab.named(row.spec, known, disk) if row.spec not in unsure else None
         if info is None:
-            elsewhere[row.point] = row.spec
+            if row.options.keys() & {"noauto", "x-systemd.automount"} != {"noauto"}:  # else nothing is there yet
+                elsewhere[row.point] = row.spec
+                joined.pop(row.point, None)
             continue
+        elsewhere.pop(row.point, None)  # of two lines for one place, the later lies on top
         inner = _subvolume(root.volume, row) if info.name == own else fstab.subvolume(row)
         joined[row.point] = Joined(row.point, info.name, (inner or b"") + fstab.beneath(row))
     for point, row in bound.items():  # in the order of the table, over what is mounted by then

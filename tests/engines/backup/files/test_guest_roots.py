@@ -100,6 +100,50 @@ UUID=AB12-CD34 /usb vfat noauto
     assert found.elsewhere == {b"/other": "/dev/sdb1"}
 
 
+def test_what_lies_on_no_disk_or_not_there_yet_is_no_volume(tmp_path: Path) -> None:
+    fstab = f"""UUID={UUID} / ext4\r
+overlay /merged overlay lowerdir=/a,upperdir=/b\r
+nas:/vol /nas nfs4 nofail,_netdev\r
+user@host: /far fuse.sshfs noauto
+hugetlbfs /dev/hugepages hugetlbfs mode=1770
+/dev/cdrom /media/cdrom0 udf,iso9660 user,noauto 0 0
+UUID=beef /late ext4 noauto,x-systemd.automount
+UUID=beef /lost ext4 nofail
+LABEL=two\\x20words /two ext4 nofail\r
+LABEL= /none ext4 noauto
+LABEL=data /twice ext4
+UUID=beef /twice ext4
+UUID=beef /again ext4
+LABEL=data /again ext4
+"""
+    root = Folder(system(tmp_path / "root", fstab), "p1", uuid=UUID)
+    found = guest.found([root], [root.info, info("p2", label="two words"), info("p3", label="data"), info("p4")])
+    assert found is not None
+    places = {point: volume for point, (volume, _) in joined(found).items()}
+    assert places == {b"": "p1", b"/two": "p2", b"/again": "p3"}
+    assert found.elsewhere == dict.fromkeys((b"/late", b"/lost", b"/twice"), "UUID=beef")
+
+
+@pytest.mark.parametrize(
+    ("root", "own"),
+    [
+        (f"UUID={UUID}", {}),  # which of the two disks this is, nothing tells
+        ("/dev/disk/by-id/ata-B-part1", {b"/b": "p2", b"/wwn": "p4"}),
+        ("ID=wwn-0x5-part1", {b"/wwn": "p4"}),
+    ],
+)
+def test_a_name_by_another_disks_identity_is_not_this_disk(tmp_path: Path, root: str, own: dict[bytes, str]) -> None:
+    fstab = f"""{root} / ext4
+/dev/disk/by-id/ata-A-part3 /a ext4
+/dev/disk/by-id/ata-B-part2 /b ext4
+/dev/disk/by-id/wwn-0x5-part4 /wwn ext4
+"""
+    volume = Folder(system(tmp_path / "root", fstab), "p1", uuid=UUID)
+    found = guest.found([volume], [volume.info, info("p2"), info("p3"), info("p4")])
+    places = {point: name for point, (name, _) in joined(found).items() if point}
+    assert places == (own or {b"/wwn": "p4"})
+
+
 def test_of_two_systems_the_one_whose_fstab_names_itself_is_the_guest(tmp_path: Path) -> None:
     copy = Folder(system(tmp_path / "copy", f"UUID={UUID} / ext4"), "p1", uuid="99999999")
     own = Folder(system(tmp_path / "own", f"UUID={UUID} / ext4"), "p2", uuid=UUID)
