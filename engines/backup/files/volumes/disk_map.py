@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from engines.backup.files.model import BrowseError, DiskBytes, VolumeInfo
-from engines.backup.files.volumes import known, partitions, signatures
+from engines.backup.files.volumes import cut, known, partitions, signatures
 from engines.backup.files.volumes.table import Partition, Table
 from engines.backup.files.volumes.window import Window
 
@@ -60,7 +60,7 @@ def _info(part: Partition, disk: DiskBytes, *, by_copies: bool = True) -> Volume
         size=window.size,
         label=found.label,
         uuid=found.uuid,
-        dirty=found.dirty,
+        dirty=found.dirty or cut.off(found.format, window),
         drivers=found.drivers,
         partuuid=part.uuid,
         partlabel=part.label,

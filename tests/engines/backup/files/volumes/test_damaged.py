@@ -144,3 +144,23 @@ def test_a_name_that_fails_its_checksum_is_told_as_the_kernel_does(tmp_path: Pat
     with pytest.raises(BrowseError, match="checksum"):
         volume.stat(b"/etc/" + missing)
     assert volume.read(b"/other", 0, 9) == b"other"
+
+
+@pytest.mark.parametrize("kind", ["ext4", "vfat", "ntfs", "exfat"])
+def test_what_lacks_its_end_says_so_and_gives_the_rest(tmp_path: Path, kind: str) -> None:
+    image = blank(tmp_path / "disk", 32 * MIB)
+    (tmp_path / "file").write_text("whole")
+    run(*{"ext4": ("mke2fs", "-q", "-F"), "ntfs": ("mkfs.ntfs", "-q", "-F", "-f")}.get(kind, (f"mkfs.{kind}",)), image)
+    copy = {"ext4": ("debugfs", "-w", "-R", f"write {tmp_path / 'file'} file", image),
+            "vfat": ("mcopy", "-i", image, tmp_path / "file", "::file"),
+            "ntfs": ("ntfscp", "-q", image, tmp_path / "file", "file")}  # fmt: skip
+    run(*copy.get(kind, ("true",)))
+    assert survey(Image(image)).volumes[0].dirty == ""
+    with image.open("r+b") as stream:
+        stream.truncate(28 * MIB)
+    assert (
+        survey(Image(image)).volumes[0].dirty.startswith("cut off: its last 4 MiB" if kind != "ntfs" else "cut off: ")
+    )
+    volume = quick(image)
+    assert volume.state.startswith("cut off")
+    assert kind == "exfat" or volume.read(b"/file", 0, 9) == b"whole"
