@@ -13,7 +13,7 @@ from engines.vdx.line.screen import without_noise
 from engines.vdx.line.terminal import Ended, Silent, Terminal
 from engines.vdx.line.transcript import Transcript
 
-ANY_PROMPT = re.compile(r"(?P<host>[\w][\w.+:/\[\]-]*)(?P<context>(?:\([^()\n]+\)){0,3})[>#] ?")
+ANY_PROMPT = re.compile(r"(?P<host>[\w][\w.+:/\[\]@>-]*)(?P<context>(?:\([^()\n]+\)){0,3})[>#] ?")
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 QUICK = 0.005  # s of quiet after a prompt; the echo of the next command proves that it was one
 SURE = 0.03  # s of quiet after a prompt that ends a configuration

@@ -23,6 +23,16 @@ FINGERPRINT = re.compile(
 SAYINGS = (
     ("hostkey", r"REMOTE HOST IDENTIFICATION HAS CHANGED|Host key verification failed"),
     ("negotiate", r"Unable to negotiate|no matching "),
+    (
+        "full",
+        r"too many (logins|sessions|users|connections)|max(imum)?( number of)? (sessions|logins|users|connections)"
+        r"|sessions? limit|no (more|free) (sessions|lines|vtys?)",
+    ),
+    (
+        "account",
+        r"account (has been |has |is )?(expired|locked|disabled)|locked out|password (has |is )?expired"
+        r"|must change your password|password change required",
+    ),
     ("auth", r"Permission denied|Too many authentication failures"),
     ("unresolved", r"Could not resolve hostname|Name or service not known"),
     ("refused", r"Connection refused"),
@@ -37,6 +47,8 @@ HELPS = {
     "timeout": "check power, cabling and the management address, or reach it by --console",
     "unreachable": "check the route to its management network, or reach it by --console",
     "closed": "it hangs up before the login: it may be full of sessions or starting; try again in a minute",
+    "full": "all of its sessions are taken: end one (show users, on the switch), or reach it by --console",
+    "account": "log in by hand or on its console: unlock the account, or give it a new password, then try again",
     "auth": "correct the user or the password; it was tried once, so that nobody is locked out",
     "asks": "log in by hand, once, and answer it (such as a new password for one that has expired), then try again",
     "key": "its host key is too short for this machine's ssh: reach it by --console",

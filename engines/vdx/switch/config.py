@@ -21,7 +21,9 @@ HEADS = {"interface", "rbridge-id", "protocol", "policy-map", "class-map", "cee-
 """First words that always open a block; others do so in one line and stand flat in the next, as `ntp server` does."""
 LONGEST = 100  # lines of one quoted value, such as a banner
 UNTYPABLE = re.compile(r"[?\x00-\x1f\x7f]")  # `?` calls the help, control keys edit the line
-PORT_WORD = r"((?:Gigabit|TenGigabit|FortyGigabit|HundredGigabit)Ethernet|Management|[tT]e|[fF]o|[gG]i)"
+PORT_WORD = (
+    r"((?:Gigabit|TenGigabit|FortyGigabit|HundredGigabit)Ethernet|Management|FibreChannel|[tT]e|[fF][oi]|[gG]i|[hH]u)"
+)
 
 
 def digest(text: str) -> str:

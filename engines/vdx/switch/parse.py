@@ -31,6 +31,7 @@ STATE = re.compile(
     re.IGNORECASE | re.MULTILINE,
 )
 DIGITS = re.compile(r"[0-9]{1,9}")  # as far as any number here goes
+STATUS = re.compile(r"online|offline|unknown|disconnecting|co-ordinator|(re)?joining", re.IGNORECASE)
 WWN = re.compile(r"(>?)((?:[0-9A-Fa-f]{2}:){7}[0-9A-Fa-f]{2})(\*?)")
 
 
@@ -141,7 +142,7 @@ def members(answer: str) -> list[Member]:
                 Member(
                     rbridge=int(before[0]),
                     wwn=found[2].lower(),
-                    name=words[-1] if words else "",
+                    name=words[-1] if words and not STATUS.fullmatch(words[-1]) else "",
                     here="*" in found[3],
                     principal=">" in found[1],
                 )

@@ -58,18 +58,23 @@ def measured(**params: Any) -> Ran:
 
 
 @pytest.fixture(scope="module")
-def at_home(tmp_path_factory: pytest.TempPathFactory) -> Any:
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A state folder that a whole module's runs share."""
-    patch = pytest.MonkeyPatch()
-    patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
-    yield
-    patch.undo()
+    return tmp_path_factory.mktemp("state")
+
+
+def measured_at(home: Path, **params: Any) -> Ran:
+    """There, wherever the test that is the first to want it stands: its own folders end with it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(home))
+        return measured(**params)
 
 
 @pytest.fixture(scope="module")
-def short(at_home: None) -> Ran:
+def short(home: Path) -> Ran:
     """Programs on a ladder of 3 s."""
-    return measured(
+    return measured_at(
+        home,
         clients=["curl,python"],
         faults=["drop,rst,icmp,503,mid-session"],
         ladder="short",
@@ -80,9 +85,10 @@ def short(at_home: None) -> Ran:
 
 
 @pytest.fixture(scope="module")
-def browsers(at_home: None) -> Ran:
+def browsers(home: Path) -> Ran:
     """Browsers and programs on this machine's own ladder, with a low cap."""
-    return measured(clients=["chromium,firefox,curl,python"], faults=["drop,rst,mid-session-rst"], runs=1, cap=12)
+    faults = ["drop,rst,mid-session-rst"]
+    return measured_at(home, clients=["chromium,firefox,curl,python"], faults=faults, runs=1, cap=12)
 
 
 def test_a_blocking_client_moves_when_its_kernel_gives_up(short: Ran) -> None:
