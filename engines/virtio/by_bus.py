@@ -9,7 +9,7 @@ from typing import Any
 from engines.guest import specs
 from engines.guest.appliance import GuestError
 from engines.virtio.inventory import GuestInventory
-from engines.virtio.lines.disks import NUMBERED, comment, of_number, partition, split
+from engines.virtio.lines.disks import NUMBERED, comment, device_of, of_number, partition, split
 from engines.virtio.lines.tools import installed_to
 
 NAME = re.compile(
@@ -42,7 +42,7 @@ def rows(patient: GuestInventory) -> list[Row]:
     """(spec, mount point, type) of fstab."""
     text = (patient.system.read("/etc/fstab") or b"").decode("latin-1")
     found = [line.split() for line in split(text) if not comment(line)]
-    return [(row[0], row[1], row[2]) for row in found if len(row) >= FIELDS]
+    return [(device_of(row[0]), row[1], row[2]) for row in found if len(row) >= FIELDS]
 
 
 def stable(patient: GuestInventory, disks: dict[str, str]) -> tuple[dict[str, str], list[str]]:

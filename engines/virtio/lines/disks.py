@@ -115,9 +115,7 @@ class Disks:
 
         What does not change stays as it is written.
         """
-        quote = word[:1] if len(word) > 1 and word[:1] in "\"'" and word[:1] == word[-1:] else ""
-        bare = word[1:-1] if quote else word
-        plain = OCTAL.sub(lambda found: chr(int(found[1], 8)), bare)
+        quote, plain = unwrapped(word)
         several = re.split(r":(?=/dev/)", plain) if plain.startswith("/dev/") else [plain]
         made = ":".join(map(self.whole, several))
         return word if made == plain else f"{quote}{made}{quote}"
@@ -128,6 +126,18 @@ class Disks:
             return self.stable[word]
         found = self.device.fullmatch(word)
         return self._new(found) if found else word
+
+
+def unwrapped(word: str) -> tuple[str, str]:
+    """(its quotes, what is in them with octal escapes undone) of a table's field."""
+    quote = word[:1] if len(word) > 1 and word[:1] in "\"'" and word[:1] == word[-1:] else ""
+    return quote, OCTAL.sub(lambda found: chr(int(found[1], 8)), word[1:-1] if quote else word)
+
+
+def device_of(word: str) -> str:
+    """A table's field that is a device, as its path; any other as it is written."""
+    plain = unwrapped(word)[1]
+    return plain if plain.startswith("/dev/") else word
 
 
 def split(text: str) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from engines.virtio.lines.disks import NAMED as DISK
-from engines.virtio.lines.disks import Disks, comment, split
+from engines.virtio.lines.disks import Disks, comment, device_of, split
 
 NAMED = re.compile(r"\s*(?:(?:export|readonly|declare|typeset)\s+(?:-\w+\s+)?)?[A-Za-z_]\w*[ \t]{0,8}\+?=")
 QUOTES = ("'", '"')
@@ -44,6 +44,7 @@ def without(text: str, foreign: tuple[str, ...]) -> str:
 
 
 def _of(spec: str, foreign: tuple[str, ...]) -> bool:
+    spec = device_of(spec)
     named = DISK.fullmatch(spec)
     return spec in foreign or (named is not None and f"/dev/{named.group(1)}" in foreign)
 

@@ -173,6 +173,8 @@ def test_a_disk_without_partitions_is_known_by_its_own_uuid() -> None:
         ("/dev/nvme1n1p1 /data ext4 x 0 2\n", "UUID=4007", "nvme0n1"),
         ("/dev/cciss/c0d1p1 /data ext4 x 0 2\n", "UUID=4007", "cciss/c0d0"),
         ("/dev/nvme0n1p2 none swap sw 0 0\n", "UUID=4007", "nvme0n1"),
+        ('"/dev/hde2" none swap sw 0 0\n', "UUID=4007", "hde"),
+        ("/dev\\057hde2\tnone\tswap\tsw\t0\t0\n", "UUID=4007", "hde"),
         ("", "/dev/cciss/c0d0p3", "cciss/c0d0"),
         ("", "UUID=4007", "sda"),
     ],

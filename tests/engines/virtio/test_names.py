@@ -218,7 +218,13 @@ def test_the_default_in_grubs_environment_keeps_its_size_and_its_other_variables
 
 def test_a_boot_does_not_wait_for_disks_that_are_not_there() -> None:
     text = "UUID=1 / ext4 x 0 1\n/dev/sdc1 /c ext4 x 0 2\n/dev/disk/by-id/ata-B-part1 /b ext4 x 0 2\n"
-    wanted = text.replace("/dev/sdc1", "# /dev/sdc1").replace("/dev/disk", "# /dev/disk")
+    text += "'/dev/sdc2' /d ext4 x 0 2\n/dev\\057sdc3 /e ext4 x 0 2\n"
+    wanted = (
+        text.replace("'/dev", "# '/dev")
+        .replace("/dev\\", "# /dev\\")
+        .replace("/dev/sdc1", "# /dev/sdc1")
+        .replace("/dev/disk", "# /dev/disk")
+    )
     assert tables.without(text, ("/dev/sdc", "/dev/disk/by-id/ata-B-part1")) == wanted
 
 
