@@ -16,7 +16,12 @@ INITRD = re.compile(r"(\s*initrd\s+)(\S+)", re.IGNORECASE)
 APPEND = re.compile(r"\s*append\s", re.IGNORECASE)
 WITHIN = re.compile(r"(?<=\s)(initrd=)(\S+)")
 SHOWN = re.compile(r"\s*menu\s+label\s+(.*\S)", re.IGNORECASE)
-DEFAULT = re.compile(r"(\s*(?:default|ontimeout)\s+)(\S+)(?=\s*$)", re.IGNORECASE)
+DEFAULT = re.compile(r"(\s*(?:default|ontimeout)\s+)(\S+)", re.IGNORECASE)  # behind it may be a kernel's arguments
+# What stands behind a label and is the whole menu's.
+OUTSIDE = re.compile(
+    r"\s*(?:menu\s+(?:begin|end|separator|title|include|background)|include|ui|default|ontimeout|timeout|prompt)\b",
+    re.IGNORECASE,
+)
 CHOSEN = re.compile(r"\s*menu\s+default\s*$", re.IGNORECASE)
 OWN = "-virtio"
 
@@ -64,7 +69,8 @@ def with_entry(text: str, stock: Entry, initrd: str, disks: Disks) -> str:
     """`text` with a copy of `stock` that uses `initrd` and the new disk as the last label; once."""
     if number_of(text, initrd) is not None:
         return text
-    copied = [_converted(line, initrd, disks) for line in stock.lines if not comment(line) and not CHOSEN.match(line)]
+    kept = [line for line in stock.lines if not comment(line) and not CHOSEN.match(line) and not OUTSIDE.match(line)]
+    copied = [_converted(line, initrd, disks) for line in kept]
     ending = "" if text.endswith("\n") or not text else "\n"
     return text + ending + "".join(line if line.endswith("\n") else line + "\n" for line in copied)
 

@@ -7,12 +7,16 @@ import re
 from engines.virtio.lines.disks import Disks, split
 
 ALIAS = re.compile(r"(\s*alias[ \t]+)(eth\d+|scsi_hostadapter\d*)([ \t]+)([\w-]+)")
+BARRED = re.compile(
+    r"\s*(?:blacklist\s+virtio(?:[_-](?:blk|pci|net|ring|scsi))?|install\s+virtio[\w-]*\s+(?:/\w+){0,2}/(?:true|false))\s*$"
+)
 XEN = ("xenblk", "xen_blkfront", "xen-blkfront", "xen-vbd")
 
 
 def network(text: str, _disks: Disks) -> str:
-    """Every `alias ethN` becomes virtio_net."""
-    return "".join(ALIAS.sub(_card, line, count=1) if ALIAS.match(line) else line for line in split(text))
+    """Every `alias ethN` becomes virtio_net; a driver of virtio's that is kept from loading is no longer."""
+    lines = (f"# {line}" if BARRED.match(line) else line for line in split(text))
+    return "".join(ALIAS.sub(_card, line, count=1) if ALIAS.match(line) else line for line in lines)
 
 
 def _card(found: re.Match[str]) -> str:

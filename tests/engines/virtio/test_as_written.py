@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from engines.virtio.lines import bls, grub1, grub2, lvmconf, tables, tools
+from engines.virtio.lines import bls, grub1, grub2, lvmconf, modprobe, tables, tools
 from engines.virtio.lines.disks import Disks, Edit
 
 DISK = "/dev/disk/by-id/ata-QEMU_HARDDISK_QM00001"
@@ -153,6 +153,10 @@ def test_a_menu_by_hand_that_sets_no_default_gets_one() -> None:
         (tables.fstab, "UUID=x / btrfs device=/dev/sda2,device=/dev/sdb2 0 0\n",
          "UUID=x / btrfs device=/dev/vda2,device=/dev/vdb2 0 0\n"),
         (tables.fstab, 'LABEL=my\\040data /dev/sda3 auto x 0 0\n', 'LABEL=my\\040data /dev/sda3 auto x 0 0\n'),
+        (modprobe.network, "blacklist virtio-net\nblacklist virtio_balloon\ninstall virtio_blk /bin/true\n",
+         "# blacklist virtio-net\nblacklist virtio_balloon\n# install virtio_blk /bin/true\n"),
+        (modprobe.network, "install virtio_net /sbin/modprobe -i virtio_net\n#blacklist virtio_net\n",
+         "install virtio_net /sbin/modprobe -i virtio_net\n#blacklist virtio_net\n"),
         (tools.words, f"cryptdevice={DISK}-part3:root x\n", "cryptdevice=UUID=3333:root x\n"),
         (tools.arch, "MODULES=(ext4\n  vfat)\n", "MODULES=(ext4 vfat virtio_blk virtio_pci)\n"),
         (tools.debconf, "Name: grub-pc/install_devices_disks_changed\nTemplate: x\nValue: /dev/sda,/dev/sdb\n",

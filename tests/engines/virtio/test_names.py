@@ -281,6 +281,17 @@ def test_a_default_that_only_a_menu_marks_is_moved() -> None:
     assert extlinux.default(extlinux.with_default(unmarked, 1)) == 1
 
 
+def test_a_label_is_copied_without_what_is_the_whole_menus() -> None:
+    text = "DEFAULT a quiet\nLABEL a\n LINUX v\n INITRD i.img\n APPEND root=/dev/sda3\nMENU BEGIN\n{}MENU END\n"
+    text = text.format("LABEL b\n LINUX w\n INITRD j.img\n APPEND root=/dev/sda3\n")
+    first, second = extlinux.entries(text)
+    made = extlinux.with_entry(extlinux.with_entry(text, first, "own.img", SDA), second, "other.img", SDA)
+    assert made.count("MENU BEGIN") == made.count("MENU END") == 1
+    chosen = extlinux.with_default(made, 2)
+    assert chosen.startswith("DEFAULT a-virtio quiet\nLABEL a\n") and chosen.count("DEFAULT") == 1
+    assert extlinux.default(chosen) == 2
+
+
 def test_microcode_in_front_of_an_initrd_is_not_taken_for_it() -> None:
     text = (
         "menuentry 'Arch' {\n\tlinux /vmlinuz-linux root=/dev/sda3\n\tinitrd /intel-ucode.img /initramfs-linux.img\n}\n"
