@@ -21,18 +21,18 @@ from engines.job.errors import BadParam
 from engines.job.params import convert
 from engines.job.report import gather
 from engines.job.web import page
-from tests.engines.failover.lab.test_lab import Ran, at_home, measured
+from tests.engines.failover.lab.test_lab import Ran, measured, measured_at
 from tests.engines.failover.stage import Stage
 from tests.ports import free_port
 
-__all__ = ["at_home"]
 NAME = "shop.test"
 
 
 @pytest.fixture(scope="module")
-def secured(at_home: None) -> Ran:
+def secured(tmp_path_factory: pytest.TempPathFactory) -> Ran:
     """Programs over https on a ladder of 3 s."""
-    return measured(
+    return measured_at(
+        tmp_path_factory.mktemp("state"),
         clients=["curl,python,wget"],
         faults=["drop,rst,tls-hang"],
         scheme="https",

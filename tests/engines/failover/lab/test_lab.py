@@ -249,7 +249,7 @@ def ended(short: Ran, output: Path, folder: Path, **how: bool) -> list[AnyEvent]
 
 
 def test_a_table_is_written_where_it_was_told_to_and_replaces_nothing_that_came_since(
-    short: Ran, tmp_path: Path, at_home: None
+    short: Ran, tmp_path: Path
 ) -> None:
     output = tmp_path / "out.yaml"
     ended(short, output, tmp_path / "one")
@@ -268,7 +268,7 @@ def test_a_table_is_written_where_it_was_told_to_and_replaces_nothing_that_came_
 
 
 @pytest.mark.soak
-def test_the_windows_ladder_gives_firefox_its_old_twenty_seconds(at_home: None) -> None:
+def test_the_windows_ladder_gives_firefox_its_old_twenty_seconds() -> None:
     ran = measured(clients=["firefox", "python"], faults=["drop"], ladder="windows", runs=3, cap=60)
     for client in ("firefox", "python"):
         row = ran.rows[client, "drop"]
@@ -278,7 +278,7 @@ def test_the_windows_ladder_gives_firefox_its_old_twenty_seconds(at_home: None) 
 
 
 @pytest.mark.soak
-def test_three_addresses_two_dead_make_chromium_wait_long(at_home: None) -> None:
+def test_three_addresses_two_dead_make_chromium_wait_long() -> None:
     ran = measured(clients=["chromium"], faults=["drop"], addresses=3, runs=1, cap=150)
     row = ran.rows["chromium", "drop"]
     assert row.outcome == "moved"
@@ -287,7 +287,7 @@ def test_three_addresses_two_dead_make_chromium_wait_long(at_home: None) -> None
 
 
 @pytest.mark.soak
-def test_the_seeds_table_within_three_minutes(at_home: None) -> None:
+def test_the_seeds_table_within_three_minutes() -> None:
     import time
 
     began = time.monotonic()
