@@ -12,11 +12,13 @@ import numpy as np
 from engines.backup.errors import Damaged
 from engines.backup.names import PointName, guest_of
 from engines.backup.repository import pack, quarantine, record
+from engines.backup.repository.index import Index
 from engines.backup.repository.keys import ZERO
 from engines.backup.repository.point import Head, Point
 from engines.backup.repository.repository import Repository
 from engines.backup.repository.segment import Segment
 from engines.backup.repository.verified import last_verified
+from engines.backup.store.store import side_by_side
 from engines.backup.upkeep.mark import Marks
 from engines.job.errors import Failed
 
@@ -60,9 +62,10 @@ def newest(repository: Repository, wanted: Callable[[str], bool] = lambda _: Tru
     repository.load()
     damaged = {point for bad in quarantine.every(repository.store) for point in bad.points if _lost(repository, bad.id)}
     verified = last_verified(repository.store)
-    present = _Present(repository, damaged)
+    groups = list(_by_guest(names, heads))
+    present = _sound(repository, damaged, [points for _, points in groups])
     rows = []
-    for guest, points in _by_guest(names, heads):
+    for guest, points in groups:
         last = points[-1]
         vm, disk = last.vm, last.disk
         head = heads[last]
@@ -100,11 +103,23 @@ def _by_guest(names: list[PointName], heads: dict[PointName, Head | Damaged]) ->
 
 def _good(present: _Present, points: list[PointName], heads: dict[PointName, Head | Damaged]) -> float | None:
     """When the newest that is whole was begun."""
-    for name in reversed(points[-LOOKED_BACK:]):
-        if not present.trouble(name):
-            head = heads[name]
-            return head.real if isinstance(head, Head) else name.moment / 1e9
-    return None
+    name = present.whole(points)
+    if name is None:
+        return None
+    head = heads[name]
+    return head.real if isinstance(head, Head) else name.moment / 1e9
+
+
+def _sound(repository: Repository, damaged: set[str], groups: list[list[PointName]]) -> _Present:
+    """By what they are judged: no pack that their newest whole points need is cut."""
+    while True:
+        present = _Present(repository, damaged)
+        for points in groups:
+            present.whole(points)
+        torn = present.torn()
+        if not torn:
+            return present
+        repository.index.forget(torn)
 
 
 def _lost(repository: Repository, record: str) -> bool:
@@ -128,6 +143,22 @@ class _Present:
             self._known[name] = self._look(name)
         return self._known[name]
 
+    def whole(self, points: list[PointName]) -> PointName | None:
+        """The newest of a disk that is, of the last ones."""
+        return next((name for name in reversed(points[-LOOKED_BACK:]) if not self.trouble(name)), None)
+
+    def torn(self) -> set[bytes]:
+        """Packs of what was looked at that do not end as one does.
+
+        An index file names no points' records, so that of those behind the others only the trailer tells whether they
+        are all there: 40 bytes are read of each pack that is longer than its other records.
+        """
+        index, store = self._repository.index, self._repository.store
+        ends = _known(index)
+        longer = [(one, index.sizes[one]) for one in self._marks.live() if index.sizes.get(one, 0) > ends.get(one, 0)]
+        looked = side_by_side(store, lambda one: (one[0], pack.sealed(store, *one)), longer)
+        return {one for one, whole in looked if not whole}
+
     def _look(self, name: PointName) -> str:
         if str(name) in self._damaged:
             return "records of it are damaged: crashcart backup verify"
@@ -147,23 +178,25 @@ class _Present:
 
 
 def _cut(repository: Repository) -> set[bytes]:
-    """Packs that are shorter than what is known to lie in them, and the footer that names it.
-
-    An index file names no points' records, which may be the last: a footer that is cut behind those is not seen by it.
-    """
+    """Packs that are shorter than what is known to lie in them, and the footer that names it."""
     index = repository.index
+    ends = _known(index)
+    return {one for one, end in ends.items() if one in index.sizes and index.sizes[one] < end}
+
+
+def _known(index: Index) -> dict[bytes, int]:
+    """By pack: bytes that it has at the least."""
     ends: dict[bytes, int] = {}
     for segment in index.segments:
         ends |= zip(segment.packs, map(int, _ends(segment)), strict=False)
     known: dict[bytes, list[int]] = {}
     for place in index.tail():
         known.setdefault(place.pack, []).append(place.offset + place.size)
-    ends |= {one: max(found) + len(found) * pack.ENTRY.size + pack.TRAILER_SIZE for one, found in known.items()}
-    return {one for one, end in ends.items() if one in index.sizes and index.sizes[one] < end}
+    return ends | {one: max(found) + len(found) * pack.ENTRY.size + pack.TRAILER_SIZE for one, found in known.items()}
 
 
 def _ends(segment: Segment) -> np.ndarray[Any, Any]:
-    """By pack: bytes that it has at the least."""
+    """The same of one index file, by its own numbers of packs."""
     entries = segment.entries()
     packs = np.minimum(entries["pack"], len(segment.packs))  # a long index is not checked when it is opened
     ends: np.ndarray[Any, Any] = np.zeros(len(segment.packs) + 1, dtype="<u8")

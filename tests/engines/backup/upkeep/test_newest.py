@@ -76,9 +76,16 @@ def one_byte_short(pack: Path) -> None:
     pack.write_bytes(pack.read_bytes()[:-1])
 
 
+def without_its_end(pack: Path) -> None:
+    """Into the point's record, which is the last; no index file names it."""
+    raw = pack.read_bytes()
+    end = int.from_bytes(raw[-24:-16], "little")
+    pack.write_bytes(raw[: end - 9])
+
+
 @pytest.mark.parametrize(
     ("harm", "indexed"),
-    [(gone, False), (cut, False), (empty, False), (one_byte_short, False), (gone, True), (cut, True), (empty, True)],
+    [(harm, indexed) for harm in (gone, cut, empty, one_byte_short, without_its_end) for indexed in (False, True)],
 )
 def test_a_point_whose_pack_is_gone_or_cut_is_in_trouble_and_the_one_before_counts(
     repo: str, harm: Callable[[Path], None], indexed: bool
