@@ -81,16 +81,16 @@ def due(
 
 def _open(fleet: Fleet, each: Wanted, now: float) -> bool:
     """Whether its round has opened."""
-    return _latest(fleet, each, now).name == each.round and now < each.closes
+    return _turn(fleet, each, now).name == each.round and now < each.closes
 
 
 def _opened(fleet: Fleet, each: Wanted, now: float) -> float:
-    """When the round of its policy opened that did so last."""
-    return _latest(fleet, each, now).opens
+    """When the window of its policy opened that did so last."""
+    return _turn(fleet, each, now).opens
 
 
-def _latest(fleet: Fleet, each: Wanted, now: float) -> StartWindow:
-    return calendar_of(fleet.policies[each.policy], fleet.zone_of(each.host), each.uuid).latest(now)
+def _turn(fleet: Fleet, each: Wanted, now: float) -> StartWindow:
+    return calendar_of(fleet.policies[each.policy], fleet.zone_of(each.host), each.uuid).turn(now)
 
 
 def _now(each: Wanted, round_: str, now: float) -> Wanted:

@@ -6,7 +6,7 @@ A round is called by the date on which its window opens, 2026-11-29, with .1, .2
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from functools import lru_cache
 from zoneinfo import ZoneInfo
@@ -60,6 +60,20 @@ class Calendar:
                 if found.opens < this.opens:
                     return found
             day -= timedelta(days=1)
+
+    def turn(self, now: float) -> StartWindow:
+        """The window that opened last in which one may be made: where a guest has a day of several for its own and
+        that was missed, the window of any day.
+        """
+        return self._nightly.latest(now)
+
+    def next_turn(self, this: StartWindow) -> StartWindow:
+        """The next of those."""
+        return self._nightly.after(this)
+
+    @property
+    def _nightly(self) -> Calendar:
+        return replace(self, interval=DAY, phase=0) if self.interval > DAY else self
 
     def _of(self, day: date) -> tuple[StartWindow, ...]:
         return rounds(self.window, self.interval, self.zone, self.phase, day)

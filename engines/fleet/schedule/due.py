@@ -51,22 +51,23 @@ def start(calendar: Calendar, past: Past, now: float, uuid: str, *, spread: bool
     current = calendar.latest(now)
     if past.good is not None and past.good >= current.opens:
         return _usual(calendar.after(current), uuid, spread)
-    if now >= current.closes:
-        following = calendar.after(current)
+    turn = calendar.turn(now)
+    following = calendar.next_turn(turn)
+    if now >= turn.closes:
         return NextStart(following, following.opens, _missed(past, current), missed=True)
-    if past.tried == current.name and past.tries > retries:
-        following = calendar.after(current)
-        return NextStart(following, following.opens, f"failed {past.tries} times in round {current.name}", missed=True)
-    found = _first(calendar, past, current, uuid, spread)
-    if past.tried != current.name or not past.tries:
+    if past.tried == turn.name and past.tries > retries:
+        return NextStart(following, following.opens, f"failed {past.tries} times in round {turn.name}", missed=True)
+    if turn == current:
+        found = _first(calendar, past, current, uuid, spread)
+    else:
+        found = NextStart(turn, turn.opens, _missed(past, current), missed=True)
+    if past.tried != turn.name or not past.tries:
         return found
     again = max(found.at, past.failed_at + backoff(past.tries))
-    if again >= current.closes:
-        following = calendar.after(current)
-        return NextStart(
-            following, following.opens, f"failed {past.tries} times, round {current.name} ends", missed=True
-        )
-    return NextStart(current, again, f"try {past.tries + 1}", missed=found.missed)
+    if again >= turn.closes:
+        why = f"failed {past.tries} times, round {turn.name} ends"
+        return NextStart(following, following.opens, why, missed=True)
+    return NextStart(turn, again, f"try {past.tries + 1}", missed=found.missed)
 
 
 def _first(calendar: Calendar, past: Past, current: StartWindow, uuid: str, spread: bool) -> NextStart:

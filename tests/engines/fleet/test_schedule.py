@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from engines.fleet.config.words import Window, window
+from engines.fleet.config.words import Window, interval, window
 from engines.fleet.schedule.calendar import Calendar, StartWindow, fraction, phase
 from engines.fleet.schedule.due import Past, backoff, start
 
@@ -106,6 +106,66 @@ def test_a_week_has_its_own_day_for_each_guest() -> None:
     made = nights(Calendar(window("22:00-06:00"), week, BERLIN, phase=3), GUESTS[1])
     gaps = {round((later - earlier) / DAY) for (_, earlier), (_, later) in pairwise(made[1:])}
     assert gaps == {7} and len(made) in (57, 58)
+
+
+@pytest.mark.parametrize(("every", "days"), [("2d", 2), ("week", 7), ("month", 30)])
+def test_a_day_of_several_that_was_missed_is_made_good_on_the_next_that_can_be(every: str, days: int) -> None:
+    """And not when the guest's own day comes again: after a month that would be two without a backup."""
+    calendar = Calendar(window("22:00-06:00"), interval(every), BERLIN, phase=1)
+    own = next(night for night, _ in nights(calendar, GUESTS[1], count=2 * days)[1:])
+    opens = at(f"{own}T22:00")
+    made = dict(nights(calendar, GUESTS[1], down=(opens - 4 * HOUR, opens + 20 * HOUR), count=4 * days))
+    made_good = (date.fromisoformat(own) + timedelta(days=1)).isoformat()
+    assert own not in made and local(made[made_good]).strftime("%H:%M") == "22:00"
+    later = [name for name in made if name > made_good]
+    assert later[0] == (date.fromisoformat(own) + timedelta(days=days)).isoformat()
+
+
+def test_a_week_that_failed_is_tried_again_the_next_night() -> None:
+    calendar = Calendar(window("22:00-06:00"), 7 * DAY, BERLIN)
+    own = calendar.latest(at("2026-08-13T12:00"))
+    past = Past(good=own.opens - 7 * DAY, tried=own.name, tries=4, failed_at=own.opens + HOUR)
+    next_ = start(calendar, past, own.opens + 2 * HOUR, GUESTS[0])
+    assert next_.round == calendar.next_turn(own) and next_.at == own.opens + DAY and next_.missed
+    assert start(calendar, past, next_.at, GUESTS[0]).due(next_.at)
+
+
+ZONES = [
+    "Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Asia/Kathmandu", "Africa/Cairo", "America/Havana",
+    "Pacific/Chatham", "Antarctica/Troll", "Africa/Casablanca", "America/St_Johns",
+]  # fmt: skip
+WINDOWS = ["22:00-06:00", "01:30-02:30", "02:00-02:30", "02:30-02:45", "00:00-00:30", "23:30-00:30", "00:00-00:00"]
+
+
+@pytest.mark.parametrize("zone", ZONES)
+def test_each_date_has_its_round_in_every_zone_whatever_clocks_do(zone: str) -> None:
+    """Some leave out half an hour, two, or midnight itself."""
+    for hours in WINDOWS:
+        calendar = Calendar(window(hours), DAY, ZoneInfo(zone))
+        this = calendar.latest(at("2026-02-01T23:59", ZoneInfo(zone)))
+        for _ in range(400):
+            next_ = calendar.after(this)
+            assert date.fromisoformat(next_.name) == date.fromisoformat(this.name) + timedelta(days=1)
+            assert this.opens < this.closes <= next_.opens, (zone, this, next_)
+            assert calendar.latest(this.opens) == calendar.latest(next_.opens - 1) == this
+            assert calendar.before(next_) == this
+            this = next_
+
+
+def test_several_a_day_are_as_many_on_a_day_of_23_and_of_25_hours() -> None:
+    calendar = Calendar(window("00:00-00:00"), 6 * HOUR, BERLIN)
+    names = Counter(name[:10] for name, _ in nights(calendar, GUESTS[2], count=320))
+    assert names["2026-10-24"] == names["2027-03-28"] == 4 and names["2026-10-25"] == 5  # the last of those is short
+
+
+@pytest.mark.parametrize("back", [HOUR, DAY])
+def test_a_clock_that_is_set_back_makes_nothing_twice_in_a_round(back: int) -> None:
+    calendar = Calendar(window("22:00-06:00"), DAY, BERLIN)
+    good = at("2026-08-13T23:30")
+    for minutes in range(0, 600, 5):
+        now = good - back + minutes * 60
+        next_ = start(calendar, Past(good=good), now, GUESTS[0])
+        assert next_.round.name == "2026-08-14" or (now < at("2026-08-13T22:00") and not next_.due(now)), (now, next_)
 
 
 def test_hours_within_a_window_have_a_round_each() -> None:
