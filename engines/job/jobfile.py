@@ -111,6 +111,9 @@ def yaml_of(
         def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
             seen: set[str] = set()
             for key, _ in node.value:
+                if not isinstance(key, yaml.ScalarNode):
+                    line = key.start_mark.line + 1
+                    raise Refused(f"{name} line {line}: a list or keys stand where a name must", "write a name")
                 if key.value in seen:
                     line = key.start_mark.line + 1
                     raise Refused(f"{name} line {line}: {key.value} is given twice", "keep one")

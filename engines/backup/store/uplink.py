@@ -25,8 +25,10 @@ class Rule:
     rate: int
 
     def holds(self, minute: int) -> bool:
-        """Whether it does at that minute of the day; one that ends before it starts goes over midnight."""
-        if self.start <= self.end:
+        """Whether it does at that minute of the day; one that ends before it starts goes over midnight, and one that
+        ends when it starts is the whole day.
+        """
+        if self.start < self.end:
             return self.start <= minute < self.end
         return minute >= self.start or minute < self.end
 

@@ -117,16 +117,15 @@ class Run(Engine[RunParams]):
             yield from _odd(fleet, found)
             now = time.time()
             round_ = doing.round(again=lambda: _again(fleet, ledger, params, now))
-            todo = today.due(fleet, found, now, at_once=params.now, only=params.only)
-            round_.add(*today.taken_up(fleet, ledger, todo, now, only=params.only))
-            if not round_.todo:
+            round_.add(*_todo(fleet, ledger, found, params, now))
+            if not round_.todo and not found.agreed.trouble:
                 yield Log(text=_next(found))
             yield from _done(round_, doing)
             yield StepEnded(step="backups")
             if not params.only:
                 yield StepStarted(step="upkeep")
                 after = doing.round()
-                after.add(*today.care(fleet, found, ledger, time.time()))
+                after.add(*(() if found.agreed.trouble else today.care(fleet, found, ledger, time.time())))
                 yield from _done(after, doing)
                 round_.todo |= after.todo
                 yield StepEnded(step="upkeep")
@@ -165,12 +164,22 @@ class Doing:
         yield from (Warned(text=text) for text in new)
 
 
+def _todo(fleet: Fleet, ledger: Ledger, found: Today, params: RunParams, now: float) -> list[Todo]:
+    """What is due, with what an earlier controller left; only what runs where nobody knows what is held."""
+    if found.agreed.trouble:
+        left = today.taken_up(fleet, ledger, [], now, only="*")
+        return [one for one in left if one.job.state == "running"]
+    todo = today.due(fleet, found, now, at_once=params.now, only=params.only)
+    return today.taken_up(fleet, ledger, todo, now, only=params.only)
+
+
 def _again(fleet: Fleet, ledger: Ledger, params: RunParams, began: float) -> list[Todo]:
     """What a new look in mid-round adds; one that was asked for now is of one moment."""
     if params.now:
         return []
     now = time.time()
-    return today.due(fleet, today.look(fleet, ledger, now), now, only=params.only, began=began)
+    found = today.look(fleet, ledger, now)
+    return [] if found.agreed.trouble else today.due(fleet, found, now, only=params.only, began=began)
 
 
 def _odd(fleet: Fleet, found: Today) -> Iterator[AnyEvent]:
@@ -182,7 +191,7 @@ def _odd(fleet: Fleet, found: Today) -> Iterator[AnyEvent]:
     for hold in found.held:
         yield Warned(text=f"{hold.words} (see to it again: crashcart fleet release {hold.what}:{hold.name})")
     if found.agreed.trouble:
-        yield Warned(text=found.agreed.trouble)
+        yield Warned(text=f"{found.agreed.trouble}; nothing is begun until it can be read")
     for text in unlocked(fleet):
         yield Warned(text=f"{text} (say no lock for it, or name a bucket)")
     for one in found.uncovered:

@@ -49,7 +49,7 @@ def _look(params: FleetParams) -> Generator[str | bytes | Note, None, float]:
     yield Note(f"{ended.status}: {ended.summary}; {ended.report}")  # told at once, where stdout would wait for more
     if ended.status == "stopped":
         raise Stopped(ended.left_behind)
-    return _wait(found, time.time()) if ended.ok else LONGEST
+    return _wait(found, time.time()) if ended.ok and not found.agreed.trouble else LONGEST
 
 
 def _wait(found: today.Today, now: float) -> float:

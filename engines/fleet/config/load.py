@@ -44,7 +44,12 @@ def parsed(raw: bytes, name: str = "fleet.yaml") -> Fleet:
 
 
 def _unknown(fleet: Fleet) -> Iterator[str]:
-    """Names that are used and stand nowhere."""
+    """Names that are used and stand nowhere, and what there is none of."""
+    named = {"hosts": fleet.hosts, "repositories": fleet.repositories, "policies": fleet.policies}
+    if empty := [key for key, value in named.items() if not value]:
+        yield from (f"{key} is nothing, allowed is names, each with its keys" for key in empty)
+        return
+    yield from _same_place(fleet)
     for name, repository in fleet.repositories.items():
         yield from _one(f"repositories.{name}.uplink", repository.uplink, fleet.uplinks)
         yield from _one(f"repositories.{name}.host", repository.host, fleet.hosts)
@@ -73,6 +78,15 @@ def _unknown(fleet: Fleet) -> Iterator[str]:
     for number, alert in enumerate(fleet.alerts, 1):
         if (alert.to is None) == (not alert.ping_file):
             yield f"alerts[{number}] is neither or both, allowed is one of to, ping_file"
+
+
+def _same_place(fleet: Fleet) -> Iterator[str]:
+    """Two names of one repository: what goes to both is there once."""
+    seen: dict[tuple[str, str], str] = {}
+    for name, repository in fleet.repositories.items():
+        first = seen.setdefault((repository.url.rstrip("/"), repository.host), name)
+        if first != name:
+            yield f"repositories.{name}.url is {repository.url!r}, allowed is another than that of {first}"
 
 
 def _rule(key: str, rule: Rule, fleet: Fleet) -> Iterator[str]:

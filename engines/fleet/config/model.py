@@ -12,7 +12,11 @@ from engines.fleet.config.words import Window, word
 
 CONTROLLER = "controller"  # where the upkeep is done that names no host
 DURATION = word("hour, day, week, month, or like 90m, 36h, 2d, 1w", words.seconds)
-EVERY = word("hour, day, week, month, or like 90m, 12h, 2d, 1w: up to a day, or whole days", words.interval)
+EVERY = word(
+    "hour, day, week, month, or like 90m, 12h, 2d, 1w: up to a day, or whole days up to a year", words.interval
+)
+FILE = word("a path from / on", words.whole_path)
+HOME_FILE = word("a path from / or ~/ on", words.home_path)
 COUNT = word("a whole number from 1 to 1000", ge=1, le=1000)
 KEPT = word("a whole number from 0 to 100000", ge=0, le=100000)
 
@@ -36,13 +40,13 @@ class Host(Part, frozen=True, kw_only=True):
 
     ssh: Annotated[
         str,
-        word("USER@HOST, USER@HOST:PORT or local", pattern=r"^(local|[\w.-]+@([\w.-]+|\[[0-9a-f:]+\])(:\d{1,5})?)$"),
+        word("USER@HOST, USER@HOST:PORT or local", words.ssh),
     ]
     slots: Annotated[int, COUNT] = 2
     find: tuple[Literal["libvirt"] | ByLvm, ...] = ("libvirt",)
     connect: str = "qemu:///system"
-    key: str = ""
-    known_hosts: str = ""
+    key: Annotated[str, HOME_FILE] = ""
+    known_hosts: Annotated[str, HOME_FILE] = ""
     zone: Annotated[str, word("a name such as Europe/Berlin", words.zone_or_none)] = ""
 
 
@@ -52,11 +56,11 @@ class Repository(Part, frozen=True, kw_only=True):
     host: that prunes, collects and verifies; empty for the controller.
     """
 
-    url: Annotated[str, word("a folder, sftp://USER@HOST/FOLDER or s3://BUCKET/PREFIX", pattern=r"^(/|sftp://|s3://)")]
+    url: Annotated[str, word("a folder, sftp://USER@HOST/FOLDER or s3://BUCKET/PREFIX", words.place)]
     slots: Annotated[int, COUNT] = 4
     uplink: str = ""
-    key_file: str = ""
-    passphrase_file: str = ""
+    key_file: Annotated[str, FILE] = ""
+    passphrase_file: Annotated[str, FILE] = ""
     host: str = ""
     gc: Annotated[str, DURATION] = "week"
     verify: Annotated[str, DURATION] = "day"
@@ -154,7 +158,7 @@ class AlertMatch(Part, frozen=True, kw_only=True):
 class AlertTo(Part, frozen=True, kw_only=True):
     """Whom to tell: a file with apprise URLs, one a line."""
 
-    apprise_file: str
+    apprise_file: Annotated[str, FILE]
 
 
 class Alert(Part, frozen=True, kw_only=True):
@@ -163,7 +167,7 @@ class Alert(Part, frozen=True, kw_only=True):
     match: AlertMatch = AlertMatch()
     to: AlertTo | None = None
     quiet: Annotated[str, DURATION] = "4h"
-    ping_file: str = ""
+    ping_file: Annotated[str, FILE] = ""
 
 
 class Cluster(Part, frozen=True, kw_only=True):
@@ -171,12 +175,9 @@ class Cluster(Part, frozen=True, kw_only=True):
 
     scheduler: Annotated[
         str,
-        word(
-            "tls://HOST:PORT, or tcp://127.0.0.1:PORT without TLS",
-            pattern=r"^(tls://([\w.-]+|\[[0-9a-f:]+\])|tcp://(127\.0\.0\.1|\[::1\])):\d{1,5}$",
-        ),
+        word("tls://HOST:PORT, or tcp://127.0.0.1:PORT without TLS", words.scheduler),
     ]
-    tls: str = ""
+    tls: Annotated[str, FILE] = ""
 
     @property
     def encrypted(self) -> bool:
@@ -195,7 +196,7 @@ class Fleet(Part, frozen=True, kw_only=True):
     uplinks: dict[Annotated[str, word(words.NAMED, pattern=words.NAME)], Uplink] = {}
     alerts: tuple[Alert, ...] = ()
     zone: Annotated[str, word("a name such as Europe/Berlin", words.zone)] = "UTC"
-    ledger: str = ""
+    ledger: Annotated[str, FILE] = ""
     cluster: Cluster | None = None
     lease: str = ""
 

@@ -11,7 +11,10 @@ from typing import Any, Literal, TypeVar
 
 import msgspec
 
+from engines.job.units import one_line
+
 T = TypeVar("T", bound=msgspec.Struct)
+LONGEST = 200  # characters of a value that are shown
 BARE = {str: "text", int: "a whole number", bool: "true or false"}
 
 
@@ -23,7 +26,7 @@ class Reading:
 
     def wrong(self, key: str, value: object, allowed: str) -> None:
         """Note a mistake."""
-        shown = "nothing" if value is None or value == "" else repr(value)
+        shown = "nothing" if value is None or value == "" else _short(repr(value))
         self.mistakes.append(f"{key} is {shown}, allowed is {allowed}")
 
     def read(self, kind: type[T], data: Any, key: str = "") -> T | None:
@@ -94,7 +97,12 @@ def _named(kind: type[msgspec.Struct]) -> Iterator[str]:
 
 
 def _below(key: str, name: Any) -> str:
-    return f"{key}.{name}" if key else str(name)
+    shown = _short(one_line(str(name)))
+    return f"{key}.{shown}" if key else shown
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
 
 
 def _meta(hint: Any) -> msgspec.Meta | None:

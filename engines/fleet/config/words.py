@@ -15,13 +15,17 @@ from engines.backup.store import uplink
 from engines.job.errors import BadParam, Refused
 from engines.job.units import SIZE, SUFFIX
 
-NAME = r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,63}$"
+NAME = r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,63}\Z"
 NAMED = "a name of letters, digits, . _ and -, up to 64"
 UNITS = {"m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 DAY = 86400  # s
+LONGEST = 366 * DAY  # from one round to the next
+SSH = re.compile(r"^(local|[\w.][\w.-]*@([\w.][\w.-]*|\[[0-9a-f:]+\])(:(?P<port>\d{1,5}))?)\Z")
+SCHEDULER = re.compile(r"^(tls://([\w.][\w.-]*|\[[0-9a-f:]+\])|tcp://(127\.0\.0\.1|\[::1\])):(?P<port>\d{1,5})\Z")
+PLACE = re.compile(r"^(/|sftp://[^/\s]+/|s3://[^/\s]+)[^\n]*\Z")
 PERIODS = {"hour": 3600, "day": 86400, "week": 7 * 86400, "month": 30 * 86400}
-DURATION = re.compile(r"^([1-9]\d{0,4})([mhdw])$")
-WINDOW = re.compile(r"^([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-3]):([0-5]\d)$")
+DURATION = re.compile(r"^([1-9]\d{0,4})([mhdw])\Z")
+WINDOW = re.compile(r"^([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-3]):([0-5]\d)\Z")
 
 
 @dataclass(frozen=True)
@@ -47,9 +51,9 @@ def seconds(text: str) -> int:
 
 
 def interval(text: str) -> int:
-    """A duration that rounds can have: up to a day, or whole days. Raises ValueError."""
+    """A duration that rounds can have: up to a day, or whole days up to a year. Raises ValueError."""
     found = seconds(text)
-    if found > DAY and found % DAY:
+    if (found > DAY and found % DAY) or found > LONGEST:
         raise ValueError(text)
     return found
 
@@ -60,6 +64,40 @@ def window(text: str) -> Window:
     if match is None:
         raise ValueError(text)
     return Window(int(match[1]) * 60 + int(match[2]), int(match[3]) * 60 + int(match[4]))
+
+
+def ssh(text: str) -> None:
+    """USER@HOST, USER@HOST:PORT or local. Raises ValueError."""
+    _with_port(SSH, text)
+
+
+def scheduler(text: str) -> None:
+    """tls://HOST:PORT, or tcp:// of this machine. Raises ValueError."""
+    _with_port(SCHEDULER, text)
+
+
+def _with_port(form: re.Pattern[str], text: str) -> None:
+    match = form.match(text)
+    if match is None or not 0 < int(match["port"] or 1) < 65536:
+        raise ValueError(text)
+
+
+def place(text: str) -> None:
+    """Where a repository lies: a folder, sftp://HOST/FOLDER or s3://BUCKET. Raises ValueError."""
+    if PLACE.match(text) is None:
+        raise ValueError(text)
+
+
+def whole_path(text: str) -> None:
+    """A path that is the same for whoever reads it, from whatever folder. Raises ValueError."""
+    if text and not text.startswith("/"):
+        raise ValueError(text)
+
+
+def home_path(text: str) -> None:
+    """The same, or one that ssh reads below a home. Raises ValueError."""
+    if not text.startswith(("~/", "%d/")):
+        whole_path(text)
 
 
 def zone(text: str) -> ZoneInfo:

@@ -63,6 +63,24 @@ BAD = {
     "alerts: [{to: {apprise_file: /x}, match: {severity: [loud]}}]": "alerts[1].match.severity is ['loud'], allowed is",
     "zone: Mars/Olympus": "zone is 'Mars/Olympus', allowed is a name such as Europe/Berlin",
     "nights: 3": "nights is unknown, allowed are hosts, repositories",
+    "hosts: {}": "hosts is nothing, allowed is names, each with its keys",
+    "repositories: {}": "repositories is nothing, allowed is names, each with its keys",
+    "hosts: {hv1: {ssh: 'a@b:99999'}}": "hosts.hv1.ssh is 'a@b:99999', allowed is USER@HOST, USER@HOST:PORT or local",
+    "hosts: {hv1: {ssh: a@-b}}": "hosts.hv1.ssh is 'a@-b', allowed is USER@HOST",
+    'hosts: {hv1: {ssh: "a@b\\n"}}': "hosts.hv1.ssh is 'a@b\\n', allowed is USER@HOST",
+    'hosts: {"hv1\\n": {ssh: a@b}}': "a name in hosts is 'hv1\\n', allowed is a name of letters",
+    "hosts: {hv1: {ssh: a@b, key: keys/hv1}}": "hosts.hv1.key is 'keys/hv1', allowed is a path from / or ~/ on",
+    "ledger: here.sqlite": "ledger is 'here.sqlite', allowed is a path from / on",
+    "alerts: [{ping_file: ping}]": "alerts[1].ping_file is 'ping', allowed is a path from / on",
+    "repositories: {off1: {url: /r}, off2: {url: /r/}}": "repositories.off2.url is '/r/', allowed is another than that",
+    "repositories: {off1: {url: 's3://'}}": "repositories.off1.url is 's3://', allowed is a folder, sftp://",
+    "policies: {gold: {to: [off1], every: 99999w}}": "policies.gold.every is '99999w', allowed is hour, day, week",
+    "policies: {gold: {to: [off1], every: 1mo}}": "policies.gold.every is '1mo', allowed is hour, day, week, month",
+    'policies: {gold: {to: [off1], window: "22:00-06:00\\n"}}': "policies.gold.window is '22:00-06:00\\n', allowed is",
+    "policies: {gold: {to: [off1], window: 22:00}}": "policies.gold.window is 1320, allowed is like 22:00-06:00",
+    "cluster: {scheduler: 'tls://c1:0', tls: /t}": "cluster.scheduler is 'tls://c1:0', allowed is tls://HOST:PORT",
+    f"zone: {'x' * 100_000}": f"zone is '{'x' * 199}..., allowed is a name such as",
+    '"a\\nb\\e[2J": 1': "a\\nb\\x1b[2J is unknown, allowed are hosts",
 }  # fmt: skip
 LEAST = {
     "hosts": "hosts: {hv1: {ssh: a@b}}",
@@ -109,11 +127,41 @@ def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
     assert str(path) in caught.value.why
 
 
-@pytest.mark.parametrize("raw", [b"", b"- a", b"hosts: [", b"a: &x 1\nb: *x", b"a: 1\na: 2", b"\xff\xfe", b"#" * 2**21])
+BOMB = b"a: &a [x, x]\nb: &b [*a, *a]\nc: &c [*b, *b]"
+MERGED = b"a: &a {x: 1}\nb: {<<: [*a, *a]}"
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"",
+        b"- a",
+        b"hosts: [",
+        b"a: &x 1\nb: *x",
+        b"a: 1\na: 2",
+        b"\xff\xfe",
+        b"#" * 2**21,
+        BOMB,
+        MERGED,
+        b"? [a]\n: b",
+        b"a:\tb",
+        b"\ta: b",
+        b"a: b\n---\na: b",
+        b"a: M\xfcnchen",
+        b"a: b\0",
+        b"a: " + b"[" * 9999,
+        b"a: !!python/tuple [b]",
+    ],
+)
 def test_what_is_no_fleet_file_is_refused_in_words(raw: bytes) -> None:
     with pytest.raises(Refused) as caught:
         parsed(raw)
     assert "job file" not in str(caught.value) and caught.value.what_helps
+
+
+@pytest.mark.parametrize("change", [(b"\n", b"\r\n"), (b"\n", b"\r"), (b"hosts", b"\xef\xbb\xbfhosts")])
+def test_lines_may_end_as_on_other_systems_and_a_mark_may_stand_before_them(change: tuple[bytes, bytes]) -> None:
+    assert parsed(least("zone: UTC").replace(*change)).hosts.keys() == {"hv1"}
 
 
 def test_a_file_that_others_may_write_is_refused(tmp_path: Path) -> None:

@@ -274,6 +274,23 @@ def test_holds_that_cannot_be_read_are_told_by_check_status_and_round(shared: tu
     assert any(text.startswith(words) for text in ran.warnings)
 
 
+def test_nothing_is_begun_while_nobody_can_read_what_is_held(two: tuple[Path, Path]) -> None:
+    """Another controller may hold any of it since this one looked last."""
+    first, other = two
+    assert engines.run("fleet-hold", fleet=str(first), name="web1", why="mine").ok
+    (file,) = (first.parent / "repo" / "leases").iterdir()
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-9])
+    ran = engines.run("fleet", fleet=str(other), only="web*", now=True)
+    assert ran.status == "warned" and ran.result.jobs == {}, ran
+    assert any("nothing is begun until it can be read" in text for text in ran.warnings)
+    file.write_bytes(whole)
+    ran = engines.run("fleet", fleet=str(other), only="web*", now=True)
+    assert ran.result.jobs == {"done": 1} and not any("nothing is begun" in text for text in ran.warnings), ran
+    with lab.opened(str(first.parent / "repo")) as repository:
+        assert {name.vm for name in repository.names()} == {"web2"}
+
+
 def test_a_store_of_holds_that_is_silent_is_told(shared: tuple[Path, Path]) -> None:
     first = load(shared[0])
     (shared[0].parent / "repo").rename(shared[0].parent / "aside")

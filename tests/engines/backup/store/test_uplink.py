@@ -50,6 +50,16 @@ def test_hours_may_go_over_midnight() -> None:
         False,
         False,
     ]
+    assert Rule(7 * 60, 7 * 60, 1).holds(0)  # the whole day, as a policy's window is
+
+
+def test_of_hours_that_overlap_the_first_counts_and_between_them_there_is_no_limit() -> None:
+    rules = parse("22:00-06:00 1M, 05:00-08:00 2M, 07:00-12:00 3M")
+
+    def rate(hour: int) -> int:
+        return next((rule.rate // MIB for rule in rules if rule.holds(hour * 60)), 0)
+
+    assert [rate(hour) for hour in (23, 0, 5, 6, 7, 8, 11, 12, 21)] == [1, 1, 1, 2, 2, 3, 3, 0, 0]
 
 
 def test_it_waits_as_long_as_the_rate_asks_and_not_at_all_without_one() -> None:
