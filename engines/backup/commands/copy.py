@@ -16,7 +16,7 @@ from engines.backup.commands.on_repository import place_id
 from engines.backup.commands.passing import STEPS, Told, passed, taken_out
 from engines.backup.commands.thinning import Thinned, put_back
 from engines.backup.names import PointName
-from engines.backup.repository.repository import NamesOnly, RepoParams, Repository, where
+from engines.backup.repository.repository import NamesOnly, RepoParams, Repository, lacks_passphrase, where
 from engines.backup.repository.unlocking import opened
 from engines.backup.store import uplink
 from engines.job.contract import (
@@ -59,6 +59,11 @@ class CopyParams(RepoParams, frozen=True, kw_only=True):
     keep_weekly: KeepWeekly = 0
     keep_monthly: KeepMonthly = 0
     keep_yearly: KeepYearly = 0
+
+    @override
+    def asks(self) -> tuple[str, ...]:
+        there = lacks_passphrase(where(_there(self)), self.to_key_file, self.to_passphrase)
+        return (*super().asks(), *(("to_passphrase",) if there else ()))
 
 
 class Copy(Engine[CopyParams]):

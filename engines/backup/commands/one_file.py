@@ -22,7 +22,7 @@ from engines.backup.commands.thinning import put_back
 from engines.backup.errors import NoRoom
 from engines.backup.new_place import refuse_place
 from engines.backup.repository import config
-from engines.backup.repository.repository import NamesOnly, RepoParams, Repository, where
+from engines.backup.repository.repository import NamesOnly, RepoParams, Repository, lacks_passphrase, where
 from engines.backup.repository.unlocking import opened
 from engines.backup.store.local import LocalStore
 from engines.backup.store.tar import packed, partial_of
@@ -187,6 +187,11 @@ class ImportParams(RepoParams, frozen=True, kw_only=True):
     file: Annotated[str, param("File", "what backup export wrote", kind="file", positional=True)]
     file_key_file: Annotated[str, param("Key file of the file", "opens it", kind="file")] = ""
     file_passphrase: Annotated[Secret | None, param("Passphrase of the file", "opens it")] = None
+
+    @override
+    def asks(self) -> tuple[str, ...]:
+        of_file = lacks_passphrase(self.file, self.file_key_file, self.file_passphrase)
+        return (*super().asks(), *(("file_passphrase",) if of_file else ()))
 
 
 class Import(Engine[ImportParams]):

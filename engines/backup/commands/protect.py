@@ -25,6 +25,11 @@ class ProtectParams(RepoParams, frozen=True, kw_only=True):
     why: Annotated[str, param("Why", "a word on it for whoever finds it")] = ""
     off: Annotated[bool, param("Off", "let it go again: prune goes by its rules")] = False
 
+    @override
+    def asks(self) -> tuple[str, ...]:
+        """None: it goes by the point's name."""
+        return ()
+
 
 class Protect(OnRepository[ProtectParams]):
     """`crashcart backup protect`."""

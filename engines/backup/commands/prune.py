@@ -63,6 +63,11 @@ class PruneParams(RepoParams, frozen=True, kw_only=True):
     vms: Annotated[tuple[str, ...], param("VMs", "points of these alone, by their whole names")] = ()
     drop: Annotated[tuple[str, ...], param("Drop", "this point goes, whatever the rules say")] = ()
 
+    @override
+    def asks(self) -> tuple[str, ...]:
+        """None: without a key, names say when points were made."""
+        return ()
+
 
 class Prune(OnRepository[PruneParams]):
     """`crashcart backup prune`."""

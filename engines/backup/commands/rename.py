@@ -8,6 +8,7 @@ import msgspec
 from typing_extensions import override
 
 from engines.backup import names, results
+from engines.backup.commands import renamed_notes
 from engines.backup.commands.on_repository import OnRepository
 from engines.backup.errors import Damaged, no_room_at_all
 from engines.backup.names import PointName
@@ -80,6 +81,7 @@ class Rename(OnRepository[RenameParams]):
             with Presence(store, "write", f"rename of {params.vm} to {params.to}") as presence:
                 writer = Writer(repository, presence)
                 catalogue.look(repository, presence)
+                renamed_notes.follow(store, old, params.to)
                 made = [_renamed(point, params.vm, params.to) for point in _points(repository, old)]
                 for number, point in enumerate(made, 1):
                     catalogue.commit(repository, writer, [point])
@@ -88,6 +90,7 @@ class Rename(OnRepository[RenameParams]):
                     store.rename_all([(name.path(), name.path("pruned")) for name in old])
                 except OSError as error:
                     raise no_room_at_all(store.where, error) from None
+                renamed_notes.let_go(store, old)
         yield StepEnded(step="rename")
         yield Finished(
             summary=f"{len(made)} points of {params.vm} go by {params.to} now",
@@ -106,8 +109,10 @@ class Rename(OnRepository[RenameParams]):
             there = set(store.names("points"))
             if lost := [str(name) for name in old if name.path() not in there]:
                 raise Refused(f"{len(lost)} points are gone for good: {', '.join(lost[:3])}", "gc has deleted them")
-            new = [PointName(plan.params.to, name.disk, name.time) for name in old]
+            new = [renamed_notes.renamed(name, plan.params.to) for name in old]
+            renamed_notes.carried(store, new, old)
             store.rename_all([(name.path(), name.path("pruned")) for name in new])
+            renamed_notes.let_go(store, new)
         yield StepEnded(step="rename")
         yield Finished(summary=f"{len(old)} points go by {plan.params.vm} again")
 

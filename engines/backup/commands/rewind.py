@@ -60,6 +60,11 @@ class RewindParams(RepoParams, frozen=True, kw_only=True):
     at: Annotated[str, param("Time", "UTC, as points have it", pattern=TIME, allowed="a time like 20261130T031500Z")]
     into: Annotated[str, param("Into", "a new repository: a folder, sftp:// or s3://", kind="output")]
 
+    @override
+    def asks(self) -> tuple[str, ...]:
+        """None: files are compared as they lie there."""
+        return ()
+
 
 class Rewind(Engine[RewindParams]):
     """`crashcart backup rewind`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Annotated
 
 import msgspec
@@ -53,6 +53,14 @@ def end(store: Store, place: RecordPlace) -> None:
     """Take a place back into use."""
     with contextlib.suppress(FileNotFoundError):
         store.delete(f"quarantine/{place.pack.hex()}-{place.offset}.json")
+
+
+def also(store: Store, names: Mapping[str, str]) -> None:
+    """Points that need a damaged record go by other names as well: theirs by the name that is known."""
+    for bad in every(store):
+        new = [names[name] for name in bad.points if name in names and names[name] not in bad.points]
+        if new:
+            store.put(bad.path, msgspec.json.encode(msgspec.structs.replace(bad, points=(*bad.points, *new))))
 
 
 def places(store: Store) -> frozenset[tuple[bytes, int]]:

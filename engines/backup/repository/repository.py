@@ -35,10 +35,7 @@ class RepoParams(Params, frozen=True, kw_only=True):
 
     @override
     def asks(self) -> tuple[str, ...]:
-        if self.passphrase is not None or self.key_file:
-            return ()
-        with Repository.glance(where(self)) as glance:
-            return ("passphrase",) if config.asks(glance.config, self.key_file) else ()
+        return ("passphrase",) if lacks_passphrase(where(self), self.key_file, self.passphrase) else ()
 
 
 WHICH_POINT = param(
@@ -56,6 +53,14 @@ def where(params: RepoParams) -> str:
     if not found:
         raise BadParam("repo", found, "a repository's folder", "give --repo FOLDER or set CRASHCART_REPO")
     return found if "://" in found else str(Path(found).absolute())
+
+
+def lacks_passphrase(place: str, key_file: str, passphrase: Secret | None) -> bool:
+    """Whether that repository opens by a passphrase and none was given. Raises Refused."""
+    if passphrase is not None or key_file:
+        return False
+    with Repository.glance(place) as glance:
+        return config.asks(glance.config, key_file)
 
 
 LONGEST_POINT = record.SIZE + record.LONGEST[record.POINT] + record.OVERHEAD  # bytes of its file

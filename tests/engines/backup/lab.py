@@ -160,16 +160,14 @@ def opened(repo: str) -> Repository:
     return repository
 
 
-def dated(repo: str, point: str, *, time_: str, taken: str = "", **unlock: str) -> str:
+def dated(repo: str, point: str, *, time_: str, taken: str = "") -> str:
     """The point as it would be had the clock said `time_` (UTC, like 20261122T082300Z); its name."""
     import msgspec
 
     from engines.backup.repository import record
-    from engines.backup.repository.keys import Unlock
     from engines.backup.repository.point import Point, encode
 
-    with Repository.open(repo, Unlock(**unlock)) as repository:
-        repository.load()
+    with opened(repo) as repository:
         found = repository.point(repository.resolve(point))
         made = Point(msgspec.structs.replace(found.head, time=time_, taken=taken), found.maps)
         content = encode(made)

@@ -20,7 +20,7 @@ from engines.job import journal
 from engines.job.contract import BytesChange, Cancel, Finished, Progress, RunFailed, RunStopped, Warned
 from engines.job.errors import Refused
 from engines.job.journal import Entry
-from engines.job.params import convert
+from engines.job.params import Secret, convert
 from engines.job.perform import Stop
 from tests.engines.backup import lab
 
@@ -91,6 +91,24 @@ def test_undo_takes_out_what_a_kill_left_unnoted_too(repo: str, tmp_path: Path) 
     alone = lab.backup(other, lab.disk(tmp_path / "db", {0: 1}, 4 * MIB), vm="db1")
     _, last = lab.followed(run, "undo")
     assert isinstance(last, Finished) and points(other) == {*made[:2], alone}
+
+
+def test_each_passphrase_that_will_be_asked_for_is_known_before_the_run(repo: str, tmp_path: Path) -> None:
+    """Where nobody is there to answer, that refuses the run; what goes by names alone asks for none."""
+    (tmp_path / "pw").write_text("three words here")
+    (tmp_path / "pw").chmod(0o600)
+    other = lab.init(tmp_path / "other", cipher="aes-256-gcm", passphrase_file=str(tmp_path / "pw"))
+    given: list[tuple[str, dict[str, Any], tuple[str, ...]]] = [
+        ("backup-copy", {"repo": repo, "to": other}, ("to_passphrase",)),
+        ("backup-copy", {"repo": other, "to": repo}, ("passphrase",)),
+        ("backup-copy", {"repo": repo, "to": other, "to_passphrase": Secret("three words here")}, ()),
+        ("backup-import", {"repo": repo, "file": other}, ("file_passphrase",)),
+        ("backup-verify", {"repo": other}, ("passphrase",)),
+        ("backup-prune", {"repo": other, "keep_last": 1}, ()),
+        ("backup-protect", {"repo": other, "point": "web1/disk0@latest"}, ()),
+    ]
+    for task, words, asked in given:
+        assert convert(tasks.engine(task).params, words).asks() == asked, task
 
 
 def test_to_a_bucket_and_back_under_a_third_key(repo: str, bucket: str, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from engines import tasks
+from engines.backup.commands import listing
 from engines.job import runs
 from engines.job.contract import Cancel, Finished
 from engines.job.errors import Refused
@@ -34,6 +35,32 @@ def test_a_protected_point_stays_until_it_is_let_go(tmp_path: Path) -> None:
     assert lab.done("backup-prune", repo=repo, keep_last=1)["pruned"] == [second]
     lab.done("backup-protect", repo=repo, point=first, off=True)
     assert lab.done("backup-prune", repo=repo, keep_last=1)["pruned"] == made[:1]
+
+
+def test_what_is_noted_of_points_goes_with_their_new_name_and_comes_back_with_the_old(tmp_path: Path) -> None:
+    repo = lab.init(tmp_path / "repo")
+    first, second, third = three(tmp_path, repo)
+    lab.done("backup-protect", repo=repo, point=first, why="before the migration")
+    lab.verified(repo=repo)
+    pack = min(Path(repo, "packs").glob("*.pack"), key=lambda path: path.stat().st_mtime_ns)
+    with pack.open("r+b") as stream:
+        stream.seek(200)
+        stream.write(b"?!?!")
+    assert set(lab.verified(repo=repo)["hit"]) >= {first}
+
+    def rows() -> list[tuple[str, bool, bool, bool]]:
+        with lab.opened(repo) as repository:
+            found = listing.listed(repository).points
+        return [(row.point, row.protected, bool(row.damaged), bool(row.verified)) for row in found]
+
+    before = rows()
+    assert [row[0] for row in before] == [first, second, third] and before[0][1:] == (True, True, True)
+    run, _ = lab.perform_job("backup-rename", repo=repo, vm="web1", to="shop")
+    assert rows() == [(row[0].replace("web1/", "shop/"), *row[1:]) for row in before]
+    assert lab.done("backup-prune", repo=repo, keep_last=1)["pruned"] == [second.replace("web1/", "shop/")]
+    _, undone = lab.followed(run, "undo")
+    assert isinstance(undone, Finished) and rows() == before
+    assert [path.name for path in Path(repo, "protected").iterdir()] == ["web1"]
 
 
 def test_a_renamed_vm_keeps_its_points_stores_no_block_again_and_can_be_undone(tmp_path: Path) -> None:

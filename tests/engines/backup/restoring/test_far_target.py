@@ -6,7 +6,10 @@ import os
 import shlex
 import signal
 import subprocess
+import tempfile
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,7 +75,26 @@ def there(tmp_path_factory: pytest.TempPathFactory) -> Iterator[There]:
             f"Host there\n HostName 127.0.0.1\n Port {server.port}\n User root\n IdentityFile {folder}/key\n"
             f" UserKnownHostsFile {folder}/known\n StrictHostKeyChecking yes\n IdentitiesOnly yes\n"
         )
-        yield There(folder, repo, point, source)
+        with one_line(folder / "ssh_config"):
+            yield There(folder, repo, point, source)
+
+
+@contextmanager
+def one_line(config: Path) -> Iterator[None]:
+    """One connection for all that is asked there, as many technicians have set it: a login each takes its time."""
+    with tempfile.TemporaryDirectory(dir="/tmp", prefix="crashcart-ssh-") as short:  # a socket's path is short
+        place = Path(short, "s")
+        with config.open("a") as stream:
+            stream.write(f" ControlPath {place}\n")
+        with subprocess.Popen(["ssh", "-F", str(config), "-M", "-N", "there"]) as line:
+            try:
+                end = time.monotonic() + 120
+                while not place.exists():
+                    assert line.poll() is None and time.monotonic() < end
+                    time.sleep(0.02)
+                yield
+            finally:
+                line.kill()
 
 
 def test_a_new_file_and_an_old_one_and_a_device_hold_the_disk(there: There, tmp_path: Path) -> None:
