@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 
 from engines.backup.files.mounting import mounts
@@ -13,7 +14,7 @@ def sweep() -> None:
     """Nothing to do costs nothing."""
     mounts.sweep()
     with suppress(Refused, OSError):  # whoever needs the folder says what is wrong with it
-        if any(found.name.startswith("still-") for found in folder().iterdir()):
+        if any(name.startswith("still-") for name in os.listdir(folder())):
             from engines.backup.sources.lvm import sweep as snapshots
 
             snapshots.wake()

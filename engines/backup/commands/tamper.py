@@ -63,6 +63,11 @@ def tamper(params: BucketParams) -> Tampered:
     versions = ObjectVersions(where(params))
     versions.demand()
     every = versions.every()
+    if not every.keys() & {"config.json", "packs/config.json"}:
+        raise Refused(
+            f"{versions.address} has no config.json, and never had one that is known",
+            "correct the bucket or prefix; if there was a repository, somebody deleted it with all of its versions",
+        )
     condemned = _condemned(versions, every)
     found: list[Trace] = []
     notes: list[str] = []

@@ -138,12 +138,14 @@ class Presence:
 
     def update(self, *, pins: tuple[str, ...] | None = None, sees: tuple[str, ...] | None = None) -> None:
         """Say what else must stay, and what was seen."""
+        before = self.session
         self.session = msgspec.structs.replace(
-            self.session,
-            pins=self.session.pins if pins is None else pins,
-            sees=self.session.sees if sees is None else sees,
+            before,
+            pins=before.pins if pins is None else pins,
+            sees=before.sees if sees is None else sees,
         )
-        self._write()
+        if self.session != before:
+            self._write()
 
     def _write(self) -> None:
         if self._shown:

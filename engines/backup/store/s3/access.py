@@ -8,7 +8,6 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
-import ssl
 import stat
 from dataclasses import dataclass
 from pathlib import Path
@@ -211,6 +210,8 @@ def _ca_file(path: Path, name: str) -> str:
     helps = "name a file with certificates (PEM)"
     if not Path(name).is_file():
         raise Refused(f"{path} names ca_file {name}, which does not exist, or is no file", helps)
+    import ssl  # 20 ms, for those who name one
+
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(name)
     except OSError:

@@ -8,10 +8,8 @@ from collections.abc import Sequence
 
 from typing_extensions import override
 
-from engines.backup.store.s3.bucket import Bucket, Upload
+from engines.backup.store.s3.bucket import ASIDE, Bucket, Upload
 from engines.backup.store.store import TEMPORARY, Appender, Bytes
-
-ASIDE = "temporary"  # where what has no final name yet is put
 
 
 class S3Appender(Appender):

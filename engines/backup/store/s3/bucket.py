@@ -3,32 +3,33 @@
 from __future__ import annotations
 
 import errno
+import math
 import os
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import timedelta
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from engines.backup.store.s3 import taken, trouble
-from engines.backup.store.s3.access import BucketAccess, BucketAddress, Key
+from engines.backup.store.s3.access import BucketAccess, BucketAddress
 from engines.backup.store.s3.allowance import Allowance
+from engines.backup.store.s3.client import LONGEST_PAUSE, client
 from engines.backup.store.s3.taken import LONGEST
 from engines.backup.store.store import Bytes
 
 if TYPE_CHECKING:
-    from obstore.store import S3Credential
     from obstore.store import S3Store as Client
 
 T = TypeVar("T")
-LONGEST_PAUSE = 10.0  # s between tries
-ANSWERS_WITHIN = 180  # s for one request; 8 MiB at 50 kB/s
 UNDER_WAY = 24 * 1024 * 1024  # bytes asked for at one time: 100 s over 2 Mbit/s
 PART = 8 * 1024 * 1024  # bytes of an upload's parts
 MOST_NAMES = 1_000_000  # in one folder, as over sftp
 AT_ONCE = 3  # parts under way
+PAGE = 100  # names handed on at a time; what a server gives at a time is its own matter
+TRUSTED = 5.0  # s that it is taken for an S3 server without being asked for more than a listing
+ASIDE = "temporary"  # where what has no final name yet is put
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ class Bucket:
         self.access = access
         self._allowance = Allowance(UNDER_WAY)
         self._steady = client(address, access, tries=1000)
+        self._heard = -math.inf  # when something was said that only an S3 server says
 
     @property
     def _once(self) -> Client:
@@ -96,6 +98,7 @@ class Bucket:
             raise OSError(
                 errno.EPROTO, f"more than the {length} bytes that were asked for, as of a broken server", name
             )
+        self._heard = time.monotonic()
         return found
 
     def _nothing(self, name: str) -> memoryview:
@@ -137,15 +140,30 @@ class Bucket:
         return error
 
     def listed(self, folder: str) -> Iterator[tuple[str, int]]:
-        """Names below a folder, with their sizes, page by page."""
+        """Names below a folder, with their sizes, page by page; each once."""
         import obstore
 
-        pages, seen = self.asked(lambda: obstore.list(self._steady, folder or None, chunk_size=1000)), 0
+        pages, seen = self.asked(lambda: obstore.list(self._steady, folder or None, chunk_size=PAGE)), 0
+        before: dict[str, int] = {}
         while page := self.asked(lambda: next(pages, None)):
-            seen += len(page)
+            self._heard = time.monotonic()
+            found = {str(one["path"]): int(one["size"]) for one in page}
+            seen += len(found)
+            if found.keys() <= before.keys():
+                raise OSError(errno.EFBIG, "the same names again, as of a server that gives no end", folder)
             if seen > MOST_NAMES:
                 raise OSError(errno.EFBIG, f"more than {MOST_NAMES} names, as of a server that gives no end", folder)
-            yield from ((str(one["path"]), int(one["size"])) for one in page)
+            yield from found.items()
+            before = found
+        if not seen:
+            self._demand_s3()
+
+    def _demand_s3(self) -> None:
+        """Whoever answers speaks S3: any page of a proxy would pass for an empty listing. Raises FarFailed."""
+        if time.monotonic() - self._heard > TRUSTED:
+            with suppress(FileNotFoundError):
+                self.view(f"{ASIDE}/none", 0, 1)
+            self._heard = time.monotonic()
 
     # ── writing ─────────────────────────────────────────────────────────────────────────────────────
 
@@ -252,60 +270,3 @@ class Upload:
             return self._bucket.head(self._name).size == self._size
         except OSError:
             return False
-
-
-def client(address: BucketAddress, access: BucketAccess, *, tries: int) -> Client:
-    """obstore's client; what the environment says of keys and servers does not count.
-
-    One for all of this process: each reads every certificate of this machine anew, and has lines of its own.
-    """
-    return _client(address, access, tries, Path(access.ca_file).read_bytes() if access.ca_file else b"")
-
-
-@cache
-def _client(address: BucketAddress, access: BucketAccess, tries: int, roots: bytes) -> Client:
-    from obstore.store import S3Store as Client
-
-    config: dict[str, Any] = {
-        "region": access.region,
-        "virtual_hosted_style_request": not access.path_style,
-        "unsigned_payload": not access.checksum,
-        "conditional_put": "etag",
-        "disable_bulk_delete": True,
-        "skip_signature": False,
-        "aws_endpoint": access.asked(address.bucket),
-    }
-    if access.checksum:
-        config["checksum_algorithm"] = "SHA256"
-    options: dict[str, Any] = {
-        "allow_http": access.plain,
-        "timeout": timedelta(seconds=ANSWERS_WITHIN),
-        "connect_timeout": timedelta(seconds=5),
-    }
-    if roots:
-        options["root_certificate"] = roots
-    return Client(
-        address.bucket,
-        prefix=address.prefix or None,
-        config=config,  # type: ignore[arg-type]  # a plain dict
-        client_options=options,  # type: ignore[arg-type]  # a plain dict
-        retry_config={
-            "max_retries": tries,
-            "retry_timeout": timedelta(seconds=access.patience),
-            "backoff": {
-                "init_backoff": timedelta(seconds=0.1),
-                "max_backoff": timedelta(seconds=LONGEST_PAUSE),
-                "base": 2,
-            },
-        },
-        credential_provider=lambda: _credential(access.key),
-    )
-
-
-def _credential(key: Key) -> S3Credential:
-    return {
-        "access_key_id": key.id,
-        "secret_access_key": key.secret.reveal(),
-        "token": key.token.reveal() if key.token else None,
-        "expires_at": None,
-    }

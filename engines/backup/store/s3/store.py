@@ -100,9 +100,15 @@ class S3Store(Store):
 
     @override
     def sizes(self, folder: str) -> Iterator[tuple[str, int]]:
-        for name, size in self.bucket.listed("" if folder == "." else folder):
+        within = "" if folder == "." else f"{folder}/"
+        for name, size in self.bucket.listed(within.rstrip("/")):
             parts = name.split("/")
-            if PLAIN.match(name) and not {".", ".."} & set(parts) and not parts[-1].startswith(TEMPORARY):
+            if (
+                name.startswith(within)
+                and PLAIN.match(name)
+                and not {".", ".."} & set(parts)
+                and not parts[-1].startswith(TEMPORARY)
+            ):
                 self._note(name, size)
                 yield name, size
 

@@ -14,9 +14,12 @@ MESSAGE = re.compile(r"<Message>([^<]{1,300})</Message>")
 REGION = re.compile(r"<Region>([a-z0-9-]+)</Region>")
 STATUS = re.compile(r"status code: (\d{3})")
 PAST_THE_END = re.compile(r"<Code>InvalidRange</Code>|status code: 416")
-TRANSIENT = re.compile(r"status code: (5\d\d|429|408|409)|HTTP error|RequestTimeout|SlowDown|Conflict")
+TRANSIENT = re.compile(r"status code: (5(?!01)\d\d|429|408|409)|HTTP error|RequestTimeout|SlowDown|Conflict")
 REDIRECT = "redirect without LOCATION"  # obstore's word for an answer of 301, 302 or 307 that says no more
-STRANGE = re.compile(r"ETag Header missing|Last-Modified Header missing|non-partial response|following redirect")
+STRANGE = re.compile(
+    r"Header missing|non-partial response|Content-Range header|invalid (?:\w+ )*response|following redirect"
+)
+NO_PATH = re.compile(r'invalid path: Error parsing Path "([^"\n]{1,1024})"')  # a name with // or .. in it
 PAGE = re.compile(r"status code: 4\d\d[^<]*<(?:html|!doctype html)", re.IGNORECASE)  # of a proxy: S3 speaks XML
 AGAIN = "then run it again: what was stored stays, and nothing is half there"
 
@@ -166,6 +169,12 @@ def explained(error: BaseException, address: BucketAddress, access: BucketAccess
             errno.ENXIO,
             f"{bucket} is of another region than {access.region}{region}",
             f"correct region in {access_file()}",
+        )
+    if odd := NO_PATH.search(text):
+        return FarFailed(
+            errno.EINVAL,
+            f"{bucket} holds a name that no backup gives and that cannot be listed: {odd[1]!r}",
+            f"find out who wrote it (crashcart backup tamper), and delete it there, {AGAIN}",
         )
     message, status = MESSAGE.search(text), STATUS.search(text)
     known = code if code in MEANINGS else BY_STATUS.get(int(status[1]), "") if status else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from engines.backup.store.s3.access import BucketAccess, BucketAddress, Key
 from engines.job.errors import Refused
 
 READ = 8 * 1024 * 1024
+PAGE = re.compile(rb"\s*(?:<\?xml[^>]*>\s*)?<(?:!doctype\s+)?html\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,7 @@ class ObjectVersions:
     @contextmanager
     def _asking(self) -> Iterator[None]:
         from botocore.exceptions import BotoCoreError, ClientError
+        from botocore.parsers import ResponseParserError
 
         try:
             yield
@@ -65,6 +68,8 @@ class ObjectVersions:
         except BotoCoreError as error:
             why = f"{error} {error.kwargs.get('error', '')!r}"
             raise trouble.explained(OSError(why), self.address, self.access) from None
+        except ResponseParserError:  # cut, or no XML at all
+            raise trouble.explained(OSError("invalid response"), self.address, self.access) from None
         except RecursionError:  # it follows whoever sends it back and forth
             raise trouble.explained(OSError("following redirect"), self.address, self.access) from None
 
@@ -103,6 +108,8 @@ class ObjectVersions:
         start = f"{self.address.prefix}/" if self.address.prefix else ""
         with self._asking():
             for page in pages.paginate(Bucket=self.address.bucket, Prefix=start):
+                if not page.keys() & {"Name", "IsTruncated"}:
+                    raise trouble.explained(OSError("invalid response"), self.address, self.access)
                 for marker in (False, True):
                     for one in page.get("DeleteMarkers" if marker else "Versions", ()):
                         version = _version(one, len(start), marker=marker)
@@ -201,7 +208,7 @@ def _client(access: BucketAccess, key: Key) -> Any:
     config = Config(
         retries={"total_max_attempts": 6, "mode": "standard"}, s3={"addressing_style": style}, max_pool_connections=16
     )
-    return boto3.client(
+    made = boto3.client(
         "s3",
         endpoint_url=access.endpoint or None,
         aws_access_key_id=key.id,
@@ -211,6 +218,17 @@ def _client(access: BucketAccess, key: Key) -> Any:
         verify=access.ca_file or None,
         config=config,
     )
+    made.meta.events.register("before-parse.s3", _demand_xml)
+    return made
+
+
+def _demand_xml(response_dict: dict[str, Any], **_: Any) -> None:
+    """A page of a proxy would be taken for a bucket that keeps nothing. Raises ResponseParserError."""
+    from botocore.parsers import ResponseParserError
+
+    body = response_dict["body"]
+    if response_dict["status_code"] < 300 and isinstance(body, bytes) and PAGE.match(body):
+        raise ResponseParserError("a page for people")
 
 
 def policy(address: BucketAddress) -> dict[str, Any]:

@@ -8,7 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from engines.backup.store.s3.allowance import Allowance
-from engines.backup.store.s3.bucket import ANSWERS_WITHIN, UNDER_WAY
+from engines.backup.store.s3.bucket import UNDER_WAY
+from engines.backup.store.s3.client import ANSWERS_WITHIN
 
 SLOW = 250_000  # bytes/s of a line
 

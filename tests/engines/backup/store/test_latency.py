@@ -220,5 +220,5 @@ def test_an_unchanged_backup_asks_few_things_over_few_lines(
         lab.backup(repo, source)
     weed.allow(bucket, endpoint=f"http://127.0.0.1:{slow.port}")
     lab.backup(repo, source)
-    assert slow.requests <= 40
+    assert slow.requests <= 36
     assert slow.lines <= 8, "each look at the repository has lines of its own"

@@ -178,7 +178,24 @@ def key(tmp_path: Path, *lines: str) -> str:
 
 @pytest.mark.parametrize(
     "where",
-    ["s3://", "s3://B/x", "s3://key:secret@vault/x", "s3://vault//x", "s3://vault/../x", "s3://vault/a b", "s3://v/x"],
+    [
+        "s3://",
+        "s3://B/x",
+        "s3://key:secret@vault/x",
+        "s3://vault//x",
+        "s3://vault/../x",
+        "s3://vault/a b",
+        "s3://v/x",
+        "s3://vault/a+b",
+        "s3://vault/a%20b",
+        "s3://vault/kunden/münchen",
+        "s3://vault/%2e%2e/x",
+        "s3://vault/a?b",
+        "s3://vault/a#b",
+        "s3://vault/a\nb",
+        "s3://vault/\u202egnp",
+        "s3://vault/a\\b",
+    ],
 )
 def test_an_address_that_is_none_is_refused_and_a_key_in_it_is_not_repeated(where: str) -> None:
     with pytest.raises(BadParam) as refused:
