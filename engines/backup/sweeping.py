@@ -13,8 +13,9 @@ from engines.job.lock import folder
 def sweep() -> None:
     """Nothing to do costs nothing."""
     mounts.sweep()
-    with suppress(Refused, OSError):  # whoever needs the folder says what is wrong with it
-        if any(name.startswith("still-") for name in os.listdir(folder())):
+    # whoever needs the folder says what is wrong with it; it holds a file for every target there ever was
+    with suppress(Refused, OSError), os.scandir(folder()) as locks:
+        if any(found.name.startswith("still-") for found in locks):
             from engines.backup.sources.lvm import sweep as snapshots
 
             snapshots.wake()
