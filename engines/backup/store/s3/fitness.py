@@ -9,8 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
 
-from engines.backup.store.s3.appender import ASIDE
-from engines.backup.store.s3.bucket import PART, Bucket
+from engines.backup.store.s3.bucket import ASIDE, PART, Bucket
 from engines.backup.store.store import TEMPORARY
 from engines.job.errors import Refused
 

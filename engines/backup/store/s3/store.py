@@ -18,8 +18,8 @@ from typing_extensions import override
 from engines.backup.store.cache import FarCache
 from engines.backup.store.s3 import access
 from engines.backup.store.s3.access import BucketAccess, BucketAddress
-from engines.backup.store.s3.appender import ASIDE, S3Appender
-from engines.backup.store.s3.bucket import Bucket
+from engines.backup.store.s3.appender import S3Appender
+from engines.backup.store.s3.bucket import ASIDE, Bucket
 from engines.backup.store.store import TEMPORARY, Bytes, Store
 from engines.job.errors import Refused
 

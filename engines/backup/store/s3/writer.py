@@ -9,8 +9,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 from engines.backup.errors import FarFailed
-from engines.backup.store.s3.appender import ASIDE
-from engines.backup.store.s3.bucket import Bucket
+from engines.backup.store.s3.bucket import ASIDE, Bucket
 from engines.backup.store.s3.versions import ObjectVersions, policy
 from engines.backup.store.store import TEMPORARY
 from engines.job.errors import Refused
