@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from engines.host import libvirt
-from engines.host.files import file_identity, open_file
+from engines.host.files import change_stamp, file_identity, open_file
 from engines.host.mountinfo import mounts
 from engines.host.users import (
     FLOCK,
@@ -52,10 +52,16 @@ class Hold:
         return Path(f"/proc/{os.getpid()}/fd/{self.descriptor}")
 
     def refuse_another(self, identity: str) -> None:
-        """Raise Refused where what is held is not what was looked at before, by `file_identity`."""
-        if file_identity(os.fstat(self.descriptor)) != identity:
+        """Raise Refused where what is held is not what was looked at before.
+
+        identity: by `file_identity`; by `change_stamp` where nothing of it may have changed either, since the number
+        of an inode goes to the next file.
+        """
+        found = os.fstat(self.descriptor)
+        if identity not in (file_identity(found), change_stamp(found)):
             raise Refused(
-                f"{self.path} became another file while it was looked at", "see who put it there, and start again"
+                f"{self.path} became another file, or was written to, while it was looked at",
+                "see who does that, and start again",
             )
 
     def begin_writing(self) -> None:

@@ -17,7 +17,7 @@ from typing import Any, Literal
 from engines.guest import containers
 from engines.guest.containers import DRIVER, Container, Ends
 from engines.host import image
-from engines.host.files import file_identity, open_file
+from engines.host.files import change_stamp, open_file
 from engines.host.qemu_img import WITHIN, QemuImgFailed
 from engines.host.qemu_img import qemu_img as bounded_qemu_img
 from engines.job.errors import Refused
@@ -34,7 +34,8 @@ class Target:
 
     backing: the file below a qcow2, with its format; empty for none. below: all files there, the next first.
     snapshots: internal ones, by name.
-    identity: which file or device it is, by `file_identity`. held: by what name it is opened while it is held.
+    identity: which file or device it is, and as it was then, by `change_stamp`.
+    held: by what name it is opened while it is held.
     """
 
     path: Path
@@ -93,7 +94,7 @@ def look(
             ends = Ends(head, stream.read(512))
     except OSError as error:
         raise Refused(f"{path}: {error.strerror}", "name a disk image that exists and can be read") from None
-    block, identity = stat.S_ISBLK(found.st_mode), file_identity(found)
+    block, identity = stat.S_ISBLK(found.st_mode), change_stamp(found)
     if not block and (container := containers.named(path, ends, wanted)):
         if not foreign:
             raise Refused(f"{path} is {container}", f"convert it first: qemu-img convert -O qcow2 {path} NEW")

@@ -91,6 +91,13 @@ def content_stamp(found: os.stat_result) -> str:
     return f"{file_identity(found)}, {found.st_size} bytes of {found.st_mtime_ns} ns"
 
 
+def change_stamp(found: os.stat_result) -> str:
+    """The file and when anything of it last changed, which no user can set as the time of its bytes; a device."""
+    if stat.S_ISBLK(found.st_mode):
+        return file_identity(found)
+    return f"{file_identity(found)}, {found.st_size} bytes, changed at {found.st_ctime_ns} ns"
+
+
 def read_own(path: Path, most: int = 1 << 20) -> bytes:
     """A small file that this user or root wrote, and no link to another. Raises OSError."""
     descriptor = open_file(path, follow=False)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from engines.guest import inuse
+from engines.guest import inuse, target
 from engines.host import libvirt
+from engines.host.files import file_identity
 from engines.job.errors import Refused
 from tests.absent import absent
 from tests.engines.guest.images import loop, qemu, raw, written
@@ -66,6 +68,27 @@ def test_a_reader_that_came_after_the_hold_keeps_the_commit_from_beginning(image
         held.begin_writing()
     held.begin_writing()
     held.release()
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_an_image_that_another_was_put_in_the_place_of_is_not_operated_on(image: Path, *, kept: bool) -> None:
+    """Under the same number of an inode, of the same size, and with the time that the first one had."""
+    seen, before = target.look(image), image.stat()
+    if not kept:
+        image.write_bytes(bytes(510) + b"\x55\xaa" + bytes(before.st_size - 512))
+        os.utime(image, ns=(before.st_atime_ns, before.st_mtime_ns))
+    after = image.stat()
+    assert (after.st_ino, after.st_size, after.st_mtime_ns) == (before.st_ino, before.st_size, before.st_mtime_ns)
+    held = inuse.hold(image)
+    try:
+        held.refuse_another(file_identity(before))
+        if kept:
+            held.refuse_another(seen.identity)
+        else:
+            with pytest.raises(Refused, match="another file, or was written to"):
+                held.refuse_another(seen.identity)
+    finally:
+        held.release()
 
 
 def test_two_holds_exclude_each_other(image: Path) -> None:

@@ -152,7 +152,7 @@ def _is_there(destination: Destination, taken: record.TakenFile) -> bool:
         found = destination.seen(taken.place)
     except OSError:
         return False
-    return found is not None and (taken.kind == "folder" or found.st_ino == taken.inode)
+    return found is not None and (taken.kind == "folder" or taken.is_still(found))
 
 
 def _settled(destination: Destination, staging: Staging, taking: Taking, folder: Path) -> list[record.TakenFile]:

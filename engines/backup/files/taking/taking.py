@@ -174,7 +174,7 @@ class Taking:
             return False
         finally:
             os.close(source)
-        if self._staging.seen(name).st_ino != first.inode:  # somebody put another file there
+        if not first.taken().is_still(self._staging.seen(name)):  # somebody put another file there, or wrote to it
             self._staging.discard(name)
             return False
         self._staging.add(entry, name, place, replace=replace)

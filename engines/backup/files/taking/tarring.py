@@ -29,6 +29,7 @@ from engines.backup.names import parse
 from engines.backup.new_place import refuse_place
 from engines.backup.repository import sessions, unlocking
 from engines.backup.repository.repository import Repository
+from engines.host.files import content_stamp
 from engines.job import units
 from engines.job.contract import (
     Cancel,
@@ -45,7 +46,7 @@ from engines.job.contract import (
 from engines.job.errors import Failed, Refused, Stopped
 
 STDOUT = "-"
-OWN = "archive.inode"  # in the run's folder
+OWN = "archive.stamp"  # in the run's folder
 BUFFER = 1024 * 1024  # bytes
 
 
@@ -150,15 +151,15 @@ def _partial(path: Path) -> Path:
 
 
 def _sign(path: Path, context: Context) -> None:
-    """Note which file is this run's own, before it appears; a full state disk costs the undo, not the archive."""
+    """Note which file is this run's own before it appears; a full state disk costs the undo, not the archive."""
     with suppress(OSError):
-        (context.home / OWN).write_text(f"{_partial(path).stat().st_ino}\n")
+        (context.home / OWN).write_text(content_stamp(_partial(path).stat()))
 
 
 def _is_ours(path: Path, context: Context) -> bool:
     """Whether the archive that is there is what this run put there."""
     try:
-        return (context.home / OWN).read_text() == f"{path.stat().st_ino}\n"
+        return (context.home / OWN).read_text() == content_stamp(path.stat())
     except OSError:
         return False
 
@@ -279,4 +280,5 @@ def taken_back(plan: Plan, context: Context) -> Events:
     if ours:
         path.unlink()
     yield StepEnded(step="undo")
-    yield Finished(summary=f"{path} is removed" if ours else f"{path} was not written yet, and stays as it is")
+    there = "is not the archive that this run wrote, and stays as it is" if path.exists() else "was not written yet"
+    yield Finished(summary=f"{path} {'is removed' if ours else there}")

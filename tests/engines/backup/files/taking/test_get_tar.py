@@ -11,12 +11,13 @@ import pytest
 
 from engines import tasks
 from engines.backup.files.taking import tarring
-from engines.job import lock
+from engines.job import lock, runs
 from engines.job.contract import Finished, RunStopped, StepStarted
 from engines.job.errors import Refused
 from engines.job.journal import Entry, entries
 from engines.job.params import convert
-from engines.job.perform import Stop
+from engines.job.perform import Stop, perform
+from tests.agreed import AGREED
 from tests.engines.backup import lab
 from tests.engines.backup.files import guest_tree
 from tests.engines.backup.files.get_lab import Staged, finished
@@ -102,6 +103,21 @@ def test_an_archive_appears_whole_or_not_at_all(crowd: Staged, tmp_path: Path) -
     assert isinstance(last, Finished)
     assert run.plan() is not None
     assert tarfile.is_tarfile(tmp_path / "t.tar")
+
+
+@pytest.mark.parametrize("changed", [False, True])
+def test_undo_removes_the_archive_and_no_file_that_has_the_number_of_its_inode(
+    guest: Staged, tmp_path: Path, *, changed: bool
+) -> None:
+    path = tmp_path / "t.tar"
+    run, last = guest.get(path, "/etc", tar=True)
+    assert isinstance(last, Finished), last
+    if changed:
+        path.write_text("precious")  # into the same inode, as its number goes to the next file that is made there
+    undone = runs.create(run.job(), "", mode="undo", earlier=run.id)
+    assert isinstance(perform(undone, tasks.engine("backup-get"), confirm=AGREED), Finished)
+    assert path.exists() is changed
+    assert not changed or path.read_text() == "precious"
 
 
 def test_progress_reaches_its_total(crowd: Staged, tmp_path: Path) -> None:
