@@ -90,9 +90,9 @@ class Watching:
             self.dark_since = now
             yield "no address answers: the site is down"
         elif up and self.dark_since:
-            self.dark += now - self.dark_since
-            yield f"the site is back after {span(now - self.dark_since)}"
-            self.dark_since = 0.0
+            lasted = now - self.dark_since
+            self.dark, self.dark_since = self.dark + lasted, 0.0
+            yield f"the site is back after {span(lasted)}"
 
     def forget(self, current: Collection[str], now: float) -> None:
         """Of addresses that are no longer in DNS keep at most KEPT: a name that moves all day costs no memory."""

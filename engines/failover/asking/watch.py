@@ -162,11 +162,11 @@ def _rounds(name: str, params: WatchParams, watching: Watching, run: Context) ->
         assert dns.records is not None
         lights = asyncio.run(_lights(dns.addresses, way, trust))
         said += watching.take(lights, time.time())
-        for line in said:
-            stamped = f"{clock(time.time())} {one_line(line)}"
-            _append(run, stamped)
-            watching.changes.append(stamped)
-            yield Log(text=stamped)
+        stamped = [f"{clock(time.time())} {one_line(line)}" for line in said]
+        _append(run, stamped)  # and kept, all of the look, before any is told, where the run may be stopped
+        watching.changes.extend(stamped)
+        for line in stamped:
+            yield Log(text=line)
         verdict = judge(dns.records, lights, bool(way.expect)).words
         reading = watching.reading(time.time()) | {"verdict": verdict}
         yield Measured(kind="look", data=reading | {"name": name, "changes": said})
@@ -203,9 +203,9 @@ def _outlets(params: WatchParams) -> list[tuple[str, str]]:
     return facts
 
 
-def _append(run: Context, line: str) -> None:
+def _append(run: Context, lines: Sequence[str]) -> None:
     with suppress(OSError), (run.folder / "watch.log").open("a") as log:  # a full state disk must not end the watch
-        log.write(line + "\n")
+        log.writelines(f"{line}\n" for line in lines)
 
 
 async def _resolve(name: str, asked: Sequence[Server], timeout: float, port: int) -> Records:

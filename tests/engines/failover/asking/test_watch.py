@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
+import msgspec
 import pytest
 
 from engines.failover.asking import telling
@@ -24,8 +25,8 @@ from engines.failover.asking.records import Records, View
 from engines.failover.asking.telling import Hooks, Page, served
 from engines.failover.asking.watch import InDns, Watch, WatchParams
 from engines.job import journal, runs
-from engines.job.contract import Cancel, Finished, Log, Measured, Warned
-from engines.job.errors import BadParam, Refused
+from engines.job.contract import Cancel, Context, Finished, Log, Measured, Warned
+from engines.job.errors import BadParam, Refused, Stopped
 from engines.job.jobfile import Job
 from engines.job.journal import Entry
 from engines.job.params import convert
@@ -51,6 +52,23 @@ def test_a_change_is_told_with_how_long_the_state_before_lasted() -> None:
     spell = watching.spells["a"]
     assert (spell.outage(1020.0), spell.first_down, spell.last_back) == (12.5, 1004.0, 1016.5)
     assert watching.outage(1020.0) == 0.0
+
+
+def test_a_watch_that_is_stopped_as_it_tells_a_change_has_all_changes_of_that_look(
+    stage: Stage, tmp_path: Path
+) -> None:
+    at = stage.names(NAME, ["127.0.0.2", "127.0.0.3"])[1]
+    params = convert(WatchParams, {"name": NAME, "resolver": at, "scheme": "http", "port": free_port()})
+    plan = msgspec.structs.replace(Watch().plan(params, Cancel()), params=params)
+    work = Watch().execute(plan, Context(folder=tmp_path, cancel=Cancel()))
+    first = next(event for event in work if isinstance(event, Log))
+    rest = [work.throw(Stopped()), *work]
+    told = rest[-1]
+    assert isinstance(told, Finished)
+    changes = next(section.text for section in told.sections if section.title.startswith("Changes")).splitlines()
+    assert changes[0] == first.text and changes == (tmp_path / "watch.log").read_text().splitlines()
+    for word in ("127.0.0.2: ", "127.0.0.3: ", "the site is down"):
+        assert any(word in line for line in changes), changes
 
 
 def test_who_answered_and_then_wants_a_certificate_is_lost() -> None:
