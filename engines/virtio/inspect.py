@@ -8,6 +8,7 @@ from engines.guest import system
 from engines.guest.surgery import Surgery
 from engines.job.contract import Cancel
 from engines.job.errors import Refused
+from engines.job.units import one_line
 from engines.virtio import cards, inventory, naming, volumes
 from engines.virtio.inventory import GuestInventory, choose
 from engines.virtio.lines.disks import NAMED
@@ -69,7 +70,7 @@ def table(found: dict[str, Any]) -> str:
             value = ", ".join(f"{key}: {_word(each)}" for key, each in value.items()) or "none"
         elif isinstance(value, list):
             value = ", ".join(map(str, value)) or "none"
-        rows.append(f"{name:<14} {_word(value)}")
+        rows.append(one_line(f"{name:<14} {_word(value)}"))
     return "\n".join(rows)
 
 

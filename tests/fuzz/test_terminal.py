@@ -6,6 +6,7 @@ import html
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from hypothesis import example, given
@@ -14,6 +15,7 @@ from markdown_it import MarkdownIt
 from rich.segment import ControlType, Segment
 from textual.color import Color
 
+from engines.backup.commands import key_looks, listing, tamper
 from engines.host.streams import inert
 from engines.job.contract import BytesChange, Finished, Log, Plan, RunFailed, Section, Started, Step, Warned
 from engines.job.jobfile import Job
@@ -22,6 +24,7 @@ from engines.job.report import gather, markdown
 from engines.job.runs import create
 from engines.job.units import clean, marked, one_line, unmarked
 from engines.job.web import page
+from engines.virtio import inspect
 from tui.ascii import CleanFilter
 
 CORPUS = (
@@ -106,3 +109,36 @@ def test_a_report_of_hostile_names_is_whole_in_every_form(tmp_path: Path) -> Non
         assert not re.search(r"(?<!\\)<script>", re.sub("```.*?```", "", shown, flags=re.DOTALL))
         made = page(report, run.folder)
         assert harmless(made) and "<script>" not in made and 'src="http' not in made
+
+
+FORGED = "a\nall is well\x1b[2J\x9b\u2028b"
+
+
+def filled(kind: type[Any], **given: Any) -> Any:
+    """One of a struct, all of whose texts are FORGED."""
+    texts = {field.name: FORGED for field in msgspec.structs.fields(kind) if field.type is str}
+    numbers = {field.name: 1 for field in msgspec.structs.fields(kind) if field.type is int}
+    return kind(**{**texts, **numbers, **given})
+
+
+def test_nothing_that_a_table_tells_of_adds_a_line_to_it() -> None:
+    keys = [filled(key_looks.KeyRow)] * 2
+    rows, disks = [filled(listing.PointRow, tags=(FORGED,))] * 2, [filled(listing.ListedDisk)] * 2
+    listed = [filled(listing.Listed, encrypted=True, points=rows, work=[FORGED], disks=one) for one in ([], disks)]
+    traces = filled(tamper.Tampered, found=[filled(tamper.Trace)] * 2, notes=[FORGED])
+    for text, lines in (
+        (key_looks.table(filled(key_looks.KeyList, keys=keys)), 2),
+        (listing.table(listed[0]), 5),
+        (listing.table(listed[1]), 5),
+        (tamper.table(traces), 5),
+        (inspect.table({"hostname": FORGED, "disks": [FORGED, FORGED], "roots": {FORGED: FORGED}}), 3),
+    ):
+        assert len(text.splitlines()) == lines and harmless(text), text
+    paper = filled(key_looks.Paper, keys=keys, config=[FORGED])
+    assert len(key_looks.sheet(paper).splitlines()) == len(
+        key_looks.sheet(msgspec.structs.replace(paper, repo="r", id="i", config=["c"], keys=plain_keys(2))).splitlines()
+    )
+
+
+def plain_keys(count: int) -> list[key_looks.KeyRow]:
+    return [key_looks.KeyRow(name="main", kind="scrypt", added="2026-11-30")] * count

@@ -10,6 +10,7 @@ import msgspec
 from engines.backup.repository import config
 from engines.backup.repository.repository import RepoParams, Repository, where
 from engines.job.contract import Look
+from engines.job.units import one_line
 
 
 class KeyRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,7 +45,7 @@ def table(found: KeyList) -> str:
     if not found.keys:
         return f"{found.repo} is not locked"
     width = max(len(row.name) for row in found.keys)
-    return "\n".join(f"{row.name:{width}}  {row.kind:10}  since {row.added}" for row in found.keys)
+    return "\n".join(one_line(f"{row.name:{width}}  {row.kind:10}  since {row.added}") for row in found.keys)
 
 
 class Paper(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,7 +66,7 @@ def paper(params: RepoParams) -> Paper:
 
 def sheet(found: Paper) -> str:
     """The same, to be printed."""
-    return "\n".join(_sheet(found))
+    return "\n".join(map(one_line, _sheet(found)))
 
 
 def _sheet(found: Paper) -> Iterator[str]:

@@ -201,7 +201,7 @@ def _row(
 
 def table(found: Any) -> str:
     """A list in lines."""
-    return "\n".join(_lines(found))
+    return "\n".join(map(units.one_line, _lines(found)))
 
 
 def _lines(found: Listed) -> Iterator[str]:

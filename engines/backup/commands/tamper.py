@@ -18,6 +18,7 @@ from engines.backup.store.s3.versions import ObjectVersion, ObjectVersions, poli
 from engines.job.contract import Look
 from engines.job.errors import Refused
 from engines.job.params import param
+from engines.job.units import one_line
 
 ONCE = re.compile(r"^(packs/[0-9a-f]{32}\.pack|index/[0-9a-f]{32}\.idx|points/.+\.point)$")  # written once
 PACK = re.compile(r"^packs/([0-9a-f]{32})\.pack$")
@@ -155,18 +156,17 @@ def _utc(at: float) -> str:
 
 def table(found: Tampered) -> str:
     """The same in lines."""
-    lines = [f"{one.name}: {one.what}, {one.at}; true is version {one.first or 'none'}" for one in found.found]
-    lines += found.notes
+    return "\n".join(map(one_line, _lines(found)))
+
+
+def _lines(found: Tampered) -> Iterator[str]:
+    yield from (f"{one.name}: {one.what}, {one.at}; true is version {one.first or 'none'}" for one in found.found)
+    yield from found.notes
     if not found.found:
-        return "\n".join([*lines, f"{found.repo}: {found.names} names, nothing that a backup does not do"])
-    earliest = min(one.at for one in found.found)
-    return "\n".join(
-        [
-            *lines,
-            f"{found.repo}: {len(found.found)} traces of somebody else, the first at {earliest}",
-            f"get it as it was: crashcart backup rewind --repo {found.repo} --at TIME --into REPO2",
-        ]
-    )
+        yield f"{found.repo}: {found.names} names, nothing that a backup does not do"
+        return
+    yield f"{found.repo}: {len(found.found)} traces of somebody else, the first at {min(one.at for one in found.found)}"
+    yield f"get it as it was: crashcart backup rewind --repo {found.repo} --at TIME --into REPO2"
 
 
 # ── fitness ─────────────────────────────────────────────────────────────────────────────────────────

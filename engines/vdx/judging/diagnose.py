@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from engines.job.contract import Cancel
+from engines.job.units import one_line
 from engines.vdx.judging.neighbour import same_switch
 from engines.vdx.judging.verdict import Verdict, judge
 from engines.vdx.line import patterns
@@ -95,7 +96,7 @@ def table(found: dict[str, Any]) -> str:
         lines += [f"  | {said['line']}" for said in verdict["lines"] if said["who"] == end["label"]]
     if found["mate_trouble"]:
         lines += ["", f"the mate could not be looked at: {found['mate_trouble']}"]
-    return "\n".join([*lines, *(["", *found["notes"]] if found["notes"] else [])])
+    return "\n".join(map(one_line, [*lines, *(["", *found["notes"]] if found["notes"] else [])]))
 
 
 def _or(value: object) -> str:
