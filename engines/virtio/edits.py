@@ -17,6 +17,7 @@ from engines.virtio.lines.disks import Disks, Edit, comment, split
 EDITS: dict[str, Edit] = {
     "/etc/fstab": tables.fstab,
     "/etc/crypttab": tables.crypttab,
+    "/etc/crypttab.initramfs": tables.crypttab,  # mkinitcpio's
     "/etc/sysconfig/grub": tables.settings,
     "/etc/default/grub": tables.settings,
     "/etc/sysconfig/bootloader": tables.settings,
@@ -24,6 +25,13 @@ EDITS: dict[str, Edit] = {
     "/etc/suspend.conf": tools.words,
     "/etc/default/grub_installdevice": tools.words,
     "/etc/kernel/cmdline": tools.words,
+    "/etc/cmdline": tools.words,  # dracut's
+    "/etc/kdump.conf": tools.words,
+    "/etc/sysconfig/kdump": tables.settings,
+    "/etc/sysconfig/rawdevices": tools.words,
+    "/etc/mkinitrd.conf": tables.settings,  # Slackware's
+    "/etc/genkernel.conf": tables.settings,
+    "/etc/conf.d/dmcrypt": tables.settings,
     "/etc/update-extlinux.conf": tools.words,
     "/etc/default/extlinux": tables.settings,
     "/etc/kernel-img.conf": tools.words,

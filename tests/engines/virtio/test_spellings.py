@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from engines.virtio import naming
+from engines.virtio.edits import EDITS
 from engines.virtio.lines import bls, grub1, grub2, tables, tools
 from engines.virtio.lines.disks import Disks, Edit
 from tests.engines.virtio.test_by_bus import guest
@@ -103,6 +104,23 @@ def test_the_disk_is_found_by_any_of_them(root: str, name: str) -> None:
 def test_a_file_that_names_it_gets_the_new_name(edit: Edit, before: str, after: str) -> None:
     assert edit(before, SDA) == after
     assert edit(after, SDA) == after
+
+
+@pytest.mark.parametrize(
+    ("path", "before"),
+    [
+        ("/etc/crypttab.initramfs", "c /dev/sda3 none luks\n"),
+        ("/etc/cmdline", "rd.luks.key=/k:/dev/sda1 resume=/dev/sda2\n"),
+        ("/etc/kdump.conf", "#raw /dev/sdc5\next4 /dev/sda5\npath /crash\n"),
+        ("/etc/sysconfig/kdump", 'KDUMP_SAVEDIR="file:///x"\nKDUMP_COMMANDLINE="root=/dev/sda3"\n'),
+        ("/etc/sysconfig/rawdevices", "/dev/raw/raw1 /dev/sdb1\n/dev/raw/raw2 8 5\n"),
+        ("/etc/mkinitrd.conf", 'ROOT_DEV="/dev/sda3"\nRESUMEDEV="/dev/sda2"\n'),
+        ("/etc/conf.d/dmcrypt", "target=home\nsource='/dev/sda3'\n# source='/dev/sdc5'\n"),
+        ("/etc/genkernel.conf", 'REAL_ROOT="/dev/sda3"\n'),
+    ],
+)
+def test_files_that_a_service_or_an_initrd_reads_its_disks_from_are_edited(path: str, before: str) -> None:
+    assert EDITS[path](before, SDA) == before.replace("/dev/sda", "/dev/vda").replace("/dev/sdb", "/dev/vdb")
 
 
 SNIPPET = "title X\nlinux (hd0,gpt2)/vmlinuz-5.14\ninitrd {}\noptions {}\n"
