@@ -11,7 +11,7 @@ import msgspec
 
 from engines import api
 from engines.cli.narrate import Narrator, say
-from engines.job.errors import Refused
+from engines.job.errors import Refused, meant
 from engines.rehearsal.stage import STAGES, Staged, stage
 
 
@@ -55,7 +55,7 @@ def main(names: list[str], *, as_json: bool) -> int:
     """Rehearse the named tasks, or all, and print the table; the exit code is that of the worst."""
     for name in names:
         if name not in STAGES:
-            raise Refused(f"{name!r} has no rehearsal", "allowed are " + ", ".join(STAGES))
+            raise Refused(f"{name!r} has no rehearsal", meant(name, STAGES) or "allowed are " + ", ".join(STAGES))
     found = []
     for name in names or STAGES:
         say(f"rehearsing {name}")

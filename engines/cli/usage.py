@@ -8,11 +8,12 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn
 
-from engines.job.errors import BadParam, CrashcartError, Failed, Refused
+from engines.job.errors import BadParam, CrashcartError, Failed, Refused, meant
 
 FAILED = 1
 USAGE = 2
 REFUSED = 3
+WIDTH = 80  # columns of a console
 
 
 class BadUsage(Refused):
@@ -26,15 +27,44 @@ class Parser(argparse.ArgumentParser):
     needed: Sequence[tuple[str, str]] = ()
     """Options that must be given, as (--flag, how it is written)."""
 
+    def format_help(self) -> str:
+        """Lines of at most 80 columns, those that argparse takes as they are, too."""
+        return "\n".join(fitted(line) for line in super().format_help().split("\n"))
+
     def error(self, message: str) -> NoReturn:
         """Raise BadUsage."""
         lacking = re.fullmatch(r"the following arguments are required: (.*)", message)
         if lacking:
             raise missing(self.prog, [*lacking[1].split(", "), *absent(self.needed, self.words)])
+        if wrong := re.fullmatch(r"argument (\S+): invalid choice: '(.*)' \(choose from (.*)\)", message):
+            raise self._choice(wrong[1], wrong[2], re.findall(r"'([^']*)'", wrong[3]))
+        if wrong := re.fullmatch(r"argument (\S+): invalid (int|float) value: '(.*)'", message):
+            kind = "whole number" if wrong[2] == "int" else "number"
+            raise BadUsage(f"{wrong[1]} is {wrong[3]!r}, allowed is a {kind}", f"see: {self.prog} --help")
         ambiguous = re.match(r"ambiguous option: (\S+) could match", message)
         if ambiguous and (bare := by_place(self, ambiguous[1].partition("=")[0])):
             raise bare
         raise BadUsage(message, f"see: {self.prog} --help")
+
+    def _choice(self, option: str, word: str, known: Sequence[str]) -> BadUsage:
+        helps = meant(word, known)
+        why = f"{option} is {word!r}, allowed is one of {', '.join(known)}"
+        return BadUsage(why, f"{helps}{'; ' if helps else ''}see: {self.prog} --help")
+
+
+def fitted(line: str) -> str:
+    """A line of help in 80 columns; a command goes on behind a backslash, so that it can be pasted as it stands."""
+    if len(line) <= WIDTH:
+        return line
+    command = line.startswith("  crashcart ")
+    words = re.findall(r"(?:'[^']*'|\S)+", line)
+    rows = [line[: len(line) - len(line.lstrip())] + words[0]]
+    for word in words[1:]:
+        if len(rows[-1]) + 1 + len(word) + 2 * command > WIDTH:
+            rows.append("      " + word if command else "  " + word)
+        else:
+            rows[-1] += f" {word}"
+    return (" \\\n" if command else "\n").join(rows)
 
 
 def by_place(parser: argparse.ArgumentParser, word: str) -> BadUsage | None:
@@ -59,14 +89,6 @@ def _gives(word: str, flag: str) -> bool:
 def missing(prog: str, what: Sequence[str]) -> BadUsage:
     """All that is missing, in one error."""
     return BadUsage(f"needed, and not given: {', '.join(what)}", f"see: {prog} --help")
-
-
-def meant(word: str, known: Iterable[str]) -> str:
-    """`did you mean restore?` or nothing."""
-    import difflib
-
-    near = difflib.get_close_matches(word, list(known), 2, 0.6)
-    return f"did you mean {' or '.join(near)}?" if near else ""
 
 
 def unknown(prog: str, kind: str, word: str, known: Sequence[str]) -> BadUsage:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
+ONE_OF = "one of "  # how what is allowed begins where it is a list
 PASSWORD = re.compile(r"(?<=://)([^/@:]*):[^@]*@")  # of an address, which no error shows
 
 
@@ -32,6 +34,14 @@ class Refused(CrashcartError):
         self.what_helps = what_helps
 
 
+def meant(word: str, known: Iterable[str]) -> str:
+    """`did you mean restore?` or nothing."""
+    import difflib
+
+    near = difflib.get_close_matches(word, list(known), 2, 0.6)
+    return f"did you mean {' or '.join(near)}?" if near else ""
+
+
 class BadParam(Refused):
     """One parameter is unusable: `name` is its key in the job file, `value` what was given."""
 
@@ -40,6 +50,8 @@ class BadParam(Refused):
         self.value = value
         self.allowed = allowed
         shown = "nothing" if value is None or value == "" else PASSWORD.sub(r"\1:(hidden)@", repr(value))
+        if not what_helps and isinstance(value, str) and allowed.startswith(ONE_OF):
+            what_helps = meant(value, allowed.removeprefix(ONE_OF).split(", "))
         super().__init__(f"{name} is {shown}, allowed is {allowed}", what_helps or f"correct {name}")
 
 

@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeVar
 
 import msgspec
 
-from engines.job.errors import BadParam, Refused
+from engines.job.errors import ONE_OF, BadParam, Refused
 
 
 class Secret:
@@ -152,7 +152,7 @@ def _shape(bare: Any) -> tuple[str, tuple[str, ...]]:
 
 def _allowed(shape: str, choices: tuple[str, ...], meta: msgspec.Meta) -> str:
     if shape == "choice":
-        return "one of " + ", ".join(choices)
+        return ONE_OF + ", ".join(choices)
     if shape == "flag":
         return "yes or no (true, false)"
     if shape == "list":

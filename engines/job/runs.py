@@ -26,7 +26,7 @@ from engines.job.contract import (
     StepStarted,
     Warned,
 )
-from engines.job.errors import Refused
+from engines.job.errors import Refused, meant
 from engines.job.jobfile import Job, dump, parse
 from engines.job.journal import Entry
 
@@ -235,7 +235,8 @@ def find(name: str) -> Run:
         )
     if name == "last":
         raise Refused("there is no run yet", "start one: crashcart --help")
-    raise Refused(f"no run is called {name!r}", "see them all: crashcart runs")
+    close_to = meant(name, ["last", *(run.id for run in runs)])
+    raise Refused(f"no run is called {name!r}", f"{close_to}{'; ' if close_to else ''}see them all: crashcart runs")
 
 
 def followed_up() -> dict[str, str]:

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from engines.job.errors import Refused
+from engines.job.errors import Refused, meant
 from engines.job.jobfile import Job
 from engines.job.params import Secret
 
@@ -33,6 +33,6 @@ class Staged:
 def stage(task: str, folder: Path) -> AbstractContextManager[Staged]:
     """The task's rehearsal target, alive within the `with`. Raises Refused."""
     if task not in STAGES:
-        raise Refused(f"{task!r} has no rehearsal", "allowed are " + ", ".join(STAGES))
+        raise Refused(f"{task!r} has no rehearsal", meant(task, STAGES) or "allowed are " + ", ".join(STAGES))
     staged: AbstractContextManager[Staged] = importlib.import_module(STAGES[task]).stage(folder)
     return staged

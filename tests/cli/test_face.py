@@ -14,8 +14,10 @@ import pytest
 
 from engines.cli import completion, examples, options
 from engines.cli.acts import CALLS
+from engines.cli.commands import COMMANDS
 from engines.cli.parsing import parser
 from engines.job import history, runs
+from engines.job.jobfile import Job
 from engines.job.params import absolute, convert
 from engines.tasks import TASKS
 from tests.absent import absent
@@ -43,6 +45,16 @@ def test_help_comes_in_both_ways_and_tells_every_command() -> None:
     assert crashcart("help", "backup", "restore").stdout == crashcart("backup", "restore", "--help").stdout
 
 
+def test_every_help_fits_a_console(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    for words in ([], *([name] for name in TASKS), *([command.name] for command in COMMANDS), *map(list, VERBS)):
+        with pytest.raises(SystemExit):
+            parser([*words, "--help"], CALLS).parse_args([*words, "--help"])
+        said = capsys.readouterr().out
+        assert said
+        assert [line for line in said.splitlines() if len(line) > 80] == []
+
+
 @pytest.mark.parametrize(("task", "verb"), VERBS)
 def test_every_verb_has_an_example_that_would_run(task: str, verb: str) -> None:
     known = next(one for half in TASKS[task].of(verb) for one in half if one.verb == verb)  # type: ignore[attr-defined]
@@ -54,7 +66,7 @@ def test_every_verb_has_an_example_that_would_run(task: str, verb: str) -> None:
     assert options.lacking(known.params, given) == []  # type: ignore[attr-defined]
     named = {name: value for name, value in given.items() if not name.endswith("_file")}
     convert(known.params, absolute(known.params, named), task=task)  # type: ignore[attr-defined]
-    assert line in parsed.leaf.format_help()
+    assert line in parsed.leaf.format_help().replace(" \\\n     ", "")
 
 
 @pytest.mark.parametrize(
@@ -66,6 +78,9 @@ def test_every_verb_has_an_example_that_would_run(task: str, verb: str) -> None:
         (["runs", "--jsn"], "did you mean --json?"),
         (["--versio"], "did you mean --version?"),
         (["unod", "last"], "did you mean undo?"),
+        (["report", "last", "--format", "jsn"], "'jsn', allowed is one of md, json, html"),
+        (["completion", "bsh"], "did you mean bash"),
+        (["runs", "prune", "--days", "x"], "--days is 'x', allowed is a whole number"),
         (["virtio"], "inspect, convert, restock, putback"),
         (["biosiso", "build"], "--firmware FIRMWARE, --output OUTPUT"),
         (["biosiso", "build", "--dos", "x"], "--firmware FIRMWARE, --output OUTPUT"),
@@ -79,6 +94,27 @@ def test_a_mistyped_command_is_told_what_was_meant_and_all_that_is_missing(argv:
     assert named in ran.stderr
     assert "--help" in ran.stderr
     assert ran.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("argv", "code", "named"),
+    [
+        (["biosiso", "build", "--firmware", "x", "--output", "y", "--form", "stik"], 2, "did you mean stick?"),
+        (["failover", "probe", "shop.test", "--scheme", "htps"], 2, "did you mean https"),
+        (["rehearse", "biosis"], 3, "did you mean biosiso"),
+        (["undo", "lats"], 3, "did you mean last?"),
+    ],
+)
+def test_a_mistyped_value_is_told_what_was_meant(argv: list[str], code: int, named: str) -> None:
+    ran = crashcart(*argv)
+    assert ran.returncode == code
+    assert named in ran.stderr
+
+
+def test_a_mistyped_run_is_told_which_was_meant() -> None:
+    run = runs.create(Job(task="backup", params={}), "/srv/web1.img")
+    wrong = run.id.replace("backup", "bakup")
+    assert f"did you mean {run.id}?" in crashcart("report", wrong).stderr
 
 
 @pytest.mark.parametrize(
