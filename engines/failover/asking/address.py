@@ -145,6 +145,8 @@ def _followed(led: str, way: HttpRequest) -> HttpRequest | None:
 def _judged(reply: http1.Reply, way: HttpRequest) -> tuple[str, str]:
     if reply.head.status >= 500:
         return "5xx", str(reply.head.status)
+    if reply.spoilt():
+        return "malformed", "its page is packed (gzip) and cannot be unpacked: browsers show an error"
     if way.expect and way.expect not in reply.text():
         led = reply.head.headers.get("location", "")[:200]
         seen = f"to {led}" if led else f"title {reply.title()[:80]!r}"

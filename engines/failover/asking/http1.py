@@ -59,6 +59,10 @@ class Reply:
         """Where the page sends visitors by itself (Refresh, in the header or in a <meta>), as written."""
         return page.refreshed(self.head.headers.get("refresh", "")) or page.sent_on(self.text())
 
+    def spoilt(self) -> bool:
+        """Whether a page that came as gzip is still packed, as it cannot be unpacked."""
+        return self.body.startswith(b"\x1f\x8b") and packing(self.head) != () and not self.unread()
+
     def unread(self) -> str:
         """How the body is packed, where that cannot be read here."""
         ways = packing(self.head)
@@ -154,7 +158,9 @@ async def read_head(reader: asyncio.StreamReader, first: bytes = b"") -> Head:
                 _parsed(lines)  # no need to wait for more of what is no HTTP
         elif lines:
             head = _parsed(lines)
-            if head.status >= 200 or head.status == 101:
+            if head.status == 101:
+                raise Wrong("malformed", "it changes to another protocol (101), which nobody asked for")
+            if head.status >= 200:
                 return head
             lines = []
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 ASKS = (
     6  # questions to one server; an order that rotates stays the same through 6 of them with 1 in 32 for two addresses
 )
+AAAA_FAILS = "some clients wait for it, or take the name for gone"
+BOGUS = "it answers where it need not check DNSSEC: the zone's signatures do not hold"
 NAMESERVERS = 8  # authoritative servers asked at most
 
 
@@ -79,13 +82,27 @@ async def ask(server: Server, name: str, kind: str, timeout: float, *, recurse: 
     try:
         async with asyncio.timeout(timeout):
             message, over_tcp = await _exchange(server, name, kind, timeout, recurse=recurse)
-            return read(message, name, kind, over_tcp=over_tcp)
+            found = read(message, name, kind, over_tcp=over_tcp)
+            if found.state == "SERVFAIL" and recurse and await _unsigned(server, name, kind, timeout / 4):
+                return msgspec.structs.replace(found, why=BOGUS)
+            return found
     except TimeoutError:
         return Answer(kind=kind, state="timeout", why=f"no answer within {timeout:.0f} s")
     except (dns.exception.DNSException, ValueError, EOFError) as error:
         return Answer(kind=kind, state="malformed", why=type(error).__name__)
     except OSError as error:
         return Answer(kind=kind, state="unreachable", why=error.strerror or type(error).__name__)
+
+
+async def _unsigned(server: Server, name: str, kind: str, timeout: float) -> bool:
+    """Whether a resolver answers once it is not to check signatures (RFC 4035 3.2.2): then that is what fails."""
+    import dns.exception
+    import dns.rcode
+
+    with suppress(dns.exception.DNSException, ValueError, EOFError, OSError):
+        message, _ = await _once(server, name, kind, timeout, recurse=True, edns=True, checked=False)
+        return message.rcode() == dns.rcode.NOERROR
+    return False
 
 
 async def _exchange(
@@ -112,7 +129,7 @@ async def _exchange(
 
 
 async def _once(
-    server: Server, name: str, kind: str, timeout: float, *, recurse: bool, edns: bool
+    server: Server, name: str, kind: str, timeout: float, *, recurse: bool, edns: bool, checked: bool = True
 ) -> tuple[dns.message.Message, bool]:
     import dns.flags
     import dns.message
@@ -120,6 +137,8 @@ async def _once(
     query = dns.message.make_query(name, kind, want_dnssec=edns, use_edns=edns)
     if not recurse:
         query.flags &= ~dns.flags.RD
+    if not checked:
+        query.flags |= dns.flags.CD
     return await exchange(server, query, timeout)
 
 
@@ -270,4 +289,9 @@ def _odd(views: Sequence[View]) -> list[str]:
         notes += services.notes(https, one.addresses(), one.server)
         if first.state not in ("ok", "no record"):
             notes.append(f"{one.server}: {first.state}" + (f" ({first.why})" if first.why else ""))
+        second = one.answer("AAAA")
+        if first.state == "ok" and second.state not in ("ok", "no record"):
+            notes.append(f"{one.server}: {second.state} for AAAA, where A has addresses: {AAAA_FAILS}")
+        if one.role == "authoritative" and first.state == "no record" and not first.authoritative and not first.aliases:
+            notes.append(f"{one.server}: named for the zone, and does not know it (lame)")
     return notes

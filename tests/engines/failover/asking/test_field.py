@@ -7,6 +7,7 @@ import datetime
 import ipaddress
 from pathlib import Path
 
+import dns.flags
 import dns.message
 import h2.config
 import h2.connection
@@ -17,7 +18,9 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from engines.failover.asking import probe
+from engines.failover.asking import probe, records
+from engines.failover.asking.dns_answer import Answer
+from engines.failover.asking.records import View
 from engines.failover.asking.site import SiteParams, host_name, proxies
 from engines.failover.lab.nameserver import question
 from engines.job.errors import BadParam
@@ -152,6 +155,46 @@ def test_dns_servers_with_manners_of_their_own_are_understood(stage: Stage, repl
     params = {"name": NAME, "resolver": [stage.odd_names(reply)], "scheme": "http", "port": port, "timeout": 20}
     found = probe.answer(convert(SiteParams, params))
     assert found.survives is True, found.verdict
+
+
+def unless_checked(query: bytes) -> bytes:
+    """A resolver that validates, and a zone whose signatures do not hold."""
+    return given(query) if dns.message.from_wire(query).flags & dns.flags.CD else respond(query, rcode=2)
+
+
+@pytest.mark.parametrize(
+    ("reply", "words"),
+    [
+        (unless_checked, "signatures do not hold"),
+        (lambda query: respond(query, rcode=3) if question(query)[1] == 28 else given(query), "no such name for AAAA"),
+        (lambda query: respond(query, rcode=2) if question(query)[1] == 28 else given(query), "SERVFAIL for AAAA"),
+    ],
+    ids=["bogus", "NXDOMAIN for AAAA", "SERVFAIL for AAAA"],
+)
+def test_what_dns_does_to_some_visitors_only_is_noted(stage: Stage, reply: Reply, words: str) -> None:
+    _, port = stage.copies(["127.0.0.2", "127.0.0.3"])
+    params = {"name": NAME, "resolver": [stage.odd_names(reply)], "scheme": "http", "port": port, "timeout": 20}
+    assert any(words in note for note in probe.answer(convert(SiteParams, params)).notes)
+
+
+def test_a_server_that_is_named_for_the_zone_and_does_not_know_it_is_lame() -> None:
+    answers = tuple(Answer(kind=kind, state="no record") for kind in ("A", "AAAA", "HTTPS"))
+    found = records.gather(NAME, [View(server="192.0.2.1", role="authoritative", order="", answers=answers)])
+    assert any("lame" in note for note in found.notes)
+
+
+def test_a_page_that_cannot_be_unpacked_carries_no_site(stage: Stage) -> None:
+    async def spoilt(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 12\r\n\r\n\x1f\x8b" + b"x" * 10)
+        await writer.drain()
+        writer.close()
+
+    port = stage.web(spoilt, "127.0.0.2")
+    at = stage.names(NAME, ["127.0.0.2"])[1]
+    params = {"name": NAME, "resolver": [at], "scheme": "http", "port": port, "timeout": 20}
+    (light,) = probe.answer(convert(SiteParams, params)).lights
+    assert light.state == "malformed" and "cannot be unpacked" in light.why
 
 
 @pytest.mark.parametrize(

@@ -127,6 +127,7 @@ async def test_sloppy_servers_are_understood_as_browsers_do(raw: bytes) -> None:
         (b"HTTP/1.1 200 OK\r\nX: y", "closed within the header"),
         (b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 20000, "over 64 KiB"),
         (b"\n" * 100_000, "over 64 KiB"),
+        (b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n", "another protocol"),
     ],
 )
 async def test_what_is_no_answer_has_a_name(raw: bytes, words: str) -> None:
