@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import os
 from collections.abc import Iterator
 from typing import Annotated
 
@@ -12,7 +11,7 @@ import msgspec
 from engines.backup.commands.lines import Entry, columns, entry, line, size
 from engines.backup.errors import Damaged, Missing
 from engines.backup.files.globs import expanded, matcher
-from engines.backup.files.model import NOT_REPLAYED, BrowseError, Node, VolumeInfo, join, shown
+from engines.backup.files.model import NOT_REPLAYED, BrowseError, Node, VolumeInfo, join, shown, unescaped
 from engines.backup.files.opening import BrowseTree, states
 from engines.backup.files.reach import PathInPoint, PathParams, open_place
 from engines.job.contract import Look, Note
@@ -170,8 +169,11 @@ def _plain(cell: str) -> str:
 
 
 def matches(tree: BrowseTree, below: bytes, pattern: str, trouble: list[str]) -> Iterator[tuple[bytes, Node]]:
-    """Paths below `below` whose name, or with a slash in the pattern whose whole path, it means; what fails is told."""
-    wanted = os.fsencode(pattern)
+    """Paths below `below` whose name, or with a slash in the pattern whose whole path, it means; what fails is told.
+
+    The pattern is written as names are shown; a name that is the pattern itself is found, too.
+    """
+    wanted = unescaped(pattern)
     whole = b"/" in wanted
 
     def told(path: bytes, error: Failed) -> None:
@@ -179,7 +181,8 @@ def matches(tree: BrowseTree, below: bytes, pattern: str, trouble: list[str]) ->
 
     means = matcher(wanted)
     for path, node in tree.walk(below, told):
-        if means(path if whole else path.rsplit(b"/", 1)[-1]):
+        name = path if whole else path.rsplit(b"/", 1)[-1]
+        if name == wanted or means(name):
             yield path, node
 
 

@@ -153,14 +153,18 @@ def _escaped(character: str) -> str:
 
 def parsed(text: str) -> bytes:
     """The path that `shown` printed, or that a technician typed; made absolute, `.` and `..` resolved by name."""
-    raw = re.sub(rb"\\(\\|x[0-9a-fA-F]{2})", _unescaped, text.encode("utf-8", "surrogateescape"))
     parts: list[bytes] = []
-    for part in raw.split(b"/"):
+    for part in unescaped(text).split(b"/"):
         if part == b"..":
             parts = parts[:-1]
         elif part not in (b"", b"."):
             parts.append(part)
     return b"/" + b"/".join(parts)
+
+
+def unescaped(text: str) -> bytes:
+    """What `shown` made of a name or a path, as it was."""
+    return re.sub(rb"\\(\\|x[0-9a-fA-F]{2})", _unescaped, text.encode("utf-8", "surrogateescape"))
 
 
 def _unescaped(found: re.Match[bytes]) -> bytes:

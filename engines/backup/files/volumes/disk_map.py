@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from engines.backup.files.model import BrowseError, DiskBytes, VolumeInfo
-from engines.backup.files.volumes import cut, known, partitions, signatures
+from engines.backup.files.volumes import arrays, cut, known, partitions, signatures
 from engines.backup.files.volumes.table import Partition, Table
 from engines.backup.files.volumes.window import Window
 
@@ -37,7 +37,7 @@ def survey(disk: DiskBytes) -> DiskMap:
         others = [_info(each, disk) for each in larger.partitions]
         if any(info.drivers for info in others):
             table, infos = larger, others
-    if bare.drivers:
+    if bare.drivers and not _is_a_partitions(whole, table):
         if not any(info.drivers or info.format in known.CLOSED for info in infos):
             return DiskMap("", (bare,), (STALE,))
         table.trouble.append(
@@ -47,6 +47,13 @@ def survey(disk: DiskBytes) -> DiskMap:
         words = "; ".join(table.trouble) or "it has no partitions"
         raise BrowseError(f"the disk has a {table.kind} partition table, but {words}")
     return DiskMap(table.kind, tuple(infos), tuple(table.trouble))
+
+
+def _is_a_partitions(whole: Window, table: Table) -> bool:
+    """Whether a RAID superblock at the end of the disk is that of its last partition, which ends there, too."""
+    found = arrays.find(whole)
+    inner = ((each, arrays.find(Window(whole, each.offset, each.size))) for each in table.partitions if found)
+    return any(found and own and each.offset + own.place == found.place for each, own in inner)
 
 
 def _info(part: Partition, disk: DiskBytes, *, by_copies: bool = True) -> VolumeInfo:

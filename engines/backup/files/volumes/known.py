@@ -13,6 +13,7 @@ from engines.backup.files.volumes.window import Window
 
 MIB = 1024 * 1024
 SECTOR = 2048  # bytes, of a volume recognition sequence
+SECOND_F2FS = 4096  # bytes behind the first
 PRIVATE = 6 * 512  # byte of a dynamic disk's first header
 
 
@@ -141,6 +142,14 @@ def mounted(part: Window) -> tuple[str, str, str] | None:
     )
     number = part.read(found.uuid, 16) if found.uuid else b""
     return found.format, label, str(uuid.UUID(bytes=number)) if len(number) == 16 else ""
+
+
+def second_f2fs(part: Window) -> tuple[str, str, str] | None:
+    """(format, label, uuid) by the second superblock of an f2fs."""
+    first = MOUNTED[0]
+    if part.size <= SECOND_F2FS or part.read(SECOND_F2FS + first.at, len(first.raw)) != first.raw:
+        return None
+    return mounted(Window(part, SECOND_F2FS, part.size - SECOND_F2FS))
 
 
 def closed(part: Window) -> str:

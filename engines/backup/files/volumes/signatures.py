@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from engines.backup.files.model import NOT_REPLAYED
-from engines.backup.files.volumes import copies, former, known, ntfs_state, spare
+from engines.backup.files.volumes import arrays, copies, former, known, ntfs_state, spare
 from engines.backup.files.volumes.ext import superblock as ext
 from engines.backup.files.volumes.fat import volume as fat
 from engines.backup.files.volumes.window import Window
@@ -71,6 +71,12 @@ def _luks_of(raw: bytes) -> Signature:
     return Signature("luks", label, _text(raw[168:208]))
 
 
+def _f2fs_by_copy(part: Window) -> Signature | None:
+    """The second superblock, a block behind the first: the kernel mounts by either."""
+    found = known.second_f2fs(part)
+    return Signature(*found, SPARE, APPLIANCE) if found else None
+
+
 def _luks_by_copy(part: Window) -> Signature | None:
     """LUKS2 keeps a second header behind the first one's keys."""
     for place in (1 << power for power in range(14, 23)):
@@ -92,15 +98,8 @@ def _lvm(part: Window) -> Signature | None:
 
 
 def _md(part: Window) -> Signature | None:
-    last = (part.size // 512 - 16) & ~7
-    for place in (0, 4096, last * 512):
-        raw = part.read(place, 256) if place >= 0 else b""
-        if raw[:8] == b"\xfc\x4e\x2b\xa9\x01\0\0\0":
-            return Signature("md", _text(raw[32:64]), str(uuid.UUID(bytes=raw[16:32])), drivers=APPLIANCE)
-    old = (part.size & ~0xFFFF) - 0x10000
-    if old >= 0 and part.read(old, 8) in (b"\xfc\x4e\x2b\xa9\0\0\0\0", b"\xa9\x2b\x4e\xfc\0\0\0\0"):
-        return Signature("md", drivers=APPLIANCE)
-    return None
+    found = arrays.find(part)
+    return Signature("md", found.label, found.uuid, drivers=APPLIANCE) if found else None
 
 
 def _xfs(part: Window) -> Signature | None:
@@ -302,6 +301,7 @@ BY_COPIES: tuple[Callable[[Window], Signature | None], ...] = (
     _luks_by_copy,
     _ext_by_copy,
     _by_spare,
+    _f2fs_by_copy,
     _by_far_copy,
 )
 

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from engines.backup.commands.looks import matches
 from engines.backup.files.globs import expanded
-from engines.backup.files.model import NoSuchFile
+from engines.backup.files.model import NoSuchFile, shown
 from engines.backup.files.tree import Tree
 from tests.engines.backup.files.folder_volume import FolderVolume
 
@@ -46,3 +47,9 @@ def test_it_finds_what_a_shell_does(tree: Tree, pattern: str, wanted: list[str])
 def test_nothing_is_said_to_be_nothing(tree: Tree) -> None:
     with pytest.raises(NoSuchFile, match="nothing matches"):
         expanded(tree, [b"/a[2-9]/*"])
+
+
+def test_a_name_as_it_is_shown_finds_itself(tree: Tree) -> None:
+    for node in tree.inside(b"/"):
+        found = [path for path, _ in matches(tree, b"/", shown(node.name), [])]
+        assert b"/" + node.name in found, node.name

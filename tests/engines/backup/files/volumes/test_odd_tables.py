@@ -195,3 +195,45 @@ def test_what_only_the_kind_of_its_partition_tells_is_named(
     assert rows(disk) == {"p1": (name, ""), "p2": ONE}
     with open_tree(Image(disk)) as tree:
         assert any(note.startswith("p1: a ") and "Windows" in note for note in tree.notes)
+
+
+def member(image: Path, version: str) -> Path:
+    """What mdadm writes on a member of a striped array."""
+    size = image.stat().st_size
+    if version == "0.90":
+        return write(image, (size // 65536 * 65536 - 65536, struct.pack("<8I", 0xA92B4EFC, 0, 90, 0, 0, 1, 0, 0)))
+    place = {"1.1": 0, "1.2": 4096}.get(version, (size // 512 - 16 & ~7) * 512)
+    raw = bytearray(256)
+    struct.pack_into("<II", raw, 0, 0xA92B4EFC, 1)
+    raw[16:48] = b"u" * 16 + b"host:data".ljust(16, b"\0")
+    struct.pack_into("<Q", raw, 144, place // 512)
+    return write(image, (place, bytes(raw)))
+
+
+@pytest.mark.parametrize("version", ["0.90", "1.0", "1.1", "1.2"])
+def test_an_array_on_the_last_partition_is_not_taken_for_one_of_the_disk(
+    tmp_path: Path, one: bytes, version: str
+) -> None:
+    disk = blank(tmp_path / "disk", SIZE)
+    run("sfdisk", "-q", disk, given="label: dos\nstart=2048, size=4096\nstart=32768\n")
+    part = member(blank(tmp_path / "part", SIZE - 32768 * 512), version)
+    write(disk, (2048 * 512, one), (32768 * 512, part.read_bytes()))
+    seen = survey(Image(disk))
+    assert [(info.name, info.format) for info in seen.volumes] == [("p1", "ext2"), ("p2", "md")]
+    assert seen.trouble == ()
+
+
+@pytest.mark.parametrize("version", ["0.90", "1.0"])
+def test_a_member_that_begins_like_a_file_system_is_a_member(tmp_path: Path, version: str) -> None:
+    """Of a striped array the other stripes are elsewhere: its first block shows a file system that is not there."""
+    disk = member(ext(tmp_path / "disk", 8 * MIB), version)
+    assert [(info.name, info.format) for info in survey(Image(disk)).volumes] == [("disk", "md")]
+
+
+def test_an_f2fs_is_known_by_its_second_superblock(tmp_path: Path) -> None:
+    disk = blank(tmp_path / "disk", SIZE)
+    run("mkfs.f2fs", "-q", "-l", "cold", disk)
+    whole = survey(Image(disk)).volumes[0]
+    hurt = survey(Image(write(disk, (1024, bytes(512))))).volumes[0]
+    assert (hurt.format, hurt.label, hurt.uuid) == ("f2fs", "cold", whole.uuid)
+    assert "a copy serves" in hurt.dirty
