@@ -147,13 +147,15 @@ def split(text: str) -> list[str]:
 
 def joined(text: str) -> list[str]:
     """Lines, each with those that it goes on over by a backslash at its end."""
-    found: list[str] = []
+    found: list[list[str]] = []
+    goes_on = False
     for line in split(text):
-        if found and found[-1].endswith("\\\n") and not comment(found[-1]):
-            found[-1] += line
+        if goes_on:
+            found[-1].append(line)
         else:
-            found.append(line)
-    return found
+            found.append([line])
+        goes_on = line.endswith("\\\n") and (len(found[-1]) > 1 or not comment(line))
+    return ["".join(lines) for lines in found]
 
 
 def comment(line: str) -> bool:

@@ -33,6 +33,8 @@ TEXTS = (
     filled("filter=[\n"),
     filled("filter = [ " + '"a", ' * (LONG // 5) + "\n"),
     filled("menuentry 'x' {\n"),
+    "title x\nmenuentry 'x' {\nkernel /v root=/dev/hda \\\n" + filled("x initrd=/dev/hda \\\n"),
+    "DEVICE\n" + filled(" /dev/hd?1 devices=/dev/hd[ab]1,x\n", 20_000),
     filled("menuentry '" + "'" * LONG + "\n"),
     filled("menuentry" + " " * (BLANKS - 1) + "'\n"),
     filled("alias eth0 " + "a" * LONG + "\n"),
