@@ -10,7 +10,7 @@ from engines.fleet.commands.params import FleetParams
 from engines.fleet.ledger.ledger import Ledger, place
 from engines.fleet.round import today
 from engines.job.contract import Note
-from engines.job.errors import Refused, Stopped
+from engines.job.errors import Failed, Refused, Stopped
 from engines.job.units import one_line
 
 LONGEST = 300.0  # s between two looks at hosts, repositories and fleet.yaml
@@ -30,8 +30,8 @@ def lines(params: FleetParams) -> Iterator[str | bytes | Note]:
     while True:
         try:
             wait = yield from _look(params)
-        except Refused as refused:  # fleet.yaml was edited, or a disk is full: that mends itself, or somebody
-            yield Note(one_line(f"{refused.why}; {refused.what_helps}"))
+        except (Refused, Failed) as error:  # fleet.yaml was edited, or a disk is full: that mends itself, or somebody
+            yield Note(one_line(f"{error.why}; {error.what_helps}"))
             wait = LONGEST
         time.sleep(wait)
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import msgspec
 
@@ -16,8 +16,9 @@ from engines.backup.guests.model import Guest
 from engines.fleet.config.model import Fleet
 from engines.fleet.ledger.rows import ENDED, TRIED, Job, Kind, Known, State
 from engines.job import folders
-from engines.job.errors import Refused
+from engines.job.errors import Failed, Refused
 
+T = TypeVar("T")
 VERSION = 1
 SCHEMA = """
 create table guest (
@@ -35,6 +36,12 @@ create index job_by_round on job (round);
 create table kept (name text primary key, value blob not null, at real not null);
 """
 FOREVER = 1e12  # Unix time in s
+PATIENCE = 60.0  # s that another process may write
+ONLY_A_MEMORY = "name another file as `ledger`, or move this one away: points are the truth, it is only a memory"
+HELPS = {
+    sqlite3.SQLITE_FULL: "make room where it lies; what runs on hosts goes on, and the next round follows it",
+    sqlite3.SQLITE_BUSY: "another process writes it; see what runs: crashcart runs",
+}
 COLUMNS = Job.__struct_fields__
 
 
@@ -44,21 +51,27 @@ def place(fleet: Fleet) -> Path:
 
 
 class Ledger:
-    """Used by several threads of one process; a second process may read meanwhile. A context manager."""
+    """Used by several threads of one process; a second process may read meanwhile. A context manager.
 
-    def __init__(self, path: Path) -> None:
+    patience: s that another process may write. What asks and writes raises Failed where the file cannot be used.
+    """
+
+    def __init__(self, path: Path, patience: float = PATIENCE) -> None:
         self.path = path
         self._lock = threading.RLock()
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-            self._base = sqlite3.connect(path, timeout=60.0, isolation_level=None, check_same_thread=False)
+            self._base = sqlite3.connect(path, timeout=patience, isolation_level=None, check_same_thread=False)
             self._base.execute("pragma journal_mode=wal")
             self._base.execute("pragma synchronous=full")
             self._made()
-        except (OSError, sqlite3.Error) as error:
-            helps = "name another file as `ledger`, or move this one away: points are the truth, it is only a memory"
-            raise Refused(f"ledger {path}: {error}", helps) from None
+        except OSError as error:
+            raise Refused(f"ledger {path}: {error.strerror}", ONLY_A_MEMORY) from None
+        except sqlite3.Error as error:
+            raise Refused(f"ledger {path}: {error}", _helps(error)) from None
+        except Failed as failed:
+            raise Refused(failed.why, failed.what_helps) from None
 
     def _made(self) -> None:
         with self._written():
@@ -81,26 +94,42 @@ class Ledger:
         self._base.close()
 
     @contextmanager
+    def _told(self) -> Iterator[None]:
+        """One at a time; what sqlite says of the file is said in words. Raises Failed."""
+        with self._lock:
+            try:
+                yield
+            except sqlite3.Error as error:
+                raise Failed(f"ledger {self.path}: {error}", _helps(error)) from None
+
+    @contextmanager
     def _written(self) -> Iterator[None]:
         """One change, whole or not at all."""
-        with self._lock:
+        with self._told():
             self._base.execute("begin immediate")
             try:
                 yield
+                self._base.execute("commit")
             except BaseException:
-                self._base.execute("rollback")
+                with suppress(sqlite3.Error):  # a full disk may have ended it already
+                    self._base.execute("rollback")
                 raise
-            self._base.execute("commit")
 
     def _rows(self, question: str, given: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        with self._lock:
+        with self._told():
             return self._base.execute(question, given).fetchall()
+
+    def _read(self, row: tuple[Any, ...], how: Callable[[tuple[Any, ...]], T]) -> T:
+        try:
+            return how(row)
+        except (msgspec.MsgspecError, UnicodeDecodeError, TypeError) as error:
+            raise Failed(f"ledger {self.path}: a row is damaged: {error}", ONLY_A_MEMORY) from None
 
     # ── guests ──
 
     def guests(self) -> list[Known]:
         """Every guest that was ever seen, by name."""
-        return [_known(row) for row in self._rows("select * from guest order by name")]
+        return [self._read(row, _known) for row in self._rows("select * from guest order by name")]
 
     def saw(self, found: Sequence[tuple[Guest, str, str]], now: float, answered: Sequence[str]) -> None:
         """Note guests that were found, each with its name in repositories and its policy.
@@ -127,7 +156,7 @@ class Ledger:
     def jobs(self, where: str = "1", given: Sequence[Any] = ()) -> list[Job]:
         """Jobs that a condition in SQL fits, in the order of their planning."""
         found = self._rows(f"select {', '.join(COLUMNS)} from job where {where} order by planned, key", given)  # noqa: S608
-        return [_job(row) for row in found]
+        return [self._read(row, _job) for row in found]
 
     def job(self, key: str) -> Job | None:
         """The job of that key."""
@@ -159,7 +188,7 @@ class Ledger:
             " from (select distinct uuid, repository from job) as each)",
             given,
         )
-        return {(job.uuid, job.repository): job for job in map(_job, found)}
+        return {(job.uuid, job.repository): job for job in (self._read(row, _job) for row in found)}
 
     def stored(self, repository: str, since: float) -> int:
         """Bytes that jobs which ended since then (Unix time in s) brought into a repository."""
@@ -199,7 +228,11 @@ class Ledger:
     def remembered(self, name: str) -> Any:
         """The value under that name; None where there is none."""
         rows = self._rows("select value from kept where name = ?", (name,))
-        return msgspec.json.decode(rows[0][0]) if rows else None
+        return self._read(rows[0], lambda row: msgspec.json.decode(row[0])) if rows else None
+
+
+def _helps(error: sqlite3.Error) -> str:
+    return HELPS.get(getattr(error, "sqlite_errorcode", 0) & 0xFF, ONLY_A_MEMORY)
 
 
 LISTS = ("disks", "warnings", "points")

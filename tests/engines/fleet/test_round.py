@@ -12,6 +12,7 @@ import pytest
 
 import engines
 from engines.fleet.ledger.ledger import Ledger
+from tests.engines.fleet.cluster import wait
 from tests.engines.fleet.lab import ROOT, Fleet, fleet
 
 
@@ -123,3 +124,22 @@ def test_serve_does_a_round_when_one_is_due_and_leaves_when_it_is_told(lab: Flee
         assert process.wait(600) == 130
     assert line.startswith("done: ") or line.startswith("warned: "), line
     assert "new1/vda" in made(lab) and len(made(lab)) == before + 1
+
+
+def test_serve_that_is_ended_in_mid_round_leaves_a_job_that_the_next_round_takes_up(lab: Fleet) -> None:
+    """Wherever it stood when it was ended, there is one point of the guest, and one job that is done."""
+    lab.hosts[0].define([(1, "web1"), (5, "new2")])
+    lab.write()
+    argv = [sys.executable, "-P", "-m", "engines.cli", "fleet", "serve", "--fleet", str(lab.path)]
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=env)
+
+    def job() -> list[str]:
+        with Ledger(lab.ledger) as ledger:
+            return [job.state for job in ledger.jobs("kind = 'backup' and vm = 'new2'")]
+
+    wait(lambda: job() not in ([], ["waiting"]) or process.poll() is not None)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(600) in (130, -signal.SIGTERM)
+    engines.run("fleet", fleet=str(lab.path), only="new2")
+    assert job() == ["done"] and made(lab).count("new2/vda") == 1
