@@ -34,6 +34,13 @@ NO_FAULT = {
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command; the exit code is 0, 1, 2, 3, 4 or 130 as README.md says."""
+    try:
+        return _main(argv)
+    except KeyboardInterrupt:  # while something was loaded, or an end was told
+        return 130
+
+
+def _main(argv: list[str] | None) -> int:
     from engines.host.streams import settle
 
     settle()

@@ -47,6 +47,20 @@ def test_what_the_machine_has_no_room_or_name_for_is_no_fault_of_crashcart(tmp_p
         assert "fault of crashcart" not in ran.stderr and "Traceback" not in ran.stderr, (words, ran.stderr)
 
 
+@pytest.mark.parametrize("words", [("bogus",), ("report", "nothing"), ("--version",)])
+def test_an_interrupt_is_no_traceback_while_an_end_is_told_either(words: tuple[str, ...]) -> None:
+    text = (
+        "import os, signal, sys\n"
+        "class Interrupted:\n"
+        "    def write(self, text): signal.raise_signal(signal.SIGINT)\n"
+        "    def flush(self): pass\n"
+        "sys.stdout = sys.stderr = Interrupted()\n"
+        f"from engines.cli import main; os._exit(main({list(words)!r}))"
+    )
+    ran = subprocess.run(child.code(text), env=child.environment(), capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stdout, ran.stderr) == (130, "", "")
+
+
 def test_with_umask_0_nothing_is_writable_for_others(tmp_path: Path) -> None:
     (tmp_path / "disk").write_bytes(os.urandom(1 << 20))
     shell(f"umask 0; {CRASHCART} backup init {tmp_path}/repo")
