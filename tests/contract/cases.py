@@ -22,8 +22,6 @@ ELSEWHERE = {
     "backup-put": "writes through an appliance: tests/engines/backup/put",
     "backup-snapshots": "needs LVM, in a guest: tests/engines/backup/sources/lvm",
     "backup-guest": "tests/engines/backup/commands/test_guest.py",
-    "backup-key-remove": "of one kind with backup-key-add: tests/engines/backup/commands/test_key.py",
-    "backup-key-rotate": "of one kind with backup-key-add: tests/engines/backup/commands/test_key.py",
     "backup-lock": "needs a bucket with Object Lock: tests/engines/backup/store",
     "backup-rewind": "needs a bucket with versions: tests/engines/backup/commands/test_tamper.py",
     "virtio-restock": "boots an appliance: tests/engines/virtio",

@@ -11,7 +11,10 @@ from pathlib import Path
 from engines import tasks
 from engines.backup.repository import config
 from engines.backup.repository import protected as protected_points
+from engines.backup.repository.config import Config
+from engines.backup.repository.keys import Unlock
 from engines.backup.repository.repository import Repository
+from engines.job.errors import Refused
 from engines.job.jobfile import Job
 from tests.contract.backup import NO_REPO, POINTS, of_repository, point_made
 from tests.contract.target import Case, Target, named
@@ -68,16 +71,51 @@ def renamed(folder: Path) -> Iterator[Target]:
 @contextmanager
 def keyed(folder: Path) -> Iterator[Target]:
     """A locked repository, what opens it, and another key; its state is which keys open it."""
-    for name in ("first", "second"):
-        (folder / name).write_bytes(os.urandom(32))
-    repo = backup_lab.init(folder / "repo", cipher="aes-256-gcm", key_file=str(folder / "first"))
-    params = {"repo": repo, "key_file": str(folder / "first"), "name": "other", "new_key_file": str(folder / "second")}
+    repo, first, second = locked_repository(folder)
+    yield of_keys("backup-key-add", repo, {"key_file": first, "name": "other", "new_key_file": second}, folder)
+
+
+@contextmanager
+def key_rotated(folder: Path) -> Iterator[Target]:
+    """The only key gives way to another."""
+    repo, first, second = locked_repository(folder)
+    yield of_keys("backup-key-rotate", repo, {"key_file": first, "name": "first", "new_key_file": second}, folder)
+
+
+@contextmanager
+def key_removed(folder: Path) -> Iterator[Target]:
+    """One of two keys is taken out with the other."""
+    repo, first, second = locked_repository(folder)
+    backup_lab.done("backup-key-add", repo=repo, key_file=first, name="other", new_key_file=second)
+    yield of_keys("backup-key-remove", repo, {"key_file": second, "name": "first"}, folder)
+
+
+def locked_repository(folder: Path) -> tuple[str, str, str]:
+    """One that the first of two key files opens, and both."""
+    keys = [folder / name for name in ("first", "second")]
+    for key in keys:
+        key.write_bytes(os.urandom(32))
+    repo = backup_lab.init(folder / "repo", cipher="aes-256-gcm", key_file=str(keys[0]))
+    return repo, str(keys[0]), str(keys[1])
+
+
+def of_keys(task: str, repo: str, params: dict[str, str], folder: Path) -> Target:
+    """What counts is the ways that are named, and which key files are one."""
 
     def state() -> dict[str, str]:
         with Repository.glance(repo) as glance:
-            return {way.name: way.kind for way in config.ways(glance.config)}
+            found = {way.name: way.kind for way in config.ways(glance.config)}
+            return found | {f"{name}.key": opens(glance.config, folder / name) for name in ("first", "second")}
 
-    yield Target(tasks.engine("backup-key-add"), Job(task="backup-key-add", params=params), state)
+    return Target(tasks.engine(task), Job(task=task, params={"repo": repo, **params}), state)
+
+
+def opens(known: Config, key: Path) -> str:
+    try:
+        config.secret(known, Unlock(str(key)))
+    except Refused:
+        return "opens nothing"
+    return "opens it"
 
 
 CASES = (
@@ -87,4 +125,6 @@ CASES = (
     Case("backup protect", named("backup-protect"), protected, POINTS, moments=2),
     Case("backup rename", named("backup-rename"), renamed, (NO_REPO, {"vm": "web9"}, {"to": "a b"}), moments=3),
     Case("backup key add", named("backup-key-add"), keyed, (NO_REPO, {"name": "first"})),
+    Case("backup key rotate", named("backup-key-rotate"), key_rotated, (NO_REPO, {"name": "nobody"}), moments=4),
+    Case("backup key remove", named("backup-key-remove"), key_removed, (NO_REPO, {"name": "nobody"}), moments=4),
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, ClassVar, Literal
 
@@ -111,11 +112,11 @@ class Lock(OnRepository[LockParams]):
             needed = sorted(_needed(repository, points))
             yield StepEnded(step="mark")
             yield StepStarted(step="lock")
-            least = time.time() + params.days * DAY
-            until = datetime.fromtimestamp(least + GENERATION, UTC)
+            term = Term(params.days, time.time())
+            until = datetime.fromtimestamp(term.until, UTC)
 
             def lock(name: str) -> bool:
-                if versions.locked_until(name) >= least:
+                if term.holds(versions.locked_until(name)):
                     return False
                 versions.lock(name, until, params.mode)
                 return True
@@ -132,6 +133,23 @@ class Lock(OnRepository[LockParams]):
             result={"points": len(points), "files": len(needed), "renewed": renewed, "until": until.isoformat()},
             then=("run it every night: what is locked long enough is left alone",),
         )
+
+
+@dataclass(frozen=True)
+class Term:
+    """For how many days from `now`, Unix time, nothing of it can be deleted."""
+
+    days: int
+    now: float
+
+    @property
+    def until(self) -> float:
+        """The end of a lock that is made now: a generation later than need be."""
+        return self.now + self.days * DAY + GENERATION
+
+    def holds(self, until: float) -> bool:
+        """Whether what is locked until then is locked long enough."""
+        return until >= self.now + self.days * DAY
 
 
 def _setting(store: Store, params: LockParams) -> LockSetting:

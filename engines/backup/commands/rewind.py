@@ -16,7 +16,7 @@ from typing import Annotated, ClassVar
 from typing_extensions import override
 
 from engines.backup import names, results
-from engines.backup.errors import no_room
+from engines.backup.errors import NoRoom, no_room
 from engines.backup.new_place import refuse_place
 from engines.backup.repository.repository import RepoParams, where
 from engines.backup.store.opening import open_store
@@ -120,7 +120,7 @@ class Rewind(Engine[RewindParams]):
                     done += version.size
                     yield Progress(done=done, total=total)
             except OSError as error:
-                raise no_room(params.into, error) from None
+                raise _unwritten(params.into, error, total - done) from None
         yield StepEnded(step="copy")
         points = sum(version.name.startswith("points/") for version in chosen)
         yield Finished(
@@ -210,6 +210,16 @@ def _copy(versions: ObjectVersions, version: ObjectVersion, store: Store) -> Non
         growing.abandon()
         raise Failed(f"{version.name} has {growing.offset} bytes where {version.size} were listed", "run it again")
     growing.seal(version.name)
+
+
+def _unwritten(place: str, error: OSError, left: int) -> Failed:
+    """The failure; of a full place not what helps a repository that backups go to: its points are what is wanted."""
+    found = no_room(place, error)
+    if not isinstance(found, NoRoom):
+        return found
+    return NoRoom(
+        found.why, f"make room for {units.size(left)} more there, then: crashcart resume; what was copied stays"
+    )
 
 
 def seconds(stamp: str) -> float:

@@ -73,3 +73,14 @@ def bucket(weed: Weed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     name = weed.bucket(f"test-{os.urandom(6).hex()}")
     weed.allow(name)
     return name
+
+
+@pytest.fixture
+def vault(weed: Weed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A repository in a bucket that keeps versions and allows locks."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    bucket = weed.bucket(f"vault-{os.urandom(6).hex()}", locked=True)
+    weed.allow(bucket)
+    repo = f"s3://{bucket}/ams"
+    lab.done("backup-init", repo=repo)
+    return repo

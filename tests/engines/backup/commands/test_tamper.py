@@ -34,17 +34,6 @@ MIB = 1 << 20
 SIZE = 8 * MIB
 
 
-@pytest.fixture
-def vault(weed: Weed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A repository in a bucket that keeps versions and allows locks."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    bucket = weed.bucket(f"vault-{os.urandom(6).hex()}", locked=True)
-    weed.allow(bucket)
-    repo = f"s3://{bucket}/ams"
-    lab.done("backup-init", repo=repo)
-    return repo
-
-
 def backup(repo: str, folder: Path, seed: int) -> tuple[str, bytes]:
     source = lab.disk(folder / "disk", {0: 1, 5: seed}, SIZE)
     return lab.backup(repo, source), source.read_bytes()
