@@ -7,7 +7,7 @@ import re
 
 import msgspec
 
-from engines.biosiso.vendor.variables import REMARK, Variables
+from engines.biosiso.vendor.variables import OWN, REMARK, Variables, command
 
 LONGEST = 1024 * 1024  # bytes of a script that are read
 KNOWN = (
@@ -93,13 +93,24 @@ def read(file: str, content: bytes, flasher: str = "") -> Script:
         bare = variables.filled(line)
         if not bare or REMARK.match(bare):
             continue
-        if found := calls.match(bare):
-            call = re.split(r"[|<>]", found["rest"])[0].strip()
+        for found in filter(None, map(calls.match, _alternatives(bare))):
+            call = re.split(r"[|<>&]", found["rest"])[0].strip()
             switches = " ".join(SWITCH.findall(call))
             flash_lines.append(FlashLine(file, number, line, switches, found["tool"].lower(), call))
         writes += [Write(file, number, line, what, reboots) for what, reboots in _effects(bare)]
     mentions = frozenset(name.lower() for name in NAMED.findall(text))
     return Script(file, tuple(flash_lines), tuple(writes), is_lf_only(content), mentions)
+
+
+ELSE = re.compile(r"\)\s*else\b\s*\(?", re.IGNORECASE)
+
+
+def _alternatives(line: str) -> list[str]:
+    """What a line may do: one command, or one each side of ELSE; each without the quotes and the place of its files."""
+    parts = [command(part) for part in ELSE.split(line)]
+    if line.count(")") > line.count("("):  # that of a condition before it
+        parts[-1] = parts[-1].rstrip().removesuffix(")")
+    return [OWN.sub(lambda found: f"%{found[1]}" if found[1] else "", part).replace('"', "").rstrip() for part in parts]
 
 
 @functools.cache

@@ -20,13 +20,19 @@ BEFORE = re.compile(
     r"|for\s+%{1,2}\w\s+in\s+\([^)]{0,200}\)\s+do)\s+(?P<then>\S.*)$",
     re.IGNORECASE,
 )
+THROUGH = re.compile(
+    r"(?:lh|loadhigh|(?:command|cmd)(?:\.(?:com|exe))?\s+/c|start(?:\s+/\w+){0,4})\s+(?P<then>\S.*)$", re.IGNORECASE
+)
+"""What starts another program and adds nothing to it."""
+OWN = re.compile(r'"?%~(?:dp0\\?|([1-9]))"?', re.IGNORECASE)
+"""The batch's own folder, and an argument without its quotes."""
 REMARK = re.compile(r"(?::|#|rem\b)", re.IGNORECASE)
 
 
 def command(line: str) -> str:
-    """The command of a line, behind @ and any number of IF conditions and FOR loops."""
-    line = line.lstrip("@ \t")
-    while found := BEFORE.match(line):
+    """The command of a line, behind @ and any number of IF conditions, FOR loops and programs that start another."""
+    line = line.lstrip("@ \t")[:LONGEST_LINE]
+    while found := BEFORE.match(line) or THROUGH.match(line):
         line = found["then"].lstrip("@ \t(")
     return line
 

@@ -106,6 +106,27 @@ def test_lines_that_write_nothing_are_not_accused(line: str) -> None:
     assert batch.read("x.bat", f"{line}\r\n".encode()).writes == ()
 
 
+@pytest.mark.parametrize(
+    ("line", "args"),
+    [
+        ('"%~dp0AFUDOSU.EXE" "%~1" /P /B', ["%1 /P /B"]),
+        ("%~dp0AFUDOSU.EXE %~1 /P", ["%1 /P"]),
+        ('"AFUDOSU.EXE" "%1" /P', ["%1 /P"]),
+        ("LH AFUDOSU %1 /P", ["%1 /P"]),
+        ("if exist x.rom LOADHIGH .\\AFUDOSU.EXE %1 /P", ["%1 /P"]),
+        ("COMMAND /C AFUDOSU.EXE %1 /P", ["%1 /P"]),
+        ("start /wait AFUDOSU.EXE %1 /P && echo done", ["%1 /P"]),
+        ("IF EXIST X.ROM (AFUDOSU.EXE X.ROM /P) ELSE (AFUDOSU.EXE Y.ROM /N)", ["X.ROM /P", "Y.ROM /N"]),
+        ("if exist x.rom (AFUDOSU.EXE %1 /P)", ["%1 /P"]),
+        ("call :flash %1", []),
+        ("ECHO.AFUDOSU.EXE %1 /P", []),
+        ("lh " * 300_000 + "x", []),
+    ],
+)
+def test_a_call_is_known_however_it_is_dressed(line: str, args: list[str]) -> None:
+    assert [found.args for found in batch.read("x.bat", f"{line}\r\n".encode()).flash_lines] == args
+
+
 def test_a_nsh_that_leaves_itself_a_note_and_resets_is_seen() -> None:
     script = batch.read(
         "flash.nsh", b"fparts > fdt.txt\ncp startup.nsh old.nsh\necho flash.nsh %1 > startup.nsh\nreset\n"
