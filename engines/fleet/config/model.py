@@ -158,7 +158,7 @@ class AlertMatch(Part, frozen=True, kw_only=True):
 class AlertTo(Part, frozen=True, kw_only=True):
     """Whom to tell: a file with apprise URLs, one a line."""
 
-    apprise_file: Annotated[str, FILE]
+    apprise_file: str
 
 
 class Alert(Part, frozen=True, kw_only=True):
@@ -167,7 +167,7 @@ class Alert(Part, frozen=True, kw_only=True):
     match: AlertMatch = AlertMatch()
     to: AlertTo | None = None
     quiet: Annotated[str, DURATION] = "4h"
-    ping_file: Annotated[str, FILE] = ""
+    ping_file: str = ""
 
 
 class Cluster(Part, frozen=True, kw_only=True):

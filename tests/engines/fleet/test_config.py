@@ -71,7 +71,6 @@ BAD = {
     'hosts: {"hv1\\n": {ssh: a@b}}': "a name in hosts is 'hv1\\n', allowed is a name of letters",
     "hosts: {hv1: {ssh: a@b, key: keys/hv1}}": "hosts.hv1.key is 'keys/hv1', allowed is a path from / or ~/ on",
     "ledger: here.sqlite": "ledger is 'here.sqlite', allowed is a path from / on",
-    "alerts: [{ping_file: ping}]": "alerts[1].ping_file is 'ping', allowed is a path from / on",
     "repositories: {off1: {url: /r}, off2: {url: /r/}}": "repositories.off2.url is '/r/', allowed is another than that",
     "repositories: {off1: {url: 's3://'}}": "repositories.off1.url is 's3://', allowed is a folder, sftp://",
     "policies: {gold: {to: [off1], every: 99999w}}": "policies.gold.every is '99999w', allowed is hour, day, week",
