@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,30 @@ def test_it_is_named_and_not_taken_as_a_disk(tmp_path: Path, name: str) -> None:
     run(*told.value.what_helps.split(";")[0].removeprefix("convert it: ").replace("NEW", f"{tmp_path}/new").split())
     with open_source(str(image), "raw") as source:
         assert source.size == image.stat().st_size
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("flat.vmdk", lambda raw: b"# made by hand\n\n" + raw),
+        ("flat.vmdk", lambda raw: raw.split(b"\n", 1)[1]),
+        ("flat.vmdk", lambda raw: raw.replace(b"\n", b"\r\n")),
+        ("stream.vmdk", lambda raw: bytes(512) + raw[512:] + bytes(512) + raw[:512] + bytes(512)),  # VMware's footer
+        ("dynamic.vhd", lambda raw: bytes(512) + raw[512:]),
+        ("dynamic.vhd", lambda raw: raw[:-512]),
+        ("vhdx", lambda raw: bytes(65536) + raw[65536:]),
+    ],
+)
+def test_it_is_named_though_its_first_bytes_are_lost_or_others(
+    tmp_path: Path, name: str, change: Callable[[bytes], bytes]
+) -> None:
+    driver, kind = KINDS[name]
+    image, plain = tmp_path / "image", tmp_path / "plain"
+    plain.write_bytes(b"disk" * 100_000)
+    run("qemu-img", "convert", "-f", "raw", "-O", driver, *(("-o", f"subformat={kind}") if kind else ()), plain, image)
+    image.write_bytes(change(image.read_bytes()))
+    with pytest.raises(Refused, match="whose bytes are not those of the disk"), open_source(str(image)):
+        pass
 
 
 def test_an_ordinary_disk_is_taken(tmp_path: Path) -> None:

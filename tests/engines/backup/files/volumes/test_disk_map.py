@@ -216,7 +216,7 @@ def test_a_table_of_nothing_usable_is_an_error() -> None:
 @settings(max_examples=120)
 @given(data=st.data())
 def test_no_table_is_too_broken(data: st.DataObject) -> None:
-    numbers = st.one_of(st.integers(0, 300), st.sampled_from([2**32 - 1, 2**31, 16384, 1 << 20]))
+    numbers = st.one_of(st.integers(0, 300), st.sampled_from([2**32 - 1, 2**31, 4096, 1 << 20]))
     kinds = st.sampled_from([0, 5, 0x0F, 0x83, 0xEE, 7])
     flags = st.sampled_from([0, 0, 0x80, 1])
     made = st.builds(
@@ -227,12 +227,12 @@ def test_no_table_is_too_broken(data: st.DataObject) -> None:
     if data.draw(st.booleans()):
         pieces[SECTOR] = gpt_head(data)
     try:
-        seen = survey(Sparse(8 * MIB, pieces))
+        seen = survey(Sparse(2 * MIB, pieces))
     except BrowseError:
         return
     for info in seen.volumes:
-        assert 0 <= info.offset < 8 * MIB
-        assert info.offset + info.size <= 8 * MIB
+        assert 0 <= info.offset < 2 * MIB
+        assert info.offset + info.size <= 2 * MIB
 
 
 def gpt_head(data: st.DataObject) -> bytes:
