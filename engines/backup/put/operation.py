@@ -16,6 +16,7 @@ from engines.backup.files.model import VolumeInfo, join, shown
 from engines.backup.files.opening import BrowseTree
 from engines.backup.files.reach import path_of
 from engines.backup.files.selection import SelectedFile, Walk
+from engines.backup.put import texts
 from engines.backup.put.guest_view import GuestView, GuestVolume, VolumeRoom, volumes
 from engines.backup.put.matching import matched
 from engines.backup.put.placing import Placed, Placing, PutOptions, refuse_taken
@@ -104,9 +105,8 @@ class Operation:
                 old = ground.content(placed.place, TEXT)
             except (Failed, GuestError):
                 continue  # the run itself says it
-            pair = _text(old), _text(new)
-            if pair[0] is not None and pair[1] is not None and pair[0] != pair[1]:
-                yield placed.place, (pair[0], pair[1])
+            if both := texts.pair(old, new):
+                yield placed.place, both
 
     def _ancestors(self, source: ChosenFile) -> list[SelectedFile]:
         """The folders above a chosen file, from the volume's top down."""
@@ -189,14 +189,6 @@ def _is_small(placed: Placed) -> bool:
     before = placed.before
     small = before is not None and stat.S_ISREG(before.mode) and max(before.size, placed.node.size) <= TEXT
     return small and placed.node.is_file and placed.entry is not None and placed.entry.volume is not None
-
-
-def _text(raw: bytes) -> str | None:
-    """As text; None for what is none."""
-    try:
-        return None if b"\0" in raw else raw.decode()
-    except UnicodeDecodeError:
-        return None
 
 
 def folder_of(at: str) -> bytes | None:
