@@ -18,6 +18,9 @@ CORE := python3-venv python3-guestfs qemu-system-x86 qemu-utils isolinux syslinu
 # The virtio rehearsal boots a guest with the kernel of this machine; a container or a cloud image may have none.
 ifeq ($(wildcard /boot/vmlinuz-*),)
 KERNEL := linux-image-amd64
+# One that is installed and whose files are gone, as where /boot is a volume of its own, is put there anew.
+KERNEL_ANEW = $(KERNEL) $$(dpkg-query -W -f='$${db:Status-Abbrev} $${Package}\n' 'linux-image-[0-9]*' 2>/dev/null | \
+	sed -n 's/^ii *//p' | sort -V | tail -n 1)
 endif
 TEST := zsh fish groff openssh-server linux-image-amd64 genisoimage xorriso dosbox ovmf dosfstools tmux wget \
 	chromium firefox-esr iptables tcpdump nodejs fdisk lvm2 thin-provisioning-tools rpm \
@@ -47,6 +50,9 @@ setup: .setup-core
 	@if [ -t 0 ] && [ -t 1 ]; then printf 'go on? [y/N] '; read answer; [ "$$answer" = y ]; fi
 	@$(call have,$(CORE) $(KERNEL)) || \
 		{ $(APT) update && $(APT) install -y --no-install-recommends $(CORE) $(KERNEL) >/dev/null; }
+	@[ -z "$(KERNEL)" ] || ls /boot/vmlinuz-* >/dev/null 2>&1 || \
+		{ $(APT) update && $(APT) install -y --reinstall --no-install-recommends $(KERNEL_ANEW) >/dev/null; } || \
+		echo "no kernel in /boot, and none was to be had: virtio's rehearsal is refused"
 	@[ -x $(PYTHON) ] || /usr/bin/python3 -m venv --system-site-packages .venv
 	@$(INSTALL) -r requirements.lock
 	@$(INSTALL_SELF)

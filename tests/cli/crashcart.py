@@ -19,7 +19,7 @@ def crashcart(*words: str, stdin: str | None = None) -> subprocess.CompletedProc
         check=False,
         cwd=ROOT,
         input=stdin or "",
-        timeout=120,
+        timeout=600,
     )
     assert "Traceback" not in ran.stderr, ran.stderr
     return ran

@@ -17,7 +17,7 @@ CRASHCART = Path(sys.executable).with_name("crashcart")
 
 def shell(words: str, **env: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        ["/bin/sh", "-c", words], capture_output=True, text=True, check=False, timeout=120, env={**os.environ, **env}
+        ["/bin/sh", "-c", words], capture_output=True, text=True, check=False, timeout=600, env={**os.environ, **env}
     )
 
 

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 
 def ran(*words: str) -> subprocess.CompletedProcess[str]:
     argv = [sys.executable, "-m", "engines.cli", "failover", *words]
-    return subprocess.run(argv, capture_output=True, text=True, timeout=120, check=False, cwd=ROOT, env={**os.environ})
+    return subprocess.run(argv, capture_output=True, text=True, timeout=600, check=False, cwd=ROOT, env={**os.environ})
 
 
 def test_a_list_in_the_help_reads_as_it_is_typed() -> None:

@@ -49,7 +49,7 @@ def test_at_a_terminal_it_is_asked(job: Path, word: str, runs: bool) -> None:
     with subprocess.Popen(words, stdin=terminal, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT) as child:
         os.close(terminal)
         os.write(screen, f"{word}\n".encode())
-        child.communicate(timeout=120)
+        child.communicate(timeout=600)
     os.close(screen)
     assert child.returncode == (3 if runs else 2)
     assert (job.parent / "ran").exists() is runs

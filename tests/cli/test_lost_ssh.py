@@ -43,7 +43,7 @@ def sshd(tmp_path: Path) -> Iterator[Sshd]:
         "StrictModes no\nUsePAM no\nPermitRootLogin yes\nPidFile none\n"
     )
     server = subprocess.Popen(["/usr/sbin/sshd", "-D", "-f", str(folder / "config")])
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 600
     while time.monotonic() < deadline:
         try:
             socket.create_connection(("127.0.0.1", port), 1).close()

@@ -81,7 +81,7 @@ def suite(terminal: Terminal | None = None, attach: str = "") -> Suite:
 type_of_pilot = Pilot[str]
 
 
-async def until(pilot: type_of_pilot, holds: Callable[[], object], within: float = 120.0) -> None:
+async def until(pilot: type_of_pilot, holds: Callable[[], object], within: float = 300.0) -> None:
     """Wait for something to hold; the deadline is generous because machines are shared."""
     for _ in range(round(within / 0.1)):
         await pilot.pause(0.1)

@@ -58,11 +58,11 @@ class Serial:
             self.raw += part
             self.stream.feed(part.replace(b"\x1b[>", b"\x1b["))  # pyte prints what follows CSI > instead of skipping it
 
-    def until(self, words: str, within: float = 120.0) -> str:
+    def until(self, words: str, within: float = 300.0) -> str:
         """The screen once it shows `words`."""
         return self.when(lambda text: words in text, words, within)
 
-    def when(self, holds: Callable[[str], bool], what: str, within: float = 120.0) -> str:
+    def when(self, holds: Callable[[str], bool], what: str, within: float = 300.0) -> str:
         """The screen once `holds` is true of it."""
         deadline = time.monotonic() + within
         while time.monotonic() < deadline:
@@ -79,7 +79,7 @@ class Serial:
         self.at_rest()
         return self.text()
 
-    def at_rest(self, within: float = 120.0) -> None:
+    def at_rest(self, within: float = 300.0) -> None:
         """Take in all that it has to send: nothing comes, and no thread of it waits for a processor either."""
         deadline, calm = time.monotonic() + within, 0
         while calm < CALM and time.monotonic() < deadline:
@@ -123,7 +123,7 @@ class Serial:
             os.close(self.line)
             self.line = -1
 
-    def gone(self, within: float = 120.0) -> bool:
+    def gone(self, within: float = 300.0) -> bool:
         """Whether the screen's process ends by itself."""
         deadline = time.monotonic() + within
         while time.monotonic() < deadline:
