@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
+import selectors
 import shlex
 import subprocess
+import time
 from dataclasses import dataclass
 from typing import IO
 
@@ -56,6 +59,32 @@ def place_at(target: str, config: str) -> FarPlace:
     return FarPlace(user + (who["name"] or who["six"]), int(port or 0), f"/{path}", config)
 
 
+def _answer(asked: subprocess.Popen[bytes], end: float) -> tuple[bytes, bytes]:
+    """The first LONGEST bytes of what it prints and complains of, once it has ended; the rest is thrown away.
+
+    Raises TimeoutError.
+    """
+    assert asked.stdin and asked.stdout and asked.stderr
+    asked.stdin.close()
+    kept = {asked.stdout: bytearray(), asked.stderr: bytearray()}
+    with selectors.DefaultSelector() as ready:
+        for stream, said in kept.items():
+            ready.register(stream, selectors.EVENT_READ, said)
+        while ready.get_map():
+            for key, _ in ready.select(max(0.0, end - time.monotonic())):
+                piece = os.read(key.fd, LONGEST)
+                key.data.extend(piece[: LONGEST - len(key.data)])
+                if not piece:
+                    ready.unregister(key.fileobj)
+            if time.monotonic() > end:
+                raise TimeoutError
+    try:
+        asked.wait(max(0.0, end - time.monotonic()))
+    except subprocess.TimeoutExpired:
+        raise TimeoutError from None
+    return bytes(kept[asked.stdout]), bytes(kept[asked.stderr])
+
+
 @dataclass(frozen=True)
 class FarPlace:
     """host: as ssh takes it, with its user. port: 0 for ssh's own. config: ssh's own file of settings."""
@@ -69,15 +98,15 @@ class FarPlace:
         """What the far side prints. Raises Failed, Refused."""
         with self.begin(script, subprocess.PIPE, **words) as asked:
             try:
-                said, wrong = asked.communicate(timeout=ANSWERS_WITHIN)
-            except subprocess.TimeoutExpired:
+                said, wrong = _answer(asked, time.monotonic() + ANSWERS_WITHIN)
+            except TimeoutError:
                 asked.kill()
                 raise Failed(
                     f"{self.host} did not answer in {ANSWERS_WITHIN:.0f} s", "look at it, then again"
                 ) from None
         if asked.returncode:
             raise self.failed(asked.returncode, wrong)
-        return str(said[:LONGEST].decode("utf-8", "replace"))
+        return said.decode("utf-8", "replace")
 
     def begin(self, script: str, errors: IO[bytes] | int = subprocess.PIPE, **words: object) -> subprocess.Popen[bytes]:
         """Run it there, with `words` and the path in variables of theirs. Raises Refused."""

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 OPEN = 64  # packs kept open; far more than threads, so that none is closed while it is read
 SIDE_BY_SIDE = 128  # small files read at a time; servers let a user have some hundreds open
 FIRST = 32768  # bytes asked for at a time of a small file; the most that every server gives at once
+LONGEST = 256 * 1024 * 1024  # bytes of what is read as a whole, as of a bucket
 FOREVER = ".pack"  # the ending of files that never change under their name
 
 
@@ -57,12 +58,17 @@ class FarReading:
             wanted = size
             if wanted < 0:
                 wanted = max(int((await file.stat()).size or 0) - offset, 0)
+                if wanted > LONGEST:
+                    raise OSError(errno.EFBIG, f"more than {LONGEST >> 20} MiB, as of a server that gives no end", name)
             found = bytearray()
             while len(found) < wanted:
                 part = await file.read(wanted - len(found), offset + len(found))
                 if not part:
                     break
                 found += part
+            if len(found) > wanted:
+                said = f"more than the {wanted} bytes that were asked for, as of a broken server"
+                raise OSError(errno.EPROTO, said, name)
             return bytes(found)
 
         broke = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import shlex
 import signal
 import subprocess
@@ -18,7 +19,7 @@ import pytest
 from engines import tasks
 from engines.backup.commands.far_hold import held
 from engines.backup.commands.far_look import LOOK
-from engines.backup.commands.far_place import place_at
+from engines.backup.commands.far_place import LONGEST, place_at
 from engines.host.child import code, environment
 from engines.job.contract import Cancel, Context, Finished, RunFailed, RunStopped, StepStarted
 from engines.job.errors import BadParam, Failed, Refused
@@ -193,6 +194,23 @@ def test_hosts_are_named_as_ssh_takes_them() -> None:
     ):
         with pytest.raises(BadParam):
             place_at(target, "")
+
+
+@pytest.mark.parametrize("end", ["exit 0", "exit 3"])
+def test_a_host_that_says_more_than_it_was_asked_fills_no_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    (tmp_path / "ssh").write_text(f"#!/bin/sh\necho here\nhead -c 300000000 /dev/zero | tee /dev/stderr\n{end}\n")
+    (tmp_path / "ssh").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    place = place_at("ssh://host/x", "")
+    if end == "exit 0":
+        assert place.ask("true").startswith("here") and len(place.ask("true")) == LONGEST
+    else:
+        with pytest.raises(Failed):
+            place.ask("true")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 128 << 10  # KiB
 
 
 def test_without_ssh_it_is_said(there: There, tmp_path: Path) -> None:

@@ -146,3 +146,29 @@ def test_an_answer_that_is_shorter_than_the_question_is_not_the_end_of_a_file(tm
         found = dict(store.read_all([f"{size}.json" for size in sizes], 70_000))
     for name, content in found.items():
         assert content == (tmp_path / "far" / name).read_bytes()[:70_000], name
+
+
+class Generous(asyncssh.SFTPServer):
+    """Says that each file is a pebibyte, and answers with more than was asked for."""
+
+    @override
+    def read(self, file_obj: object, offset: int, size: int) -> Any:
+        return bytes(size + 1)
+
+    @override
+    def fstat(self, file_obj: object) -> Any:
+        return asyncssh.SFTPAttrs(size=1 << 50)
+
+
+@pytest.mark.parametrize(("asked", "said"), [((), "gives no end"), ((5, 1000), "more than the 1000 bytes")])
+def test_a_server_that_gives_more_than_was_asked_for_fills_no_memory(
+    tmp_path: Path, asked: tuple[int, ...], said: str
+) -> None:
+    (tmp_path / "far").mkdir()
+    (tmp_path / "far" / "config.json").write_bytes(bytes(100_000))
+    with (
+        serving(tmp_path / "keys", Generous) as place,
+        closing(open_sftp(f"sftp://{place}{tmp_path}/far")) as store,
+        pytest.raises(OSError, match=said),
+    ):
+        store.read("config.json", *asked)
