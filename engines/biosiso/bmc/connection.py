@@ -151,8 +151,11 @@ def _unanswered(door: Door, error: Exception) -> Unanswered:
     if isinstance(error, ConnectionRefusedError):
         return Unanswered(f"nothing listens at {door} (connection refused)", f"check address and port; {BY_HAND}")
     if isinstance(error, ssl.SSLError):
-        why = error.reason or error.args[-1]
-        return Unanswered(f"{door} fails at TLS ({why})", f"a BMC this old: update its firmware; or {BY_HAND}")
+        why, seen = error.reason or error.args[-1], "" if door.fingerprint else offered(door)
+        helps = f"a BMC this old: update its firmware; or {BY_HAND}"
+        if seen:  # it answers to who takes any age, which a pin does
+            helps = f"it speaks an old TLS only, which a fingerprint lets in: compare sha256:{seen} with its own page"
+        return Unanswered(f"{door} fails at TLS ({why})", helps)
     if isinstance(error, OSError):
         return Unanswered(f"{door} cannot be reached ({error.strerror or error})", "check address and network")
     return Unanswered(f"{door} answers, but not in HTTP ({type(error).__name__})", f"check the port; {BY_HAND}")

@@ -64,12 +64,20 @@ def _slots(client: Client, host: System) -> dict[str, Slot]:
     seen: list[str] = []
     found = _takes_cd(client, [host.virtual_media] if host.virtual_media else [], seen)
     if not found:
-        homes = [client.get(link.path, Manager).virtual_media for link in managers[:MOST]]
+        homes = [_home_at(client, link, seen) for link in managers[:MOST]]
         found = _takes_cd(client, [home for home in homes if home], seen)
     if not found:
         what = "; ".join(seen) or "no VirtualMedia at the host, nor at its manager"
         raise Refused(f"this BMC offers no CD slot that can be filled by Redfish InsertMedia; seen: {what}", BY_HAND)
     return found
+
+
+def _home_at(client: Client, manager: Link, seen: list[str]) -> Link | None:
+    try:
+        return client.get(manager.path, Manager).virtual_media
+    except Declined as declined:
+        seen.append(shown(f"{manager.path} (named, and answered {declined.status}: {declined.said or 'no reason'})"))
+        return None
 
 
 def _seen(link: Link, slot: Slot) -> str:
@@ -84,7 +92,11 @@ def _seen(link: Link, slot: Slot) -> str:
 def _takes_cd(client: Client, homes: Iterable[Link], seen: list[str]) -> dict[str, Slot]:
     found: dict[str, Slot] = {}
     for home in homes:
-        members = client.get(home.path, Collection).members[:MOST]
+        try:
+            members = client.get(home.path, Collection).members[:MOST]
+        except Declined as declined:  # named, and not there: a manager may have them
+            seen.append(shown(f"{home.path} (named, and answered {declined.status}: {declined.said or 'no reason'})"))
+            continue
         seen += [] if members else [f"{shown(home.path)} is empty"]
         for link in members:
             try:

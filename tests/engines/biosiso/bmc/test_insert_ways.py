@@ -11,7 +11,7 @@ from engines.biosiso.bmc.insert import Insert
 from engines.job.contract import Cancel, Finished, Plan, RunFailed
 from engines.job.errors import Refused
 from engines.job.params import Secret, convert
-from tests.engines.biosiso.bmc.redfish_board import SESSIONS, SLOT, Board, drive, job
+from tests.engines.biosiso.bmc.redfish_board import SESSIONS, SLOT, SYSTEM, Board, drive, job, said
 from tests.engines.biosiso.bmc.redfish_emulator import PASSWORD, make_disc
 
 
@@ -87,3 +87,12 @@ def test_a_slot_that_may_only_be_read_is_told_and_one_that_refuses_all_is_left(b
     _, last = drive(job(disc, board.port))
     assert isinstance(last, RunFailed), last
     assert "Image is a read only property" in last.why and last.left_behind == () and board.taken == []
+
+
+def test_slots_that_a_host_names_and_has_not_are_looked_for_at_its_manager(board: Board, disc: Path) -> None:
+    home = f"{SYSTEM}/VirtualMedia"
+    board.script[SYSTEM] = (200, board.tree(SYSTEM) | {"VirtualMedia": {"@odata.id": home}})
+    assert dict(plan_of(board, disc).facts)["slot"] == "CD1"
+    board.script["/redfish/v1/Managers/1/VirtualMedia"] = (403, said("a licence is required"))
+    with pytest.raises(Refused, match=r"answered 404.*answered 403: a licence is required"):
+        plan_of(board, disc)

@@ -125,7 +125,7 @@ def test_a_form_that_cannot_be_emptied_is_said_and_fails_nothing(boards: Boards,
     ("manner", "more", "words"),
     [
         ({"deaf": True}, {}, "it never asked the share"),
-        ({}, {"fetch_from": "192.0.2.9"}, "127.0.0.1 asked for the share and was turned away"),
+        ({}, {"fetch_from": "192.0.2.9", "timeout": 8.0}, "127.0.0.1 asked for the share and was turned away"),
         ({"refuses": "err: share name"}, {}, "err: share name"),
     ],
 )
@@ -133,7 +133,7 @@ def test_a_mount_that_comes_to_nothing_is_told_with_what_the_share_saw(
     boards: Boards, disc: Path, manner: dict[str, Any], more: dict[str, Any], words: str
 ) -> None:
     board = boards(**manner)
-    _, last = drive(job(disc, board, timeout=4.0, **more))
+    _, last = drive(job(disc, board, **{"timeout": 4.0} | more))
     assert isinstance(last, RunFailed), last
     assert words in last.why and last.left_behind == ()
     assert (board.status, board.form, board.read) == (255, EMPTY, b"")
@@ -218,6 +218,7 @@ def test_a_board_that_knows_only_tls_1_0_is_met_where_its_certificate_is_pinned(
     context.load_cert_chain(pem, key)
     board = boards(tls=context)
     assert plan_of(job(disc, board, insecure_http=False, fingerprint=pin)).detail["way"] == "smb"
-    with pytest.raises(Refused, match="TLS"):
+    with pytest.raises(Refused, match="TLS") as refused:
         plan_of(job(disc, board, insecure_http=False, ca_file=str(pem)))
+    assert f"sha256:{pin}" in refused.value.what_helps
     assert board.logins == 1
