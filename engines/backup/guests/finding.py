@@ -28,16 +28,20 @@ def find(connect: str, *, libvirt: bool = True, patterns: tuple[str, ...] = ()) 
             found += by_volumes(pattern, taken)
         except Refused as refused:
             silent.append(str(refused))
-    return FoundGuests(guests=tuple(sorted(map(_fit, found), key=lambda guest: guest.name)), silent=tuple(silent))
+    return FoundGuests(guests=tuple(sorted(map(fit, found), key=lambda guest: guest.name)), silent=tuple(silent))
 
 
-def _fit(guest: Guest) -> Guest:
-    """With what its names lack: a repository takes no other ones."""
-    disks = tuple(_named(disk) for disk in guest.disks)
+def fit(guest: Guest) -> Guest:
+    """With what its names lack: a repository takes no other ones, and each once."""
+    disks = tuple(_named(disk, [each.name for each in guest.disks]) for disk in guest.disks)
     return msgspec.structs.replace(guest, disks=disks)
 
 
-def _named(disk: GuestDisk) -> GuestDisk:
-    if disk.why or names.fit(disk.name):
+def _named(disk: GuestDisk, all_: list[str]) -> GuestDisk:
+    if disk.why:
         return disk
-    return msgspec.structs.replace(disk, why=f"its name {disk.name!r} is none that a repository takes")
+    if not names.fit(disk.name):
+        return msgspec.structs.replace(disk, why=f"its name {disk.name!r} is none that a repository takes")
+    if all_.count(disk.name) > 1:
+        return msgspec.structs.replace(disk, why=f"another disk of its is called {disk.name}, too: {disk.source}")
+    return disk

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import uuid
 from collections.abc import Iterable, Iterator
@@ -18,11 +19,13 @@ NOT_A_DISK = "tTdDeipsSOolrI"  # first letter of lv_attr: pools, their parts, sn
 def by_volumes(pattern: str, taken: Iterable[str] = (), known: list[LogicalVolume] | None = None) -> list[Guest]:
     """Guests of the volumes whose names the pattern fits, with the groups vm and disk. Raises Refused.
 
-    taken: paths that are disks of guests known otherwise.
+    taken: paths that are disks of guests known otherwise, whichever of a volume's paths they are.
     """
     disks: dict[str, list[LogicalVolume]] = {}
-    for volume in _disks(volumes() if known is None else known, set(taken)):
-        if found := re.search(pattern, volume.lv_name):
+    paths = {path for one in taken for path in (one, os.path.realpath(one))}
+    for volume in _disks(volumes() if known is None else known, paths):
+        found = re.search(pattern, volume.lv_name)
+        if found and found["vm"] and found["disk"]:
             disks.setdefault(found["vm"], []).append(volume)
     return [_guest(name, sorted(of, key=str), pattern) for name, of in sorted(disks.items())]
 
@@ -36,7 +39,7 @@ def _disks(known: list[LogicalVolume], taken: set[str]) -> Iterator[LogicalVolum
     for volume in known:
         ours = any(tag.parse(each) for each in volume.tags)
         part = volume.lv_attr[0] in NOT_A_DISK or volume.lv_name.startswith("[") or volume.origin
-        if not ours and not part and not taken & {volume.lv_path, _mapper(volume)}:
+        if not ours and not part and not taken & {volume.lv_path, _mapper(volume), os.path.realpath(volume.lv_path)}:
             yield volume
 
 

@@ -45,7 +45,7 @@ from engines.job.contract import (
     StepStarted,
     Warned,
 )
-from engines.job.errors import Stopped
+from engines.job.errors import Failed, Stopped
 from engines.job.params import param, plain
 
 PICTURE = "night.svg"
@@ -242,8 +242,11 @@ def _morning(fleet: Fleet, ledger: Ledger, todo: Sequence[Todo]) -> Generator[An
         yield Warned(text=f"the night's page {page} was not written: {error.strerror}")
     yield Log(text=night.headline(standing))
     whole = not standing.silent and not standing.unsure and all(one.job.state in GOOD for one in todo)
-    for trouble in telling.tell(fleet, ledger, standing, told.name, whole=whole):
-        yield Warned(text=trouble)
+    try:
+        for trouble in telling.tell(fleet, ledger, standing, told.name, whole=whole):
+            yield Warned(text=trouble)
+    except Failed as failed:
+        yield Warned(text=f"nobody was told: {failed}")
     return told
 
 

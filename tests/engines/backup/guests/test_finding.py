@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from engines.backup.guests.domains import guest
-from engines.backup.guests.finding import find
+from engines.backup.guests.finding import find, fit
 from engines.backup.guests.volumes import by_volumes, identity
 from engines.backup.limits import libvirt as limits
 from engines.backup.sources.lvm.report import LogicalVolume
@@ -157,3 +157,23 @@ def test_volumes_are_guests_by_their_names_and_tags() -> None:
     assert [disk.name for disk in found[0].disks] == ["disk-0", "disk-1"]
     assert "lvchange --activate y vg/vm-101-disk-1" in found[0].reason()
     assert found[1].whole and found[1].disks[0].source == "/dev/vg/vm-102-disk-0"
+
+
+def test_a_volume_is_no_guest_of_its_own_where_a_guest_has_it_by_another_path(tmp_path: Path) -> None:
+    (tmp_path / "dm-5").touch()
+    for name in ("by-id", "lv"):
+        (tmp_path / name).symlink_to("dm-5")
+    known = [volume("vm-1-a", lv_path=f"{tmp_path}/lv"), volume("vm-2-a")]
+    assert [one.name for one in by_volumes(r"^(?P<vm>vm-\d)-(?P<disk>.+)$", [f"{tmp_path}/by-id"], known)] == ["vm-2"]
+
+
+def test_a_name_of_which_the_pattern_leaves_a_part_empty_is_no_guest() -> None:
+    known = [volume("-a"), volume("b-"), volume("c"), volume("vm-a")]
+    assert [one.name for one in by_volumes(r"^(?P<vm>\w+)?(-(?P<disk>.*))?$", [], known)] == ["vm"]
+
+
+def test_two_disks_of_one_name_are_told_and_neither_is_taken_for_the_other() -> None:
+    twice = [volume("vm-1-a"), volume("vm-1-a", vg_name="vg2", lv_path="/dev/vg2/vm-1-a"), volume("vm-1-b")]
+    (guest,) = map(fit, by_volumes(r"^(?P<vm>vm-\d)-(?P<disk>.+)$", [], twice))
+    assert [(disk.name, bool(disk.why)) for disk in guest.disks] == [("a", True), ("b", False), ("a", True)]
+    assert "another disk of its is called a, too: /dev/vg2/vm-1-a" in guest.reason() and not guest.whole
