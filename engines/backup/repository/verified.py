@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 
 import msgspec
@@ -21,9 +21,11 @@ class VerifyNote(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def put(store: Store, at: float, points: tuple[str, ...]) -> None:
-    """Note a verify of every byte."""
-    found = VerifyNote(time=stamp(at), points=points)
-    store.put(f"verified/{found.time}.json", msgspec.json.encode(found))
+    """Note a verify of every byte; another of the same second keeps what it said."""
+    path = f"verified/{stamp(at)}.json"
+    before = [point for _, note in _notes(store, [path]) for point in note.points]
+    found = VerifyNote(time=stamp(at), points=tuple(dict.fromkeys((*before, *points))))
+    store.put(path, msgspec.json.encode(found))
     for name in sorted(store.names("verified"))[:-KEPT]:
         store.delete(name)
 
@@ -31,20 +33,21 @@ def put(store: Store, at: float, points: tuple[str, ...]) -> None:
 def last_verified(store: Store) -> dict[str, str]:
     """By point: when a verify last found it whole."""
     seen: dict[str, str] = {}
-    for _, found in _every(store):
+    for _, found in _notes(store, sorted(store.names("verified"))):
         seen |= dict.fromkeys(found.points, found.time)
     return seen
 
 
 def also(store: Store, names: Mapping[str, str]) -> None:
     """Points go by other names as well: theirs by the name that is known."""
-    for path, found in list(_every(store)):
+    for path, found in list(_notes(store, sorted(store.names("verified")))):
         new = [names[name] for name in found.points if name in names and names[name] not in found.points]
         if new:
             store.put(path, msgspec.json.encode(msgspec.structs.replace(found, points=(*found.points, *new))))
 
 
-def _every(store: Store) -> Iterator[tuple[str, VerifyNote]]:
-    for name in sorted(store.names("verified")):
+def _notes(store: Store, paths: Iterable[str]) -> Iterator[tuple[str, VerifyNote]]:
+    """Those that can be read, with their paths."""
+    for name in paths:
         with suppress(FileNotFoundError, msgspec.DecodeError, UnicodeDecodeError):
             yield name, msgspec.json.decode(store.read(name, 0, 1 << 26), type=VerifyNote)
