@@ -60,7 +60,7 @@ def copy(image: Path, tmp_path: Path) -> Path:
     return tmp_path / "copy"
 
 
-@pytest.mark.parametrize("byte", [4, 0x1C, 0x28, 0x7C], ids=["size", "sectors", "map", "checksum"])
+@pytest.mark.parametrize("byte", [4, 0x28], ids=["size", "map"])
 def test_a_damaged_inode_is_never_believed(copy: Path, byte: int) -> None:
     volume = quick(flipped(copy, place_of(copy, "/d/file7") + byte))
     with pytest.raises(BrowseError, match=r"inode \d+ is damaged: its checksum") as told:
