@@ -82,7 +82,7 @@ class Monitor:
 
     def hold(self, disks: list[QemuDisk], overlays: list[Path], listen: Path) -> list[str]:
         """Hold one moment of all disks, to be read over NBD at `listen`; the names of the exports. Raises Failed."""
-        names = [f"{_own()}-{number}" for number in range(len(disks))]
+        names = [f"{own()}-{number}" for number in range(len(disks))]
         for disk, overlay, name in zip(disks, overlays, names, strict=True):
             asked(overlay, "create", "-q", "-f", "qcow2", str(overlay), str(disk.size))
             found = disk.path.stat()
@@ -105,7 +105,7 @@ class Monitor:
 
     def let_go(self, stem: str = "") -> None:
         """Take out of QEMU what was put there, by this process or by a dead one of that stem."""
-        stem = stem or _own()
+        stem = stem or f"{own()}-"
         for export in self._quietly("query-block-exports") or []:
             if export["id"].startswith(stem):
                 self._quietly("block-export-del", id=export["id"], mode="hard")
@@ -128,18 +128,19 @@ class Monitor:
             return self._qmp.execute(command, **arguments)
         return None
 
-    def sweep(self) -> set[int]:
-        """Let go of moments that killed processes held; the numbers of those processes."""
+    def sweep(self) -> set[str]:
+        """Let go of moments that killed processes held; the stems of their names."""
         dead = set()
         for job in self.ask("query-jobs"):
             words = str(job["id"]).removeprefix(PREFIX).split("-")
             if str(job["id"]).startswith(PREFIX) and len(words) == 3 and all(word.isdigit() for word in words):
                 pid, started, _ = (int(word) for word in words)
                 if start_time(pid) != started:
-                    self.let_go(f"{PREFIX}{pid}-{started}")
-                    dead.add(pid)
+                    dead.add(stem := f"{PREFIX}{pid}-{started}")
+                    self.let_go(f"{stem}-")
         return dead
 
 
-def _own() -> str:
+def own() -> str:
+    """What the names of all that this process puts into QEMU begin with: a pid comes again, with another start."""
     return f"{PREFIX}{os.getpid()}-{start_time(os.getpid())}"

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing_extensions import override
 
 from engines.backup.sources.nbd import Extent, NbdSource
-from engines.backup.sources.qmp.monitor import Monitor, QemuDisk
+from engines.backup.sources.qmp.monitor import Monitor, QemuDisk, own
 from engines.backup.sources.source import Source
 from engines.backup.sources.stillness import Stillness
 from engines.job.errors import Failed
@@ -88,13 +88,13 @@ def opened(wheres: Sequence[Path], socket: Path) -> Iterator[tuple[Source, ...]]
     with closing(Monitor(socket)) as monitor, tempfile.TemporaryDirectory(prefix="crashcart-qmp-") as folder:
         dead = monitor.sweep()  # before the disks are looked for: a job stands before its disk under a name of its own
         disks = [monitor.disk(where) for where in wheres]
-        for pid in dead:
+        for stem in dead:
             for disk in disks:
-                _overlay(disk, pid).unlink(missing_ok=True)
+                _overlay(disk, stem).unlink(missing_ok=True)
         owner = disks[0].path.stat()
         os.chown(folder, owner.st_uid, owner.st_gid)
         listen = Path(folder, "s")
-        overlays = [_overlay(disk, os.getpid()) for disk in disks]
+        overlays = [_overlay(disk, own()) for disk in disks]
         try:
             names = monitor.hold(disks, overlays, listen)
             with ExitStack() as stack:
@@ -108,6 +108,6 @@ def opened(wheres: Sequence[Path], socket: Path) -> Iterator[tuple[Source, ...]]
                 overlay.unlink(missing_ok=True)
 
 
-def _overlay(disk: QemuDisk, pid: int) -> Path:
+def _overlay(disk: QemuDisk, stem: str) -> Path:
     """Where what the VM overwrites meanwhile is kept: beside the image, where QEMU may write and room is for it."""
-    return disk.path.with_name(f".{disk.path.name}.crashcart-{pid}.qcow2")
+    return disk.path.with_name(f".{disk.path.name}.{stem}.qcow2")
