@@ -12,6 +12,8 @@ from rich.segment import Segment
 from rich.style import Style
 from textual.strip import Strip
 
+import engines
+from tests.engines.fleet.lab import fleet
 from tests.tui.serial import COLUMNS, ENTER, ESCAPE, ROWS, Serial
 from tui.thrift import BLANK, Paper, Row, cells
 
@@ -63,6 +65,39 @@ def test_no_key_costs_more_than_a_slow_line_carries(meter: Meter) -> None:
     costs = walked(meter)
     assert {name: sent for name, (sent, most) in costs.items() if sent > most} == {}
     assert meter.serial.raw.isascii()
+
+
+def test_the_pages_of_points_keys_and_fleet_are_as_cheap(tmp_path: Path) -> None:
+    disk, repo = tmp_path / "web1.img", tmp_path / "points"
+    assert engines.run("backup-init", repo=str(repo)).ok
+    for fill in (b"a", b"b"):
+        disk.write_bytes(fill * 8192)
+        assert engines.run("backup", source=str(disk), repo=str(repo), vm="web1", limit="none").ok
+    env = {**VT100, "CRASHCART_REPO": str(repo)}
+    with fleet(tmp_path, [[(1, "web1"), (2, "web2")]]) as lab, Serial(env, module="tui") as serial:
+        meter = Meter(serial)
+        serial.until("failover-watch")
+        meter("ba", "> backup")
+        costs = {"section": (meter(ENTER, "> Browse"), PAGE)}
+        costs["repositories"] = (meter(ENTER, str(repo)[-30:]), PAGE)
+        costs["points"] = (meter("\x1b[H" + ENTER, "Holds"), PAGE)  # of the one disk that there is
+        costs["an older point"] = (meter(DOWN), 2 * MOVE)  # and what it holds, in three lines
+        meter(ESCAPE, str(repo)[-30:])
+        meter(ESCAPE, "> Browse")
+        meter("key on", "> Key on paper")
+        costs["papers"] = (meter(ENTER, str(repo)[-30:]), PAGE)
+        costs["sheet"] = (meter("\x1b[H" + ENTER, "RECOVERY SHEET"), PAGE)
+        costs["a line of the sheet"] = (meter(DOWN), SCROLL)
+        meter(ESCAPE, str(repo)[-30:])
+        meter(ESCAPE, "> Key on paper")
+        meter(ESCAPE, "failover-watch")
+        meter("fl", "> Fleet")
+        meter(ENTER, "> Guests")
+        costs["this machine's fleet"] = (meter(ENTER, "f Another fleet"), PAGE)
+        meter("f", "Esc")
+        costs["fleet"] = (meter(f"{lab.path}{ENTER}", "2 guests"), PAGE + LETTER * len(str(lab.path)))
+        costs["a guest"] = (meter(DOWN), 2 * MOVE)
+    assert {name: sent for name, (sent, most) in costs.items() if sent > most} == {}
 
 
 def test_a_line_that_lost_bytes_is_drawn_anew(meter: Meter) -> None:

@@ -186,7 +186,15 @@ async def test_tasks_are_opened_by_digit_and_found_by_letters() -> None:
         await until(pilot, lambda: page(pilot) == "SectionScreen")
         await pilot.press("1")
         await until(pilot, lambda: page(pilot) == "Repositories")
-        await pilot.press("escape", "escape", "h")
+        await pilot.press("escape", "escape")
+        await until(pilot, lambda: page(pilot) == "Home")
+        await pilot.press("b", "a", "enter")
+        await until(pilot, lambda: page(pilot) == "SectionScreen")
+        await pilot.press("escape")
+        await until(pilot, lambda: page(pilot) == "Home")
+        await pilot.press("f", "l")  # not "bafl"
+        assert menu.row.text.startswith("Fleet")
+        await pilot.press("h")
         await until(pilot, lambda: page(pilot) == "History")
 
 

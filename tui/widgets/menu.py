@@ -155,6 +155,7 @@ class Menu(ScrollView, can_focus=True):
             self.go_to(named[0].id)
             self.action_choose()
         elif not (letter and self.jumps and not self._bound(letter) and self._jump(self.typed + letter)):
+            self.typed = ""  # what is typed after another key begins anew
             return
         event.stop()
         event.prevent_default()
