@@ -43,12 +43,15 @@ def _mirror(place: str, aside: Path) -> None:
 
 def _own(path: Path, text: str = "") -> None:
     """A file of our own, or a folder where there is no text."""
-    path.unlink(missing_ok=True)
     if text:
+        if path.parent.is_symlink():
+            path.parent.unlink()  # of the mirror: through it the machine's own would be written
         path.parent.mkdir(parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)
         path.write_text(text)
         path.chmod(0o600 if path.name == "pw" else 0o644)
     else:
+        path.unlink(missing_ok=True)
         path.mkdir(parents=True)
 
 
