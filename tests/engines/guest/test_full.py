@@ -69,10 +69,10 @@ def test_a_serial_port_that_never_falls_silent_is_kept_short(tmp_path: Path) -> 
     disk = tmp_path / "disk"
     disk.write_bytes(loop.ljust(510, b"\0") + b"\x55\xaa" + bytes(1 << 20))
     with Machine(Hardware((Disk(disk),)), accelerator=Accelerator("tcg", "for this test")) as machine:
-        assert machine.wait_for("AAAA", where="serial", deadline=60).found
+        assert machine.wait_for("AAAA", where="serial", deadline=300).found
         serial = machine._folder / "serial"
         with serial.open("ab") as stream:
             stream.truncate(SERIAL + 1)
         machine.pause(0.5)
         assert serial.stat().st_size < SERIAL
-        assert machine.wait_for("AAAA", where="serial", deadline=60).found
+        assert machine.wait_for("AAAA", where="serial", deadline=300).found
