@@ -8,6 +8,8 @@ import pty
 import signal
 import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -141,15 +143,28 @@ def started(params: dict[str, str], *more: str, **how: object) -> subprocess.Pop
     return subprocess.Popen([*ARGV, *words(params, "--boot-test", *more)], cwd=ROOT, **how)  # type: ignore[call-overload, no-any-return]
 
 
-def wait_for_boot() -> runs.Run:
-    """The one run, once it boots its disc (some seconds are left then)."""
+def wait_for_boot() -> tuple[runs.Run, int]:
+    """The newest run once it boots its disc, and the number of its QEMU, which stands still: the boot does not end."""
     deadline = time.monotonic() + 600
     while time.monotonic() < deadline:
         found = runs.every()
-        if found and (found[0].journal).exists() and b'"boot"' in found[0].journal.read_bytes():
-            return found[0]
+        if found and found[0].journal.exists() and b'"boot"' in found[0].journal.read_bytes():
+            holder = found[0].holder()
+            for machine in emulators(holder.pid) if holder else ():
+                os.kill(machine, signal.SIGSTOP)
+                return found[0], machine
         time.sleep(0.05)
     raise AssertionError("the run never came to its boot test")
+
+
+def emulators(process: int) -> Iterator[int]:
+    """The QEMUs below a process."""
+    with suppress(OSError):  # it has ended
+        for task in Path(f"/proc/{process}/task").iterdir():
+            for child in map(int, (task / "children").read_text().split()):
+                if b"qemu-system" in Path(f"/proc/{child}/cmdline").read_bytes().split(b"\0")[0]:
+                    yield child
+                yield from emulators(child)
 
 
 @pytest.mark.boot
@@ -157,12 +172,13 @@ def test_closing_the_terminal_leaves_the_run_going_and_attach_shows_its_end(para
     screen, terminal = pty.openpty()
     child = started(params, stdin=terminal, stdout=terminal, stderr=terminal, start_new_session=True)
     os.close(terminal)
-    run = wait_for_boot()
+    run, machine = wait_for_boot()
     os.close(screen)
     os.killpg(child.pid, signal.SIGHUP)
     second = crashcart(*words(params))
     assert second.returncode == REFUSED
     assert run.id in second.stderr
+    os.kill(machine, signal.SIGCONT)
     attached = crashcart("attach", run.id)
     assert attached.returncode == DONE
     assert "bios.iso is rehearsed" in attached.stderr
@@ -173,7 +189,7 @@ def test_closing_the_terminal_leaves_the_run_going_and_attach_shows_its_end(para
 @pytest.mark.boot
 def test_a_stopped_run_leaves_nothing_and_a_killed_one_is_resumed(params: dict[str, str]) -> None:
     child = started(params, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-    run = wait_for_boot()
+    run, _ = wait_for_boot()
     assert crashcart("stop", run.id).returncode == DONE
     assert child.wait(600) == STOPPED
     assert list(Path(params["output"]).parent.iterdir()) == []
@@ -183,7 +199,7 @@ def test_a_stopped_run_leaves_nothing_and_a_killed_one_is_resumed(params: dict[s
     deadline = time.monotonic() + 600
     while len(runs.every()) < 2 and time.monotonic() < deadline:
         time.sleep(0.05)
-    run = wait_for_boot()
+    run, _ = wait_for_boot()
     child.kill()
     child.wait()
     assert not Path(params["output"]).exists()
