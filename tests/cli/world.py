@@ -59,8 +59,9 @@ def _own(path: Path, text: str = "") -> None:
 def standing(here: Path) -> Iterator[None]:
     """Paths, hosts, switches, site and fleet of README, with `here` as the working folder."""
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
-    for place in ("/etc", "/root", "/srv", "/var/lib"):
+    for place in ("/etc", "/root", "/var/lib"):
         _mirror(place, here / "aside")
+    subprocess.run(["mount", "-t", "tmpfs", "none", "/srv"], check=True)  # nothing of the machine's is needed of it
     _own(Path("/etc/resolv.conf"), "nameserver 127.0.0.1\noptions timeout:1\n")
     for path in ("/var/lib/libvirt", "/var/lib/libvirt/images", "/var/lib/node_exporter"):
         _own(Path(path))
