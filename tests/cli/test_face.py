@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from engines.cli import completion, examples, options
+from engines.cli import completion, examples, main, options
 from engines.cli.acts import CALLS
-from engines.cli.commands import COMMANDS
-from engines.cli.parsing import parser
+from engines.cli.commands import COMMANDS, RUN
+from engines.cli.parsing import EXITS, parser
 from engines.job import history, runs
 from engines.job.jobfile import Job
 from engines.job.params import absolute, convert
@@ -135,6 +135,29 @@ def test_with_json_an_error_is_one_object(argv: list[str], kind: str, code: int)
     assert (error["kind"], error["code"]) == (kind, code)
     assert error["why"]
     assert error["what_helps"]
+
+
+def test_every_verb_that_has_json_gives_its_errors_as_one_object(capsys: pytest.CaptureFixture[str]) -> None:
+    speaking = [command for command in COMMANDS if "--json" in [name for name, _ in command.options]]
+    lines = [[*verb, "--json", "--no-such-option"] for verb in VERBS]
+    lines += [[command.name, "--json", "--no-such-option"] for command in speaking]
+    lines += [[command.name, "nothing", "--json"] for command in speaking if RUN in command.options]
+    lines += [["run", "/nowhere.yaml", "--json"], ["rehearse", "biosis", "--json"], ["help", "bakup", "--json"]]
+    assert len(lines) > 70
+    for argv in lines:
+        code = main(argv)
+        said = capsys.readouterr()
+        error = json.loads(said.out)["error"]
+        assert error["code"] == code and code in (2, 3), argv
+        assert error["why"] in said.err and error["what_helps"], argv
+
+
+def test_the_readme_and_every_help_name_the_same_exit_codes() -> None:
+    said = " ".join((ROOT / "README.md").read_text().split())
+    assert (
+        f"**Exit codes.** {EXITS.removeprefix('exit: ').replace('2 usage', '2 usage (also a missing `--confirm`)')}."
+        in said
+    )
 
 
 # ── records of runs ─────────────────────────────────────────────────────────────────────────────────
