@@ -13,6 +13,7 @@ from tui.console import Terminal
 from tui.pages.form import FormPage
 from tui.pages.review import ReviewPage
 from tui.widgets.flag import Flag
+from tui.widgets.line import Line
 from wizards import WIZARDS
 
 SIZE = (80, 24)
@@ -190,3 +191,28 @@ async def test_a_new_passphrase_is_typed_twice(tmp_path: Path) -> None:
         await until(pilot, lambda: page(pilot) == "Lock")
         await pilot.press("ctrl+n")
         await until(pilot, lambda: page(pilot) == "Review")
+
+
+@pytest.mark.parametrize(
+    ("several", "pasted", "taken", "said"),
+    [
+        (False, "/a b.txt\r\n", "/a b.txt", ""),
+        (False, "\n  /a.txt \n/b.txt\n", "/a.txt", "the first of 2 pasted lines was taken"),
+        (False, "\n \n", "", ""),
+        (True, "/a.txt\n/b,c.txt\n", '/a.txt, "/b,c.txt"', ""),
+        (True, "/a.txt, /b.txt\n", "/a.txt, /b.txt", ""),
+    ],
+)
+async def test_pasted_lines_start_nothing_and_none_is_lost_unsaid(
+    several: bool, pasted: str, taken: str, said: str
+) -> None:
+    async with suite().run_test(size=SIZE) as pilot:
+        form = await opened(pilot)
+        line = form.entries["source"].control
+        assert isinstance(line, Line)
+        line.several = several
+        pilot.app.post_message(events.Paste(pasted))
+        await until(pilot, lambda: said in shown(pilot))
+        await pilot.press("x")
+        assert line.value == f"{taken}x"
+        assert line.has_focus

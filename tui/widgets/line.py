@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
 from rich.cells import cell_len
-from textual import work
+from textual import events, work
 from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.widgets import Input
@@ -98,6 +98,16 @@ class Line(Input):
         """Have `text` in the line, the cursor behind it."""
         self.value = text
         self.cursor_position = len(text)
+
+    def on_paste(self, event: events.Paste) -> None:
+        """Pasted lines are a list's items; another field takes the first that is not empty, and tells of the rest."""
+        lines = [text if self.password else text.strip() for text in event.text.splitlines() if text.strip()]
+        event.text = lines[0] if lines else ""
+        if len(lines) > 1 and self.several:
+            event.text = ", ".join(as_item(text, whole=True) for text in lines)
+        elif len(lines) > 1:
+            words = f"the first of {len(lines)} pasted lines was taken"
+            self.call_later(self.post_message, self.Offers(self, words))  # behind the change, which clears such words
 
     # ── completing ──────────────────────────────────────────────────────────────────────────────────
 
