@@ -23,7 +23,7 @@ LAST = {b"koly": "dmg"}
 VHDX = {65536: b"head", 196608: b"regi"}  # by place, what a VHDX has behind its first bytes
 FOOTER = 1024  # bytes before the end of a streamOptimized VMDK, as VMware writes it
 FOOTERS = tuple(SPARSE + bytes((version, 0, 0, 0)) for version in (1, 2, 3))
-DESCRIPTION = re.compile(rb"(?:[ \t]*(?:#[^\n]*)?\r?\n)*[ \t]*version[ \t]*=[ \t]*[123]\s")  # as QEMU knows one
+DESCRIPTION = re.compile(rb"(?:[ \t]*(?:#[^\n]*|\r)?\n)*[ \t]*version[ \t]*=[ \t]*[123]\s")  # as QEMU knows one
 HEAD, TAIL = 4096, 512
 
 

@@ -66,3 +66,11 @@ def test_an_ordinary_disk_is_taken(tmp_path: Path) -> None:
     image.write_bytes(b"\xeb\x63" + bytes(MIB - 2))
     with open_source(str(image)) as source:
         assert source.size == MIB
+
+
+@pytest.mark.parametrize("line", [b"#\r\n", b"\r\n", b" \t#\r\r\n", b"  \n"])
+def test_lines_that_a_guest_wrote_are_read_in_no_time(tmp_path: Path, line: bytes) -> None:
+    image = tmp_path / "disk"
+    image.write_bytes((line * 1000)[:4000] + b"x" * MIB)
+    with open_source(str(image)) as source:
+        assert source.size > MIB
