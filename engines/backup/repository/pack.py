@@ -161,13 +161,13 @@ def read_footer(store: Store, pack: bytes, size: int) -> tuple[list[RecordPlace]
 
 
 def sealed(store: Store, pack: bytes, size: int) -> bool:
-    """Whether a pack of `size` bytes ends with the trailer of one that is as long; by one small question."""
+    """Whether a pack of `size` bytes ends with the trailer of one that is as long; by one small question.
+
+    Raises FileNotFoundError.
+    """
     import xxhash
 
-    try:
-        trailer = store.read(name(pack), max(size - TRAILER_SIZE, 0), TRAILER_SIZE)
-    except FileNotFoundError:
-        return False
+    trailer = store.read(name(pack), max(size - TRAILER_SIZE, 0), TRAILER_SIZE)
     if len(trailer) != TRAILER_SIZE or xxhash.xxh3_64_intdigest(trailer[:32]) != int.from_bytes(trailer[32:], "little"):
         return False
     magic, count, _, end, _ = TRAILER.unpack(trailer[:32])

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from itertools import groupby
 from typing import Any
 
 import msgspec
 import numpy as np
 
-from engines.backup.errors import Damaged
+from engines.backup.errors import Damaged, FarFailed
 from engines.backup.names import PointName, guest_of
 from engines.backup.repository import pack, quarantine, record
 from engines.backup.repository.index import Index
@@ -18,7 +18,7 @@ from engines.backup.repository.point import Head, Point
 from engines.backup.repository.repository import Repository
 from engines.backup.repository.segment import Segment
 from engines.backup.repository.verified import last_verified
-from engines.backup.store.store import side_by_side
+from engines.backup.store.store import Store, side_by_side
 from engines.backup.upkeep.mark import Marks
 from engines.job.errors import Failed
 
@@ -50,6 +50,7 @@ class Newest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 LOOKED_BACK = 5  # points of a disk that are tried where the newest is in trouble
+LISTINGS = 3  # times that packs are listed anew where one went meanwhile
 
 
 def newest(repository: Repository, wanted: Callable[[str], bool] = lambda _: True) -> list[Newest]:
@@ -111,15 +112,23 @@ def _good(present: _Present, points: list[PointName], heads: dict[PointName, Hea
 
 
 def _sound(repository: Repository, damaged: set[str], groups: list[list[PointName]]) -> _Present:
-    """By what they are judged: no pack that their newest whole points need is cut."""
+    """By what they are judged: no pack that their newest whole points need is cut, or went since it was listed."""
+    left_out: set[bytes] = set()  # it only grows: whoever lists the packs anew knows all of them again
+    ends: dict[tuple[bytes, int], bool] = {}
+    listings = LISTINGS
     while True:
-        present = _Present(repository, damaged)
+        present = _Present(repository, damaged, left_out)
         for points in groups:
             present.whole(points)
-        torn = present.torn()
-        if not torn:
+        torn, gone = present.torn(ends)
+        if gone and listings:  # gc may have moved what was in them
+            listings -= 1
+            repository.load()
+        elif not torn | gone:
             return present
-        repository.index.forget(torn)
+        else:
+            left_out |= gone
+        left_out |= torn
 
 
 def _lost(repository: Repository, record: str) -> bool:
@@ -129,8 +138,8 @@ def _lost(repository: Repository, record: str) -> bool:
 class _Present:
     """Whether points are all there; a map that they share is looked up once."""
 
-    def __init__(self, repository: Repository, damaged: set[str]) -> None:
-        repository.index.forget(_cut(repository))
+    def __init__(self, repository: Repository, damaged: set[str], left_out: Collection[bytes] = ()) -> None:
+        repository.index.forget(_cut(repository).union(left_out))
         self._repository = repository
         self._marks = Marks(repository, ())
         self._damaged = damaged
@@ -147,17 +156,24 @@ class _Present:
         """The newest of a disk that is, of the last ones."""
         return next((name for name in reversed(points[-LOOKED_BACK:]) if not self.trouble(name)), None)
 
-    def torn(self) -> set[bytes]:
-        """Packs of what was looked at that do not end as one does.
+    def torn(self, ends: dict[tuple[bytes, int], bool]) -> tuple[set[bytes], set[bytes]]:
+        """Packs of what was looked at that do not end as one does, or cannot be read; and those that are gone.
 
         An index file names no points' records, so that of those behind the others only the trailer tells whether they
-        are all there: 40 bytes are read of each pack that is longer than its other records.
+        are all there: 40 bytes are read of each pack that is longer than its other records. ends: what was read of
+        each pack and size before; it is added to.
         """
         index, store = self._repository.index, self._repository.store
-        ends = _known(index)
-        longer = [(one, index.sizes[one]) for one in self._marks.live() if index.sizes.get(one, 0) > ends.get(one, 0)]
-        looked = side_by_side(store, lambda one: (one[0], pack.sealed(store, *one)), longer)
-        return {one for one, whole in looked if not whole}
+        known, live = _known(index), self._marks.live()
+        gone = {one for one in live if one not in index.sizes}
+        longer = [(one, index.sizes[one]) for one in live if one not in gone and index.sizes[one] > known.get(one, 0)]
+        asked = [one for one in longer if one not in ends]
+        for one, whole in side_by_side(store, lambda one: (one, _whole(store, *one)), asked):
+            if whole is None:
+                gone.add(one[0])
+            else:
+                ends[one] = whole
+        return {one[0] for one in longer if not ends.get(one, True)}, gone
 
     def _look(self, name: PointName) -> str:
         if str(name) in self._damaged:
@@ -169,12 +185,26 @@ class _Present:
             return error.why
         except FileNotFoundError:
             return "it went away while it was looked at"
+        except OSError as error:
+            return f"it cannot be read: {error.strerror}"
         return f"{lacking} of its blocks lie in no pack that is there" if lacking else ""
 
     def _map(self, point: Point, number: int, map_: bytes) -> int:
         if map_ not in self._lacking:
             self._lacking[map_] = self._marks.map(point, number, map_)
         return self._lacking[map_]
+
+
+def _whole(store: Store, one: bytes, size: int) -> bool | None:
+    """Whether a pack ends as one does, which one that cannot be read does not; None where it is gone."""
+    try:
+        return pack.sealed(store, one, size)
+    except FileNotFoundError:
+        return None
+    except FarFailed:
+        raise
+    except OSError:
+        return False
 
 
 def _cut(repository: Repository) -> set[bytes]:

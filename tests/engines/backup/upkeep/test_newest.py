@@ -7,8 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from typing_extensions import override
 
 from engines.backup import names
+from engines.backup.repository.repository import Repository
 from engines.backup.upkeep.newest import Newest, newest
 from tests.engines.backup import lab
 
@@ -84,16 +86,14 @@ def without_its_end(pack: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("harm", "indexed"),
-    [(harm, indexed) for harm in (gone, cut, empty, one_byte_short, without_its_end) for indexed in (False, True)],
+    ("harm", "flushed"),
+    [(harm, flushed) for harm in (gone, cut, empty, one_byte_short, without_its_end) for flushed in (False, True)],
 )
 def test_a_point_whose_pack_is_gone_or_cut_is_in_trouble_and_the_one_before_counts(
-    repo: str, harm: Callable[[Path], None], indexed: bool
+    repo: str, harm: Callable[[Path], None], flushed: bool
 ) -> None:
-    if indexed:
-        with lab.opened(repo) as repository:
-            repository.load()
-            repository.index.flush(always=True)
+    if flushed:
+        indexed(repo)
     before = found(repo)
     harm(second_pack(repo))
     for vm in ("web1", "db"):  # what they share is told of each
@@ -102,6 +102,67 @@ def test_a_point_whose_pack_is_gone_or_cut_is_in_trouble_and_the_one_before_coun
         assert one.point.startswith(vm)
     assert found(repo).good == names.seconds("20261101T000000Z") < before.taken
     assert found(repo, "db").good is None
+
+
+def indexed(repo: str) -> None:
+    with lab.opened(repo) as repository:
+        repository.load()
+        repository.index.flush(always=True)
+
+
+def test_two_torn_packs_and_a_map_that_is_gone_are_told_and_end_the_look(repo: str, tmp_path: Path) -> None:
+    """Each look for the map lists the packs anew, and with them the torn ones that were left out."""
+    first, second = sorted(Path(repo, "packs").glob("*.pack"), key=lambda path: -path.stat().st_size)[:2]
+    disk = tmp_path / "db"
+    disk.write_bytes(random.Random(8).randbytes(MB))
+    lab.backup(repo, disk, vm="other")
+    known = set(Path(repo, "packs").glob("*.pack"))
+    disk.write_bytes(random.Random(9).randbytes(MB))
+    lab.backup(repo, disk, vm="other")
+    (last,) = set(Path(repo, "packs").glob("*.pack")) - known
+    indexed(repo)
+    without_its_end(first)
+    without_its_end(second)
+    last.unlink()
+    with lab.opened(repo) as repository:
+        rows = {one.vm: one for one in newest(repository)}
+    assert all(one.trouble for one in rows.values()) and rows["web1"].good is None
+    assert rows["other"].good is not None
+
+
+class Moved(Repository):
+    """One whose pack is another's by the time that its end is read: as by a gc that ran behind the listing."""
+
+    pack: Path | None = None
+
+    @override
+    def load(self) -> None:
+        super().load()
+        if self.pack is not None:
+            self.pack.rename(self.pack.with_name("f" * 32 + ".pack"))
+            self.pack = None
+
+
+def test_a_pack_that_gc_moved_since_it_was_listed_is_no_trouble(repo: str) -> None:
+    indexed(repo)
+    with Moved.open(repo) as repository:
+        assert isinstance(repository, Moved)
+        repository.pack = max(Path(repo, "packs").glob("*.pack"), key=lambda path: path.stat().st_size)
+        (one,) = newest(repository, lambda name: name == "web1")
+    assert repository.pack is None and not one.trouble
+
+
+def test_a_pack_that_cannot_be_read_is_trouble_of_those_that_need_it(repo: str, tmp_path: Path) -> None:
+    disk = tmp_path / "other"
+    disk.write_bytes(random.Random(8).randbytes(MB))
+    lab.backup(repo, disk, vm="other")
+    first = max(Path(repo, "packs").glob("*.pack"), key=lambda path: path.stat().st_size)
+    indexed(repo)
+    elsewhere = first.rename(tmp_path / "pack")
+    first.symlink_to(elsewhere)
+    with lab.opened(repo) as repository:
+        rows = {one.vm: one for one in newest(repository)}
+    assert rows["web1"].trouble and rows["web1"].good is None and not rows["other"].trouble
 
 
 def test_a_damaged_point_file_is_in_trouble(repo: str) -> None:
