@@ -9,6 +9,7 @@ import contextlib
 import os
 import random
 import signal
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -31,14 +32,21 @@ LITTLE = 0.003  # s that a strike may come after the call that it counted to
 
 
 def killed_once(written: Callable[[], bool], folder: Path, **params: Any) -> bool:
-    """Whether a backup was killed before it ended: by itself, at the first word after so much is written."""
+    """Whether a backup was killed before it ended: by a thread of its own, once so much is written.
 
-    def heard(_: AnyEvent) -> None:
-        if written():
-            os.kill(os.getpid(), signal.SIGKILL)
+    Its words are too rare to strike at: a few a second, and a run may be over between two of them.
+    """
 
-    pid = child(lambda: driven("backup", folder, heard, **params))
-    return os.WIFSIGNALED(os.waitpid(pid, 0)[1])
+    def strike() -> None:
+        while not written():
+            time.sleep(0.001)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def work() -> None:
+        threading.Thread(target=strike, daemon=True).start()
+        driven("backup", folder, **params)
+
+    return os.WIFSIGNALED(os.waitpid(child(work), 0)[1])
 
 
 def stored(repo: str) -> int:
