@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 import threading
+import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from socket import AF_INET6
+from socket import AF_INET6, socket
 from typing import Any
 
 import pytest
@@ -17,7 +19,7 @@ from typing_extensions import override
 from engines.backup.commands.tamper import BucketParams, tamper
 from engines.backup.errors import FarFailed
 from engines.backup.store.s3 import access
-from engines.backup.store.s3.bucket import PAGE, PART
+from engines.backup.store.s3.bucket import PAGE, PART, TRUSTED
 from engines.backup.store.s3.store import S3Store, open_s3
 from engines.backup.store.s3.versions import ObjectVersions
 from engines.job.errors import Refused
@@ -45,6 +47,14 @@ class Odd(ThreadingHTTPServer):
 
 class Six(Odd):
     address_family = AF_INET6
+
+
+def kinds() -> list[type[Odd]]:
+    """Both, where this machine has IPv6 on its loopback."""
+    with suppress(OSError), socket(AF_INET6) as trial:
+        trial.bind(("::1", 0))
+        return [Odd, Six]
+    return [Odd]
 
 
 class Answers(BaseHTTPRequestHandler):
@@ -122,8 +132,9 @@ def test_what_is_no_listing_is_never_an_empty_one(odd: Odd, store: S3Store, body
 
 def test_an_empty_listing_of_a_bucket_is_one(odd: Odd, store: S3Store) -> None:
     odd.says = lambda verb, path: listing() if "list-type" in path else NONE
+    began = time.monotonic()
     assert list(store.names("points")) == list(store.names("packs")) == []
-    assert odd.requests == 3, "it is proven once, not for every folder"
+    assert odd.requests == 3 or time.monotonic() - began > TRUSTED, "it is proven once, not for every folder"
 
 
 def test_a_bucket_in_which_nothing_was_ever_written_is_not_called_sound(odd: Odd) -> None:
@@ -134,7 +145,7 @@ def test_a_bucket_in_which_nothing_was_ever_written_is_not_called_sound(odd: Odd
         tamper(BucketParams(repo="s3://vault/r"))
 
 
-@pytest.mark.parametrize("odd", [Odd, Six], indirect=True)
+@pytest.mark.parametrize("odd", kinds(), indirect=True)
 def test_a_page_may_hold_one_name(odd: Odd, store: S3Store) -> None:
     def says(verb: str, path: str) -> Answer:
         found = re.search(r"continuation-token=(\d+)", path)
