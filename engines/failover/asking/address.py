@@ -47,6 +47,8 @@ class AddressCheck(msgspec.Struct, frozen=True, kw_only=True):
     redirect: where a 3xx leads, or a page that sends on by itself (Refresh), as a whole URL; `location` is the
     header as sent. round: that leads back to what was asked for. version: of HTTP, 1.1 or 2.
     any_host: it gives the same page for a name that does not exist, so it may lack this site (a hint only).
+    sha256: of the page's bytes. Where copies say something anew with each request, redirect and title hold "…" in
+    its place, and sha256 is that of the text with it.
     """
 
     address: str

@@ -101,7 +101,11 @@ async def _told_apart(
     titles = fresh.texts([(old.title, new.title) for old, new in zip(good, second, strict=True)])
     texts = [""] * len(good)
     if not any(titles):
-        texts = fresh.texts([(page := pages[old.address], later.get(old.address, page)) for old in good])
+        told = [
+            (pages[old.address], (later if new is not old else pages)[old.address])
+            for old, new in zip(good, second, strict=True)
+        ]
+        texts = fresh.texts(told, whole=False)
     plain = {
         light.address: msgspec.structs.replace(light, redirect=to, title=title, sha256=_digest(text) or light.sha256)
         for light, to, title, text in zip(good, redirects, titles, texts, strict=True)

@@ -31,6 +31,17 @@ def in_turn(*texts: str) -> Says:
     return lambda: said(next(turn).encode())
 
 
+def failing_then() -> Says:
+    """A number that is another each time; the second time as a server's error, which nobody is to compare."""
+    turn = itertools.count(7)
+
+    def says() -> bytes:
+        body = b'{"ok":true,"at":%d}' % (number := next(turn))
+        return said(body) if number % 2 else said(body).replace(b"200 OK", b"503 Down", 1)
+
+    return says
+
+
 def answering(says: Says) -> Handler:
     async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         asked = await reader.readuntil(b"\r\n\r\n")
@@ -64,6 +75,8 @@ CASES: dict[str, tuple[Says, Says, bool | None]] = {
         in_turn("<title>parked</title>", "<title>shop</title>"),
         None,
     ),
+    "another status in short": (page('{"ok":true,"at":"1@"}'), page('{"error":"down","code":17,"at":"1@"}'), None),
+    "a copy that fails": (in_turn('{"ok":true,"at":1}', '{"ok":true,"at":2}'), failing_then(), None),
     "another release": (page("<title>shop 1.2</title>"), page("<title>shop 1.3</title>"), None),
 }
 MARKED = {"state and nonce", "session in the path", "nested", "another host within", "another page"}
@@ -89,10 +102,49 @@ def test_what_is_new_with_each_request_sets_no_copies_apart(stage: Stage, case: 
         ((("a+b9/c+xyz=", "d9e+f="), ("g/h9", "i+j9/")), ["…", "…"]),
         ((("x1", "x1"), ("x2", "x2")), ["x1", "x2"]),
         ((("shop", "park"), ("park", "shop")), ["shop", "park"]),
+        ((("shop 17", "shop 18"), ("shop closed", "shop closed")), ["shop 17", "shop closed"]),
+        ((("shop 17", "shop 18"), ("shop 5", "shop 5")), ["shop 17", "shop 5"]),
+        ((("at 12:00:59", "at 12:01:00"), ("at 12:01:00", "at 12:01:01")), ["at 12:…:…"] * 2),
+        ((("MyShop", "ParkedDomain"), ("ParkedDomain", "MyShop")), ["MyShop", "ParkedDomain"]),
+        ((("Лучший магазин", "Домен запаркован"), ("Домен запаркован", "Лучший магазин")),
+         ["Лучший магазин", "Домен запаркован"]),
+        ((("магазин1", "парковка2"), ("парковка2", "магазин1")), ["магазин1", "парковка2"]),
+        ((("Лучший магазин 17", "Лучший магазин 18"), ("Лучший магазин 3", "Лучший магазин 4")),
+         ["Лучший магазин …"] * 2),
+        ((("shop-17", "shop-18"), ("closed-17", "closed-18")), ["shop-…", "closed-…"]),
+        ((("shop/17", "shop/18"), ("sorry/a/17", "sorry/a/18")), ["shop/…", "sorry/a/…"]),
+        ((('{"ok":true,"at":17}', '{"ok":true,"at":18}'), ('{"error":"down","code":17,"at":17}',
+         '{"error":"down","code":17,"at":18}')), ['{"ok":true,"at":17}', '{"error":"down","code":17,"at":17}']),
     ],
-)
+)  # fmt: skip
 def test_what_is_left_out(said: tuple[tuple[str, str], ...], left: list[str]) -> None:
     assert fresh.texts(said) == left
+
+
+def test_no_page_is_left_out_whole() -> None:
+    said = (("a+b9/c+xyz=", "d9e+f="), ("g/h9", "i+j9/"))
+    assert fresh.texts(said, whole=False) == ["a+b9/c+xyz=", "g/h9"]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "led"),
+    [
+        ("/s/t@a/x", "/s/parked/x", None),
+        ("/s/t@a/x", "/s/parked1/x", None),
+        ("/?q=%ff&s=a@", "/?q=%fe&s=a@", None),
+        ("/?q=%ff&s=a@", "/?q=%ff&s=a@", "/?q=%ff&s=…"),
+        ("/?to=%2Fa%20b%2F@", "/?to=%2Fa%20b%2F@", "/?to=%2Fa%20b%2F…"),
+    ],
+)
+def test_what_is_left_out_of_a_url(first: str, second: str, led: str | None) -> None:
+    said = [(one.replace("@", f"{at}1"), one.replace("@", f"{at}2")) for at, one in enumerate((first, second))]
+    left = fresh.urls(said)
+    assert left == [led, led] if led else left[0] != left[1]
+
+
+def test_many_copies_are_compared_in_one_pass() -> None:
+    said = [(f"a+b{at}", f"{at}+9") if at else ("a1", "b2") for at in range(4000)]
+    assert set(fresh.texts(said)) == {fresh.LEFT_OUT}
 
 
 def test_a_target_that_is_no_url_is_taken_as_it_is() -> None:
