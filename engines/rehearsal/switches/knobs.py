@@ -31,7 +31,8 @@ class Knobs:
     mute_help: `?` shows nothing. mode: empty for a release whose `show vcs` names none. vcs_off: VCS is disabled.
     lldp_name: what LLDP calls it. deny: commands that start so are not for this user. console_asks: its login prompt.
     asks_first: a question between the login and the command line, such as a new password for one that has expired.
-    asks_after: the same, once it has rebooted.
+    asks_after: the same, once it has rebooted. shut, shut_after: what a login by ssh is told, and hung up; the second
+    once it has rebooted.
     keys: SHA256 of the ssh keys that log in.
     hold: the start of a command and how often it is answered before; then it is left without an answer, undone, until
     the knob goes back, which ends that session.
@@ -81,6 +82,8 @@ class Knobs:
     console_asks: str = ""
     asks_first: str = ""
     asks_after: str = ""
+    shut: str = ""
+    shut_after: str = ""
     hold: tuple[str, int] | None = None
     reason: str = ""
     lldp: bool = True

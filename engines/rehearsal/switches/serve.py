@@ -152,8 +152,12 @@ class SwitchHost:
 
         knobs = self.switch.knobs
         line = Line(read, write, knobs.cps, lambda: knobs.idle_logout)
+        shut = knobs.shut or (self.switch.reboots and knobs.shut_after)
         try:
-            await Shell(self.switch, line).run()
+            if shut:
+                await line.say(f"{shut}\n")
+            else:
+                await Shell(self.switch, line).run()
         except (asyncssh.Error, OSError, HungUp):
             self.connections = [known for known in self.connections if known is not process.get_connection()]
         process.exit(0)

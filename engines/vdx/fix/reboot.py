@@ -24,7 +24,7 @@ POLL = 0.1  # s between looks
 GOES_DOWN = 120.0  # s within which a switch that was told to reboot goes down
 VIA = 1.0  # s between logins by way of another machine, once it is down
 LOOK_AGAIN = 5.0  # s at most between logins while nothing shows that it went down
-ASK = ("auth", "asks", "hostkey", "negotiate")
+ASK = ("auth", "account", "asks", "hostkey", "negotiate")
 """Troubles that no further try mends: each could lock the user out."""
 SECRET = re.compile(r"pass|code|expire|terms|agree|accept|user|login", re.IGNORECASE)
 """In what a switch that is up asks on its console; half a line of its boot may look like a question."""
@@ -122,8 +122,8 @@ def waiting(access: Access, lender: SessionOpener, expected: Expected) -> Waitin
         due = (down and access.ways.direct) or stages.elapsed - looked >= min(again, VIA if down else again)
         if state == "banner" and due:
             looked = stages.elapsed
-            session, access = yield from _login(access, lender)
-            down = down or (session is None and not access.ways.direct)  # only a login tells, behind another machine
+            session, access, gone = yield from _login(access, lender)
+            down = down or (gone and not access.ways.direct)  # only a login tells, behind another machine
             if session:
                 yield from stages.note("login" if down else "up")
                 if (yield from _settled(session, stages, expected, down)):
@@ -145,15 +145,18 @@ def waiting(access: Access, lender: SessionOpener, expected: Expected) -> Waitin
     )
 
 
-def _login(access: Access, lender: SessionOpener) -> Generator[AnyEvent, str | None, tuple[Session | None, Access]]:
+def _login(
+    access: Access, lender: SessionOpener
+) -> Generator[AnyEvent, str | None, tuple[Session | None, Access, bool]]:
+    """The session, the login it took, and whether the switch is gone: one that is full is there."""
     bare = dataclasses.replace(access, console="")
     try:
         session, found = yield from reaching(bare, lender, reset=True)
     except Trouble as trouble:
         if trouble.kind in ASK:
             raise trouble.failed(()) from None
-        return None, access
-    return session, dataclasses.replace(access, user=found.user, password=found.password)
+        return None, access, trouble.kind != "full"
+    return session, dataclasses.replace(access, user=found.user, password=found.password), False
 
 
 def _by_console(

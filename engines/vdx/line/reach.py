@@ -16,7 +16,7 @@ from engines.vdx.line.login import fingerprint, open_ssh, widen
 from engines.vdx.line.session import Session
 from engines.vdx.line.trouble import Trouble
 
-BY_CONSOLE = ("unresolved", "refused", "timeout", "unreachable", "closed", "silent", "key")
+BY_CONSOLE = ("unresolved", "refused", "timeout", "unreachable", "closed", "silent", "key", "full")
 
 Reaching = Generator[AnyEvent, str | None, tuple[Session, Access]]
 

@@ -25,12 +25,13 @@ SAYINGS = (
     ("negotiate", r"Unable to negotiate|no matching "),
     (
         "full",
-        r"too many (logins|sessions|users|connections)|max(imum)?( number of)? (sessions|logins|users|connections)"
+        r"too many (logins|sessions|users|connections)"
+        r"|max(imum)?( number of)? (sessions|logins|users|connections)(?!( per \w+)?( is|:) *\d)"
         r"|sessions? limit|no (more|free) (sessions|lines|vtys?)",
     ),
     (
         "account",
-        r"account (has been |has |is )?(expired|locked|disabled)|locked out|password (has |is )?expired"
+        r"account (has been |has |is )?(expired|locked|disabled)|locked out(?! after)|password (has |is )?expired"
         r"|must change your password|password change required",
     ),
     ("auth", r"Permission denied|Too many authentication failures"),
@@ -41,6 +42,8 @@ SAYINGS = (
     ("closed", r"Connection closed|Connection reset|kex_exchange_identification|banner exchange|Broken pipe"),
     ("key", r"Bad server host key|Invalid key length|error in libcrypto"),
 )
+GREETED = ("full", "account")
+"""Kinds that a greeting may speak of, too, as a rule of the house."""
 HELPS = {
     "unresolved": "correct the name, or give its address",
     "refused": "nothing listens at that port: correct the address, or reach it by --console",
@@ -128,4 +131,8 @@ class Trouble(Exception):
 
 def kind_of(said: str) -> str:
     """The kind of trouble that ssh's last words tell."""
-    return next((kind for kind, pattern in SAYINGS if re.search(pattern, said, re.IGNORECASE)), "closed")
+    found = [kind for kind, pattern in SAYINGS if re.search(pattern, said, re.IGNORECASE)]
+    if "auth" in found:  # a greeting's rules stand well before it, the reason of a refusal beside it
+        last = "\n".join([line for line in said.splitlines() if line.strip()][-3:])
+        found = [kind for kind in found if kind not in GREETED or re.search(dict(SAYINGS)[kind], last, re.IGNORECASE)]
+    return next(iter(found), "closed")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -63,3 +64,27 @@ def test_a_configuration_that_is_not_saved_is_told_in_the_switchs_words(lab: Lab
     here = lab(knobs(after_save="Copy failed: flash is full"))
     word = failed(here.fix(method="edge-port", out_of_band=False))
     assert "does not save its configuration (Copy failed: flash is full)" in word.why
+
+
+def test_an_account_that_is_shut_after_the_reboot_is_tried_once(lab: Labs) -> None:
+    here = lab(knobs(shut_after="Your account has expired; please contact your administrator"))
+    word = failed(here.fix())
+    assert "Your account has expired" in word.why and "unlock the account" in word.what_helps
+    told = (here.run.folder / "transcript-switch.log").read_text()  # type: ignore[union-attr]  # it ran
+    assert told.count("Your account has expired") == 1 and "told to reboot" in word.left_behind[0]
+
+
+def test_a_switch_that_is_full_and_never_went_down_is_not_taken_for_rebooted(lab: Labs, tmp_path: Path) -> None:
+    here = lab(knobs(ignore_vcs=True))
+    host, port = here.switches.address(here.a).split(":")
+    config = tmp_path / "config"
+    config.write_text(f"Host core\n  HostName {host}\n  Port {port}\n")
+
+    def full(event: object) -> None:
+        if "still up" in getattr(event, "text", ""):
+            here.a.knobs.shut = "Too many logins for 'admin'."
+        elif here.a.knobs.shut and here.a.knobs.shut in here.told():
+            here.a.knobs.shut = ""
+
+    word = failed(here.fix(when=full, switch="core", ssh_config=str(config), reboot_timeout=36))
+    assert "neither went down" in word.why and "Too many logins" in here.told()

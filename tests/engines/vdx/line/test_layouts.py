@@ -143,11 +143,24 @@ def test_a_pager_is_known_by_any_of_its_prompts(shown: str) -> None:
         ("Your account has expired; please contact your administrator", "account"),
         ("WARNING: Your password has expired.\nPassword change required but no TTY available.", "account"),
         ("kex_exchange_identification: read: Connection reset by peer", "closed"),
+        ("Your account has been locked.\nadmin@sw1: Permission denied (publickey).", "account"),
     ],
 )
 def test_a_switch_that_is_full_or_an_account_that_is_shut_is_told_as_such(said: str, kind: str) -> None:
     trouble = Trouble("sw1", kind_of(said), said)
     assert trouble.kind == kind and trouble.line == said.splitlines()[0] and trouble.helps() == HELPS[kind]
+
+
+@pytest.mark.parametrize(
+    "greeting",
+    [
+        "Accounts are locked out after 5 failures",
+        "Maximum sessions per user: 4",
+        "A password expired for 90 days is removed.\n***\nAuthorized use only.\n***",
+    ],
+)
+def test_the_rules_that_a_greeting_tells_are_not_why_a_login_is_refused(greeting: str) -> None:
+    assert kind_of(f"{greeting}\n\nadmin@sw1: Permission denied (publickey,password).") == "auth"
 
 
 @pytest.mark.parametrize(

@@ -101,6 +101,12 @@ def test_a_diagnosis_goes_over_the_console_where_ssh_is_closed(lab: Labs) -> Non
     assert found["verdict"]["kind"] == "same-vcsid-isl-off" and found["switch"]["host_key"] == ""
 
 
+def test_a_diagnosis_goes_over_the_console_where_all_sessions_are_taken(lab: Labs) -> None:
+    here = lab(knobs(shut="Too many logins for 'admin'."))
+    found = here.diagnose(console=here.switches.console(here.a))
+    assert found["verdict"]["kind"] == "same-vcsid-isl-off"
+
+
 @pytest.mark.parametrize("question", ["New password: ", "Do you accept the terms of use [Y/N]? ", "Token (8 digits)> "])
 @pytest.mark.parametrize("way", ["ssh", "console"])
 def test_what_is_asked_before_the_command_line_is_shown_and_not_answered(lab: Labs, way: str, question: str) -> None:
