@@ -59,10 +59,10 @@ class Insert(Engine[InsertParams]):
 
     def _by_redfish(self, params: InsertParams, cancel: Cancel) -> Plan:
         client = Client(door(params), params.user, params.password)
-        root = client.get(ROOT, Root)
-        cancel.check()
-        offer = disc(params, cancel)
         try:
+            root = client.get(ROOT, Root)
+            cancel.check()
+            offer = disc(params, cancel)
             found = seek(client, params, offer.url) if params.password else None
         finally:
             client.leave()

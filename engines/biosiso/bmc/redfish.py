@@ -11,18 +11,18 @@ import re
 import time
 from collections.abc import Callable
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 import msgspec
 
 from engines.biosiso.bmc.connection import BY_HAND, Door, Unanswered, line_to, shown
+from engines.biosiso.bmc.reason import reason
 from engines.biosiso.bmc.resources import ROOT, Sessions
 from engines.job.errors import Failed
 from engines.job.params import Secret
 
 LIMIT = 1024 * 1024  # bytes of one answer; the largest standard resource is some tens of KiB
 ASKS_ETAG = re.compile(r"if-?match|e-?tag|precondition", re.IGNORECASE)
-NUMBERED = re.compile(r"%([1-9]\d?)")  # DSP0266 9.5: where an argument goes in a message
 LOGIN = (
     "give the BMC's own user and password; where it offers HTTP Basic and lets nobody in by it, allow that in its "
     "Redfish settings"
@@ -56,8 +56,9 @@ class Answer(msgspec.Struct, frozen=True):
 class Client:
     """Asks one BMC, where a password is given with HTTP Basic login, which changes nothing there.
 
-    A session is opened only where a 401 offers no Basic and the front page names sessions; `leave` ends it. It is
-    opened anew where the BMC has forgotten it. patience: seconds that a change may take to be seen.
+    A session is opened only where a 401 offers no Basic and the front page names sessions; which of the two is found
+    out before a password is sent, as a wrong one would count twice. `leave` ends it. It is opened anew where the BMC
+    has forgotten it. patience: seconds that a change may take to be seen.
     """
 
     def __init__(self, door: Door, user: str = "", password: Secret | None = None) -> None:
@@ -65,6 +66,9 @@ class Client:
         self.patience = door.timeout
         self.by_session = ""  # the path of the BMC's sessions, once one was needed
         self._session = ""
+        self._chosen = password is None
+        self._basic = False  # whether a 401 has offered it
+        self._shut: set[str] = set()  # paths that are a 401 behind a fresh session, too
         self._hidden: tuple[str, ...] = ()
         self._login: dict[str, str] = {}
         self._user, self._password = user, password
@@ -78,11 +82,12 @@ class Client:
 
     def leave(self) -> None:
         """End the session, where one is open; a BMC that does not answer ends it itself."""
-        if self._session:
+        session, self._session = self._session, ""
+        if session:
             with contextlib.suppress(Failed):
-                self._ask("DELETE", self._session)
+                self._ask("DELETE", session)
         if self.by_session:
-            self._session, self._login = "", {}
+            self._login = {}
 
     def get(self, path: str, kind: type[T]) -> T:
         """The resource at `path`. Raises Unanswered or Failed."""
@@ -142,12 +147,9 @@ class Client:
     def _said(self, answer: Answer) -> str:
         """The reason inside a Redfish error (DSP0266, 8.6), without anything secret."""
         try:
-            error = msgspec.convert(self._tree(answer.body), _Wrapped).error
+            return shown(reason(self._tree(answer.body)), 300)
         except (ValueError, RecursionError):
             return ""
-        more = error.more if isinstance(error.more, list) else [error.more]
-        said = [text for part in more if (text := _told(part))] or [_one(error.message)]
-        return shown(" ".join(said), 300)
 
     def decode(self, answer: Answer, path: str, kind: type[T]) -> T:
         """An answer's JSON. Raises Unanswered."""
@@ -174,34 +176,59 @@ class Client:
 
     def _exchange(self, method: str, path: str, body: dict[str, Any] | None = None, etag: str = "") -> Answer:
         """An answer; behind a session where nothing else lets us in."""
-        if self.by_session and not self._login:
+        if not self._chosen:
+            self._choose()
+        fresh = bool(self.by_session and not self._login)
+        if fresh:
             self._enter()
         answer = self._ask(method, path, body, etag)
-        if answer.status != 401 or self._password is None or not self._may_enter(answer):
+        if answer.status != 401 or self._password is None or path in self._shut:
             return answer
-        self._enter()
-        return self._ask(method, path, body, etag)
+        if not fresh:
+            if not self._may_enter(answer):
+                return answer
+            self._enter()
+            answer = self._ask(method, path, body, etag)
+        if answer.status == 401:  # another session would be refused as well, and a BMC has few
+            self._shut.add(path)
+        return answer
+
+    def _choose(self) -> None:
+        """Basic or a session, as the 401 to who gives no login has it."""
+        self._login, basic = {}, self._login
+        try:
+            sessions = self._sessions()
+            refused = self._ask("GET", sessions) if sessions else None
+            if refused and refused.status == 401:
+                self._basic = "basic" in refused.logins.lower()
+                self.by_session = "" if self._basic else sessions
+            self._chosen = True
+        finally:
+            self._login = {} if self.by_session else basic
 
     def _may_enter(self, refused: Answer) -> bool:
         """Whether a session may help: never where Basic is offered, as a wrong password would count twice."""
-        if not self.by_session and "basic" not in refused.logins.lower():
+        if not self.by_session and not self._basic and "basic" not in refused.logins.lower():
             self._login, basic = {}, self._login
-            self.by_session = self._sessions()
-            self._login = basic
+            try:
+                self.by_session = self._sessions()
+            finally:
+                self._login = basic
         return bool(self.by_session)
 
     def _sessions(self) -> str:
         """Where the front page, which wants no login, says that sessions are opened; empty where it does not."""
         try:
             path = self.decode(self._ask("GET", ROOT), ROOT, Sessions).path
+            return path and self.own(path)
         except Unanswered:
             return ""
-        return path and self.own(path)
 
     def _enter(self) -> None:
-        """Open a session (DSP0266 13.3.4). Raises Failed."""
+        """Open a session (DSP0266 13.3.4) in place of the one before. Raises Failed."""
         assert self._password is not None
-        self._session, self._login = "", {}
+        self.leave()
+        self._login = {}
         who = {"UserName": self._user, "Password": self._password.reveal()}
         answer = self._ask("POST", self.by_session, who)
         if answer.status in (400, 401, 403):
@@ -212,8 +239,16 @@ class Client:
             raise Unanswered(f"{self.door} opens a session and names no X-Auth-Token", BY_HAND)
         self._hide(answer.token)
         self._login = {"X-Auth-Token": answer.token}
-        path = urlsplit(answer.location).path
-        self._session = path if PATH.fullmatch(path) else ""
+        self._session = self._opened(answer)
+
+    def _opened(self, answer: Answer) -> str:
+        """The path of a session, by its Location of any form or by its own link; empty where neither tells."""
+        try:
+            link = answer.location or msgspec.convert(self._tree(answer.body), _Tagged).link or ""
+            path = urlsplit(urljoin(self.by_session, link)).path if link else ""
+        except (ValueError, RecursionError):
+            return ""
+        return path if PATH.fullmatch(path) else ""
 
     def _ask(self, method: str, path: str, body: dict[str, Any] | None = None, etag: str = "") -> Answer:
         headers = {"Accept": "application/json", "OData-Version": "4.0", **self._login}
@@ -236,43 +271,9 @@ class Client:
 LINKS = ("@odata.id", "target")
 
 
-def _told(part: Any) -> str:
-    """One entry of ExtendedInfo in words, with the names that the words leave out; of any other form, what it says."""
-    if not isinstance(part, dict):
-        return _one(part)
-    words = _one(part.get("Message")) or _one(part.get("MessageId"))
-    args = _each(part.get("MessageArgs"))
-    words = NUMBERED.sub(lambda found: args[at] if (at := int(found[1]) - 1) < len(args) else found[0], words)
-    names = [*args, *(one.rpartition("/")[2] for one in _each(part.get("RelatedProperties")))]
-    left = [name for name in dict.fromkeys(names) if name and name not in words]
-    return f"{words} ({', '.join(left)})" if left and words else words
-
-
-def _each(value: Any) -> list[str]:
-    """A list as it should be, or one thing in its place; what cannot be read keeps its place, empty."""
-    return [_one(item) for item in (value if isinstance(value, list) else [value])]
-
-
-def _one(value: Any) -> str:
-    """A text, a number, or the path in a link; empty for anything else."""
-    if isinstance(value, dict):
-        value = value.get("@odata.id")
-    return str(value) if isinstance(value, str | int | float) else ""
-
-
 class _Tagged(msgspec.Struct):
     etag: str | None = msgspec.field(name="@odata.etag", default=None)
-
-
-class _Error(msgspec.Struct):
-    """What a refusal says; of its parts every form is met in the field (DSP0266, 8.6, has lists of texts)."""
-
-    message: Any = None
-    more: Any = msgspec.field(name="@Message.ExtendedInfo", default=None)
-
-
-class _Wrapped(msgspec.Struct):
-    error: _Error
+    link: str | None = msgspec.field(name="@odata.id", default=None)
 
 
 def until(look: Callable[[], T], good: Callable[[T], bool], sleep: Callable[[float], None], within: float) -> T:

@@ -44,6 +44,7 @@ class Board:
     leaves the entry, and one that leaves the disc.
     sessions: nobody is let in by Basic; links or service say how the front page names the sessions, of which `open`
     are the tokens. forgets: after how many answers a token is no longer known. offers: what a 401 says it takes.
+    session_as: how an opened session is named: relative or in the body; else by its whole URL.
     bare: no actions, a slot is set by PATCH; allow: its Allow header. refuses: a property it will not have set.
     It proves the engine's manners, no board's.
     """
@@ -57,7 +58,7 @@ class Board:
         self.demands: tuple[str, ...] = ()
         self.task_as, self.busy, self.words_as, self.etag_in, self.vague = "body", 0, "text", "header", False
         self.etag_by_400, self.refuses_boot, self.sticky = False, "", ""
-        self.sessions, self.forgets, self.offers = "", 0, ""
+        self.sessions, self.forgets, self.offers, self.session_as = "", 0, "", ""
         self.open: dict[str, int] = {}
         self.bare, self.allow, self.refuses = False, "", ""
         self.targets = ["None", "Pxe", "Cd", "UsbCd"]

@@ -25,7 +25,11 @@ class SessionHandler(BaseHTTPRequestHandler):
             else:
                 token = secrets.token_hex(8)
                 board.open[token] = board.forgets or 10**6
-                self.tell(201, {}, {"X-Auth-Token": token, "Location": f"https://bmc.example{SESSIONS}/{token}"})
+                where = {"body": "", "relative": f"Sessions/{token}"}.get(
+                    board.session_as, f"https://bmc.example{SESSIONS}/{token}"
+                )
+                more = {"Location": where} if where else {}
+                self.tell(201, {"@odata.id": f"{SESSIONS}/{token}"}, {"X-Auth-Token": token, **more})
             return True
         if self.command == "DELETE":
             self.tell(204 if board.open.pop(self.path.rpartition("/")[2], 0) else 404, None)

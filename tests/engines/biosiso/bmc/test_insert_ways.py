@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from engines.biosiso.bmc.insert import Insert
+from engines.biosiso.bmc.insert_plan import door
+from engines.biosiso.bmc.redfish import Client
 from engines.job.contract import Cancel, Finished, Plan, RunFailed
 from engines.job.errors import Refused
 from engines.job.params import Secret, convert
@@ -55,14 +57,42 @@ def test_a_session_that_the_bmc_forgets_is_opened_anew(board: Board, disc: Path)
     assert board.slot["Image"] is None
 
 
+@pytest.mark.parametrize("named", ["relative", "body"])
+def test_a_session_is_ended_however_it_is_named_and_where_the_plan_fails(board: Board, disc: Path, named: str) -> None:
+    board.sessions, board.session_as = "links", named
+    plan_of(board, disc)
+    assert board.open == {} and ("POST", SESSIONS) in board.changes()
+    with pytest.raises(Refused):
+        plan_of(board, disc.with_name("none.iso"))
+    assert board.open == {}
+
+
+def test_a_resource_that_no_session_opens_takes_two_at_most_and_leaves_none(board: Board, disc: Path) -> None:
+    board.sessions = "links"
+    board.script[SLOT] = (401, said("not yours"))
+    client = Client(door(convert(Insert.params, job(disc, board.port).params)), "ADMIN", Secret(PASSWORD))
+    for _ in range(4):
+        assert client.fetch(SLOT).status == 401 and client.fetch(SYSTEM).status == 200
+    assert len(board.open) == 1 and board.changes().count(("POST", SESSIONS)) <= 2
+    client.leave()
+    assert board.open == {}
+
+
+def test_sessions_that_are_not_the_bmcs_own_are_none(board: Board, disc: Path) -> None:
+    board.script["/redfish/v1/"] = (200, board.tree("/redfish/v1/") | {"Links": {"Sessions": {"@odata.id": "/x"}}})
+    with pytest.raises(Refused, match="user or the password"):
+        plan_of(board, disc, "wrong")
+    assert dict(plan_of(board, disc).facts)["slot"] == "CD1"
+
+
 def test_a_wrong_password_counts_once_where_basic_is_offered(board: Board, disc: Path) -> None:
     board.sessions, board.offers = "links", 'Basic realm="BMC"'
     with pytest.raises(Refused, match="user or the password"):
         plan_of(board, disc)
-    board.offers = ""
+    board.offers, basic = "", set(board.logins)
     with pytest.raises(Refused, match="no such user"):
         plan_of(board, disc, "wrong")
-    assert board.changes() == [("POST", SESSIONS)]
+    assert board.changes() == [("POST", SESSIONS)] and board.logins == basic
 
 
 @pytest.mark.parametrize("refuses", ["", "Inserted"])

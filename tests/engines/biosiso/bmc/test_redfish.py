@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engines.biosiso.bmc.insert import Insert
-from engines.biosiso.bmc.redfish import _told, until
+from engines.biosiso.bmc.reason import _told
+from engines.biosiso.bmc.redfish import until
 from engines.biosiso.bmc.serve import DiscServer, span
 from engines.job.contract import Cancel, Plan
 from engines.job.errors import Refused
