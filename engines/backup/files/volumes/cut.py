@@ -9,13 +9,17 @@ import struct
 
 from engines.backup.files.volumes.ext import superblock as ext
 from engines.backup.files.volumes.window import Window
+from engines.job.errors import Failed
 
 MIB = 1 << 20
 
 
 def off(format_: str, part: Window) -> str:
-    """In words; empty where all of it is there."""
-    beyond = _length(format_, part) - part.size
+    """In words; empty where all of it is there, and where its head cannot be read."""
+    try:
+        beyond = _length(format_, part) - part.size
+    except Failed:
+        return ""
     if beyond <= 0:
         return ""
     lost = f"{beyond // MIB} MiB" if beyond >= MIB else f"{beyond} bytes"
@@ -27,6 +31,8 @@ def _length(format_: str, part: Window) -> int:
     if format_.startswith("ext"):
         found = ext.parse(part.read(ext.START, ext.SIZE))
         return found.blocks * found.block if found else 0
+    if format_ not in ("vfat", "ntfs", "exfat"):
+        return 0
     raw = part.read(0, 512).ljust(512, b"\0")
     sector, short, long = (struct.unpack_from(kind, raw, at)[0] for kind, at in (("<H", 11), ("<H", 19), ("<I", 32)))
     if format_ == "vfat":
@@ -34,4 +40,4 @@ def _length(format_: str, part: Window) -> int:
     (whole,) = struct.unpack_from("<Q", raw, 40 if format_ == "ntfs" else 72)
     if format_ == "ntfs":
         return int(whole) * int(sector)
-    return int(whole) << min(raw[108], 12) if format_ == "exfat" else 0
+    return int(whole) << min(raw[108], 12)

@@ -8,6 +8,7 @@ from engines.backup.files.model import BrowseError, DiskBytes, VolumeInfo
 from engines.backup.files.volumes import arrays, cut, known, partitions, signatures
 from engines.backup.files.volumes.table import Partition, Table
 from engines.backup.files.volumes.window import Window
+from engines.job.errors import Failed
 
 BARE = "disk"
 LARGE = 4096  # bytes of a sector of some disks, which an MBR counts in
@@ -37,7 +38,7 @@ def survey(disk: DiskBytes) -> DiskMap:
         others = [_info(each, disk) for each in larger.partitions]
         if any(info.drivers for info in others):
             table, infos = larger, others
-    if bare.drivers and not _is_a_partitions(whole, table):
+    if bare.drivers and not (bare.format == "md" and _is_a_partitions(whole, table)):
         if not any(info.drivers or info.format in known.CLOSED for info in infos):
             return DiskMap("", (bare,), (STALE,))
         table.trouble.append(
@@ -51,9 +52,17 @@ def survey(disk: DiskBytes) -> DiskMap:
 
 def _is_a_partitions(whole: Window, table: Table) -> bool:
     """Whether a RAID superblock at the end of the disk is that of its last partition, which ends there, too."""
-    found = arrays.find(whole)
-    inner = ((each, arrays.find(Window(whole, each.offset, each.size))) for each in table.partitions if found)
+    found = _array(whole)
+    inner = ((each, _array(Window(whole, each.offset, each.size))) for each in table.partitions if found)
     return any(found and own and each.offset + own.place == found.place for each, own in inner)
+
+
+def _array(part: Window) -> arrays.Array | None:
+    """None where a damaged block of the backup hides it, too: the others are known all the same."""
+    try:
+        return arrays.find(part)
+    except Failed:
+        return None
 
 
 def _info(part: Partition, disk: DiskBytes, *, by_copies: bool = True) -> VolumeInfo:

@@ -23,7 +23,7 @@ from engines.backup.files.volumes.ext.inode import Inodes
 from engines.backup.files.volumes.quick import open_quick
 from engines.backup.files.volumes.window import Window
 from engines.job.errors import Failed
-from tests.engines.backup.files.images import MIB, Image, ext, mounted, quick, run, table
+from tests.engines.backup.files.images import MIB, Image, blank, ext, mounted, quick, run, table
 from tests.engines.backup.files.volumes.test_replay import Bytes
 
 TB = 10**12
@@ -223,6 +223,19 @@ def test_a_damaged_block_of_the_backup_spoils_its_own_partition_only(tmp_path: P
         assert list(tree.infos) == ["p2"]
         assert tree.map is not None
         assert "does not match its name" in tree.map.volumes[0].dirty
+
+
+def test_a_damaged_first_block_of_a_btrfs_or_before_an_array_hides_nothing_else(tmp_path: Path, small: bytes) -> None:
+    (tmp_path / "ext").write_bytes(small)
+    run("mkfs.btrfs", "-q", blank(tmp_path / "btrfs", 120 * MIB))
+    disk = table(tmp_path / "disk", "gpt", [(tmp_path / "btrfs", ""), (tmp_path / "ext", "")], 132 * MIB)
+    seen = survey(Torn(disk.read_bytes(), MIB, MIB + 65536))
+    assert [info.format for info in seen.volumes] == ["btrfs", "ext4"]
+    parts: list[tuple[Path | None, str]] = [(tmp_path / "ext", ""), (tmp_path / "ext", "")]
+    raw = bytearray(table(tmp_path / "md", "dos", parts, 16 * MIB).read_bytes())
+    last = (len(raw) // 512 - 16) & ~7
+    raw[last * 512 : last * 512 + 8] = struct.pack("<II", 0xA92B4EFC, 1)
+    assert [info.format for info in survey(Torn(bytes(raw), MIB, MIB + 65536)).volumes] == ["", "ext4"]
 
 
 def test_thousands_of_entries_begin_to_come_at_once(tmp_path: Path) -> None:
