@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import hmac
 import http.client
+import re
 import socket
 import ssl
 import threading
@@ -22,6 +23,9 @@ BY_HAND = (
     "share, open the BMC's web interface, Virtual Media > CD-ROM Image, enter share host, path, user and password, "
     "Save, Mount; then reset the host yourself and choose the ATEN virtual CD in the boot menu (F11); unmount when done"
 )
+
+AGE = re.compile(r"PROTOCOL|HANDSHAKE_FAILURE|CIPHER|TOO_SMALL|SIGNATURE")
+"""In the reasons of a handshake that an old TLS fails at: version, cipher, or a small key."""
 
 
 class Unanswered(Failed):
@@ -151,7 +155,8 @@ def _unanswered(door: Door, error: Exception) -> Unanswered:
     if isinstance(error, ConnectionRefusedError):
         return Unanswered(f"nothing listens at {door} (connection refused)", f"check address and port; {BY_HAND}")
     if isinstance(error, ssl.SSLError):
-        why, seen = error.reason or error.args[-1], "" if door.fingerprint else offered(door)
+        why = error.reason or error.args[-1]
+        seen = offered(door) if not door.fingerprint and AGE.search(str(error.reason)) else ""
         helps = f"a BMC this old: update its firmware; or {BY_HAND}"
         if seen:  # it answers to who takes any age, which a pin does
             helps = f"it speaks an old TLS only, which a fingerprint lets in: compare sha256:{seen} with its own page"

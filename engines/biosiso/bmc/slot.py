@@ -243,16 +243,21 @@ def eject(client: Client, order: Order, sleep: Sleep) -> None:
         f"slot {Link(order.slot).name} still holds a disc after {'EjectMedia' if order.by == 'POST' else 'its PATCH'}",
         "eject it on the BMC's own page, Virtual Media",
     )
-    for body in EMPTY if order.by == "PATCH" else ({},):
+    bodies = EMPTY if order.by == "PATCH" else ({},)
+    for left in range(len(bodies) - 1, -1, -1):
         try:
-            done(client, order.by, order.eject, body, sleep)
-            break
+            done(client, order.by, order.eject, bodies[-1 - left], sleep)
         except Failed as failed:
-            error = failed
-            if not isinstance(failed, Declined) or failed.status not in (400, 422):
-                break
-    if until(lambda: client.get(order.slot, Slot), _empty, sleep, client.patience).holds:
-        raise error
+            error, declined = failed, isinstance(failed, Declined) and failed.status in (400, 422)
+            if declined and left:
+                continue
+            left = left if declined else 0
+        within = client.patience / len(bodies) if left else client.patience
+        if not until(lambda: client.get(order.slot, Slot), _empty, sleep, within).holds:
+            return  # a BMC may answer 200 to a form that it does not know, and keep the disc
+        if not left:
+            break
+    raise error
 
 
 def _empty(slot: Slot) -> bool:

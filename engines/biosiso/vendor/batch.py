@@ -58,6 +58,11 @@ class FlashLine(msgspec.Struct, frozen=True):
     tool: str = ""
     args: str = ""
 
+    @property
+    def asks(self) -> tuple[str, ...]:
+        """Its switches of either form."""
+        return tuple(word.lower() for word in self.args.split() if word.startswith(("/", "-")))
+
 
 class Write(msgspec.Struct, frozen=True):
     """A line that changes the medium or reboots, and what it does."""
@@ -94,7 +99,7 @@ def read(file: str, content: bytes, flasher: str = "") -> Script:
         if not bare or REMARK.match(bare):
             continue
         for found in filter(None, map(calls.match, _alternatives(bare))):
-            call = re.split(r"[|<>&]", found["rest"])[0].strip()
+            call = _closed(re.split(r"[|<>&]", found["rest"])[0].strip())
             switches = " ".join(SWITCH.findall(call))
             flash_lines.append(FlashLine(file, number, line, switches, found["tool"].lower(), call))
         writes += [Write(file, number, line, what, reboots) for what, reboots in _effects(bare)]
@@ -102,15 +107,30 @@ def read(file: str, content: bytes, flasher: str = "") -> Script:
     return Script(file, tuple(flash_lines), tuple(writes), is_lf_only(content), mentions)
 
 
+SAYS = re.compile(r"(?:echo|set|rem)\b", re.IGNORECASE)
+QUOTED = re.compile(r'"([^"\s]*)"')
 ELSE = re.compile(r"\)\s*else\b\s*\(?", re.IGNORECASE)
 
 
 def _alternatives(line: str) -> list[str]:
-    """What a line may do: one command, or one each side of ELSE; each without the quotes and the place of its files."""
-    parts = [command(part) for part in ELSE.split(line)]
-    if line.count(")") > line.count("("):  # that of a condition before it
-        parts[-1] = parts[-1].rstrip().removesuffix(")")
-    return [OWN.sub(lambda found: f"%{found[1]}" if found[1] else "", part).replace('"', "").rstrip() for part in parts]
+    """What a line may do: one command, or one each side of ELSE; each without the place of its files, and without
+    quotes but those that a blank needs.
+    """
+    parts, says = [line], SAYS.match(line)
+    while found := ELSE.search(parts[-1]):
+        before = parts[-1][: found.start() + 1]
+        if says and before.count(")") <= before.count("("):
+            break  # its text, which no condition ends
+        parts[-1:], says = [before[:-1], command(parts[-1][found.end() :])], None
+    bare = [QUOTED.sub(r"\1", command(part)) for part in parts]
+    return [OWN.sub(lambda found: f"%{found[1]}" if found[1] else "", part).rstrip() for part in bare]
+
+
+def _closed(call: str) -> str:
+    """A call without the brackets at its end that conditions before it have opened."""
+    while call.endswith(")") and call.count(")") > call.count("("):
+        call = call[:-1].rstrip()
+    return call
 
 
 @functools.cache

@@ -57,11 +57,15 @@ class Kit(msgspec.Struct, frozen=True, kw_only=True):
         return found[0] if found else None
 
     def vendor_line(self) -> batch.FlashLine | None:
-        """The last flasher call of the package's own DOS batch."""
+        """The last flasher call of the package's own DOS batch; none where it has two, by a condition, that differ."""
         first = [script for name in ("ami.bat", "flash.bat") if (script := self.script(name))]
         others = [script for script in self.scripts if script.file.lower().endswith(".bat") and script not in first]
-        lines = [script.flash_lines[-1] for script in (*first, *others) if script.flash_lines]
-        return next((line for line in lines if self.is_amis or self._is_flasher(line.tool)), None)
+        for script in (*first, *others):
+            calls = [line for line in script.flash_lines if self.is_amis or self._is_flasher(line.tool)]
+            if calls and calls[-1] == script.flash_lines[-1]:
+                sides = {line.asks for line in calls if line.line == calls[-1].line}
+                return calls[-1] if len(sides) == 1 else None
+        return None
 
     def called(self) -> str:
         """All that its DOS batches hand to the flasher, one call a line."""

@@ -24,8 +24,8 @@ THROUGH = re.compile(
     r"(?:lh|loadhigh|(?:command|cmd)(?:\.(?:com|exe))?\s+/c|start(?:\s+/\w+){0,4})\s+(?P<then>\S.*)$", re.IGNORECASE
 )
 """What starts another program and adds nothing to it."""
-OWN = re.compile(r'"?%~(?:dp0\\?|([1-9]))"?', re.IGNORECASE)
-"""The batch's own folder, and an argument without its quotes."""
+OWN = re.compile(r"%~(?:dp0\\?|([1-9]))", re.IGNORECASE)
+"""The batch's own folder, and an argument that it takes the quotes from."""
 REMARK = re.compile(r"(?::|#|rem\b)", re.IGNORECASE)
 
 

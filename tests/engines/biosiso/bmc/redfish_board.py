@@ -41,7 +41,7 @@ class Board:
     etag_in: header, body, or nowhere (then any will do). vague: a demand that does not name what is missing.
     demands: properties without which InsertMedia is a 400 that names them. etag_by_400: as old boards ask for it.
     refuses_boot: the words of a 400 to the boot override. targets: what the override may be. sticky: an eject that
-    leaves the entry, and one that leaves the disc.
+    leaves the entry, one that leaves the disc, and a slot without actions that no null empties.
     sessions: nobody is let in by Basic; links or service say how the front page names the sessions, of which `open`
     are the tokens. forgets: after how many answers a token is no longer known. offers: what a 401 says it takes.
     session_as: how an opened session is named: relative or in the body; else by its whole URL.
@@ -146,6 +146,8 @@ class Board:
             if self.refuses in body:
                 return 400, said(f"The property {self.refuses} is a read only property and cannot be assigned a value.")
             self.taken.append(body)
+            if self.sticky == "null" and body["Image"] is None:
+                return 200, {}
             image = body["Image"] or None
             self.slot = {"Inserted": bool(image), "Image": image, "ConnectedVia": "URI" if image else "NotConnected"}
             return 200, {}

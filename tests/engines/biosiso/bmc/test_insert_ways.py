@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from engines.biosiso.bmc.insert import Insert
-from engines.biosiso.bmc.insert_plan import door
+from engines.biosiso.bmc.insert_plan import door, seek
 from engines.biosiso.bmc.redfish import Client
+from engines.biosiso.bmc.slot import eject
 from engines.job.contract import Cancel, Finished, Plan, RunFailed
 from engines.job.errors import Refused
 from engines.job.params import Secret, convert
 from tests.engines.biosiso.bmc.redfish_board import SESSIONS, SLOT, SYSTEM, Board, drive, job, said
-from tests.engines.biosiso.bmc.redfish_emulator import PASSWORD, make_disc
+from tests.engines.biosiso.bmc.redfish_emulator import PASSWORD, make_certificate, make_disc
 
 
 @pytest.fixture
@@ -107,6 +111,31 @@ def test_a_slot_without_actions_is_filled_and_emptied_by_its_image(
     assert ("Inserted" in board.taken[0]) == (not refuses) and board.slot["Inserted"] is False
     plan = run.plan()
     assert plan is not None and any(change.command.startswith(f"PATCH {SLOT} ") for change in plan.changes)
+
+
+def test_a_form_that_is_taken_and_empties_nothing_is_followed_by_the_next(board: Board, disc: Path) -> None:
+    board.bare, board.sticky = True, "null"
+    params = convert(Insert.params, {**job(disc, board.port).params, "password": Secret(PASSWORD)})
+    client = Client(door(params), params.user, params.password)
+    order = seek(client, params, "http://10.0.0.1/x.iso").order
+    board.slot = {"Inserted": True, "Image": "http://10.0.0.1/x.iso", "ConnectedVia": "URI"}
+    client.patience = 0.6
+    eject(client, order, time.sleep)
+    assert board.slot["Image"] is None and [body["Image"] for body in board.taken] == [None, None, ""]
+
+
+def test_tls_that_breaks_behind_its_handshake_is_no_old_tls(disc: Path, tmp_path: Path) -> None:
+    pem, key, _ = make_certificate(tmp_path)
+    with Board((pem, key)) as board:
+
+        def broken(handler: Any) -> None:
+            socket.socket.send(handler.connection, b"no record of TLS at all")
+
+        board.script["/redfish/v1/"] = broken
+        given = {**job(disc, board.port).params, "insecure_http": False, "ca_file": str(pem)}
+        with pytest.raises(Refused, match="fails at TLS") as refused:
+            Insert().plan(convert(Insert.params, given), Cancel())
+    assert "old TLS" not in refused.value.what_helps
 
 
 def test_a_slot_that_may_only_be_read_is_told_and_one_that_refuses_all_is_left(board: Board, disc: Path) -> None:

@@ -181,6 +181,10 @@ def test_a_zip_beside_a_windows_program_is_opened_and_one_of_a_loop_is_read(tmp_
     loop = b"@for %%f in (*.608) do afudosu %%f /P /B /N\r\n"
     line = firmware.read(zipped(tmp_path / "b.zip", KIT | {"AMI.bat": loop})).vendor_line()
     assert line is not None and line.switches == "/P /B /N"
+    two = b"if exist a.rom (afudosu a.rom /P /B) else (afudosu b.rom /P /%b)\r\n"
+    line = firmware.read(zipped(tmp_path / "c.zip", KIT | {"AMI.bat": two % b"B"})).vendor_line()
+    assert line is not None and line.switches == "/P /B"
+    assert firmware.read(zipped(tmp_path / "d.zip", KIT | {"AMI.bat": two % b"N"})).vendor_line() is None
 
 
 # ── UEFI ────────────────────────────────────────────────────────────────────────────────────────────
