@@ -60,8 +60,11 @@ class Reply:
         return page.refreshed(self.head.headers.get("refresh", "")) or page.sent_on(self.text())
 
     def spoilt(self) -> bool:
-        """Whether a page that came as gzip is still packed, as it cannot be unpacked."""
-        return self.body.startswith(b"\x1f\x8b") and packing(self.head) != () and not self.unread()
+        """Whether a page that came as gzip is still packed, as it cannot be unpacked. A redirect is read by nobody."""
+        if self.head.status // 100 == 3 and "location" in self.head.headers:
+            return False
+        still = self.body.startswith(b"\x1f\x8b") and packing(self.head) != () and not self.unread()
+        return still and UNPACKERS["gzip"](self.body) == self.body  # a .gz that was packed once more can be
 
     def unread(self) -> str:
         """How the body is packed, where that cannot be read here."""

@@ -79,29 +79,36 @@ async def ask(server: Server, name: str, kind: str, timeout: float, *, recurse: 
     """One question; whatever goes wrong becomes the answer's state within `timeout` seconds."""
     import dns.exception
 
+    began = time.monotonic()
     try:
         async with asyncio.timeout(timeout):
             message, over_tcp = await _exchange(server, name, kind, timeout, recurse=recurse)
             found = read(message, name, kind, over_tcp=over_tcp)
-            if found.state == "SERVFAIL" and recurse and await _unsigned(server, name, kind, timeout / 4):
-                return msgspec.structs.replace(found, why=BOGUS)
-            return found
     except TimeoutError:
         return Answer(kind=kind, state="timeout", why=f"no answer within {timeout:.0f} s")
     except (dns.exception.DNSException, ValueError, EOFError) as error:
         return Answer(kind=kind, state="malformed", why=type(error).__name__)
     except OSError as error:
         return Answer(kind=kind, state="unreachable", why=error.strerror or type(error).__name__)
+    left = min(timeout / 4, timeout - (time.monotonic() - began))
+    if found.state == "SERVFAIL" and recurse and await _unsigned(server, name, kind, left):
+        return msgspec.structs.replace(found, why=BOGUS)
+    return found
 
 
 async def _unsigned(server: Server, name: str, kind: str, timeout: float) -> bool:
-    """Whether a resolver answers once it is not to check signatures (RFC 4035 3.2.2): then that is what fails."""
+    """Whether a resolver answers once it is not to check signatures (RFC 4035 3.2.2), and fails again where it is."""
     import dns.exception
     import dns.rcode
 
+    async def says(*, checked: bool) -> dns.rcode.Rcode:
+        message, _ = await _once(server, name, kind, timeout / 2, recurse=True, edns=True, checked=checked)
+        return message.rcode()
+
     with suppress(dns.exception.DNSException, ValueError, EOFError, OSError):
-        message, _ = await _once(server, name, kind, timeout, recurse=True, edns=True, checked=False)
-        return message.rcode() == dns.rcode.NOERROR
+        async with asyncio.timeout(timeout):
+            if await says(checked=False) == dns.rcode.NOERROR:
+                return await says(checked=True) == dns.rcode.SERVFAIL
     return False
 
 

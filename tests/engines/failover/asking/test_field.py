@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import datetime
+import gzip
 import ipaddress
+import itertools
 from pathlib import Path
 
 import dns.flags
@@ -21,7 +23,7 @@ from cryptography.x509.oid import NameOID
 from engines.failover.asking import probe, records
 from engines.failover.asking.dns_answer import Answer
 from engines.failover.asking.records import View
-from engines.failover.asking.site import SiteParams, host_name, proxies
+from engines.failover.asking.site import SiteParams, host_name, proxies, servers
 from engines.failover.lab.nameserver import question
 from engines.job.errors import BadParam
 from engines.job.params import convert
@@ -183,10 +185,32 @@ def test_a_server_that_is_named_for_the_zone_and_does_not_know_it_is_lame() -> N
     assert any("lame" in note for note in found.notes)
 
 
-def test_a_page_that_cannot_be_unpacked_carries_no_site(stage: Stage) -> None:
+def test_a_failure_that_passes_is_no_wrong_signature(stage: Stage) -> None:
+    """Both ways of asking fail, then all is well: only who fails again when signatures are checked again is bogus."""
+    asked = itertools.count()
+    at = stage.odd_names(lambda query: given(query) if next(asked) > 1 else respond(query, rcode=2))
+    (server,) = servers((at,))
+    found = asyncio.run(records.ask(server, NAME, "A", 60))
+    assert (found.state, found.why) == ("SERVFAIL", "") and next(asked) == 4
+
+
+SPOILT = b"\x1f\x8b" + b"x" * 10
+
+
+@pytest.mark.parametrize(
+    ("begin", "body", "state"),
+    [
+        (b"200 OK", SPOILT, "malformed"),
+        (b"200 OK", gzip.compress(gzip.compress(b"a dump")), "ok"),
+        (b"302 Found\r\nLocation: /shop", SPOILT, "ok"),
+    ],
+    ids=["spoilt", "a .gz packed once more", "a redirect's page"],
+)
+def test_a_page_that_cannot_be_unpacked_carries_no_site(stage: Stage, begin: bytes, body: bytes, state: str) -> None:
     async def spoilt(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
-        writer.write(b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 12\r\n\r\n\x1f\x8b" + b"x" * 10)
+        head = b"HTTP/1.1 %s\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % (begin, len(body))
+        writer.write(head + body)
         await writer.drain()
         writer.close()
 
@@ -194,7 +218,8 @@ def test_a_page_that_cannot_be_unpacked_carries_no_site(stage: Stage) -> None:
     at = stage.names(NAME, ["127.0.0.2"])[1]
     params = {"name": NAME, "resolver": [at], "scheme": "http", "port": port, "timeout": 20}
     (light,) = probe.answer(convert(SiteParams, params)).lights
-    assert light.state == "malformed" and "cannot be unpacked" in light.why
+    assert light.state == state
+    assert ("cannot be unpacked" in light.why) == (state == "malformed")
 
 
 @pytest.mark.parametrize(

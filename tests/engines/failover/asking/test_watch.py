@@ -58,7 +58,8 @@ def test_a_watch_that_is_stopped_as_it_tells_a_change_has_all_changes_of_that_lo
     stage: Stage, tmp_path: Path
 ) -> None:
     at = stage.names(NAME, ["127.0.0.2", "127.0.0.3"])[1]
-    params = convert(WatchParams, {"name": NAME, "resolver": at, "scheme": "http", "port": free_port()})
+    given = {"name": NAME, "resolver": at, "scheme": "http", "port": free_port(), "timeout": 20}
+    params = convert(WatchParams, given)
     plan = msgspec.structs.replace(Watch().plan(params, Cancel()), params=params)
     work = Watch().execute(plan, Context(folder=tmp_path, cancel=Cancel()))
     first = next(event for event in work if isinstance(event, Log))
