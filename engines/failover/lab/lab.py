@@ -167,8 +167,8 @@ def keep(path: Path, text: str) -> bool:
 
 def _placed(path: Path, table: tables.Table, context: Context) -> str:
     """Write the table where it was told to; why it is not there, in words: what came since the plan stays."""
-    _take_back(str(path), context.earlier)
     try:
+        _take_back(str(path), context.earlier)
         write_new(path, tables.dump(table).encode())
     except FileExistsError:
         return f"{path} came since the plan was made, and stays as it is"

@@ -237,6 +237,8 @@ def ended(short: Ran, output: Path, folder: Path, **how: bool) -> list[AnyEvent]
     folder.mkdir()
     if how.get("taken"):
         output.write_text("precious")
+    if how.get("taken_by_a_folder"):
+        output.mkdir()
     work = Lab().resume(plan, Context(folder=folder, cancel=Cancel(), earlier=short.run.folder))
     seen = []
     for event in work:
@@ -263,7 +265,9 @@ def test_a_table_is_written_where_it_was_told_to_and_replaces_nothing_that_came_
         assert f"{output} came since" in told[-1] and f"taken{number}/table.yaml" in told[-1]
         assert output.read_text() == "precious"
         output.unlink()
-    assert {path.name for path in tmp_path.iterdir()} >= {"one", "two"}
+    seen = ended(short, output, tmp_path / "folder", taken_by_a_folder=True)
+    assert any(f"{output} cannot be written" in event.text for event in seen if isinstance(event, Warned))
+    assert {path.name for path in tmp_path.iterdir()} == {"one", "two", "taken0", "taken1", "folder", "out.yaml"}
     assert not list(tmp_path.glob(".out*"))
 
 
