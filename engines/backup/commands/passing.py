@@ -11,7 +11,7 @@ from engines.backup.commands.made_points import MadePoints, begun, noted, take_o
 from engines.backup.errors import Damaged, no_room
 from engines.backup.names import PointName
 from engines.backup.repository import catalogue
-from engines.backup.repository.repository import RepoParams, Repository
+from engines.backup.repository.repository import NamesOnly, RepoParams, Repository
 from engines.backup.repository.sessions import Presence
 from engines.backup.store import uplink
 from engines.backup.store.uplink import Uplink
@@ -19,6 +19,7 @@ from engines.backup.upkeep import copying
 from engines.backup.upkeep.copying import Copying
 from engines.job import units
 from engines.job.contract import AnyEvent, Context, Events, Finished, Progress, Step, StepEnded, StepStarted, Warned
+from engines.job.errors import Refused
 
 STEPS = (
     Step(id="copy", title="Copy what is not there yet"),
@@ -95,6 +96,14 @@ def _points(
         yield Progress(done=before, total=total)
 
 
+def _opened_to_undo(there: RepoParams) -> NamesOnly:
+    """It, or its names alone where the key is not to be had any more: what is noted can be taken out without it."""
+    try:
+        return looked(there)
+    except Refused:
+        return Repository.glance(there.repo)
+
+
 def taken_out(there: RepoParams, chosen: Iterable[str], context: Context) -> Events:
     """Take the points that the run made, and those that resumed it, out of the repository `there` again.
 
@@ -102,15 +111,15 @@ def taken_out(there: RepoParams, chosen: Iterable[str], context: Context) -> Eve
     """
     yield StepStarted(step="undo")
     place = there.repo
-    with looked(there) as target:
+    with _opened_to_undo(there) as target:
         known = noted(context.earlier)
         if isinstance(target, Repository):
             disks = {(name.vm, name.disk) for name in map(names.parse, chosen)}
             known |= unnoted(target, context.earlier, sorted(disks))
         elif begun(context.earlier):
             yield Warned(
-                text=f"{place} is locked and no key was given: a point that a killed run made and had not noted is not"
-                " seen, and stays there"
+                text=f"{place} is locked and nothing was given that opens it: a point that a killed run made and had not noted is"
+                " not seen, and stays there"
             )
         gone = take_out(target.store, known)
     yield StepEnded(step="undo")

@@ -93,22 +93,37 @@ def test_undo_takes_out_what_a_kill_left_unnoted_too(repo: str, tmp_path: Path) 
     assert isinstance(last, Finished) and points(other) == {*made[:2], alone}
 
 
+def test_undo_without_the_key_takes_out_what_is_noted_and_says_what_it_cannot_see(repo: str, tmp_path: Path) -> None:
+    backups(repo, tmp_path, [{}])
+    other = lab.init(tmp_path / "other", cipher="aes-256-gcm", key_file=(key := key_file(tmp_path / "key")))
+    run, _ = lab.perform_job("backup-copy", repo=repo, to=other, to_key_file=key)
+    Path(key).unlink()
+    undone, last = lab.followed(run, "undo")
+    assert isinstance(last, Finished) and not points(other), last
+    told = [entry.event.text for entry in journal.entries(undone.journal) if isinstance(entry.event, Warned)]
+    assert len(told) == 1 and "is locked" in told[0]
+
+
 def test_each_passphrase_that_will_be_asked_for_is_known_before_the_run(repo: str, tmp_path: Path) -> None:
     """Where nobody is there to answer, that refuses the run; what goes by names alone asks for none."""
     (tmp_path / "pw").write_text("three words here")
     (tmp_path / "pw").chmod(0o600)
     other = lab.init(tmp_path / "other", cipher="aes-256-gcm", passphrase_file=str(tmp_path / "pw"))
+    words, opens = Secret("three words here"), {"passphrase_file": str(tmp_path / "pw")}
+    lab.backup(other, lab.disk(tmp_path / "db", {0: 1}, 4 * MIB), vm="db1", **opens)
+    file = str(tmp_path / "db.tar")
+    lab.done("backup-export", repo=other, point="db1/disk0@latest", file=file, **opens)
     given: list[tuple[str, dict[str, Any], tuple[str, ...]]] = [
         ("backup-copy", {"repo": repo, "to": other}, ("to_passphrase",)),
         ("backup-copy", {"repo": other, "to": repo}, ("passphrase",)),
-        ("backup-copy", {"repo": repo, "to": other, "to_passphrase": Secret("three words here")}, ()),
-        ("backup-import", {"repo": repo, "file": other}, ("file_passphrase",)),
+        ("backup-copy", {"repo": repo, "to": other, "to_passphrase": words}, ()),
+        ("backup-import", {"repo": repo, "file": file}, ("file_passphrase",)),
         ("backup-verify", {"repo": other}, ("passphrase",)),
         ("backup-prune", {"repo": other, "keep_last": 1}, ()),
         ("backup-protect", {"repo": other, "point": "web1/disk0@latest"}, ()),
     ]
-    for task, words, asked in given:
-        assert convert(tasks.engine(task).params, words).asks() == asked, task
+    for task, params, asked in given:
+        assert convert(tasks.engine(task).params, params).asks() == asked, task
 
 
 def test_to_a_bucket_and_back_under_a_third_key(repo: str, bucket: str, tmp_path: Path) -> None:
