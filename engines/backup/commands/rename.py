@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated, ClassVar
 
 import msgspec
@@ -18,6 +20,7 @@ from engines.backup.repository.repository import NamesOnly, RepoParams, Reposito
 from engines.backup.repository.sessions import Presence
 from engines.backup.repository.unlocking import opened
 from engines.backup.repository.writer import Writer
+from engines.backup.store.store import Store
 from engines.job.contract import Cancel, Context, Events, Finished, Plan, Progress, Step, StepEnded, StepStarted
 from engines.job.errors import BadParam, Refused
 from engines.job.params import param
@@ -81,16 +84,15 @@ class Rename(OnRepository[RenameParams]):
             with Presence(store, "write", f"rename of {params.vm} to {params.to}") as presence:
                 writer = Writer(repository, presence)
                 catalogue.look(repository, presence)
-                renamed_notes.follow(store, old, params.to)
+                with _told(store):
+                    renamed_notes.follow(store, old, params.to)
                 made = [_renamed(point, params.vm, params.to) for point in _points(repository, old)]
                 for number, point in enumerate(made, 1):
                     catalogue.commit(repository, writer, [point])
                     yield Progress(done=number, total=len(old), unit="points")
-                try:
+                with _told(store):
                     store.rename_all([(name.path(), name.path("pruned")) for name in old])
-                except OSError as error:
-                    raise no_room_at_all(store.where, error) from None
-                renamed_notes.let_go(store, old)
+                    renamed_notes.let_go(store, old)
         yield StepEnded(step="rename")
         yield Finished(
             summary=f"{len(made)} points of {params.vm} go by {params.to} now",
@@ -105,16 +107,27 @@ class Rename(OnRepository[RenameParams]):
         with Repository.glance(plan.params.repo) as glance:
             store = glance.store
             sessions.sweep(store)
-            store.rename_all([(name.path("pruned"), name.path()) for name in old])
+            with _told(store):
+                store.rename_all([(name.path("pruned"), name.path()) for name in old])
             there = set(store.names("points"))
             if lost := [str(name) for name in old if name.path() not in there]:
                 raise Refused(f"{len(lost)} points are gone for good: {', '.join(lost[:3])}", "gc has deleted them")
             new = [renamed_notes.renamed(name, plan.params.to) for name in old]
-            renamed_notes.carried(store, new, old)
-            store.rename_all([(name.path(), name.path("pruned")) for name in new])
-            renamed_notes.let_go(store, new)
+            with _told(store):
+                renamed_notes.carried(store, new, old)
+                store.rename_all([(name.path(), name.path("pruned")) for name in new])
+                renamed_notes.let_go(store, new)
         yield StepEnded(step="rename")
         yield Finished(summary=f"{len(old)} points go by {plan.params.vm} again")
+
+
+@contextmanager
+def _told(store: Store) -> Iterator[None]:
+    """What the store cannot do is a failure in words. Raises Failed."""
+    try:
+        yield
+    except OSError as error:
+        raise no_room_at_all(store.where, error) from None
 
 
 def _unused(repository: Repository, vm: str) -> None:

@@ -59,7 +59,7 @@ def also(store: Store, names: Mapping[str, str]) -> None:
     """Points that need a damaged record go by other names as well: theirs by the name that is known."""
     for bad in every(store):
         new = [names[name] for name in bad.points if name in names and names[name] not in bad.points]
-        if new:
+        if new and bad.path in set(store.names("quarantine")):  # a verify may have ended it since it was read
             store.put(bad.path, msgspec.json.encode(msgspec.structs.replace(bad, points=(*bad.points, *new))))
 
 

@@ -9,7 +9,7 @@ import pytest
 from engines import tasks
 from engines.backup.commands import listing
 from engines.job import runs
-from engines.job.contract import Cancel, Finished
+from engines.job.contract import Cancel, Finished, RunFailed
 from engines.job.errors import Refused
 from engines.job.params import convert
 from tests.engines.backup import lab
@@ -61,6 +61,17 @@ def test_what_is_noted_of_points_goes_with_their_new_name_and_comes_back_with_th
     _, undone = lab.followed(run, "undo")
     assert isinstance(undone, Finished) and rows() == before
     assert [path.name for path in Path(repo, "protected").iterdir()] == ["web1"]
+
+
+def test_a_protection_that_cannot_be_written_fails_the_rename_in_words_and_nothing_is_renamed(tmp_path: Path) -> None:
+    repo = lab.init(tmp_path / "repo")
+    point = lab.backup(repo, lab.disk(tmp_path / "disk", {0: 1}, 1 << 22))
+    lab.done("backup-protect", repo=repo, point=point)
+    Path(repo, "protected", "shop").write_bytes(b"no folder")
+    _, last = lab.perform_job("backup-rename", repo=repo, vm="web1", to="shop")
+    assert isinstance(last, RunFailed) and "cannot be written" in last.why, last
+    with lab.opened(repo) as repository:
+        assert [str(name) for name in repository.names()] == [point]
 
 
 def test_a_renamed_vm_keeps_its_points_stores_no_block_again_and_can_be_undone(tmp_path: Path) -> None:
