@@ -90,7 +90,8 @@ def opened(wheres: Sequence[Path], socket: Path) -> Iterator[tuple[Source, ...]]
         disks = [monitor.disk(where) for where in wheres]
         for stem in dead:
             for disk in disks:
-                _overlay(disk, stem).unlink(missing_ok=True)
+                for name in (stem, stem.rpartition("-")[0]):  # earlier versions' had the number of the process alone
+                    _overlay(disk, name).unlink(missing_ok=True)
         owner = disks[0].path.stat()
         os.chown(folder, owner.st_uid, owner.st_gid)
         listen = Path(folder, "s")

@@ -127,9 +127,12 @@ def test_the_moment_of_a_killed_run_is_let_go_by_the_next(machine: Machine, tmp_
         os._exit(0)
     os.waitpid(child, 0)
     assert any(name.startswith("crashcart") for name in machine.left())
+    image = machine.images[0]
+    earlier = image.with_name(f".{image.name}.crashcart-{child}.qcow2")
+    earlier.write_bytes(b"as an earlier version called it")
     point = lab.done("backup", limit="none", **params)["point"]
     assert lab.content(repo, point) == wanted(0, {})
-    assert not machine.left()
+    assert not machine.left() and not earlier.exists()
 
 
 def _die(entry: Entry) -> None:
