@@ -9,7 +9,7 @@ from pathlib import Path
 
 DMI = Path("/sys/class/dmi/id/product_uuid")  # root's alone
 NETWORK = Path("/sys/class/net")
-RANDOM = "1"  # addr_assign_type of an address that is another after each boot
+BURNT_IN = "0"  # addr_assign_type of an address that is the card's own; what else it has may change with each boot
 MOST = 4  # network cards that are remembered
 
 
@@ -28,7 +28,7 @@ def hardware() -> tuple[str, ...]:
     with contextlib.suppress(OSError):
         for card in NETWORK.iterdir():
             address = _read(card / "address")
-            if (card / "device").exists() and address.strip("0:") and _read(card / "addr_assign_type") != RANDOM:
+            if (card / "device").exists() and address.strip("0:") and _read(card / "addr_assign_type") == BURNT_IN:
                 cards.add(_mark("n", address))
     return (*found, *sorted(cards)[:MOST])
 

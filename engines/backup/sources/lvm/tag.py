@@ -58,12 +58,19 @@ def parse(tag: str) -> Owner | None:
 
 def machine() -> str:
     """This installation's id or name, and its hardware's marks: volume groups on shared storage are seen by several."""
-    known = machine_id() or re.sub(r"[^A-Za-z0-9_-]", "-", socket.gethostname()) or "unknown"
+    known = machine_id() or _named("-") or "unknown"
     return ".".join((known, *hardware()))
+
+
+def _named(dot: str) -> str:
+    """The machine's name, in letters that a tag may have."""
+    return re.sub(r"[^A-Za-z0-9_.-]", "-", socket.gethostname()).replace(".", dot)
 
 
 def _another(host: str) -> bool:
     """Whether that is no name of this machine, as it was or as it is."""
+    if host == _named(".") and not machine_id():  # as earlier versions put it, dots and all
+        return False
     (theirs, *marks), (ours, *own) = host.split("."), machine().split(".")
     return theirs != ours or other(marks, own)
 
