@@ -118,8 +118,8 @@ def taken_out(there: RepoParams, chosen: Iterable[str], context: Context) -> Eve
             known |= unnoted(target, context.earlier, sorted(disks))
         elif begun(context.earlier):
             yield Warned(
-                text=f"{place} is locked and nothing was given that opens it: a point that a killed run made and had not noted is"
-                " not seen, and stays there"
+                text=f"{place} is locked and nothing was given that opens it: a point that a killed run made and had"
+                " not noted is not seen, and stays there"
             )
         gone = take_out(target.store, known)
     yield StepEnded(step="undo")
