@@ -1,6 +1,7 @@
 """Patterns in a path of a point, matched name by name as a shell does: * ? [abc] [!abc], never across a slash.
 
-`?` is a character of UTF-8, or a byte that is none. A name that is there as it stands goes before what it would match.
+`?` is a character of UTF-8, or a byte that is none. A path that is there as it stands goes before what it would match: so is
+one that was picked from a list named. So does a part that does not match itself, as [1] does not.
 """
 
 from __future__ import annotations
@@ -67,12 +68,12 @@ def _matches(tree: Tree, folder: bytes, parts: list[bytes], trouble: Trouble) ->
 
 def _named(tree: Tree, folder: bytes, part: bytes, trouble: Trouble) -> Iterator[bytes]:
     """Entries that a part means; names that begin with a dot only where the pattern does."""
-    if _is_there(tree, join(folder, part)):
+    means = matcher(part) if SIGNS.search(part) else None
+    if (means is None or not means(part)) and _is_there(tree, join(folder, part)):
         yield join(folder, part)
         return
-    if not SIGNS.search(part):
+    if means is None:
         return
-    means = matcher(part)
     try:
         for node in tree.inside(folder):
             if means(node.name) and node.name.startswith(b".") <= part.startswith(b"."):

@@ -13,7 +13,8 @@ from engines.backup.files.model import NoSuchFile, shown
 from engines.backup.files.tree import Tree
 from tests.engines.backup.files.folder_volume import FolderVolume
 
-NAMES = ("a[1]/x.txt", "a1/y.txt", "{b,c}/z", "-rf", ".hid", "für", "f\udcfcr", "new\nline", "top^", "tops", "d/.e/f")
+NAMES = ("a[1]/x.txt", "a1/y.txt", "{b,c}/z", "-rf", ".hid", "für", "f\udcfcr", "new\nline", "top^", "tops", "d/.e/f",
+         "s/*/one.txt", "s/other/two.txt")  # fmt: skip
 
 
 @pytest.fixture
@@ -38,6 +39,9 @@ def tree(tmp_path: Path) -> Tree:
         ("/top[^s]", ["/top^"]),
         ("/top[!s]", ["/top^"]),
         ("/d/.?/*", ["/d/.e/f"]),
+        ("/s/*/*.txt", ["/s/*/one.txt", "/s/other/two.txt"]),  # a folder of that very name is one of them
+        ("/s/*/t*", ["/s/other/two.txt"]),
+        ("/s/*/one.txt", ["/s/*/one.txt"]),
     ],
 )
 def test_it_finds_what_a_shell_does(tree: Tree, pattern: str, wanted: list[str]) -> None:
