@@ -74,12 +74,12 @@ class Sums:
         return self._remembered((number, place), crc32c(block[:end], self._own(number, raw)) == wanted)
 
     def attributes(self, place: int, block: bytes) -> bool:
-        """Of an attribute block; `place` is its number."""
-        if self._seed is None:
+        """Of an attribute block, which many files may share; `place` is its number."""
+        if self._seed is None or (0, place) in self._held:
             return True
         wanted = int.from_bytes(block[IN_ATTRIBUTES : IN_ATTRIBUTES + 4], "little")
         plain = block[:IN_ATTRIBUTES] + bytes(4) + block[IN_ATTRIBUTES + 4 :]
-        return crc32c(plain, crc32c(struct.pack("<Q", place), self._seed)) == wanted
+        return self._remembered((0, place), crc32c(plain, crc32c(struct.pack("<Q", place), self._seed)) == wanted)
 
     def leaf(self, number: int, inode: bytes, block: bytes) -> bool:
         """Of a block of entries; those of a folder's hash tree hold none, and are not looked at."""
