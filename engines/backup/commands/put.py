@@ -13,8 +13,9 @@ from typing_extensions import override
 from engines.backup import names, results
 from engines.backup.files import reach
 from engines.backup.files.contents import weight
-from engines.backup.files.model import BrowseError, shown
+from engines.backup.files.model import NOT_REPLAYED, BrowseError, shown
 from engines.backup.files.opening import open_tree, states
+from engines.backup.files.volumes.signatures import UNCLEAN
 from engines.backup.put import perform, trial
 from engines.backup.put.glimpse import refuse_seen
 from engines.backup.put.operation import Operation, VolumeTarget, chosen, folder_of, led
@@ -181,8 +182,10 @@ def _warnings(params: PutParams, operation: Operation) -> list[str]:
     found = [*operation.lost, *(f"{name} of the point: {state}" for name, state in states(operation.tree).items())]
     for target in operation.targets:
         volume = target.volume
-        if volume.dirty:
+        if volume.dirty in (NOT_REPLAYED, UNCLEAN):
             found.append(f"{volume.name} in the guest was not shut down in order: its journal is replayed, too")
+        elif volume.dirty:
+            found.append(f"{volume.name} in the guest: {volume.dirty}")
         if volume.foreign:
             found.append(f"{volume.name} is {volume.format}, which keeps neither owners nor modes nor attributes")
         for info in target.infos:

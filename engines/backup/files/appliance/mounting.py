@@ -6,6 +6,7 @@ import re
 
 from engines.backup.files.appliance.calls import Calls
 from engines.backup.files.model import NOT_REPLAYED, BrowseError, VolumeInfo
+from engines.backup.files.volumes.cut import OFF
 from engines.backup.files.volumes.signatures import SPARE
 
 REPLAYED = "journal replayed"
@@ -48,8 +49,8 @@ def mounted(disk: Calls, device: str, info: VolumeInfo) -> str:
             troubles.append(str(error))
             continue
         disk.replays = int(disk.shell(COUNT + b" || true").strip() or b"0")
-        if info.dirty == SPARE:
-            return "; ".join(filter(None, (SPARE, lacking)))
+        if info.dirty == SPARE or info.dirty.startswith(OFF):
+            return "; ".join(filter(None, (info.dirty, lacking)))
         left = info.dirty if info.format == "ntfs" else ""
         return lacking or (REPLAYED if disk.replays > before else left)
     disk.call("rmmountpoint", point)
