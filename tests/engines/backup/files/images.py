@@ -36,7 +36,7 @@ def run(*argv: str | Path, given: str | None = None) -> str:
     """A tool that must succeed."""
     names = {**os.environ, "LC_ALL": "C.UTF-8"}  # mtools writes names by the locale
     done = subprocess.run(
-        list(map(str, argv)), input=given, capture_output=True, text=True, timeout=120, check=False, env=names
+        list(map(str, argv)), input=given, capture_output=True, text=True, timeout=600, check=False, env=names
     )
     assert done.returncode == 0, f"{argv}: {done.stderr}{done.stdout}"
     return done.stdout
@@ -58,7 +58,7 @@ def ext(path: Path, size: int = 64 * MIB, *options: str, kind: str = "ext4") -> 
 @contextmanager
 def mounted(image: Path, *options: str) -> Iterator[Path]:
     """The image mounted by the kernel."""
-    folder = image.with_suffix(".mnt")
+    folder = image.with_name(image.name + ".mnt")
     folder.mkdir(exist_ok=True)
     for tries_left in range(9, -1, -1):
         try:
@@ -77,7 +77,7 @@ def mounted(image: Path, *options: str) -> Iterator[Path]:
 @contextmanager
 def ntfs_mounted(image: Path) -> Iterator[Path]:
     """The image through ntfs-3g, which is no kernel driver."""
-    folder = image.with_suffix(".mnt")
+    folder = image.with_name(image.name + ".mnt")
     folder.mkdir(exist_ok=True)
     run("ntfs-3g", "-o", "streams_interface=xattr,compression", image, folder)
     try:

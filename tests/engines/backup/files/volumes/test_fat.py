@@ -22,7 +22,7 @@ SIZES = {"12": 4, "16": 16, "32": 64}
 
 @contextmanager
 def exfat(image: Path) -> Iterator[Path]:
-    folder = image.with_suffix(".mnt")
+    folder = image.with_name(image.name + ".mnt")
     folder.mkdir()
     device = run("losetup", "-f", "--show", image).strip()
     try:
