@@ -1,7 +1,7 @@
 """Patterns in a path of a point, matched name by name as a shell does: * ? [abc] [!abc], never across a slash.
 
-`?` is a character of UTF-8, or a byte that is none. A path that is there as it stands goes before what it would match: so is
-one that was picked from a list named. So does a part that does not match itself, as [1] does not.
+`?` is a character of UTF-8, or a byte that is none. A path that is there as it stands goes before what it would match:
+so is one named that was picked from a list. So does a part that does not match itself, as [1] does not.
 """
 
 from __future__ import annotations
