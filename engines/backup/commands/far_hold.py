@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
+import os
 import select
 import subprocess
+import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import IO
 
-from engines.backup.commands.far_place import ANSWERS_WITHIN, FarPlace
+from engines.backup.commands.far_place import ANSWERS_WITHIN, LONGEST, FarPlace
 from engines.job.errors import Failed, Refused
 
 LETS_GO_WITHIN = 20.0  # s
 
+# A flock that fails for another reason than a lock (no -w or -E, a file system without locks) is as good as none.
+# Who has the device open at 9 may be anybody (udev): the holder's descriptor is one with a lock.
 # Its standard input ends with the line, and the kernel there lets the lock go with the process.
 HOLD = r"""
 command -v flock >/dev/null || { echo none; exec cat >/dev/null; }
 exec 9<"$path" || exit 1
-if flock -w 5 9; then echo "held $$"; exec cat >/dev/null; fi
+flock -E 77 -w 5 9
+case $? in
+  0) echo "held $$"; exec cat >/dev/null;;
+  77) ;;
+  *) echo none; exec cat >/dev/null;;
+esac
 for f in /proc/[0-9]*/fd/9; do
   p=${f#/proc/}; p=${p%%/*}
-  [ "$p" != $$ ] && [ "$f" -ef "$path" ] && echo "taken $p" && exit 0
+  [ "$p" != $$ ] && [ "$f" -ef "$path" ] && grep -q 'lock:.*FLOCK' "/proc/$p/fdinfo/9" && echo "taken $p" && exit 0
 done
 echo taken
 """
@@ -48,15 +57,16 @@ class FarHold:
 @contextmanager
 def held(there: FarPlace) -> Iterator[FarHold]:
     """Within the `with`. Raises Refused where another run has it, Failed where that cannot be told."""
-    with there.begin(HOLD) as line:
+    with tempfile.TemporaryFile() as errors, there.begin(HOLD, errors) as line:  # a pipe would fill in hours
         try:
-            assert line.stdout is not None
-            said, _, process = _line(line.stdout).partition(" ")
+            said, _, process = _answer(there, line).partition(" ")
             match said:
                 case "held":
                     yield FarHold(there, line, process)
                 case "none":
-                    warning = f"{there.host} has no flock (util-linux): that no other run writes there is not made sure"
+                    warning = (
+                        f"{there.host} has no flock (util-linux) that works: that no other run writes there is not sure"
+                    )
                     yield FarHold(there, line, "", warning)
                 case "taken":
                     who = f" (process {process} there)" if process else ""
@@ -66,8 +76,9 @@ def held(there: FarPlace) -> Iterator[FarHold]:
                     )
                 case _:
                     line.kill()
-                    assert line.stderr is not None
-                    raise there.failed(line.wait(), line.stderr.read())
+                    code = line.wait()
+                    errors.seek(0)
+                    raise there.failed(code, errors.read(LONGEST))
         finally:
             _let_go(line)
 
@@ -83,6 +94,23 @@ def _let_go(line: subprocess.Popen[bytes]) -> None:
         line.kill()
 
 
-def _line(stream: IO[bytes]) -> str:
-    ready, _, _ = select.select([stream], [], [], ANSWERS_WITHIN)
-    return stream.readline(100).decode("ascii", "replace").strip() if ready else ""
+def _answer(there: FarPlace, line: subprocess.Popen[bytes]) -> str:
+    assert line.stdout is not None
+    try:
+        return first_line(line.stdout.fileno(), time.monotonic() + ANSWERS_WITHIN)
+    except TimeoutError:
+        line.kill()
+        raise there.silent() from None
+
+
+def first_line(descriptor: int, end: float) -> str:
+    """What comes before a line's end, or 100 bytes of it. Raises TimeoutError at `end`."""
+    said = b""
+    while b"\n" not in said and len(said) < 100:
+        if not select.select([descriptor], [], [], max(0.0, end - time.monotonic()))[0]:
+            raise TimeoutError
+        piece = os.read(descriptor, 100)
+        if not piece:
+            break
+        said += piece
+    return said.partition(b"\n")[0].decode("ascii", "replace").strip()

@@ -38,7 +38,7 @@ if [ -b "$r" ]; then
     perl -MFcntl -e 'sysopen(F, $ARGV[0], O_RDONLY | O_EXCL) or $! + 0 == 16 and print "use it is held\n"' "$r"
   fi
 elif [ -f "$r" ]; then
-  echo "file $(stat -c '%s %d:%i:%.9Z' "$r")"
+  echo "file $(stat -c '%s %d:%i:%.9Y:%.9Z' "$r")"
   echo "$r"
   for b in /sys/block/loop*/loop/backing_file; do
     [ -e "$b" ] && [ "$(cat "$b")" -ef "$r" ] && b=${b%/loop/*} && echo "use it is attached as ${b##*/}"
@@ -55,7 +55,7 @@ exit 0
 class Seen:
     """kind: device, file, nothing, nowhere (no folder for it), other. length: bytes. real: its path without links.
 
-    number: MAJOR:MINOR, or of a file device, inode and time of its last change: inodes come again.
+    number: MAJOR:MINOR, or of a file device, inode and times of its last writing and last change: inodes come again.
     which: the device's own name for itself, empty where it has none.
     uses: sentences, one for each use.
     """
@@ -72,6 +72,19 @@ class Seen:
         """What must be the same when it is written. A device may go by another number after a boot."""
         found = {"kind": self.kind, "size": self.length}
         return {**found, "which": self.which} if self.kind == "device" else {**found, "which": self.number + self.real}
+
+    def is_still(self, state: dict[str, Any], *, sent: bool) -> bool:
+        """Whether it is what `state` tells, which may be of an earlier version, without the times.
+
+        sent: hours have gone by; who changed a file's mode or linked it meanwhile did not write to it.
+        """
+        now, then = self.state, {name: state.get(name) for name in self.state}
+        if self.kind == "file":
+            marks = len(str(then["which"]).partition("/")[0].split(":"))
+            for one in (now, then):
+                known, _, real = str(one["which"]).partition("/")
+                one["which"] = (*known.split(":")[: min(marks, 3 if sent else 4)], real)
+        return now == then
 
 
 def looked(there: FarPlace) -> Seen:

@@ -101,9 +101,7 @@ class FarPlace:
                 said, wrong = _answer(asked, time.monotonic() + ANSWERS_WITHIN)
             except TimeoutError:
                 asked.kill()
-                raise Failed(
-                    f"{self.host} did not answer in {ANSWERS_WITHIN:.0f} s", "look at it, then again"
-                ) from None
+                raise self.silent() from None
         if asked.returncode:
             raise self.failed(asked.returncode, wrong)
         return said.decode("utf-8", "replace")
@@ -120,6 +118,10 @@ class FarPlace:
             )
         except FileNotFoundError:
             raise Refused("there is no ssh on this machine", "install it: apt install openssh-client") from None
+
+    def silent(self) -> Failed:
+        """That no answer came."""
+        return Failed(f"{self.host} did not answer in {ANSWERS_WITHIN:.0f} s", "look at it, then again")
 
     def failed(self, code: int, wrong: bytes) -> Failed:
         """What ssh or the far side said."""

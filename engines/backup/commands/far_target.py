@@ -174,10 +174,10 @@ class _Sending:
             result={"point": str(self.name), "target": self.plan.target, "written": size, "same": 0},
         )
 
-    def same(self) -> Seen:
+    def same(self, *, sent: bool = False) -> Seen:
         """What lies there, if it is what the plan was made for and free. Raises Refused."""
         seen = looked(self.there)
-        if {"point": str(self.name), **seen.state} != self.plan.state:
+        if not seen.is_still(self.plan.state, sent=sent):
             before = self.plan.state
             raise Refused(
                 f"{self.there.path} on {self.there.host} is not what it was at the review: then {before['kind']} of"
@@ -249,7 +249,7 @@ class _Sending:
 
     def place(self) -> None:
         """The whole file takes its place, if that is as it was."""
-        seen = self.same()
+        seen = self.same(sent=True)
         try:
             self.there.ask(PLACE["old" if seen.kind == "file" else "new"], part=self.part, real=seen.real)
         except Failed as failed:

@@ -17,8 +17,8 @@ from pathlib import Path
 import pytest
 
 from engines import tasks
-from engines.backup.commands.far_hold import held
-from engines.backup.commands.far_look import LOOK
+from engines.backup.commands.far_hold import first_line, held
+from engines.backup.commands.far_look import LOOK, Seen
 from engines.backup.commands.far_place import LONGEST, place_at
 from engines.host.child import code, environment
 from engines.job.contract import Cancel, Context, Finished, RunFailed, RunStopped, StepStarted
@@ -354,6 +354,65 @@ def test_two_runs_to_one_device_there_are_kept_apart(there: There, tmp_path: Pat
         assert device.read_bytes() == bytes(8 * lab.MIB)
         _, last = lab.perform_job("backup-restore", **words)
         assert isinstance(last, Finished) and device.read_bytes()[: 7 * lab.MIB] == there.source.read_bytes()[:-512]
+
+
+def test_a_lock_that_cannot_be_asked_for_is_none_and_a_strangers_descriptor_holds_nothing(
+    there: There, tmp_path: Path
+) -> None:
+    (tmp_path / "image").write_bytes(bytes(lab.MIB))
+    place = place_at(f"ssh://there{tmp_path}/image", str(there.folder / "ssh_config"))
+    with subprocess.Popen(
+        ["sh", "-c", f"exec 9<{tmp_path}/image; echo; exec cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as stranger:
+        assert stranger.stdin and stranger.stdout and stranger.stdout.readline()
+        with held(place) as first, pytest.raises(Refused, match=f"process {first.process} there"), held(place):
+            pass
+        stranger.stdin.close()
+    (there.folder / "bin" / "flock").write_text("#!/bin/sh\nexit 1\n")  # as without -w, or without locks
+    (there.folder / "bin" / "flock").chmod(0o755)
+    try:
+        with held(place) as none:
+            assert "is not sure" in none.warning
+    finally:
+        (there.folder / "bin" / "flock").unlink()
+
+
+def test_a_line_of_its_own_that_is_killed_lets_go(there: There, tmp_path: Path) -> None:
+    (tmp_path / "image").write_bytes(bytes(lab.MIB))
+    config = tmp_path / "alone"
+    lines = (there.folder / "ssh_config").read_text().splitlines()
+    config.write_text("\n".join(line for line in lines if "ControlPath" not in line) + "\n")
+    place = place_at(f"ssh://there{tmp_path}/image", str(config))
+    with held(place) as cut:
+        cut.line.kill()
+        cut.line.wait(120)
+        with pytest.raises(Failed, match="was cut"):
+            cut.demand()
+    with held(place) as again:  # the far side let go by itself
+        assert again.process and again.process != cut.process
+
+
+def test_a_line_without_an_end_is_waited_for_until_its_time() -> None:
+    inside, outside = os.pipe()
+    os.write(outside, b"Welcome")
+    try:
+        with pytest.raises(TimeoutError):
+            first_line(inside, time.monotonic())
+        os.write(outside, b"held 7\nmore")
+        assert first_line(inside, time.monotonic() + 60) == "held 7"
+    finally:
+        os.close(inside)
+        os.close(outside)
+
+
+def test_a_plan_of_an_earlier_version_holds_and_a_changed_mode_throws_no_sending_away() -> None:
+    then = Seen("file", 5, "/a:b/c", "64768:12:1.5:1.5", "", ())
+    old = {"point": "p", "kind": "file", "size": 5, "which": "64768:12/a:b/c"}
+    assert then.is_still(old, sent=False) and not then.is_still({**old, "which": "64768:13/a:b/c"}, sent=True)
+    linked = Seen("file", 5, "/a:b/c", "64768:12:1.5:9.0", "", ())
+    assert linked.is_still(then.state, sent=True) and not linked.is_still(then.state, sent=False)
+    written = Seen("file", 5, "/a:b/c", "64768:12:9.0:9.0", "", ())
+    assert not written.is_still(then.state, sent=True)
 
 
 def test_a_locked_points_size_is_known_before_the_first_byte(there: There, tmp_path: Path) -> None:
