@@ -37,7 +37,8 @@ class Parser(argparse.ArgumentParser):
         if lacking:
             raise missing(self.prog, [*lacking[1].split(", "), *absent(self.needed, self.words)])
         if wrong := re.fullmatch(r"argument (\S+): invalid choice: '(.*)' \(choose from (.*)\)", message):
-            raise self._choice(wrong[1], wrong[2], re.findall(r"'([^']*)'", wrong[3]))
+            known = re.findall(r"'([^']*)'", wrong[3]) or wrong[3].split(", ")  # newer argparse has no quotes
+            raise self._choice(wrong[1], wrong[2], known)
         if wrong := re.fullmatch(r"argument (\S+): invalid (int|float) value: '(.*)'", message):
             kind = "whole number" if wrong[2] == "int" else "number"
             raise BadUsage(f"{wrong[1]} is {wrong[3]!r}, allowed is a {kind}", f"see: {self.prog} --help")
@@ -54,7 +55,7 @@ class Parser(argparse.ArgumentParser):
 
 def fitted(line: str) -> str:
     """A line of help in 80 columns; a command goes on behind a backslash, so that it can be pasted as it stands."""
-    if len(line) <= WIDTH:
+    if len(line) <= WIDTH or not line.strip():
         return line
     command = line.startswith("  crashcart ")
     words = re.findall(r"(?:'[^']*'|\S)+", line)

@@ -21,12 +21,12 @@ def machine_id() -> str:
     return ""
 
 
-def hardware() -> tuple[str, ...]:
+def hardware(dmi: Path = DMI, network: Path = NETWORK) -> tuple[str, ...]:
     """Marks of the board and of network cards, as far as they may be read: a kind's letter and 12 hex digits each."""
-    found = [_mark("b", board)] if (board := _read(DMI).lower()) else []
+    found = [_mark("b", board)] if (board := _read(dmi).lower()) else []
     cards = set()
     with contextlib.suppress(OSError):
-        for card in NETWORK.iterdir():
+        for card in network.iterdir():
             address = _read(card / "address")
             if (card / "device").exists() and address.strip("0:") and _read(card / "addr_assign_type") == BURNT_IN:
                 cards.add(_mark("n", address))

@@ -14,6 +14,7 @@ from engines.host.files import sync_folder, write_whole
 AT_FDCWD, NOREPLACE, EXCHANGE = -100, 1, 2  # linux/fcntl.h, linux/fs.h
 CANNOT = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EINVAL, errno.EACCES)
 CLAIM = ".tmp-claim-"  # begins the name of a claim; what lists a repository leaves out .tmp-
+SHORT = 200  # bytes of a name that another goes around
 STALE = 60.0  # s after which a claim is that of a killed process: it is held for a moment
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -33,7 +34,7 @@ def name_new(partial: Path, path: Path) -> None:
 
 def write_new(path: Path, content: bytes, mode: int = 0o600) -> None:
     """Write a file whole under a name that nobody has. Raises FileExistsError where that is taken, OSError."""
-    partial = path.with_name(f".{path.name[:200]}.{os.getpid()}.{os.urandom(4).hex()}")
+    partial = path.with_name(f".{_short(path)}.{os.getpid()}.{os.urandom(4).hex()}")
     try:
         write_whole(partial, content, mode)
         name_new(partial, path)
@@ -59,6 +60,11 @@ def exchange(one: Path, other: Path) -> None:
     aside.rename(one)
 
 
+def _short(path: Path) -> str:
+    """The name's first bytes: a file system counts those, not characters."""
+    return os.fsdecode(os.fsencode(path.name)[:SHORT])
+
+
 def _renamed(partial: Path, path: Path) -> bool:
     """By a rename that replaces nothing; False where the file system has none."""
     done = _libc.renameat2(AT_FDCWD, os.fsencode(partial), AT_FDCWD, os.fsencode(path), NOREPLACE)
@@ -72,7 +78,7 @@ def _renamed(partial: Path, path: Path) -> bool:
 
 def _claimed(partial: Path, path: Path) -> None:
     """By a second file that only one can make: while it is there, nobody else gives that name."""
-    claim = path.with_name(f"{CLAIM}{path.name[:200]}")
+    claim = path.with_name(f"{CLAIM}{_short(path)}")
     for attempt in range(2):
         try:
             os.close(os.open(claim, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))

@@ -30,16 +30,11 @@ class QemuImgFailed(Exception):
 
 def qemu_img(*arguments: str, within: float = WITHIN, check: Callable[[], None] = lambda: None) -> bytes:
     """What `qemu-img ARGUMENTS` prints. check: called while it works, raises to end it. Raises QemuImgFailed."""
-    try:
-        with _started(arguments) as child:
-            try:
-                answer, complaints = _told(child, time.monotonic() + within, check)
-            finally:
-                child.kill()
-    except FileNotFoundError:
-        raise QemuImgFailed("qemu-img is not installed", missing=True) from None
-    except OSError as error:
-        raise QemuImgFailed(f"it cannot be asked: {error.strerror or error}") from None
+    with _started(arguments) as child:
+        try:
+            answer, complaints = _told(child, time.monotonic() + within, check)
+        finally:
+            child.kill()
     if child.returncode:
         said = complaints.decode("utf-8", "replace").strip().splitlines()
         raise QemuImgFailed(said[-1] if said else f"status {child.returncode}")
@@ -48,15 +43,20 @@ def qemu_img(*arguments: str, within: float = WITHIN, check: Callable[[], None] 
 
 def _started(arguments: tuple[str, ...]) -> subprocess.Popen[bytes]:
     """By pipes: it ends well, too, when a file that it prints into is full, and its answer is then cut off."""
-    return subprocess.Popen(
-        ["qemu-img", *arguments],
-        bufsize=0,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        cwd=ROOT,
-        preexec_fn=bounded(MEMORY),
-    )
+    try:
+        return subprocess.Popen(
+            ["qemu-img", *arguments],
+            bufsize=0,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            cwd=ROOT,
+            preexec_fn=bounded(MEMORY),
+        )
+    except FileNotFoundError:
+        raise QemuImgFailed("qemu-img is not installed", missing=True) from None
+    except OSError as error:
+        raise QemuImgFailed(f"it cannot be asked: {error.strerror or error}") from None
 
 
 def _told(child: subprocess.Popen[bytes], end: float, check: Callable[[], None]) -> tuple[bytes, bytes]:

@@ -11,7 +11,7 @@ from engines.job.contract import TextChange
 from engines.virtio import cards, initrd
 from engines.virtio.inventory import Choice, GuestInventory
 from engines.virtio.kernels import DISK_MODULES
-from engines.virtio.lines import bls, grub1, grub2, lvmconf, menus, modprobe, tables, tools
+from engines.virtio.lines import bls, extlinux, grub1, grub2, lvmconf, menus, modprobe, tables, tools
 from engines.virtio.lines.disks import Disks, Edit, comment, split
 
 EDITS: dict[str, Edit] = {
@@ -159,7 +159,8 @@ def _made(path: str, before: bytes, after: bytes) -> FileEdit | None:
 def menu(patient: GuestInventory, choice: Choice, disks: Disks) -> str:
     """The boot menu with one more entry a kernel; the chosen one's is the default."""
     loader = patient.loader
-    text = grub1.magic(loader.text, disks) if loader.generation == menus.LEGACY else loader.text
+    ahead = {menus.LEGACY: grub1.magic, menus.EXTLINUX: extlinux.given}.get(loader.generation)
+    text = ahead(loader.text, disks) if ahead else loader.text
     add = menus.adding(loader.generation)
     for kernel in choice.rebuilt:
         stock = patient.offered(kernel)

@@ -51,17 +51,14 @@ def _entry(lines: list[str]) -> Entry:
 
 
 def default(text: str) -> int:
-    """The default label's number: that of DEFAULT, or of the one that a menu marks; 0 where none is."""
+    """The default label's number: that of the last DEFAULT, or of the one that a menu marks; 0 where none is."""
     found = entries(text)
     first: dict[str, int] = {}
     for at, each in enumerate(found):
         first.setdefault(each.title, at)
-    for line in split(text):
-        if LABEL.match(line):
-            break
-        named = DEFAULT.match(line)
-        if named and named.group(2) in first:
-            return first[named.group(2)]
+    named = (chosen.group(2) for line in reversed(split(text)) if (chosen := DEFAULT.match(line)))
+    if (last := next((name for name in named if name in first), None)) is not None:
+        return first[last]
     return next((at for at, each in enumerate(found) if any(CHOSEN.match(line) for line in each.lines)), 0)
 
 
@@ -100,7 +97,7 @@ def with_default(text: str, number: int) -> str:
     for line in split(text):
         if label := LABEL.match(line):
             inside = label.group(2)
-        chosen = DEFAULT.match(line) if not inside else None
+        chosen = DEFAULT.match(line)
         if chosen and chosen.group(2) in labels:
             line = f"{chosen.group(1)}{wanted}{line[chosen.end() :]}"
             named = True
@@ -130,9 +127,22 @@ def without_entry(text: str, initrd: str) -> str:
 
 
 def renamed(text: str, version: str, disks: Disks) -> str:
-    """`text` with the new disk in the arguments of one kernel's labels."""
-    wanted = {line for each in entries(text) if each.version == version for line in each.lines}
-    return "".join(disks.booted(line) if line in wanted and APPEND.match(line) else line for line in split(text))
+    """`text` with the new disk in the arguments of one kernel's labels, and in those that DEFAULT gives to one."""
+    found = [each for each in entries(text) if each.version == version]
+    wanted = {line for each in found for line in each.lines}
+    made = "".join(disks.booted(line) if line in wanted and APPEND.match(line) else line for line in split(text))
+    return given(made, disks, {each.title for each in found})
+
+
+def given(text: str, disks: Disks, labels: set[str] | None = None) -> str:
+    """`text` with the new disk in the arguments that DEFAULT gives to a label, or to one of those: APPEND's lose."""
+    known = {each.title for each in entries(text)} if labels is None else labels
+    return "".join(
+        f"{chosen.group()}{disks.booted(line[chosen.end() :])}"
+        if (chosen := DEFAULT.match(line)) and chosen.group(2) in known
+        else line
+        for line in split(text)
+    )
 
 
 def for_serial(text: str, more: str = "") -> str:

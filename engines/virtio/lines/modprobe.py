@@ -7,9 +7,8 @@ import re
 from engines.virtio.lines.disks import Disks, split
 
 ALIAS = re.compile(r"(\s*alias[ \t]+)(eth\d+|scsi_hostadapter\d*)([ \t]+)([\w-]+)")
-BARRED = re.compile(
-    r"\s*(?:blacklist\s+virtio(?:[_-](?:blk|pci|net|ring|scsi))?|install\s+virtio[\w-]*\s+(?:/\w+){0,2}/(?:true|false))\s*$"
-)
+NEEDED = r"virtio(?:[_-](?:blk|pci|net|ring|scsi))?"
+BARRED = re.compile(rf"\s*(?:blacklist\s+{NEEDED}|install\s+{NEEDED}\s+(?:/\w+){{0,2}}/(?:true|false))\s*(?:#.*)?$")
 XEN = ("xenblk", "xen_blkfront", "xen-blkfront", "xen-vbd")
 
 

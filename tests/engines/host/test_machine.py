@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from engines.backup.sources.lvm import tag
@@ -25,9 +27,14 @@ def test_two_machines_have_no_mark_of_a_kind_in_common(one: tuple[str, ...], two
     assert machine.other(one, two) is other and machine.other(two, one) is other
 
 
-def test_marks_tell_nothing_of_the_hardware_but_whether_it_is_the_same() -> None:
-    found = machine.hardware()
-    assert found == machine.hardware() and not machine.other(found, found)
+def test_marks_tell_nothing_of_the_hardware_but_whether_it_is_the_same(tmp_path: Path) -> None:
+    (tmp_path / "net/eth0/device").mkdir(parents=True)
+    (tmp_path / "net/eth0/address").write_text("52:54:00:12:34:56\n")
+    (tmp_path / "net/eth0/addr_assign_type").write_text("0\n")
+    (tmp_path / "uuid").write_text("4C4C4544-0031\n")
+    found = machine.hardware(tmp_path / "uuid", tmp_path / "net")
+    assert [mark[0] for mark in found] == ["b", "n"]
+    assert found == machine.hardware(tmp_path / "uuid", tmp_path / "net") and not machine.other(found, found)
     assert all(mark[0] in "bn" and len(mark) == 13 and int(mark[1:], 16) >= 0 for mark in found)
 
 

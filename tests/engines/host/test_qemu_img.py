@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
-import resource
-import signal
+import subprocess
+import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -34,28 +32,30 @@ def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str],
     return put
 
 
-@contextmanager
-def no_room() -> Iterator[None]:
-    """A full disk: no byte of a file is written."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    try:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-        signal.signal(signal.SIGXFSZ, ignored)
+ASKS = """\
+import json, resource, sys
+from engines.guest.target import told_by_qemu_img
+from engines.host.qemu_img import qemu_img
+resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+size = told_by_qemu_img("info", "-f", "raw", sys.argv[1])["virtual-size"]
+print(size, len(json.loads(qemu_img("map", "--output=json", "-f", "raw", sys.argv[1]))))
+"""
 
 
-def test_an_answer_is_whole_where_no_temporary_file_can_be_made(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """qemu-img ends with 0 whether or not what it prints finds room."""
+def test_an_answer_is_whole_where_no_temporary_file_can_be_made(tmp_path: Path) -> None:
+    """qemu-img ends with 0 whether or not what it prints finds room; in a process that no byte of a file is left to."""
     image = raw(tmp_path / "a.img")
-    monkeypatch.setenv("TMPDIR", str(tmp_path / "nowhere"))
-    with no_room():
-        assert told_by_qemu_img("info", "-f", "raw", str(image))["virtual-size"] == 8 << 20
-        assert len(json.loads(qemu_img("map", "--output=json", "-f", "raw", str(image)))) > 3
+    told = subprocess.run(
+        [sys.executable, "-c", ASKS, image],
+        env={**os.environ, "TMPDIR": str(tmp_path / "nowhere")},
+        cwd=Path(__file__).parents[3],
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert told.stderr == ""
+    size, extents = map(int, told.stdout.split())
+    assert size == 8 << 20 and extents > 3
 
 
 def test_much_on_both_pipes_is_read_to_the_end(stand_in: Callable[[str], None]) -> None:
@@ -88,6 +88,16 @@ def test_a_stop_ends_it_whatever_it_does(stand_in: Callable[[str], None], script
         cancel.check()
 
     with pytest.raises(Stopped):
+        qemu_img("convert", within=600.0, check=check)
+
+
+def test_what_the_check_itself_raises_is_not_taken_for_qemu_imgs(stand_in: Callable[[str], None]) -> None:
+    stand_in("exec sleep 600")
+
+    def check() -> None:
+        raise FileNotFoundError("the caller's own")
+
+    with pytest.raises(FileNotFoundError, match="the caller's own"):
         qemu_img("convert", within=600.0, check=check)
 
 

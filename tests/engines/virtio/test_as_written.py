@@ -155,6 +155,8 @@ def test_a_menu_by_hand_that_sets_no_default_gets_one() -> None:
         (tables.fstab, 'LABEL=my\\040data /dev/sda3 auto x 0 0\n', 'LABEL=my\\040data /dev/sda3 auto x 0 0\n'),
         (modprobe.network, "blacklist virtio-net\nblacklist virtio_balloon\ninstall virtio_blk /bin/true\n",
          "# blacklist virtio-net\nblacklist virtio_balloon\n# install virtio_blk /bin/true\n"),
+        (modprobe.network, "install virtio_balloon /bin/true\nblacklist virtio_blk # why\n",
+         "install virtio_balloon /bin/true\n# blacklist virtio_blk # why\n"),
         (modprobe.network, "install virtio_net /sbin/modprobe -i virtio_net\n#blacklist virtio_net\n",
          "install virtio_net /sbin/modprobe -i virtio_net\n#blacklist virtio_net\n"),
         (tools.words, f"cryptdevice={DISK}-part3:root x\n", "cryptdevice=UUID=3333:root x\n"),

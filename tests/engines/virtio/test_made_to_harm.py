@@ -7,7 +7,7 @@ import pytest
 from engines.boot import dead_ends, watch
 from engines.boot.console import spoken
 from engines.guest.texts import BLANKS, LINE, LINES, unfit
-from engines.virtio import complaints, trial
+from engines.virtio import cards, complaints, trial
 from engines.virtio.by_bus import DEBCONF
 from engines.virtio.lines import bls, extlinux, grub1, grub2, lvmconf, modprobe, tables, tools
 from engines.virtio.lines.disks import Disks
@@ -45,6 +45,7 @@ TEXTS = (
 EDITS = (
     tables.fstab, tables.crypttab, tables.settings, tables.inittab, tables.device_map, modprobe.conf, modprobe.network,
     lvmconf.filters, tools.words, tools.suse, tools.arch, tools.alpine, tools.mdadm, tools.debconf,
+    cards.rules, cards.drivers, cards.by_driver, lambda text, disks: disks.booted(text), extlinux.given,
 )  # fmt: skip
 READS = (
     grub1.entries, grub1.default, grub2.entries, grub2.default, extlinux.entries, extlinux.default, bls.values,

@@ -292,6 +292,21 @@ def test_a_label_is_copied_without_what_is_the_whole_menus() -> None:
     assert extlinux.default(chosen) == 2
 
 
+def test_a_kernels_arguments_behind_the_last_default_name_the_new_disk() -> None:
+    text = (
+        "DEFAULT old\nLABEL a\n LINUX vmlinuz-1\n INITRD i.img\n APPEND root=/dev/sda3\nDEFAULT a root=/dev/sda3 ro\n"
+    )
+    text += "LABEL old\n LINUX vmlinuz-2\n INITRD j.img\n"
+    assert extlinux.default(text) == 0
+    first, second = extlinux.entries(text)
+    chosen = extlinux.with_default(extlinux.with_entry(extlinux.given(text, SDA), first, "own.img", SDA), 2)
+    assert "DEFAULT a-virtio root=/dev/vda3 ro\n" in chosen and "DEFAULT old" not in chosen
+    assert extlinux.default(chosen) == 2
+    stock = extlinux.renamed(text, first.version, SDA)
+    assert "DEFAULT a root=/dev/vda3 ro\n" in stock and stock.count("/dev/vda3") == 2
+    assert "DEFAULT a root=/dev/sda3 ro\n" in extlinux.renamed(text, second.version, SDA)
+
+
 def test_microcode_in_front_of_an_initrd_is_not_taken_for_it() -> None:
     text = (
         "menuentry 'Arch' {\n\tlinux /vmlinuz-linux root=/dev/sda3\n\tinitrd /intel-ucode.img /initramfs-linux.img\n}\n"
