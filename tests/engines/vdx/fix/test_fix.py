@@ -242,7 +242,7 @@ def test_a_fix_that_does_not_bring_the_link_up_offers_the_way_back_with_its_pric
         if isinstance(event, StepStarted) and event.step == "verify":
             here.b.running["interface TenGigabitEthernet 2/0/5"]["shutdown"] = None  # type: ignore[index]  # a block
 
-    word = failed(here.fix(when=cut, stable_for=1, reboot_timeout=25))
+    word = failed(here.fix(when=cut, stable_for=1, reboot_timeout=45))  # the reboot has as long, too
     assert "crashcart undo" in word.what_helps and "another reboot" in word.what_helps
     assert "the link is not verified" in word.left_behind[0]
 

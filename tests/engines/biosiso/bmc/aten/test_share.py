@@ -125,15 +125,15 @@ def test_a_form_that_cannot_be_emptied_is_said_and_fails_nothing(boards: Boards,
     ("manner", "more", "words"),
     [
         ({"deaf": True}, {}, "it never asked the share"),
-        ({}, {"fetch_from": "192.0.2.9", "timeout": 8.0}, "127.0.0.1 asked for the share and was turned away"),
-        ({"refuses": "err: share name"}, {}, "err: share name"),
+        ({}, {"fetch_from": "192.0.2.9", "timeout": 20.0}, "127.0.0.1 asked for the share and was turned away"),
+        ({"refuses": "err: share name"}, {"timeout": 30.0}, "err: share name"),
     ],
 )
 def test_a_mount_that_comes_to_nothing_is_told_with_what_the_share_saw(
     boards: Boards, disc: Path, manner: dict[str, Any], more: dict[str, Any], words: str
 ) -> None:
     board = boards(**manner)
-    _, last = drive(job(disc, board, **{"timeout": 4.0} | more))
+    _, last = drive(job(disc, board, **{"timeout": 8.0} | more))
     assert isinstance(last, RunFailed), last
     assert words in last.why and last.left_behind == ()
     assert (board.status, board.form, board.read) == (255, EMPTY, b"")
@@ -141,7 +141,7 @@ def test_a_mount_that_comes_to_nothing_is_told_with_what_the_share_saw(
 
 def test_a_disc_that_stays_in_is_named(boards: Boards, disc: Path) -> None:
     board = boards(sticky=True)
-    _, last = drive(job(disc, board, timeout=4.0))
+    _, last = drive(job(disc, board, timeout=8.0))
     assert isinstance(last, RunFailed), last
     assert "still holds a disc" in last.why
     assert any("the disc in the virtual CD drive" in line for line in last.left_behind)
