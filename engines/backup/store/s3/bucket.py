@@ -7,11 +7,11 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from engines.backup.errors import FarFailed
 from engines.backup.store.s3 import taken, trouble
 from engines.backup.store.s3.access import BucketAccess, BucketAddress
 from engines.backup.store.s3.allowance import Allowance
@@ -80,14 +80,16 @@ class Bucket:
 
     def view(self, name: str, offset: int, length: int) -> memoryview:
         """The same without a copy."""
-        from obstore.exceptions import GenericError
+        from obstore.exceptions import BaseError
 
         def request() -> memoryview:
             try:
                 return taken.part(self._steady, name, offset, length)
-            except GenericError as error:
+            except BaseError as error:
                 if trouble.past_the_end(error):
                     return memoryview(b"")
+                if trouble.denied_in_words(error):
+                    self._heard = time.monotonic()
                 raise
 
         if not length:
@@ -159,10 +161,18 @@ class Bucket:
             self._demand_s3()
 
     def _demand_s3(self) -> None:
-        """Whoever answers speaks S3: any page of a proxy would pass for an empty listing. Raises FarFailed."""
-        if time.monotonic() - self._heard > TRUSTED:
-            with suppress(FileNotFoundError):
+        """Whoever answers speaks S3: any page of a proxy would pass for an empty listing. Raises FarFailed.
+
+        A key that may list some names alone is told that no other name is its own, and by S3.
+        """
+        if (began := time.monotonic()) - self._heard > TRUSTED:
+            try:
                 self.view(f"{ASIDE}/none", 0, 1)
+            except FileNotFoundError:
+                pass
+            except FarFailed:
+                if self._heard < began:
+                    raise
             self._heard = time.monotonic()
 
     # ── writing ─────────────────────────────────────────────────────────────────────────────────────

@@ -132,6 +132,12 @@ def past_the_end(error: BaseException) -> bool:
     return bool(PAST_THE_END.search(str(error)))
 
 
+def denied_in_words(error: BaseException) -> bool:
+    """Whether it is S3's own sentence that this key may not: only a server that speaks S3 says that."""
+    found = CODE.search(_said(error))
+    return found is not None and found[1] == code_of(error) == "AccessDenied"
+
+
 def transient(error: BaseException) -> bool:
     """Whether the same request may go well a moment later."""
     return bool(TRANSIENT.search(_said(error)))

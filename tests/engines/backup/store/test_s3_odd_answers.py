@@ -137,6 +137,17 @@ def test_an_empty_listing_of_a_bucket_is_one(odd: Odd, store: S3Store) -> None:
     assert odd.requests == 3 or time.monotonic() - began > TRUSTED, "it is proven once, not for every folder"
 
 
+@pytest.mark.parametrize("words", [True, False])
+def test_a_key_that_may_list_its_own_names_alone_sees_an_empty_folder(odd: Odd, store: S3Store, words: bool) -> None:
+    denied = b"<Error><Code>AccessDenied</Code></Error>" if words else HTML
+    odd.says = lambda verb, path: listing() if "list-type" in path else (403, denied)
+    if words:
+        assert list(store.names("points")) == []
+    else:
+        with pytest.raises(FarFailed):
+            list(store.names("points"))
+
+
 def test_a_bucket_in_which_nothing_was_ever_written_is_not_called_sound(odd: Odd) -> None:
     said = f"{XML}<ListVersionsResult><Name>vault</Name><IsTruncated>false</IsTruncated></ListVersionsResult>"
     kept = f"{XML}<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>"
