@@ -98,7 +98,7 @@ def test_the_kernel_keeps_40_MB_a_second_and_no_more_with_a_cold_cache(cold: Pat
         took = read_by(throttle, cold)
         said = throttle.report(SIZE, took)
     assert isinstance(throttle, KernelThrottle)
-    assert 0.02 * LIMIT < SIZE / took < 1.1 * LIMIT  # a busy machine reads slower than it may
+    assert SIZE / took < 1.1 * LIMIT
     assert "kept by cgroup" in said and "40 MB/s allowed" in said
 
 
@@ -123,8 +123,8 @@ def test_waiting_keeps_40_MB_a_second_and_no_more_without_root(cold: Path) -> No
     )
     assert not done.returncode, done.stderr
     took, words, said = done.stdout.splitlines()
-    assert "by waiting" in words and "no cgroup" in words
-    assert 0.02 * LIMIT < SIZE / float(took) < 1.1 * LIMIT  # a busy machine reads slower than it may
+    assert "40 MB/s by waiting" in words and "no cgroup" in words
+    assert SIZE / float(took) < 1.1 * LIMIT
     assert "kept by waiting" in said
 
 
@@ -136,7 +136,7 @@ def test_qemu_nbd_is_held_to_40_MB_a_second_and_no_more_and_the_report_says_how(
     repo = lab.init(cold.with_name("repo"))
     made = lab.done("backup", repo=repo, source=str(image), vm="web1", limit=str(LIMIT))
     assert made["read"] == SIZE
-    assert 0.02 * LIMIT < SIZE / made["seconds"] < 1.1 * LIMIT  # a busy machine reads slower than it may
+    assert SIZE / made["seconds"] < 1.1 * LIMIT
     by = "cgroup v1 around qemu-nbd" if HERE and HERE.version == 1 and not os.geteuid() and device.of(image) else ""
     assert f"kept by {by}" in made["limit"]
     assert not ours()
