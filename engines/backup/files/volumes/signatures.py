@@ -299,9 +299,9 @@ PROBES: tuple[Callable[[Window], Signature | None], ...] = (
 BY_COPIES: tuple[Callable[[Window], Signature | None], ...] = (
     _xfs_by_heads,
     _luks_by_copy,
+    _f2fs_by_copy,  # in a place that an ext made later writes over
     _ext_by_copy,
     _by_spare,
-    _f2fs_by_copy,
     _by_far_copy,
 )
 

@@ -232,7 +232,8 @@ def test_a_member_that_begins_like_a_file_system_is_a_member(tmp_path: Path, ver
 
 def test_an_f2fs_is_known_by_its_second_superblock(tmp_path: Path) -> None:
     disk = blank(tmp_path / "disk", SIZE)
-    run("mkfs.f2fs", "-q", "-l", "cold", disk)
+    run("mke2fs", "-q", "-F", "-t", "ext4", disk)  # its copies are left, farther back
+    run("mkfs.f2fs", "-q", "-f", "-t", "0", "-l", "cold", disk)
     whole = survey(Image(disk)).volumes[0]
     hurt = survey(Image(write(disk, (1024, bytes(512))))).volumes[0]
     assert (hurt.format, hurt.label, hurt.uuid) == ("f2fs", "cold", whole.uuid)
