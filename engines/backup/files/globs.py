@@ -16,6 +16,7 @@ from engines.backup.files.tree import Tree
 from engines.job.errors import Failed
 
 SIGNS = re.compile(rb"[*?\[]")
+BRACKETS = re.compile(rb"\[(?:([!^])(\][^\]]*\]|[^\]]+\])|\][^\]]*\]|[^\]!^][^\]]*\])|\[")  # closed, or open to the end
 
 
 Trouble = Callable[[bytes, Failed], None]
@@ -40,9 +41,16 @@ def expanded(tree: Tree, paths: Iterable[bytes], trouble: Trouble | None = None)
 
 def matcher(pattern: bytes) -> Callable[[bytes], bool]:
     """Whether a name is what a pattern means; also of whole paths, where its signs go across slashes."""
-    plain = pattern.replace(b"[^", b"[!").decode("utf-8", "surrogateescape")
+    plain = BRACKETS.sub(_bracket, pattern).decode("utf-8", "surrogateescape")
     fits = re.compile(fnmatch.translate(plain)).match
     return lambda name: fits(name.decode("utf-8", "surrogateescape")) is not None
+
+
+def _bracket(found: re.Match[bytes]) -> bytes:
+    """As fnmatch writes it: `!` negates, and a bracket that is never closed stands for itself."""
+    if found[0] == b"[":
+        return b"[[]"
+    return b"[!" + found[2] if found[1] else found[0]
 
 
 def _raised(_: bytes, error: Failed) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from engines.backup.commands.looks import matches
-from engines.backup.files.globs import expanded
+from engines.backup.files.globs import expanded, matcher
 from engines.backup.files.model import NoSuchFile, shown
 from engines.backup.files.tree import Tree
 from tests.engines.backup.files.folder_volume import FolderVolume
@@ -57,3 +57,25 @@ def test_a_name_as_it_is_shown_finds_itself(tree: Tree) -> None:
     for node in tree.inside(b"/"):
         found = [path for path, _ in matches(tree, b"/", shown(node.name), [])]
         assert b"/" + node.name in found, node.name
+
+
+@pytest.mark.parametrize(
+    ("pattern", "means", "not_these"),
+    [
+        (b"[[^]x", (b"[x", b"^x"), (b"!x", b"ax")),
+        (b"a[^*", (b"a[^b",), (b"a[!b", b"ab")),
+        (b"[^a[^]", (b"b",), (b"a", b"[", b"^")),
+        (b"[]^]", (b"]", b"^"), (b"!",)),
+        (b"[^]a]", (b"b",), (b"]", b"a")),
+        (b"[^]", (b"[^]",), (b"^", b"[!]")),
+        (b"[!]", (b"[!]",), (b"!",)),
+        (b"[]", (b"[]",), (b"]",)),
+        (b"[a][^a]", (b"ab", b"a^"), (b"aa",)),
+    ],
+)
+def test_a_caret_negates_only_where_it_begins_what_a_bracket_closes(
+    pattern: bytes, means: tuple[bytes, ...], not_these: tuple[bytes, ...]
+) -> None:
+    fits = matcher(pattern)
+    assert [name for name in means if not fits(name)] == []
+    assert [name for name in not_these if fits(name)] == []
