@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -193,7 +193,7 @@ def _copied_alive(many: Many, living: list[Part], folder: Path) -> None:
             log = folder / f"{part.name}.log"
             writers.append(subprocess.Popen([sys.executable, "-c", WRITER, root / "late", log]))
             stack.callback(_ended, writers[-1])
-        _at_work([folder / f"{part.name}.log" for part in living])
+        _at_work([folder / f"{part.name}.log" for part in living], writers)
         for writer in writers:
             writer.send_signal(signal.SIGSTOP)
         for attempt in range(STILL):
@@ -211,10 +211,11 @@ def _copied_alive(many: Many, living: list[Part], folder: Path) -> None:
     alive.unlink()
 
 
-def _at_work(logs: list[Path]) -> None:
+def _at_work(logs: list[Path], writers: Sequence[subprocess.Popen[bytes]]) -> None:
     """Return once each writer has fsynced a good many files."""
     deadline = time.monotonic() + PATIENCE
     while any(not log.exists() or log.read_bytes().count(b"\n") < WRITTEN for log in logs):
+        assert all(writer.poll() is None for writer in writers), "a writer has ended"
         assert time.monotonic() < deadline, logs
         time.sleep(0.05)
 

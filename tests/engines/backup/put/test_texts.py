@@ -12,7 +12,7 @@ INI = "[boot]\r\nname=für\r\n"
 OTHER = "[boot]\r\nname=über\r\n"
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "latin-1", "cp1252"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "latin-1"])
 def test_a_text_of_either_encoding_is_shown(encoding: str) -> None:
     found = texts.pair(INI.encode(encoding), OTHER.encode(encoding))
     assert found is not None
@@ -27,6 +27,7 @@ def test_a_text_of_either_encoding_is_shown(encoding: str) -> None:
         (b"\x7fELF\1\1\1\0", b"text\n"),
         (b"\xff\xfea\0\0\0", b"\xff\xfeb\0\0\0"),
         (INI.encode("utf-16-be"), INI.encode("utf-16-le")),
+        ("5 €\n".encode("cp1252"), "6 €\n".encode("cp1252")),  # what Windows has beyond Latin-1 is not guessed
         (b"\x89PNG\r\n\x1a\n", b"\x89PNG\r\n\x1a\n\n"),
         ("\ufeffa".encode("utf-16-le"), "\ufeffa".encode("utf-16-be")),  # the same text: its bytes are what changes
     ],

@@ -33,8 +33,17 @@ ODD = [b"\\", b"x41", b"\\x", b"\n", b"\x1b[", b"a", b"\0"]  # what escaping may
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """A little of everything, in 4 MiB."""
-    folder = tmp_path_factory.mktemp("small")
-    image = ext(folder / "disk", 4 * MIB, "-b", "1024", "-O", "^has_journal,^metadata_csum,inline_data", "-I", "256")
+    return made(tmp_path_factory.mktemp("small") / "disk", "^metadata_csum")
+
+
+@pytest.fixture(scope="module")
+def summed(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """The same, all of it under checksums."""
+    return made(tmp_path_factory.mktemp("summed") / "disk", "metadata_csum")
+
+
+def made(path: Path, sums: str) -> bytes:
+    image = ext(path, 4 * MIB, "-b", "1024", "-O", f"^has_journal,{sums},inline_data", "-I", "256")
     with mounted(image) as root:
         (root / "a" / "b" / "c").mkdir(parents=True)
         (root / "a" / "holes").write_bytes(b"x" * 5000)
@@ -69,6 +78,16 @@ def visited(volume: Volume, path: bytes = b"/", depth: int = 0) -> Iterator[byte
 @settings(max_examples=120)
 @given(data=st.data())
 def test_no_ext_is_too_broken(small: bytes, data: st.DataObject) -> None:
+    _broken(small, data)
+
+
+@settings(max_examples=60)
+@given(data=st.data())
+def test_no_ext_with_checksums_is_too_broken(summed: bytes, data: st.DataObject) -> None:
+    _broken(summed, data)
+
+
+def _broken(small: bytes, data: st.DataObject) -> None:
     """Bytes of the superblock, descriptors, inodes and folders are changed at random."""
     view = Window(Bytes(small), 0, len(small))
     inodes = Inodes(view, superblock.load(view))
