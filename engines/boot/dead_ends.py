@@ -64,10 +64,12 @@ INITS = (
     r"Started .{0,200}(?:Emergency Shell|emergency\.service).*",
     r"An error occurred during the (?:root )?file ?system check.*",
     r"A maintenance shell will now be started.*",
-    r"^\([^()\n]{4,40}\) \d{1,3} # *$|^\(Repair filesystem\).*",  # in the guest's language
+    # In the guest's language: more than one word, or none of ASCII's, as "(web1) 12 # " is a prompt of its own.
+    r"^\((?=[^()\n]{0,40}[^\x00-\x1f!-\x7f])[^()\n]{4,40}\) \d{1,3} # *$|^\(Repair filesystem\).*",
     # util-linux's words for its password in some
-    r"[Rr]oot-Passwort.{0,60}Wartung.*|mot de passe.{0,60}pour la maintenance.*|contrase.{1,2}a.{0,60}mantenimiento.*",
-    r"(?:password|senha).{0,60}manuten(?:zione|.{1,4}o\b).*|[Пп]арол.{0,60}обслуживани.*|rootwachtwoord.{0,60}onderhoud.*",
+    r"[Rr]oot-Passwort.{0,20}Wartung.*|mot de passe (?:du superutilisateur|(?:de )?root).{0,9}pour la maintenance.*",
+    r"contrase.{1,2}a de(?:l)? (?:root|superusuario) para.{0,9}mantenimiento.*|rootwachtwoord.{0,20}onderhoud.*",
+    r"(?:password|senha) d\w{1,3} (?:root|superutente) p.{0,9}manuten(?:zione|.{1,4}o\b).*|[Пп]арол.{1,9}root.{0,9}обслуживани.*",
     r"^\((?:oder|ou|o|of|или|lub|eller) .{0,60}(?:Control|Contr.{1,2}le|Strg|Ctrl|CTRL)[-+]D.*",
     r"rc: Aborting!",
     r"INIT: no more processes left in this runlevel.*",

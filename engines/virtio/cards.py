@@ -115,9 +115,11 @@ DRIVER = re.compile(  # a word, or a list of them: in brackets, or in lines of i
     re.MULTILINE,
 )
 OLD_DRIVER = re.compile(
-    r"(?<![\w-])(?:e1000e?|vmxnet3?|8139cp|8139too|pcnet32|tulip|ne2k-pci|hv_netvsc|xen[-_]netfront|vif)(?![\w-])"
+    r"(?<![\w!-])(?:e1000e?|vmxnet3?|8139cp|8139too|pcnet32|tulip|ne2k-pci|hv_netvsc|xen[-_]netfront|vif)(?![\w-])"
 )
 PLACED = re.compile(r"^([ \t]*)([Pp])ath[ \t]*=[ \t]*pci-[^\n]*", re.MULTILINE)
+ALONE = re.compile(r"[^=]*=[ \t]*pci-(?![^\n]*-usb)[^\s;]+;?\s*")
+WIRELESS = re.compile(r"wlan|wifi|wwan|wireless|=[ \t]*w[lw]", re.IGNORECASE)
 RULES = re.compile(r"/etc/udev/rules\.d/[^/]*(?:persistent-net|net_persistent_names)[^/]*\.rules")
 PLACE = re.compile(
     r'(?:(?:KERNELS|ID)=="[0-9a-fA-F]{4}:|ENV\{ID_(?:PATH|NET_NAME_(?:PATH|SLOT|ONBOARD))\}=="'
@@ -172,7 +174,7 @@ def told(system: System) -> list[str]:
     alone = sum(each.by_slot for each in found) == 1 and not _reads_no_links(system)
     said = [each.becomes(alone) for each in found]
     placed = places(system)
-    if len(placed) > 1:
+    if placed and not one_place(system):
         said.append(f"{', '.join(placed)} match cards by their places: say there by hand which virtio card is which")
     return said
 
@@ -181,6 +183,16 @@ def places(system: System) -> list[str]:
     """Files that match a card by the slot it is in."""
     found = ((path, content.decode("latin-1")) for path, content in system.etc.items() if DRIVEN.fullmatch(path))
     return sorted(path for path, text in found if PLACED.search(text))
+
+
+def one_place(system: System) -> str:
+    """The file whose one PCI place is that of the guest's one card; empty where there are more, or another kind's."""
+    texts = {path: system.etc[path].decode("latin-1") for path in places(system)}
+    found = [match[0] for text in texts.values() for match in PLACED.finditer(text)]
+    if len(found) != 1 or len(interfaces(system)) > 1 or not ALONE.fullmatch(found[0]):
+        return ""
+    (path, text), *_ = texts.items()
+    return "" if WIRELESS.search(text) else path
 
 
 def _named(system: System) -> Iterator[str]:

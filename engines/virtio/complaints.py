@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from engines.boot.console import CALLER
-from engines.virtio.lines.disks import comment, split
+from engines.virtio.lines.disks import comment, split, unwrapped
 from engines.virtio.reporter import Report
 
 # "Failed" as the init scripts of Red Hat and Fedora say it elsewhere; a letter of Latin-1 cannot be read here.
@@ -158,7 +158,7 @@ def _places(report: Report) -> set[str]:
 
 
 def _local(spec: str, kind: str) -> bool:
-    return kind not in ("swap", "iso9660", "udf", "udf,iso9660") and spec.startswith(
+    return kind not in ("swap", "iso9660", "udf", "udf,iso9660") and unwrapped(spec)[1].startswith(
         ("/dev/", "UUID=", "LABEL=", "PART")
     )
 

@@ -24,8 +24,8 @@ EDITS: dict[str, Edit] = {
     "/etc/uswsusp.conf": tools.words,
     "/etc/suspend.conf": tools.words,
     "/etc/default/grub_installdevice": tools.words,
-    "/etc/kernel/cmdline": tools.words,
-    "/etc/cmdline": tools.words,  # dracut's
+    "/etc/kernel/cmdline": tools.arguments,
+    "/etc/cmdline": tools.arguments,  # dracut's
     "/etc/kdump.conf": tools.words,
     "/etc/sysconfig/kdump": tables.settings,
     "/etc/sysconfig/rawdevices": tools.words,
@@ -50,7 +50,7 @@ EDITS: dict[str, Edit] = {
 }
 SETTINGS = re.compile(
     r"/etc/default/grub\.d/[^/]+\.cfg|/etc/dracut\.conf(?:\.d/[^/]+\.conf)?"
-    r"|/etc/initramfs-tools/(?:initramfs\.conf|conf\.d/[^/]+)|/etc/systemd/system/[^/]+\.mount"
+    r"|/etc/initramfs-tools/(?:initramfs\.conf|conf\.d/[^/]+)|/etc/systemd/system/[^/]+\.(?:auto)?mount"
 )
 ARGUMENTS = re.compile(r"/etc/grub\.d/\d\d_custom[^/]*|/etc/(?:kernel/)?cmdline\.d/[^/]+\.conf")
 DEVICES_FILE = "/etc/lvm/devices/system.devices"  # LVM's list of disks by their serial numbers; without it, all
@@ -129,7 +129,7 @@ def _wanted(patient: GuestInventory, choice: Choice) -> Iterator[tuple[str, Edit
         if cards.RULES.fullmatch(path):
             yield path, cards.rules
         if cards.DRIVEN.fullmatch(path):
-            yield path, cards.by_driver if cards.places(patient.system) == [path] else cards.drivers
+            yield path, cards.by_driver if cards.one_place(patient.system) == path else cards.drivers
         if SETTINGS.fullmatch(path):
             yield path, tables.settings
         if ARGUMENTS.fullmatch(path):

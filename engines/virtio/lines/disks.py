@@ -15,7 +15,7 @@ NUMBER = r"[\w/.-]"
 OCTAL = re.compile(r"\\([0-3][0-7]{2})")  # getmntent(3)
 # The kernel takes a root by its device's number, too: 803 and 0x0803 in hex, 8:3; LILO and SYSLINUX menus have it so.
 NUMBERED = re.compile(
-    r"(?<![\w.])((?:root|resume)=[\"']?)(?:(?:0[xX])?([0-9a-fA-F]{3,4})|(\d{1,3}):(\d{1,3}))(?![\w:/.-])"
+    r"(?<![\w./-])((?:(?:real_)?root|resume)=[\"']?)(?:(?:0[xX])?([0-9a-fA-F]{3,4})|(\d{1,3}):(\d{1,3}))(?![\w:/.-])"
 )
 MAJORS = {3: ("hd", "a", 64), 8: ("sd", "a", 16), 22: ("hd", "c", 64), 33: ("hd", "e", 64), 202: ("xvd", "a", 16)}
 UNIT = re.compile(r"\bdev-((?:hd|sd|xvd)[a-z])(\d*)(?=\.(?:device|swap)\b)")
@@ -97,8 +97,12 @@ class Disks:
 
     def booted(self, line: str) -> str:
         """A kernel's arguments with the new names, and without consoles that only Xen has."""
-        line = NUMBERED.sub(self._by_number, self.renamed(line))
+        line = self.numbered(self.renamed(line))
         return XEN_CONSOLE.sub("", line) if self.old.startswith("xvd") else line
+
+    def numbered(self, arguments: str) -> str:
+        """A kernel's arguments without the old disk's number."""
+        return NUMBERED.sub(self._by_number, arguments)
 
     def _by_number(self, found: re.Match[str]) -> str:
         disk, number = of_number(found)  # the new disk's is another on each machine: its name is not

@@ -93,7 +93,8 @@ def _value(line: str, disks: Disks, within: str) -> str:
         found := COMMENT.search(line, 1 + max(map(line.rfind, QUOTES)))
     ):  # a comment behind the value
         code, mark, said = line[: found.start()], line[found.start() : found.end()], line[found.end() :]
-    return disks.renamed(code) + mark + said
+    made = disks.units(disks.renamed(code))
+    return (disks.numbered(made) if "CMDLINE" in code else made) + mark + said
 
 
 def _open(line: str, within: str) -> str:

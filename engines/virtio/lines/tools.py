@@ -148,3 +148,8 @@ def debconf(text: str, disks: Disks) -> str:
 def words(text: str, disks: Disks) -> str:
     """Every naming on lines that are no comments: files that hold a kernel's arguments."""
     return "".join(line if comment(line) else disks.renamed(line) for line in split(text))
+
+
+def arguments(text: str, disks: Disks) -> str:
+    """A kernel's arguments in a file of their own."""
+    return "".join(line if comment(line) else disks.booted(line) for line in split(text))

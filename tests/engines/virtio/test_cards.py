@@ -157,6 +157,7 @@ def test_a_rule_in_any_order_lets_go_of_the_place_and_the_driver() -> None:
         ("netplan/a.yaml", "  driver:\n    - e1000\n    - igb\n", "  driver:\n    - virtio_net\n    - igb\n"),
         ("netplan/a.yaml", "driver: [igb, virtio_net, e1000]\n", "driver: [igb, virtio_net, e1000]\n"),
         ("systemd/network/a.link", "Driver = e1000 vmxnet3\n", "Driver = virtio_net vmxnet3\n"),
+        (f"{MANAGER}/a.nmconnection", "driver=igb;!e1000;\n", "driver=igb;!e1000;\n"),
         ("systemd/network/a.link", "Driver=!e1000\n", "Driver=!e1000\n"),
         ("systemd/network/a.network", "#Driver=e1000\n", "#Driver=e1000\n"),
         ("NetworkManager/system-connections/a", "[match]\ndriver=vmxnet3;\n", "[match]\ndriver=virtio_net;\n"),
@@ -184,6 +185,24 @@ def test_one_card_matched_by_its_slot_is_matched_by_the_driver(path: str, before
     assert cards.places(system(one)) == ([f"/etc/{path}"] if before != after else [])
     two = system({**one, "systemd/network/b.link": before})
     assert ("by their places" in " ".join(cards.told(two))) is (before != after)
+
+
+@pytest.mark.parametrize(
+    ("files", "moved"),
+    [
+        ({"systemd/network/a.link": "[Match]\nPath=pci-0000:00:03.0\n[Link]\nName=lan0\n"}, True),
+        ({"systemd/network/a.link": "[Match]\nPath=pci-0000:00:03.0 pci-0000:00:08.0\n"}, False),
+        ({"systemd/network/a.link": "[Match]\nPath=pci-0000:00:14.0-usb-0:1:1.0\n"}, False),
+        ({"systemd/network/a.link": "[Match]\nPath=pci-0000:00:03.0\nType=wlan\n"}, False),
+        ({f"{MANAGER}/a.nmconnection": "[match]\npath=pci-0000:02:00.0;pci-0000:03:00.0;\n"}, False),
+        ({"systemd/network/a.link": "[Match]\nPath=pci-0000:00:03.0\n",
+          "network/interfaces": "auto eth0 eth1\n"}, False),
+    ],
+)  # fmt: skip
+def test_a_place_gives_way_only_where_it_is_the_one_cards(files: dict[str, str], moved: bool) -> None:
+    guest = system(files)
+    assert cards.one_place(guest) == (f"/etc/{next(iter(files))}" if moved else "")
+    assert ("by their places" in " ".join(cards.told(guest))) is not moved
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,8 @@ def test_a_report_is_held_against_the_guests_own_tables() -> None:
         "1 of 2 swaps are in use",
         "no network card is up",
     ]
+    for spec in ('"/dev/vda7"', "/dev\\057vda7", 'UUID="7"'):
+        assert "/more is not mounted" in complaints.lacking(report, f"{spec} /more ext4 defaults\n", network=True)
     assert reporter.read(REPORT.replace("report: end", "report: e")) is None
 
 

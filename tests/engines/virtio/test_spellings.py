@@ -32,6 +32,8 @@ XVDA = Disks("xvda", "vda")
         (SDA, "root=823", "root=823"),  # sdc is not given
         (SDA, "root=0302", "root=0302"),
         (SDA, "root=fe00", "root=fe00"),
+        (SDA, "zfs-root=803 /root=803 x.root=803", "zfs-root=803 /root=803 x.root=803"),
+        (SDA, "root=/dev/ram0 real_root=803", "root=/dev/ram0 real_root=/dev/vda3"),
         (HDC, "root=1603", "root=/dev/vda3"),
         (HDC, "root=303", "root=/dev/vdb3"),
         (XVDA, "root=ca01 console=hvc0", "root=/dev/vda1"),
@@ -81,6 +83,9 @@ def test_the_disk_is_found_by_any_of_them(root: str, name: str) -> None:
         (tables.crypttab, "c UUID=1 /keys/dev/sdb1 luks\n", "c UUID=1 /keys/dev/sdb1 luks\n"),
         (tables.crypttab, "c\t/dev/sda3\t/k:/dev/sdb1\tluks,tcrypt-keyfile=/dev/sdb2\n",
          "c\t/dev/vda3\t/k:/dev/vdb1\tluks,tcrypt-keyfile=/dev/vdb2\n"),
+        (tables.settings, "[Unit]\nRequires=dev-sda5.device\n", "[Unit]\nRequires=dev-vda5.device\n"),
+        (tables.settings, 'GRUB_CMDLINE_LINUX="root=803 ro"\n', 'GRUB_CMDLINE_LINUX="root=/dev/vda3 ro"\n'),
+        (EDITS["/etc/kernel/cmdline"], "root=803 ro\n", "root=/dev/vda3 ro\n"),
         (tables.settings, "[Mount]\nWhat = /dev/sda5\n", "[Mount]\nWhat = /dev/vda5\n"),
         (tables.settings, "readonly X=/dev/sda\ndeclare -x Y='/dev/sda'\n",
          "readonly X=/dev/vda\ndeclare -x Y='/dev/vda'\n"),
