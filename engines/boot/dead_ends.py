@@ -69,7 +69,8 @@ INITS = (
     # util-linux's words for its password in some
     r"[Rr]oot-Passwort.{0,20}Wartung.*|mot de passe (?:du superutilisateur|(?:de )?root).{0,9}pour la maintenance.*",
     r"contrase.{1,2}a de(?:l)? (?:root|superusuario) para.{0,9}mantenimiento.*|rootwachtwoord.{0,20}onderhoud.*",
-    r"(?:password|senha) d\w{1,3} (?:root|superutente) p.{0,9}manuten(?:zione|.{1,4}o\b).*|[Пп]арол.{1,9}root.{0,9}обслуживани.*",
+    r"(?:password|senha) d\w{1,3} (?:root|superutente) p.{0,9}manuten(?:zione|.{1,4}o\b).*",
+    r"[Пп]арол.{1,9}root.{0,9}обслуживани.*",
     r"^\((?:oder|ou|o|of|или|lub|eller) .{0,60}(?:Control|Contr.{1,2}le|Strg|Ctrl|CTRL)[-+]D.*",
     r"rc: Aborting!",
     r"INIT: no more processes left in this runlevel.*",

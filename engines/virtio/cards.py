@@ -118,7 +118,7 @@ OLD_DRIVER = re.compile(
     r"(?<![\w!-])(?:e1000e?|vmxnet3?|8139cp|8139too|pcnet32|tulip|ne2k-pci|hv_netvsc|xen[-_]netfront|vif)(?![\w-])"
 )
 PLACED = re.compile(r"^([ \t]*)([Pp])ath[ \t]*=[ \t]*pci-[^\n]*", re.MULTILINE)
-ALONE = re.compile(r"[^=]*=[ \t]*pci-(?![^\n]*-usb)[^\s;]+;?\s*")
+ALONE = re.compile(r"^[ \t]*[Pp]ath[ \t]*=[ \t]*pci-(?![^\n]*-usb)[^\s;]+;?[ \t\r]*$", re.MULTILINE)
 WIRELESS = re.compile(r"wlan|wifi|wwan|wireless|=[ \t]*w[lw]", re.IGNORECASE)
 RULES = re.compile(r"/etc/udev/rules\.d/[^/]*(?:persistent-net|net_persistent_names)[^/]*\.rules")
 PLACE = re.compile(
@@ -173,8 +173,7 @@ def told(system: System) -> list[str]:
     found = interfaces(system)
     alone = sum(each.by_slot for each in found) == 1 and not _reads_no_links(system)
     said = [each.becomes(alone) for each in found]
-    placed = places(system)
-    if placed and not one_place(system):
+    if (placed := places(system)) and not one_place(system):
         said.append(f"{', '.join(placed)} match cards by their places: say there by hand which virtio card is which")
     return said
 
@@ -187,12 +186,10 @@ def places(system: System) -> list[str]:
 
 def one_place(system: System) -> str:
     """The file whose one PCI place is that of the guest's one card; empty where there are more, or another kind's."""
-    texts = {path: system.etc[path].decode("latin-1") for path in places(system)}
-    found = [match[0] for text in texts.values() for match in PLACED.finditer(text)]
-    if len(found) != 1 or len(interfaces(system)) > 1 or not ALONE.fullmatch(found[0]):
-        return ""
-    (path, text), *_ = texts.items()
-    return "" if WIRELESS.search(text) else path
+    placed = places(system)
+    text = system.etc[placed[0]].decode("latin-1") if len(placed) == 1 else ""
+    alone = len(PLACED.findall(text)) == 1 and ALONE.search(text) and len(interfaces(system)) <= 1
+    return placed[0] if alone and not WIRELESS.search(text) else ""
 
 
 def _named(system: System) -> Iterator[str]:

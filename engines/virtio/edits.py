@@ -50,8 +50,9 @@ EDITS: dict[str, Edit] = {
 }
 SETTINGS = re.compile(
     r"/etc/default/grub\.d/[^/]+\.cfg|/etc/dracut\.conf(?:\.d/[^/]+\.conf)?"
-    r"|/etc/initramfs-tools/(?:initramfs\.conf|conf\.d/[^/]+)|/etc/systemd/system/[^/]+\.(?:auto)?mount"
+    r"|/etc/initramfs-tools/(?:initramfs\.conf|conf\.d/[^/]+)"
 )
+UNITS = re.compile(r"/etc/systemd/system/[^/]+\.(?:auto)?mount")
 ARGUMENTS = re.compile(r"/etc/grub\.d/\d\d_custom[^/]*|/etc/(?:kernel/)?cmdline\.d/[^/]+\.conf")
 DEVICES_FILE = "/etc/lvm/devices/system.devices"  # LVM's list of disks by their serial numbers; without it, all
 CACHES = (DEVICES_FILE, "/etc/blkid/blkid.tab", "/etc/blkid.tab", "/etc/lvm/cache/.cache", "/etc/lvm/.cache")
@@ -132,6 +133,8 @@ def _wanted(patient: GuestInventory, choice: Choice) -> Iterator[tuple[str, Edit
             yield path, cards.by_driver if cards.one_place(patient.system) == path else cards.drivers
         if SETTINGS.fullmatch(path):
             yield path, tables.settings
+        if UNITS.fullmatch(path):
+            yield path, tables.unit
         if ARGUMENTS.fullmatch(path):
             yield path, tools.words
     if patient.tool.kind == "debian":

@@ -12,6 +12,7 @@ XEN_CONSOLE = re.compile(r" console=(?:xvc|hvc)\d+\S*")
 LONGER = r"[\w/.:+@-]"  # what would make a name of udev's a longer one
 PART = re.compile(r"-part\d+$")  # and behind a partition's number, where cryptdevice= has a colon
 NUMBER = r"[\w/.-]"
+RAW = re.compile(r"[ \t\n\\]")  # what a field has in octal only
 OCTAL = re.compile(r"\\([0-3][0-7]{2})")  # getmntent(3)
 # The kernel takes a root by its device's number, too: 803 and 0x0803 in hex, 8:3; LILO and SYSLINUX menus have it so.
 NUMBERED = re.compile(
@@ -122,7 +123,8 @@ class Disks:
         quote, plain = unwrapped(word)
         several = re.split(r":(?=/dev/)", plain) if plain.startswith("/dev/") else [plain]
         made = ":".join(map(self.whole, several))
-        return word if made == plain else f"{quote}{made}{quote}"
+        written = RAW.sub(lambda found: f"\\{ord(found[0]):03o}", made)
+        return word if made == plain else f"{quote}{written}{quote}"
 
     def whole(self, word: str) -> str:
         """A word that is a disk or a partition, renamed; any other word as it is."""

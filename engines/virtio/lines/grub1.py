@@ -40,6 +40,9 @@ class Entry:
         return name.partition("-")[2] if name.startswith(("vmlinuz-", "linux-", "bzImage-", "kernel-")) else ""
 
 
+GOING_ON = re.compile(r"[ \t]{0,8}\\\n\s*\Z")  # over an empty line
+
+
 def entries(text: str) -> list[Entry]:
     """The stanzas in order."""
     found: list[list[str]] = []
@@ -94,6 +97,7 @@ def with_entry(text: str, stock: Entry, initrd: str, disks: Disks) -> str:
 
 
 def _converted(line: str, initrd: str, disks: Disks) -> str:
+    line = GOING_ON.sub("\n", line)
     word = next(iter(_words(line)), "").lower()
     if TITLE.match(line):
         body = line.rstrip("\r\n")

@@ -17,9 +17,10 @@ XEN_LOGIN = re.compile(r":respawn:.*\b(?:xvc|hvc)\d")
 
 
 def _fields(line: str) -> tuple[list[str], list[int]]:
-    """A line's words and blanks in order, and where the words are."""
+    """A line's words and blanks in order, and where the words are, as far as a remark behind them."""
     words = re.split(r"([ \t\r\n]+)", line)
-    return words, [at for at, word in enumerate(words) if word and not re.fullmatch(r"[ \t\r\n]+", word)]
+    fields = [at for at, word in enumerate(words) if word and not re.fullmatch(r"[ \t\r\n]+", word)]
+    return words, fields[: next((number for number, at in enumerate(fields) if words[at].startswith("#")), None)]
 
 
 def _column(line: str, number: int, disks: Disks, *options: int) -> str:
@@ -28,7 +29,7 @@ def _column(line: str, number: int, disks: Disks, *options: int) -> str:
     if len(fields) > number:
         words[fields[number]] = disks.spec(words[fields[number]])
     for each in options:
-        if len(fields) > each and not words[fields[each]].startswith("#"):
+        if len(fields) > each:
             words[fields[each]] = disks.units(disks.renamed(words[fields[each]]))
     return "".join(words)
 
@@ -77,6 +78,14 @@ def device_map(text: str, disks: Disks) -> str:
     return "".join(_column(line, 1, disks) if line.lstrip().startswith("(") else line for line in split(text))
 
 
+def unit(text: str, disks: Disks) -> str:
+    """Settings of one of systemd's units, where a quote in a line's words opens nothing: What=/dev/sda5."""
+    return "".join(
+        line if comment(line) or line.lstrip().startswith(";") else disks.units(disks.renamed(line))
+        for line in split(text)
+    )
+
+
 def settings(text: str, disks: Disks) -> str:
     """Values of NAME=VALUE lines, over several where they go on: GRUB_CMDLINE_LINUX="resume=/dev/hda2 quiet"."""
     made, within = [], ""
@@ -93,7 +102,7 @@ def _value(line: str, disks: Disks, within: str) -> str:
         found := COMMENT.search(line, 1 + max(map(line.rfind, QUOTES)))
     ):  # a comment behind the value
         code, mark, said = line[: found.start()], line[found.start() : found.end()], line[found.end() :]
-    made = disks.units(disks.renamed(code))
+    made = disks.renamed(code)
     return (disks.numbered(made) if "CMDLINE" in code else made) + mark + said
 
 
