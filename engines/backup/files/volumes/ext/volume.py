@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 import struct
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from typing_extensions import override
 
@@ -20,6 +22,7 @@ from engines.job.errors import Failed
 
 ROOT = 2  # its inode
 LONGEST_LINK = 65536
+UNSUMMED = "its superblock is damaged, and nothing of it is checked: files may be wrong unseen"
 TOGETHER = 256  # entries of a folder whose inodes are looked at at once
 
 
@@ -34,6 +37,9 @@ class ExtVolume(Volume):
         self._window = Window(source, 0, source.size)
         self._superblock = superblock.load(self._window)
         self._inodes = Inodes(self._window, self._superblock)
+        if (unsummed := _unsummed(self._window, self._inodes)) is not None:
+            self._superblock, self._inodes = unsummed.superblock, unsummed
+            self.state = "; ".join(filter(None, (state, UNSUMMED)))
         self._dentries: Dentries[int] = Dentries()
         self._damaged: dict[int, BrowseError] = {}
 
@@ -243,6 +249,22 @@ class ExtVolume(Volume):
     @override
     def close(self) -> None:
         self._dentries.clear()
+
+
+def _unsummed(window: Window, inodes: Inodes) -> Inodes | None:
+    """What takes all for whole, where a superblock that is not, and has no copy, fails even the root: its seed is lost.
+
+    None where the checksums serve, and where the root is no folder without them either.
+    """
+    if inodes.superblock.group or superblock.holds(window.read(superblock.START, superblock.SIZE)):
+        return None
+    found = Inodes(window, replace(inodes.superblock, seed=None))
+    try:
+        inodes.get(ROOT)
+    except BrowseError:
+        with contextlib.suppress(BrowseError):
+            return found if stat.S_ISDIR(found.get(ROOT).mode) else None
+    return None
 
 
 def _device(block: bytes) -> tuple[int, int]:

@@ -169,3 +169,14 @@ def test_what_lacks_its_end_says_so_and_gives_the_rest(tmp_path: Path, kind: str
     volume = quick(image)
     assert volume.state.startswith("cut off")
     assert volume.read(b"/file", 0, 9) == b"whole"
+
+
+@pytest.mark.parametrize(("byte", "checked"), [(0x68, False), (0x78, True)], ids=["uuid", "label"])
+def test_a_damaged_superblock_without_a_copy_hides_no_name(tmp_path: Path, byte: int, checked: bool) -> None:
+    image = ext(tmp_path / "disk", 4 * MIB, "-b", "1024", "-O", "^has_journal,metadata_csum,^metadata_csum_seed")
+    (tmp_path / "file").write_text("whole")
+    run("debugfs", "-w", "-R", f"write {tmp_path / 'file'} file", image)
+    volume = quick(flipped(image, 1024 + byte))
+    assert volume.read(b"/file", 0, 9) == b"whole"
+    assert {node.name for node in volume.list(b"/")} == {b"file", b"lost+found"}
+    assert ("nothing of it is checked" in volume.state) is not checked
