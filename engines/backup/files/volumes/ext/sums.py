@@ -14,7 +14,7 @@ GENERATION = 0x64  # byte of an inode
 LOW, EXTRA, HIGH, HIGH_END = 0x7C, 0x80, 0x82, 0x84  # of an inode: its sum in halves, the length of later fields
 LINUX = 0  # the creator whose inodes have room for it
 TOGETHER = 24  # inodes; fewer are quicker one by one
-REMEMBERED = 400_000  # blocks and inodes that held
+REMEMBERED = 100_000  # blocks and inodes that held: some 15 MB
 IN_ATTRIBUTES = 16  # byte of an attribute block
 TAIL = struct.pack("<IHBB", 0, 12, 0, 0xDE)  # an entry that none is, before the checksum
 

@@ -258,7 +258,7 @@ def test_a_damaged_first_block_of_a_btrfs_or_before_an_array_hides_nothing_else(
 
 
 def test_thousands_of_entries_begin_to_come_at_once(tmp_path: Path) -> None:
-    image = ext(tmp_path / "disk", 96 * MIB, "-N", "33000", "-O", "^has_journal")
+    image = ext(tmp_path / "disk", 96 * MIB, "-N", "33000", "-I", "256", "-b", "4096", "-O", "^has_journal")
     with mounted(image) as root:
         (root / "many").mkdir()
         folder = os.open(root / "many", os.O_RDONLY)
