@@ -35,8 +35,9 @@ class Suite(app.Suite):
         for key in keys:
             presses = self.presses
             await super()._press_keys([key])
-            while self.is_running and (self.typing or self.presses == presses):
-                await asyncio.sleep(0.005)
+            async with asyncio.timeout(600):
+                while self.is_running and (self.typing or self.presses == presses):
+                    await asyncio.sleep(0.005)
 
 
 @pytest.fixture(autouse=True)

@@ -86,6 +86,7 @@ class Serial:
             sent = len(self.raw)
             self.read(0.05)
             calm = calm + 1 if len(self.raw) == sent and self._asleep() else 0
+        assert calm >= CALM, f"it sent bytes or worked for {within} s without a rest"
 
     def _asleep(self) -> bool:
         states = [_state(task) for task in Path(f"/proc/{self.pid}/task").iterdir()]

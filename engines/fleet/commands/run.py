@@ -21,6 +21,7 @@ from engines.fleet.ledger.ledger import Ledger, place
 from engines.fleet.ledger.rows import GOOD
 from engines.fleet.morning import looking, night, picture, telling
 from engines.fleet.morning import page as pages
+from engines.fleet.planning import agreed
 from engines.fleet.planning.upkeep import unlocked
 from engines.fleet.round import today
 from engines.fleet.round.lease import Lease, alone
@@ -125,13 +126,18 @@ class Run(Engine[RunParams]):
             if not params.only:
                 yield StepStarted(step="upkeep")
                 after = doing.round()
-                after.add(*(() if found.agreed.trouble else today.care(fleet, found, ledger, time.time())))
+                unknown = found.agreed.trouble or agreed.known(fleet, ledger, time.time()).trouble
+                after.add(*(() if unknown else today.care(fleet, found, ledger, time.time())))
                 yield from _done(after, doing)
                 round_.todo |= after.todo
                 yield StepEnded(step="upkeep")
                 yield StepStarted(step="morning")
-                told = yield from _morning(fleet, ledger, [*round_.todo.values()])
-                sections = _pictured(told, context.folder)
+                whole = not unknown and all(one.job.state in GOOD for one in round_.todo.values())
+                try:
+                    told = yield from _morning(fleet, ledger, whole=whole)
+                    sections = _pictured(told, context.folder)
+                except Failed as failed:  # of the ledger: the jobs are done all the same
+                    yield Warned(text=f"nobody was told: {failed}")
                 yield StepEnded(step="morning")
         yield _finished(found, list(round_.todo.values()), sections)
 
@@ -229,8 +235,11 @@ def _told(one: Todo) -> Iterator[AnyEvent]:
         yield Warned(text=f"{what} on {job.host}: {job.state}: {job.why}{helps}")
 
 
-def _morning(fleet: Fleet, ledger: Ledger, todo: Sequence[Todo]) -> Generator[AnyEvent, None, night.Night]:
-    """The night's page beside the ledger, and notices; none of it can make a round fail."""
+def _morning(fleet: Fleet, ledger: Ledger, *, whole: bool) -> Generator[AnyEvent, None, night.Night]:
+    """The night's page beside the ledger, and notices. whole: whether the round did all it had to.
+
+    Raises Failed.
+    """
     standing = looking.look(fleet, ledger, time.time(), ask=False)
     told = night.gather(fleet, ledger, standing)
     page = place(fleet).parent / "nights" / f"{told.name}.html"
@@ -241,7 +250,7 @@ def _morning(fleet: Fleet, ledger: Ledger, todo: Sequence[Todo]) -> Generator[An
     except OSError as error:
         yield Warned(text=f"the night's page {page} was not written: {error.strerror}")
     yield Log(text=night.headline(standing))
-    whole = not standing.silent and not standing.unsure and all(one.job.state in GOOD for one in todo)
+    whole = whole and not standing.silent and not standing.unsure
     try:
         for trouble in telling.tell(fleet, ledger, standing, told.name, whole=whole):
             yield Warned(text=trouble)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,12 +46,9 @@ def parsed(raw: bytes, name: str = "fleet.yaml") -> Fleet:
 def _unknown(fleet: Fleet) -> Iterator[str]:
     """Names that are used and stand nowhere, and what there is none of."""
     named = {"hosts": fleet.hosts, "repositories": fleet.repositories, "policies": fleet.policies}
-    if empty := [key for key, value in named.items() if not value]:
-        yield from (f"{key} is nothing, allowed is names, each with its keys" for key in empty)
-        return
-    yield from _same_place(fleet)
+    yield from (f"{key} is nothing, allowed is names, each with its keys" for key, value in named.items() if not value)
     for name, repository in fleet.repositories.items():
-        yield from _one(f"repositories.{name}.uplink", repository.uplink, fleet.uplinks)
+        yield from _one(f"repositories.{name}.uplink", repository.uplink, fleet.uplinks, needed=False)
         yield from _one(f"repositories.{name}.host", repository.host, fleet.hosts)
     yield from _one("lease", fleet.lease, fleet.repositories)
     if fleet.lease in fleet.repositories and fleet.repositories[fleet.lease].host:
@@ -73,6 +70,7 @@ def _unknown(fleet: Fleet) -> Iterator[str]:
             yield f"policies.{name}.to is nothing, allowed is a list of {', '.join(fleet.repositories)}"
         for to in policy.to:
             yield from _one(f"policies.{name}.to", to, fleet.repositories)
+        yield from _same_place(f"policies.{name}.to", policy.to, fleet)
     for number, rule in enumerate(fleet.guests, 1):
         yield from _rule(f"guests[{number}]", rule, fleet)
     for number, alert in enumerate(fleet.alerts, 1):
@@ -80,13 +78,15 @@ def _unknown(fleet: Fleet) -> Iterator[str]:
             yield f"alerts[{number}] is neither or both, allowed is one of to, ping_file"
 
 
-def _same_place(fleet: Fleet) -> Iterator[str]:
-    """Two names of one repository: what goes to both is there once."""
+def _same_place(key: str, to: Sequence[str], fleet: Fleet) -> Iterator[str]:
+    """Two names of one repository: what goes to both is there once. A folder is each host's own."""
     seen: dict[tuple[str, str], str] = {}
-    for name, repository in fleet.repositories.items():
-        first = seen.setdefault((repository.url.rstrip("/"), repository.host), name)
+    for name in dict.fromkeys(each for each in to if each in fleet.repositories):
+        repository = fleet.repositories[name]
+        host = "" if "://" in repository.url else repository.host
+        first = seen.setdefault((repository.url.rstrip("/"), host), name)
         if first != name:
-            yield f"repositories.{name}.url is {repository.url!r}, allowed is another than that of {first}"
+            yield f"{key} has {name!r}, which is {first} by another name; allowed is each repository once"
 
 
 def _rule(key: str, rule: Rule, fleet: Fleet) -> Iterator[str]:
@@ -104,6 +104,7 @@ def _rule(key: str, rule: Rule, fleet: Fleet) -> Iterator[str]:
         yield from _one(f"{key}.match.metadata", named, fleet.policies)
 
 
-def _one(key: str, name: str, known: dict[str, Any]) -> Iterator[str]:
-    if name and name not in known:
+def _one(key: str, name: str, known: dict[str, Any], *, needed: bool = True) -> Iterator[str]:
+    """needed: where there is none at all of what must be there, that is told by itself."""
+    if name and name not in known and (known or not needed):
         yield f"{key} is {name!r}, allowed is one of {', '.join(known) or 'none, since none is declared'}"

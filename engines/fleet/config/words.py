@@ -95,8 +95,8 @@ def whole_path(text: str) -> None:
 
 
 def home_path(text: str) -> None:
-    """The same, or one that ssh reads below a home. Raises ValueError."""
-    if not text.startswith(("~/", "%d/")):
+    """The same, or what ssh itself completes: a home, a token, a variable, or none. Raises ValueError."""
+    if text != "none" and not text.startswith(("~", "%", "${")):
         whole_path(text)
 
 

@@ -40,12 +40,12 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
 
 def holds(ledger: Ledger) -> list[Hold]:
     """All of them, the oldest first."""
-    return msgspec.convert(ledger.remembered(KEPT) or [], list[Hold])
+    return ledger.remembered(KEPT, list[Hold]) or []
 
 
 def seen(ledger: Ledger) -> Seen | None:
     """Of which shared change they are; None where no other controller was ever told of them."""
-    return msgspec.convert(ledger.remembered(SHARED), Seen | None)
+    return ledger.remembered(SHARED, Seen)
 
 
 def put(ledger: Ledger, all_: Sequence[Hold], now: float, shared: Seen | None = None) -> None:

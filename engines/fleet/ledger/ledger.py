@@ -122,7 +122,7 @@ class Ledger:
     def _read(self, row: tuple[Any, ...], how: Callable[[tuple[Any, ...]], T]) -> T:
         try:
             return how(row)
-        except (msgspec.MsgspecError, UnicodeDecodeError, TypeError) as error:
+        except (msgspec.MsgspecError, ValueError, TypeError) as error:
             raise Failed(f"ledger {self.path}: a row is damaged: {error}", ONLY_A_MEMORY) from None
 
     # ── guests ──
@@ -225,10 +225,10 @@ class Ledger:
         with self._written():
             self._base.executemany("insert or replace into kept values (?, ?, ?)", rows)
 
-    def remembered(self, name: str) -> Any:
-        """The value under that name; None where there is none."""
+    def remembered(self, name: str, kind: type[T]) -> T | None:
+        """The value under that name, of that type; None where there is none."""
         rows = self._rows("select value from kept where name = ?", (name,))
-        return self._read(rows[0], lambda row: msgspec.json.decode(row[0])) if rows else None
+        return self._read(rows[0], lambda row: msgspec.json.decode(row[0], type=kind | None)) if rows else None
 
 
 def _helps(error: sqlite3.Error) -> str:

@@ -28,7 +28,7 @@ LARGEST = 65536  # bytes of a file with addresses
 
 def tell(fleet: Fleet, ledger: Ledger, standing: Standing, night: str, *, whole: bool) -> Iterator[str]:
     """Send what is new and what waits; what did not work, in words. whole: whether pings are called."""
-    memory = msgspec.convert(ledger.remembered(KEPT) or {}, Memory)
+    memory = ledger.remembered(KEPT, Memory) or Memory()
     memory.waiting += compose(fleet.alerts, standing, night, memory)
     ledger.remember(KEPT, msgspec.to_builtins(memory), standing.at)  # a kill from here on repeats, and loses nothing
     if memory.waiting:

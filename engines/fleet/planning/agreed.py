@@ -45,9 +45,12 @@ def known(fleet: Fleet, ledger: Ledger, now: float) -> Agreed:
         return Agreed(held=holds(ledger))
     try:
         with _store(fleet) as store:
-            return _noted(store, ledger, now)
+            all_, last = _shared(store, ledger)
     except (CrashcartError, OSError) as error:
         return Agreed(held=holds(ledger), trouble=_trouble(fleet, error))
+    if last.number and (all_ != holds(ledger) or seen(ledger) != last):
+        put(ledger, all_, now, last)
+    return Agreed(held=all_)
 
 
 def looked_up(fleet: Fleet) -> list[Hold]:
@@ -88,15 +91,13 @@ def change(fleet: Fleet, ledger: Ledger, how: Change, now: float) -> list[Hold]:
     return after
 
 
-def _noted(store: Store, ledger: Ledger, now: float) -> Agreed:
+def _shared(store: Store, ledger: Ledger) -> tuple[list[Hold], Seen]:
+    """All of them, and of which change they are."""
     number, found = _newest(store)
     all_ = _joined(store, ledger, number, found)
     if all_ != found:  # no other controller was told of some
         number, all_ = _changed(store, list, ledger)
-    last = Seen(where=store.where, number=number)
-    if number and (all_ != holds(ledger) or seen(ledger) != last):
-        put(ledger, all_, now, last)
-    return Agreed(held=all_)
+    return all_, Seen(where=store.where, number=number)
 
 
 def _joined(store: Store, ledger: Ledger, number: int, found: list[Hold]) -> list[Hold]:

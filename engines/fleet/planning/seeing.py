@@ -32,5 +32,5 @@ def whose(ledger: Ledger) -> dict[tuple[str, str], str]:
 
 def silent(fleet: Fleet, ledger: Ledger) -> dict[str, str]:
     """By host of the fleet, why it had no answer when it was last asked."""
-    last: dict[str, str] = ledger.remembered(SILENT) or {}
+    last = ledger.remembered(SILENT, dict[str, str]) or {}
     return {host: why for host, why in last.items() if host in fleet.hosts}

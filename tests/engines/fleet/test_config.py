@@ -71,7 +71,6 @@ BAD = {
     'hosts: {"hv1\\n": {ssh: a@b}}': "a name in hosts is 'hv1\\n', allowed is a name of letters",
     "hosts: {hv1: {ssh: a@b, key: keys/hv1}}": "hosts.hv1.key is 'keys/hv1', allowed is a path from / or ~/ on",
     "ledger: here.sqlite": "ledger is 'here.sqlite', allowed is a path from / on",
-    "repositories: {off1: {url: /r}, off2: {url: /r/}}": "repositories.off2.url is '/r/', allowed is another than that",
     "repositories: {off1: {url: 's3://'}}": "repositories.off1.url is 's3://', allowed is a folder, sftp://",
     "policies: {gold: {to: [off1], every: 99999w}}": "policies.gold.every is '99999w', allowed is hour, day, week",
     "policies: {gold: {to: [off1], every: 1mo}}": "policies.gold.every is '1mo', allowed is hour, day, week, month",
@@ -113,6 +112,40 @@ def test_each_mistake_is_one_line_that_names_key_value_and_what_is_allowed(line:
         parsed(least(line))
     assert len(caught.value.lines) == 1, caught.value.lines
     assert caught.value.lines[0].startswith(BAD[line])
+
+
+TWICE = {
+    "{off1: {url: /r}, off2: {url: /r/}}": False,
+    "{off1: {url: 's3://b/p', host: hv1}, off2: {url: 's3://b/p'}}": False,
+    "{off1: {url: /r, host: hv1}, off2: {url: /r}}": True,
+}
+
+
+@pytest.mark.parametrize("repositories", TWICE)
+def test_one_repository_has_two_names_where_no_guest_goes_to_both(repositories: str) -> None:
+    apart = f"repositories: {repositories}\npolicies: {{gold: {{to: [off1]}}, silver: {{to: [off2]}}}}\n"
+    both = f"repositories: {repositories}\npolicies: {{gold: {{to: [off1, off2]}}}}\n"
+    rest = f"{LEAST['hosts']}\n{LEAST['guests']}\n"
+    assert parsed((apart + rest).encode()).repositories.keys() == {"off1", "off2"}
+    if TWICE[repositories]:
+        assert parsed((both + rest).encode()).policies["gold"].to == ("off1", "off2")
+        return
+    with pytest.raises(Mistakes) as caught:
+        parsed((both + rest).encode())
+    assert caught.value.lines == (
+        "policies.gold.to has 'off2', which is off1 by another name; allowed is each repository once",
+    )
+
+
+@pytest.mark.parametrize("path", ["none", "~/k", "~backup/k", "%d/k", "${HOME}/k", "/k"])
+def test_what_ssh_completes_itself_is_a_path(path: str) -> None:
+    assert parsed(least(f"hosts: {{hv1: {{ssh: a@b, key: '{path}'}}}}")).hosts["hv1"].key == path
+
+
+def test_a_kind_that_is_missing_hides_no_other_mistake() -> None:
+    with pytest.raises(Mistakes) as caught:
+        parsed(least("hosts: {}\nlease: far"))
+    assert [line.split(" is ")[0] for line in caught.value.lines] == ["hosts", "lease"]
 
 
 def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:

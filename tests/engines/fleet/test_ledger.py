@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from engines.fleet.ledger.holds import holds
 from engines.fleet.ledger.ledger import Ledger
 from engines.fleet.ledger.rows import Job
 from engines.job.errors import Failed, Refused
@@ -55,7 +56,7 @@ def test_a_ledger_that_another_process_keeps_locked_is_given_up(path: Path) -> N
             assert len(ledger.jobs()) == 100  # it may be read all the same
             other.execute("rollback")
             ledger.remember("x", 1, 1.0)
-            assert ledger.remembered("x") == 1
+            assert ledger.remembered("x", int) == 1
             other.execute("begin immediate")
         with pytest.raises(Refused, match="locked"):
             Ledger(path, patience=0.1)
@@ -69,6 +70,15 @@ def scrawled(path: Path) -> None:
 
 def a_bad_row(path: Path) -> None:
     change(path, "update job set disks = x'00'")
+
+
+def a_guest_without_a_column(path: Path) -> None:
+    change(path, "alter table guest drop column policy")
+    change(path, "insert into guest values ('u', 'v', 'n', 'h', 1, 2, null, x'00')")
+
+
+def bad_holds(path: Path) -> None:
+    change(path, "insert into kept (name, value, at) values ('holds', '{}', 1)")
 
 
 def without_a_column(path: Path) -> None:
@@ -87,10 +97,15 @@ def another(path: Path) -> None:
     path.write_bytes(b"no ledger" * 1000)
 
 
-@pytest.mark.parametrize("harm", [scrawled, a_bad_row, without_a_column, newer, half, another])
+HARMS = [scrawled, a_bad_row, a_guest_without_a_column, bad_holds, without_a_column, newer, half, another]
+
+
+@pytest.mark.parametrize("harm", HARMS)
 def test_a_ledger_that_cannot_be_used_is_told_with_what_helps(harm: Callable[[Path], None], path: Path) -> None:
     harm(path)
     with pytest.raises((Failed, Refused), match=f"ledger {path}") as caught, Ledger(path) as ledger:
         ledger.jobs()
         ledger.newest()
-    assert "move this one away" in str(caught.value) or "newer" in str(caught.value)
+        ledger.guests()
+        holds(ledger)
+    assert ("newer" if harm is newer else "move this one away") in str(caught.value)

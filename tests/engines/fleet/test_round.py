@@ -138,8 +138,11 @@ def test_serve_that_is_ended_in_mid_round_leaves_a_job_that_the_next_round_takes
         with Ledger(lab.ledger) as ledger:
             return [job.state for job in ledger.jobs("kind = 'backup' and vm = 'new2'")]
 
-    wait(lambda: job() not in ([], ["waiting"]) or process.poll() is not None)
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(600) in (130, -signal.SIGTERM)
+    try:
+        wait(lambda: job() not in ([], ["waiting"]) or process.poll() is not None)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(600) in (130, -signal.SIGTERM)
+    finally:
+        process.kill()
     engines.run("fleet", fleet=str(lab.path), only="new2")
     assert job() == ["done"] and made(lab).count("new2/vda") == 1
