@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 
+from engines.job.errors import Refused
 from engines.virtio.lines.disks import Disks, comment, split
 from engines.virtio.lines.grub1 import DEVICE, MARK, Entry, spoken
 
@@ -115,14 +116,23 @@ def variable(block: bytes, name: str) -> str:
 
 
 def with_default(block: bytes, name: str) -> bytes:
-    """An environment block whose saved entry is `name`, of the size that GRUB wants."""
+    """An environment block whose saved entry is `name`, of the size that GRUB wants; its remarks give way first.
+
+    Raises Refused where there is no room.
+    """
     text = block.decode("latin-1") or HEAD
     lines = [line for line in split(text) if line.strip("#\n") and not line.startswith("saved_entry=")]
     head = [line for line in lines if line.startswith("# ")]
     head = head if any(line.startswith("# GRUB") for line in head) else [HEAD, *head]
     lines = [line for line in lines if not line.startswith("# ")]
-    made = "".join([*head, f"saved_entry={name}\n", *lines]).encode("latin-1")
-    return made.ljust(SIZE, b"#") if len(made) <= SIZE else block
+    for remarks in (head, [HEAD]):
+        made = "".join([*remarks, f"saved_entry={name}\n", *lines]).encode("latin-1")
+        if len(made) <= SIZE:
+            return made.ljust(SIZE, b"#")
+    raise Refused(
+        f"GRUB's environment block has no room for saved_entry={name}: it would take {len(made)} bytes of {SIZE}",
+        "unset a variable that nobody reads with grub-editenv in the guest",
+    )
 
 
 def with_options(block: bytes, disks: Disks) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from engines.job.errors import Refused
 from engines.virtio import naming
 from engines.virtio.edits import EDITS
 from engines.virtio.lines import bls, grub1, grub2, tables, tools
@@ -162,6 +163,15 @@ def test_grubs_environment_keeps_its_warning_and_all_other_variables() -> None:
     made = bls.with_default(block, "new")
     assert made == f"{head}saved_entry=new\n{rest}".encode().ljust(1024, b"#")
     assert bls.with_options(made, SDA) == made.replace(b"/dev/sda", b"/dev/vda")
+
+
+def test_remarks_in_grubs_environment_give_way_and_a_full_one_is_told() -> None:
+    block = b"# GRUB Environment Block\n# WARNING: x\nsaved_entry=o\n" + b"a=" + b"x" * 960 + b"\n"
+    made = bls.with_default(block.ljust(1024, b"#"), "a-longer-name-of-it")
+    assert len(made) == 1024 and bls.variable(made, "saved_entry") == "a-longer-name-of-it"
+    assert made.startswith(b"# GRUB Environment Block\nsaved_entry=")
+    with pytest.raises(Refused, match="no room for saved_entry="):
+        bls.with_default(block, "x" * 100)
 
 
 @pytest.mark.parametrize(
