@@ -110,8 +110,8 @@ OPENING = re.compile(rb"[\[{]")
 OPENINGS = 64  # in a line; the reader's time goes by their square
 DRIVEN = re.compile(r"/etc/(?:netplan/[^/]+\.ya?ml|systemd/network/[^/]+\.(?:network|link)|NetworkManager/.+)")
 DRIVER = re.compile(  # a word, or a list of them: in brackets, or in lines of its own
-    r"^((?:[^#\n]*[{,;=])?[ \t]*driver:|[ \t]*[Dd]river[ \t]*=)"
-    r"(?![ \t]*[\"']?!)([ \t]*\[[^\]\n]*\]|[ \t]*\n(?:[ \t]*-[ \t][^\n]*\n?)+|[^,}#\n]*)",
+    r"^((?:[^#\n]*[{,;=])?[ \t]*(?:except:)?driver:|[ \t]*[Dd]river[ \t]*=)"
+    r"(?![ \t]*[\"']?!)([ \t]*\[[^\]\n]*\]|[ \t]*(?:#[^\n]*)?\n(?:[ \t]*-[ \t][^\n]*\n?)+|[^,}#\n]*)",
     re.MULTILINE,
 )
 OLD_DRIVER = re.compile(

@@ -162,6 +162,12 @@ def test_a_rule_in_any_order_lets_go_of_the_place_and_the_driver() -> None:
         ("systemd/network/a.network", "#Driver=e1000\n", "#Driver=e1000\n"),
         ("NetworkManager/system-connections/a", "[match]\ndriver=vmxnet3;\n", "[match]\ndriver=virtio_net;\n"),
         ("NetworkManager/conf.d/a.conf", "unmanaged-devices=driver:vif\n", "unmanaged-devices=driver:virtio_net\n"),
+        (
+            "NetworkManager/conf.d/a.conf",
+            "unmanaged-devices=*,except:driver:e1000\n",
+            "unmanaged-devices=*,except:driver:virtio_net\n",
+        ),
+        ("netplan/a.yaml", "  driver:   # old\n    - e1000\n", "  driver:   # old\n    - virtio_net\n"),
         ("netplan/a.yaml", "        driver: bonding\n", "        driver: bonding\n"),
     ],
 )
