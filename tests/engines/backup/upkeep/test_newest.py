@@ -110,59 +110,68 @@ def indexed(repo: str) -> None:
         repository.index.flush(always=True)
 
 
-def test_two_torn_packs_and_a_map_that_is_gone_are_told_and_end_the_look(repo: str, tmp_path: Path) -> None:
+def test_torn_packs_and_a_map_that_is_gone_are_told_and_end_the_look(repo: str, tmp_path: Path) -> None:
     """Each look for the map lists the packs anew, and with them the torn ones that were left out."""
-    first, second = sorted(Path(repo, "packs").glob("*.pack"), key=lambda path: -path.stat().st_size)[:2]
-    disk = tmp_path / "db"
-    disk.write_bytes(random.Random(8).randbytes(MB))
-    lab.backup(repo, disk, vm="other")
-    known = set(Path(repo, "packs").glob("*.pack"))
-    disk.write_bytes(random.Random(9).randbytes(MB))
-    lab.backup(repo, disk, vm="other")
-    (last,) = set(Path(repo, "packs").glob("*.pack")) - known
+    packs: dict[str, list[Path]] = {"gone": [], "torn": []}
+    disk = tmp_path / "disk"
+    for vm, made in packs.items():
+        for seed in range(2):  # nothing of the second lies in the first's pack
+            known = set(Path(repo, "packs").glob("*.pack"))
+            disk.write_bytes(random.Random(f"{vm} {seed}").randbytes(MB))
+            lab.backup(repo, disk, vm=vm)
+            made += set(Path(repo, "packs").glob("*.pack")) - known
     indexed(repo)
-    without_its_end(first)
-    without_its_end(second)
-    last.unlink()
+    packs["gone"][-1].unlink()
+    for pack in packs["torn"]:
+        without_its_end(pack)
     with lab.opened(repo) as repository:
         rows = {one.vm: one for one in newest(repository)}
-    assert all(one.trouble for one in rows.values()) and rows["web1"].good is None
-    assert rows["other"].good is not None
+    assert rows["torn"].trouble and rows["torn"].good is None
+    assert rows["gone"].trouble and rows["gone"].good is not None
 
 
-class Moved(Repository):
-    """One whose pack is another's by the time that its end is read: as by a gc that ran behind the listing."""
+class Changing(Repository):
+    """One whose largest pack is another by the time that its end is read, as by a gc that ran behind the listing."""
 
-    pack: Path | None = None
+    change: Callable[[Path], None] | None = None
 
     @override
     def load(self) -> None:
         super().load()
-        if self.pack is not None:
-            self.pack.rename(self.pack.with_name("f" * 32 + ".pack"))
-            self.pack = None
+        if self.change is not None:
+            change, self.change = self.change, None
+            change(max(self.packs(), key=lambda path: path.stat().st_size))
+
+    def packs(self) -> list[Path]:
+        return list(Path(self.store.where, "packs").glob("*.pack"))
+
+
+def changing(repo: str, change: Callable[[Path], None], vm: str) -> Newest:
+    indexed(repo)
+    with Changing.open(repo) as repository:
+        assert isinstance(repository, Changing)
+        repository.change = change
+        (one,) = newest(repository, lambda name: name == vm)
+        assert repository.change is None
+    return one
+
+
+def moved(pack: Path) -> None:
+    pack.rename(pack.with_name("f" * 32 + ".pack"))
 
 
 def test_a_pack_that_gc_moved_since_it_was_listed_is_no_trouble(repo: str) -> None:
-    indexed(repo)
-    with Moved.open(repo) as repository:
-        assert isinstance(repository, Moved)
-        repository.pack = max(Path(repo, "packs").glob("*.pack"), key=lambda path: path.stat().st_size)
-        (one,) = newest(repository, lambda name: name == "web1")
-    assert repository.pack is None and not one.trouble
+    assert not changing(repo, moved, "web1").trouble
 
 
-def test_a_pack_that_cannot_be_read_is_trouble_of_those_that_need_it(repo: str, tmp_path: Path) -> None:
-    disk = tmp_path / "other"
-    disk.write_bytes(random.Random(8).randbytes(MB))
-    lab.backup(repo, disk, vm="other")
-    first = max(Path(repo, "packs").glob("*.pack"), key=lambda path: path.stat().st_size)
-    indexed(repo)
-    elsewhere = first.rename(tmp_path / "pack")
-    first.symlink_to(elsewhere)
-    with lab.opened(repo) as repository:
-        rows = {one.vm: one for one in newest(repository)}
-    assert rows["web1"].trouble and rows["web1"].good is None and not rows["other"].trouble
+def unreadable(pack: Path) -> None:
+    pack.unlink()
+    pack.mkdir()
+
+
+def test_a_pack_that_cannot_be_read_is_trouble_of_those_that_need_it(repo: str) -> None:
+    one = changing(repo, unreadable, "web1")
+    assert one.trouble and one.good is None
 
 
 def test_a_damaged_point_file_is_in_trouble(repo: str) -> None:
