@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shlex
+import signal
 import socket
 import subprocess
 import time
@@ -65,9 +67,10 @@ def test_a_killed_ssh_leaves_the_run_going(sshd: Sshd, params: dict[str, str], t
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    run = wait_for_boot()
+    run, machine = wait_for_boot()
     line.kill()
     line.wait()
+    os.kill(machine, signal.SIGCONT)
     attached = crashcart("attach", run.id)
     assert attached.returncode == DONE
     assert "bios.iso is rehearsed" in attached.stderr
