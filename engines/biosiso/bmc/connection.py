@@ -24,8 +24,10 @@ BY_HAND = (
     "Save, Mount; then reset the host yourself and choose the ATEN virtual CD in the boot menu (F11); unmount when done"
 )
 
-AGE = re.compile(r"PROTOCOL|HANDSHAKE_FAILURE|CIPHER|TOO_SMALL|SIGNATURE")
-"""In the reasons of a handshake that an old TLS fails at: version, cipher, or a small key."""
+AGE = re.compile(r"PROTOCOL|HANDSHAKE_FAILURE|CIPHER|TOO_SMALL|SIGNATURE|sigalg")
+"""In the reasons of a handshake that an old TLS fails at: version, cipher, small key, or a signature, for which
+Python has no name but OpenSSL's own words.
+"""
 
 
 class Unanswered(Failed):
@@ -156,7 +158,7 @@ def _unanswered(door: Door, error: Exception) -> Unanswered:
         return Unanswered(f"nothing listens at {door} (connection refused)", f"check address and port; {BY_HAND}")
     if isinstance(error, ssl.SSLError):
         why = error.reason or error.args[-1]
-        seen = offered(door) if not door.fingerprint and AGE.search(str(error.reason)) else ""
+        seen = offered(door) if not door.fingerprint and AGE.search(str(why)) else ""
         helps = f"a BMC this old: update its firmware; or {BY_HAND}"
         if seen:  # it answers to who takes any age, which a pin does
             helps = f"it speaks an old TLS only, which a fingerprint lets in: compare sha256:{seen} with its own page"
