@@ -119,13 +119,18 @@ def fails_full() -> dict[str, Any]:
     points = len(list(Path(REPO, "points").rglob("*.point")))
     writer = os.fork()
     if writer == 0:
-        scenes.fill(scenes.B, _appears(before), percent=96.0)
-        os._exit(0)
+        try:
+            scenes.fill(scenes.B, _appears(before), percent=96.0)
+            os._exit(0)
+        finally:
+            os._exit(1)
     try:
-        seen = _backup(scenes.B, disk="busy", limit="4M", snapshot_size="16M")
+        # 64 s of reading, if nothing ends it: the writer needs seconds, on a busy host some more
+        seen = _backup(scenes.B, disk="busy", limit="1M", snapshot_size="16M")
     finally:
         os.kill(writer, signal.SIGKILL)
-        os.waitpid(writer, 0)
+        _, status = os.waitpid(writer, 0)
+    seen["writer"] = os.waitstatus_to_exitcode(status)
     seen["points"] = len(list(Path(REPO, "points").rglob("*.point"))) - points
     seen["after"] = sorted(set(scenes.names()) - set(before))
     return seen

@@ -5,10 +5,14 @@ The volumes are made once a boot and used by all scenes: an LVM command takes th
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
+
+from engines.backup.sources.lvm import kernel
 
 MIB = 1 << 20
 TARGET_MESSAGE = 0xC138FD0E  # _IOWR(0xfd, 14, struct dm_ioctl); linux/dm-ioctl.h
@@ -46,10 +50,6 @@ def run(*argv: str, said: str = "") -> str:
 
 def tell(device: tuple[int, int], message: str) -> None:
     """Send a mapped device a message by its ioctl: a process of dmsetup for each would take minutes here."""
-    import fcntl
-
-    from engines.backup.sources.lvm import kernel
-
     buffer = bytearray(kernel.ROOM)
     numbers = os.makedev(*device)
     kernel.HEADER.pack_into(buffer, 0, 4, 0, 0, kernel.ROOM, kernel.HEADER.size, 0, 0, 0, 0, 0, numbers, b"", b"")
@@ -100,17 +100,34 @@ def write(path: Path, mib: int, at: int = 0, seed: int = 1) -> bytes:
 
 
 def fill(path: Path, snapshot: str, percent: float) -> None:
-    """Write to `path` by 64 KiB until its thick snapshot, by the mapper's name, is that full."""
-    from engines.backup.sources.lvm import kernel
+    """Write to `path` by 64 KiB until its thick snapshot, by the mapper's name, is that full.
 
-    block = next(
-        name.parents[1] for name in Path("/sys/block").glob("dm-*/dm/name") if name.read_text() == snapshot + "\n"
-    )
-    major, minor = ((block / "dev").read_text()).split(":")
+    LVM makes a snapshot in steps: under its name stands first a plain volume, which is wiped and taken away again.
+    """
+    end = time.monotonic() + 120
+    while (found := _thick_snapshot(snapshot)) is None:
+        if time.monotonic() > end:
+            raise AssertionError(f"{snapshot} never became a snapshot")
+        time.sleep(0.05)
     with path.open("r+b", buffering=0) as stream:
-        while kernel.snapshot_fill(kernel.status((int(major), int(minor)))).percent < percent:
+        while kernel.snapshot_fill(kernel.status(found)).percent < percent:
             stream.write(os.urandom(64 << 10))
             os.fsync(stream.fileno())
+
+
+def _thick_snapshot(name: str) -> tuple[int, int] | None:
+    """The device of a thick snapshot that stands, by the mapper's name."""
+    for folder in Path("/sys/block").glob("dm-*"):
+        try:
+            if (folder / "dm" / "name").read_text() != name + "\n":
+                continue
+            major, minor = (int(part) for part in (folder / "dev").read_text().split(":"))
+            status = kernel.status((major, minor))
+        except OSError:
+            continue  # taken away while we looked
+        if any(target.kind == "snapshot" for target in status.targets):
+            return major, minor
+    return None
 
 
 def read(source: Any, length: int = 0) -> bytes:
