@@ -30,7 +30,7 @@ from engines.job.journal import Entry
 from engines.job.params import Secret, convert
 from engines.job.perform import Stop
 from tests.engines.biosiso.bmc.redfish_board import SLOT, SYSTEM, Board, drive, events, job
-from tests.engines.biosiso.bmc.redfish_emulator import HOST, PASSWORD, SECOND, Emulator, make_disc
+from tests.engines.biosiso.bmc.redfish_emulator import HOST, PASSWORD, SECOND, Emulator
 from tests.ports import free_port
 
 
@@ -44,17 +44,6 @@ def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
 def bmc(emulator: Emulator) -> Emulator:
     emulator.reset()
     return emulator
-
-
-@pytest.fixture
-def board() -> Iterator[Board]:
-    with Board() as running:
-        yield running
-
-
-@pytest.fixture
-def disc(tmp_path: Path) -> Path:
-    return make_disc(tmp_path)
 
 
 def at(bmc: Emulator, disc: Path, /, **more: Any) -> Job:

@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -42,17 +41,6 @@ def killed(what: Job, number: int) -> runs.Run:
     run = runs.every()[0]
     assert run.status() == "interrupted"
     return run
-
-
-@pytest.fixture
-def board() -> Iterator[Board]:
-    with Board() as running:
-        yield running
-
-
-@pytest.fixture
-def disc(tmp_path: Path) -> Path:
-    return make_disc(tmp_path)
 
 
 @pytest.fixture(scope="module")

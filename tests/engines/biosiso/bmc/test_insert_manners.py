@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,18 +13,7 @@ from engines.biosiso.bmc.slot import insert, put_back
 from engines.job.contract import Finished, Log, RunFailed, Warned
 from engines.job.params import Secret, convert
 from tests.engines.biosiso.bmc.redfish_board import TASK, Board, drive, events, job
-from tests.engines.biosiso.bmc.redfish_emulator import PASSWORD, make_disc
-
-
-@pytest.fixture
-def board() -> Iterator[Board]:
-    with Board() as running:
-        yield running
-
-
-@pytest.fixture
-def disc(tmp_path: Path) -> Path:
-    return make_disc(tmp_path)
+from tests.engines.biosiso.bmc.redfish_emulator import PASSWORD
 
 
 def test_the_task_of_a_202_is_followed_to_its_end(board: Board, disc: Path) -> None:

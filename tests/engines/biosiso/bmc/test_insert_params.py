@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +14,7 @@ from engines.job.errors import BadParam, Refused
 from engines.job.jobfile import Job
 from engines.job.params import Secret, convert
 from tests.engines.biosiso.bmc.redfish_board import Board, job
-from tests.engines.biosiso.bmc.redfish_emulator import PASSWORD, make_disc
-
-
-@pytest.fixture
-def board() -> Iterator[Board]:
-    with Board() as running:
-        yield running
-
-
-@pytest.fixture
-def disc(tmp_path: Path) -> Path:
-    return make_disc(tmp_path)
+from tests.engines.biosiso.bmc.redfish_emulator import PASSWORD
 
 
 def plan_of(what: Job) -> Plan:

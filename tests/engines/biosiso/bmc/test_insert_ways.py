@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,18 +17,7 @@ from engines.job.contract import Cancel, Finished, Plan, RunFailed
 from engines.job.errors import Refused
 from engines.job.params import Secret, convert
 from tests.engines.biosiso.bmc.redfish_board import SESSIONS, SLOT, SYSTEM, Board, drive, job, said
-from tests.engines.biosiso.bmc.redfish_emulator import PASSWORD, make_certificate, make_disc
-
-
-@pytest.fixture
-def board() -> Iterator[Board]:
-    with Board() as running:
-        yield running
-
-
-@pytest.fixture
-def disc(tmp_path: Path) -> Path:
-    return make_disc(tmp_path)
+from tests.engines.biosiso.bmc.redfish_emulator import PASSWORD, make_certificate
 
 
 def plan_of(board: Board, disc: Path, password: str = PASSWORD) -> Plan:

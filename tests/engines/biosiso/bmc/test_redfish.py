@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import http.client
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,24 +20,13 @@ from engines.job.contract import Cancel, Plan
 from engines.job.errors import Refused
 from engines.job.params import Secret, convert
 from tests.engines.biosiso.bmc.redfish_board import SYSTEM, Board, job, said, within
-from tests.engines.biosiso.bmc.redfish_emulator import PASSWORD, Emulator, make_certificate, make_disc, secrets_pair
+from tests.engines.biosiso.bmc.redfish_emulator import PASSWORD, Emulator, make_certificate, secrets_pair
 from tests.ports import free_port
 
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, str]:
     return make_certificate(tmp_path_factory.mktemp("certificate"))
-
-
-@pytest.fixture
-def disc(tmp_path: Path) -> Path:
-    return make_disc(tmp_path)
-
-
-@pytest.fixture
-def board() -> Iterator[Board]:
-    with Board() as running:
-        yield running
 
 
 def planned(disc: Path, port: int, *, password: str | None = PASSWORD, **more: Any) -> Plan:
