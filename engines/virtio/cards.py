@@ -109,9 +109,11 @@ LARGEST = 65536  # bytes of a plan that are read: 64 KiB take a second
 OPENING = re.compile(rb"[\[{]")
 OPENINGS = 64  # in a line; the reader's time goes by their square
 DRIVEN = re.compile(r"/etc/(?:netplan/[^/]+\.ya?ml|systemd/network/[^/]+\.(?:network|link)|NetworkManager/.+)")
-DRIVER = re.compile(  # a word, or a list of them: in brackets, or in lines of its own
-    r"^((?:[^#\n]*[{,;=])?[ \t]*(?:except:)?driver:|[ \t]*[Dd]river[ \t]*=)"
-    r"(?![ \t]*[\"']?!)([ \t]*\[[^\]\n]*\]|[ \t]*(?:#[^\n]*)?\n(?:[ \t]*-[ \t][^\n]*\n?)+|[^,}#\n]*)",
+AHEAD = r"(?:except:)?driver:"
+DRIVER = re.compile(  # a word, or a list of them: in brackets, or in lines of its own; a line may have several
+    rf"#[^\n]*|((?:^|(?<=[{{,;=]))[ \t]*{AHEAD}|^[ \t]*[Dd]river[ \t]*=)(?![ \t]*[\"']?!)"
+    r"([ \t]*\[[^\]\n]*\]|[ \t]*(?:#[^\n]*)?\n(?:[ \t]*-[ \t][^\n]*\n?)+"
+    rf"|[^,}}#\n]*?(?=[,}}#\n]|\Z|;[ \t]*{AHEAD}))",
     re.MULTILINE,
 )
 OLD_DRIVER = re.compile(
@@ -306,7 +308,7 @@ def rules(text: str, _disks: Disks) -> str:
 
 def drivers(text: str, _disks: Disks) -> str:
     """A card that is matched by the driver of the old one is matched by virtio's; of several the first gives way."""
-    return DRIVER.sub(lambda found: found.group(1) + _virtio(found.group(2)), text)
+    return DRIVER.sub(lambda found: found[1] + _virtio(found[2]) if found[1] else found[0], text)
 
 
 def _virtio(listed: str) -> str:

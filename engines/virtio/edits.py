@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from engines.guest.system import System
 from engines.job.contract import TextChange
-from engines.virtio import cards, initrd
+from engines.virtio import cards, initrd, swaps
 from engines.virtio.inventory import Choice, GuestInventory
 from engines.virtio.kernels import DISK_MODULES
 from engines.virtio.lines import bls, extlinux, grub1, grub2, lvmconf, menus, modprobe, tables, tools
@@ -28,7 +28,7 @@ EDITS: dict[str, Edit] = {
     "/etc/cmdline": tools.arguments,  # dracut's
     "/etc/kdump.conf": tools.words,
     "/etc/sysconfig/kdump": tables.settings,
-    "/etc/sysconfig/rawdevices": tools.words,
+    "/etc/sysconfig/rawdevices": tools.raw,
     "/etc/mkinitrd.conf": tables.settings,  # Slackware's
     "/etc/genkernel.conf": tables.settings,
     "/etc/conf.d/dmcrypt": tables.settings,
@@ -52,7 +52,8 @@ SETTINGS = re.compile(
     r"/etc/default/grub\.d/[^/]+\.cfg|/etc/dracut\.conf(?:\.d/[^/]+\.conf)?"
     r"|/etc/initramfs-tools/(?:initramfs\.conf|conf\.d/[^/]+)"
 )
-UNITS = re.compile(r"/etc/systemd/system/[^/]+\.(?:auto)?mount")
+UNITS = re.compile(r"/etc/systemd/system/[^/]+\.(?:auto)?mount(?:\.d/[^/]+\.conf)?")
+NEEDING = re.compile(r"/etc/systemd/system/[^/]+\.(?:service|target|socket|path|timer)(?:\.d/[^/]+\.conf)?")
 ARGUMENTS = re.compile(r"/etc/grub\.d/\d\d_custom[^/]*|/etc/(?:kernel/)?cmdline\.d/[^/]+\.conf")
 DEVICES_FILE = "/etc/lvm/devices/system.devices"  # LVM's list of disks by their serial numbers; without it, all
 CACHES = (DEVICES_FILE, "/etc/blkid/blkid.tab", "/etc/blkid.tab", "/etc/lvm/cache/.cache", "/etc/lvm/.cache")
@@ -89,6 +90,7 @@ def all_edits(patient: GuestInventory, choice: Choice, disks: Disks) -> list[Fil
     system = patient.system
     found = [_edited(system, path, edit, disks) for path, edit in _wanted(patient, choice)]
     found += [FileEdit(path, None, content) for path, content in cards.links(system)]
+    found += [FileEdit(path, before, after) for path, before, after in swaps.renamed(system, disks)]
     found += _menus(patient, choice, disks)
     unique = {edit.path: edit for edit in found if edit is not None}
     for path in CACHES:
@@ -135,6 +137,8 @@ def _wanted(patient: GuestInventory, choice: Choice) -> Iterator[tuple[str, Edit
             yield path, tables.settings
         if UNITS.fullmatch(path):
             yield path, tables.unit
+        if NEEDING.fullmatch(path):
+            yield path, tables.needing
         if ARGUMENTS.fullmatch(path):
             yield path, tools.words
     if patient.tool.kind == "debian":

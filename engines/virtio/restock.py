@@ -16,7 +16,7 @@ from engines.job.contract import BytesChange, Cancel, Change, CommandChange, Con
 from engines.job.errors import Refused
 from engines.job.params import plain
 from engines.job.runs import find
-from engines.virtio import by_bus, initrd, naming, operation
+from engines.virtio import by_bus, initrd, naming, operation, swaps
 from engines.virtio.edits import FileEdit
 from engines.virtio.inventory import GuestInventory, is_custom
 from engines.virtio.lines import bls, grub2, menus
@@ -194,7 +194,8 @@ def _putting_back(surgery: Surgery, patient: GuestInventory, saved: SavedFiles) 
     found = []
     for each in saved.files:
         now = patient.system.read(each.path)
-        if now is not None and now != each.before and each.after:
+        gone = now is None and swaps.SWAP.fullmatch(each.path)  # a cache that is gone stays so
+        if gone or (now is not None and now != each.before and each.after):
             found.append(FileEdit(each.path, now, each.before))
     made = [path for path in saved.made if patient.size(path)]
     if not found and not made:

@@ -120,24 +120,34 @@ def with_default(block: bytes, name: str) -> bytes:
 
     Raises Refused where there is no room.
     """
-    text = block.decode("latin-1") or HEAD
-    lines = [line for line in split(text) if line.strip("#\n") and not line.startswith("saved_entry=")]
+    lines = split(block.decode("latin-1") or HEAD)
+    set_ = [line for line in lines if line.strip("#\n") and not line.startswith(("saved_entry=", "# "))]
+    return _filled(lines, [f"saved_entry={name}\n", *set_], f"saved_entry={name}")
+
+
+def _filled(lines: list[str], variables: list[str], wanted: str) -> bytes:
+    """A block of those variables with the remarks that stand in `lines`. wanted: what it is made for."""
     head = [line for line in lines if line.startswith("# ")]
     head = head if any(line.startswith("# GRUB") for line in head) else [HEAD, *head]
-    lines = [line for line in lines if not line.startswith("# ")]
     for remarks in (head, [HEAD]):
-        made = "".join([*remarks, f"saved_entry={name}\n", *lines]).encode("latin-1")
+        made = "".join([*remarks, *variables]).encode("latin-1")
         if len(made) <= SIZE:
             return made.ljust(SIZE, b"#")
     raise Refused(
-        f"GRUB's environment block has no room for saved_entry={name}: it would take {len(made)} bytes of {SIZE}",
+        f"GRUB's environment block has no room for {wanted}: it would take {len(made)} bytes of {SIZE}",
         "unset a variable that nobody reads with grub-editenv in the guest",
     )
 
 
 def with_options(block: bytes, disks: Disks) -> bytes:
-    """An environment block whose arguments name the new disk: snippets of kernels to come take theirs from it."""
+    """An environment block whose arguments name the new disk: snippets of kernels to come take theirs from it.
+
+    Raises Refused where there is no room.
+    """
     lines = split(block.decode("latin-1"))
-    lines = [disks.booted(line) if line.startswith(ARGUMENTS) else line for line in lines]
-    made = "".join(lines).encode("latin-1").rstrip(b"#")
-    return made.ljust(SIZE, b"#") if block and len(made) <= SIZE else block
+    made = [disks.booted(line) if line.startswith(ARGUMENTS) else line for line in lines]
+    if made == lines:
+        return block
+    named = next(new for old, new in zip(lines, made, strict=True) if old != new).partition("=")[0]
+    set_ = [line for line in made if line.strip("#\n") and not line.startswith("# ")]
+    return _filled(lines, set_, f"the new disk's name in {named}")

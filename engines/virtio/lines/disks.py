@@ -18,8 +18,11 @@ OCTAL = re.compile(r"\\([0-3][0-7]{2})")  # getmntent(3)
 NUMBERED = re.compile(
     r"(?<![\w./-])((?:(?:real_)?root|resume)=[\"']?)(?:(?:0[xX])?([0-9a-fA-F]{3,4})|(\d{1,3}):(\d{1,3}))(?![\w:/.-])"
 )
+BY_UUID = "/dev/disk/by-uuid/"
+ESCAPED = re.compile(r"\\x([0-9a-f]{2})|-")
+SPECIAL = re.compile(r"[^\w:.]|(?<=/)\.|^\.", re.ASCII)
 MAJORS = {3: ("hd", "a", 64), 8: ("sd", "a", 16), 22: ("hd", "c", 64), 33: ("hd", "e", 64), 202: ("xvd", "a", 16)}
-UNIT = re.compile(r"\bdev-((?:hd|sd|xvd)[a-z])(\d*)(?=\.(?:device|swap)\b)")
+UNIT = re.compile(r"(?<![\w\\:.-])(dev-(?:[\w:.-]|\\x[0-9a-f]{2})+)(?=\.(?:device|swap)\b)")
 
 
 def _named(lettered: str) -> re.Pattern[str]:
@@ -43,6 +46,11 @@ def of_number(found: re.Match[str]) -> tuple[str, str]:
         major, minor = divmod(int(found[2], 16), 256)
     else:
         major, minor = int(found[3]), int(found[4])
+    return numbered(major, minor)
+
+
+def numbered(major: int, minor: int) -> tuple[str, str]:
+    """(disk, partition) by a device's number; empty where it is none of a disk's."""
     family, first, each = MAJORS.get(major, ("", "a", 256))
     place, number = divmod(minor, each)
     return (f"{family}{chr(ord(first) + place)}" if family else "", str(number or ""))
@@ -111,9 +119,13 @@ class Disks:
 
     def units(self, text: str) -> str:
         """systemd's units of an old disk, such as dev-sda2.device, with the new name."""
-        return UNIT.sub(
-            lambda found: f"dev-{self.names[found[1]]}{found[2]}" if found[1] in self.names else found.group(), text
-        )
+        return UNIT.sub(lambda found: self.unit(found[1]), text)
+
+    def unit(self, name: str) -> str:
+        """A unit's name without its ending, renamed where it is an old disk's: dev-sda2 is /dev/sda2."""
+        device = unescaped(name)
+        made = self.whole(device)
+        return name if made == device else escaped(made.replace("UUID=", BY_UUID, 1))
 
     def spec(self, word: str) -> str:
         """A table's field as `whole` has it, in quotes and with octal escapes too; several disks have colons between.
@@ -132,6 +144,16 @@ class Disks:
             return self.stable[word]
         found = self.device.fullmatch(word)
         return self._new(found) if found else word
+
+
+def unescaped(name: str) -> str:
+    """The path that a unit's name means (systemd.unit(5))."""
+    return "/" + ESCAPED.sub(lambda found: chr(int(found[1], 16)) if found[1] else "/", name)
+
+
+def escaped(path: str) -> str:
+    """The name of a path's unit."""
+    return SPECIAL.sub(lambda found: "-" if found[0] == "/" else f"\\x{ord(found[0]):02x}", path.strip("/"))
 
 
 def unwrapped(word: str) -> tuple[str, str]:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import re
 
+from engines.virtio.lines.disks import BY_UUID, Disks, comment, device_of, split
 from engines.virtio.lines.disks import NAMED as DISK
-from engines.virtio.lines.disks import Disks, comment, device_of, split
 
 NAMED = re.compile(r"\s*(?:(?:export|readonly|declare|typeset)\s+(?:-\w+\s+)?)?[A-Za-z_]\w*[ \t]{0,8}\+?=")
 QUOTES = ("'", '"')
 KEYED = 2  # crypttab's column of keys
 COMMENT = re.compile(r"\s#")
-KEY = re.compile(r".*:/dev/.*|/dev/[^:]+(?::/.*|(?<=\d))")  # on a disk, or the partition itself
-LASTING = re.compile(r"^UUID=(?=[^:]*:/)")
+KEY = re.compile(r".*:/dev/.*|/dev/[^:]+(?::/.*)?")  # on a disk, or the disk itself
+WHAT = re.compile(r"^([ \t]*What[ \t]*=[ \t]*)UUID=")
+NEEDS = re.compile(r"[ \t]*(?:After|Before|Requires|Requisite|BindsTo|Wants|PartOf|StopPropagatedFrom)[ \t]*=")
+LASTING = re.compile(r"^UUID=")
 XEN_LOGIN = re.compile(r":respawn:.*\b(?:xvc|hvc)\d")
 
 
@@ -60,7 +62,7 @@ def inittab(text: str, disks: Disks) -> str:
 def crypttab(text: str, disks: Disks) -> str:
     """The second column, the device that a key is on, and options such as header=/dev/sda5.
 
-    A key on a device is /key:/dev/sda6, or /dev/sda6:/key for Debian's passdev, or the partition itself.
+    A key on a device is /key:/dev/sda6, or /dev/sda6:/key for Debian's passdev, or the disk or partition itself.
     """
     return "".join(line if comment(line) else _key(_column(line, 1, disks, 3), disks) for line in split(text))
 
@@ -68,8 +70,8 @@ def crypttab(text: str, disks: Disks) -> str:
 def _key(line: str, disks: Disks) -> str:
     words, fields = _fields(line)
     if len(fields) > KEYED and KEY.fullmatch(key := words[fields[KEYED]]):
-        # passdev opens a path, and knows no UUID=
-        words[fields[KEYED]] = LASTING.sub("/dev/disk/by-uuid/", disks.renamed(key))
+        # a key's path is opened: none is a UUID=, but for the device behind the colon
+        words[fields[KEYED]] = LASTING.sub(BY_UUID, disks.renamed(key))
     return "".join(words)
 
 
@@ -81,9 +83,18 @@ def device_map(text: str, disks: Disks) -> str:
 def unit(text: str, disks: Disks) -> str:
     """Settings of one of systemd's units, where a quote in a line's words opens nothing: What=/dev/sda5."""
     return "".join(
-        line if comment(line) or line.lstrip().startswith(";") else disks.units(disks.renamed(line))
-        for line in split(text)
+        line if comment(line) or line.lstrip().startswith(";") else _setting(line, disks) for line in split(text)
     )
+
+
+def needing(text: str, disks: Disks) -> str:
+    """A unit that stands on another: Requires=dev-sda5.device. What it does with disks stays as it is."""
+    return "".join(disks.units(line) if NEEDS.match(line) else line for line in split(text))
+
+
+def _setting(line: str, disks: Disks) -> str:
+    """systemd of old knows no UUID= there."""
+    return WHAT.sub(rf"\1{BY_UUID}", disks.units(disks.renamed(line)))
 
 
 def settings(text: str, disks: Disks) -> str:

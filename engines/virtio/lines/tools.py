@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
 
-from engines.virtio.lines.disks import Disks, comment, partition, split
+from engines.virtio.lines.disks import Disks, comment, numbered, partition, split
 
 MODULES = ("virtio_blk", "virtio_pci")
 SUSE = re.compile(r"^(INITRD_MODULES=)(?:([\"'])([^\"'\n]*)\2|([^\"'\n#]*))", re.MULTILINE)
@@ -148,6 +148,19 @@ def debconf(text: str, disks: Disks) -> str:
 def words(text: str, disks: Disks) -> str:
     """Every naming on lines that are no comments: files that hold a kernel's arguments."""
     return "".join(line if comment(line) else disks.renamed(line) for line in split(text))
+
+
+RAW = re.compile(r"^([ \t]*/dev/raw/raw\d+[ \t]+)(\d{1,3})[ \t]+(\d{1,3})(?=\s*(?:#.*)?$)")
+
+
+def raw(text: str, disks: Disks) -> str:
+    """Red Hat's table of raw devices: the disk's path, or its number as major and minor."""
+    return "".join(RAW.sub(lambda found: _bound(found, disks), line) for line in split(words(text, disks)))
+
+
+def _bound(found: re.Match[str], disks: Disks) -> str:
+    disk, number = numbered(int(found[2]), int(found[3]))
+    return f"{found[1]}/dev/{partition(disks.names[disk], number)}" if disk in disks.names else found[0]
 
 
 def arguments(text: str, disks: Disks) -> str:

@@ -168,6 +168,21 @@ def test_a_rule_in_any_order_lets_go_of_the_place_and_the_driver() -> None:
             "unmanaged-devices=*,except:driver:virtio_net\n",
         ),
         ("netplan/a.yaml", "  driver:   # old\n    - e1000\n", "  driver:   # old\n    - virtio_net\n"),
+        (
+            "netplan/a.yaml",
+            "ethernets: {a: {match: {driver: e1000}}, b: {match: {driver: 8139cp}}} # driver: e1000\n",
+            "ethernets: {a: {match: {driver: virtio_net}}, b: {match: {driver: virtio_net}}} # driver: e1000\n",
+        ),
+        (
+            "NetworkManager/conf.d/a.conf",
+            "match-device=driver:e1000;interface-name:eth*,except:driver:vmxnet3\n",
+            "match-device=driver:virtio_net;interface-name:eth*,except:driver:virtio_net\n",
+        ),
+        (
+            "NetworkManager/conf.d/a.conf",
+            "match-device=driver:igb;driver:e1000; driver:pcnet32\n",
+            "match-device=driver:igb;driver:virtio_net; driver:virtio_net\n",
+        ),
         ("netplan/a.yaml", "        driver: bonding\n", "        driver: bonding\n"),
     ],
 )

@@ -124,7 +124,7 @@ def test_fstab_is_matched_exactly_and_keeps_its_spacing() -> None:
 
 def test_device_map_crypttab_and_settings_change_their_column_only() -> None:
     assert tables.device_map("# /dev/hda\n(hd0)   /dev/hda\n", HDA) == "# /dev/hda\n(hd0)   /dev/vda\n"
-    assert tables.crypttab("a\t/dev/hda4 /dev/hda none\n", HDA) == "a\t/dev/vda4 /dev/hda none\n"
+    assert tables.crypttab("a\t/dev/hda4 /dev/hdb none\n", HDA) == "a\t/dev/vda4 /dev/hdb none\n"
     line = 'GRUB_CMDLINE_LINUX="resume=/dev/hda2 rhgb" # was /dev/hda2\n'
     assert tables.settings(line, HDA) == 'GRUB_CMDLINE_LINUX="resume=/dev/vda2 rhgb" # was /dev/hda2\n'
 

@@ -81,6 +81,14 @@ def test_the_disk_is_found_by_any_of_them(root: str, name: str) -> None:
          "c /dev/vda3 /dev/vdb1:/a/key:5 keyscript=passdev\n"),
         (tables.crypttab, f"c UUID=1 {DISK}-part2:/key luks\n", "c UUID=1 /dev/disk/by-uuid/2222:/key luks\n"),
         (tables.crypttab, "c UUID=1 /dev/sdb1 luks,keyfile-size=512\n", "c UUID=1 /dev/vdb1 luks,keyfile-size=512\n"),
+        (tables.crypttab, "c UUID=1 /dev/sdb luks,keyfile-size=512\n", "c UUID=1 /dev/vdb luks,keyfile-size=512\n"),
+        (tables.crypttab, "c UUID=1 /dev/urandom swap\n", "c UUID=1 /dev/urandom swap\n"),
+        (tables.crypttab, f"c UUID=1 {DISK}-part2 luks\n", "c UUID=1 /dev/disk/by-uuid/2222 luks\n"),
+        (tables.crypttab, f"c UUID=1 {DISK} luks\n", "c UUID=1 /dev/vda luks\n"),
+        (tools.raw, "/dev/raw/raw1 /dev/sdb1\n# /dev/raw/raw2 8 5\n/dev/raw/raw2\t8 17 # x\n/dev/raw/raw3 8 33\n",
+         "/dev/raw/raw1 /dev/vdb1\n# /dev/raw/raw2 8 5\n/dev/raw/raw2\t/dev/vdb1 # x\n/dev/raw/raw3 8 33\n"),
+        (EDITS["/etc/sysconfig/rawdevices"], "/dev/raw/raw1 8 0\n/dev/raw/raw2 253 0\n",
+         "/dev/raw/raw1 /dev/vda\n/dev/raw/raw2 253 0\n"),
         (tables.crypttab, "c UUID=1 /keys/dev/sdb1 luks\n", "c UUID=1 /keys/dev/sdb1 luks\n"),
         (tables.crypttab, "c\t/dev/sda3\t/k:/dev/sdb1\tluks,tcrypt-keyfile=/dev/sdb2\n",
          "c\t/dev/vda3\t/k:/dev/vdb1\tluks,tcrypt-keyfile=/dev/vdb2\n"),
@@ -124,7 +132,7 @@ def test_a_file_that_names_it_gets_the_new_name(edit: Edit, before: str, after: 
         ("/etc/cmdline", "rd.luks.key=/k:/dev/sda1 resume=/dev/sda2\n"),
         ("/etc/kdump.conf", "#raw /dev/sdc5\next4 /dev/sda5\npath /crash\n"),
         ("/etc/sysconfig/kdump", 'KDUMP_SAVEDIR="file:///x"\nKDUMP_COMMANDLINE="root=/dev/sda3"\n'),
-        ("/etc/sysconfig/rawdevices", "/dev/raw/raw1 /dev/sdb1\n/dev/raw/raw2 8 5\n"),
+        ("/etc/sysconfig/rawdevices", "/dev/raw/raw1 /dev/sdb1\n/dev/raw/raw2 8 33\n"),
         ("/etc/mkinitrd.conf", 'ROOT_DEV="/dev/sda3"\nRESUMEDEV="/dev/sda2"\n'),
         ("/etc/conf.d/dmcrypt", "target=home\nsource='/dev/sda3'\n# source='/dev/sdc5'\n"),
         ("/etc/genkernel.conf", 'REAL_ROOT="/dev/sda3"\n'),
@@ -172,6 +180,19 @@ def test_remarks_in_grubs_environment_give_way_and_a_full_one_is_told() -> None:
     assert made.startswith(b"# GRUB Environment Block\nsaved_entry=")
     with pytest.raises(Refused, match="no room for saved_entry="):
         bls.with_default(block, "x" * 100)
+
+
+def test_the_new_disk_that_finds_no_room_in_grubs_environment_is_told() -> None:
+    """A further disk's name may be longer than the old one was; the remarks give way first."""
+    longer = Disks("sda", "vda", stable={f"{DISK}-part3": "UUID=" + "3" * 80})
+    block = f"# GRUB Environment Block\n# WARNING: x\nkernelopts=root={DISK}-part3\na=".encode()
+    made = bls.with_options(block + b"x" * (1024 - 140) + b"\n", longer)
+    assert len(made) == 1024 and bls.variable(made, "kernelopts") == "root=UUID=" + "3" * 80
+    assert b"WARNING" not in made and bls.variable(made, "a") == "x" * (1024 - 140)
+    with pytest.raises(Refused, match="no room for the new disk's name in kernelopts") as refused:
+        bls.with_options(block + b"x" * (1024 - 129) + b"\n", longer)
+    assert "grub-editenv" in refused.value.what_helps
+    assert bls.with_options(block, Disks("hda", "vda")) == block
 
 
 @pytest.mark.parametrize(
