@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import date
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from operator import attrgetter
 
-from engines.job.errors import BadParam
+from engines.job.errors import BadParam, Refused, meant
 
 NAME = r"^[A-Za-z0-9._-]+$"
 NEW = r"^[A-Za-z0-9_][A-Za-z0-9._-]*$"
@@ -25,6 +25,7 @@ FORM = "%Y%m%dT%H%M%SZ"
 OF_GUEST = "guest-"  # of the tag that says by its UUID whose point it is, whatever it is called
 GUEST = "guest"  # what the record of a guest is called among the disks of its VM
 LONGEST = 128  # characters of a VM's or disk's name
+SHOWN = 5  # names that are told where another was meant
 
 
 @lru_cache(maxsize=4096)
@@ -101,6 +102,26 @@ def selected(name: PointName, wanted: str) -> bool:
         return False
     pairs = zip((name.vm, name.disk), parts, strict=False)
     return all(not part or fnmatchcase(own, part) for own, part in pairs) and fnmatchcase(name.time, f"{when}*")
+
+
+def absent(known: Iterable[PointName], wanted: str, where: str) -> Refused:
+    """Why nothing is shown of `wanted`: none of the points at `where` goes by that."""
+    disk = wanted.partition("@")[0].strip("/")
+    disks = sorted({f"{name.vm}/{name.disk}" for name in known})
+    vms = sorted({each.partition("/")[0] for each in disks})
+    if disk in disks or disk in vms:
+        return Refused(
+            f"no point here is called {wanted!r} ({where})", f"see those of it: crashcart backup list --only {disk}"
+        )
+    return Refused(f"no disk here is called {wanted!r} ({where})", nearest(disks if "/" in disk else vms, disk))
+
+
+def nearest(known: Collection[str], wanted: str) -> str:
+    """What may have been meant, and what else there is; in words."""
+    some = ", ".join(sorted(known)[:SHOWN]) + (" …" if len(known) > SHOWN else "")
+    there = f"there are {some}" if known else "there is no point at all"
+    globs = "names count whole, 'web*' means all that begin so; see all: crashcart backup list"
+    return "; ".join(filter(None, (meant(wanted, known), there, globs)))
 
 
 def of_path(path: str) -> PointName | None:

@@ -165,7 +165,8 @@ def _selected(source: NamesOnly, only: Sequence[str]) -> list[PointName]:
     known = source.names()
     for text in only:
         if not any(names.selected(name, text) for name in known):
-            raise Refused(f"{source.store.where} has no disk {text!r}", "see those: crashcart backup list")
+            helps = names.absent(known, text, source.store.where).what_helps
+            raise Refused(f"{source.store.where} has no disk {text!r}", helps)
     return [name for name in known if not only or any(names.selected(name, text) for text in only)]
 
 

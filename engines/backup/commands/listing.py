@@ -94,7 +94,7 @@ class Listed(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def listed(repository: Repository, params: ListParams | None = None) -> Listed:
-    """What `params` ask for; all points without them."""
+    """What `params` ask for; all points without them. Raises Refused where they name what is not there."""
     params = params or ListParams()
     store = repository.store
     looks: list[Callable[[], Any]] = [  # each asks for what no other does: side by side where the store is far
@@ -114,6 +114,8 @@ def listed(repository: Repository, params: ListParams | None = None) -> Listed:
         for name, found in every.items()
         if names.selected(name, params.only)
     ]
+    if params.only and not chosen:
+        raise names.absent(every, params.only, store.where)
     rows = [msgspec.structs.replace(row, protected=True) if row.point in safe else row for row in chosen]
     rows = _filtered(rows, params)
     return Listed(

@@ -178,10 +178,7 @@ def _chosen(glance: NamesOnly, params: PruneParams) -> _Choice:
         raise BadParam("keep_daily", 0, "at least one rule, such as --keep-daily 7", "say what to keep")
     known = [name for name in glance.names() if _meant(name, params)]
     if params.only and not known and not dropped:
-        raise Refused(
-            f"no disk here is called {params.only!r}",
-            "see what there is: crashcart backup list; names count whole, 'web*' means all that begin so",
-        )
+        raise names.absent(glance.names(), params.only, glance.store.where)
     every = {**dict.fromkeys(known), **dict.fromkeys(sorted(dropped))}
     safe = protected.every(glance) & set(every)
     if held := sorted(safe & dropped):

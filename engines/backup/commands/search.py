@@ -95,8 +95,12 @@ def _told(match: Match) -> Iterator[str]:
 def _disks(repository: Repository, only: str) -> list[list[PointName]]:
     """The points of each disk that are searched, oldest first."""
     every = sorted(name for name in repository.names() if names.selected(name, only) and name.disk != names.GUEST)
+    if not every and only:
+        raise names.absent(
+            (name for name in repository.names() if name.disk != names.GUEST), only, repository.store.where
+        )
     if not every:
-        raise Refused(f"there is no point of {only or 'any guest'}", "see all: crashcart backup list")
+        raise Refused("there is no point of any guest", "see all: crashcart backup list")
     return [list(own) for _, own in groupby(every, key=lambda name: (name.vm, name.disk))]
 
 

@@ -111,7 +111,10 @@ class NamesOnly:
             return known[-1]
         if wanted in known:
             return wanted
-        near = ", ".join(str(name) for name in known[-3:]) or "none of that disk"
+        if not known:
+            disks = {f"{name.vm}/{name.disk}" for name in self.names()}
+            raise Refused(f"there is no point {text}", names.nearest(disks, f"{wanted.vm}/{wanted.disk}"))
+        near = ", ".join(str(name) for name in known[-3:])
         raise Refused(f"there is no point {text}", f"there are {near}; see all: crashcart backup list")
 
 

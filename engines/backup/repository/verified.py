@@ -1,8 +1,12 @@
-"""What verifies found, kept so that a list can say when a point was last proven whole."""
+"""What verifies found, kept so that a list can say when a point was last proven whole.
+
+Whoever notes something writes a file of its own: nothing is read to be written back, so that two at once lose nothing.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import os
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 
 import msgspec
@@ -10,44 +14,58 @@ import msgspec
 from engines.backup.names import stamp
 from engines.backup.store.store import Store
 
-KEPT = 12  # files
+KEPT = 12  # verifies
+LONGEST = 1 << 26  # bytes of a file
 
 
 class VerifyNote(msgspec.Struct, frozen=True, kw_only=True):
-    """One verify of every byte: its time, and the points that were whole."""
+    """One verify of every byte: its time, and the points that were whole, or names that they have since."""
 
     time: str
     points: tuple[str, ...]
 
 
 def put(store: Store, at: float, points: tuple[str, ...]) -> None:
-    """Note a verify of every byte; another of the same second keeps what it said."""
-    path = f"verified/{stamp(at)}.json"
-    before = [point for _, note in _notes(store, [path]) for point in note.points]
-    found = VerifyNote(time=stamp(at), points=tuple(dict.fromkeys((*before, *points))))
-    store.put(path, msgspec.json.encode(found))
-    for name in sorted(store.names("verified"))[:-KEPT]:
-        store.delete(name)
+    """Note a verify of every byte; those before the last ones are forgotten."""
+    _put(store, VerifyNote(time=stamp(at), points=points))
+    names = list(store.names("verified"))
+    kept = sorted({_time(name) for name in names})[-KEPT:]
+    for name in names:
+        if _time(name) not in kept:
+            with suppress(FileNotFoundError):  # another verify was first
+                store.delete(name)
 
 
 def last_verified(store: Store) -> dict[str, str]:
     """By point: when a verify last found it whole."""
     seen: dict[str, str] = {}
-    for _, found in _notes(store, sorted(store.names("verified"))):
+    for found in sorted(_notes(store), key=lambda note: note.time):
         seen |= dict.fromkeys(found.points, found.time)
     return seen
 
 
 def also(store: Store, names: Mapping[str, str]) -> None:
     """Points go by other names as well: theirs by the name that is known."""
-    for path, found in list(_notes(store, sorted(store.names("verified")))):
-        new = [names[name] for name in found.points if name in names and names[name] not in found.points]
+    notes = list(_notes(store))
+    for time in sorted({note.time for note in notes}):
+        known = {point for note in notes if note.time == time for point in note.points}
+        new = sorted(names[point] for point in known & names.keys() if names[point] not in known)
         if new:
-            store.put(path, msgspec.json.encode(msgspec.structs.replace(found, points=(*found.points, *new))))
+            _put(store, VerifyNote(time=time, points=tuple(new)))
 
 
-def _notes(store: Store, paths: Iterable[str]) -> Iterator[tuple[str, VerifyNote]]:
-    """Those that can be read, with their paths."""
-    for name in paths:
-        with suppress(FileNotFoundError, msgspec.DecodeError, UnicodeDecodeError):
-            yield name, msgspec.json.decode(store.read(name, 0, 1 << 26), type=VerifyNote)
+def _put(store: Store, note: VerifyNote) -> None:
+    store.put(f"verified/{note.time}-{os.urandom(4).hex()}.json", msgspec.json.encode(note))
+
+
+def _time(name: str) -> str:
+    """When the verify of a file was; those of former versions are called by that alone."""
+    return name.removeprefix("verified/").removesuffix(".json").partition("-")[0]
+
+
+def _notes(store: Store) -> Iterator[VerifyNote]:
+    """Those that can be read."""
+    for _, content in store.read_all(sorted(store.names("verified")), LONGEST):
+        if not isinstance(content, OSError):
+            with suppress(msgspec.DecodeError, UnicodeDecodeError):
+                yield msgspec.json.decode(content, type=VerifyNote)

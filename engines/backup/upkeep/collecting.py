@@ -237,9 +237,7 @@ def _overhead(places: list[RecordPlace] | None) -> int:
 
 
 def _healed(repository: Repository) -> list[str]:
-    """Quarantine entries whose pack is gone."""
-    return [
-        bad.path
-        for bad in quarantine.every(repository.store)
-        if bytes.fromhex(bad.pack) not in repository.index.present
-    ]
+    """Quarantine entries whose pack is gone, and what was noted beside them."""
+    present = {pack_id.hex() for pack_id in repository.index.present}
+    names = list(repository.store.names("quarantine"))
+    return [name for name in names if (owner := quarantine.pack_of(name)) and owner not in present]

@@ -9,6 +9,8 @@ import pytest
 from engines import tasks
 from engines.backup import names
 from engines.backup.commands import listing
+from engines.backup.engine import LOOKS
+from engines.backup.repository.repository import Repository
 from engines.job.contract import Cancel, Finished
 from engines.job.errors import BadParam, Refused
 from engines.job.params import convert
@@ -103,3 +105,25 @@ def test_advice_can_be_pasted_whatever_the_repository_is_called(tmp_path: Path) 
     _, last = lab.perform_job("backup-init", repo=str(tmp_path / "my backups; rm x"))
     assert isinstance(last, Finished)
     assert f"--repo '{tmp_path}/my backups; rm x'" in last.then[-1]
+
+
+@pytest.mark.parametrize("task", ["list", "search"])
+def test_a_guest_that_is_mistyped_is_no_empty_list(tmp_path: Path, task: str) -> None:
+    repo = lab.init(tmp_path / "repo")
+    source = lab.disk(tmp_path / "disk", {0: 1}, lab.MIB)
+    point = lab.backup(repo, source, "shop-db")
+    look = next(each for each in LOOKS if each.verb == task)
+    given = {"repo": repo, "pattern": "*"} if task == "search" else {"repo": repo}
+
+    def asked(only: str) -> Refused:
+        with pytest.raises(Refused) as refused:
+            look.answer(convert(look.params, {**given, "only": only}))
+        return refused.value
+
+    assert "no disk here is called 'shop-bd'" in asked("shop-bd").why
+    assert asked("shop-bd").what_helps.startswith("did you mean shop-db?")
+    assert asked("shop-db/disk1").what_helps.startswith("did you mean shop-db/disk0?")
+    assert "no point here is called 'shop-db@1999'" in asked("shop-db@1999").why
+    assert "did you mean" not in asked("mail").what_helps
+    with Repository.glance(repo) as glance, pytest.raises(Refused, match="did you mean shop-db/disk0"):
+        glance.resolve(point.replace("db", "bd"))
