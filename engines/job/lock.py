@@ -8,8 +8,10 @@ import hashlib
 import os
 import re
 import stat
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from itertools import islice
 from pathlib import Path
 
 import msgspec
@@ -20,6 +22,9 @@ from engines.host.holder import Holder, me
 from engines.job.errors import Refused
 
 RUN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,150}")
+LOCK = re.compile(r"[0-9a-f]{32}\.lock")
+MOMENT = 0.5  # s that a lock may be held by one who signs in a moment, or who removes what nobody holds
+SWEPT = 200  # entries of the folder that each run looks through for what killed ones left
 
 
 _seen: dict[str, Path] = {}  # by identity of a file or device: where it was found last
@@ -69,37 +74,80 @@ def hold(identity: str, run: str) -> Iterator[None]:
     """
     _heed_root(identity)
     path = path_of(identity)
-    descriptor = _open(path)
+    descriptor = _taken(path, identity)
     itself = -1
     try:
-        if not _locked(descriptor):
-            raise _held(_said(path), identity)
         itself = _target(identity)
-        note = _signed(path, run)
-        try:
-            yield
-        finally:
-            note.unlink(missing_ok=True)
+        _signed(path, run)
+        _sweep(path.parent)
+        yield
     finally:
+        _removed(path, descriptor)
         os.close(descriptor)
         if itself >= 0:
             os.close(itself)
 
 
-def _signed(path: Path, run: str) -> Path:
-    """Where it says who holds; others read it, and never lock it."""
+def _taken(path: Path, identity: str) -> int:
+    """A locked descriptor of the lock file that lies there. Raises Refused where another holds it."""
+    end = time.monotonic() + MOMENT
+    while True:
+        descriptor = _open(path)
+        locked = _locked(descriptor)
+        if locked and _lies(path, descriptor):
+            return descriptor
+        os.close(descriptor)
+        if locked:
+            continue  # its holder removed it as it let go
+        holder = _said(path)
+        if (holder is not None and holder.alive()) or time.monotonic() >= end:
+            raise _held(holder, identity)
+        time.sleep(0.01)
+
+
+def _lies(path: Path, descriptor: int) -> bool:
+    """Whether it is that file that lies there: its number is no other's while it is open."""
+    try:
+        return os.path.samestat(path.lstat(), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
+
+
+def _removed(path: Path, descriptor: int) -> None:
+    """The lock file and its note, by whoever has it locked."""
+    with suppress(OSError):
+        if _lies(path, descriptor):
+            path.with_suffix(".held").unlink(missing_ok=True)
+            path.unlink()
+
+
+def _sweep(folder_: Path) -> None:
+    """Remove a part of the lock files that nobody holds: those of runs that were killed."""
+    with os.scandir(folder_) as entries:
+        names = [entry.name for entry in islice(entries, SWEPT) if LOCK.fullmatch(entry.name)]
+    for name in names:
+        with suppress(Refused, OSError):
+            descriptor = _open(folder_ / name, new=False)
+            try:
+                if _locked(descriptor):
+                    _removed(folder_ / name, descriptor)
+            finally:
+                os.close(descriptor)
+
+
+def _signed(path: Path, run: str) -> None:
+    """Say beside it who holds; others read it, and never lock it."""
     note = path.with_suffix(".held")
     try:
         write_whole(note, msgspec.json.encode(me(run)), 0o644)
         note.chmod(0o644)
     except OSError as error:
         raise Refused(f"{note}: {error.strerror}", f"make room in {path.parent}") from None
-    return note
 
 
-def _open(path: Path) -> int:
-    """The lock file, made where it is missing; nothing but a file of this user's. Raises Refused."""
-    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+def _open(path: Path, *, new: bool = True) -> int:
+    """The lock file, made where it is missing and may be new; nothing but a file of this user's. Raises Refused."""
+    flags = os.O_RDWR | (os.O_CREAT if new else 0) | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
     try:
         descriptor = os.open(path, flags, 0o600)
     except OSError as error:

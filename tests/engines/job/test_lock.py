@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -61,15 +62,66 @@ def test_root_s_locks_lie_where_only_root_writes(target: Path) -> None:
 
 def test_a_user_cannot_hold_root_up_by_its_lock_file(target: Path) -> None:
     identity = lock.name_identity(target)
-    with lock.hold(identity, "a-run"):
-        pass
-
     path = lock.path_of(identity)
 
     def take() -> None:
         os.open(path, os.O_RDONLY)
 
-    assert as_nobody(take) == 1
+    with lock.hold(identity, "a-run"):
+        assert path.is_file()
+        assert as_nobody(take) == 1
+
+
+def test_a_lock_goes_with_its_holder_and_with_the_next_run_where_that_was_killed(target: Path) -> None:
+    own = target.parent / "own"
+    own.mkdir()
+    os.chown(own, NOBODY, NOBODY)
+
+    def swept() -> None:
+        os.environ["XDG_RUNTIME_DIR"] = str(own)
+        mine, held, killed = (lock.name_identity(target.with_name(name)) for name in ("mine", "held", "killed"))
+        for path in (lock.path_of(held), lock.path_of(killed)):
+            path.touch(0o600)
+        lock.path_of(killed).with_suffix(".held").write_text("{}")
+        other = lock.folder() / "a.lock"
+        other.touch()
+        with lock.path_of(held).open("r+") as stream:
+            fcntl.flock(stream, fcntl.LOCK_EX)
+            with lock.hold(mine, "a-run"):
+                path = lock.path_of(mine)
+                assert set(lock.folder().iterdir()) == {path, path.with_suffix(".held"), lock.path_of(held), other}
+            assert set(lock.folder().iterdir()) == {lock.path_of(held), other}
+            with pytest.raises(Refused, match="another process"), lock.hold(held, "a-run"):
+                pass
+
+    assert as_nobody(swept) == 0
+
+
+def test_a_lock_that_is_removed_as_it_is_taken_is_taken_anew(target: Path) -> None:
+    """By the holder before, who lets go between the opening and the lock of the next."""
+    own = target.parent / "own"
+    own.mkdir()
+    os.chown(own, NOBODY, NOBODY)
+
+    def taken() -> None:
+        os.environ["XDG_RUNTIME_DIR"] = str(own)
+        identity = lock.name_identity(target)
+        path = lock.path_of(identity)
+        removed: list[Path] = []
+
+        def remove(event: str, _: object) -> None:
+            if event == "fcntl.flock" and not removed:
+                path.unlink()
+                removed.append(path)
+
+        sys.addaudithook(remove)
+        with lock.hold(identity, "a-run"):
+            assert removed and path.is_file()
+            with pytest.raises(Refused), lock.hold(identity, "second"):
+                pass
+        assert not path.exists()
+
+    assert as_nobody(taken) == 0
 
 
 def test_users_meet_at_the_target_itself(target: Path) -> None:
