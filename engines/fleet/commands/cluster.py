@@ -42,6 +42,9 @@ class CertificateParams(Params, frozen=True, kw_only=True):
     ] = "/etc/crashcart/cluster"
     days: Annotated[int, param("Days", "how long it is good", ge=1, le=3650)] = certificates.DAYS
     renew: Annotated[bool, param("Renew", "another key and certificate for a member that has them")] = False
+    deny: Annotated[
+        bool, param("Deny", "let no certificate in any more that the member has had so far; --renew makes another")
+    ] = False
 
 
 def schedule(params: FleetParams) -> Iterator[str | bytes | Note]:
@@ -70,6 +73,12 @@ def worked(params: WorkerParams) -> str:
 
 
 def certificate(params: CertificateParams) -> str:
-    """The folder with ca.pem, cert.pem and key.pem, which goes to that member. Raises Refused."""
+    """The folder with ca.pem, cert.pem and key.pem, which goes to that member; of one that is denied the list, which
+    goes to all others. Raises Refused.
+    """
+    if params.deny:
+        denied = certificates.deny(Path(params.into), params.name)
+        if not params.renew:
+            return str(denied)
     made = certificates.renew if params.renew else certificates.issue
     return str(made(Path(params.into), params.name, params.days))

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from engines.fleet.config.model import Fleet
-from engines.fleet.spread import certificates
+from engines.fleet.spread import certificates, denying
 from engines.fleet.spread.security import member
 from engines.job import units
 from engines.job.errors import Refused
@@ -33,6 +33,7 @@ def joining(fleet: Fleet) -> Iterator[Told]:
     if cluster.encrypted:
         yield from (_paper(Path(cluster.tls) / name) for name in ("ca.pem", "cert.pem"))
         yield _pair(Path(cluster.tls))
+        yield from _denied(Path(cluster.tls))
 
 
 def _paper(path: Path) -> Told:
@@ -48,6 +49,16 @@ def _paper(path: Path) -> Told:
     else:
         why = "" if left > soon else f"make another before it ends, in {left:.0f} days: {helps}"
     return str(path), f"is good until {ends:%Y-%m-%d}", why
+
+
+def _denied(folder: Path) -> Iterator[Told]:
+    """Of a list that is there: a member without it lets in who is denied elsewhere, and cannot know of it."""
+    what = str(folder / denying.DENIED)
+    try:
+        if many := denying.count(folder):
+            yield what, f"{many} certificates are let in no more", denying.unfit(folder)
+    except (OSError, ValueError, TypeError) as error:
+        yield what, "cannot be read", units.one_line(str(error))
 
 
 def _pair(folder: Path) -> Told:

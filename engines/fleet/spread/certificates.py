@@ -11,13 +11,14 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from engines.fleet.spread import denying
 from engines.host import certificate
 from engines.host.files import partials, sync_folder, write_whole
 from engines.host.naming import exchange
 from engines.job.errors import Refused
 
 YEARS = 10  # of the authority
-DAYS = 90  # of a member's certificate: there is no list of revoked ones, so one that leaks is good until it ends
+DAYS = 90  # of a member's certificate: one that leaks, and is denied nowhere, is good until it ends
 AUTHORITY = ("ca.pem", "ca-key.pem")
 PAPERS = ("ca.pem", "cert.pem", "key.pem")
 
@@ -68,6 +69,27 @@ def renew(folder: Path, name: str, days: int = DAYS) -> Path:
     return place
 
 
+def deny(folder: Path, name: str) -> Path:
+    """The list of those that are let in no more, with every certificate that a member was ever given.
+
+    It lies in the folder of the authority and in those of the members there. Raises Refused.
+    """
+    try:
+        if not folder.is_dir():
+            raise FileNotFoundError("there is no such folder")
+        with _alone(folder):
+            denying.deny(folder, name, _signer(folder))
+    except (OSError, ValueError) as error:
+        raise Refused(f"{folder}: {error}", "name the folder of the authority, with ca.pem and ca-key.pem") from None
+    return folder / denying.DENIED
+
+
+def _signer(folder: Path) -> Any:
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    return load_pem_private_key((folder / AUTHORITY[1]).read_bytes(), None)
+
+
 def _found(folder: Path) -> None:
     key = certificate.key()
     made = certificate.signed("crashcart fleet authority", key, None, key, YEARS * 365)
@@ -77,15 +99,16 @@ def _found(folder: Path) -> None:
 
 def _member(folder: Path, place: Path, name: str, days: int) -> None:
     from cryptography import x509
-    from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
     authority = (folder / AUTHORITY[0]).read_bytes()
-    signer = load_pem_private_key((folder / AUTHORITY[1]).read_bytes(), None)
     key = certificate.key()
-    made = certificate.signed(name, key, x509.load_pem_x509_certificate(authority), signer, days, client=True)
+    above = x509.load_pem_x509_certificate(authority)
+    made = certificate.signed(name, key, above, _signer(folder), days, client=True)
+    denying.issued(folder, name, made.serial_number)
     write_whole(place / "key.pem", _secret(key))
     write_whole(place / "cert.pem", _pem(made))
     write_whole(place / "ca.pem", authority)
+    denying.spread(folder, place)
 
 
 @contextmanager
@@ -110,7 +133,7 @@ def _beside(place: Path) -> Path:
 
 def _clear(beside: Path, place: Path) -> None:
     """Remove the papers that lie beside; what else a folder had goes on lying in it."""
-    left = {one for name in PAPERS for one in (beside / name, *partials(beside / name))}
+    left = {one for name in (*PAPERS, denying.DENIED) for one in (beside / name, *partials(beside / name))}
     for each in list(beside.iterdir()):
         if each in left:
             each.unlink()

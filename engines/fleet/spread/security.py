@@ -8,7 +8,10 @@ import stat
 from pathlib import Path
 from typing import Any
 
+from typing_extensions import override
+
 from engines.fleet.config.model import Cluster, Fleet
+from engines.fleet.spread import denying
 from engines.job.errors import Refused
 
 FILES = ("ca.pem", "cert.pem", "key.pem")
@@ -37,11 +40,12 @@ def member(fleet: Fleet) -> Cluster:
     if importlib.util.find_spec("distributed") is None:
         raise Outside("a cluster needs Dask, which is not installed", "pip install 'crashcart[fleet]'")
     if cluster.encrypted:
-        _papers(Path(cluster.tls))
+        unfit_papers(Path(cluster.tls))
     return cluster
 
 
-def _papers(folder: Path) -> None:
+def unfit_papers(folder: Path) -> None:
+    """Raise Refused where a paper of a member lacks, is open to others, or lets in who is denied."""
     for name in FILES:
         try:
             found = (folder / name).stat()
@@ -51,6 +55,15 @@ def _papers(folder: Path) -> None:
             raise Refused(f"{folder / name} can be read by others", f"chmod 600 {folder / name}")
         if not os.access(folder / name, os.R_OK):
             raise Refused(f"{folder / name} cannot be read", "run it as the owner of the folder")
+    try:
+        why = denying.unfit(folder)
+    except (OSError, ValueError, TypeError) as error:
+        why = f"{denying.DENIED} cannot be read: {getattr(error, 'strerror', None) or error}"
+    if why:
+        helps = (
+            "copy it again from the folder of the authority, which has it from: crashcart fleet certificate NAME --deny"
+        )
+        raise Refused(f"{folder}: {why}", helps)
 
 
 def security(cluster: Cluster) -> Any:
@@ -58,7 +71,6 @@ def security(cluster: Cluster) -> Any:
     import logging
 
     import dask
-    from distributed.security import Security
 
     dask.config.set(SETTINGS)
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
@@ -70,4 +82,24 @@ def security(cluster: Cluster) -> Any:
         for role in ("client", "scheduler", "worker")
         for what, path in (("cert", cert), ("key", key))
     }
-    return Security(tls_ca_file=ca, require_encryption=True, **both)
+    return _denying(Path(cluster.tls))(tls_ca_file=ca, require_encryption=True, **both)
+
+
+def _denying(folder: Path) -> Any:
+    """Dask's, with whom no member whose certificate is denied talks; a class that only exists where Dask does."""
+    from distributed.security import Security
+
+    class Denying(Security):  # type: ignore[misc]  # Dask has no types here
+        @override
+        def get_listen_args(self, role: Any) -> Any:
+            return _held(super().get_listen_args(role))
+
+        @override
+        def get_connection_args(self, role: Any) -> Any:
+            return _held(super().get_connection_args(role))
+
+    def _held(arguments: dict[str, Any]) -> dict[str, Any]:
+        denying.hold_to(arguments["ssl_context"], folder)
+        return arguments
+
+    return Denying

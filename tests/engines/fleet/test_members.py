@@ -193,7 +193,7 @@ def test_a_renewal_that_is_killed_at_any_moment_leaves_papers_of_one_making(tmp_
             break
     assert ended == 0 and moment > 8 and len(keys) > 3  # killed before the exchange, and after it
     assert {each.name for each in place.iterdir()} == {*certificates.PAPERS, "note"}
-    assert {each.name for each in place.parent.iterdir()} == {"c1", *certificates.AUTHORITY}
+    assert {each.name for each in place.parent.iterdir()} == {"c1", "issued", *certificates.AUTHORITY}
 
 
 def _sign(into: Path, paper: Path, days: int, since: int = 10) -> None:
