@@ -9,7 +9,7 @@ import msgspec
 from engines.biosiso.media import layout, texts
 from engines.biosiso.media.layout import Entry
 from engines.biosiso.media.making import Detail
-from engines.biosiso.vendor import board, dos, firmware, rom, switches
+from engines.biosiso.vendor import batch, board, dos, firmware, rom, switches
 from engines.job.contract import BytesChange, Change, TextChange
 
 MOST_RENAMED = 20  # names shown; the disc's README.TXT has them all
@@ -51,11 +51,10 @@ def uefi_facts(
 
 
 def _lines(kit: firmware.Kit, told: texts.Told) -> list[tuple[str, str]]:
-    line = kit.vendor_line()
     default = [("Default line", f"afudosu.exe %1 {switches.DEFAULT}")] if kit.is_amis else []
     return [
         *default,
-        ("Vendor's line", f"{line.text} ({line.file} line {line.line})" if line else "none found"),
+        ("Vendor's line", " or, by a condition, ".join(map(batch.FlashLine.words, kit.vendor_lines())) or "none found"),
         ("Line on the disc", f"{told.line} ({told.picked_by})"),
     ]
 

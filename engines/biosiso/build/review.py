@@ -15,7 +15,7 @@ from engines.biosiso.build.params import BuildParams
 from engines.biosiso.media import iso, layout, stick, texts, uefi, usb
 from engines.biosiso.media.layout import Entry
 from engines.biosiso.media.making import Detail
-from engines.biosiso.vendor import board, dos, firmware, inside, line, names, rom, switches
+from engines.biosiso.vendor import batch, board, dos, firmware, inside, line, names, rom, switches
 from engines.job.contract import Choice, Option, Plan, Step
 from engines.job.errors import Refused
 from engines.job.params import plain
@@ -116,7 +116,6 @@ def _told(
     flash: line.Line,
     warnings: tuple[str, ...],
 ) -> texts.Told:
-    vendors = kit.vendor_line()
     return texts.Told(
         rom=_disc_rom(entries, picked),
         rom_vendor=picked.name.rpartition("/")[2],
@@ -124,7 +123,7 @@ def _told(
         board=params.board.strip(),
         line=flash.text,
         picked_by=flash.picked,
-        vendor_line=vendors.text if vendors else "",
+        vendor_line=" or, by a condition, ".join(each.text for each in kit.vendor_lines()),
         dos=system.words,
         form=params.form,
         renamed=layout.renamed(entries),
@@ -189,6 +188,7 @@ def _detail(
     )
 
 
+NOT_OFFERED = "it has no switches, or /X, which skips the ID check"
 RESERVED = {"cd": (), "stick": stick.RESERVED, "dual": ("STARTUP.NSH", uefi.MARK)}
 
 
@@ -226,8 +226,12 @@ def _warnings(kit: firmware.Kit, flash: line.Line, form: layout.Form) -> list[st
         )
     vendors = kit.vendor_line()
     if vendors and not flash.vendor:
+        why = f"its {vendors.opened} is known only when the batch runs" if vendors.opened else NOT_OFFERED
+        said.append(f"the vendor's line ({vendors.text}) is not offered: {why}")
+    if flash.chosen and len(lines := kit.vendor_lines()) > 1:
         said.append(
-            f"the vendor's line ({vendors.text}) is not offered: it has no switches, or /X, which skips the ID check"
+            f"the vendor's batch flashes by a condition: {' or '.join(map(batch.FlashLine.words, lines))}; none of "
+            "them is offered: see which is meant for this board"
         )
     return said
 

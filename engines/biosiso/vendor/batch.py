@@ -7,7 +7,8 @@ import re
 
 import msgspec
 
-from engines.biosiso.vendor.variables import OWN, REMARK, Variables, command
+from engines.biosiso.vendor.flow import Flow, Reader
+from engines.biosiso.vendor.variables import OWN, REMARK, Variables
 
 LONGEST = 1024 * 1024  # bytes of a script that are read
 KNOWN = (
@@ -41,6 +42,8 @@ COMMANDS = {
 REBOOTS = re.compile(
     r"\b(?:reset|reboot|warmboot|coldboot|fdapm\S*\s+(?:warm|cold)boot)\b|/reboot\b|/shutdown\b", re.IGNORECASE
 )
+LOOKS = {"/o", "/u", "/s", "/d", "/?", "/h"}
+REBOOT = {"/reboot", "/shutdown", "/q", "-reboot"}
 REDIRECT = re.compile(r"(?<![0-9=])>{1,2}\s*(?P<where>[^\s>|<]+)")
 QUIET = {"nul", "nul:", "con", "con:"}
 
@@ -48,7 +51,7 @@ QUIET = {"nul", "nul:", "con", "con:"}
 class FlashLine(msgspec.Struct, frozen=True):
     """A flasher call as the script has it; `%1` stays. `switches` are its / words, one blank apart.
 
-    tool: the program without its ending. args: everything behind it but redirections.
+    tool: the program without its ending. args: everything behind it but redirections. step: its place in the flow.
     """
 
     file: str
@@ -57,6 +60,27 @@ class FlashLine(msgspec.Struct, frozen=True):
     switches: str
     tool: str = ""
     args: str = ""
+    step: int = -1
+
+    def words(self) -> str:
+        """The line and where it stands."""
+        return f"{self.text} ({self.file} line {self.line})"
+
+    @property
+    def flashes(self) -> bool:
+        """Whether it is more than a look at the ROM, a copy of the old one, or a reboot."""
+        words = self.args.lower().split()
+        if self.tool.startswith("afu") and LOOKS & set(words):
+            return False
+        return not all(word in REBOOT for word in words)
+
+    @property
+    def opened(self) -> str:
+        """What of its switches a variable says, which the batch alone does not settle; empty where nothing does."""
+        loose = [word for word in self.args.split() if "%" in word]
+        switches = [word for word in loose if word.startswith(("/", "-"))]
+        others = [word for word in self.args.split() if not word.startswith(("/", "-", '"'))]
+        return " ".join([*switches, *(word for word in others[1:] if word in loose)])
 
     @property
     def asks(self) -> tuple[str, ...]:
@@ -82,6 +106,7 @@ class Script(msgspec.Struct, frozen=True):
     writes: tuple[Write, ...]
     lf_only: bool
     mentions: frozenset[str] = frozenset()
+    flow: Flow = Flow()
 
 
 def read(file: str, content: bytes, flasher: str = "") -> Script:
@@ -93,37 +118,29 @@ def read(file: str, content: bytes, flasher: str = "") -> Script:
     flash_lines: list[FlashLine] = []
     writes: list[Write] = []
     lines = [raw.strip() for raw in re.split(r"\r\n|\n|\r", text)]
-    variables = Variables(lines)
+    variables, reader = Variables(lines), Reader()
     for number, line in enumerate(lines, 1):
+        commands = reader.take(number, variables.whole(line))
         bare = variables.filled(line)
         if not bare or REMARK.match(bare):
             continue
-        for found in filter(None, map(calls.match, _alternatives(bare))):
+        for step, found in [(step, calls.match(_plain(text))) for step, text in commands]:
+            if not found:
+                continue
             call = _closed(re.split(r"[|<>&]", found["rest"])[0].strip())
             switches = " ".join(SWITCH.findall(call))
-            flash_lines.append(FlashLine(file, number, line, switches, found["tool"].lower(), call))
+            flash_lines.append(FlashLine(file, number, line, switches, found["tool"].lower(), call, step))
         writes += [Write(file, number, line, what, reboots) for what, reboots in _effects(bare)]
     mentions = frozenset(name.lower() for name in NAMED.findall(text))
-    return Script(file, tuple(flash_lines), tuple(writes), is_lf_only(content), mentions)
+    return Script(file, tuple(flash_lines), tuple(writes), is_lf_only(content), mentions, reader.flow())
 
 
-SAYS = re.compile(r"(?:echo|set|rem)\b", re.IGNORECASE)
 QUOTED = re.compile(r'"([^"\s]*)"')
-ELSE = re.compile(r"\)\s*else\b\s*\(?", re.IGNORECASE)
 
 
-def _alternatives(line: str) -> list[str]:
-    """What a line may do: one command, or one each side of ELSE; each without the place of its files, and without
-    quotes but those that a blank needs.
-    """
-    parts, says = [line], SAYS.match(line)
-    while found := ELSE.search(parts[-1]):
-        before = parts[-1][: found.start() + 1]
-        if says and before.count(")") <= before.count("("):
-            break  # its text, which no condition ends
-        parts[-1:], says = [before[:-1], command(parts[-1][found.end() :])], None
-    bare = [QUOTED.sub(r"\1", command(part)) for part in parts]
-    return [OWN.sub(lambda found: f"%{found[1]}" if found[1] else "", part).rstrip() for part in bare]
+def _plain(call: str) -> str:
+    """A command without the place of its files, and without quotes but those that a blank needs."""
+    return OWN.sub(lambda found: f"%{found[1]}" if found[1] else "", QUOTED.sub(r"\1", call)).rstrip()
 
 
 def _closed(call: str) -> str:

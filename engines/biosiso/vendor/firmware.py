@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from engines.biosiso.vendor import batch, inside, rom
+from engines.biosiso.vendor import batch, ends, inside, rom
 from engines.biosiso.vendor.archive import Member, members
 from engines.biosiso.vendor.sources import Source, nothing
 from engines.job.errors import Refused
@@ -57,20 +57,37 @@ class Kit(msgspec.Struct, frozen=True, kw_only=True):
         return found[0] if found else None
 
     def vendor_line(self) -> batch.FlashLine | None:
-        """The last flasher call of the package's own DOS batch; none where it has two, by a condition, that differ."""
+        """The flasher call with which the package's own DOS batch ends; none where more than one can be the last."""
+        lines = self.vendor_lines()
+        return lines[0] if len(lines) == 1 else None
+
+    def vendor_lines(self) -> tuple[batch.FlashLine, ...]:
+        """Every call that can be the last one of its batch, of those that ask for the same the later.
+
+        AMI.bat is asked first, FLASH.BAT then, and all others together.
+        """
+        scripts = [script for script in self.scripts if script.file.lower().endswith(".bat")]
+        programs = {
+            file.base.rpartition(".")[0] for file in self.members if file.base.lower().endswith((".com", ".exe"))
+        }
+        found = ends.Ends(scripts, programs)
         first = [script for name in ("ami.bat", "flash.bat") if (script := self.script(name))]
-        others = [script for script in self.scripts if script.file.lower().endswith(".bat") and script not in first]
-        for script in (*first, *others):
-            calls = [line for line in script.flash_lines if self.is_amis or self._is_flasher(line.tool)]
-            if calls and calls[-1] == script.flash_lines[-1]:
-                sides = {line.asks for line in calls if line.line == calls[-1].line}
-                return calls[-1] if len(sides) == 1 else None
-        return None
+        started = {name for script in scripts for name in found.called(script)}
+        others = [script for script in scripts if script not in first]
+        others = [script for script in others if script.file not in started] or others
+        for group in (*([script] for script in first), others):
+            lasts = [last for last in map(found.of, group) if last and all(map(self._is_ours, last))]
+            if lasts:
+                return tuple({line.asks: line for last in lasts for line in last}.values())
+        return ()
+
+    def _is_ours(self, line: batch.FlashLine) -> bool:
+        return line.tool.startswith("afu") if self.is_amis else self._is_flasher(line.tool)
 
     def called(self) -> str:
         """All that its DOS batches hand to the flasher, one call a line."""
         lines = [line for script in self.scripts if script.file.lower().endswith(".bat") for line in script.flash_lines]
-        return "\n".join(line.args for line in lines if self.is_amis or self._is_flasher(line.tool))
+        return "\n".join(line.args for line in lines if self._is_ours(line))
 
     def _is_flasher(self, tool: str) -> bool:
         return self.flasher.rpartition("/")[2].lower().rpartition(".")[0] == tool
@@ -172,7 +189,7 @@ class InspectParams(Params, frozen=True, kw_only=True):
 def inspect(params: InspectParams) -> dict[str, Any]:
     """What the package is, as plain data; every file with size in bytes and SHA-256."""
     kit = read(Path(params.firmware))
-    line = kit.vendor_line()
+    line, lines = kit.vendor_line(), kit.vendor_lines()
     return {
         "firmware": kit.path,
         "sha256": kit.sha256,
@@ -183,6 +200,7 @@ def inspect(params: InspectParams) -> dict[str, Any]:
         ],
         "flasher": kit.flasher,
         "vendor_line": line.text if line else "",
+        "vendor_lines": [msgspec.to_builtins(each) for each in lines],
         "vendor_switches": line.switches if line else "",
         "writes": [msgspec.to_builtins(write) for script in kit.scripts for write in script.writes],
         "lf_only": [script.file for script in kit.scripts if script.lf_only],
@@ -190,6 +208,12 @@ def inspect(params: InspectParams) -> dict[str, Any]:
         "readmes": list(kit.readmes),
         "files": [{"name": file.name, "size": file.size, "sha256": file.sha256} for file in kit.members],
     }
+
+
+def _unsettled(lines: list[dict[str, Any]]) -> str:
+    if not lines:
+        return "no flash line found"
+    return "by a condition, " + " or ".join(f"{each['text']} ({each['file']} line {each['line']})" for each in lines)
 
 
 def table(found: dict[str, Any]) -> str:
@@ -202,7 +226,7 @@ def table(found: dict[str, Any]) -> str:
         lines += [f"  in it     {msgspec.convert(each['inside'], inside.Inside).words()}"]
     lines += [] if found["roms"] else ["  ROM       none found"]
     lines += [f"  flasher   {found['flasher'] or 'none found'}"]
-    lines += [f"  vendor's  {found['vendor_line'] or 'no flash line found'}"]
+    lines += [f"  vendor's  {found['vendor_line'] or _unsettled(found['vendor_lines'])}"]
     lines += [
         f"  writes    {each['file']} line {each['line']}: {each['what']}: {each['text']}" for each in found["writes"]
     ]

@@ -7,6 +7,7 @@ import re
 import msgspec
 
 from engines.biosiso.vendor import names, switches
+from engines.biosiso.vendor.batch import FlashLine
 from engines.biosiso.vendor.firmware import Kit
 from engines.biosiso.vendor.rom import Rom
 from engines.job.errors import BadParam, Refused
@@ -38,7 +39,7 @@ def decide(kit: Kit, rom: Rom, given_switches: str, command: str) -> Line:
     """The line for the disc. Raises Refused, BadParam."""
     if kit.is_amis and not command.strip():
         found = kit.vendor_line()
-        vendor = switches.offered(found.switches if found else "")
+        vendor = switches.offered(found.switches if found and not found.opened else "")
         chosen = switches.read(given_switches)
         picked = switches.picked_by(chosen, vendor)
         return Line(text=f"{AMIS} %1 {chosen}", chosen=chosen, vendor=vendor, picked=picked)
@@ -47,6 +48,11 @@ def decide(kit: Kit, rom: Rom, given_switches: str, command: str) -> Line:
     if command.strip():
         return Line(text=f"{program} {_read(command, kit)}", vendor=vendor)
     if not vendor:
+        if len(lines := kit.vendor_lines()) > 1:
+            raise Refused(
+                f"{kit.path} calls {kit.flasher} by a condition: {' or '.join(map(FlashLine.words, lines))}",
+                f'give the line that is meant for this board: --command "{program.partition(".")[0]} %1 ..."',
+            )
         raise Refused(
             f"{kit.path} has no batch file that says how {kit.flasher} is called for a ROM",
             f'give the line from the vendor\'s readme: --command "{program.partition(".")[0]} %1 ..."',

@@ -15,15 +15,18 @@ TURNS = re.compile(
 )
 """Where it may have come from elsewhere, or left its variables to another script: what is behind a GOTO is reached from
 the line before it, or by a label."""
-BEFORE = re.compile(
-    r"(?:if\s+(?:/i\s+)?(?:not\s+)?(?:exist\s+\S+|errorlevel\s*=*\s*\d+|\S+\s*==\s*\S+)"
-    r"|for\s+%{1,2}\w\s+in\s+\([^)]{0,200}\)\s+do)\s+(?P<then>\S.*)$",
+CONDITION = re.compile(
+    r"if\s+(?P<what>(?:/i\s+)?(?:not\s+)?(?:/i\s+)?(?:exist\s+(?:\"[^\"]*\"|\S+)|defined\s+\S+|errorlevel\s*=*\s*\d+"
+    r"|(?:\"[^\"]*\"|[^\s\"]+?)\s*(?:==|\b(?:equ|neq|lss|leq|gtr|geq)\b)\s*(?:\"[^\"]*\"|\S+)))\s*(?P<then>(?<=[\s\"])\S.*|\(.*)$",
     re.IGNORECASE,
 )
+LOOP = re.compile(r"for\s+%{1,2}\w\s+in\s+\([^)]{0,200}\)\s+do\s+(?P<then>\S.*)$", re.IGNORECASE)
 THROUGH = re.compile(
     r"(?:lh|loadhigh|(?:command|cmd)(?:\.(?:com|exe))?\s+/c|start(?:\s+/\w+){0,4})\s+(?P<then>\S.*)$", re.IGNORECASE
 )
 """What starts another program and adds nothing to it."""
+SHELL = re.compile(r"(?:command|cmd|start)\b", re.IGNORECASE)
+"""Of these, what comes back where a batch is started without CALL."""
 OWN = re.compile(r"%~(?:dp0\\?|([1-9]))", re.IGNORECASE)
 """The batch's own folder, and an argument that it takes the quotes from."""
 REMARK = re.compile(r"(?::|#|rem\b)", re.IGNORECASE)
@@ -32,7 +35,7 @@ REMARK = re.compile(r"(?::|#|rem\b)", re.IGNORECASE)
 def command(line: str) -> str:
     """The command of a line, behind @ and any number of IF conditions, FOR loops and programs that start another."""
     line = line.lstrip("@ \t")[:LONGEST_LINE]
-    while found := BEFORE.match(line) or THROUGH.match(line):
+    while found := CONDITION.match(line) or LOOP.match(line) or THROUGH.match(line):
         line = found["then"].lstrip("@ \t(")
     return line
 
@@ -55,6 +58,10 @@ class Variables:
                 doubted |= {found["name"].lower() for found in SETS.finditer(plain)}
         self._settled = {name for name, given in values.items() if len(given) == 1} - doubted
         self._now: dict[str, str] = {}
+
+    def whole(self, line: str) -> str:
+        """The next line with the variables that are known there."""
+        return VARIABLE.sub(lambda found: self._now.get(found[1].lower(), found[0]), line[:LONGEST_LINE])[:LONGEST_LINE]
 
     def filled(self, line: str) -> str:
         """The command of the next line, with the variables that are known there."""

@@ -187,6 +187,24 @@ def test_a_zip_beside_a_windows_program_is_opened_and_one_of_a_loop_is_read(tmp_
     assert firmware.read(zipped(tmp_path / "d.zip", KIT | {"AMI.bat": two % b"N"})).vendor_line() is None
 
 
+BY_CONDITION = b"fdt\r\nif errorlevel 1 goto two\r\n%b %%1 /P\r\ngoto end\r\n:two\r\n%b %%1 /B\r\n:end\r\n"
+
+
+def test_a_line_that_hangs_on_a_condition_or_a_variable_is_told_and_not_offered(tmp_path: Path) -> None:
+    plan = planned(params(tmp_path, KIT | {"AMI.bat": BY_CONDITION % (b"AFUDOSU", b"AFUDOSU")}))
+    assert not any("vendor" in option.label for choice in plan.choices for option in choice.options)
+    told = "AFUDOSU %1 /P (AMI.bat line 3) or AFUDOSU %1 /B (AMI.bat line 6)"
+    assert any(told in warning for warning in plan.warnings), plan.warnings
+    assert "line 3" in dict(plan.facts)["Vendor's line"] and "line 6" in dict(plan.facts)["Vendor's line"]
+    assert "AFUDOSU %1 /P or, by a condition, AFUDOSU %1 /B" in text(plan, "README.TXT")
+    plan = planned(params(tmp_path / "b", KIT | {"AMI.bat": b"AFUDOSU %1 /P /B %2\r\n"}))
+    assert not any("vendor" in option.label for choice in plan.choices for option in choice.options)
+    assert any("its %2 is known only when the batch runs" in warning for warning in plan.warnings)
+    other = {"PHLASH16.EXE": FLASHER, "BIOS.WPH": ROM, "FLASH.BAT": BY_CONDITION % (b"phlash16", b"phlash16")}
+    with pytest.raises(Refused, match=r"by a condition: phlash16 %1 /P \(FLASH.BAT line 3\) or phlash16 %1 /B"):
+        planned(params(tmp_path / "c", other, board=""))
+
+
 # ── UEFI ────────────────────────────────────────────────────────────────────────────────────────────
 
 UEFI = {
