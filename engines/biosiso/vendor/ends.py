@@ -83,8 +83,8 @@ class Ends:
             yield (at + 1, calls[at], True) if calls[at].flashes else (at + 1, last, False)
         elif LEAVES.match(step.text):
             yield (over, *state)
-        elif (place := _own_label(script, step)) is not None and depth < DEEPEST:
-            for each in self._run(script, {state}, depth + 1, place):
+        elif (begin := _own_label(script, step)) is not None and depth < DEEPEST:
+            for each in self._run(script, {state}, depth + 1, begin):
                 yield (at + 1, *each)
         elif (other := self._other(step)) and depth < DEEPEST:
             stays = step.returns or step.text.lower().startswith("call")
