@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
 from engines.backup.guests.model import Guest, GuestDisk
 from engines.fleet.config.load import parsed
 from engines.fleet.config.model import Fleet
 
 HOSTS = 40
+NIGHT = datetime(2026, 8, 13, 23, 0, tzinfo=ZoneInfo("Europe/Berlin")).timestamp()
+DAY = 86400.0
 
 
 def uuid(number: int) -> str:

@@ -5,97 +5,22 @@ from __future__ import annotations
 import os
 import resource
 import shlex
-import signal
 import subprocess
-import tempfile
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from engines import tasks
-from engines.backup.commands.far_hold import first_line, held
 from engines.backup.commands.far_look import LOOK, Seen
 from engines.backup.commands.far_place import LONGEST, place_at
 from engines.host.child import code, environment
-from engines.job.contract import Cancel, Context, Finished, RunFailed, RunStopped, StepStarted
+from engines.job.contract import Cancel, Context, Finished, RunFailed
 from engines.job.errors import BadParam, Failed, Refused
-from engines.job.journal import Entry
 from engines.job.params import Secret, convert
-from engines.job.perform import Stop
 from engines.job.work import Work, typed
 from tests.engines.backup import lab
-from tests.engines.backup.restoring.test_restore import loop
-from tests.engines.backup.store.sshd import Sshd
-
-WRONG_DD = """#!/bin/sh
-[ -e {folder}/wrong ] || exec /bin/dd "$@"
-case "$*" in *bs=4M*) tr '\\001' '\\002' | /bin/dd "$@";; *) exec /bin/dd "$@";; esac
-"""
-
-
-@dataclass
-class There:
-    """A host to restore to, and a point; its dd writes other bytes while folder/wrong is there."""
-
-    folder: Path
-    repo: str
-    point: str
-    source: Path
-
-    def words(self, path: Path | str, **more: object) -> dict[str, object]:
-        config = str(self.folder / "ssh_config")
-        return {"repo": self.repo, "point": self.point, "target": f"ssh://there{path}", "ssh_config": config, **more}
-
-    def refused(self, path: Path | str, **more: object) -> str:
-        engine = tasks.engine("backup-restore")
-        with pytest.raises((Refused, BadParam)) as found:
-            engine.plan(convert(engine.params, self.words(path, **more)), Cancel())
-        return str(found.value)
-
-
-@pytest.fixture(scope="module")
-def there(tmp_path_factory: pytest.TempPathFactory) -> Iterator[There]:
-    folder = tmp_path_factory.mktemp("there")
-    repo = lab.init(folder / "repo")
-    source = lab.disk(folder / "disk", {0: 1, 5: 1}, 7 * lab.MIB + 512)
-    point = lab.backup(repo, source)
-    (folder / "bin").mkdir()
-    (folder / "bin" / "dd").write_text(WRONG_DD.format(folder=folder))
-    (folder / "bin" / "dd").chmod(0o755)
-    server = Sshd(folder)
-    with (folder / "config").open("a") as config:
-        config.write(f"SetEnv PATH={folder}/bin:/usr/sbin:/usr/bin:/sbin:/bin\n")
-    with server:
-        host_key = (folder / "host_key.pub").read_text()
-        (folder / "known").write_text(f"[127.0.0.1]:{server.port} {host_key}")
-        (folder / "ssh_config").write_text(
-            f"Host there\n HostName 127.0.0.1\n Port {server.port}\n User root\n IdentityFile {folder}/key\n"
-            f" UserKnownHostsFile {folder}/known\n StrictHostKeyChecking yes\n IdentitiesOnly yes\n"
-        )
-        with one_line(folder / "ssh_config"):
-            yield There(folder, repo, point, source)
-
-
-@contextmanager
-def one_line(config: Path) -> Iterator[None]:
-    """One connection for all that is asked there, as many technicians have set it: a login each takes its time."""
-    with tempfile.TemporaryDirectory(dir="/tmp", prefix="crashcart-ssh-") as short:  # a socket's path is short
-        place = Path(short, "s")
-        with config.open("a") as stream:
-            stream.write(f" ControlPath {place}\n")
-        with subprocess.Popen(["ssh", "-F", str(config), "-M", "-N", "there"]) as line:
-            try:
-                end = time.monotonic() + 120
-                while not place.exists():
-                    assert line.poll() is None and time.monotonic() < end
-                    time.sleep(0.02)
-                yield
-            finally:
-                line.kill()
+from tests.engines.backup.restoring.loop import loop
+from tests.engines.backup.restoring.there import There
 
 
 def test_a_new_file_and_an_old_one_and_a_device_hold_the_disk(there: There, tmp_path: Path) -> None:
@@ -275,136 +200,6 @@ def test_a_disk_whose_partition_is_in_use_is_seen(tmp_path: Path) -> None:
         assert uses(f"mount {part} {at}") == [f"use {number(part)} is mounted at {at}"]
 
 
-def test_a_stopped_run_leaves_no_part_and_is_taken_up(there: There, tmp_path: Path) -> None:
-    old = tmp_path / "old"
-    old.write_bytes(b"old")
-    for step in ("write", "verify"):
-        run, last = lab.perform_job(
-            "backup-restore",
-            stop=(stop := Stop()),
-            listen=lab.stops_at(step, stop),
-            **there.words(old, powered_off=True),
-        )
-        assert isinstance(last, RunStopped) and last.left_behind == ()
-        assert old.read_bytes() == b"old" and list(tmp_path.glob("old*")) == [old]
-    plan = run.plan()
-    assert plan is not None and "remove" not in plan.undo
-    Path(plan.detail["part"]).write_bytes(b"what a killed run left")
-    _, last = lab.followed(run, "resume")
-    assert isinstance(last, Finished) and old.read_bytes() == there.source.read_bytes()
-    assert list(tmp_path.glob("old*")) == [old]
-
-
-def test_a_resumed_run_looks_again(there: There, tmp_path: Path) -> None:
-    new = tmp_path / "new"
-    run, last = lab.perform_job(
-        "backup-restore", stop=(stop := Stop()), listen=lab.stops_at("verify", stop), **there.words(new)
-    )
-    assert isinstance(last, RunStopped)
-    new.write_bytes(b"somebody else's")
-    _, last = lab.followed(run, "resume")
-    assert isinstance(last, RunFailed) and "not what it was at the review" in last.why
-    assert new.read_bytes() == b"somebody else's"
-
-
-def test_what_came_to_be_while_it_was_sent_stays(there: There, tmp_path: Path) -> None:
-    new = tmp_path / "new"
-
-    def listen(entry: Entry) -> None:
-        if isinstance(entry.event, StepStarted) and entry.event.step == "verify":
-            new.write_bytes(b"somebody else's")
-
-    _, last = lab.perform_job("backup-restore", listen=listen, **there.words(new))
-    assert isinstance(last, RunFailed) and new.read_bytes() == b"somebody else's" and last.left_behind == ()
-    assert list(tmp_path.glob("new*")) == [new]
-
-
-def test_a_device_that_is_half_written_is_named(there: There, tmp_path: Path) -> None:
-    (tmp_path / "image").write_bytes(bytes(8 * lab.MIB))
-    with loop(tmp_path / "image") as device:
-        words = there.words(device, powered_off=True)
-        run, last = lab.perform_job(
-            "backup-restore", stop=(stop := Stop()), listen=lab.stops_at("verify", stop), **words
-        )
-        assert isinstance(last, RunStopped) and str(device) in last.left_behind[0]
-        holds = os.open(device, os.O_RDONLY | os.O_EXCL)  # no mount: a namespace made meanwhile would keep it
-        try:
-            _, last = lab.followed(run, "resume")
-        finally:
-            os.close(holds)
-        assert isinstance(last, RunFailed) and "held" in last.why
-        _, last = lab.followed(run, "resume")
-        assert isinstance(last, Finished)
-        assert Path(device).read_bytes()[: 7 * lab.MIB + 512] == there.source.read_bytes()
-
-
-def test_two_runs_to_one_device_there_are_kept_apart(there: There, tmp_path: Path) -> None:
-    (tmp_path / "image").write_bytes(bytes(8 * lab.MIB))
-    with loop(tmp_path / "image") as device:
-        words = there.words(device, powered_off=True)
-        with held(place_at(str(words["target"]), str(words["ssh_config"]))) as other:
-            _, last = lab.perform_job("backup-restore", **words)
-            assert isinstance(last, RunFailed) and f"another run writes to {device}" in last.why
-            assert f"process {other.process} there" in last.why and last.left_behind == ()
-            other.demand()
-            os.kill(int(other.process), signal.SIGKILL)  # as where that host goes down
-            other.line.wait(120)
-            with pytest.raises(Failed, match="was cut"):
-                other.demand()
-        assert device.read_bytes() == bytes(8 * lab.MIB)
-        _, last = lab.perform_job("backup-restore", **words)
-        assert isinstance(last, Finished) and device.read_bytes()[: 7 * lab.MIB] == there.source.read_bytes()[:-512]
-
-
-def test_a_lock_that_cannot_be_asked_for_is_none_and_a_strangers_descriptor_holds_nothing(
-    there: There, tmp_path: Path
-) -> None:
-    (tmp_path / "image").write_bytes(bytes(lab.MIB))
-    place = place_at(f"ssh://there{tmp_path}/image", str(there.folder / "ssh_config"))
-    with subprocess.Popen(
-        ["sh", "-c", f"exec 9<{tmp_path}/image; echo; exec cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    ) as stranger:
-        assert stranger.stdin and stranger.stdout and stranger.stdout.readline()
-        with held(place) as first, pytest.raises(Refused, match=f"process {first.process} there"), held(place):
-            pass
-        stranger.stdin.close()
-    (there.folder / "bin" / "flock").write_text("#!/bin/sh\nexit 1\n")  # as without -w, or without locks
-    (there.folder / "bin" / "flock").chmod(0o755)
-    try:
-        with held(place) as none:
-            assert "is not sure" in none.warning
-    finally:
-        (there.folder / "bin" / "flock").unlink()
-
-
-def test_a_line_of_its_own_that_is_killed_lets_go(there: There, tmp_path: Path) -> None:
-    (tmp_path / "image").write_bytes(bytes(lab.MIB))
-    config = tmp_path / "alone"
-    lines = (there.folder / "ssh_config").read_text().splitlines()
-    config.write_text("\n".join(line for line in lines if "ControlPath" not in line) + "\n")
-    place = place_at(f"ssh://there{tmp_path}/image", str(config))
-    with held(place) as cut:
-        cut.line.kill()
-        cut.line.wait(120)
-        with pytest.raises(Failed, match="was cut"):
-            cut.demand()
-    with held(place) as again:  # the far side let go by itself
-        assert again.process and again.process != cut.process
-
-
-def test_a_line_without_an_end_is_waited_for_until_its_time() -> None:
-    inside, outside = os.pipe()
-    os.write(outside, b"Welcome")
-    try:
-        with pytest.raises(TimeoutError):
-            first_line(inside, time.monotonic())
-        os.write(outside, b"held 7\nmore")
-        assert first_line(inside, time.monotonic() + 60) == "held 7"
-    finally:
-        os.close(inside)
-        os.close(outside)
-
-
 def test_a_plan_of_an_earlier_version_holds_and_a_changed_mode_throws_no_sending_away() -> None:
     then = Seen("file", 5, "/a:b/c", "64768:12:1.5:1.5", "", ())
     old = {"point": "p", "kind": "file", "size": 5, "which": "64768:12/a:b/c"}
@@ -445,14 +240,3 @@ def test_a_link_is_followed_and_owner_and_mode_stay(there: There, tmp_path: Path
     assert link.is_symlink() and real.read_bytes() == there.source.read_bytes()
     found = real.stat()
     assert (found.st_uid, found.st_gid, found.st_mode & 0o7777) == (64055, 108, 0o640)
-
-
-def test_each_run_has_a_part_of_its_own(there: There, tmp_path: Path) -> None:
-    engine = tasks.engine("backup-restore")
-    plans = [engine.plan(convert(engine.params, there.words(tmp_path / "x")), Cancel()) for _ in range(2)]
-    assert plans[0].detail["part"] != plans[1].detail["part"] and plans[0].digest == plans[1].digest
-    taken = Path(plans[0].detail["part"])
-    taken.write_bytes(b"another run's")
-    work = engine.execute(typed(engine, plans[0]), Context(cancel=Cancel(), folder=tmp_path))
-    with pytest.raises(Failed, match="File exists"):
-        list(work)

@@ -16,7 +16,7 @@ from engines.job.errors import Refused
 from engines.job.params import convert
 from engines.job.work import typed
 from tests.engines.backup import lab
-from tests.engines.backup.restoring.test_restore import loop
+from tests.engines.backup.restoring.loop import loop
 
 
 def test_nothing_new_is_made_among_devices_or_in_the_repository(tmp_path: Path) -> None:

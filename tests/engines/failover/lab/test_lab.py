@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import os
 import re
 import shutil
-import subprocess
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +25,6 @@ from engines.job.jobfile import Job
 from engines.job.params import convert, fields
 from engines.job.perform import perform
 from tests.agreed import AGREED
-from tests.nobody import seen_in
 
 ROOT = Path(__file__).resolve().parents[4]
 
@@ -299,55 +294,6 @@ def test_the_seeds_table_within_three_minutes() -> None:
     ran = measured(clients=["chromium,firefox,curl,python"], faults=["drop,rst"], cap=30)
     assert time.monotonic() - began < 180
     assert len(ran.rows) == 8
-
-
-def test_without_root_a_user_namespace_does() -> None:
-    """The same lab as user nobody."""
-    place = Path(tempfile.mkdtemp(prefix="crashcart-nobody-"))
-    try:
-        (place / "state").mkdir()
-        shutil.chown(place / "state", "nobody")
-        place.chmod(0o755)
-        before, python = seen_in(place)
-        argv = [
-            python,
-            "-m",
-            "engines.cli",
-            "failover",
-            "lab",
-            "--clients",
-            "curl,python",
-            "--faults",
-            "drop,rst",
-        ]
-        ran = subprocess.run(
-            [
-                *before,
-                "setpriv",
-                "--reuid=nobody",
-                "--clear-groups",
-                *argv,
-                "--ladder",
-                "short",
-                "--runs",
-                "1",
-                "--cap",
-                "20",
-                "--json",
-            ],
-            env={"PATH": os.environ["PATH"], "XDG_STATE_HOME": str(place / "state"), "HOME": str(place / "state")},
-            capture_output=True,
-            text=True,
-            timeout=180,
-            check=False,
-        )
-        assert ran.returncode == 0, ran.stderr
-        last = json.loads(ran.stdout.splitlines()[-1])
-        assert {(row["client"], row["fault"], row["outcome"]) for row in last["result"]["table"]["cells"]} == {
-            (client, fault, "moved") for client in ("curl", "python") for fault in ("drop", "rst")
-        }
-    finally:
-        shutil.rmtree(place)
 
 
 def test_the_words_under_the_fields_name_every_client_and_fault() -> None:

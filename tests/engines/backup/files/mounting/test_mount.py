@@ -10,10 +10,7 @@ import select
 import shutil
 import signal
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,94 +19,14 @@ import pytest
 
 from engines import tasks
 from engines.backup.commands.looks import _ls
-from engines.backup.commands.mount import Server
-from engines.backup.files.mounting import mounts
 from engines.backup.files.reach import PathParams
 from engines.job.contract import Cancel, Context
 from engines.job.errors import Failed, Refused
 from engines.job.params import convert
 from tests.engines.backup import lab
 from tests.engines.backup.files import guest_tree
+from tests.engines.backup.files.mounting.served import CRASHCART, PATIENCE, Guest, Mounted, gone, mounted
 from tests.engines.backup.lab import MIB
-
-PATIENCE = 180.0  # s
-CRASHCART = (sys.executable, "-m", "engines.cli")
-
-
-class Guest:
-    def __init__(self, folder: Path) -> None:
-        self.image = guest_tree.ext4(folder / "image", self.fill)
-        self.repo = lab.init(folder / "repo")
-        self.point = lab.backup(self.repo, self.image)
-
-    def fill(self, root: Path) -> None:
-        guest_tree.everything(root)
-        for at in range(4):
-            (root / f"big{at}").write_bytes(b"".join(lab.block(at * 100 + block) for block in range(4)))
-
-
-@pytest.fixture(scope="module")
-def guest(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guest]:
-    folder = tmp_path_factory.mktemp("guest")
-    before = os.environ.get("XDG_STATE_HOME")
-    os.environ["XDG_STATE_HOME"] = str(folder / "state")
-    try:
-        yield Guest(folder)
-    finally:
-        if before is None:
-            del os.environ["XDG_STATE_HOME"]
-        else:
-            os.environ["XDG_STATE_HOME"] = before
-
-
-class Mounted:
-    """A `crashcart backup mount` in the foreground."""
-
-    def __init__(self, guest: Guest, folder: Path, *more: str) -> None:
-        self.folder = folder
-        folder.mkdir()
-        words = [*CRASHCART, "backup", "mount", "--repo", guest.repo, guest.point, str(folder), *more]
-        self.process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        self.wait(lambda: bool(self.records()) and mounts.is_mounted(self.records()[0]))
-        self.server = self.records()[0].server.pid
-
-    def records(self) -> list[mounts.Mount]:
-        return [mount for _, mount in mounts.every() if mount.folder == str(self.folder)]
-
-    def wait(self, until: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + PATIENCE
-        while not until():
-            assert time.monotonic() < deadline, self.process.stderr
-            if self.process.poll() is not None:
-                raise AssertionError(self.process.communicate())
-            time.sleep(0.05)
-
-    def stop(self) -> tuple[int, str]:
-        self.process.send_signal(signal.SIGTERM)
-        _, said = self.process.communicate(timeout=PATIENCE)
-        return self.process.returncode, said.decode()
-
-
-@contextmanager
-def mounted(guest: Guest, folder: Path, *more: str) -> Iterator[Mounted]:
-    found = Mounted(guest, folder, *more)
-    try:
-        yield found
-    finally:
-        if found.process.poll() is None:
-            found.stop()
-        subprocess.run(["umount", "-l", str(folder)], check=False, capture_output=True)
-
-
-@pytest.fixture(scope="module")
-def shown(guest: Guest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mounted]:
-    """One mount for all who only look."""
-    with mounted(guest, tmp_path_factory.mktemp("shown") / "m") as found:
-        yield found
-
-
-def gone(folder: Path) -> bool:
-    return str(folder).encode() not in Path("/proc/self/mountinfo").read_bytes()
 
 
 def test_a_mounted_tree_is_what_the_kernel_finds_on_the_disk(guest: Guest, tmp_path: Path) -> None:
@@ -191,52 +108,6 @@ def test_a_mount_that_nobody_reads_costs_no_cpu(shown: Mounted) -> None:
     pytest.fail("it is awake all the time")
 
 
-def test_a_killed_run_takes_its_mount_along(guest: Guest, tmp_path: Path) -> None:
-    with mounted(guest, tmp_path / "m") as found:
-        found.process.kill()
-        found.process.wait()
-        deadline = time.monotonic() + PATIENCE
-        while not gone(found.folder) and time.monotonic() < deadline:
-            time.sleep(0.05)
-        assert gone(found.folder)
-
-
-def test_what_a_killed_server_left_is_unmounted_by_the_next_command_and_nothing_else(
-    guest: Guest, tmp_path: Path
-) -> None:
-    with mounted(guest, tmp_path / "m") as killed, mounted(guest, tmp_path / "other") as alive:
-        server = killed.server
-        os.kill(killed.process.pid, signal.SIGSTOP)  # it must not tidy up
-        os.kill(server, signal.SIGKILL)
-        killed.process.kill()
-        killed.process.wait()
-        with pytest.raises(OSError) as stale:
-            list(killed.folder.iterdir())
-        assert stale.value.errno in (errno.ENOTCONN, errno.ECONNABORTED)
-        subprocess.run([*CRASHCART, "backup", "list", "--repo", guest.repo], check=True, capture_output=True)
-        assert gone(killed.folder)
-        assert list(killed.folder.iterdir()) == []
-        assert (alive.folder / "etc/hosts").read_text() == "127.0.0.1 localhost\n"
-
-
-def test_a_server_that_dies_is_told_and_unmounted(guest: Guest, tmp_path: Path) -> None:
-    with mounted(guest, tmp_path / "m") as found:
-        os.kill(found.server, signal.SIGKILL)
-        _, said = found.process.communicate(timeout=PATIENCE)
-        assert found.process.returncode == 1
-        assert b"ended early" in said
-        assert gone(found.folder)
-
-
-def test_unmounting_it_by_hand_ends_the_run(guest: Guest, tmp_path: Path) -> None:
-    with mounted(guest, tmp_path / "m") as found:
-        (found.folder / "etc/hosts").read_text()
-        subprocess.run(["umount", str(found.folder)], check=True)
-        _, said = found.process.communicate(timeout=PATIENCE)
-        assert found.process.returncode == 0
-        assert b"is unmounted: " in said
-
-
 def test_a_damaged_block_is_an_error_and_is_told(guest: Guest, tmp_path: Path) -> None:
     image = guest_tree.ext4(tmp_path / "image", lambda root: (root / "file").write_bytes(os.urandom(8 * MIB)))
     repo = lab.init(tmp_path / "repo")
@@ -306,33 +177,6 @@ def test_a_name_in_a_folder_that_is_damaged_is_never_said_not_to_be_there(tmp_pa
     assert any("cannot be listed to its end" in note for note in taken["notes"])
 
 
-def test_the_end_of_a_run_leaves_a_mount_of_the_same_run_name_in_another_home_alone(
-    guest: Guest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    engine = tasks.engine("backup-mount")
-
-    def opened(home: str) -> Server:
-        monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / home))
-        folder = tmp_path / home / "m"
-        folder.mkdir(parents=True)
-        params = convert(engine.params, {"repo": guest.repo, "point": guest.point, "folder": str(folder)})
-        plan = msgspec.structs.replace(engine.plan(params, Cancel()), params=params)
-        run = tmp_path / home / "20261130T114835Z-backup-mount-m"
-        run.mkdir()
-        server = Server(plan, Context(folder=run, cancel=Cancel()), None)
-        assert next(said for said in server.said() if said).ready
-        return server
-
-    stays, ends = opened("a"), opened("b")
-    try:
-        ends.end()
-        assert mounts.is_mounted(stays.mount)
-        assert not mounts.is_mounted(ends.mount)
-    finally:
-        stays.end()
-        ends.end()
-
-
 def test_a_folder_that_cannot_be_used_is_refused(guest: Guest, tmp_path: Path) -> None:
     engine = tasks.engine("backup-mount")
     full = tmp_path / "full"
@@ -384,20 +228,3 @@ def test_a_folder_swapped_after_the_plan_is_not_mounted_on(guest: Guest, tmp_pat
         if theirs.is_symlink():
             theirs.unlink()
     assert gone(theirs) and gone(host)
-
-
-def test_a_mount_whose_name_leads_elsewhere_is_taken_away_and_nothing_else(guest: Guest, tmp_path: Path) -> None:
-    theirs, host = tmp_path / "theirs", tmp_path / "host"
-    theirs.mkdir()
-    (host / "m").mkdir(parents=True)
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "crashcart-test", str(host / "m")], check=True)
-    try:
-        with mounted(guest, theirs / "m") as found:
-            theirs.rename(tmp_path / "away")
-            theirs.symlink_to(host)
-            found.stop()
-            assert gone(tmp_path / "away")
-            assert os.path.ismount(host / "m")
-            theirs.unlink()
-    finally:
-        subprocess.run(["umount", str(host / "m")], check=False)
