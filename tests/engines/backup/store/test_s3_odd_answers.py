@@ -23,7 +23,7 @@ from engines.backup.store.s3.bucket import PAGE, PART, TRUSTED
 from engines.backup.store.s3.store import S3Store, open_s3
 from engines.backup.store.s3.versions import ObjectVersions
 from engines.job.errors import Refused
-from tests.engines.backup.store.test_s3 import key
+from tests.engines.backup.store.test_s3_access import key
 
 XML = '<?xml version="1.0" encoding="UTF-8"?>'
 HTML = b"<!DOCTYPE html><html><body>Please log in</body></html>"

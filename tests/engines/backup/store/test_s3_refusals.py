@@ -17,7 +17,7 @@ from engines.backup.store.s3 import fitness
 from engines.backup.store.s3.store import S3Store, open_s3
 from engines.backup.store.s3.versions import ObjectVersions
 from engines.job.errors import Refused
-from tests.engines.backup.store.test_s3 import key
+from tests.engines.backup.store.test_s3_access import key
 from tests.engines.backup.store.weed import KEY, SECRET, Weed
 
 
