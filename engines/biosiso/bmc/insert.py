@@ -83,7 +83,12 @@ class Insert(Engine[InsertParams]):
             undo="ejects the disc if it is still in and brings the boot override back; a disc that was ejected to "
             "make room is not put in again",
             confirm=split(params.bmc, "bmc", 443)[0],
-            detail={"way": "redfish", "offer": msgspec.to_builtins(offer), "order": msgspec.to_builtins(order)},
+            detail={
+                "way": "redfish",
+                "offer": msgspec.to_builtins(offer),
+                "order": msgspec.to_builtins(order),
+                "session": client.by_session,
+            },
             state={"disc": offer.sha256, "order": msgspec.to_builtins(order)},
         ).sealed()
 

@@ -168,7 +168,7 @@ def seek(client: Client, params: InsertParams, url: str) -> Found:
     return Found(order, facts, wary)
 
 
-BY_SESSION = "by a session that is ended again: this BMC takes no HTTP Basic"
+BY_SESSION = "by a session that is ended again: this BMC lets nobody in by HTTP Basic"
 BOOT_MENU = "choose the virtual CD in the boot menu (F11) at the reset"
 
 

@@ -31,7 +31,8 @@ class InsertRun(DriveRun[Client, Order]):
 
     @override
     def _connect(self, secret: Secret) -> Client:
-        return Client(door(self.params), self.params.user, secret)
+        session = str(self.plan.detail.get("session", ""))
+        return Client(door(self.params), self.params.user, secret, session)
 
     @override
     def _serve(self, client: Client, order: Order, stack: ExitStack) -> None:

@@ -56,25 +56,26 @@ class Answer(msgspec.Struct, frozen=True):
 class Client:
     """Asks one BMC, where a password is given with HTTP Basic login, which changes nothing there.
 
-    A session is opened only where a 401 offers no Basic and the front page names sessions; which of the two is found
-    out before a password is sent, as a wrong one would count twice. `leave` ends it. It is opened anew where the BMC
-    has forgotten it. patience: seconds that a change may take to be seen.
+    A session is opened only where the front page names sessions, and a 401 offers no Basic, or lets nobody in by it.
+    What is offered is found out before a password is sent; one that Basic refuses is sent once more, as such a BMC
+    says the same of a wrong one. `leave` ends the session. It is opened anew where the BMC has forgotten it.
+    session: its path, where it is known that one is needed. patience: seconds that a change may take to be seen.
     """
 
-    def __init__(self, door: Door, user: str = "", password: Secret | None = None) -> None:
+    def __init__(self, door: Door, user: str = "", password: Secret | None = None, session: str = "") -> None:
         self.door = door
         self.patience = door.timeout
-        self.by_session = ""  # the path of the BMC's sessions, once one was needed
+        self.by_session = session  # the path of the BMC's sessions, once one was needed
         self._session = ""
-        self._chosen = password is None
-        self._basic = False  # whether a 401 has offered it
+        self._chosen = password is None or bool(session)
+        self._let_in = False  # whether HTTP Basic has opened anything that wants a login
         self._shut: set[str] = set()  # paths that are a 401 behind a fresh session, too
         self._hidden: tuple[str, ...] = ()
         self._login: dict[str, str] = {}
         self._user, self._password = user, password
         if password is not None:
             pair = base64.b64encode(f"{user}:{password.reveal()}".encode()).decode()
-            self._login = {"Authorization": f"Basic {pair}"}
+            self._login = {} if session else {"Authorization": f"Basic {pair}"}
             self._hide(pair, password.reveal())
 
     def _hide(self, *secrets: str) -> None:
@@ -183,9 +184,10 @@ class Client:
             self._enter()
         answer = self._ask(method, path, body, etag)
         if answer.status != 401 or self._password is None or path in self._shut:
+            self._let_in |= answer.status < 400 and path.rstrip("/") not in FRONT
             return answer
         if not fresh:
-            if not self._may_enter(answer):
+            if not self._may_enter():
                 return answer
             self._enter()
             answer = self._ask(method, path, body, etag)
@@ -200,15 +202,14 @@ class Client:
             sessions = self._sessions()
             refused = self._ask("GET", sessions) if sessions else None
             if refused and refused.status == 401:
-                self._basic = "basic" in refused.logins.lower()
-                self.by_session = "" if self._basic else sessions
+                self.by_session = "" if "basic" in refused.logins.lower() else sessions
             self._chosen = True
         finally:
             self._login = {} if self.by_session else basic
 
-    def _may_enter(self, refused: Answer) -> bool:
-        """Whether a session may help: never where Basic is offered, as a wrong password would count twice."""
-        if not self.by_session and not self._basic and "basic" not in refused.logins.lower():
+    def _may_enter(self) -> bool:
+        """Whether a session may help: not where Basic has let us in elsewhere."""
+        if not self.by_session and not self._let_in:
             self._login, basic = {}, self._login
             try:
                 self.by_session = self._sessions()
@@ -269,6 +270,7 @@ class Client:
 
 
 LINKS = ("@odata.id", "target")
+FRONT = ("/redfish", "/redfish/v1")  # what wants no login
 
 
 class _Tagged(msgspec.Struct):

@@ -45,6 +45,7 @@ class Board:
     sessions: nobody is let in by Basic; links or service say how the front page names the sessions, of which `open`
     are the tokens. forgets: after how many answers a token is no longer known. offers: what a 401 says it takes.
     session_as: how an opened session is named: relative or in the body; else by its whole URL.
+    refused: how many logins by Basic were turned away.
     bare: no actions, a slot is set by PATCH; allow: its Allow header. refuses: a property it will not have set.
     It proves the engine's manners, no board's.
     """
@@ -60,6 +61,7 @@ class Board:
         self.etag_by_400, self.refuses_boot, self.sticky = False, "", ""
         self.sessions, self.forgets, self.offers, self.session_as = "", 0, "", ""
         self.open: dict[str, int] = {}
+        self.refused = 0
         self.bare, self.allow, self.refuses = False, "", ""
         self.targets = ["None", "Pxe", "Cd", "UsbCd"]
         self.taken: list[dict[str, Any]] = []
@@ -237,6 +239,7 @@ class _BoardHandler(SessionHandler):
         elif self.entered(body):
             return
         elif self.path != "/redfish/v1/" and not self.known(login):
+            board.refused += bool(login)
             self.tell(401, said("who are you"), {"WWW-Authenticate": board.offers} if board.offers else {})
         elif self.command == "GET" and self.path == TASK and board.busy:
             board.busy -= 1

@@ -77,14 +77,39 @@ def test_sessions_that_are_not_the_bmcs_own_are_none(board: Board, disc: Path) -
     assert dict(plan_of(board, disc).facts)["slot"] == "CD1"
 
 
-def test_a_wrong_password_counts_once_where_basic_is_offered(board: Board, disc: Path) -> None:
+def test_a_bmc_that_offers_basic_and_refuses_it_is_entered_by_a_session(board: Board, disc: Path) -> None:
     board.sessions, board.offers = "links", 'Basic realm="BMC"'
-    with pytest.raises(Refused, match="user or the password"):
-        plan_of(board, disc)
-    board.offers, basic = "", set(board.logins)
+    plan = plan_of(board, disc)
+    assert "by a session" in dict(plan.facts)["login"] and board.open == {}
+    asked = len(board.asked)
+    _, last = drive(job(disc, board.port))
+    assert isinstance(last, Finished), last
+    assert board.open == {} and board.slot["Image"] is None
+    assert board.refused <= 2, "the plan of the run asks by Basic once; the run knows the way"
+    assert len(board.asked) > asked
+
+
+def test_a_wrong_password_is_sent_no_more_than_once_by_each_way(board: Board, disc: Path) -> None:
+    board.sessions, board.offers = "links", 'Basic realm="BMC"'
     with pytest.raises(Refused, match="no such user"):
         plan_of(board, disc, "wrong")
-    assert board.changes() == [("POST", SESSIONS)] and board.logins == basic
+    assert board.changes() == [("POST", SESSIONS)] and board.refused == 1
+    board.sessions, board.refused = "", 0
+    with pytest.raises(Refused, match="user or the password"):
+        plan_of(board, disc, "wrong")
+    assert board.changes() == [("POST", SESSIONS)] and board.refused == 1
+    board.sessions, board.offers, board.refused = "links", "", 0
+    with pytest.raises(Refused, match="no such user"):
+        plan_of(board, disc, "wrong")
+    assert board.changes() == [("POST", SESSIONS)] * 2 and board.refused == 0
+
+
+def test_a_path_that_is_shut_where_basic_lets_in_elsewhere_opens_no_session(board: Board, disc: Path) -> None:
+    board.script[SLOT], board.offers = (401, said("not yours")), "Basic"
+    board.script["/redfish/v1/"] = (200, board.tree("/redfish/v1/") | {"Links": {"Sessions": {"@odata.id": SESSIONS}}})
+    client = Client(door(convert(Insert.params, job(disc, board.port).params)), "ADMIN", Secret(PASSWORD))
+    assert client.fetch(SYSTEM).status == 200 and client.fetch(SLOT).status == 401
+    assert board.changes() == []
 
 
 @pytest.mark.parametrize("refuses", ["", "Inserted"])
