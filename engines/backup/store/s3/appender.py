@@ -8,7 +8,8 @@ from collections.abc import Sequence
 
 from typing_extensions import override
 
-from engines.backup.store.s3.bucket import ASIDE, Bucket, Upload
+from engines.backup.store.s3.bucket import ASIDE, Bucket
+from engines.backup.store.s3.upload import Upload
 from engines.backup.store.store import TEMPORARY, Appender, Bytes
 
 

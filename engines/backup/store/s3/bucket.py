@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from engines.backup.errors import FarFailed
-from engines.backup.store.s3 import taken, trouble
+from engines.backup.store.s3 import listing, taken, trouble
 from engines.backup.store.s3.access import BucketAccess, BucketAddress
+from engines.backup.store.s3.again import Tries
 from engines.backup.store.s3.allowance import Allowance
-from engines.backup.store.s3.client import LONGEST_PAUSE, client
+from engines.backup.store.s3.client import ANSWERS_WITHIN, client
 from engines.backup.store.s3.taken import LONGEST
+from engines.backup.store.s3.upload import AT_ONCE, PART, Upload
 from engines.backup.store.store import Bytes
 
 if TYPE_CHECKING:
@@ -24,10 +26,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 UNDER_WAY = 24 * 1024 * 1024  # bytes asked for at one time: 100 s over 2 Mbit/s
-PART = 8 * 1024 * 1024  # bytes of an upload's parts
 MOST_NAMES = 1_000_000  # in one folder, as over sftp
-AT_ONCE = 3  # parts under way
-PAGE = 100  # names handed on at a time; what a server gives at a time is its own matter
 TRUSTED = 5.0  # s that it is taken for an S3 server without being asked for more than a listing
 ASIDE = "temporary"  # where what has no final name yet is put
 
@@ -57,18 +56,28 @@ class Bucket:
         return client(self.address, self.access, tries=0)
 
     def asked(self, request: Callable[[], T], name: str = "") -> T:
-        """The answer to a request, or what its refusal means."""
+        """The answer to a request that may be made twice, or what its refusal means.
+
+        obstore does not make every one again whose answer broke off, nor a deletion whose line did.
+        """
         from obstore.exceptions import BaseError
 
-        try:
-            return request()
-        except FileNotFoundError as error:
-            raise self._missing(error, name) from None
-        except (BaseError, OSError) as error:
-            raise trouble.explained(error, self.address, self.access) from None
+        tries = self._tries()
+        while True:
+            try:
+                return request()
+            except FileNotFoundError as error:
+                raise self._missing(error, name) from None
+            except (BaseError, OSError) as error:
+                if tries.over() or not trouble.broken(error):
+                    raise trouble.explained(error, self.address, self.access) from None
+            tries.wait()
+
+    def _tries(self) -> Tries:
+        return Tries(self.access.patience)
 
     def _missing(self, error: OSError, name: str) -> OSError:
-        if trouble.code_of(error) in ("NoSuchBucket", "NoAnswerOfS3"):
+        if trouble.code_of(error) in trouble.NOWHERE:
             return trouble.explained(error, self.address, self.access)
         return FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
 
@@ -143,22 +152,32 @@ class Bucket:
 
     def listed(self, folder: str) -> Iterator[tuple[str, int]]:
         """Names below a folder, with their sizes, page by page; each once."""
-        import obstore
-
-        pages, seen = self.asked(lambda: obstore.list(self._steady, folder or None, chunk_size=PAGE)), 0
-        before: dict[str, int] = {}
-        while page := self.asked(lambda: next(pages, None)):
+        seen, before = 0, dict[str, int]()
+        pages = listing.pages(self._steady, folder, self._tries, ANSWERS_WITHIN + self.access.patience)
+        while page := self._page(pages, folder):
             self._heard = time.monotonic()
-            found = {str(one["path"]): int(one["size"]) for one in page}
-            seen += len(found)
-            if found.keys() <= before.keys():
+            seen += len(page)
+            if page.keys() <= before.keys():
                 raise OSError(errno.EFBIG, "the same names again, as of a server that gives no end", folder)
             if seen > MOST_NAMES:
                 raise OSError(errno.EFBIG, f"more than {MOST_NAMES} names, as of a server that gives no end", folder)
-            yield from found.items()
-            before = found
+            yield from page.items()
+            before = page
         if not seen:
             self._demand_s3()
+
+    def _page(self, pages: Iterator[dict[str, int]], folder: str) -> dict[str, int]:
+        from obstore.exceptions import BaseError
+
+        try:
+            return next(pages, {})
+        except TimeoutError:
+            why = f"not one name in {ANSWERS_WITHIN + self.access.patience:.0f} s, as of a server that gives no end"
+            raise OSError(errno.EFBIG, why, folder) from None
+        except FileNotFoundError as error:
+            raise self._missing(error, folder) from None
+        except (BaseError, OSError) as error:
+            raise trouble.explained(error, self.address, self.access) from None
 
     def _demand_s3(self) -> None:
         """Whoever answers speaks S3: any page of a proxy would pass for an empty listing. Raises FarFailed.
@@ -181,13 +200,22 @@ class Bucket:
         """Write it, whole or not at all; a long one in parts."""
         import obstore
 
+        if isinstance(content, Path) and content.stat().st_size <= 2 * PART:
+            content = content.read_bytes()
         long = isinstance(content, Path) or len(content) > 2 * PART
-        self.asked(
-            lambda: obstore.put(
-                self._steady, name, content, use_multipart=long, chunk_size=PART, max_concurrency=AT_ONCE
-            ),
-            name,
-        )
+
+        def sent() -> None:
+            obstore.put(self._steady, name, content, use_multipart=long, chunk_size=PART, max_concurrency=AT_ONCE)
+
+        def request() -> None:
+            try:
+                sent()
+            except FileNotFoundError as error:
+                if trouble.code_of(error) != "NoSuchUpload":
+                    raise
+                sent()  # it was completed by a try whose answer was lost, or it was aborted
+
+        self.asked(request, name)
 
     def create(self, name: str, content: bytes) -> None:
         """Write it unless there is one. Raises FileExistsError.
@@ -204,7 +232,7 @@ class Bucket:
         import obstore
         from obstore.exceptions import AlreadyExistsError, BaseError, PreconditionError
 
-        lost, pause, end = False, 0.1, time.monotonic() + self.access.patience
+        lost, tries = False, self._tries()
         while True:
             try:
                 obstore.put(self._once, name, content, mode=mode, use_multipart=False)
@@ -215,11 +243,10 @@ class Bucket:
                         return  # written by the try whose answer was lost
                     raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), name) from None
             except (BaseError, OSError) as error:
-                if time.monotonic() > end or not trouble.transient(error):
+                if tries.over() or not trouble.transient(error):
                     raise trouble.explained(error, self.address, self.access) from None
                 lost = True
-            time.sleep(pause)
-            pause = min(2 * pause, LONGEST_PAUSE)
+            tries.wait()
 
     def _there(self, name: str) -> bool:
         try:
@@ -230,7 +257,7 @@ class Bucket:
 
     def upload(self, name: str) -> Upload:
         """Begin an object that is seen once it is complete."""
-        return Upload(self, self._steady, name)
+        return Upload(self._steady, name, self.address, self.access, lambda: self.head(name).size)
 
     def copy(self, name: str, to: str) -> None:
         """Copy within the bucket; replaces `to`."""
@@ -243,40 +270,3 @@ class Bucket:
         import obstore
 
         self.asked(lambda: obstore.delete(self._steady, name), name)
-
-
-class Upload:
-    """An object that is being sent in parts while it is written."""
-
-    def __init__(self, bucket: Bucket, client_: Client, name: str) -> None:
-        import obstore
-
-        self._bucket = bucket
-        self._name = name
-        self._size = 0
-        self._writer = obstore.open_writer(client_, name, buffer_size=PART, max_concurrency=AT_ONCE)
-
-    def write(self, content: Bytes) -> None:
-        """Append; waits where more than a few parts are under way."""
-        self._sent(lambda: self._writer.write(content))
-        self._size += len(content)
-
-    def _sent(self, request: Callable[[], object]) -> None:
-        try:
-            self._bucket.asked(request, self._name)
-        except FileNotFoundError:
-            raise trouble.explained(OSError("status code: 404"), self._bucket.address, self._bucket.access) from None
-
-    def complete(self) -> None:
-        """Have it seen; where the answer is lost, its being there in full is one."""
-        try:
-            self._sent(self._writer.close)
-        except OSError:
-            if not self._complete():
-                raise
-
-    def _complete(self) -> bool:
-        try:
-            return self._bucket.head(self._name).size == self._size
-        except OSError:
-            return False

@@ -9,7 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
 
-from engines.backup.store.s3.bucket import ASIDE, PART, Bucket
+from engines.backup.store.s3.bucket import ASIDE, Bucket
+from engines.backup.store.s3.upload import PART
 from engines.backup.store.store import TEMPORARY
 from engines.job.errors import Refused
 

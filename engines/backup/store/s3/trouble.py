@@ -21,6 +21,18 @@ STRANGE = re.compile(
 )
 NO_PATH = re.compile(r'invalid path: Error parsing Path "([^"\n]{1,1024})"')  # a name with // or .. in it
 PAGE = re.compile(r"status code: 4\d\d[^<]*<(?:html|!doctype html)", re.IGNORECASE)  # of a proxy: S3 speaks XML
+NOWHERE = ("NoSuchBucket", "NoAnswerOfS3")  # answers of 404 that are not about an object
+BROKE = "the connection broke"
+UNTRUSTED = "its certificate is not trusted"
+UNANSWERED = {
+    "Connection refused": "nobody listens there",
+    "dns error": "that name is not known",
+    "Failed to resolve": "that name is not known",
+    "InvalidContentType": "what listens there speaks no TLS; is its endpoint http?",
+    "WRONG_VERSION_NUMBER": "what listens there speaks no TLS; is its endpoint http?",
+    "timed out": "no answer in time",
+    "TimedOut": "no answer in time",
+}
 AGAIN = "then run it again: what was stored stays, and nothing is half there"
 
 
@@ -143,6 +155,11 @@ def transient(error: BaseException) -> bool:
     return bool(TRANSIENT.search(_said(error)))
 
 
+def broken(error: BaseException) -> bool:
+    """Whether the line broke in the middle of a request or of its answer."""
+    return "HTTP error" in _said(error) and not code_of(error) and _why(str(error)) == BROKE
+
+
 def code_of(error: BaseException) -> str:
     """The server's own word for it; empty where it never answered."""
     text = _said(error)
@@ -196,27 +213,24 @@ def explained(error: BaseException, address: BucketAddress, access: BucketAccess
 
 
 def _unanswered(text: str, bucket: str, access: BucketAccess) -> FarFailed:
-    if "certificate" in text.lower():
+    why = _why(text)
+    if why == UNTRUSTED:
         return FarFailed(
             errno.EACCES,
             f"{bucket} shows a certificate that is not trusted",
             f"find out who answers there; one of your own goes into ca_file: {access_file()}",
         )
-    known = {
-        "Connection refused": "nobody listens there",
-        "dns error": "that name is not known",
-        "Failed to resolve": "that name is not known",
-        "InvalidContentType": "what listens there speaks no TLS; is its endpoint http?",
-        "WRONG_VERSION_NUMBER": "what listens there speaks no TLS; is its endpoint http?",
-        "timed out": "no answer in time",
-        "TimedOut": "no answer in time",
-    }
-    why = next((words for sign, words in known.items() if sign in text), "the connection broke")
     return FarFailed(
         errno.EIO,
         f"{bucket} was not reached for {access.patience:.0f} s: {why}",
         f"see that it runs and that this machine reaches it, {AGAIN}",
     )
+
+
+def _why(text: str) -> str:
+    if "certificate" in text.lower():
+        return UNTRUSTED
+    return next((words for sign, words in UNANSWERED.items() if sign in text), BROKE)
 
 
 def _said(error: BaseException) -> str:

@@ -11,6 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from socket import AF_INET6, socket
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import yaml
@@ -19,8 +20,10 @@ from typing_extensions import override
 from engines.backup.commands.tamper import BucketParams, tamper
 from engines.backup.errors import FarFailed
 from engines.backup.store.s3 import access
-from engines.backup.store.s3.bucket import PAGE, PART, TRUSTED
+from engines.backup.store.s3.bucket import TRUSTED
+from engines.backup.store.s3.listing import PAGE
 from engines.backup.store.s3.store import S3Store, open_s3
+from engines.backup.store.s3.upload import PART
 from engines.backup.store.s3.versions import ObjectVersions
 from engines.job.errors import Refused
 from tests.engines.backup.store.test_s3_access import key
@@ -37,6 +40,7 @@ class Odd(ThreadingHTTPServer):
 
     says: Callable[[str, str], Answer] = staticmethod(lambda verb, path: NONE)
     length = True
+    lacks = 0  # bytes that its answers are shorter than it says
     requests = 0
 
     @property
@@ -68,7 +72,7 @@ class Answers(BaseHTTPRequestHandler):
         for name, value in {"ETag": '"of-no-md5-3"', "Last-Modified": "Sun, 29 Nov 2026 00:00:00 GMT"}.items():
             self.send_header(name, value)
         if self.server.length:
-            self.send_header("Content-Length", str(len(body)))
+            self.send_header("Content-Length", str(len(body) + self.server.lacks))
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(body)
@@ -172,6 +176,36 @@ def test_a_listing_that_goes_round_is_given_up(odd: Odd, store: S3Store) -> None
     with pytest.raises(OSError, match="gives no end"):
         list(store.names("packs"))
     assert odd.requests <= 2 * PAGE
+
+
+@pytest.mark.parametrize("in_order", [True, False])
+def test_a_listing_goes_on_where_its_line_broke(odd: Odd, store: S3Store, *, in_order: bool) -> None:
+    """Behind the last name, which no name is lost by where they come in order; else the listing fails."""
+    known = [f"r/packs/{at:04}.pack" for at in range(5 * PAGE)]
+    if not in_order:
+        known[:2] = reversed(known[:2])
+    broken: list[str] = []
+
+    def says(verb: str, path: str) -> Answer:
+        asked = {name: values[0] for name, values in parse_qs(urlsplit(path).query).items()}
+        first = sum(name <= asked.get("start-after", "") for name in known)
+        at = int(asked.get("continuation-token") or first)
+        page = listing(*known[at : at + PAGE], more=str(at + PAGE) if at + PAGE < len(known) else "")
+        odd.lacks = int(at == 3 * PAGE and len(broken) < 2)
+        broken.extend([path] * odd.lacks)
+        return page
+
+    odd.says = says
+    access_ = yaml.safe_load(access.access_file().read_text())
+    access_["vault"]["patience"] = 30
+    access.access_file().write_text(yaml.safe_dump(access_))
+    again = open_s3("s3://vault/r")
+    if not in_order:
+        with pytest.raises(FarFailed):
+            list(again.names("packs"))
+        return
+    assert [f"r/{name}" for name in again.names("packs")] == known
+    assert len(broken) == 2
 
 
 def test_names_outside_of_what_was_asked_for_are_nobodys(odd: Odd, store: S3Store) -> None:
