@@ -6,11 +6,14 @@ import os
 import resource
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
+from engines.host.device import kernels_own
 from tests.benchmarks._image import MIB
 
 CALM = {"RESTIC_PASSWORD": "x", "BORG_UNENCRYPTED_REPO_ACCESS_IS_OK": "yes", "BORG_RELOCATED_REPO_ACCESS_IS_OK": "yes"}
@@ -49,6 +52,14 @@ class Bench:
     @property
     def repo(self) -> Path:
         return self.folder / "repo"
+
+    @cached_property
+    def out(self) -> Path:
+        """Where a restore may make files, and its peers do: on a disk, where the folder lies among devices."""
+        if not kernels_own(self.folder / "out"):
+            return self.folder
+        self._elsewhere = tempfile.TemporaryDirectory(prefix="crashcart-bench-", dir="/var/tmp")
+        return Path(self._elsewhere.name)
 
     def environment(self) -> dict[str, str]:
         """Homes and caches below the folder; our modules are compiled there, as those of an installed program are."""

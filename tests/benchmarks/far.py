@@ -103,7 +103,7 @@ def compared(bench: Bench, weed: Weed, line: FarLine) -> None:
     def fresh() -> Path:
         nonlocal turn
         turn += 1
-        (made := bench.folder / f"taken{turn}").mkdir()
+        (made := bench.out / f"taken{turn}").mkdir()
         return made
 
     ways: dict[str, Callable[[], float]] = {

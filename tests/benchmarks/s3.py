@@ -51,7 +51,7 @@ def compared(bench: Bench, weed: Weed) -> None:
     repo, peer = f"s3://{BUCKET}/ours", f"s3:{weed.endpoint}/{BUCKET}/restic"
     bench.ours("init", repo)
     bench.run("restic", "-r", peer, "init")
-    back = bench.folder / "back"
+    back = bench.out / "back"
 
     def ours() -> Took:
         return bench.ours("run", bench.image, "--repo", repo, "--vm", "web1", "--limit", "none")
@@ -64,7 +64,7 @@ def compared(bench: Bench, weed: Weed) -> None:
         return bench.ours("restore", "web1/disk0@latest", back, "--repo", repo)
 
     def dumped() -> Took:
-        return bench.run("restic", "-r", peer, "dump", "-q", "latest", "/stdin", out=bench.folder / "dumped")
+        return bench.run("restic", "-r", peer, "dump", "-q", "latest", "/stdin", out=bench.out / "dumped")
 
     print(f"{size:.2f} GB of data, {GIB} GiB of disk")
     for words, mine, other, most, turns in (

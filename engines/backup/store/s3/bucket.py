@@ -121,7 +121,7 @@ class Bucket:
         found = self.asked(lambda: taken.whole(self._steady, name), name)
         if len(found) > LONGEST:
             raise OSError(errno.EFBIG, f"more than {LONGEST >> 20} MiB, as of a server that gives no end", name)
-        return found
+        return bytes(found)
 
     def head(self, name: str) -> Known:
         """What is known of it."""

@@ -22,7 +22,7 @@ def part(client: Client, name: str, offset: int, length: int) -> memoryview:
     return found
 
 
-def whole(client: Client, name: str) -> bytes:
+def whole(client: Client, name: str) -> bytearray:
     """All of an object; a few more bytes than LONGEST where it is longer. Raises what obstore does."""
     import obstore
 
@@ -31,4 +31,4 @@ def whole(client: Client, name: str) -> bytes:
         content += piece
         if len(content) > LONGEST:
             break
-    return bytes(content)
+    return content

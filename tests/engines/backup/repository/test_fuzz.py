@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import random
-import resource
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -24,6 +23,7 @@ from engines.backup.store.opening import open_store
 from engines.job.errors import CrashcartError
 from tests.engines.backup import lab
 from tests.engines.backup.lab import MIB
+from tests.memory import grows_less_than
 
 KEYS = derive(bytes(32), "none")
 CODEC = Codec(KEYS)
@@ -202,20 +202,19 @@ def test_a_mangled_repository_gives_named_errors_and_no_wrong_byte(sample: Path,
         path.write_bytes(mangled(path.read_bytes(), rng))
     lab.disk(tmp_path / "disk", {number: number + 2 for number in range(5)}, 7 * MIB)
     known = disks(tmp_path)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    for way in every_way(str(repo), tmp_path):
-        try:
-            found = way()
-        except CrashcartError as error:
-            assert str(error)
-            continue
-        for restored in tmp_path.glob("restored-*"):
-            assert restored.read_bytes() in known, "no wrong byte is written out"
-            restored.unlink()
-        if isinstance(found, tuple):
-            why = getattr(found[1], "why", "")
-            assert "unexpected" not in why, why
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200 * 1024
+    with grows_less_than(200 * MIB):
+        for way in every_way(str(repo), tmp_path):
+            try:
+                found = way()
+            except CrashcartError as error:
+                assert str(error)
+                continue
+            for restored in tmp_path.glob("restored-*"):
+                assert restored.read_bytes() in known, "no wrong byte is written out"
+                restored.unlink()
+            if isinstance(found, tuple):
+                why = getattr(found[1], "why", "")
+                assert "unexpected" not in why, why
     repository = Repository.open(str(repo))
     repository.load()
     for name, found in repository.every():
