@@ -103,7 +103,8 @@ def shown(declared: Field, value: Any) -> Raw:
     if declared.shape == "flag":
         return bool(value)
     if declared.shape == "list":
-        return ", ".join(quoted(str(item)) for item in value or ())
+        items = [value] if isinstance(value, str) else value or ()  # a job file need not make a list of one
+        return ", ".join(quoted(str(item)) for item in items)
     return "" if value is None or declared.shape == "secret" else str(value)
 
 

@@ -14,6 +14,7 @@ from textual import events
 from tui.thrift import Thrifty
 
 PATIENCE = 0.2  # s for one widget to come to rest; a stuck one must not hold the keyboard
+NEWLINE = "ctrl+j"  # what the kernel makes of an Enter that was typed before the suite had the terminal
 
 
 class KeyQueue(Thrifty):
@@ -30,6 +31,7 @@ class KeyQueue(Thrifty):
     async def on_event(self, event: events.Event) -> None:
         if isinstance(event, events.Key | events.Paste) and not event.is_forwarded:
             if isinstance(event, events.Key):
+                event = events.Key("enter", "\r") if event.key == NEWLINE else event
                 self.pressed[event.key] = time.monotonic()
                 self.presses += 1
             self.typed.put_nowait(event)

@@ -14,6 +14,7 @@ from tui.pages.form import FormPage
 from tui.pages.review import ReviewPage
 from tui.widgets.flag import Flag
 from tui.widgets.line import Line
+from tui.widgets.menu import Menu, Row
 from wizards import WIZARDS
 
 SIZE = (80, 24)
@@ -154,6 +155,23 @@ async def test_a_stop_is_asked_about_and_the_first_answer_is_to_go_on(desk: Desk
         assert runs.every()[0].status() == "running"
         await pilot.press("ctrl+x", "down", "enter")
         await until(pilot, lambda: "[!] Stopped" in shown(pilot))
+
+
+async def test_an_enter_that_was_typed_before_the_suite_had_the_terminal_is_an_enter() -> None:
+    async with suite().run_test(size=SIZE) as pilot:
+        await until(pilot, lambda: page(pilot) == "Home")
+        await pilot.press("ctrl+j")
+        await until(pilot, lambda: page(pilot) == "Files")
+
+
+async def test_letters_go_to_a_task_and_not_to_the_state_of_a_run() -> None:
+    async with suite().run_test(size=SIZE) as pilot:
+        await until(pilot, lambda: page(pilot) == "Home")
+        menu = pilot.app.screen.query_one(Menu)
+        menu.fill([Row("copy", "task:copy"), Row("running  web1", "run:1", named=False), *menu.rows[-3:]])
+        await pilot.press("r")
+        assert menu.row
+        assert menu.row.id == "rehearse"
 
 
 async def test_xon_is_no_key(desk: Desk) -> None:

@@ -83,6 +83,11 @@ def test_a_list_comes_back_from_the_line_that_shows_it(items: list[str]) -> None
     assert tuple(typed(FIELDS["notes"], shown(FIELDS["notes"], items)) or ()) == tuple(items)
 
 
+def test_one_text_for_a_list_is_shown_as_a_list_of_one() -> None:
+    assert shown(FIELDS["notes"], "disk0, more") == '"disk0, more"'
+    assert shown(FIELDS["notes"], "disk0") == "disk0"
+
+
 @pytest.mark.parametrize(
     ("name", "raw", "value"),
     [

@@ -77,7 +77,7 @@ class Home(MenuScreen[None]):
         rows = [Row("")]
         if needing := urgent(self.found):
             rows += [Row("Runs that are going on or were interrupted")]
-            rows += [replace(line(run), id=f"run:{run.id}") for run in needing]
+            rows += [replace(line(run), id=f"run:{run.id}", named=False) for run in needing]
             rows += [Row("")]
         rows += [Row("Tasks"), *self.tasks, Row(""), Row("This machine")]
         return [*rows, *MACHINE]

@@ -18,12 +18,16 @@ from textual.strip import Strip
 
 @dataclass(frozen=True)
 class Row:
-    """One line; a heading where it has no id. `why` goes to the line below the list; `number` chooses it."""
+    """One line; a heading where it has no id. `why` goes to the line below the list; `number` chooses it.
+
+    named: whether it begins with its name, so that letters go to it.
+    """
 
     text: str
     id: str = ""
     why: str = ""
     number: str = ""
+    named: bool = True
 
 
 class Menu(ScrollView, can_focus=True):
@@ -170,7 +174,7 @@ class Menu(ScrollView, can_focus=True):
     def _jump(self, typed: str) -> bool:
         """Go to the first row that begins so, else to the first that has it in it; whether there is one."""
         texts = [row.text.lower() if row.id else "" for row in self.rows]
-        begin = (at for at, text in enumerate(texts) if text.startswith(typed.lower()))
+        begin = (at for at, text in enumerate(texts) if text.startswith(typed.lower()) and self.rows[at].named)
         within = (at for at, text in enumerate(texts) if typed.lower() in text)
         at = next(begin, next(within, -1) if len(typed) > 1 else -1)
         if at >= 0:
