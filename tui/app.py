@@ -32,7 +32,7 @@ from tui.pages.result import report_line
 from tui.pages.run import RunPage
 from tui.screens.history import History
 from tui.screens.home import Home
-from tui.screens.section import SectionScreen, listed
+from tui.screens.section import SectionScreen, commanded, listed
 from tui.stage import Stages
 from tui.widgets.asking import Choosing, TypedWord
 from tui.widgets.menu import Row
@@ -134,7 +134,7 @@ class Suite(Dressed):
         """Begin a task's wizard."""
         try:
             wizard = self.wizards[task]
-            draft = Draft(wizard.engine)
+            draft = Draft(wizard.engine, rows=commanded(self.wizards.values()))
             if params is None:
                 draft.remember(wizard.keeps)
             draft.prefill(params or {})

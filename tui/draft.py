@@ -24,13 +24,15 @@ OPENS = ("repo", "key_file")  # a key goes with its repository, so both are take
 class Draft:
     """One walk through a wizard. `raw`: form texts by name; `chosen`: what was picked on the review page.
 
-    remembered: the fields that begin as they were in the last run of the task.
+    remembered: the fields that begin as they were in the last run of the task. rows: by the words of a command,
+    such as `backup init`, the row of the suite that does the same.
     """
 
     engine: Engine[Any]
     raw: dict[str, Raw] = field(default_factory=dict)
     chosen: dict[str, Any] = field(default_factory=dict)
     remembered: set[str] = field(default_factory=set)
+    rows: Mapping[str, str] = field(default_factory=dict)
     touched: bool = False
     plan: Plan | None = None
     run: Run | None = None

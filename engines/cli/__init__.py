@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -11,25 +10,10 @@ from contextlib import suppress
 from engines.cli.acts import CALLS
 from engines.cli.parsing import parser
 from engines.cli.usage import BadUsage, leftover, told
-from engines.job.errors import Failed, Refused, Stopped
+from engines.job.errors import NO_FAULT, Failed, Refused, Stopped
 from engines.tasks import TASKS
 
 FAILED = 1
-NO_FAULT = {
-    errno.ENAMETOOLONG: "name something shorter",
-    errno.ENOSPC: "make room there",
-    errno.EDQUOT: "make room there",
-    errno.EFBIG: "raise the limit of file sizes: ulimit -f",
-    errno.EROFS: "name a place that can be written",
-    errno.EMFILE: "raise the limit of open files: ulimit -n 1024",
-    errno.ENFILE: "raise the limit of open files: sysctl fs.file-max",
-    errno.ENOMEM: "end other programs, or add memory",
-    errno.EACCES: "run it as a user who may, or as root",
-    errno.EPERM: "run it as a user who may, or as root",
-    errno.ENOENT: "see that it is still there; where that is this folder: cd /",
-    errno.ELOOP: "name something that links lead to",
-    errno.EIO: "look at the disk: dmesg",
-}
 
 
 def main(argv: list[str] | None = None) -> int:

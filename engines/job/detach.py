@@ -34,12 +34,16 @@ class Handed(msgspec.Struct):
 
 
 class Planned(msgspec.Struct):
-    """What a planning child says on stdout: a plan, or why not; `param` names the field at fault, if one is."""
+    """What a planning child says on stdout: a plan, or why not; `param` names the field at fault, if one is.
+
+    lines: where more than one thing is wrong, one each.
+    """
 
     plan: Plan | None = None
     why: str = ""
     what_helps: str = ""
     param: str = ""
+    lines: tuple[str, ...] = ()
 
 
 def _handed(job: Job, secrets: Mapping[str, Secret], confirm: str = "") -> bytes:

@@ -2,11 +2,29 @@
 
 from __future__ import annotations
 
+import errno
 import re
 from collections.abc import Iterable
 
 ONE_OF = "one of "  # how what is allowed begins where it is a list
 PASSWORD = re.compile(r"(?<=://)([^/@:]*):[^@]*@")  # of an address, which no error shows
+
+# what helps where the machine itself declines: nobody's fault here
+NO_FAULT = {
+    errno.ENAMETOOLONG: "name something shorter",
+    errno.ENOSPC: "make room there",
+    errno.EDQUOT: "make room there",
+    errno.EFBIG: "raise the limit of file sizes: ulimit -f",
+    errno.EROFS: "name a place that can be written",
+    errno.EMFILE: "raise the limit of open files: ulimit -n 1024",
+    errno.ENFILE: "raise the limit of open files: sysctl fs.file-max",
+    errno.ENOMEM: "end other programs, or add memory",
+    errno.EACCES: "run it as a user who may, or as root",
+    errno.EPERM: "run it as a user who may, or as root",
+    errno.ENOENT: "see that it is still there; where that is this folder: cd /",
+    errno.ELOOP: "name something that links lead to",
+    errno.EIO: "look at the disk: dmesg",
+}
 
 
 class CrashcartError(Exception):

@@ -16,7 +16,7 @@ from textual.widgets import Input, Static
 
 from engines.job.params import Field
 from tui.draft import Draft, Raw, shown
-from tui.fault import fault
+from tui.fault import fault, in_labels
 from tui.known import Known
 from tui.pages.page import Page
 from tui.widgets.asking import Typing
@@ -177,7 +177,7 @@ class FormPage(Page):
             self._check(entry)
 
     def _why(self, entry: Entry) -> None:
-        self.post_message(self.Why(entry.field.why or self.about))
+        self.post_message(self.Why(in_labels(entry.field.why, self.draft.fields()) or self.about))
 
     @on(Input.Changed)
     def _typed(self, event: Input.Changed) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import msgspec
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.widget import Widget
@@ -13,7 +14,9 @@ from textual.widgets import Static
 from engines.job import units
 from engines.job.contract import BytesChange, Change, Choice, CommandChange, Plan, TextChange
 from engines.job.diff import unified
+from engines.job.params import Field
 from engines.job.units import one_line
+from tui.fault import in_labels
 from tui.widgets.diff import Diff
 from tui.widgets.pick import Pick
 
@@ -105,3 +108,19 @@ def _told(heading: str, words: str) -> Widget:
 def size(count: int) -> str:
     """`1474560 bytes (1.4 MiB)`."""
     return f"{count} bytes" + (f" ({units.size(count)})" if count >= 1024 else "")
+
+
+def labelled(plan: Plan, fields: Sequence[Field]) -> Plan:
+    """The same plan, its words naming options as the form does; what it does and its digest stay."""
+    return msgspec.structs.replace(
+        plan,
+        facts=tuple((name, in_labels(value, fields)) for name, value in plan.facts),
+        warnings=tuple(in_labels(text, fields) for text in plan.warnings),
+        undo=in_labels(plan.undo, fields),
+    )
+
+
+def briefly(warnings: tuple[str, ...]) -> list[str]:
+    """The first warning, and how many more the review has: the line to type the word on must stay in sight."""
+    more = [f"! and {len(warnings) - 1} more on the review"] if len(warnings) > 1 else []
+    return [f"! {one_line(text)}" for text in warnings[:1]] + more

@@ -18,15 +18,16 @@ from textual.worker import Worker, WorkerState, get_current_worker
 from engines.host.files import write_whole
 from engines.job import detach, runs
 from engines.job.contract import Plan
-from engines.job.errors import Refused
+from engines.job.errors import BadParam, Refused
 from engines.job.jobfile import Job, dump
-from engines.job.params import Secret
+from engines.job.params import Field, Secret
 from engines.job.telling import plan_lines
 from engines.job.units import one_line
 from tui.draft import Draft
-from tui.fault import in_labels, said
+from tui.fault import told
 from tui.keyboard import KeyQueue
 from tui.pages import plan as drawn
+from tui.pages.form import FormPage
 from tui.pages.page import Page
 from tui.widgets.asking import Choosing, TypedWord
 from tui.widgets.copying import copied
@@ -110,7 +111,7 @@ class ReviewPage(Page):
         try:
             job = self.draft.job()
         except Refused as refused:
-            self._refused(refused.why, refused.what_helps, getattr(refused, "name", ""))
+            self._refused(detach.Planned(why=refused.why, what_helps=refused.what_helps, param=_param(refused)))
             return
         self.since = time.monotonic()
         self.looking = self._plan(job, self.draft.secrets())
@@ -155,9 +156,9 @@ class ReviewPage(Page):
 
     def _planned(self, planned: detach.Planned) -> None:
         if planned.plan is None:
-            self._refused(planned.why, planned.what_helps, planned.param)
+            self._refused(planned)
             return
-        self.draft.plan = planned.plan
+        self.draft.plan = drawn.labelled(planned.plan, self.draft.fields())
         self.post_message(self.Why(COMPLETE))
         self._show(*drawn.widgets(planned.plan), self._ending(planned.plan))
         self.set_timer(self.settle, self._settle)
@@ -179,15 +180,23 @@ class ReviewPage(Page):
         )
         return Static(Content(words), classes="part")
 
-    def _refused(self, why: str, what_helps: str, param: str) -> None:
-        fields = self.draft.fields()
-        label = next((f"{field.label}: " for field in fields if field.name == param), "")
-        why, what_helps = (one_line(in_labels(words, fields)) for words in (said(param, why), what_helps))
+    def _refused(self, planned: detach.Planned) -> None:
+        param = planned.param
+        label = next((field.label for field in self.draft.fields() if field.name == param), "")
+        why, what_helps = told(planned.why, planned.what_helps, param, self._asked(), self.draft.rows)
+        why, what_helps = one_line(why), one_line(what_helps)
         self.post_message(self.Why("Nothing has been touched. Esc goes back to correct it, ^r looks again."))
-        self._show(Static(Content(f"! {label}{why}"), classes="warnings"), Static(Content(what_helps)))
+        self._show(
+            Static(Content(f"! {label}: {why}" if label else f"! {why}"), classes="warnings"),
+            *(Static(Content(one_line(line)), classes="indented") for line in planned.lines),
+            Static(Content(what_helps or (f'correct "{label}"' if label else ""))),
+        )
         if param:
-            helps = "" if what_helps == f"correct {param}" else f"; {what_helps}"
-            self.post_message(self.Fault(param, why + helps))
+            self.post_message(self.Fault(param, why + (f"; {what_helps}" if what_helps else "")))
+
+    def _asked(self) -> tuple[Field, ...]:
+        """The fields of this walk's forms."""
+        return tuple(entry.field for form in self.screen.query(FormPage) for entry in form.entries.values())
 
     def _show(self, *widgets: Widget) -> None:
         self.sheet.remove_children()
@@ -211,7 +220,7 @@ class ReviewPage(Page):
         if plan is None or self.starting:
             return
         if plan.confirm:
-            words = "\n".join([one_line(plan.target), *briefly(plan.warnings)])
+            words = "\n".join([one_line(plan.target), *drawn.briefly(plan.warnings)])
             if not await self.app.push_screen_wait(TypedWord("Start", words, plan)):
                 return
         elif await self._held():
@@ -251,7 +260,7 @@ class ReviewPage(Page):
         else:
             error = event.worker.error
             why, helps = (error.why, error.what_helps) if isinstance(error, Refused) else (str(error), "try again")
-            self._refused(why, helps, "")
+            self._refused(detach.Planned(why=why, what_helps=helps))
         self.refresh_bindings()
 
     # ── read, searched, copied ──────────────────────────────────────────────────────────────────────
@@ -292,7 +301,5 @@ class ReviewPage(Page):
         write_whole(folder / name, dump(job).encode())
 
 
-def briefly(warnings: tuple[str, ...]) -> list[str]:
-    """The first warning, and how many more the review has: the line to type the word on must stay in sight."""
-    more = [f"! and {len(warnings) - 1} more on the review"] if len(warnings) > 1 else []
-    return [f"! {one_line(text)}" for text in warnings[:1]] + more
+def _param(refused: Refused) -> str:
+    return refused.name if isinstance(refused, BadParam) else ""

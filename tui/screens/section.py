@@ -37,6 +37,16 @@ def within(section: Section, wizards: Iterable[Wizard]) -> list[Row]:
     return numbered([*first, *tasks, *last])
 
 
+def commanded(wizards: Iterable[Wizard]) -> dict[str, str]:
+    """By the words of a command, the row that does the same: `backup init` -> `"New repository" under backup`."""
+    found = {}
+    for wizard in wizards:
+        words = wizard.task.replace("-key-", " key ").replace("-", " ", 1)
+        if wizard.under and wizard.name:
+            found[words if " " in words else f"{words} run"] = f'"{wizard.name}" under {wizard.under.name}'
+    return found
+
+
 def numbered(rows: Iterable[tuple[str, str, str, str]]) -> list[Row]:
     """Rows of (name, title, id, why) that a digit opens, as far as digits go."""
     found = []

@@ -85,10 +85,10 @@ class InsertParams(Params, frozen=True, kw_only=True):
         """Check what spans several parameters."""
         split(self.bmc, "bmc", 443)
         if bool(self.iso) == bool(self.url):
-            raise BadParam("iso", self.iso, "a file, unless url is given: exactly one of the two")
+            raise BadParam("iso", self.iso, "a file, unless --url is given: exactly one of the two")
         if self.url:
             if self.way == "smb":
-                raise BadParam("url", self.url, "nothing, with way smb: the disc is shared from here; give iso")
+                raise BadParam("url", self.url, "nothing, with --way smb: the disc is shared from here; give --iso")
             _check_url(self.url)
         if ":" in self.user:
             raise BadParam("user", self.user, "a name without a colon (HTTP Basic login knows no other)")

@@ -66,7 +66,7 @@ def host_name(text: str) -> str:
     """The name in ASCII, lower case and without its last dot. Raises BadParam."""
     given = text.strip()
     if "/" in given or given.startswith("http:"):
-        raise BadParam("name", text, EXAMPLE, "leave out the scheme and the path: they have options of their own")
+        raise BadParam("name", text, EXAMPLE, "leave out the scheme and the path: each is given by itself")
     if _is_address(given.strip("[]")):
         raise BadParam("name", text, EXAMPLE, "give the name that visitors use: addresses are looked up")
     parts = given.removesuffix(".").split(".")
@@ -86,7 +86,7 @@ def host_name(text: str) -> str:
 
 def _helps(given: str) -> tuple[str, ...]:
     if re.fullmatch(r"[^:@]+:\d+", given):
-        return ("leave out the port: it has an option of its own (--port)",)
+        return ("leave out the port, which is given by itself (--port)",)
     return ()
 
 

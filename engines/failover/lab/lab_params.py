@@ -66,7 +66,8 @@ class LabParams(Params, frozen=True, kw_only=True):
         param("Idle", "also come back after so many seconds, with the order turned", allowed="seconds", metavar="S,…"),
     ] = ()
     output: Annotated[
-        str, param("Table", "also write the table here, for predict --table", kind="output", metavar="FILE.yaml")
+        str,
+        param("Table", "also write the table here, for crashcart failover predict", kind="output", metavar="FILE.yaml"),
     ] = ""
 
 
