@@ -21,9 +21,9 @@ EDITS: dict[str, Edit] = {
     "/etc/sysconfig/grub": tables.settings,
     "/etc/default/grub": tables.settings,
     "/etc/sysconfig/bootloader": tables.settings,
-    "/etc/uswsusp.conf": tools.words,
-    "/etc/suspend.conf": tools.words,
-    "/etc/default/grub_installdevice": tools.words,
+    "/etc/uswsusp.conf": tools.paths,
+    "/etc/suspend.conf": tools.paths,
+    "/etc/default/grub_installdevice": tools.paths,
     "/etc/kernel/cmdline": tools.arguments,
     "/etc/cmdline": tools.arguments,  # dracut's
     "/etc/kdump.conf": tools.words,
@@ -32,9 +32,9 @@ EDITS: dict[str, Edit] = {
     "/etc/mkinitrd.conf": tables.settings,  # Slackware's
     "/etc/genkernel.conf": tables.settings,
     "/etc/conf.d/dmcrypt": tables.settings,
-    "/etc/update-extlinux.conf": tools.words,
+    "/etc/update-extlinux.conf": tools.arguments,
     "/etc/default/extlinux": tables.settings,
-    "/etc/kernel-img.conf": tools.words,
+    "/etc/kernel-img.conf": tools.paths,
     "/etc/sysconfig/kernel": tools.suse,
     "/etc/mkinitcpio.conf": tools.arch,
     "/etc/mkinitfs/mkinitfs.conf": tools.alpine,
@@ -48,10 +48,9 @@ EDITS: dict[str, Edit] = {
     "/boot/grub/device.map": tables.device_map,
     "/boot/grub2/device.map": tables.device_map,
 }
-SETTINGS = re.compile(
-    r"/etc/default/grub\.d/[^/]+\.cfg|/etc/dracut\.conf(?:\.d/[^/]+\.conf)?"
-    r"|/etc/initramfs-tools/(?:initramfs\.conf|conf\.d/[^/]+)"
-)
+SETTINGS = re.compile(r"/etc/default/grub\.d/[^/]+\.cfg|/etc/initramfs-tools/(?:initramfs\.conf|conf\.d/[^/]+)")
+DRACUT = re.compile(r"/etc/dracut\.conf(?:\.d/[^/]+\.conf)?")
+ARCH = re.compile(r"/etc/mkinitcpio\.conf\.d/[^/]+\.conf")
 UNITS = re.compile(r"/etc/systemd/system/[^/]+\.(?:auto)?mount(?:\.d/[^/]+\.conf)?")
 NEEDING = re.compile(r"/etc/systemd/system/[^/]+\.(?:service|target|socket|path|timer)(?:\.d/[^/]+\.conf)?")
 ARGUMENTS = re.compile(r"/etc/grub\.d/\d\d_custom[^/]*|/etc/(?:kernel/)?cmdline\.d/[^/]+\.conf")
@@ -135,6 +134,10 @@ def _wanted(patient: GuestInventory, choice: Choice) -> Iterator[tuple[str, Edit
             yield path, cards.by_driver if cards.one_place(patient.system) == path else cards.drivers
         if SETTINGS.fullmatch(path):
             yield path, tables.settings
+        if DRACUT.fullmatch(path):
+            yield path, tools.dracut
+        if ARCH.fullmatch(path):
+            yield path, tools.arch
         if UNITS.fullmatch(path):
             yield path, tables.unit
         if NEEDING.fullmatch(path):

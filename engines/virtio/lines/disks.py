@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 Edit = Callable[[str, "Disks"], str]
-XEN_CONSOLE = re.compile(r" console=(?:xvc|hvc)\d+\S*")
+XEN_CONSOLE = re.compile(r" console=(?:xvc|hvc)\d+[^\s\"']*|(?<=[\"'])console=(?:xvc|hvc)\d+[^\s\"']* ?")
 LONGER = r"[\w/.:+@-]"  # what would make a name of udev's a longer one
 PART = re.compile(r"-part\d+$")  # and behind a partition's number, where cryptdevice= has a colon
 NUMBER = r"[\w/.-]"
@@ -103,6 +103,20 @@ class Disks:
         """Every naming of an old disk in text, with the new name."""
         text = self.device.sub(self._new, text)
         return self.by_bus.sub(lambda found: self.stable[found.group()], text) if self.by_bus else text
+
+    def paths(self, text: str) -> str:
+        """As `renamed`, for what opens a path and knows no UUID=."""
+        text = self.device.sub(self._new, text)
+        return self.by_bus.sub(lambda found: self.node(found.group()), text) if self.by_bus else text
+
+    def node(self, name: str) -> str:
+        """A name that a bus is part of, as the device of its partition, else as udev's link by what it holds."""
+        lasting = self.stable.get(name, name)
+        stem, _, number = name.rpartition("-part")
+        disk = self.stable.get(stem, "" if self.more else f"/dev/{self.new}")
+        if lasting.startswith("UUID=") and number.isdigit() and disk.startswith("/dev/"):
+            return partition(disk, number)
+        return lasting.replace("UUID=", BY_UUID, 1)
 
     def booted(self, line: str) -> str:
         """A kernel's arguments with the new names, and without consoles that only Xen has."""

@@ -10,11 +10,12 @@ from engines.virtio.lines.disks import Disks, partition
 # and where another begins it has no end.
 FILTER = re.compile(
     r"^([ \t]*(?:devices[ \t]*[{/][ \t]*)?(?:global_)?filter[ \t]*=[ \t]*\[)"
-    r'((?:[^\]"\n#]|"[^"\n]*"|\n(?![ \t]*(?:#|(?:global_)?filter[ \t]*=)))*)\]',
+    r'((?:[^\]"\n#=]|"[^"\n]*"|\#[^\n]*|\n(?![ \t]*\w+[ \t]*=))*+)\]',
     re.MULTILINE,
 )
 SINGLE = re.compile(r'^([ \t]*(?:global_)?filter[ \t]*=[ \t]*)("[^"\n]*")[ \t]*$', re.MULTILINE)
 PATTERN = re.compile(r'"([ar])([^"\n]*)"')
+REMARK = re.compile(r'("[^"\n]*")|#[^\n]*')
 PLACES = (("", ""), ("2", "-part2"))
 REPEATED = re.compile(r"[*+?{]")
 NESTED = re.compile(r"\)[*+{]")
@@ -28,7 +29,7 @@ def filters(text: str, disks: Disks) -> str:
     new = f'"a|^/dev/{disks.new}[0-9]*$|"'
 
     def listed(found: re.Match[str]) -> str:
-        patterns = PATTERN.findall(found.group(2))
+        patterns = PATTERN.findall(REMARK.sub(lambda said: said[1] or "", found.group(2)))
         if not _needed(patterns, disks):
             return found.group()
         return f"{found.group(1)} {new},{found.group(2)}]"

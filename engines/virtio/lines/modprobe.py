@@ -13,14 +13,14 @@ XEN = ("xenblk", "xen_blkfront", "xen-blkfront", "xen-vbd")
 
 
 def network(text: str, _disks: Disks) -> str:
-    """Every `alias ethN` becomes virtio_net; a driver of virtio's that is kept from loading is no longer."""
+    """Every `alias ethN` but one that is off becomes virtio_net; a driver of virtio's that is barred is no longer."""
     lines = (f"# {line}" if BARRED.match(line) else line for line in split(text))
     return "".join(ALIAS.sub(_card, line, count=1) if ALIAS.match(line) else line for line in lines)
 
 
 def _card(found: re.Match[str]) -> str:
     head, name, gap, driver = found.groups()
-    return f"{head}{name}{gap}{'virtio_net' if name.startswith('eth') else driver}"
+    return f"{head}{name}{gap}{'virtio_net' if name.startswith('eth') and driver != 'off' else driver}"
 
 
 def controllers(text: str) -> dict[str, str]:

@@ -12,7 +12,8 @@ QUOTES = ("'", '"')
 KEYED = 2  # crypttab's column of keys
 COMMENT = re.compile(r"\s#")
 KEY = re.compile(r".*:/dev/.*|/dev/[^:]+(?::/.*)?")  # on a disk, or the disk itself
-WHAT = re.compile(r"^([ \t]*What[ \t]*=[ \t]*)UUID=")
+ARGUMENTS = re.compile(r"[^=]*(?:cmdline|commandline|append|parameters|_opts|_root)\w*\s*\+?=", re.IGNORECASE)
+WHAT = re.compile(r"[ \t]*What[ \t]*=")
 NEEDS = re.compile(r"[ \t]*(?:After|Before|Requires|Requisite|BindsTo|Wants|PartOf|StopPropagatedFrom)[ \t]*=")
 LASTING = re.compile(r"^UUID=")
 XEN_LOGIN = re.compile(r":respawn:.*\b(?:xvc|hvc)\d")
@@ -32,7 +33,7 @@ def _column(line: str, number: int, disks: Disks, *options: int) -> str:
         words[fields[number]] = disks.spec(words[fields[number]])
     for each in options:
         if len(fields) > each:
-            words[fields[each]] = disks.units(disks.renamed(words[fields[each]]))
+            words[fields[each]] = disks.units(disks.paths(words[fields[each]]))
     return "".join(words)
 
 
@@ -93,8 +94,11 @@ def needing(text: str, disks: Disks) -> str:
 
 
 def _setting(line: str, disks: Disks) -> str:
-    """systemd of old knows no UUID= there."""
-    return WHAT.sub(rf"\1{BY_UUID}", disks.units(disks.renamed(line)))
+    """systemd of old knows no UUID= in any of them."""
+    if not WHAT.match(line):
+        return disks.units(disks.paths(line))
+    made = disks.renamed(line)
+    return disks.units(made if made == line else made.replace("UUID=", BY_UUID, 1))
 
 
 def settings(text: str, disks: Disks) -> str:
@@ -113,8 +117,7 @@ def _value(line: str, disks: Disks, within: str) -> str:
         found := COMMENT.search(line, 1 + max(map(line.rfind, QUOTES)))
     ):  # a comment behind the value
         code, mark, said = line[: found.start()], line[found.start() : found.end()], line[found.end() :]
-    made = disks.renamed(code)
-    return (disks.numbered(made) if "CMDLINE" in code else made) + mark + said
+    return (disks.booted(code) if ARGUMENTS.match(code) or within else disks.renamed(code)) + mark + said
 
 
 def _open(line: str, within: str) -> str:

@@ -6,13 +6,21 @@ import re
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
 
+from engines.virtio.lines import tables
 from engines.virtio.lines.disks import Disks, comment, numbered, partition, split
 
 MODULES = ("virtio_blk", "virtio_pci")
-SUSE = re.compile(r"^(INITRD_MODULES=)(?:([\"'])([^\"'\n]*)\2|([^\"'\n#]*))", re.MULTILINE)
+# In quotes it may go on over several lines; words in part in quotes, in part not, are not taken apart.
+VALUE = r"(?:([\"'])((?:[^\"'\\\n]|\\?\n)*+)\2|([^\"'\\\n#]*+)(?![\"'\\]))"
+SUSE = re.compile(r"^(INITRD_MODULES=)" + VALUE, re.MULTILINE)
 ARCH = re.compile(r"^([ \t]*MODULES=)(?:(\()([^)#]*)(\))|(\")([^\"#]*)(\")|(')([^'#]*)('))", re.MULTILINE)
+ADDS = re.compile(r"[ \t]*add_device\+?=")
+OMITTED = re.compile(r"^([ \t]*omit_drivers\+?=)([^\n#]*)", re.MULTILINE)
+NEEDED = re.compile(r"(?<![\w-])virtio(?:[_-](?:blk|pci|net|ring))?(?![\w-])[ \t]?")
+BARE = re.compile(r"^([ \t]*MODULES=)([\w-]*)(?=[ \t]*(?:#.*)?$)", re.MULTILINE)
+ADDED = re.compile(r"^[ \t]*MODULES\+=", re.MULTILINE)
 ARRAY = re.compile(r"^[ \t]*MODULES=\(", re.MULTILINE)
-ALPINE = re.compile(r"^(features=)(?:([\"'])([^\"'\n]*)\2|([^\"'\n#]*))", re.MULTILINE)
+ALPINE = re.compile(r"^(features=)" + VALUE, re.MULTILINE)
 DEVICES = re.compile(r"\s*DEV(?:I(?:C(?:E)?)?)?\s", re.IGNORECASE)  # mdadm takes three letters for the word
 MEMBERS = re.compile(r"(\bdevices=[\"']?)([^\s\"']+)", re.IGNORECASE)
 SAID = re.compile(r"(?:^|(?<=\s))#")
@@ -26,7 +34,8 @@ INSTALL = re.compile(
 
 def _with(listed: str, wanted: tuple[str, ...]) -> str:
     there = _words(listed)
-    return " ".join([*listed.split(), *(name for name in wanted if name not in there)])
+    given = listed.rstrip() if "\\" in listed else " ".join(listed.split())
+    return " ".join([*([given] if given else []), *(name for name in wanted if name not in there)])
 
 
 def _complete(listed: str, wanted: tuple[str, ...]) -> bool:
@@ -56,14 +65,22 @@ def suse(text: str, _disks: Disks) -> str:
 def arch(text: str, _disks: Disks) -> str:
     """MODULES of mkinitcpio.conf, an array or a text of words, with virtio's; one with comments gets a line more."""
     more = f"MODULES+=({' '.join(MODULES)})\n"
-    if ARRAY.search(text) and not ARCH.search(text) and more not in text:
+    apart = (ARRAY.search(text) or ADDED.search(text)) and not (ARCH.search(text) or BARE.search(text))
+    if apart and more not in text:
         return f"{text}{'' if text.endswith(chr(10)) else chr(10)}{more}"
 
     def listed(found: re.Match[str]) -> str:
         name, begin, words, end = (each for each in found.groups() if each is not None)
         return found.group() if _complete(words, MODULES) else f"{name}{begin}{_with(words, MODULES)}{end}"
 
+    text = BARE.sub(lambda found: f'{found[1]}"{_with(found[2], MODULES)}"', text)
     return ARCH.sub(listed, text)
+
+
+def dracut(text: str, disks: Disks) -> str:
+    """Its settings; virtio's drivers are left out no more, and a device that is added is one by its path."""
+    made = "".join(disks.paths(line) if ADDS.match(line) else line for line in split(text))
+    return tables.settings(OMITTED.sub(lambda found: found[1] + NEEDED.sub("", found[2]), made), disks)
 
 
 def alpine(text: str, _disks: Disks) -> str:
@@ -91,7 +108,7 @@ def _scanned(lines: list[str], disks: Disks) -> list[str]:
     for line in lines:
         said = SAID.search(line)
         code = line[: said.start() if said else len(line)].rstrip()
-        codes.append(MEMBERS.sub(lambda found: found[1] + _members(found[2], disks), disks.renamed(code)))
+        codes.append(MEMBERS.sub(lambda found: found[1] + _members(found[2], disks), disks.paths(code)))
         made.append(codes[-1] + line[len(code) :])
     words = " ".join(codes).split()
     if words and DEVICES.match(f"{words[0]} ") and _lost(words[1 : MOST + 1], disks):
@@ -140,9 +157,13 @@ def debconf(text: str, disks: Disks) -> str:
     """Where Debian's grub-pc installs itself at its next update."""
 
     def value(found: re.Match[str]) -> str:
-        return found.group(1) + "".join(disks.whole(each) for each in re.split(r"(,\s*)", found.group(2)))
+        return found.group(1) + "".join(_installed(each, disks) for each in re.split(r"(,\s*)", found.group(2)))
 
     return INSTALL.sub(value, text)
+
+
+def _installed(word: str, disks: Disks) -> str:
+    return disks.node(word) if word in disks.stable else disks.whole(word)
 
 
 def words(text: str, disks: Disks) -> str:
@@ -153,9 +174,14 @@ def words(text: str, disks: Disks) -> str:
 RAW = re.compile(r"^([ \t]*/dev/raw/raw\d+[ \t]+)(\d{1,3})[ \t]+(\d{1,3})(?=\s*(?:#.*)?$)")
 
 
+def paths(text: str, disks: Disks) -> str:
+    """As `words`, where a path is opened: no UUID= comes in."""
+    return "".join(line if comment(line) else disks.paths(line) for line in split(text))
+
+
 def raw(text: str, disks: Disks) -> str:
     """Red Hat's table of raw devices: the disk's path, or its number as major and minor."""
-    return "".join(RAW.sub(lambda found: _bound(found, disks), line) for line in split(words(text, disks)))
+    return "".join(RAW.sub(lambda found: _bound(found, disks), line) for line in split(paths(text, disks)))
 
 
 def _bound(found: re.Match[str], disks: Disks) -> str:

@@ -37,7 +37,7 @@ def test_a_path_and_its_units_name(path: str, name: str) -> None:
     [
         ("What=/dev/sda2\n", "What=/dev/vda2\n"),
         (f"What = {DISK}-part2\n", "What = /dev/disk/by-uuid/22-22\n"),
-        (f"Options=logdev={DISK}-part2\n", "Options=logdev=UUID=22-22\n"),
+        (f"Options=logdev={DISK}-part2\n", "Options=logdev=/dev/disk/by-uuid/22-22\n"),
         (f"After={UNIT}.device dev-sdb1.swap\n", "After=dev-disk-by\\x2duuid-22\\x2d22.device dev-vdb1.swap\n"),
         ("After=dev-sdc1.device my-dev-sda2.device dev-sda2.devices\n",) * 2,
     ],
