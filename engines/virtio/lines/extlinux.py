@@ -6,6 +6,7 @@ Source: SYSLINUX's doc/syslinux.txt and doc/menu.txt; keywords in any case, INIT
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 from engines.virtio.lines.disks import Disks, comment, split
 from engines.virtio.lines.grub1 import MARK, Entry, spoken
@@ -14,6 +15,7 @@ LABEL = re.compile(r"(\s*label\s+)(\S+)", re.IGNORECASE)
 KERNEL = re.compile(r"\s*(?:kernel|linux)\s+(\S+)", re.IGNORECASE)
 INITRD = re.compile(r"(\s*initrd\s+)(\S+)", re.IGNORECASE)
 APPEND = re.compile(r"\s*append\s", re.IGNORECASE)
+GIVEN = re.compile(r"\s*(?:append|kernel|linux)\s", re.IGNORECASE)  # arguments stand behind a kernel, too
 WITHIN = re.compile(r"(?<=\s)(initrd=)(\S+)")
 SHOWN = re.compile(r"\s*menu\s+label\s+(.*\S)", re.IGNORECASE)
 DEFAULT = re.compile(r"(\s*(?:default|ontimeout)\s+)(\S+)", re.IGNORECASE)  # behind it may be a kernel's arguments
@@ -28,7 +30,22 @@ OWN = "-virtio"
 
 def entries(text: str) -> list[Entry]:
     """The labels in order."""
-    return [_entry(lines) for lines in _stanzas(text)]
+    shared = _shared(text)
+    return [_entry(lines, shared) for lines in _stanzas(text)]
+
+
+def _shared(text: str) -> str:
+    """The APPEND in front of all labels, which those have that have none; empty where there is none."""
+    found = ""
+    for line in split(text):
+        if LABEL.match(line):
+            break
+        found = line if APPEND.match(line) else found
+    return found
+
+
+def _own(lines: Iterable[str]) -> bool:
+    return any(APPEND.match(line) for line in lines)
 
 
 def _stanzas(text: str) -> list[list[str]]:
@@ -41,11 +58,13 @@ def _stanzas(text: str) -> list[list[str]]:
     return found
 
 
-def _entry(lines: list[str]) -> Entry:
+def _entry(lines: list[str], shared: str = "") -> Entry:
+    given = lines if _own(lines) else [*lines, shared]
+
     def first(pattern: re.Pattern[str], group: int) -> str:
         return next((found.group(group) for line in lines if (found := pattern.match(line))), "")
 
-    within = next((found.group(2) for line in lines if APPEND.match(line) and (found := WITHIN.search(line))), "")
+    within = next((found.group(2) for line in given if APPEND.match(line) and (found := WITHIN.search(line))), "")
     initrd = (first(INITRD, 2) or within).rsplit(",", 1)[-1]
     return Entry(first(LABEL, 2), first(KERNEL, 1), initrd, tuple(lines))
 
@@ -67,6 +86,8 @@ def with_entry(text: str, stock: Entry, initrd: str, disks: Disks) -> str:
     if number_of(text, initrd) is not None:
         return text
     kept = [line for line in stock.lines if not comment(line) and not CHOSEN.match(line) and not OUTSIDE.match(line)]
+    if (shared := _shared(text)) and not _own(kept):
+        kept.append(shared if shared.startswith((" ", "\t")) else f"\t{shared}")
     copied = [_converted(line, initrd, disks) for line in kept]
     ending = "" if text.endswith("\n") or not text else "\n"
     return text + ending + "".join(line if line.endswith("\n") else line + "\n" for line in copied)
@@ -80,6 +101,8 @@ def _converted(line: str, initrd: str, disks: Disks) -> str:
         return body.rstrip() + MARK + line[len(body) :]
     if INITRD.match(line):
         return re.sub(r"(?<![^/,\s])[^/,\s]+(?=\s*$)", lambda _: initrd, line, count=1)
+    if KERNEL.match(line):
+        return disks.booted(line)
     if not APPEND.match(line):
         return line
     line = WITHIN.sub(
@@ -130,7 +153,8 @@ def renamed(text: str, version: str, disks: Disks) -> str:
     """`text` with the new disk in the arguments of one kernel's labels, and in those that DEFAULT gives to one."""
     found = [each for each in entries(text) if each.version == version]
     wanted = {line for each in found for line in each.lines}
-    made = "".join(disks.booted(line) if line in wanted and APPEND.match(line) else line for line in split(text))
+    wanted |= set() if all(_own(each.lines) for each in found) else {_shared(text)}
+    made = "".join(disks.booted(line) if line in wanted and GIVEN.match(line) else line for line in split(text))
     return given(made, disks, {each.title for each in found})
 
 
@@ -147,4 +171,9 @@ def given(text: str, disks: Disks, labels: set[str] | None = None) -> str:
 
 def for_serial(text: str, more: str = "") -> str:
     """`text` whose kernels also speak on the first serial line: for a throwaway boot only. more: arguments."""
-    return "".join(spoken(line, more) if APPEND.match(line) else line for line in split(text))
+    bare = [] if _shared(text) else [each for each in _stanzas(text) if not _own(each)]
+    silent = {line for each in bare for line in each}
+    return "".join(
+        spoken(line, more) if APPEND.match(line) or (line in silent and KERNEL.match(line)) else line
+        for line in split(text)
+    )

@@ -18,6 +18,8 @@ ENTRY = re.compile(
 SUBMENU = re.compile(r"\s*submenu\s")
 LINUX = re.compile(r"\s*linux(?:16|efi)?\s")
 INITRD = re.compile(r"\s*initrd(?:16|efi)?\s")
+SET = re.compile(r"\s*set\s+(\w+)=(?:\"([^\"]*)\"|'([^']*)'|(\S*))\s*$")
+VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
 DEFAULT = re.compile(r"(\s*(?:set\s+)?default=)(\"[^\"]*\"|'[^']*'|\S+)")
 OWN = "crashcart-virtio-"
 
@@ -93,12 +95,24 @@ def with_entry(text: str, stock: Entry, initrd: str, disks: Disks) -> str:
     if any(each.initrd.endswith("/" + initrd) for each in entries(text)):
         return text
     identity = OWN + stock.version
-    copied = [_converted(line, initrd, identity, disks) for line in stock.lines if not comment(line)]
+    named = _naming(text, disks)
+    copied = [_converted(_opened(line, named), initrd, identity, disks) for line in stock.lines if not comment(line)]
     lines = split(text)
     at = max((at for at, line in enumerate(lines) if line.rstrip() == "}"), default=len(lines) - 1) + 1
     if at and not lines[at - 1].endswith("\n"):
         lines[at - 1] += "\n"
     return "".join(lines[:at] + copied + lines[at:])
+
+
+def _naming(text: str, disks: Disks) -> dict[str, str]:
+    """The menu's variables that name the old disk; the last value of each."""
+    found = {each[1]: each[2] or each[3] or each[4] or "" for each in map(SET.match, split(text)) if each}
+    return {name: value for name, value in found.items() if disks.booted(f" {value}") != f" {value}"}
+
+
+def _opened(line: str, named: dict[str, str]) -> str:
+    """A kernel line with those written out: the stock entry keeps them."""
+    return VARIABLE.sub(lambda found: named.get(found[1] or found[2], found[0]), line) if LINUX.match(line) else line
 
 
 def _converted(line: str, initrd: str, identity: str, disks: Disks) -> str:
@@ -154,7 +168,10 @@ def variable(text: str, name: str) -> str:
 def renamed(text: str, version: str, disks: Disks) -> str:
     """`text` with the new disk on the kernel lines of one kernel's entries."""
     wanted = {line for each in entries(text) if each.version == version for line in each.lines}
-    return "".join(disks.booted(line) if line in wanted and LINUX.match(line) else line for line in joined(text))
+    named = _naming(text, disks)
+    return "".join(
+        disks.booted(_opened(line, named)) if line in wanted and LINUX.match(line) else line for line in joined(text)
+    )
 
 
 def for_serial(text: str, more: str = "") -> str:
