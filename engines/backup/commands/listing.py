@@ -34,7 +34,7 @@ class ListParams(RepoParams, frozen=True, kw_only=True):
     )
 
 
-class PointRow(msgspec.Struct, frozen=True, kw_only=True):
+class PointRow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One point in a list; sizes in bytes, `taken` is when it was made (UTC), `seconds` what that took.
 
     host, source: the machine that made it, and the disk as it was called there. `damaged` counts records that are

@@ -48,6 +48,22 @@ def _text(raw: bytes) -> str:
     return raw.decode("utf-8", "surrogateescape")
 
 
+FAMILIES = (
+    {"ext2", "ext3", "ext4"},
+    {"vfat", "msdos", "fat"},
+    {"ntfs", "ntfs3", "ntfs-3g", "lowntfs-3g", "fuseblk"},
+)
+
+
+def fits(row: Row, info: VolumeInfo) -> bool:
+    """Whether a line that names a disk's place may mean a volume: one of another format is on another disk."""
+    if not (identity(row.spec) or DISK.match(row.spec)) or info.format in ("", "empty"):
+        return True
+    said = set(row.format.split(","))
+    family = next((family for family in FAMILIES if info.format in family), {info.format})
+    return "auto" in said or bool(said & family)
+
+
 def subvolume(row: Row) -> bytes | None:
     """The folder that subvol= names; None where it does not."""
     named = row.options.get("subvol", "")
@@ -67,8 +83,8 @@ def named(spec: str, known: list[VolumeInfo], disk: str) -> VolumeInfo | None:
         tag, equals, value = place[1].upper(), "=", _unescaped(place[2])
     if equals and tag.upper() != "ID":
         return _tagged(tag.upper(), value, known)
-    if found := _identity(spec):
-        return _first(each for each in known if each.name == f"p{found[4]}") if _beside(spec, disk) else None
+    if own := identity(spec):
+        return _first(each for each in known if each.name == f"p{own.part}") if _beside(own, disk) else None
     if found := re.match(r"/dev/disk/by-id/md-(?:name-(?:[^:]*:)?|uuid-)(.+)$", spec):
         return _array(found[1], known)
     if found := re.match(r"/dev/(?:mapper/|disk/by-id/dm-name-)(.+)$", spec):
@@ -96,27 +112,56 @@ def _own(spec: str, disk: str) -> bool:
     return bool(re.match(r"/dev/(?:xv|[hsv])da\d|/dev/nvme0n1p|/dev/mmcblk0p", spec))
 
 
-def _identity(spec: str) -> re.Match[str] | None:
-    """A partition's name by its disk's identity."""
-    return BY_DISK.match(re.sub("^ID=", "/dev/disk/by-id/", spec))
+@dataclass(frozen=True)
+class Identity:
+    """A disk by a name of its own: `kind` is the way of naming, of which a disk has several; `part` a partition."""
+
+    kind: str
+    disk: str
+    part: str
 
 
-def _beside(spec: str, disk: str) -> bool:
+def identity(spec: str) -> Identity | None:
+    """What a partition's name by its disk's identity says; udev gives a disk one name of each kind."""
+    found = BY_DISK.match(re.sub("^ID=", "/dev/disk/by-id/", spec))
+    if not found:
+        return None
+    by, disk, kind, part = found[1], found[2], found[3] or "", found[4]
+    if by == "path":
+        return Identity(f"path {kind}", re.sub(r"-ata-(\d+)\.0$", r"-ata-\1", disk), part)
+    if number := re.match(r"(?:scsi-3|wwn-0x)([0-9a-f]+)$", disk):
+        return Identity("wwn", number[1], part)
+    if form := re.match(r"scsi-[0-9S]|nvme-(?:eui|uuid|nvme)\.", disk):
+        return Identity(form[0], disk, part)
+    return Identity(kind, disk, part)
+
+
+def _beside(own: Identity, disk: str) -> bool:
     """Whether a name by a disk's identity may be this disk's: one of the same kind that the root has tells."""
-    own, root = _identity(spec), _identity(disk)
-    return own is None or root is None or (own[1], own[3]) != (root[1], root[3]) or own[2] == root[2]
+    root = identity(disk)
+    return root is None or own.kind != root.kind or own.disk == root.disk
 
 
 def unsure(rows: Iterable[Row], disk: str) -> set[str]:
-    """Specs by the identities of several disks of one kind, of which `disk`, the root's own spec, tells none."""
-    names: dict[tuple[str, str], dict[str, list[str]]] = {}
+    """Specs by identities that must be of several disks, of which `disk`, the root's own spec, tells none.
+
+    Those are several names of one kind, or of one partition that two places mount as a whole.
+    """
+    names: dict[str, dict[str, list[str]]] = {}
+    parts: dict[str, dict[str, list[str]]] = {}
+    root = identity(disk)
     for row in rows:
-        if found := _identity(row.spec):
-            names.setdefault((found[1], found[3]), {}).setdefault(found[2], []).append(row.spec)
-    root = _identity(disk)
-    told = (root[1], root[3]) if root else ()
-    several = [disks for kind, disks in names.items() if len(disks) > 1 and kind != told]
-    return {spec for disks in several for specs in disks.values() for spec in specs}
+        if not (found := identity(row.spec)):
+            continue
+        if root is None or found.kind != root.kind:
+            names.setdefault(found.kind, {}).setdefault(found.disk, []).append(row.spec)
+        if not row.options.keys() & {"subvol", "subvolid", "bind", "rbind", "X-mount.subdir"}:
+            parts.setdefault(found.part, {}).setdefault(found.kind, []).append(row.spec)
+    several = [specs for disks in names.values() if len(disks) > 1 for specs in disks.values()]
+    for kinds in parts.values():
+        if len(kinds) > 1:
+            several += [specs for kind, specs in kinds.items() if root is None or kind != root.kind]
+    return {spec for specs in several for spec in specs}
 
 
 def _first(each: Iterator[VolumeInfo]) -> VolumeInfo | None:

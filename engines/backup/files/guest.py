@@ -223,6 +223,7 @@ def _joined(root: _Root, known: list[VolumeInfo], roots: list[_Root]) -> GuestMo
         if row.point == b"" or row.format in APART or row.format.startswith("fuse."):
             continue
         info = fstab.named(row.spec, known, disk) if row.spec not in unsure else None
+        info = info if info and fstab.fits(row, info) else None
         if info is None:
             if row.options.keys() & {"noauto", "x-systemd.automount"} != {"noauto"}:  # else nothing is there yet
                 elsewhere[row.point] = row.spec

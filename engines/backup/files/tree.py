@@ -197,10 +197,15 @@ class Tree:
         volume, inner = self.volume(self._resolved(path))
         return volume.attributes(inner)
 
-    def walk(self, path: bytes, trouble: Callable[[bytes, Failed], None] | None = None) -> Iterator[tuple[bytes, Node]]:
+    def walk(
+        self,
+        path: bytes,
+        trouble: Callable[[bytes, Failed], None] | None = None,
+        begun: Callable[[bytes], None] = lambda _: None,
+    ) -> Iterator[tuple[bytes, Node]]:
         """`path` and everything below it, a folder before its entries; links are not followed, a circle of folders
         is entered once. A folder that cannot be listed goes to `trouble`, or is raised where there is none; an entry
-        whose inode is damaged goes there, too."""
+        whose inode is damaged goes there, too. begun: told of each folder before its entries are read."""
         node = self.stat(path)
         yield path, node
         if not node.is_folder:
@@ -209,6 +214,7 @@ class Tree:
         self._enter(path, node, visited)
         while waiting:
             folder = waiting.pop()
+            begun(folder)
             try:
                 for entry in self.inside(folder):
                     found = join(folder, entry.name)

@@ -18,7 +18,7 @@ LARGEST = 1 << 50  # bytes of a disk; 1 PiB, the sanest upper bound that maps fi
 Name = Annotated[str, msgspec.Meta(pattern=names.NAME, max_length=names.LONGEST)]
 
 
-class Figures(msgspec.Struct, frozen=True, kw_only=True):
+class Figures(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What the backup did, in bytes unless said: data read, blocks that changed, records stored; seconds it took."""
 
     read: int = 0
@@ -27,7 +27,7 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float = 0.0
 
 
-class Head(msgspec.Struct, frozen=True, kw_only=True):
+class Head(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What a point says of itself. `size` and `block` in bytes, `time` is when reading began, UTC.
 
     taken: what the clock said then, where `time` is another: a name always comes after its parent's.
@@ -96,6 +96,17 @@ def encode(point: Point) -> bytes:
 def decode(content: bytes | memoryview, where: str) -> Point:
     """The point of a record's content. Raises Damaged."""
     raw = bytes(content)
+    head, at = _head(raw, where)
+    return Point(head, tuple(raw[place : place + 32] for place in range(at, len(raw), 32)))
+
+
+def decode_head(content: bytes | memoryview, where: str) -> Head:
+    """The same point's head alone: a disk of 1 TiB has 2,048 maps. Raises Damaged."""
+    return _head(bytes(content), where)[0]
+
+
+def _head(raw: bytes, where: str) -> tuple[Head, int]:
+    """The head, and where the ids of its maps begin."""
     length = int.from_bytes(raw[:4], "little")
     try:
         head = msgspec.json.decode(raw[4 : 4 + length], type=Head)
@@ -103,11 +114,11 @@ def decode(content: bytes | memoryview, where: str) -> Point:
         raise Damaged(where, f"its head cannot be read ({error})") from None
     if not (names.good(head.vm) and names.good(head.disk)):
         raise Damaged(where, "it is named like no disk")
-    ids = raw[4 + length :]
+    ids = max(len(raw) - 4 - length, 0)
     wanted = block_count(block_count(head.size, head.block), MAP)
-    if len(ids) != wanted * 32:
-        raise Damaged(where, f"it has {len(ids) // 32} maps where its size needs {wanted}")
-    return Point(head, tuple(ids[at : at + 32] for at in range(0, len(ids), 32)))
+    if ids != wanted * 32:
+        raise Damaged(where, f"it has {ids // 32} maps where its size needs {wanted}")
+    return head, 4 + length
 
 
 def map_length(point_blocks: int, number: int) -> int:

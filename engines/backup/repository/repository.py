@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Self, TypeVar
 
 from typing_extensions import override
 
@@ -20,10 +19,12 @@ from engines.backup.repository.index import Index
 from engines.backup.repository.keys import ZERO, Keys, Unlock
 from engines.backup.repository.point import Head, Point
 from engines.backup.repository.record import Codec
-from engines.backup.store.opening import open_store
+from engines.backup.store.opening import closed_on_error, open_store
 from engines.backup.store.store import Store
 from engines.job.errors import BadParam, Refused
 from engines.job.params import Params, Secret, param
+
+T = TypeVar("T")
 
 
 class RepoParams(Params, frozen=True, kw_only=True):
@@ -66,14 +67,11 @@ def lacks_passphrase(place: str, key_file: str, passphrase: Secret | None) -> bo
 LONGEST_POINT = record.SIZE + record.LONGEST[record.POINT] + record.OVERHEAD  # bytes of its file
 
 
-@contextmanager
-def closed_on_error(store: Store) -> Iterator[None]:
-    """A store that nobody comes to own is let go of."""
-    try:
-        yield
-    except BaseException:
-        store.close()
-        raise
+def _named(name: PointName, path: str, found: T, said: PointName) -> T:
+    """What was found in a file that must be of that point. Raises Damaged."""
+    if said != name:
+        raise Damaged(path, f"it holds {said}")
+    return found
 
 
 class NamesOnly:
@@ -264,17 +262,32 @@ class Repository(NamesOnly):
             raise
 
     def _read(self, name: PointName, path: str, content: bytes) -> Point:
+        found = points.decode(self._content(path, content), path)
+        return _named(name, path, found, found.name)
+
+    def _head(self, name: PointName, path: str, content: bytes) -> Head:
+        found = points.decode_head(self._content(path, content), path)
+        return _named(name, path, found, PointName(found.vm, found.disk, found.time))
+
+    def _content(self, path: str, content: bytes) -> bytes | memoryview:
+        """Of a point's file, checked."""
         raw = memoryview(content)
         header = record.parse(raw[: record.SIZE])
         if header is None or header.kind != record.POINT:
             raise Damaged(path, "it is no point", "bring it back from the packs: crashcart backup verify --rebuild")
-        found = points.decode(self.codec.decode(header, raw[record.SIZE :], path), path)
-        if found.name != name:
-            raise Damaged(path, f"it holds {found.name}")
-        return found
+        return self.codec.decode(header, raw[record.SIZE :], path)
 
     def many(self, names_: Sequence[PointName], folder: str = "points") -> Iterator[tuple[PointName, Point | Damaged]]:
         """Those points that are still there, in their order, or what is wrong with one; read side by side if far."""
+        return self._each(names_, folder, self._read)
+
+    def heads(self, names_: Sequence[PointName]) -> dict[PointName, Head | Damaged]:
+        """What each of those points that are still there says of itself."""
+        return dict(self._each(names_, "points", self._head))
+
+    def _each(
+        self, names_: Sequence[PointName], folder: str, read: Callable[[PointName, str, bytes], T]
+    ) -> Iterator[tuple[PointName, T | Damaged]]:
         files = self.store.read_all((name.path(folder) for name in names_), LONGEST_POINT)
         for name, (path, content) in zip(names_, files, strict=True):
             if isinstance(content, FileNotFoundError):
@@ -283,13 +296,9 @@ class Repository(NamesOnly):
                 yield name, Damaged(path, f"it cannot be read: {content.strerror}", "run it as its owner or as root")
                 continue
             try:
-                yield name, self._read(name, path, content)
+                yield name, read(name, path, content)
             except Damaged as damaged:
                 yield name, damaged
-
-    def heads(self, names_: Sequence[PointName]) -> dict[PointName, Head | Damaged]:
-        """What each of those points that are still there says of itself."""
-        return {name: found.head if isinstance(found, Point) else found for name, found in self.many(names_)}
 
     def present(self, name: PointName) -> Point:
         """A point that was seen before. Raises Refused where it has gone since, Damaged."""

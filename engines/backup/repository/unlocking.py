@@ -7,8 +7,8 @@ from collections.abc import Generator
 from engines.backup.repository import config
 from engines.backup.repository.config import Config
 from engines.backup.repository.keys import Unlock
-from engines.backup.repository.repository import RepoParams, Repository, closed_on_error
-from engines.backup.store.opening import open_store
+from engines.backup.repository.repository import RepoParams, Repository
+from engines.backup.store.opening import closed_on_error, open_store
 from engines.job.contract import AnyEvent, Asked, Context
 from engines.job.params import Secret
 

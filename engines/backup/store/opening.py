@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from engines.backup.store.store import Store
@@ -33,3 +35,13 @@ def open_store(where: str) -> Store:
 
         return TarStore(Path(where))
     return LocalStore(Path(where))
+
+
+@contextmanager
+def closed_on_error(store: Store) -> Iterator[None]:
+    """A store that nobody comes to own is let go of."""
+    try:
+        yield
+    except BaseException:
+        store.close()
+        raise

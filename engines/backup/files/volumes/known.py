@@ -125,6 +125,13 @@ BY_TYPE = {
     "53746f72-6167-11aa-aa11-00306543ecac": "corestorage",
 }
 UBER = (b"\x0c\xb1\xba\0\0\0\0\0", b"\0\0\0\0\0\xba\xb1\x0c")  # a ZFS uberblock, both byte orders
+SWAPS = (b"SWAPSPACE2", b"SWAP-SPACE", b"LINHIB0001")
+SUSPENDED = (
+    b"S1SUSPEND",
+    b"S2SUSPEND",
+    b"ULSUSPEND",
+    b"\xed\xc3\x02\xe9\x98\x56\xe5\x0c",
+)  # swap with a guest's memory
 
 
 def mounted(part: Window) -> tuple[str, str, str] | None:
@@ -208,3 +215,9 @@ def _udf(part: Window) -> str:
             if raw[1:6] not in (b"BEA01", b"BOOT2", b"CD001", b"CDW02", b"TEA01"):
                 break
     return ""
+
+
+def is_swap(raw: bytes) -> bool:
+    """Whether these first 64 KiB are those of swap, of any page size; or of one that holds a guest's memory."""
+    ends = (raw[page - 10 : page] for page in (4096, 8192, 16384, 32768, 65536))
+    return any(end in SWAPS or end.startswith(SUSPENDED) for end in ends)

@@ -21,13 +21,6 @@ from engines.job.errors import Failed
 SPARE = "its superblock is damaged, a copy serves"
 SPARE_BOOT = "its boot sector is damaged, a copy serves"
 UNCLEAN = "not unmounted cleanly"
-SWAPS = (b"SWAPSPACE2", b"SWAP-SPACE", b"LINHIB0001")
-SUSPENDED = (
-    b"S1SUSPEND",
-    b"S2SUSPEND",
-    b"ULSUSPEND",
-    b"\xed\xc3\x02\xe9\x98\x56\xe5\x0c",
-)  # swap with a guest's memory
 BOTH = ("quick", "libguestfs")
 APPLIANCE = ("libguestfs",)
 MIB = 1024 * 1024
@@ -188,7 +181,10 @@ def _ntfs(part: Window) -> Signature | None:
     raw = part.read(0, 512)
     if raw[3:11] != b"NTFS    ":
         return None
-    label, dirty = ntfs_state.read(part)
+    try:
+        label, dirty = ntfs_state.read(part)
+    except Failed as error:
+        label, dirty = "", error.why
     return Signature("ntfs", label, f"{struct.unpack_from('<Q', raw, 72)[0]:016X}", dirty, BOTH)
 
 
@@ -264,8 +260,7 @@ def _mounted(part: Window) -> Signature | None:
 
 def _swap(part: Window) -> Signature | None:
     raw = part.read(0, 65536)
-    ends = (raw[page - 10 : page] for page in (4096, 8192, 16384, 32768, 65536))
-    if not any(end in SWAPS or end.startswith(SUSPENDED) for end in ends):
+    if not known.is_swap(raw):
         return None
     return Signature("swap", _text(raw[0x41C:0x42C]), str(uuid.UUID(bytes=raw[0x40C:0x41C])))
 
@@ -307,8 +302,12 @@ BY_COPIES: tuple[Callable[[Window], Signature | None], ...] = (
 
 
 def boots(part: Window) -> bool:
-    """Whether the disk begins with the boot sector of a file system that has no partition table before it."""
-    return any(probe(part) for probe in (_ntfs, _exfat, _fat))
+    """Whether the disk begins with a file system's boot sector, not with a table; its label may be lost. Raises Failed."""
+    part.read(0, 512)
+    try:
+        return any(probe(part) for probe in (_ntfs, _exfat, _fat))
+    except Failed:
+        return True
 
 
 def _text(raw: bytes) -> str:

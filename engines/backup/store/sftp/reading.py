@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 OPEN = 64  # packs kept open; far more than threads, so that none is closed while it is read
 SIDE_BY_SIDE = 128  # small files read at a time; servers let a user have some hundreds open
 FIRST = 32768  # bytes asked for at a time of a small file; the most that every server gives at once
+SMALL = 1 << 18  # bytes of a file whose pieces are all asked for at once, as its listing counts them
 LONGEST = 256 * 1024 * 1024  # bytes of what is read as a whole, as of a bucket
 FOREVER = ".pack"  # the ending of files that never change under their name
 
@@ -34,10 +35,11 @@ class FarReading:
         self._lock = threading.Lock()
         self._open: OrderedDict[str, tuple[int, Any]] = OrderedDict()
         self._listed: dict[str, int] = {}  # bytes of small files, as a listing said
+        self._closing: set[asyncio.Future[None]] = set()
 
     def listed(self, name: str, size: int) -> None:
         """What a listing says of a file: where its bytes are as many, none needs to be asked how many they are."""
-        if size <= FIRST:
+        if size <= SMALL:
             self._listed[name] = size
 
     def read(self, name: str, offset: int = 0, length: int = -1) -> bytes:
@@ -114,11 +116,14 @@ class FarReading:
         async def work(client: asyncssh.SFTPClient) -> bytes:
             file = await client.open(path, SFTP_READ, encoding=None, block_size=0)  # a read is one question
             try:
-                begun = asyncio.ensure_future(file.read(FIRST, 0))
-                if listed >= 0 and len(await begun) == listed:
-                    return bytes(begun.result()[:most])  # type: ignore[arg-type]  # bytes, without an encoding
-                first, known = await asyncio.gather(begun, file.stat())  # both on their way at once
-                found = bytearray(first)  # type: ignore[arg-type]  # bytes, without an encoding
+                pieces = [file.read(FIRST, at) for at in range(0, max(listed, 1), FIRST)]
+                begun: Any = asyncio.gather(*pieces)  # all on their way at once
+                if listed >= 0:
+                    *full, last = await begun
+                    if {len(piece) for piece in full} <= {FIRST} and len(full) * FIRST + len(last) == listed:
+                        return b"".join((*full, last))[:most]
+                (first, *_), known = await asyncio.gather(begun, file.stat())
+                found = bytearray(first)
                 end = most if known.size is None else min(most, known.size)
                 while len(found) < end:  # a server may answer with less than was asked for, of any file
                     part = await file.read(FIRST, len(found))
@@ -127,9 +132,20 @@ class FarReading:
                     found += part  # type: ignore[arg-type]  # bytes, without an encoding
                 return bytes(found[:most])
             finally:
-                await file.close()
+                self._closed(file)
 
         return work
+
+    def _closed(self, file: asyncssh.SFTPClientFile) -> None:
+        """Close it and wait for no answer; within the line's own thread, where the next question comes behind it."""
+        closing = asyncio.ensure_future(file.close())
+        self._closing.add(closing)
+        closing.add_done_callback(self._let_go)
+
+    def _let_go(self, closing: asyncio.Future[None]) -> None:
+        self._closing.discard(closing)
+        if not closing.cancelled():
+            closing.exception()  # a handle that is lost is closed
 
     def _handle(self, name: str) -> tuple[Any, bool]:
         """An open file, and whether it stays open."""

@@ -144,6 +144,51 @@ def test_a_name_by_another_disks_identity_is_not_this_disk(tmp_path: Path, root:
     assert places == (own or {b"/wwn": "p4"})
 
 
+ATA, SCSI, WWN = "ata-QEMU_HARDDISK_QM1", "scsi-SATA_QEMU_HARDDISK_QM1", "wwn-0x5000c500a"
+
+
+@pytest.mark.parametrize(
+    ("root", "other", "same"),
+    [
+        (SCSI, "scsi-0ATA_QEMU_HARDDISK_QM1", True),  # udev's names of one disk, one of each kind
+        (SCSI, "scsi-1ATA_QEMU_HARDDISK_QM1", True),
+        ("scsi-35000c500a", WWN, True),
+        ("scsi-35000c500b", WWN, False),
+        (ATA, WWN, True),
+        (ATA, "ata-QEMU_HARDDISK_QM2", False),
+        ("nvme-eui.0025385b71b0", "nvme-Samsung_SSD_970_S1", True),
+        ("nvme-Samsung_SSD_970_S1", "nvme-Samsung_SSD_970_S2", False),
+    ],
+)
+def test_several_names_of_one_disk_are_one_disk(tmp_path: Path, root: str, other: str, same: bool) -> None:
+    fstab = f"/dev/disk/by-id/{root}-part1 / ext4\n/dev/disk/by-id/{other}-part2 /b ext4\n"
+    volume = Folder(system(tmp_path / "root", fstab), "p1", uuid=UUID)
+    found = guest.found([volume], [volume.info, info("p2")])
+    assert found is not None
+    assert {point: name for point, (name, _) in joined(found).items() if point} == ({b"/b": "p2"} if same else {})
+    assert list(found.elsewhere) == ([] if same else [b"/b"])
+
+
+@pytest.mark.parametrize(
+    ("root", "line", "there"),
+    [
+        (f"/dev/disk/by-id/{ATA}-part1", f"/dev/disk/by-id/{WWN}-part1 /b ext4", False),  # / is part1 of the other
+        (f"/dev/disk/by-id/{ATA}-part1", f"/dev/disk/by-id/{WWN}-part2 /b xfs", False),  # p2 is ext4
+        ("/dev/sda1", "/dev/sda2 /b xfs", False),
+        ("/dev/sda1", "/dev/sda2 /b ext3", True),
+        ("/dev/sda1", "/dev/sda2 /b auto", True),
+    ],
+)
+def test_what_cannot_be_this_disks_partition_is_another_disks(
+    tmp_path: Path, root: str, line: str, there: bool
+) -> None:
+    volume = Folder(system(tmp_path / "root", f"{root} / ext4\n{line}\n"), "p1", uuid=UUID)
+    found = guest.found([volume], [volume.info, info("p2")])
+    assert found is not None
+    assert (b"/b" in {point for point, _ in joined(found).items()}) is there
+    assert (list(found.elsewhere) == [b"/b"]) is not there
+
+
 def test_of_two_systems_the_one_whose_fstab_names_itself_is_the_guest(tmp_path: Path) -> None:
     copy = Folder(system(tmp_path / "copy", f"UUID={UUID} / ext4"), "p1", uuid="99999999")
     own = Folder(system(tmp_path / "own", f"UUID={UUID} / ext4"), "p2", uuid=UUID)

@@ -71,6 +71,39 @@ def test_one_bad_block_leaves_a_hole_and_the_rest_is_restored_to_salvage(tmp_pat
     assert hit == ["damaged: /broken"]
 
 
+def test_a_folder_that_reads_as_empty_in_a_hole_is_named_and_what_lies_beside_it_is_not(tmp_path: Path) -> None:
+    repo = lab.init(tmp_path / "repo")
+    source, filler = tmp_path / "disk", tmp_path / "filler"
+    filler.write_bytes(random.Random(1).randbytes(3 * lab.MIB))
+    subprocess.run(
+        ["mkfs.vfat", "-C", "-F", "32", "-s", "1", str(source), str(64 * 1024)], check=True, capture_output=True
+    )
+    mtools = ["-i", str(source)]
+    for folder in ("early", "late"):
+        subprocess.run(["mcopy", *mtools, str(filler), f"::{folder}.bin"], check=True)
+        subprocess.run(["mmd", *mtools, f"::{folder}"], check=True)
+        subprocess.run(["mcopy", *mtools, str(filler), f"::{folder}/inside.bin"], check=True)
+    subprocess.run(["mcopy", *mtools, str(filler), "::last.bin"], check=True)
+    point = lab.backup(repo, source)
+    folders = [at for at in range(lab.MIB, source.stat().st_size, 512) if source_has(source, at)]
+    assert len(folders) == 2 and folders[0] // lab.MIB != folders[1] // lab.MIB
+    for at, name in zip(folders, ("early", "late"), strict=True):
+        target = tmp_path / name
+        broken(repo, source, at // lab.MIB)
+        warned = lab.warned("backup-restore", repo=repo, point=point, target=str(target), salvage=True)
+        hit = [text for text in warned if text.startswith("damaged: ")]
+        assert f"damaged: /{name}: names in it, or attributes of what is there" in hit, hit
+        assert not any("/last.bin" in text for text in hit)
+        broken(repo, source, at // lab.MIB)  # the same bit: whole again
+
+
+def source_has(disk: Path, at: int) -> bool:
+    """Whether a folder of FAT that is not the root begins at a sector."""
+    with disk.open("rb") as stream:
+        stream.seek(at)
+        return stream.read(11) == b".          "
+
+
 def test_a_lost_map_is_a_hole_as_long_as_what_it_names(tmp_path: Path) -> None:
     repo = lab.init(tmp_path / "repo")
     source = lab.disk(tmp_path / "disk", {0: 1, 511: 2, 512: 3, 600: 4}, 700 * lab.MIB)

@@ -137,12 +137,20 @@ class Short(asyncssh.SFTPServer):
         return super().read(file_obj, offset, min(size, 16384))
 
 
-def test_an_answer_that_is_shorter_than_the_question_is_not_the_end_of_a_file(tmp_path: Path) -> None:
-    sizes = (0, 1, 16384, 32768, 40_000, 100_000)
+@pytest.mark.parametrize("server", [Short, asyncssh.SFTPServer])
+@pytest.mark.parametrize("listed", [False, True])
+def test_an_answer_that_is_shorter_than_the_question_is_not_the_end_of_a_file(
+    tmp_path: Path, server: type[asyncssh.SFTPServer], listed: bool
+) -> None:
+    sizes = (0, 1, 16384, 32768, 40_000, 65_536, 100_000, 300_000)
     (tmp_path / "far").mkdir()
     for size in sizes:
         (tmp_path / "far" / f"{size}.json").write_bytes(os.urandom(size))
-    with serving(tmp_path / "keys", Short) as place, closing(open_sftp(f"sftp://{place}{tmp_path}/far")) as store:
+    with serving(tmp_path / "keys", server) as place, closing(open_sftp(f"sftp://{place}{tmp_path}/far")) as store:
+        if listed:
+            assert sorted(size for _, size in store.sizes("")) == sorted(sizes)
+            with (tmp_path / "far" / "40000.json").open("ab") as grown:
+                grown.write(b"since")
         found = dict(store.read_all([f"{size}.json" for size in sizes], 70_000))
     for name, content in found.items():
         assert content == (tmp_path / "far" / name).read_bytes()[:70_000], name

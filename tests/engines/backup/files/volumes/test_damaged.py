@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import struct
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+from typing_extensions import override
 
+from engines.backup.errors import Damaged
 from engines.backup.files.model import BrowseError
 from engines.backup.files.opening import open_tree
 from engines.backup.files.volumes.disk_map import survey
@@ -180,3 +183,31 @@ def test_a_damaged_superblock_without_a_copy_hides_no_name(tmp_path: Path, byte:
     assert volume.read(b"/file", 0, 9) == b"whole"
     assert {node.name for node in volume.list(b"/")} == {b"file", b"lost+found"}
     assert ("nothing of it is checked" in volume.state) is not checked
+
+
+class Holed(Image):
+    """An image of which some bytes are in no pack that is whole."""
+
+    def __init__(self, path: Path, lost: range) -> None:
+        super().__init__(path)
+        self._lost = lost
+
+    @override
+    def read(self, offset: int, length: int) -> bytes:
+        if offset < self._lost.stop and self._lost.start < offset + length:
+            raise Damaged("a block", "it is lost")
+        return super().read(offset, length)
+
+
+def test_a_bare_ntfs_whose_table_is_lost_is_known_by_its_boot_sector(tmp_path: Path) -> None:
+    image = blank(tmp_path / "disk", 64 * MIB)
+    run("mkfs.ntfs", "-q", "-F", image)
+    with image.open("r+b") as stream:  # where Windows has it: far behind
+        stream.seek(11)
+        sector, cluster = struct.unpack("<HB", stream.read(3))
+        stream.seek(48)
+        stream.write(struct.pack("<Q", 32 * MIB // (sector * cluster)))
+    with closing(Holed(image, range(32 * MIB, 33 * MIB))) as disk:
+        (info,) = survey(disk).volumes
+    assert (info.name, info.offset, info.format) == ("disk", 0, "ntfs")
+    assert "it is lost" in info.dirty
