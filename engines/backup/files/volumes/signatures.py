@@ -302,7 +302,7 @@ BY_COPIES: tuple[Callable[[Window], Signature | None], ...] = (
 
 
 def boots(part: Window) -> bool:
-    """Whether the disk begins with a file system's boot sector, not with a table; its label may be lost. Raises Failed."""
+    """Whether the disk begins with a file system's boot sector, not a table; its label may be lost. Raises Failed."""
     part.read(0, 512)
     try:
         return any(probe(part) for probe in (_ntfs, _exfat, _fat))
