@@ -12,7 +12,9 @@ import engines
 from engines.fleet.commands import status
 from engines.fleet.commands.check import Finding
 from engines.fleet.commands.hold import HoldIt, HoldParams
+from engines.fleet.commands.params import FleetParams
 from engines.fleet.commands.plan import table
+from engines.fleet.commands.serve import LONGEST, Serving
 from engines.fleet.config.load import load
 from engines.fleet.ledger.holds import Hold, holds, over, put
 from engines.fleet.ledger.ledger import Ledger, place
@@ -334,3 +336,27 @@ def test_a_hold_is_over_what_it_names_and_nothing_that_is_called_alike() -> None
     assert over([hold], uuid="u", host="hv1", repository="near") == hold
     assert over([hold], uuid="hv1", host="hv2", repository="hv1") is None
     assert hold.words == "host hv1 is held since 2027-01-15 08:00 UTC: memory is swapped"
+
+
+def test_serve_makes_one_round_that_begins_nothing_where_what_is_held_is_not_known(fleet: Path) -> None:
+    text = fleet.read_text().replace("{to: [near],", "{to: [near], window: '00:00-00:00',")
+    fleet.write_text(f"{text}lease: near\n")
+    damaged = fleet.parent / "repo" / agreed.FOLDER / "holds.000000000001.json"
+    damaged.parent.mkdir(exist_ok=True)
+    damaged.write_text("{")
+    serving = Serving(FleetParams(fleet=str(fleet)))
+
+    def looked() -> tuple[list[str], float]:
+        look = serving.look()
+        said: list[str] = []
+        try:
+            while True:
+                said.append(str(next(look)))
+        except StopIteration as end:
+            return said, end.value
+
+    (line,), wait = looked()
+    assert "warned: 0 of 0 jobs" in line and wait == LONGEST
+    assert looked() == ([], LONGEST)
+    with Ledger(fleet.parent / "ledger.sqlite") as ledger:
+        assert ledger.jobs() == []

@@ -16,7 +16,7 @@ from engines.fleet.ledger.rows import Job, key
 from engines.fleet.planning import jobs
 from engines.fleet.planning.assigning import assign, call
 from engines.fleet.planning.points import Covered
-from engines.fleet.planning.wanted import wanted
+from engines.fleet.planning.wanted import AHEAD, wanted
 from engines.fleet.reach.census import at_home, each_once
 from engines.fleet.round.limits import Limits
 from tests.engines.fleet.simulated import DAY, NIGHT, fleet, guest, uuid
@@ -196,3 +196,24 @@ def test_a_backup_s_job_file_says_what_the_guest_is(tmp_path: Path) -> None:
     assert job.params["disk"] == ["vda", "vdb"] and job.params["agent"] == "/run/agent"
     assert job.params["tag"] == [f"guest-{uuid(7)}"] and job.params["format"] == "raw"
     assert key("backup", "2026-08-13", uuid(7), "off2") == f"backup/2026-08-13/{uuid(7)}/off2"
+
+
+@pytest.mark.parametrize("back", [3600.0, DAY])
+def test_a_clock_that_is_set_back_wants_no_round_that_was_done_under_another_key(back: float, tmp_path: Path) -> None:
+    """What is wanted again has the key of what was done, and what is done under a key is done once."""
+    of = fleet()
+    assigned = assign(of, [guest(1)])
+    done = [
+        Job(key=key("backup", round_, uuid(1), to), round=round_, kind="backup", uuid=uuid(1), vm="web1", host="hv1",
+            repository=to, state="done", planned=at, started=at, ended=at + 60)
+        for round_, at in (("2026-08-12", NIGHT - DAY), ("2026-08-13", NIGHT)) for to in ("off1", "off2")
+    ]  # fmt: skip
+    times = {("web1", "vda"): NIGHT}
+    points = Covered(newest={"off1": times, "off2": times})
+    with Ledger(tmp_path / "ledger") as ledger:
+        ledger.keep(*done)
+        for minutes in range(0, 600, 10):
+            now = NIGHT - back + minutes * 60
+            for each in wanted(of, assigned, points, ledger.newest(until=now + AHEAD), now):
+                known = each.key in {job.key for job in done}
+                assert known or each.round == "2026-08-14" or not each.due(now), (minutes, each)
