@@ -22,7 +22,8 @@ mkdir -p "$root/DEBIAN" "$root/usr/bin" "$root/usr/share/doc/crashcart" dist
 # Only the one command: the others of the venv name a folder that is not there once it is installed.
 find "$lib/bin" -mindepth 1 ! -name 'python*' -delete
 ln -sf ../../../bin/python3 "$lib/bin/python3"
-printf '#!/usr/lib/crashcart/bin/python -P\nimport sys\nfrom engines.cli import main\n\nsys.exit(main())\n' > "$lib/bin/crashcart"
+# A Ctrl-C waits until Python can end without a traceback.
+printf '#!/usr/bin/env -S --block-signal=INT /usr/lib/crashcart/bin/python -P\nimport sys\nfrom engines.entry import main\n\nsys.exit(main())\n' > "$lib/bin/crashcart"
 chmod 755 "$lib/bin/crashcart"
 ln -s ../lib/crashcart/bin/crashcart "$root/usr/bin/crashcart"
 sed -i "/^command = /d" "$lib/pyvenv.cfg"
