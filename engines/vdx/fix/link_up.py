@@ -25,7 +25,7 @@ class WatchedEnd:
 
     def port(self) -> parse.Port | None:
         """The port as it is now."""
-        return next(iter(parse.ports(self.session.run(f"show interface {self.side.interface}").text)), None)
+        return parse.port(self.session.run(f"show interface {self.side.interface}").text, self.side.interface)
 
     def vcsid(self) -> int | None:
         """The switch's vcsid as it is now."""

@@ -16,6 +16,8 @@ Kind = Literal[
     "no-light",
     "segmented",
     "same-vcsid-isl-off",
+    "same-switch",
+    "one-fabric",
     "isl-on",
     "different-vcsid",
     "vcs-disabled",
@@ -83,6 +85,7 @@ def judge(a: End, b: End | None, patterns: Patterns) -> Verdict:
     """The verdict on the port of `a`; `b` is the other end where it could be seen."""
     case = Case(a, b, patterns)
     causes = (
+        _same_switch,
         _no_such_port,
         _admin_down,
         _no_light,
@@ -90,10 +93,22 @@ def judge(a: End, b: End | None, patterns: Patterns) -> Verdict:
         _segmented,
         _vcs_disabled,
         _different_vcsid,
+        _one_fabric,
         _same_vcsid,
         _isl_on,
     )
     return next((found for cause in causes if (found := cause(case))), None) or _not_understood(case)
+
+
+def _same_switch(case: Case) -> Verdict | None:
+    a, b = case.a, case.b
+    if b is None or not a.wwn or a.wwn != b.wwn:
+        return None
+    return case.verdict(
+        "same-switch",
+        f"{a.label} and {b.label} are one switch (WWN {a.wwn}): the mate's address leads to the switch itself.",
+        "Give the other switch's own address as --mate (not a virtual address of the fabric).",
+    )
 
 
 def _no_such_port(case: Case) -> Verdict | None:
@@ -180,6 +195,25 @@ def _different_vcsid(case: Case) -> Verdict | None:
         f"The vcsids differ already ({a.label} {a.vcsid}, {b.label} {b.vcsid}) and the port is still down.",
         "A new vcsid does not help. Compare speed, cable type, LACP and the port's log (show logging raslog).",
     )
+
+
+def _one_fabric(case: Case) -> Verdict | None:
+    a, b = case.a, case.b
+    if b is None or not case.isl_off or not (_counts(a, b) or _counts(b, a)):
+        return None
+    switches = "; ".join(_enabling(end) for end in case.isl_off)
+    return case.verdict(
+        "one-fabric",
+        f"{a.label} and {b.label} are members of one fabric already, by another way than this cable; the fabric link "
+        f"is switched off at {' and '.join(end.label for end in case.isl_off)} (no fabric isl).",
+        f"No new vcsid: it would tear the fabric apart. If this cable is to carry it as well, without a reboot: "
+        f"{switches}. If not, take the cable out.",
+    )
+
+
+def _counts(one: End, other: End) -> bool:
+    """Whether it has the other among its fabric's members, or a fabric link to it."""
+    return bool(other.wwn) and other.wwn in (*(member.wwn for member in one.members), *one.isl_peers)
 
 
 def _same_vcsid(case: Case) -> Verdict | None:

@@ -85,7 +85,7 @@ def read(session: Session, address: str, interface: str) -> End:
     peers = parse.isl_peers(ask("show fabric isl"))
     found, lines = None, []
     if interface:
-        found = next(iter(parse.ports(ask(f"show interface {interface}", needed=True))), None)
+        found = parse.port(ask(f"show interface {interface}", needed=True), interface)
         answer = ask(f"show running-config interface {interface}", needed=True)
         lines = config.port_lines(config.tidy(answer), interface)
     words = parse.mode(vcs, patterns, version)

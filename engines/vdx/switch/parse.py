@@ -113,6 +113,13 @@ def ports(answer: str) -> list[Port]:
     ]
 
 
+def port(answer: str, name: str) -> Port | None:
+    """The port that was asked for; where it has another name (no rbridge-id), the only one that was told."""
+    found = ports(answer)
+    named = next((one for one in found if one.name.lower() == name.lower()), None)
+    return named or (found[0] if len(found) == 1 else None)
+
+
 def switched(config: list[str], word: str) -> str:
     """on, off or unknown: `fabric isl` or `fabric trunk` in a port's config, short forms understood."""
     for line in config:

@@ -11,6 +11,7 @@ from engines.vdx.judging.verdict import judge
 from engines.vdx.line import patterns
 from engines.vdx.switch.look import End
 from engines.vdx.switch.parse import Member, Neighbour, Port
+from engines.vdx.switch.parse import port as found_port
 
 WORDS = patterns.load()
 NAME = "TenGigabitEthernet 1/0/5"
@@ -79,10 +80,54 @@ HERE = [Member(rbridge=1, wwn="10:00:00:27:f8:00:01:01", name="sw1", here=True, 
         ({"system": "sw1.a.example"}, {"hostname": "sw1.b.example"}, None),
         ({"system": "sw10"}, {}, None),
         ({"system": ""}, {}, None),
+        ({"system": "sw0", "chassis": "0027.f800.0999"}, {"hostname": "sw0", "members": HERE}, None),
+        ({"system": "sw0", "chassis": "0027.f800.0101"}, {"hostname": "sw0", "members": HERE}, True),
+        ({"system": "sw0", "address": "10.0.0.1"}, {"hostname": "sw0", "members": HERE}, True),
+        ({"system": "sw0"}, {"hostname": "sw0", "members": HERE}, True),
+        ({"system": "sw1", "chassis": "0027.f800.0999"}, {"label": "sw1 (10.0.0.1)", "members": HERE}, None),
+        ({"system": "sw1", "chassis": "0027.f800.0999"}, {"members": HERE}, True),
     ],
 )
 def test_the_mate_is_known_by_name_wwn_or_address(
     seen: dict[str, str], here: dict[str, Any], same: bool | None
 ) -> None:
     given = {"local": NAME, "remote": NAME, **seen}
+    here = {"hostname": "sw1", "label": here.get("hostname", "sw1")} | here
     assert same_switch(Neighbour(**given), end("sw1", **here)) is same
+
+
+THERE = [Member(rbridge=2, wwn="10:00:00:27:f8:00:02:02", name="sw2", here=True, principal=False)]
+OTHER = [Member(rbridge=2, wwn="10:00:00:27:f8:00:02:02", name="sw2", here=False, principal=False)]
+
+
+@pytest.mark.parametrize(
+    ("a", "b"),
+    [
+        ({"members": HERE + OTHER}, {"members": THERE}),
+        ({"members": HERE, "isl_peers": [THERE[0].wwn]}, {"members": THERE}),
+        ({"members": HERE}, {"members": THERE, "isl_peers": [HERE[0].wwn]}),
+        ({"members": HERE + OTHER, **ON}, {"members": THERE}),
+    ],
+)
+def test_two_that_are_one_fabric_by_another_cable_need_no_new_vcsid(a: dict[str, Any], b: dict[str, Any]) -> None:
+    found = judge(end("sw1", **a), end("sw2", **b), WORDS)
+    assert (found.kind, found.fixable) == ("one-fabric", False)
+    assert "fabric isl enable" in found.helps and "sw2" in found.helps
+
+
+def test_a_mate_that_is_the_switch_itself_is_told() -> None:
+    found = judge(end("sw1", members=HERE), end("sw1", members=HERE), WORDS)
+    assert (found.kind, found.fixable) == ("same-switch", False)
+
+
+def test_a_port_is_read_by_its_own_name_whatever_else_an_answer_holds() -> None:
+    def said(*names: str) -> str:
+        return "".join(f"TenGigabitEthernet {name} is up, line protocol is down (ISL DOWN)\n" for name in names)
+
+    assert [
+        port and port.name for port in (found_port(said("1/0/9", "1/0/5"), NAME), found_port(said("0/5"), NAME))
+    ] == [
+        NAME,
+        "TenGigabitEthernet 0/5",
+    ]
+    assert found_port(said("1/0/8", "1/0/9"), NAME) is None
