@@ -252,7 +252,7 @@ class _Backup:
             size = disk.parent.head.size if recorded else source.size
             yield from history.warnings(self.repository, disk.parent, self.began, sessions.host(), source.words, size)
         else:
-            yield from history.before_it_was_made(self.repository, self.began)
+            yield from history.first(self.repository, self.began, source.size)
 
     def _read(self, every: Sequence[OneDisk]) -> Generator[AnyEvent, str | None, dict[str, Failed]]:
         """Read all; those that failed, and why. With a single disk there is nothing else to save."""

@@ -11,6 +11,7 @@ from engines.backup.repository.repository import Repository
 from engines.job import units
 
 SLACK = 120.0  # s that two machines' clocks may differ
+EMPTY = "the disk has no bytes: its point holds nothing. Is it the right file, and is it written?"
 SHOWN = 5  # points of a wrong clock that are named
 
 
@@ -25,6 +26,8 @@ def warnings(repository: Repository, parent: Point, now: float, host: str, sourc
         )
     if head.source and head.source != source:
         yield f"{parent.name} was read from {head.source}, now it is {source}: is it the same disk?"
+    if not size:
+        yield EMPTY
     if head.size > size:
         yield (
             f"the disk shrank from {_bytes(head.size)} to {_bytes(size)} since {parent.name}:"
@@ -32,6 +35,13 @@ def warnings(repository: Repository, parent: Point, now: float, host: str, sourc
         )
     if head.size < size:
         yield f"the disk grew from {_bytes(head.size)} to {_bytes(size)} since {parent.name}"
+
+
+def first(repository: Repository, now: float, size: int) -> Iterator[str]:
+    """The same of a disk's first point."""
+    yield from before_it_was_made(repository, now)
+    if not size:
+        yield EMPTY
 
 
 def _clock(repository: Repository, parent: Point, now: float) -> Iterator[str]:

@@ -50,6 +50,11 @@ class Plain(SourceOpener):
                     "say which it is: --format qcow2, or --format raw",
                 )
             with closing(PlainSource(descriptor, where)) as source:
+                if not source.size and source.is_device:
+                    raise Refused(
+                        f"{where} has no bytes: nothing is attached to it, or no medium is in it",
+                        "attach the disk first (losetup, nbd-client), or name another",
+                    )
                 yield source
         finally:
             os.close(descriptor)
@@ -71,17 +76,17 @@ class PlainSource(Claims, Source):
         found = os.fstat(descriptor)
         self._fd = descriptor
         self._where = where
-        self._device = stat.S_ISBLK(found.st_mode)
+        self.is_device = stat.S_ISBLK(found.st_mode)
         self._still = Stillness([Path(f"/proc/self/fd/{descriptor}")])  # the name may be another's at the end
-        self.size = device_size(descriptor) if self._device else found.st_size
-        self.words = f"{'device' if self._device else 'file'} {where}"
-        self.identity = f"{found.st_rdev if self._device else (found.st_dev, found.st_ino)} {self.size}"
+        self.size = device_size(descriptor) if self.is_device else found.st_size
+        self.words = f"{'device' if self.is_device else 'file'} {where}"
+        self.identity = f"{found.st_rdev if self.is_device else (found.st_dev, found.st_ino)} {self.size}"
         self.reads_from = device.of(descriptor) or "its file system is no one device"
         self.reader = 0
         self.keeps = ""
         self.notes: tuple[str, ...] = ()
         self._cache = PageCache(descriptor, self.size)
-        self._lending = Lending(descriptor, 0 if self._device else self.size)
+        self._lending = Lending(descriptor, 0 if self.is_device else self.size)
         os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_SEQUENTIAL)
 
     def close(self) -> None:
@@ -114,7 +119,7 @@ class PlainSource(Claims, Source):
     @override
     def extents(self, start: int, end: int) -> Iterator[tuple[int, int]]:
         """Devices have no SEEK_DATA (EINVAL): all of it may be data."""
-        if self._device:
+        if self.is_device:
             yield start, end
             return
         while start < end:
@@ -172,6 +177,6 @@ class PlainSource(Claims, Source):
 
     @override
     def check(self) -> tuple[str, ...]:
-        if not self._device:
+        if not self.is_device:
             self._still_as_long()
         return super().check()

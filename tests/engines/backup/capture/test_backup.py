@@ -10,11 +10,13 @@ from pathlib import Path
 import pytest
 
 from engines.backup.repository.point import MAP
+from engines.backup.sources.opening import open_source
 from engines.job.contract import Finished, Log, RunFailed, Warned
 from engines.job.errors import Refused
 from engines.job.journal import Entry, entries
 from tests.engines.backup import lab
 from tests.engines.backup.lab import MIB
+from tests.engines.backup.restoring.loop import loop
 
 
 @pytest.mark.parametrize("size", [0, 1, 4096, MIB - 1, MIB, MIB + 1, 9 * MIB + 777, (MAP + 3) * MIB + 5])
@@ -23,6 +25,28 @@ def test_a_disk_of_any_size_comes_back_byte_for_byte(tmp_path: Path, size: int) 
     source = lab.disk(tmp_path / "disk", {0: 1, last // 2: 2, last: 3} if size else {}, size)
     repo = lab.init(tmp_path / "repo")
     assert lab.content(repo, lab.backup(repo, source)) == source.read_bytes()
+
+
+def test_a_disk_without_bytes_is_told_whenever_it_is_backed_up(tmp_path: Path) -> None:
+    source = lab.disk(tmp_path / "disk", {0: 1}, MIB)
+    repo = lab.init(tmp_path / "repo")
+    words = {"repo": repo, "vm": "web1", "limit": "none"}
+    assert lab.warned("backup", source=str(source), **words) == []
+    source.write_bytes(b"")
+    for _ in range(2):
+        assert any("has no bytes" in text for text in lab.warned("backup", source=str(source), **words))
+    assert any("has no bytes" in text for text in lab.warned("backup", source=str(source), **{**words, "vm": "new"}))
+
+
+def test_a_device_to_which_nothing_is_attached_is_no_disk(tmp_path: Path) -> None:
+    (tmp_path / "empty").write_bytes(b"")
+    with (
+        loop(tmp_path / "empty") as device,
+        pytest.raises(Refused, match="has no bytes") as refused,
+        open_source(str(device)),
+    ):
+        pass
+    assert "attach" in refused.value.what_helps
 
 
 def test_an_unchanged_disk_stores_only_its_point(tmp_path: Path) -> None:
