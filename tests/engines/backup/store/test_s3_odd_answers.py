@@ -20,6 +20,8 @@ from typing_extensions import override
 from engines.backup.commands.tamper import BucketParams, tamper
 from engines.backup.errors import FarFailed
 from engines.backup.store.s3 import access
+from engines.backup.store.s3 import listing as listed
+from engines.backup.store.s3.again import Tries
 from engines.backup.store.s3.bucket import TRUSTED
 from engines.backup.store.s3.listing import PAGE
 from engines.backup.store.s3.store import S3Store, open_s3
@@ -206,6 +208,27 @@ def test_a_listing_goes_on_where_its_line_broke(odd: Odd, store: S3Store, *, in_
         return
     assert [f"r/{name}" for name in again.names("packs")] == known
     assert len(broken) == 2
+
+
+def test_pages_without_a_name_that_never_end_are_given_up(odd: Odd, store: S3Store) -> None:
+    """Each says that there is more: what lists would ask for ever, and never come back."""
+    asked: list[str] = []
+
+    def says(verb: str, path: str) -> Answer:
+        asked.append(path)
+        return listing(more=str(len(asked)))
+
+    odd.says = says
+    with pytest.raises(TimeoutError):
+        list(listed.pages(store.bucket._steady, "packs", lambda: Tries(1), 1.0))
+    assert len(asked) > 1
+
+
+@pytest.mark.soak  # as long as an answer may take
+def test_they_are_told_in_words(odd: Odd, store: S3Store) -> None:
+    always(odd, *listing(more="same"))
+    with pytest.raises(OSError, match=r"not one name in \d+ s, as of a server that gives no end"):
+        list(store.names("packs"))
 
 
 def test_names_outside_of_what_was_asked_for_are_nobodys(odd: Odd, store: S3Store) -> None:
