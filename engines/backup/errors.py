@@ -20,7 +20,7 @@ class Damaged(Failed):
 
 
 class FarFailed(Failed, OSError):
-    """A far store that did not do what it was asked: an OSError for those who handle one, a sentence for all others."""
+    """A store that did not do what it was asked: an OSError for those who handle one, a sentence for all others."""
 
     def __init__(self, number: int, why: str, what_helps: str) -> None:
         Failed.__init__(self, why, what_helps)
@@ -49,9 +49,11 @@ def no_room(where: str, error: OSError) -> Failed:
         return NoRoom(
             f"{where} is full", "make room (crashcart backup prune, then gc), then run it again: it goes on from there"
         )
-    helps = (
-        "run it as its owner or as root" if error.errno in DENIED else "look at that disk (dmesg), then run it again"
-    )
+    helps = "look at that disk (dmesg), then run it again"
+    if error.errno in DENIED:
+        helps = "run it as its owner or as root"
+    if error.errno == errno.EROFS:
+        helps = "mount that disk so that it can be written (a fault makes the kernel mount it so, too: dmesg)"
     return Failed(f"{where} cannot be written: {error.strerror}", helps)
 
 

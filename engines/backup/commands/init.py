@@ -8,6 +8,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
+from msgspec import structs
 from typing_extensions import override
 
 from engines.backup import results
@@ -16,7 +17,7 @@ from engines.backup.new_place import refuse_place
 from engines.backup.repository import config, lock_setting
 from engines.backup.repository.keys import Unlock
 from engines.backup.repository.lock_setting import LockSetting
-from engines.backup.store.opening import open_store
+from engines.backup.store.opening import exact, open_store
 from engines.backup.store.s3 import writer
 from engines.backup.store.s3.store import S3Store
 from engines.backup.store.store import Store
@@ -86,10 +87,11 @@ class Init(Engine[InitParams]):
 
     @override
     def target(self, params: InitParams) -> str:
-        return params.repo if "://" in params.repo else name_identity(Path(params.repo))
+        return exact(params.repo) if "://" in params.repo else name_identity(Path(params.repo))
 
     @override
     def plan(self, params: InitParams, cancel: Cancel) -> Plan:
+        params = structs.replace(params, repo=exact(params.repo))
         refuse_place(params.repo, "a repository", itself=False)
         with closing(open_store(params.repo)) as store:
             if any(True for folder in (*FOLDERS, "") for _ in store.names(folder or ".")):

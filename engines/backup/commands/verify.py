@@ -21,6 +21,7 @@ from engines.backup.restoring.against import Against
 from engines.backup.sources.opening import open_source
 from engines.backup.sources.source import Format
 from engines.backup.store import uplink
+from engines.backup.store.tar import TarStore
 from engines.backup.store.uplink import Uplink
 from engines.backup.upkeep.records import Records
 from engines.backup.upkeep.verifying import Verifying, rebuild
@@ -195,7 +196,8 @@ def proven(
         try:
             verified.put(repository.store, began, tuple(found.whole))
         except OSError as error:
-            yield Warned(text=f"that they were verified cannot be noted in the repository: {error.strerror}")
+            said = f"that they were verified cannot be noted in the repository: {error.strerror}"
+            yield Log(text=said) if isinstance(repository.store, TarStore) else Warned(text=said)
     return (yield from _verdict(verifying))
 
 

@@ -284,8 +284,9 @@ def with_ways(config: Config, unlock: Unlock, names: tuple[str, ...], new: dict[
 
 def replace(store: Store, before: Config, after: Config) -> None:
     """Put `after` in the place of `before`, whole or not at all. Raises Refused where another changed it meanwhile."""
+    changed = Refused(f"the keys of {store.where} were changed meanwhile", "look again: crashcart backup key list")
     if load(store) != before:
-        raise Refused(f"the keys of {store.where} were changed meanwhile", "look again: crashcart backup key list")
+        raise changed
     there = [_tried(store, name) for name in (NAME, COPY)]
     if any(not isinstance(one, Config) or one.id != after.id for one in there) and (
         doubt := ownership.doubt(store, after.id)
@@ -294,5 +295,11 @@ def replace(store: Store, before: Config, after: Config) -> None:
             f"{NAME} or {COPY} is lost or broken, or of another repository, and {doubt}",
             "put back the copy that was kept elsewhere when the repository was made",
         )
-    store.put(NAME, written(after))
+    try:
+        if there[0] == before:
+            store.exchange(NAME, written(before), written(after))
+        else:
+            store.put(NAME, written(after))  # in the place of what is lost or broken
+    except FileExistsError:
+        raise changed from None
     store.put(COPY, written(after))  # a key that was taken away opens neither

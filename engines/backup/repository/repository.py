@@ -19,7 +19,7 @@ from engines.backup.repository.index import Index
 from engines.backup.repository.keys import ZERO, Keys, Unlock
 from engines.backup.repository.point import Head, Point
 from engines.backup.repository.record import Codec
-from engines.backup.store.opening import closed_on_error, open_store
+from engines.backup.store.opening import closed_on_error, exact, open_store
 from engines.backup.store.store import Store
 from engines.job.errors import BadParam, Refused
 from engines.job.params import Params, Secret, param
@@ -53,7 +53,7 @@ def where(params: RepoParams) -> str:
     found = params.repo or os.environ.get("CRASHCART_REPO", "")
     if not found:
         raise BadParam("repo", found, "a repository's folder", "give --repo FOLDER or set CRASHCART_REPO")
-    return found if "://" in found else str(Path(found).absolute())
+    return exact(found) if "://" in found else str(Path(found).absolute())
 
 
 def lacks_passphrase(place: str, key_file: str, passphrase: Secret | None) -> bool:

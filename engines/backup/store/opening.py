@@ -45,3 +45,16 @@ def closed_on_error(store: Store) -> Iterator[None]:
     except BaseException:
         store.close()
         raise
+
+
+def exact(where: str) -> str:
+    """The address as the store itself says it: one place has one name, and one lock. Raises BadParam."""
+    if where.startswith("sftp://"):
+        from engines.backup.store.sftp import access as sftp
+
+        return str(sftp.parse(where))
+    if where.startswith("s3://"):
+        from engines.backup.store.s3 import access as s3
+
+        return str(s3.parse(where))
+    return where

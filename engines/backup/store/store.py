@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -132,6 +134,15 @@ class Store(Protocol):
         Empty where it is ours, and where the store has no such thing: then only sessions tell who is at work.
         """
         return b""
+
+    def exchange(self, name: str, before: bytes, after: bytes) -> None:
+        """Put `after` in the place of `before`. Raises FileExistsError where something else is there.
+
+        Where the store has no such thing, between looking and putting another may come.
+        """
+        if self.read(name, 0, len(before) + 1) != before:
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), name)
+        self.put(name, after)
 
     def append(self, name: str, keep: int = 0) -> Appender:
         """Begin a file, or go on with the first `keep` bytes of one that exists."""

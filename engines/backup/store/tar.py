@@ -12,6 +12,7 @@ from pathlib import Path
 
 from typing_extensions import override
 
+from engines.backup.errors import FarFailed
 from engines.backup.store.cache import FarCache
 from engines.backup.store.store import TEMPORARY, Bytes, Store
 from engines.host.files import open_file, sync_folder
@@ -107,7 +108,11 @@ class TarStore(Store):
     # ── what it does not do ─────────────────────────────────────────────────────────────────────────
 
     def _no(self) -> OSError:
-        return OSError(errno.EROFS, f"{self.where} is an export: it is only read")
+        return FarFailed(
+            errno.EROFS,
+            f"{self.where} is an export: it is only read",
+            "name a repository; what is in the export comes into one by crashcart backup import",
+        )
 
     @override
     def begin(self, folders: Sequence[str]) -> None:

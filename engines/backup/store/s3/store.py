@@ -189,6 +189,14 @@ class S3Store(Store):
                 continue  # somebody was quicker: whoever it is will be found there, or nobody any more
 
     @override
+    def exchange(self, name: str, before: bytes, after: bytes) -> None:
+        """By If-Match: of two that change it at once, one does."""
+        tag = self.bucket.head(name).tag
+        if self.bucket.whole(name) != before:
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), name)
+        self.bucket.swap(name, after, tag)
+
+    @override
     def append(self, name: str, keep: int = 0) -> S3Appender:
         if keep:
             raise OSError(errno.EOPNOTSUPP, f"{name} lies in a bucket, where nothing is appended to what exists")

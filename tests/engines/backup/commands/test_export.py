@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import tarfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from engines.backup.repository.keys import Unlock
 from engines.backup.repository.repository import Repository
-from engines.job.contract import Finished, RunFailed
+from engines.job import journal
+from engines.job.contract import Finished, RunFailed, Warned
 from engines.job.errors import Refused
 from tests.engines.backup import lab
-from tests.engines.backup.commands.copied import SIZE, backups, key_file, points
+from tests.engines.backup.commands.copied import MIB, SIZE, backups, key_file, points
 
 
 @pytest.mark.parametrize("locked", [False, True])
@@ -75,3 +77,24 @@ def test_a_file_that_is_no_export_is_refused(repo: str, tmp_path: Path, content:
     file.write_bytes(content)
     with pytest.raises(Refused):
         lab.perform_job("backup-import", repo=repo, file=str(file))
+
+
+def test_an_export_is_only_read_and_whoever_writes_to_it_is_told_so(repo: str, tmp_path: Path) -> None:
+    """No disk is at fault, so dmesg is no advice; that a verify cannot be noted there is nothing to be warned of."""
+    backups(repo, tmp_path, [{}])
+    file = str(tmp_path / "web1.tar")
+    lab.done("backup-export", repo=repo, point="web1/disk0@latest", file=file)
+    wrong: dict[str, dict[str, Any]] = {
+        "backup": {"repo": file, "source": str(tmp_path / "disk"), "vm": "web2", "limit": "none"},
+        "backup-copy": {"repo": repo, "to": file},
+        "backup-prune": {"repo": file, "keep_last": 1},
+        "backup-gc": {"repo": file},
+    }
+    (tmp_path / "disk").write_bytes(bytes(MIB))
+    for task, params in wrong.items():
+        _, last = lab.perform_job(task, **params)
+        assert isinstance(last, RunFailed), task
+        assert "is an export: it is only read" in last.why and "backup import" in last.what_helps, (task, last)
+    run, last = lab.perform_job("backup-verify", repo=file)
+    assert isinstance(last, Finished)
+    assert not [entry for entry in journal.entries(run.journal) if isinstance(entry.event, Warned)]

@@ -12,9 +12,13 @@ from pathlib import Path
 import pytest
 import yaml
 
+from engines import tasks
+from engines.backup.repository.repository import Repository
 from engines.backup.store.opening import open_store
 from engines.backup.store.sftp import access
 from engines.backup.store.store import Store
+from engines.job.params import convert
+from tests.engines.backup import lab
 from tests.engines.backup.store.sshd import Sshd
 
 MIB = 1 << 20
@@ -88,6 +92,43 @@ def test_of_many_who_create_one_name_exactly_one_does(store: Store) -> None:
         won = [number for number in racing.map(create, range(6)) if number >= 0]
     assert len(won) == 1
     assert store.read("points/one") == f"writer {won[0]}".encode()
+
+
+def test_a_place_has_one_name_however_it_is_written(where: str) -> None:
+    """By it runs of one repository are kept apart, such as two changes of its keys."""
+    gc = tasks.engine("backup-gc")
+    written = (where, f"{where}/", *([where.replace(":22/", "/")] if ":22/" in where else []))
+    assert len({gc.target(convert(gc.params, {"repo": one})) for one in written}) == 1
+    lab.done("backup-init", repo=f"{where}/")
+    with Repository.glance(f"{where}/") as glance:
+        assert glance.store.where == where
+
+
+def test_what_is_exchanged_is_what_was_there(store: Store, where: str) -> None:
+    """In a bucket exactly one of those that change it at once does; elsewhere another may come between."""
+    store.put("config.json", b"one")
+    store.exchange("config.json", b"one", b"two, and longer")
+    for wrong in (b"one", b"two", b""):
+        with pytest.raises(FileExistsError):
+            store.exchange("config.json", wrong, b"three")
+    with pytest.raises(FileNotFoundError):
+        store.exchange("config", b"", b"three")
+    assert store.read("config.json") == b"two, and longer"
+    if not where.startswith("s3://"):
+        return
+    gate = threading.Barrier(6)
+
+    def change(number: int) -> bool:
+        gate.wait()
+        try:
+            store.exchange("config.json", b"two, and longer", f"writer {number}".encode())
+        except FileExistsError:
+            return False
+        return True
+
+    with ThreadPoolExecutor(6) as racing:
+        won = [number for number, has_won in enumerate(racing.map(change, range(6))) if has_won]
+    assert [store.read("config.json")] == [f"writer {number}".encode() for number in won]
 
 
 @pytest.mark.parametrize(
