@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 
 from engines.guest.system import System
+from engines.virtio.lines import netplan
 from engines.virtio.lines.disks import Disks, comment, joined
 
 ADDRESS = re.compile(r"((?:[0-9a-fA-F]{2}:){5}[0-9a-fA-F]{2})")
-IFCFG = re.compile(r"/etc/sysconfig/(?:network-scripts|network)/ifcfg-(?!lo\b)[^.~]+")
+IFCFG = re.compile(r"/etc/sysconfig/(?:network-scripts|network)/ifcfg-(?!lo\b)(?:[^.~]+|eth-bus-pci-[\w:.]+)")
 OTHERS = re.compile(
     r"/etc/(?:netplan/[^/]+\.ya?ml|systemd/network/[^/]+\.network|NetworkManager/system-connections/.+)"
 )
@@ -19,16 +19,27 @@ MANAGER = "/etc/NetworkManager/system-connections/"
 LINKS = re.compile(r"/etc/systemd/network/[^/]+\.link")
 MANAGED = re.compile(  # where each init keeps what it starts
     r"/(?:[\w.-]+\.wants|runlevels/\w+|rc[2-5]\.d)/(?:S\d\d)?(?:(?i:network-?manager)|dhcpcd5?|connman|wicked"
-    r"|cloud-init(?:-local)?|net\.(?!lo\b)\w+)(?:@[^/]*)?(?:\.service)?$"
+    r"|cloud-init(?:-local)?|netctl(?:-auto|-ifplugd)?|net\.(?!lo\b)\w+)(?:@[^/]*)?(?:\.service)?$"
+)
+SLACKWARE = re.compile(r"/etc/rc\.d/rc\.inet1\.conf")
+UP = (  # what brings a card up at boot, by the file that says so
+    (IFCFG, re.compile(r"^(?:ONBOOT|STARTMODE)=[\"']?(?:yes|auto|onboot|hotplug)", re.M | re.I)),
+    (OTHERS, re.compile("")),
+    (
+        re.compile(r"/etc/network/interfaces(?:\.d/.+)?"),
+        re.compile(r"^\s*(?:(?:allow-)?auto|allow-hotplug)\s+(?!lo\s*$)\S", re.M),
+    ),
+    (SLACKWARE, re.compile(r"^(?:IPADDR\[\d\]=\"\d|USE_DHCP\[\d\]=\"yes)", re.M)),
 )
 IPV4 = r"((?:\d{1,3}\.){3}\d{1,3})(?![\d.])"
 GIVEN = (
     (IFCFG, re.compile(rf"^IPADDR\w{{0,8}}=[\"']?{IPV4}", re.M)),
     (re.compile(r"/etc/network/interfaces(?:\.d/.+)?"), re.compile(rf"^[ \t]*address[ \t]+{IPV4}", re.M)),
-    (re.compile(r"/etc/NetworkManager/system-connections/.+"), re.compile(rf"^address(?:es)?\d*={IPV4}/\d", re.M)),
+    (re.compile(r"/etc/NetworkManager/system-connections/.+"), re.compile(rf"^address(?:es)?\d*={IPV4}[/;]", re.M)),
     (re.compile(r"/etc/systemd/network/[^/]+\.network"), re.compile(rf"^Address[ \t]*=[ \t]*{IPV4}/\d", re.M)),
     (re.compile(r"/etc/conf\.d/net"), re.compile(rf"^config_\w{{1,16}}=\(?[ \t]*[\"']{IPV4}", re.M)),
-    (re.compile(r"/etc/rc\.d/rc\.inet1\.conf"), re.compile(rf"^IPADDR\[\d\]=\"{IPV4}", re.M)),
+    (re.compile(r"/etc/netctl/[^/]+"), re.compile(rf"^Address=\(?[\"']?{IPV4}/\d", re.M)),
+    (SLACKWARE, re.compile(rf"^IPADDR\[\d\]=\"{IPV4}", re.M)),
 )
 MOST = 16  # addresses
 MODELS = {
@@ -39,19 +50,11 @@ MODELS = {
 
 def configured(system: System) -> bool:
     """Whether a card other than the loopback is brought up at boot."""
-    for path, content in system.etc.items():
-        text = content.decode("latin-1")
-        if IFCFG.fullmatch(path) and re.search(
-            r"^(?:ONBOOT|STARTMODE)=[\"']?(?:yes|auto|onboot|hotplug)", text, re.M | re.I
-        ):
-            return True
-        if OTHERS.fullmatch(path):
-            return True
-        if path.startswith("/etc/network/interfaces") and re.search(
-            r"^\s*(?:(?:allow-)?auto|allow-hotplug)\s+(?!lo\s*$)\S", text, re.M
-        ):
-            return True
-    return False
+    return any(
+        files.fullmatch(path) and up.search(content.decode("latin-1"))
+        for path, content in system.etc.items()
+        for files, up in UP
+    )
 
 
 def looked_after(system: System) -> bool:
@@ -63,7 +66,7 @@ def addresses(system: System) -> tuple[str, ...]:
     """The IPv4 addresses that the configuration gives to cards, each once, in its order."""
     found: dict[str, None] = {}
     for path, content in sorted(system.etc.items()):
-        given = list(_static(content)) if NETPLAN.fullmatch(path) else []
+        given = netplan.addresses(content) if NETPLAN.fullmatch(path) else []
         for files, pattern in GIVEN:
             text = content.decode("latin-1") if files.fullmatch(path) else ""
             given += [] if re.search(r"^ONBOOT=[\"']?no", text, re.M | re.I) else pattern.findall(text)
@@ -90,12 +93,15 @@ def model(system: System) -> str:
 
 # ── what becomes of their names ─────────────────────────────────────────────────────────────────────
 
-BY_SLOT = re.compile(r"en[ops]\w*\d\w*|em\d+\w*|p\d+p\d+\w*")  # the kernel's place of a card, or the board's
-WIRED = re.compile(r"eth-id-.*|(?:e(?:th|n|m)|p\d+p)[\w-]*")
+BY_SLOT = re.compile(
+    r"en[ops]\w*\d\w*|em\d+\w*|p\d+p\d+\w*|eth-bus-pci-[\w:.]+"
+)  # the kernel's place of a card, or the board's
+WIRED = re.compile(r"eth-(?:id|bus)-.*|(?:e(?:th|n|m)|p\d+p)[\w-]*")
 NAME = re.compile(
     r"^\s*(?:(?:allow-)?auto|allow-hotplug|bridge[_-]ports|(?:bond[_-])?slaves|vlan[_-]raw[_-]device)\s+(?P<debian>\S.*)"
     r"|^\s*iface\s+(?P<iface>\S+)"
     r"|^\s*interface-name\s*=\s*(?P<manager>[^\s;]+)|^\s*(?:export\s+)?DEVICE=[\"']?(?P<redhat>[\w.-]+)"
+    r"|^config_(?P<gentoo>\w+)=|^Interface=[\"']?(?P<netctl>[\w.-]+)"
     r"|^Name\s*=\s*(?P<networkd>[\w.-]+(?:[ \t]+[\w.-]+)*)\s*$",
     re.MULTILINE,
 )
@@ -105,9 +111,6 @@ OWN_ADDRESS = re.compile(  # systemd takes hyphens, too; NetworkManager of old w
     re.MULTILINE,
 )
 NETPLAN = re.compile(r"/etc/netplan/[^/]+\.ya?ml")
-LARGEST = 65536  # bytes of a plan that are read: 64 KiB take a second
-OPENING = re.compile(rb"[\[{]")
-OPENINGS = 64  # in a line; the reader's time goes by their square
 DRIVEN = re.compile(r"/etc/(?:netplan/[^/]+\.ya?ml|systemd/network/[^/]+\.(?:network|link)|NetworkManager/.+)")
 AHEAD = r"(?:except:)?driver:"
 DRIVER = re.compile(  # a word, or a list of them: in brackets, or in lines of its own; a line may have several
@@ -121,8 +124,11 @@ OLD_DRIVER = re.compile(
 )
 PLACED = re.compile(r"^([ \t]*)([Pp])ath[ \t]*=[ \t]*pci-[^\n]*", re.MULTILINE)
 ALONE = re.compile(r"^[ \t]*[Pp]ath[ \t]*=[ \t]*pci-(?![^\n]*-usb)[^\s;]+;?[ \t\r]*$", re.MULTILINE)
+BY_PROPERTY = re.compile(r"^[^#\n]*ID_PATH=pci-", re.MULTILINE)
+NAMING = re.compile(r"/etc/(?:network/interfaces.*|conf\.d/net|netctl/[^/]+)")
 WIRELESS = re.compile(r"wlan|wifi|wwan|wireless|=[ \t]*w[lw]", re.IGNORECASE)
-RULES = re.compile(r"/etc/udev/rules\.d/[^/]*(?:persistent-net|net_persistent_names)[^/]*\.rules")
+RULES = re.compile(r"/etc/udev/rules\.d/[^/]+\.rules")
+OTHER = re.compile(r'SUBSYSTEMS?=="(?!net")')
 PLACE = re.compile(
     r'(?:(?:KERNELS|ID)=="[0-9a-fA-F]{4}:|ENV\{ID_(?:PATH|NET_NAME_(?:PATH|SLOT|ONBOARD))\}=="'
     r'|(?:ATTRS?|SYSFS)\{(?:subsystem_)?(?:vendor|device)\}==")[^"]*",?[ \t]*'
@@ -157,7 +163,7 @@ class Interface:
 def interfaces(system: System) -> list[Interface]:
     """Every card that the guest's configuration names."""
     addresses = {name: bound for _, name, bound in _bound(system)}
-    names = sorted({name.partition(":")[0] if "-id-" not in name else name for name in _named(system)})
+    names = sorted({name.partition(":")[0] if not name.startswith("eth-") else name for name in _named(system)})
     wired = [
         name for name in names if WIRED.fullmatch(name) or (name in addresses and not name.startswith(("wl", "ww")))
     ]
@@ -173,7 +179,7 @@ def _told_by(name: str) -> str:
 def told(system: System) -> list[str]:
     """What becomes of each, in words."""
     found = interfaces(system)
-    alone = sum(each.by_slot for each in found) == 1 and not _reads_no_links(system)
+    alone = _linked(system) is not None
     said = [each.becomes(alone) for each in found]
     if (placed := places(system)) and not one_place(system):
         said.append(f"{', '.join(placed)} match cards by their places: say there by hand which virtio card is which")
@@ -183,7 +189,20 @@ def told(system: System) -> list[str]:
 def places(system: System) -> list[str]:
     """Files that match a card by the slot it is in."""
     found = ((path, content.decode("latin-1")) for path, content in system.etc.items() if DRIVEN.fullmatch(path))
-    return sorted(path for path, text in found if PLACED.search(text))
+    placed = {path for path, text in found if PLACED.search(text) or BY_PROPERTY.search(text)}
+    for path, content in system.etc.items():
+        if RULES.fullmatch(path) and any(map(_by_place, joined(content.decode("latin-1")))):
+            placed.add(path)
+    return sorted(placed)
+
+
+def _names(line: str) -> bool:
+    """Whether a line of udev's rules gives a card its name."""
+    return not comment(line) and re.search(r'\bNAME:?="', line) is not None and not OTHER.search(line)
+
+
+def _by_place(line: str) -> bool:
+    return _names(line) and '=="net"' in line and not ADDRESS.search(line) and PLACE.search(line) is not None
 
 
 def one_place(system: System) -> str:
@@ -200,8 +219,8 @@ def _named(system: System) -> Iterator[str]:
         if IFCFG.fullmatch(path):
             yield path.rpartition("ifcfg-")[2]
         if NETPLAN.fullmatch(path):
-            yield from (name for name, _ in _planned(content))
-        elif IFCFG.fullmatch(path) or OTHERS.fullmatch(path) or path.startswith("/etc/network/interfaces"):
+            yield from (name for name, _ in netplan.cards(content))
+        elif IFCFG.fullmatch(path) or OTHERS.fullmatch(path) or NAMING.fullmatch(path):
             yield from _called(path, text)
 
 
@@ -211,55 +230,6 @@ def _called(path: str, text: str) -> list[str]:
     return found or ([path.rpartition("/")[2].removesuffix(".nmconnection")] if path.startswith(MANAGER) else [])
 
 
-@lru_cache(maxsize=8)
-def _planned(content: bytes) -> tuple[tuple[str, str], ...]:
-    """(name, address) of netplan's cards; a pattern of names is no name."""
-    return tuple(_read(content))
-
-
-def _plan(content: bytes) -> dict[str, object]:
-    """A plan's `network`, or all of it where it has none; empty for what cannot be read."""
-    import yaml
-
-    if len(content) > LARGEST or any(len(OPENING.findall(line)) > OPENINGS for line in content.splitlines()):
-        return {}
-    try:
-        plan = yaml.load(content, yaml.BaseLoader)  # noqa: S506 all is text to it: 52:54:00:12:34:56 is no number
-    except (yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError, RecursionError):
-        return {}
-    return _table(_table(plan).get("network", {"ethernets": plan}))
-
-
-def _static(content: bytes) -> Iterator[str]:
-    """The IPv4 addresses that a plan gives to interfaces of any kind, not those of routes, servers and peers."""
-    for kind in _plan(content).values():
-        for body in _table(kind).values():
-            given = _table(body).get("addresses")
-            for each in given if isinstance(given, list) else []:
-                text = next(iter(each), "") if isinstance(each, dict) else each  # one with a label is a table's name
-                if found := re.match(rf"{IPV4}/\d", _text(text)):
-                    yield found.group(1)
-
-
-def _read(content: bytes) -> Iterator[tuple[str, str]]:
-    for name, body in _table(_plan(content).get("ethernets")).items():
-        body = _table(body)
-        match = _table(body.get("match"))
-        own = "" if "driver" in match and "macaddress" not in match else _text(name)
-        called = _text(body.get("set-name")) or _text(match.get("name")) or own
-        if called and not re.search(r"[*?\[]", called):
-            yield called, _text(match.get("macaddress")).lower()
-
-
-def _table(value: object) -> dict[str, object]:
-    return value if isinstance(value, dict) else {}
-
-
-def _text(value: object) -> str:
-    """Empty for what is no text: aliases within aliases would be written out in gigabytes."""
-    return value if isinstance(value, str) else ""
-
-
 def _bound(system: System) -> Iterator[tuple[int, str, str]]:
     """(rank, name, address) of every binding; the lowest rank decides."""
     for path, content in system.etc.items():
@@ -267,10 +237,10 @@ def _bound(system: System) -> Iterator[tuple[int, str, str]]:
         if RULES.fullmatch(path):
             for line in joined(text):
                 name, found = re.search(r'NAME:?="([^"]+)"', line), ADDRESS.search(line)
-                if name and found and not comment(line):
+                if name and found and _names(line):
                     yield 1, name.group(1), found.group(1).lower()
         elif NETPLAN.fullmatch(path):
-            yield from ((2, name, bound) for name, bound in _planned(content) if ADDRESS.fullmatch(bound))
+            yield from ((2, name, bound) for name, bound in netplan.cards(content) if ADDRESS.fullmatch(bound))
         elif IFCFG.fullmatch(path) or OTHERS.fullmatch(path) or LINKS.fullmatch(path):
             rank = 0 if IFCFG.fullmatch(path) else 2
             called = _called(path, text) + ([path.rpartition("ifcfg-")[2]] if not rank else [])
@@ -286,9 +256,16 @@ def _address(written: str) -> str:
 
 def links(system: System) -> Iterator[tuple[str, bytes]]:
     """A file that gives the virtio card the old one's name: where one card is named by its place."""
+    card = _linked(system)
+    if card and LINK.format(card.name) not in system.etc:
+        yield LINK.format(card.name), f"[Match]\nDriver=virtio_net\n\n[Link]\nName={card.name}\n".encode()
+
+
+def _linked(system: System) -> Interface | None:
+    """The one card that a .link file can give its name; SUSE's eth-bus-pci-... is no name that a card has."""
     slotted = [each for each in interfaces(system) if each.by_slot]
-    if len(slotted) == 1 and not _reads_no_links(system) and LINK.format(slotted[0].name) not in system.etc:
-        yield LINK.format(slotted[0].name), f"[Match]\nDriver=virtio_net\n\n[Link]\nName={slotted[0].name}\n".encode()
+    named = len(slotted) == 1 and not slotted[0].name.startswith("eth-") and not _reads_no_links(system)
+    return slotted[0] if named else None
 
 
 def _reads_no_links(system: System) -> bool:
@@ -300,7 +277,7 @@ def rules(text: str, _disks: Disks) -> str:
     """udev's rules that bind a name to an address and a driver or a place, bound to the address only."""
     return "".join(
         PLACE.sub("", re.sub(r'(DRIVERS?)=="(?!\?\*")[^"]*"', r'\1=="?*"', line))
-        if not comment(line) and ADDRESS.search(line) and "NAME" in line
+        if _names(line) and ADDRESS.search(line)
         else line
         for line in joined(text)
     )
