@@ -19,6 +19,7 @@ from engines.backup.repository.repository import Repository
 from engines.backup.repository.segment import Segment
 from engines.backup.repository.verified import last_verified
 from engines.backup.store.store import Store, side_by_side
+from engines.backup.upkeep import proven
 from engines.backup.upkeep.mark import Marks
 from engines.job.errors import Failed
 
@@ -114,7 +115,7 @@ def _good(present: _Present, points: list[PointName], heads: dict[PointName, Hea
 def _sound(repository: Repository, damaged: set[str], groups: list[list[PointName]]) -> _Present:
     """By what they are judged: no pack that their newest whole points need is cut, or went since it was listed."""
     left_out: set[bytes] = set()  # it only grows: whoever lists the packs anew knows all of them again
-    ends: dict[tuple[bytes, int], bool] = {}
+    ends = proven.known(repository)
     listings = LISTINGS
     while True:
         present = _Present(repository, damaged, left_out)
@@ -125,6 +126,7 @@ def _sound(repository: Repository, damaged: set[str], groups: list[list[PointNam
             listings -= 1
             repository.load()
         elif not torn | gone:
+            proven.keep(repository, ends, repository.index.present)
             return present
         else:
             left_out |= gone
@@ -160,8 +162,8 @@ class _Present:
         """Packs of what was looked at that do not end as one does, or cannot be read; and those that are gone.
 
         An index file names no points' records, so that of those behind the others only the trailer tells whether they
-        are all there: 40 bytes are read of each pack that is longer than its other records. ends: what was read of
-        each pack and size before; it is added to.
+        are all there: 40 bytes are read of each pack that is longer than its other records. ends: what is known of
+        each pack and size, read before or on another day; it is added to.
         """
         index, store = self._repository.index, self._repository.store
         known, live = _known(index), self._marks.live()

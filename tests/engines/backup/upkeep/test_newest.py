@@ -5,13 +5,17 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 from typing_extensions import override
 
 from engines.backup import names
+from engines.backup.repository.pack import TRAILER_SIZE
 from engines.backup.repository.repository import Repository
+from engines.backup.store.local import LocalStore
 from engines.backup.upkeep.newest import Newest, newest
+from tests.benchmarks.points import filled
 from tests.engines.backup import lab
 
 MB = 1024 * 1024
@@ -157,3 +161,42 @@ def test_a_damaged_point_file_is_in_trouble(repo: str) -> None:
     point.write_bytes(point.read_bytes()[:-7])
     one = found(repo)
     assert one.trouble and one.good is not None
+
+
+class Far(LocalStore):
+    """A folder that is asked as a far one is; counts the ends of packs that are read."""
+
+    at_once: ClassVar[int] = 4
+    ends = 0
+
+    @override
+    def read(self, name: str, offset: int = 0, length: int = -1) -> bytes:
+        self.ends += length == TRAILER_SIZE
+        return super().read(name, offset, length)
+
+
+def test_a_far_pack_that_was_seen_whole_is_not_asked_for_each_morning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    repo = lab.init(tmp_path / "repo")
+    filled(repo, tmp_path / "disk", 17)
+    indexed(repo)
+
+    def look() -> tuple[int, int]:
+        """Ends that were read, rows in trouble."""
+        with lab.opened(repo) as repository:
+            repository.store = far = Far(Path(repo))
+            rows = newest(repository)
+        return far.ends, sum(bool(row.trouble) for row in rows)
+
+    first, trouble = look()
+    assert first >= 16 and not trouble
+    again, trouble = look()
+    assert again < first and not trouble  # those whose day it is
+    for file in (tmp_path / "cache").rglob("proven/*"):
+        file.write_bytes(file.read_bytes()[:-1] + b"x")
+    assert look() == (first, 0)
+    pack = min(Path(repo, "packs").glob("*.pack"))
+    pack.write_bytes(pack.read_bytes()[:-1])
+    assert look()[1] == 1
