@@ -34,6 +34,13 @@ def refuse_place(where: str, kind: str, *, itself: bool = True) -> None:
     )
 
 
+def is_config(content: bytes) -> bool:
+    """Whether it is a repository's config.json, be it sound or not."""
+    with suppress(RecursionError, msgspec.DecodeError, UnicodeDecodeError):
+        return {"format", "id", "block", "pack"} <= msgspec.json.decode(content, type=dict[str, Any]).keys()
+    return False
+
+
 def refuse_repository(path: Path, why: str, store: str = "", *, itself: bool = True) -> None:
     """Raises Refused where `path` lies in a repository or is one, by whatever name, link or mount it goes there.
 
@@ -70,9 +77,7 @@ def _number(folder: Path) -> tuple[int, int]:
 def _is_repository(folder: Path) -> bool:
     """Whether one was made there. Any user may have put anything by that name into a parent folder, as /tmp."""
     for name in ("packs/config.json", "config.json"):
-        with suppress(OSError, RecursionError, msgspec.DecodeError, UnicodeDecodeError):
-            with os.fdopen(open_file(folder / name), "rb") as stream:
-                said = msgspec.json.decode(stream.read(LONGEST), type=dict[str, Any])
-            if {"format", "id", "block", "pack"} <= said.keys():
+        with suppress(OSError), os.fdopen(open_file(folder / name), "rb") as stream:
+            if is_config(stream.read(LONGEST)):
                 return True
     return False

@@ -12,6 +12,7 @@ from msgspec import structs
 from typing_extensions import override
 
 from engines.backup import results
+from engines.backup.commands.new_prefix import refuse_within
 from engines.backup.errors import FarFailed
 from engines.backup.new_place import refuse_place
 from engines.backup.repository import config, lock_setting
@@ -93,6 +94,7 @@ class Init(Engine[InitParams]):
     def plan(self, params: InitParams, cancel: Cancel) -> Plan:
         params = structs.replace(params, repo=exact(params.repo))
         refuse_place(params.repo, "a repository", itself=False)
+        refuse_within(params.repo)
         with closing(open_store(params.repo)) as store:
             if any(True for folder in (*FOLDERS, "") for _ in store.names(folder or ".")):
                 raise Refused(f"{params.repo} is not empty", "name a new folder; a repository is only made once")

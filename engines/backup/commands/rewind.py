@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import re
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -16,6 +17,7 @@ from typing import Annotated, ClassVar
 from typing_extensions import override
 
 from engines.backup import names, results
+from engines.backup.commands.new_prefix import refuse_within
 from engines.backup.errors import NoRoom, no_room
 from engines.backup.new_place import refuse_place
 from engines.backup.repository.repository import RepoParams, where
@@ -49,6 +51,7 @@ CHANGES = re.compile(
 )  # the newest of that time is the true one
 CONFIGS = ("config.json", "packs/config.json")
 LONGEST_BACKUP = 86400.0  # s between a point's name and its writing
+AHEAD = 86400.0  # s that a bucket's clock may be before ours
 AT_ONCE = 8  # files that are asked for their locks
 TIME = r"^[0-9]{8}T[0-9]{6}Z$"
 
@@ -83,7 +86,10 @@ class Rewind(Engine[RewindParams]):
 
     @override
     def plan(self, params: RewindParams, cancel: Cancel) -> Plan:
+        if seconds(params.at) > time.time() + AHEAD:
+            raise BadParam("at", params.at, "a time that has been", "see this machine's clock: date -u")
         refuse_place(params.into, "a repository", itself=False)
+        refuse_within(params.into)
         versions = ObjectVersions(where(params))
         versions.demand()
         chosen = chosen_at(versions, seconds(params.at))

@@ -10,12 +10,15 @@ import time
 from itertools import pairwise
 from pathlib import Path
 
+import pytest
+
 from engines.backup import names
 from engines.backup.commands.lock import DAY, Term
 from engines.backup.names import stamp
 from engines.backup.store.opening import open_store
 from engines.backup.store.sftp import access
 from engines.job.contract import Finished, RunFailed
+from engines.job.errors import BadParam, Refused
 from tests.engines.backup import lab
 from tests.engines.backup.store.sshd import Sshd
 
@@ -69,6 +72,18 @@ def test_a_copy_is_locked_like_any_other_and_a_rewind_of_it_goes_to_a_bucket_and
         for into in (f"s3://{bucket}/again", sshd.url(tmp_path / "far")):
             found = lab.done("backup-rewind", repo=vault, at=good, into=into)
             assert found["points"] == 1 and lab.content(into, point) == source.read_bytes()
+
+
+def test_what_has_not_been_yet_and_a_place_within_a_repository_are_refused(vault: str, tmp_path: Path) -> None:
+    """A year that is mistyped would give what is there now by the name of another time."""
+    with pytest.raises(BadParam, match="a time that has been"):
+        lab.perform_job("backup-rewind", repo=vault, at="20990101T000000Z", into=str(tmp_path / "back"))
+    for within in ("points", "back/then/"):
+        with pytest.raises(Refused, match=f"lies in the repository {vault}"):
+            lab.perform_job("backup-rewind", repo=vault, at=stamp(time.time() + 60), into=f"{vault}/{within}")
+        with pytest.raises(Refused, match=f"lies in the repository {vault}"):
+            lab.perform_job("backup-init", repo=f"{vault}/{within}")
+    lab.done("backup-init", repo=f"{vault}2")
 
 
 def test_over_hundreds_of_nights_a_lock_never_runs_short_and_is_renewed_once_in_ten() -> None:
