@@ -29,6 +29,9 @@ EDITS: dict[str, Edit] = {
     "/etc/kdump.conf": tools.words,
     "/etc/sysconfig/kdump": tables.settings,
     "/etc/sysconfig/rawdevices": tools.raw,
+    "/etc/default/kexec": tables.settings,
+    "/etc/default/kdump-tools": tables.settings,
+    "/etc/conf.d/kexec": tables.settings,
     "/etc/mkinitrd.conf": tables.settings,  # Slackware's
     "/etc/genkernel.conf": tables.settings,
     "/etc/conf.d/dmcrypt": tables.settings,
@@ -143,7 +146,7 @@ def _wanted(patient: GuestInventory, choice: Choice) -> Iterator[tuple[str, Edit
         if NEEDING.fullmatch(path):
             yield path, tables.needing
         if ARGUMENTS.fullmatch(path):
-            yield path, tools.words
+            yield path, tools.arguments
     if patient.tool.kind == "debian":
         yield "/etc/initramfs-tools/modules", with_modules
 

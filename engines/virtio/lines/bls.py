@@ -19,7 +19,9 @@ ARGUMENTS = ("kernelopts=", "tuned_params=")
 SPELT = 4  # times in a line that a variable is written out: a menu names it once
 OPTIONS = re.compile(r"\s*options\s")
 VARIABLE = re.compile(r"\$(?:kernelopts(?!\w)|\{kernelopts\})")
-VERSIONED = re.compile(r"\d+|[a-z]+")
+VERSIONED = re.compile(r"\d+|[a-z]+|[~^]")
+END = (-3, "")  # a tilde stands in front of it, a caret right behind it
+RANKS = {"~": -4, "^": -2}
 
 
 def entries(snippets: dict[str, str], options: str = "") -> list[Entry]:
@@ -30,8 +32,9 @@ def entries(snippets: dict[str, str], options: str = "") -> list[Entry]:
 
 
 def _order(path: str) -> list[tuple[int, str]]:
-    name = path.rsplit("/", 1)[-1]
-    return [(int(each), "") if each.isdigit() else (-1, each) for each in VERSIONED.findall(name.lower())]
+    """As RPM compares versions, by which GRUB sorts its menu: 6.1~rc1 comes before 6.1."""
+    found = VERSIONED.findall(path.rsplit("/", 1)[-1].removesuffix(".conf").lower())
+    return [*((int(each), "") if each.isdigit() else (RANKS.get(each, -1), each) for each in found), END]
 
 
 def _entry(text: str, options: str) -> Entry:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from engines.virtio.lines import extlinux, grub2
+from engines.virtio.lines import bls, extlinux, grub2
 from engines.virtio.lines.disks import Disks
 
 DISK = "/dev/disk/by-id/ata-QEMU_HARDDISK_QM00001"
@@ -69,6 +69,21 @@ def test_arguments_behind_a_kernel_name_the_new_disk() -> None:
 def test_each_kernel_of_a_menu_speaks_once(text: str, spoken: list[str]) -> None:
     lines = [line for line in extlinux.for_serial(text).splitlines() if "console=ttyS0" in line]
     assert lines == [f"{line} console=tty0 console=ttyS0,115200" for line in spoken]
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("a-5.14.0-70", "a-5.14.0-70~debug"),
+        ("a-6.1.0", "a-6.1.0~rc1", "a-5.14.0-162", "a-5.14.0-70"),
+        ("a-6.1.0.1", "a-6.1.0^git1", "a-6.1.0"),
+        ("a-5.14-alpha", "a-5.14"),
+        ("a-5.14-70.el9_1.x86_64", "a-5.14-70.el9.x86_64", "a-0-rescue"),
+    ],
+)
+def test_snippets_stand_in_the_order_of_grubs_menu(names: tuple[str, ...]) -> None:
+    snippets = {f"/boot/loader/entries/{name}.conf": f"title {name}\nlinux /vmlinuz-1\n" for name in sorted(names)}
+    assert [each.title for each in bls.entries(snippets)] == list(names)
 
 
 def test_a_xen_guests_kernel_of_any_menu_loses_the_console_that_only_xen_has() -> None:

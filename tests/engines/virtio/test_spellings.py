@@ -135,6 +135,9 @@ def test_a_file_that_names_it_gets_the_new_name(edit: Edit, before: str, after: 
         ("/etc/sysconfig/rawdevices", "/dev/raw/raw1 /dev/sdb1\n/dev/raw/raw2 8 33\n"),
         ("/etc/mkinitrd.conf", 'ROOT_DEV="/dev/sda3"\nRESUMEDEV="/dev/sda2"\n'),
         ("/etc/conf.d/dmcrypt", "target=home\nsource='/dev/sda3'\n# source='/dev/sdc5'\n"),
+        ("/etc/default/kexec", 'LOAD_KEXEC=true\nAPPEND="root=/dev/sda3 ro"\n'),
+        ("/etc/default/kdump-tools", 'KDUMP_CMDLINE_APPEND="root=/dev/sda3"\n'),
+        ("/etc/conf.d/kexec", 'ROOTPART="/dev/sda3"\n'),
         ("/etc/genkernel.conf", 'REAL_ROOT="/dev/sda3"\n'),
     ],
 )
