@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import re
 from contextlib import suppress
 from dataclasses import replace
 from urllib.parse import urlsplit
@@ -48,7 +49,7 @@ class AddressCheck(msgspec.Struct, frozen=True, kw_only=True):
     header as sent. round: that leads back to what was asked for. version: of HTTP, 1.1 or 2.
     any_host: it gives the same page for a name that does not exist, so it may lack this site (a hint only).
     sha256: of the page's bytes. Where copies say something anew with each request, redirect and title hold "…" in
-    its place, and sha256 is that of the text with it.
+    its place, and sha256 is that of the text with it. alternatives: other ways in that it names (Alt-Svc), in words.
     """
 
     address: str
@@ -67,6 +68,7 @@ class AddressCheck(msgspec.Struct, frozen=True, kw_only=True):
     title: str = ""
     sha256: str = ""
     any_host: bool | None = None
+    alternatives: str = ""
 
     def said(self) -> str:
         """State in words."""
@@ -121,6 +123,7 @@ async def probe(
         certificate_days=asking.certificate_days,
         status=reply.head.status if reply else None,
         location=headers.get("location", "")[:200],
+        alternatives=_alternatives(headers.get("alt-svc", ""), way),
         redirect=led,
         round=around,
         version=reply.version if reply else "",
@@ -129,6 +132,17 @@ async def probe(
         sha256=sha,
         any_host=same == (reply.head.status, sha) if same and reply else None,
     )
+
+
+def _alternatives(said: str, way: HttpRequest) -> str:
+    """What Alt-Svc names beside the line that was asked: HTTP/3, another host or port."""
+    named = re.findall(r'([\w%-]+)="([^"]{0,100}):(\d{1,5})"', said[:2000])
+    others = [
+        f"{'HTTP/3 (UDP)' if kind.startswith('h3') else kind} at {host or 'the same name'}, port {port}"
+        for kind, host, port in named
+        if kind.startswith("h3") or host not in ("", way.name) or int(port) != way.port
+    ]
+    return "; ".join(dict.fromkeys(others))[:300]
 
 
 def _followed(led: str, way: HttpRequest) -> HttpRequest | None:

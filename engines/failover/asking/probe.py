@@ -146,7 +146,7 @@ def _ttl(found: Records) -> int | None:
 def differences(lights: Sequence[AddressCheck]) -> list[str]:
     """Notes on copies that answer, where they only look as if they had the site or will not for long."""
     good = [light for light in lights if light.state == "ok"]
-    notes = _any_host(good)
+    notes = [*_any_host(good), *_led(good), *_others(good)]
     if any(fresh.LEFT_OUT in light.redirect + light.title for light in good):
         notes.append(f"what is new with each request is not compared, and shown as {fresh.LEFT_OUT}")
     notes += [
@@ -155,6 +155,20 @@ def differences(lights: Sequence[AddressCheck]) -> list[str]:
         if light.certificate_days is not None and light.certificate_days < 14
     ]
     return notes
+
+
+def _led(good: Sequence[AddressCheck]) -> list[str]:
+    """What a redirect that all copies give leaves open."""
+    led = {light.redirect for light in good if not light.round}
+    if len(led) != 1 or not (where := next(iter(led))):
+        return []
+    return [f"every copy sends its visitors on to {where[:200]}, which was not asked: --follow, or probe that name too"]
+
+
+def _others(good: Sequence[AddressCheck]) -> list[str]:
+    """Other ways in that browsers take from the second visit on (RFC 7838)."""
+    told = {light.alternatives for light in good if light.alternatives}
+    return [f"copies name other ways in, which browsers take later and which were not tried: {one}" for one in told]
 
 
 def _unasked(found: Records, lights: Sequence[AddressCheck]) -> list[str]:

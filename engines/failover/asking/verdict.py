@@ -12,7 +12,7 @@ from engines.failover.asking.address import UNJUDGED, AddressCheck
 from engines.failover.asking.records import Records, View
 
 Visitors = Literal["IPv4 only", "IPv6 only", "IPv4 and IPv6", "browsers that read the HTTPS record"]
-NO_PAGE = (400, 403, 404, 405, 408, 410, 421, 429)  # RFC 9110 15.5, RFC 6585: no such page or site, or none for a probe
+EMPTY = (204, 205)  # RFC 9110 15.3: there is no page in it
 
 
 class Sight(msgspec.Struct, frozen=True, kw_only=True):
@@ -167,16 +167,23 @@ def _of(offer: Sequence[str], known: Mapping[str, AddressCheck], expected: bool)
 def _no_page(good: Sequence[AddressCheck]) -> str:
     """Why copies that are alike prove nothing, as no visitor gets a page from them; empty where one does."""
     first = good[0]
-    if all(light.status in NO_PAGE for light in good):
+    if all(_refuses(light) for light in good):
         if first.status == 400 and "certificate" in first.title.lower():  # nginx says so in a page
             return "every copy asks for a client certificate: give one (--client-cert)"
         return f"every copy answers {first.status}: name a page that the site has (--path)"
+    if all(light.status in EMPTY for light in good):
+        return f"every copy answers {first.status}, which holds no page: name one that the site has (--path)"
     if all(light.round for light in good):
         helps = "name another (--path), or keep cookies (--follow)"
         return f"every copy sends visitors back to the same page ({first.redirect}): {helps}"
     if _class(first) == "3xx" and not any(light.redirect for light in good):
         return f"every copy answers {first.status} without saying where to: name a page that the site has (--path)"
     return ""
+
+
+def _refuses(light: AddressCheck) -> bool:
+    """A refusal of any kind: whether the site is behind it cannot be seen. A login (401) is what its visitors meet."""
+    return light.status is not None and 400 <= light.status < 500 and light.status != 401
 
 
 def _unreached(unseen: Sequence[str], known: Mapping[str, AddressCheck]) -> str:

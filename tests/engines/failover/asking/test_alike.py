@@ -118,6 +118,16 @@ def test_copies_that_give_no_page_prove_nothing(stage: Stage, answer: bytes, wor
     assert "--path" in found.verdict
 
 
+def test_other_ways_in_that_copies_name_are_told_as_not_tried(stage: Stage) -> None:
+    line = b'Alt-Svc: h3=":443"; ma=86400, h2="alt.shop.test:8443"'
+    found = probed(stage, said(SHOP, line), said(SHOP, line))
+    (note,) = [note for note in found.notes if "not tried" in note]
+    assert "HTTP/3 (UDP) at the same name, port 443; h2 at alt.shop.test, port 8443" in note
+    assert found.survives is True
+    found = probed(stage, said(SHOP, b"Alt-Svc: clear"), said(SHOP, b'Alt-Svc: \xff;;=,"":'))
+    assert not any("not tried" in note for note in found.notes)
+
+
 ODD = ("http://[x/", "//[::1", "http://a]b/", "http://shop.test:99999/")
 
 

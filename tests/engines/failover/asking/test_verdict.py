@@ -229,6 +229,25 @@ def test_what_is_alike(other: dict[str, object], survives: bool | None) -> None:
     assert judge(known(("a1", "a2")), [light("a1"), light("a2", **other)]).survives is survives
 
 
+@pytest.mark.parametrize("status", [204, 205, 400, 406, 407, 418, 426, 451])
+def test_an_answer_without_a_page_from_every_copy_proves_nothing(status: int) -> None:
+    told = judge(known(("a1", "a2")), [light("a1", status=status), light("a2", status=status)])
+    assert told.survives is None
+    assert str(status) in told.words and "--path" in told.words
+
+
+def test_a_login_that_every_copy_asks_for_is_the_site() -> None:
+    assert judge(known(("a1", "a2")), [light("a1", status=401), light("a2", status=401)]).survives is True
+
+
+def test_where_every_copy_sends_on_to_is_named_as_not_asked(stage: Stage) -> None:
+    copies, port = stage.copies(TWO)
+    for copy in copies:
+        copy.status, copy.location = "301 Moved Permanently", "https://www.shop.test/"
+    found = probed(stage.names(NAME, TWO)[1], port)
+    assert any("on to https://www.shop.test/, which was not asked" in note for note in found.notes), found.notes
+
+
 def test_pages_without_a_title_are_alike_only_byte_for_byte() -> None:
     first = light("a1", title="", sha256="1" * 64)
     assert judge(known(("a1", "a2")), [first, light("a2", title="", sha256="1" * 64)]).survives is True
