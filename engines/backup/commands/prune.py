@@ -204,4 +204,4 @@ def _looked(params: PruneParams, known: list[PointName], zone: tzinfo) -> tuple[
         return counted.by_names(known, zone, now), (NAMES_ONLY,)
     with repository:
         seen = counted.by_heads(repository.heads(known), zone, now)
-        return seen, counted.odd(seen)
+        return seen, (*counted.untagged(seen, params.keep_tag), *counted.odd(seen))

@@ -138,6 +138,9 @@ def disks(params: RunParams) -> tuple[str, ...]:
         raise BadParam("guest", "", "a libvirt domain, with --leave or --libvirt", "give --guest NAME")
     sources = (params.source, *params.more)
     called = params.disk
+    for tag in params.tag:
+        if not tag.strip() or tag != tag.strip() or "," in tag or not tag.isprintable():
+            raise BadParam("tag", tag, "a word or more, without commas", "give --tag once for each tag")
     if len(sources) > 1 and called == ("disk0",):
         called = tuple(f"disk{number}" for number in range(len(sources)))
     for what, name in (("vm", params.vm), *(("disk", name) for name in called)):

@@ -13,7 +13,7 @@ from engines.backup.names import PointName
 from engines.backup.repository import history
 from engines.backup.repository.point import Head
 from engines.backup.upkeep.retention import SeenPoint
-from engines.job.errors import Refused
+from engines.job.errors import Refused, meant
 
 SHOWN = 5  # points with a wrong clock that are named
 
@@ -38,6 +38,17 @@ def odd(points: Sequence[SeenPoint]) -> tuple[str, ...]:
             for seen in (of_one[number] for number in _misfits([seen.at.timestamp() for seen in of_one]))
         ]
     return (*found[:SHOWN], f"{len(found) - SHOWN} more points with a wrong clock") if len(found) > SHOWN else (*found,)
+
+
+def untagged(points: Sequence[SeenPoint], tags: Sequence[str]) -> tuple[str, ...]:
+    """Tags by which a rule was to keep points, and which none of them has though others have some: in words."""
+    known = {tag for seen in points for tag in seen.tags if not tag.startswith(names.OF_GUEST)}
+    some = f"there are {', '.join(sorted(known)[:SHOWN])}"
+    return tuple(
+        f"no point here has the tag {tag!r}, and none is kept by it: {meant(tag, known) or some}"
+        for tag in tags
+        if known and tag not in known
+    )
 
 
 def _misfits(times: Sequence[float]) -> list[int]:

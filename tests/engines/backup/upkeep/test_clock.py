@@ -14,7 +14,7 @@ from engines.backup import names
 from engines.backup.repository import history
 from engines.backup.upkeep import retention
 from engines.backup.upkeep.retention import Rules, SeenPoint
-from engines.job.contract import Cancel
+from engines.job.contract import Cancel, Plan
 from engines.job.errors import BadParam, Refused
 from engines.job.params import convert
 from tests.engines.backup import lab
@@ -127,3 +127,31 @@ def test_of_several_points_ahead_it_is_not_said_that_they_are_the_wrong_ones(tmp
         lab.dated(repo, lab.backup(repo, source), time_=stamped(30 + number))
     [told] = lab.warned("backup", repo=repo, source=str(source), vm="web1", limit="none")
     assert "7 points" in told and "One of the two is wrong" in told and told.count("--drop") == 5
+
+
+def test_a_tag_that_nothing_has_is_told_before_what_was_meant_by_it_goes(tmp_path: Path) -> None:
+    repo = lab.init(tmp_path / "repo")
+    source = lab.disk(tmp_path / "disk", {0: 1}, lab.MIB)
+    monthly = lab.backup(repo, source, tag=["monthly", "guest-u-1"])
+    for _ in range(2):
+        lab.backup(repo, source, tag=["guest-u-1"])
+
+    def kept_by(*tags: str) -> Plan:
+        engine = tasks.engine("backup-prune")
+        return engine.plan(convert(engine.params, {"repo": repo, "keep_last": 1, "keep_tag": list(tags)}), Cancel())
+
+    assert kept_by("monthly").warnings == ()
+    assert monthly not in planned(repo, keep_last=1, keep_tag=["monthly"])
+    (told,) = kept_by("mothly").warnings
+    assert "no point here has the tag 'mothly'" in told and "did you mean monthly?" in told
+    (told,) = kept_by("monthly", "gold").warnings
+    assert "there are monthly" in told and "guest-u-1" not in told
+
+
+@pytest.mark.parametrize("tag", ["gold,silver", "", " ", "gold ", "a\nb"])
+def test_a_tag_that_no_rule_would_be_written_with_is_refused(tmp_path: Path, tag: str) -> None:
+    repo = lab.init(tmp_path / "repo")
+    source = lab.disk(tmp_path / "disk", {0: 1}, lab.MIB)
+    engine = tasks.engine("backup")
+    with pytest.raises(BadParam, match="once for each"):
+        engine.plan(convert(engine.params, {"repo": repo, "source": str(source), "vm": "v", "tag": [tag]}), Cancel())
