@@ -117,7 +117,7 @@ def _value(line: str, disks: Disks, within: str) -> str:
         found := COMMENT.search(line, 1 + max(map(line.rfind, QUOTES)))
     ):  # a comment behind the value
         code, mark, said = line[: found.start()], line[found.start() : found.end()], line[found.end() :]
-    return (disks.booted(code) if ARGUMENTS.match(code) or within else disks.renamed(code)) + mark + said
+    return (disks.booted(code) if within or ARGUMENTS.match(code) else disks.renamed(code)) + mark + said
 
 
 def _open(line: str, within: str) -> str:

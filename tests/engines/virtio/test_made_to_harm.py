@@ -41,16 +41,25 @@ TEXTS = (
     filled("/dev/hda" * (LONG // 8) + "\n"),
     filled("INITRD_MODULES=" + "a" * LONG + "\n"),
     filled("DEVICE " + "/dev/hda " * (LONG // 9) + "\n"),
+    "x='\n" + filled("cmdline" * (LONG // 7) + "\n"),
+    filled("After=" + "dev-" * (LONG // 4) + "\n"),
+    filled("match: {" + "driver:" * (LONG // 7) + "\n"),
+    filled("set x=" + "a " * (LONG // 2) + "\n"),
+    filled("filter = [\n#" + "a" * LONG + "\n"),
+    filled("omit_drivers+=" + "virtio_" * (LONG // 7) + "\n"),
+    filled('SUBSYSTEM=="net", NAME="' + 'KERNELS=="0000:' * (LONG // 15) + "\n"),
 )
 EDITS = (
     tables.fstab, tables.crypttab, tables.settings, tables.inittab, tables.device_map, modprobe.conf, modprobe.network,
     lvmconf.filters, tools.words, tools.suse, tools.arch, tools.alpine, tools.mdadm, tools.debconf,
+    tools.dracut, tools.raw, tools.paths, tools.arguments, tables.unit, tables.needing,
+    lambda text, disks: grub2.renamed(text, "1", disks), lambda text, disks: extlinux.renamed(text, "1", disks),
     cards.rules, cards.drivers, cards.by_driver, lambda text, disks: disks.booted(text), extlinux.given,
 )  # fmt: skip
 READS = (
     grub1.entries, grub1.default, grub2.entries, grub2.default, extlinux.entries, extlinux.default, bls.values,
     lambda text: grub2.variable(text, "kernelopts"), lambda text: bls.variable(text.encode(), "saved_entry"),
-    lambda text: grub2.with_default(text, "1"),
+    lambda text: grub2.with_default(text, "1"), extlinux.for_serial,
 )  # fmt: skip
 
 
