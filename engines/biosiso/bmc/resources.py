@@ -55,12 +55,6 @@ class Sessions(msgspec.Struct, frozen=True, rename="pascal"):
         return f"{self.session_service.path.rstrip('/')}/Sessions" if self.session_service else ""
 
 
-class Collection(msgspec.Struct, frozen=True, rename="pascal"):
-    """Links to resources of one kind."""
-
-    members: list[Link]
-
-
 class Boot(msgspec.Struct, frozen=True):
     """A boot override; None where the BMC does not tell."""
 

@@ -13,11 +13,11 @@ from typing import Any
 import msgspec
 
 from engines.biosiso.bmc.connection import BY_HAND, shown
+from engines.biosiso.bmc.pages import listed
 from engines.biosiso.bmc.redfish import Client, Declined, until
 from engines.biosiso.bmc.resources import (
     ROOT,
     Boot,
-    Collection,
     Link,
     Manager,
     Order,
@@ -28,7 +28,7 @@ from engines.biosiso.bmc.resources import (
 from engines.biosiso.bmc.task import Sleep, done
 from engines.job.errors import Failed, Refused
 
-MOST = 16  # members of a collection that are looked at; real ones have 1 to 4
+MOST = 16  # slots of one host that are looked at; real ones have 1 to 4
 
 
 def look(client: Client, system: str, slot: str) -> tuple[str, System, str, Slot]:
@@ -36,8 +36,11 @@ def look(client: Client, system: str, slot: str) -> tuple[str, System, str, Slot
     root = client.get(ROOT, Root)
     if root.systems is None:
         raise Refused(f"{client.door} speaks Redfish but lists no systems", BY_HAND)
-    hosts = {link.path: link for link in client.get(root.systems.path, Collection).members[:MOST]}
-    where = _pick("system", system, hosts)
+    hosts = listed(client, root.systems.path)
+    if hosts.missing and not system:
+        names = ", ".join(shown(link.name, 40) for link in hosts.members) or "none"
+        raise Refused(f"this BMC counts more systems than it lists ({names})", "give system, the id of the host meant")
+    where = _pick("system", system, {link.path: link for link in hosts.members})
     host = client.get(where, System)
     slots = _slots(client, host)
     return where, host, (at := _slot(slot, slots)), slots[at]
@@ -93,7 +96,7 @@ def _takes_cd(client: Client, homes: Iterable[Link], seen: list[str]) -> dict[st
     found: dict[str, Slot] = {}
     for home in homes:
         try:
-            members = client.get(home.path, Collection).members[:MOST]
+            members = listed(client, home.path).members[:MOST]
         except Declined as declined:  # named, and not there: a manager may have them
             seen.append(shown(f"{home.path} (named, and answered {declined.status}: {declined.said or 'no reason'})"))
             continue

@@ -168,3 +168,44 @@ def test_slots_that_a_host_names_and_has_not_are_looked_for_at_its_manager(board
     board.script["/redfish/v1/Managers/1/VirtualMedia"] = (403, said("a licence is required"))
     with pytest.raises(Refused, match=r"answered 404.*answered 403: a licence is required"):
         plan_of(board, disc)
+
+
+NODES = "/redfish/v1/Systems"
+
+
+def page(*ids: str, more: str = "", key: str = "Members@odata.nextLink", count: object = None) -> tuple[int, object]:
+    tree: dict[str, object] = {"Members": [{"@odata.id": f"{NODES}/{one}"} for one in ids]}
+    return 200, tree | ({key: more} if more else {}) | ({"Members@odata.count": count} if count is not None else {})
+
+
+@pytest.mark.parametrize("key", ["Members@odata.nextLink", "@odata.nextLink"])
+@pytest.mark.parametrize("whole", [False, True])
+def test_hosts_on_a_further_page_are_hosts_and_none_is_picked_unasked(
+    board: Board, disc: Path, whole: bool, key: str
+) -> None:
+    before = f"http://127.0.0.1:{board.port}" if whole else ""
+    board.script[NODES] = page("1", more=f"{before}{NODES}?$skip=1", key=key, count=2)
+    board.script[f"{NODES}?$skip=1"] = page("2", more=NODES, key=key, count=2)
+    with pytest.raises(Refused, match="2 choices for system: 1, 2"):
+        plan_of(board, disc)
+    values = {**job(disc, board.port).params, "password": Secret(PASSWORD), "system": "1"}
+    assert dict(Insert().plan(convert(Insert.params, values), Cancel()).facts)["slot"] == "CD1"
+
+
+def test_a_host_that_a_bmc_counts_and_does_not_list_is_asked_for(board: Board, disc: Path) -> None:
+    board.script[NODES] = page("1", count=4)
+    with pytest.raises(Refused, match="counts more systems than it lists"):
+        plan_of(board, disc)
+    for count in (1, 0, "2", None):
+        board.script[NODES] = page("1", count=count)
+        assert dict(plan_of(board, disc).facts)["slot"] == "CD1"
+    board.script[NODES] = page("1", more="https://elsewhere.example/redfish/v1/Systems")
+    with pytest.raises(Refused, match="a next page that leaves /redfish"):
+        plan_of(board, disc)
+
+
+def test_slots_on_a_further_page_are_slots(board: Board, disc: Path) -> None:
+    home = "/redfish/v1/Managers/1/VirtualMedia"
+    board.script[home] = (200, {"Members": [], "Members@odata.nextLink": f"{home}?page=2"})
+    board.script[f"{home}?page=2"] = (200, {"Members": [{"@odata.id": SLOT}]})
+    assert dict(plan_of(board, disc).facts)["slot"] == "CD1"
