@@ -295,6 +295,6 @@ def _volume_words(info: VolumeInfo) -> str:
         words.brief(info.size),
         info.label and shown(info.label.encode()),
         info.subvolume,
-        info.dirty,
+        info.state,
     ]
     return ", ".join(filter(None, told))

@@ -16,14 +16,21 @@ from engines.job.errors import Failed, Refused
 
 LETS_GO_WITHIN = 20.0  # s
 
-# A flock that fails for another reason than a lock (no -w or -E, a file system without locks) is as good as none.
+# A flock that fails for another reason than a lock (no -w, a file system without locks) is as good as none.
+# One of util-linux before -E has 1 for a lock that another holds; so has busybox's for words that it does not know.
 # Who has the device open at 9 may be anybody (udev): the holder's descriptor is one with a lock.
 # Its standard input ends with the line, and the kernel there lets the lock go with the process.
 HOLD = r"""
 command -v flock >/dev/null || { echo none; exec cat >/dev/null; }
 exec 9<"$path" || exit 1
 flock -E 77 -w 5 9
-case $? in
+code=$?
+if [ $code != 0 ] && [ $code != 77 ] && flock --version 2>/dev/null | grep -q util-linux; then
+  flock -w 5 9
+  code=$?
+  [ $code != 1 ] || code=77
+fi
+case $code in
   0) echo "held $$"; exec cat >/dev/null;;
   77) ;;
   *) echo none; exec cat >/dev/null;;

@@ -60,7 +60,7 @@ def _notes(tree: BrowseTree) -> list[str]:
 
 
 def _told(state: str) -> str:
-    if state != NOT_REPLAYED:
+    if NOT_REPLAYED not in state:
         return state
     return f"{state}: what the guest wrote last may be missing here; --driver libguestfs replays it"
 
@@ -146,7 +146,7 @@ def _ls_lines(params: PathParams) -> Pieces:
         if _is_disk(tree, place):
             rows = [("volume", "format", "size", "label", "state")]
             rows += [
-                (each.name, each.format, size(each.size), each.subvolume or each.label, each.dirty)
+                (each.name, each.format, size(each.size), each.subvolume or each.label, each.state)
                 for each in _volumes(tree)
             ]
             yield from columns([tuple(_plain(cell) for cell in row) for row in rows])

@@ -186,6 +186,8 @@ def _warnings(params: PutParams, operation: Operation) -> list[str]:
             found.append(f"{volume.name} in the guest was not shut down in order: its journal is replayed, too")
         elif volume.dirty:
             found.append(f"{volume.name} in the guest: {volume.dirty}")
+        if volume.cut:
+            found.append(f"{volume.name} in the guest: {volume.cut}")
         if volume.foreign:
             found.append(f"{volume.name} is {volume.format}, which keeps neither owners nor modes nor attributes")
         for info in target.infos:

@@ -84,6 +84,7 @@ class VolumeInfo(msgspec.Struct, frozen=True, kw_only=True):
     name: unique on the disk, a path component: `p1`, `vg0-root`, or `disk` where the whole disk is one.
     format: ext4, xfs, btrfs, ntfs, vfat …, `lvm2`, `luks`, `swap`; empty for unknown. offset, size: bytes on the disk.
     dirty: why what is on the disk is not the whole truth, such as "journal not replayed"; empty for clean.
+    cut: how much of it lies beyond the end of its disk; empty for none.
     drivers: those that can serve it, the preferred first; empty for none. partuuid, partlabel: of its partition.
     subvolume: of btrfs, the folder of the volume `within` that this one is, as `shown` gives it; else both are empty.
     """
@@ -95,11 +96,17 @@ class VolumeInfo(msgspec.Struct, frozen=True, kw_only=True):
     label: str = ""
     uuid: str = ""
     dirty: str = ""
+    cut: str = ""
     drivers: tuple[str, ...] = ()
     partuuid: str = ""
     partlabel: str = ""
     within: str = ""
     subvolume: str = ""
+
+    @property
+    def state(self) -> str:
+        """All that is wrong with it, in words; empty for nothing."""
+        return "; ".join(filter(None, (self.cut, self.dirty)))
 
 
 class Volume(Protocol):

@@ -205,7 +205,7 @@ def open_tree(
                 notes.append(f"{', '.join(info.name for info in hidden)} not shown: {refused}")
         elif hidden:
             notes.append(f"{', '.join(info.name for info in hidden)}: the quick driver does not look inside")
-        if not infos and driver == "auto" and any(not info.format and not info.dirty for info in found.volumes):
+        if not infos and driver == "auto" and any(not info.format and not info.state for info in found.volumes):
             infos += [info for info in opener.appliance().infos() if info.drivers]
         if not infos:
             raise _nothing(found, driver)
@@ -223,7 +223,7 @@ def open_tree(
 
 
 def _nothing(found: disk_map.DiskMap, driver: Driver) -> BrowseError:
-    words = ", ".join(f"{info.name} {info.format or info.dirty or 'unknown'}" for info in found.volumes)
+    words = ", ".join(f"{info.name} {info.format or info.state or 'unknown'}" for info in found.volumes)
     formats = {info.format for info in found.volumes}
     helps = "without --driver quick, libguestfs looks inside" if formats & set(BEHIND) and driver == "quick" else ""
     if not helps:

@@ -33,6 +33,7 @@ class GuestVolume:
     uuid: str = ""
     label: str = ""
     dirty: str = ""
+    cut: str = ""
 
     def mount(self, appliance: Appliance, *, writable: bool) -> None:
         """Have it be the appliance's root. Raises GuestError."""
@@ -76,7 +77,7 @@ def volumes(appliance: Appliance) -> list[GuestVolume]:
             "the guest is hibernated: what it has in memory would overwrite what is put", "resume it and shut it down"
         )
     return [
-        GuestVolume(info.name, devices[info.name], info.format, info.uuid, info.label, info.dirty)
+        GuestVolume(info.name, devices[info.name], info.format, info.uuid, info.label, info.dirty, info.cut)
         for info in infos
         if info.drivers
     ]

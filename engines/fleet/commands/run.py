@@ -127,6 +127,8 @@ class Run(Engine[RunParams]):
                 yield StepStarted(step="upkeep")
                 after = doing.round()
                 unknown = found.agreed.trouble or agreed.known(fleet, ledger, time.time()).trouble
+                if unknown and not found.agreed.trouble:  # what was so from the beginning is told already
+                    yield Warned(text=f"{unknown}: nobody is pruned, verified or proven in this round")
                 after.add(*(() if unknown else today.care(fleet, found, ledger, time.time())))
                 yield from _done(after, doing)
                 round_.todo |= after.todo

@@ -66,7 +66,7 @@ def _unknown(fleet: Fleet) -> Iterator[str]:
         if policy.interval < words.DAY and policy.interval > policy.hours.minutes * 60:
             within = f"up to the window's {policy.hours.minutes} minutes, or whole days"
             yield f"policies.{name}.every is {policy.every!r}, allowed is {within}"
-        if not policy.to:
+        if not policy.to and fleet.repositories:
             yield f"policies.{name}.to is nothing, allowed is a list of {', '.join(fleet.repositories)}"
         for to in policy.to:
             yield from _one(f"policies.{name}.to", to, fleet.repositories)
@@ -98,7 +98,7 @@ def _rule(key: str, rule: Rule, fleet: Fleet) -> Iterator[str]:
         yield f"{key}.match is nothing, allowed is all, or one or more of metadata, name, tag, host"
     yield from _one(f"{key}.policy", rule.policy, fleet.policies)
     named = rule.match.metadata if isinstance(rule.match, Match) else ""
-    if rule.match is not None and not rule.skip and not rule.policy and not named:
+    if rule.match is not None and not rule.skip and not rule.policy and not named and fleet.policies:
         yield f"{key}.policy is nothing, allowed is one of {', '.join(fleet.policies)}"
     if named and not rule.policy:
         yield from _one(f"{key}.match.metadata", named, fleet.policies)

@@ -44,6 +44,9 @@ SAYINGS = (
 )
 GREETED = ("full", "account")
 """Kinds that a greeting may speak of, too, as a rule of the house."""
+RULE = re.compile(r"\b(?:if|when(?:ever)?|in case|will|may|accounts)\b", re.IGNORECASE)
+"""What a rule of the house says, and no refusal."""
+UNREACHED = frozenset(("unresolved", "refused", "timeout", "unreachable"))
 HELPS = {
     "unresolved": "correct the name, or give its address",
     "refused": "nothing listens at that port: correct the address, or reach it by --console",
@@ -87,6 +90,8 @@ class Trouble(Exception):
             return f"it asks before its command line: {' '.join(lines[-3:])}"[:200]
         pattern = dict(SAYINGS).get(self.kind, "")
         telling = [line for line in lines if pattern and re.search(pattern, line, re.IGNORECASE)]
+        if self.kind in GREETED:
+            telling = [line for line in telling if not RULE.search(line)]
         return (telling or lines[-1:] or ["it said nothing"])[0][:200]
 
     @property
@@ -132,7 +137,11 @@ class Trouble(Exception):
 def kind_of(said: str) -> str:
     """The kind of trouble that ssh's last words tell."""
     found = [kind for kind, pattern in SAYINGS if re.search(pattern, said, re.IGNORECASE)]
-    if "auth" in found:  # a greeting's rules stand well before it, the reason of a refusal beside it
-        last = "\n".join([line for line in said.splitlines() if line.strip()][-3:])
-        found = [kind for kind in found if kind not in GREETED or re.search(dict(SAYINGS)[kind], last, re.IGNORECASE)]
+    if UNREACHED.isdisjoint(found):
+        lines = [line for line in said.splitlines() if line.strip()]
+        # a greeting's rules stand well before a refusal, its reason beside it
+        said = "\n".join(line for line in lines[-3 if "auth" in found else 0 :] if not RULE.search(line))
+        found = [k for k in found if k not in GREETED or re.search(dict(SAYINGS)[k], said, re.IGNORECASE)]
+    else:
+        found = [kind for kind in found if kind not in GREETED]  # of another machine on the way, or of an earlier login
     return next(iter(found), "closed")

@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 Edit = Callable[[str, "Disks"], str]
-XEN_CONSOLE = re.compile(r" console=(?:xvc|hvc)\d+[^\s\"']*|(?<=[\"'])console=(?:xvc|hvc)\d+[^\s\"']* ?")
+XEN_CONSOLE = re.compile(
+    r"[ \t]console=(?:xvc|hvc)\d+[^\s\"']*|(?:(?<=[\"'])|^)console=(?:xvc|hvc)\d+[^\s\"']*[ \t]?", re.MULTILINE
+)
 LONGER = r"[\w/.:+@-]"  # what would make a name of udev's a longer one
 PART = re.compile(r"-part\d+$")  # and behind a partition's number, where cryptdevice= has a colon
 NUMBER = r"[\w/.-]"

@@ -91,6 +91,18 @@ def test_the_next_menu_has_no_console_that_only_xen_has(before: str, after: str)
 
 
 @pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("console=hvc0 root=ca01 ro\n", "root=/dev/vda1 ro\n"),
+        ("quiet root=/dev/xvda1\tconsole=hvc0\n", "quiet root=/dev/vda1\n"),
+        ("# root=/dev/xvda1 console=hvc0\nro\nconsole=hvc0\n", "# root=/dev/xvda1 console=hvc0\nro\n\n"),
+    ],
+)
+def test_a_file_of_arguments_alone_has_the_new_disk_and_no_console_that_only_xen_has(before: str, after: str) -> None:
+    assert tools.arguments(before, XVDA) == after
+
+
+@pytest.mark.parametrize(
     "listed",
     [
         '\n        # the disk\n        "a|^/dev/sda[0-9]+$|",\n        "r|.*|"\n    ',

@@ -6,7 +6,6 @@ import re
 
 from engines.backup.files.appliance.calls import Calls
 from engines.backup.files.model import NOT_REPLAYED, BrowseError, VolumeInfo
-from engines.backup.files.volumes.cut import OFF
 from engines.backup.files.volumes.signatures import SPARE
 
 REPLAYED = "journal replayed"
@@ -49,10 +48,10 @@ def mounted(disk: Calls, device: str, info: VolumeInfo) -> str:
             troubles.append(str(error))
             continue
         disk.replays = int(disk.shell(COUNT + b" || true").strip() or b"0")
-        if info.dirty == SPARE or info.dirty.startswith(OFF):
-            return "; ".join(filter(None, (info.dirty, lacking)))
+        if info.dirty == SPARE:
+            return "; ".join(filter(None, (info.state, lacking)))
         left = info.dirty if info.format == "ntfs" else ""
-        return lacking or (REPLAYED if disk.replays > before else left)
+        return "; ".join(filter(None, (info.cut, lacking or (REPLAYED if disk.replays > before else left))))
     disk.call("rmmountpoint", point)
     raise BrowseError(f"{info.name}: its {info.format} does not mount: {troubles[0]}")
 

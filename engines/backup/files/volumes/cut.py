@@ -12,7 +12,6 @@ from engines.backup.files.volumes.window import Window
 from engines.job.errors import Failed
 
 MIB = 1 << 20
-OFF = "cut off: "
 
 
 def off(format_: str, part: Window) -> str:
@@ -24,7 +23,7 @@ def off(format_: str, part: Window) -> str:
     if beyond <= 0:
         return ""
     lost = f"{beyond // MIB} MiB" if beyond >= MIB else f"{beyond} bytes"
-    return f"{OFF}its last {lost} lie beyond the end of the disk or partition"
+    return f"cut off: its last {lost} lie beyond the end of the disk or partition"
 
 
 def _length(format_: str, part: Window) -> int:

@@ -26,10 +26,10 @@ def open_quick(disk: DiskBytes, info: VolumeInfo, *, truth: bool = False) -> Vol
     if info.format == "ntfs":
         from engines.backup.files.volumes.ntfs.volume import NtfsVolume
 
-        return NtfsVolume(part, info, info.dirty)
+        return NtfsVolume(part, info, info.state)
     from engines.backup.files.volumes.fat.volume import FatVolume
 
-    return FatVolume(part, info, info.dirty)
+    return FatVolume(part, info, info.state)
 
 
 def _ext(part: Window, info: VolumeInfo, truth: bool) -> Volume:
@@ -39,8 +39,8 @@ def _ext(part: Window, info: VolumeInfo, truth: bool) -> Volume:
         from engines.backup.files.volumes.replay import replay
 
         try:
-            return ExtVolume(replay(part), info, REPLAYED)
+            return ExtVolume(replay(part), info, "; ".join(filter(None, (info.cut, REPLAYED))))
         except BrowseError:
             if truth:
                 raise
-    return ExtVolume(part, info, info.dirty)
+    return ExtVolume(part, info, info.state)

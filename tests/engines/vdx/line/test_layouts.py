@@ -156,11 +156,28 @@ def test_a_switch_that_is_full_or_an_account_that_is_shut_is_told_as_such(said: 
     [
         "Accounts are locked out after 5 failures",
         "Maximum sessions per user: 4",
+        "NOTICE: accounts are locked out for 5 minutes",
+        "If your account is locked call the NOC",
+        "Too many sessions will be closed",
         "A password expired for 90 days is removed.\n***\nAuthorized use only.\n***",
     ],
 )
 def test_the_rules_that_a_greeting_tells_are_not_why_a_login_is_refused(greeting: str) -> None:
     assert kind_of(f"{greeting}\n\nadmin@sw1: Permission denied (publickey,password).") == "auth"
+
+
+@pytest.mark.parametrize(
+    ("last", "kind"),
+    [
+        ("ssh: connect to host sw1 port 22: No route to host", "unreachable"),
+        ("ssh: connect to host sw1 port 22: Connection refused", "refused"),
+        ("channel 0: open failed: connect failed: Connection timed out", "timeout"),
+    ],
+)
+def test_a_greeting_on_the_way_never_hides_that_a_switch_is_not_up(last: str, kind: str) -> None:
+    """A wait for a reboot ends where an account is shut: no further try may lock it for longer."""
+    for greeting in ("*** Bastion: your account has been locked out 3 times this week ***", "Too many sessions"):
+        assert kind_of(f"{greeting}\n{last}") == kind
 
 
 @pytest.mark.parametrize(

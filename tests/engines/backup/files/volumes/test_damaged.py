@@ -10,7 +10,7 @@ import pytest
 from typing_extensions import override
 
 from engines.backup.errors import Damaged
-from engines.backup.files.model import BrowseError
+from engines.backup.files.model import NOT_REPLAYED, BrowseError
 from engines.backup.files.opening import open_tree
 from engines.backup.files.volumes.disk_map import survey
 from tests.engines.backup.files.images import MIB, Image, blank, ext, mounted, ntfs_mounted, quick, run
@@ -163,15 +163,27 @@ def test_what_lacks_its_end_says_so_and_gives_the_rest(tmp_path: Path, kind: str
             (root / "file").write_text("whole")
     else:
         run(*copy[kind])
-    assert survey(Image(image)).volumes[0].dirty == ""
+    assert survey(Image(image)).volumes[0].state == ""
     with image.open("r+b") as stream:
         stream.truncate(28 * MIB)
-    assert (
-        survey(Image(image)).volumes[0].dirty.startswith("cut off: its last 4 MiB" if kind != "ntfs" else "cut off: ")
-    )
+    lacks = survey(Image(image)).volumes[0].cut
+    assert lacks.startswith("cut off: its last 4 MiB" if kind != "ntfs" else "cut off: ")
     volume = quick(image)
     assert volume.state.startswith("cut off")
     assert volume.read(b"/file", 0, 9) == b"whole"
+
+
+def test_what_was_cut_off_while_its_journal_was_open_says_both(tmp_path: Path) -> None:
+    image = ext(tmp_path / "disk", 32 * MIB)
+    with image.open("r+b") as stream:
+        stream.seek(1024 + 0x60)
+        incompatible = int.from_bytes(stream.read(4), "little")
+        stream.seek(1024 + 0x60)
+        stream.write((incompatible | 0x4).to_bytes(4, "little"))  # needs_recovery
+        stream.truncate(28 * MIB)
+    info = survey(Image(image)).volumes[0]
+    assert info.dirty == NOT_REPLAYED and info.state == f"{info.cut}; {NOT_REPLAYED}"
+    assert info.cut.startswith("cut off: ") and info.cut in quick(image).state
 
 
 @pytest.mark.parametrize(("byte", "checked"), [(0x68, False), (0x78, True)], ids=["uuid", "label"])
