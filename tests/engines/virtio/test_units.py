@@ -7,11 +7,14 @@ from typing import cast
 import pytest
 
 from engines.guest.appliance import Appliance
+from engines.guest.surgery import Surgery
 from engines.guest.system import System
-from engines.virtio import swaps
-from engines.virtio.edits import NEEDING, UNITS
+from engines.virtio import restock, swaps
+from engines.virtio.edits import NEEDING, UNITS, FileEdit
 from engines.virtio.lines import tables
 from engines.virtio.lines.disks import Disks, escaped, unescaped
+from engines.virtio.operation import SavedFile, SavedFiles
+from tests.engines.virtio.test_by_bus import guest as inventory
 
 DISK = "/dev/disk/by-id/ata-QEMU_HARDDISK_QM00001"
 UNIT = "dev-disk-by\\x2did-ata\\x2dQEMU_HARDDISK_QM00001\\x2dpart2"
@@ -79,6 +82,13 @@ def test_a_swap_unit_by_serial_number_is_called_by_uuid() -> None:
 @pytest.mark.parametrize("name", ["dev-sdc1", "dev-zram0", "swapfile", "dev-vda2"])
 def test_other_swap_units_stay(name: str) -> None:
     assert not list(swaps.renamed(guest({f"{name}.swap": f"[Swap]\nWhat=/{name}\n"}), SDA))
+
+
+def test_a_putback_brings_the_old_unit_again_and_no_cache() -> None:
+    old = f"{FOLDER}/dev-sda2.swap"
+    saved = SavedFiles([SavedFile(old, b"[Swap]\n", ""), SavedFile("/etc/blkid.tab", b"x", "")], [])
+    decided = restock._putting_back(cast("Surgery", None), inventory("UUID=1 / ext4 x 0 1\n"), saved)
+    assert decided.edits == [FileEdit(old, None, b"[Swap]\n")]
 
 
 def test_a_swap_unit_that_another_requires_stays() -> None:
