@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import ClassVar
 
-from textual import work
+from textual import on, work
 from textual.binding import Binding, BindingType
+from textual.driver import Driver
 from textual.filter import LineFilter, Monochrome, NoColor
 
 from tui import console, themes
@@ -65,6 +66,11 @@ class Dressed(KeyQueue, inherit_bindings=False):
     @work(thread=True, group="remember", exit_on_error=False)
     def _remember(self, terminal: Terminal, on: bool, what: str = "") -> None:
         console.remember(terminal, on, what)
+
+    @on(Driver.SignalResume)
+    def _went_on(self) -> None:
+        """It was stopped, and the shell had the terminal meanwhile."""
+        self.action_redraw()
 
     def action_redraw(self) -> None:
         """Draw every cell anew, for a line that dropped some."""

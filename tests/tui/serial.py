@@ -100,6 +100,12 @@ class Serial:
         """Send keys as the bytes that a terminal sends."""
         os.write(self.line, keys.encode())
 
+    def resize(self, columns: int, rows: int) -> None:
+        """Give the terminal another size; what stood on it is gone."""
+        self.screen.resize(rows, columns)
+        self.screen.erase_in_display(2)
+        fcntl.ioctl(self.line, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+
     def unseen(self) -> list[str]:
         """Cells whose character has its background's colour; black and the terminal's own background are one."""
         found = []
