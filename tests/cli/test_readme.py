@@ -149,3 +149,12 @@ def test_the_fleet_yaml_of_readme_is_one(tmp_path: Path) -> None:
     for name in ("ops.url", "ping.url"):
         (tmp_path / name).write_text("json://127.0.0.1/\n")
     load(path)
+
+
+def test_every_question_whose_exit_code_is_a_verdict_is_named_among_the_exit_codes() -> None:
+    from engines.tasks import TASKS
+
+    told = README[README.index("**Exit codes.**") : README.index("**Where things lie.**")]
+    verdicts = [f"`{name} {look.verb}`" for name, task in TASKS.items() for look in task.looks() if look.code]
+    assert verdicts
+    assert [verdict for verdict in verdicts if verdict not in told] == []
