@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from engines.job.contract import Plan
 from engines.job.errors import BadParam, Refused
 from engines.job.params import Field, fields
 from engines.job.work import Work
@@ -15,6 +16,7 @@ from tests.tui.conftest import Suite, fill, page, shown, until
 from tui.console import Terminal
 from tui.draft import Draft
 from tui.fault import fault, in_labels, told
+from tui.pages.plan import labelled
 from tui.screens.section import commanded
 from tui.wizard import Wizard
 from wizards import WIZARDS
@@ -95,6 +97,14 @@ def test_options_places_and_commands_become_fields_and_rows() -> None:
     assert in_labels("with --tar a file", asked(get)) == 'with "Tar" a file'
     assert in_labels("give --passphrase-file FILE", asked(run)) == 'give "Passphrase"'
     assert in_labels("see crashcart backup get --tar", asked(get)) == "see crashcart backup get --tar"
+
+
+def test_the_words_of_a_plan_name_fields_and_what_it_does_stays() -> None:
+    build = next(one for one in WIZARDS if one.task == "biosiso")
+    plan = Plan(task="biosiso", target="x", params={}, steps=(), warnings=("put it on the disc (--add FILE)",)).sealed()
+    said = labelled(plan, asked(build))
+    assert said.warnings == ('put it on the disc ("Add")',)
+    assert said.digest == plan.digest
 
 
 async def test_what_is_not_there_points_to_the_row_that_makes_it_and_every_mistake_has_its_line(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,7 @@ def walk(serial: Serial, task: str, within: float = 600.0) -> str:
             serial.until("[ ] Boot test")
         serial.press(NEXT)
     serial.until("^n Start", within)
+    assert task == "fleet" or not re.search(r"(?<!-)--[a-z]", serial.text())  # options are the command line's
     serial.press(NEXT)
     if task in WORDS:
         serial.until(f"To start, type  {WORDS[task]}  and press Enter")

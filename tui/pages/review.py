@@ -158,9 +158,9 @@ class ReviewPage(Page):
         if planned.plan is None:
             self._refused(planned)
             return
-        self.draft.plan = drawn.labelled(planned.plan, self.draft.fields())
+        self.draft.plan = planned.plan
         self.post_message(self.Why(COMPLETE))
-        self._show(*drawn.widgets(planned.plan), self._ending(planned.plan))
+        self._show(*drawn.widgets(self._labelled(planned.plan)), self._ending(planned.plan))
         self.set_timer(self.settle, self._settle)
 
     def _settle(self) -> None:
@@ -172,6 +172,9 @@ class ReviewPage(Page):
 
     def _rested(self) -> float:
         return self.app.rested("ctrl+n") if isinstance(self.app, KeyQueue) else self.settle
+
+    def _labelled(self, plan: Plan) -> Plan:
+        return drawn.labelled(plan, self.draft.fields())
 
     def _ending(self, plan: Plan) -> Static:
         start = f"You will be asked to type  {plan.confirm}  before anything starts." if plan.confirm else ""
@@ -220,7 +223,7 @@ class ReviewPage(Page):
         if plan is None or self.starting:
             return
         if plan.confirm:
-            words = "\n".join([one_line(plan.target), *drawn.briefly(plan.warnings)])
+            words = "\n".join([one_line(plan.target), *drawn.briefly(self._labelled(plan).warnings)])
             if not await self.app.push_screen_wait(TypedWord("Start", words, plan)):
                 return
         elif await self._held():
@@ -268,7 +271,7 @@ class ReviewPage(Page):
     def action_read(self) -> None:
         """The plan in the reader, which can search it."""
         if plan := self.draft.plan:
-            lines = plan_lines(plan)
+            lines = plan_lines(self._labelled(plan))
             self.app.push_screen(
                 Text("Review", lambda: "\n".join(lines), COMPLETE, form=lambda text: changes(text.split("\n")))
             )
@@ -276,7 +279,7 @@ class ReviewPage(Page):
     def action_copy(self) -> None:
         """The plan as text, to the terminal's clipboard."""
         if plan := self.draft.plan:
-            self.post_message(self.Why(copied(self.app, "\n".join(plan_lines(plan)) + "\n")))
+            self.post_message(self.Why(copied(self.app, "\n".join(plan_lines(self._labelled(plan))) + "\n")))
 
     # ── the job file ────────────────────────────────────────────────────────────────────────────────
 
