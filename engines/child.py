@@ -11,7 +11,7 @@ from engines import tasks
 from engines.host.child import die_with_parent
 from engines.host.streams import settle
 from engines.job.detach import Handed, Planned
-from engines.job.errors import NO_FAULT, BadParam, Refused
+from engines.job.errors import BadParam, Refused, blameless
 from engines.job.params import Secret
 from engines.job.perform import Stop, outliving, perform
 from engines.job.runs import Run
@@ -42,11 +42,10 @@ def _plan(handed: Handed, secrets: dict[str, Secret]) -> Planned:
         return Planned(why=bad.why, what_helps=bad.what_helps, param=bad.name)
     except Refused as refused:
         return Planned(why=refused.why, what_helps=refused.what_helps, lines=refused.lines)
-    except OSError as error:
-        if error.errno not in NO_FAULT or error.errno is None:
+    except (OSError, MemoryError) as error:
+        if (failed := blameless(error)) is None:
             raise
-        where = f"{error.filename}: " if error.filename else ""
-        return Planned(why=f"{where}{error.strerror}", what_helps=NO_FAULT[error.errno])
+        return Planned(why=failed.why, what_helps=failed.what_helps)
 
 
 if __name__ == "__main__":

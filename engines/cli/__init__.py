@@ -7,10 +7,10 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 
-from engines.cli.acts import CALLS
+from engines.cli.acts import CALLS, RUNS
 from engines.cli.parsing import parser
 from engines.cli.usage import BadUsage, leftover, told
-from engines.job.errors import NO_FAULT, Failed, Refused, Stopped
+from engines.job.errors import Failed, Refused, Stopped, blameless
 from engines.tasks import TASKS
 
 FAILED = 1
@@ -55,8 +55,8 @@ def _main(argv: list[str] | None) -> int:
     except Exception as error:  # noqa: BLE001  no traceback reaches a user; it goes to a file
         if isinstance(error, BrokenPipeError):
             return _reader_left()
-        if isinstance(error, OSError) and error.errno in NO_FAULT:
-            return _no_fault(error, as_json=as_json)
+        if failed := blameless(error):
+            return _no_fault(failed, as_json=as_json)
         from engines.cli.narrate import crashed
 
         crashed(error)
@@ -79,21 +79,37 @@ def _run(words: Sequence[str]) -> int:
     if words[0] in TASKS:
         TASKS[words[0]].sweep()
     code: int = parsed.call(parsed)
+    _heard(run=parsed.call in RUNS)
     return code
 
 
-def _no_fault(error: OSError, *, as_json: bool) -> int:
-    """The machine has no room, or takes no such name: nobody's fault here, and said as what it is."""
-    where = f"{error.filename}: " if error.filename else ""
-    with suppress(OSError):  # what is left in stdout's buffer would fail again at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    return told(Failed(f"{where}{error.strerror}", NO_FAULT[error.errno or 0]), as_json=as_json)
+def _no_fault(failed: Failed, *, as_json: bool) -> int:
+    """Said, and nothing of what is left in stdout's buffer, which would fail again at exit."""
+    _silence()
+    return told(failed, as_json=as_json)
 
 
 def _reader_left() -> int:
     """Whoever read stdout has gone: no fault. The interpreter flushes once more at exit, into nothing."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    _silence()
     return 0
+
+
+def _heard(*, run: bool) -> None:
+    """Have an answer lie where stdout leads to before it is called done; a run was done, whoever hears of it."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        if not run:
+            raise OSError(error.errno, error.strerror, "where stdout leads to") from None
+        _silence()
+
+
+def _silence() -> None:
+    with suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 __all__ = ["BadUsage", "main"]

@@ -235,3 +235,4 @@ CALLS: Calls = {
     "agent": agent,
     "help": man,  # never called: `help` is answered before anything is parsed
 }
+RUNS = (task, job, attach, answer, stop, again, rehearse, agent)  # they do something, whoever hears of it

@@ -89,3 +89,13 @@ class Stopped(CrashcartError):
     def __init__(self, left_behind: tuple[str, ...] = ()) -> None:
         super().__init__("stopped")
         self.left_behind = left_behind
+
+
+def blameless(error: BaseException) -> Failed | None:
+    """What the machine has no room, right or name for, in words; None where it may be a fault of crashcart."""
+    if isinstance(error, MemoryError):
+        return Failed("there is not enough memory", "end other programs, add memory, or raise the limit: ulimit -v")
+    if not isinstance(error, OSError) or error.errno not in NO_FAULT:
+        return None
+    where = f"{error.filename}: " if error.filename else ""
+    return Failed(f"{where}{error.strerror}", NO_FAULT[error.errno])

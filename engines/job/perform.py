@@ -32,7 +32,7 @@ from engines.job.contract import (
     StepStarted,
     planned,
 )
-from engines.job.errors import CrashcartError, Failed, Refused, Stopped
+from engines.job.errors import CrashcartError, Failed, Refused, Stopped, blameless
 from engines.job.journal import Entry, Journal
 from engines.job.pace import Pace
 from engines.job.params import Params, Secret
@@ -158,7 +158,8 @@ def _last_word(
     except CrashcartError as error:
         return RunFailed(why=str(error))
     except Exception as error:  # noqa: BLE001  the last word must come whatever an engine raises; the details go to a file
-        return _crash(run, error)
+        known = blameless(error)
+        return RunFailed(why=known.why, what_helps=known.what_helps) if known else _crash(run, error)
 
 
 def _settled(info: Info, engine: Engine[Any], params: Params, shown: Plan | None, cancel: Cancel) -> Plan:

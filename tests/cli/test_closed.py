@@ -11,6 +11,7 @@ import pytest
 
 from engines.host import child
 from engines.job import runs
+from engines.job.errors import blameless
 
 CRASHCART = Path(sys.executable).with_name("crashcart")
 
@@ -45,6 +46,23 @@ def test_what_the_machine_has_no_room_or_name_for_is_no_fault_of_crashcart(tmp_p
     ):
         ran = shell(words)
         assert "fault of crashcart" not in ran.stderr and "Traceback" not in ran.stderr, (words, ran.stderr)
+
+
+@pytest.mark.parametrize("words", ["runs", "runs --json", "doctor --json", "completion bash"])
+def test_an_answer_that_has_no_room_is_no_success(words: str) -> None:
+    """It had been: a report written onto a full disk was empty, and the exit code 0."""
+    ran = shell(f"{CRASHCART} {words} > /dev/full")
+    assert ran.returncode == 1 and "where stdout leads to: No space left on device" in ran.stderr, ran
+
+
+def test_a_run_is_done_whether_its_report_s_path_has_room_or_not(tmp_path: Path) -> None:
+    ran = shell(f"{CRASHCART} backup init {tmp_path}/repo > /dev/full")
+    assert ran.returncode == 0 and "Exception" not in ran.stderr, ran
+
+
+def test_too_little_memory_is_no_fault_of_crashcart() -> None:
+    assert (failed := blameless(MemoryError("interning"))) and "ulimit -v" in failed.what_helps
+    assert blameless(ValueError("x")) is None and blameless(OSError(9, "bad")) is None
 
 
 @pytest.mark.parametrize("words", [("bogus",), ("report", "nothing"), ("--version",)])
