@@ -202,13 +202,19 @@ def _one_fabric(case: Case) -> Verdict | None:
     if b is None or not case.isl_off or not (_counts(a, b) or _counts(b, a)):
         return None
     switches = "; ".join(_enabling(end) for end in case.isl_off)
+    joined = _reaches(a, b) or _reaches(b, a)
+    how = "already, by another way than this cable" if joined else "and do not reach each other now"
     return case.verdict(
         "one-fabric",
-        f"{a.label} and {b.label} are members of one fabric already, by another way than this cable; the fabric link "
+        f"{a.label} and {b.label} are members of one fabric {how}; the fabric link "
         f"is switched off at {' and '.join(end.label for end in case.isl_off)} (no fabric isl).",
-        f"No new vcsid: it would tear the fabric apart. If this cable is to carry it as well, without a reboot: "
-        f"{switches}. If not, take the cable out.",
+        f"No new vcsid: it would tear the fabric apart. If this cable is to carry it, without a reboot: {switches}."
+        + " If not, take the cable out." * joined,
     )
+
+
+def _reaches(one: End, other: End) -> bool:
+    return other.wwn in (*(member.wwn for member in one.members if member.online), *one.isl_peers)
 
 
 def _counts(one: End, other: End) -> bool:

@@ -32,6 +32,7 @@ STATE = re.compile(
 )
 DIGITS = re.compile(r"[0-9]{1,9}")  # as far as any number here goes
 STATUS = re.compile(r"online|offline|unknown|disconnecting|co-ordinator|(re)?joining", re.IGNORECASE)
+AWAY = re.compile(r"offline|unknown|disconnecting", re.IGNORECASE)
 WWN = re.compile(r"(>?)((?:[0-9A-Fa-f]{2}:){7}[0-9A-Fa-f]{2})(\*?)")
 
 
@@ -51,13 +52,14 @@ class Port(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Member(msgspec.Struct, frozen=True, kw_only=True):
-    """A row of `show vcs`."""
+    """A row of `show vcs`. online: nothing in it says that the fabric counts it and does not reach it."""
 
     rbridge: int
     wwn: str
     name: str
     here: bool
     principal: bool
+    online: bool = True
 
 
 class Neighbour(msgspec.Struct, frozen=True, kw_only=True):
@@ -152,6 +154,7 @@ def members(answer: str) -> list[Member]:
                     name=words[-1] if words and not STATUS.fullmatch(words[-1]) else "",
                     here="*" in found[3],
                     principal=">" in found[1],
+                    online=not any(AWAY.fullmatch(word) for word in words[:-1] or words),
                 )
             )
     return rows

@@ -10,7 +10,7 @@ from engines.vdx.judging.neighbour import same_switch
 from engines.vdx.judging.verdict import judge
 from engines.vdx.line import patterns
 from engines.vdx.switch.look import End
-from engines.vdx.switch.parse import Member, Neighbour, Port
+from engines.vdx.switch.parse import Member, Neighbour, Port, members
 from engines.vdx.switch.parse import port as found_port
 
 WORDS = patterns.load()
@@ -113,6 +113,20 @@ def test_two_that_are_one_fabric_by_another_cable_need_no_new_vcsid(a: dict[str,
     found = judge(end("sw1", **a), end("sw2", **b), WORDS)
     assert (found.kind, found.fixable) == ("one-fabric", False)
     assert "fabric isl enable" in found.helps and "sw2" in found.helps
+
+
+ROWS = """Rbridge-Id       WWN                            Management IP   VCS Status  Fabric Status        HostName
+1              >10:00:00:27:F8:00:01:01*        10.0.0.1        Online      Online               unknown
+2               10:00:00:27:F8:00:02:02         10.0.0.2        Offline     Unknown              sw2
+"""
+
+
+def test_a_member_that_is_offline_is_told_as_not_reached() -> None:
+    found = members(ROWS)
+    assert [(one.online, one.here) for one in found] == [(True, True), (False, False)]
+    told = judge(end("sw1", members=found), end("sw2", members=THERE), WORDS)
+    assert told.kind == "one-fabric" and "do not reach each other now" in told.words
+    assert "take the cable out" not in told.helps and not told.fixable
 
 
 def test_a_mate_that_is_the_switch_itself_is_told() -> None:
