@@ -42,6 +42,7 @@ COMMANDS = {
 REBOOTS = re.compile(
     r"\b(?:reset|reboot|warmboot|coldboot|fdapm\S*\s+(?:warm|cold)boot)\b|/reboot\b|/shutdown\b", re.IGNORECASE
 )
+GLUED = re.compile(r"/[^/]+")
 LOOKS = {"/o", "/u", "/s", "/d", "/?", "/h"}
 REBOOT = {"/reboot", "/shutdown", "/q", "-reboot"}
 REDIRECT = re.compile(r"(?<![0-9=])>{1,2}\s*(?P<where>[^\s>|<]+)")
@@ -85,7 +86,8 @@ class FlashLine(msgspec.Struct, frozen=True):
     @property
     def asks(self) -> tuple[str, ...]:
         """Its switches of either form."""
-        return tuple(word.lower() for word in self.args.split() if word.startswith(("/", "-")))
+        words = (word.lower() for word in self.args.split() if word.startswith(("/", "-")))
+        return tuple(part for word in words for part in (GLUED.findall(word) or [word]))
 
 
 class Write(msgspec.Struct, frozen=True):
@@ -113,7 +115,7 @@ def read(file: str, content: bytes, flasher: str = "") -> Script:
     """Read a script; anything at all can be in it. `flasher` is the base name of one that is not known here."""
     from engines.biosiso.vendor.sources import is_lf_only
 
-    text = content[:LONGEST].decode("cp437").replace("\x1a", "")  # DOS editors end a text with Ctrl-Z
+    text = content[:LONGEST].decode("cp437").partition("\x1a")[0]  # where DOS reads no further
     calls = _calls(flasher.rpartition(".")[0] or flasher)
     flash_lines: list[FlashLine] = []
     writes: list[Write] = []

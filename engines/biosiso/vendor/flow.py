@@ -15,10 +15,13 @@ IFF = re.compile(r"(?P<more>else)?iff\s+(?P<what>.+?)\s+then\b", re.IGNORECASE)
 """How 4DOS begins a block."""
 SAYS = re.compile(r"(?:echo|set|rem)\b", re.IGNORECASE)
 LABEL = re.compile(r":\s*(?P<name>[^\s:+=,;|<>&]+)")
+JOINED = re.compile(r"(?P<first>[^&|\"]*?[^&|\"\s>])\s*(?P<by>&&|\|\||&|\|)\s*(?P<then>\S.*)$")
+"""One command behind another, or fed by it; 2>&1 joins none."""
 MOST = 20_000  # steps of a batch
 DEEPEST = 40  # conditions and blocks in one another
 
 Test = Literal["fails", "works", "other"]
+AFTER: dict[str, Test] = {"&&": "works", "||": "fails"}
 
 
 class Step(msgspec.Struct):
@@ -54,11 +57,11 @@ class Reader:
         self._steps: list[Step] = []
         self._labels: dict[str, int] = {}
         self._open: list[_Block] = []
-        self._line = 0
+        self._line = self._joined = 0
 
     def take(self, number: int, line: str) -> list[tuple[int, str]]:
         """The commands that the next line may run, each by its step and without what stands around it."""
-        self._line, before = number, len(self._steps)
+        self._line, self._joined, before = number, 0, len(self._steps)
         line = line.lstrip("@ \t")
         if found := LABEL.match(line):
             self._labels.setdefault(found["name"].lower(), before)
@@ -81,7 +84,7 @@ class Reader:
         while text.startswith(")") and self._open:
             self._close()
             text = text[1:].lstrip()
-        if found := IFF.match(text):
+        if (found := IFF.match(text)) and len(self._open) < DEEPEST:
             if found["more"]:
                 self._other_side()
             self._begin(found["what"], text[found.end() :], single=False, more=bool(found["more"]))
@@ -114,16 +117,30 @@ class Reader:
         self._statement(then.removeprefix("("))
 
     def _command(self, text: str, returns: bool) -> None:
+        if (found := JOINED.match(text)) and self._joined < DEEPEST and len(self._open) < DEEPEST:
+            self._joined += 1
+            self._first(found["first"], returns)
+            if found["by"] in AFTER:
+                self._steps.append(Step("if", self._line, test=AFTER[found["by"]]))
+                self._open.append(_Block(len(self._steps) - 1, [], single=True))
+            self._statement(found["then"], returns)
+        else:
+            self._last(text, returns)
+
+    def _last(self, text: str, returns: bool) -> None:
         shut = 0
         while text.endswith(")") and text.count(")") > text.count("("):
             text, shut = text[:-1].rstrip(), shut + 1
+        self._first(text, returns)
+        self._settle()
+        for _ in range(shut):
+            self._close()
+
+    def _first(self, text: str, returns: bool) -> None:
         while found := THROUGH.match(text):
             text, returns = found["then"].lstrip("@ \t("), returns or bool(SHELL.match(text))
         if text:
             self._steps.append(Step("do", self._line, text, returns=returns))
-        self._settle()
-        for _ in range(shut):
-            self._close()
 
     def _close(self) -> None:
         if self._open:

@@ -32,6 +32,9 @@ def lasts(text: str, *programs: str, **others: str) -> list[tuple[str, ...]]:
         "goto %2\n:main\nafudos %1 /P\ngoto end\n:boot\nafudos %1 /B\n:end\n",
         "if exist a goto longlabel1\nafudos %1 /P\ngoto end\n:longlabel\nafudos %1 /B\n:end",
         "afudos %1 /P\nfdt\nif errorlevel 1 afudos %1 /B\n",
+        "if exist a (afudos %1 /P & goto end)\nafudos %1 /B\n:end\n",
+        "if exist a echo y | afudos %1 /P\nif not exist a afudos %1 /B\n",
+        "fdt && goto two\nafudos %1 /P\ngoto end\n:two\nafudos %1 /B\n:end\n",
         "if not exist x.rom goto :two\nafudos %1 /P\nexit /b\n:two\nafudos %1 /B",
     ],
 )
@@ -54,6 +57,13 @@ def test_calls_of_which_either_can_be_the_last_are_both_told(text: str) -> None:
         "afudos old.rom /O\nafudos %1 /B\nafudos %1 /D\nafudos /reboot\n",
         ":again\nif exist x goto done\nshift\ngoto again\n:done\nafudos %1 /B\n",
         "goto end\nafudos %1 /P\n:end\nafudos %1 /B\n",
+        "afudos %1 /P & afudos %1 /B\n",
+        "afudos %1 /P && afudos %1 /B\n",
+        "afudos %1 /B || afudos %1 /P\n",
+        "afudos %1 /P || goto err\nafudos %1 /B\n:err\n",
+        "echo y | afudos %1 /B\n",
+        "afudos %1 /B > flash.log 2>&1\n",
+        "afudos %1 /B\n\x1aafudos %1 /P\n",
         "call :flash %1\ngoto :eof\n:flash\nafudos %1 /B\n",
         "echo (see\nafudos %1 /B\n)\n",
         "for %%f in (*.rom) do (\nafudos %%f /B\n)\n",
@@ -73,10 +83,21 @@ def test_batches_that_it_starts_are_followed() -> None:
     assert lasts("call flash.bat\nafudos %1 /B\n") == [(B,)]
 
 
+def test_switches_written_together_are_the_same_as_apart() -> None:
+    assert lasts("if exist a afudos %1 /P/B\nif not exist a afudos %1 /P /B\n") == [(P, B), (P, B)]
+
+
 def test_a_batch_without_end_is_read_with_all_its_calls() -> None:
     maze = "".join(f"if exist {at} goto l{at % 7}\n:l{at}\nafudos %1 /P{at}\n" for at in range(400))
     assert len(lasts(maze)) >= 1
-    assert lasts("".join("if exist a (\n" for _ in range(3000)) + "afudos %1 /B\n") == [(B,)]
+    for deep in (
+        "if exist a (\n" * 3000,
+        "a&" * 900 + "b\n",
+        "a&&" * 600 + "b\n",
+        "(" * 1900 + "\n",
+        "iff a then " * 170 + "\n",
+    ):
+        assert lasts(f"{deep}\nafudos %1 /B\n") == [(B,)]
 
 
 @pytest.mark.parametrize(
