@@ -113,15 +113,17 @@ def absent(known: Iterable[PointName], wanted: str, where: str) -> Refused:
         return Refused(
             f"no point here is called {wanted!r} ({where})", f"see those of it: crashcart backup list --only {disk}"
         )
-    return Refused(f"no disk here is called {wanted!r} ({where})", nearest(disks if "/" in disk else vms, disk))
+    helps = nearest(disks if "/" in disk else vms, disk)
+    return Refused(
+        f"no disk here is called {wanted!r} ({where})", f"{helps}; names count whole, 'web*' means all that begin so"
+    )
 
 
 def nearest(known: Collection[str], wanted: str) -> str:
     """What may have been meant, and what else there is; in words."""
     some = ", ".join(sorted(known)[:SHOWN]) + (" …" if len(known) > SHOWN else "")
     there = f"there are {some}" if known else "there is no point at all"
-    globs = "names count whole, 'web*' means all that begin so; see all: crashcart backup list"
-    return "; ".join(filter(None, (meant(wanted, known), there, globs)))
+    return "; ".join(filter(None, (meant(wanted, known), there, "see all: crashcart backup list")))
 
 
 def of_path(path: str) -> PointName | None:

@@ -29,7 +29,7 @@ def find(part: Window) -> Array | None:
     last = (part.size // SECTOR - 16) & ~7
     for place in (0, 4096, last * SECTOR):
         raw = part.read(place, 256) if place >= 0 else b""
-        if raw[:8] == struct.pack("<II", MAGIC, 1):
+        if len(raw) == 256 and raw[:8] == struct.pack("<II", MAGIC, 1):
             label = raw[32:64].split(b"\0")[0].decode("utf-8", "replace")
             return Array(place, label, str(uuid.UUID(bytes=raw[16:32])))
     old = part.size // OLD_APART * OLD_APART - OLD_APART

@@ -18,6 +18,7 @@ from engines.backup.files.volumes.fat import volume as fat
 from engines.backup.files.volumes.window import Window
 from engines.job.errors import Failed
 
+UNREAD = (Failed, struct.error, ValueError, IndexError)  # lost with a block, or cut off
 SPARE = "its superblock is damaged, a copy serves"
 SPARE_BOOT = "its boot sector is damaged, a copy serves"
 UNCLEAN = "not unmounted cleanly"
@@ -46,8 +47,8 @@ def detect(part: Window, *, by_copies: bool = True) -> Signature:
     for probe in (*PROBES, *(BY_COPIES if by_copies else ()), _blank):
         try:
             found = probe(part)
-        except Failed as error:
-            trouble = trouble or error.why
+        except UNREAD as error:
+            trouble = trouble or getattr(error, "why", "it ends within its own head")
             continue
         if found and not (trouble and found.format == "empty"):
             return found
@@ -306,7 +307,7 @@ def boots(part: Window) -> bool:
     part.read(0, 512)
     try:
         return any(probe(part) for probe in (_ntfs, _exfat, _fat))
-    except Failed:
+    except UNREAD:
         return True
 
 

@@ -20,11 +20,13 @@ from engines.backup.files.volumes.disk_map import survey
 from engines.backup.files.volumes.ext import superblock
 from engines.backup.files.volumes.ext.folder import entries
 from engines.backup.files.volumes.ext.inode import Inodes
+from engines.backup.files.volumes.known import MOUNTED
 from engines.backup.files.volumes.quick import open_quick
 from engines.backup.files.volumes.window import Window
 from engines.job.errors import Failed
 from tests.engines.backup.files.images import MIB, Image, blank, ext, mounted, quick, run, table
 from tests.engines.backup.files.volumes.test_replay import Bytes
+from tests.fuzz.mutation import seed
 
 TB = 10**12
 ODD = [b"\\", b"x41", b"\\x", b"\n", b"\x1b[", b"a", b"\0"]  # what escaping may trip over
@@ -284,3 +286,31 @@ def test_a_name_survives_the_screen_and_back(raw: bytes) -> None:
     text = shown(raw)
     assert text.isprintable()
     assert raw in (b"/", b"/.", b"/..") or parsed(text) == raw
+
+
+def heads() -> dict[str, bytes]:
+    """By kind, what such a volume begins with, as far as its signature."""
+    made = {name: seed(name)[: 2 * 65536] for name in ("exfat", "ext", "fat", "gpt", "mbr", "ntfs")}
+    places = {
+        "xfs": (0, b"XFSB"),
+        "btrfs": (0x10040, b"_BHRfS_M"),
+        "lvm": (512, b"LABELONE" + bytes(16) + b"LVM2 001"),
+        "luks": (0, b"LUKS\xba\xbe\0\2"),
+        "swap": (4086, b"SWAPSPACE2"),
+        "iso": (32769, b"CD001"),
+        **{f"md at {at}": (at, struct.pack("<II", 0xA92B4EFC, 1)) for at in (0, 4096)},
+        **{f"{one.format} at {one.at}": (one.at, one.raw) for one in MOUNTED if one.at < 65536 * 2},
+    }
+    return made | {name: (bytes(at) + raw).ljust(2 * 65536, b"\0") for name, (at, raw) in places.items()}
+
+
+@pytest.mark.parametrize("name", heads())
+def test_a_disk_that_is_cut_off_anywhere_in_its_head_is_told_in_words(name: str) -> None:
+    raw = heads()[name]
+    first = next((at for at, byte in enumerate(raw) if byte), 0)
+    cuts = {*range(1, 600, 13), *(first + more for more in range(1, 500, 13)), *(at + 1 for at in range(0, 8192, 512))}
+    for size in sorted(cuts):
+        try:
+            survey(Bytes(raw[:size]))
+        except BrowseError as error:
+            assert error.why, size
