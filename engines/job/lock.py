@@ -23,7 +23,7 @@ from engines.job.errors import Refused
 
 RUN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,150}")
 LOCK = re.compile(r"[0-9a-f]{32}\.lock")
-MOMENT = 0.5  # s that a lock may be held by one who signs in a moment, or who removes what nobody holds
+MOMENT = 3.0  # s that a lock may be held by one who signs in a moment, or who removes what nobody holds
 SWEPT = 200  # entries of the folder that each run looks through for what killed ones left
 
 
