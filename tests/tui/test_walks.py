@@ -65,7 +65,9 @@ def test_what_is_quick_to_rehearse_is_walked_to_its_report_and_stands_in_the_his
             serial.when(lambda text, task=task: f" {task} " in text, f"{task} in the history")  # type: ignore[misc]
         serial.press(ENTER)
         serial.when(lambda text: "crashcart vdx:" in text, "the newest run's report")
-        serial.press(ESCAPE + ESCAPE)
+        serial.press(ESCAPE)
+        serial.until("begun, UTC")
+        serial.press(ESCAPE)
         serial.until("This machine")
         serial.press("\x03")
         assert serial.gone()
