@@ -11,7 +11,9 @@ from engines.job.params import Field
 from tui.draft import Raw, parts, typed
 
 NEEDED = {"file": "a file", "folder": "a folder", "output": "a name for what is made", "host": "a host name"}
-OPTION = re.compile(r"(?<![\w-])--(no-)?([a-z][a-z-]*)(?: [A-Z]+\b)?")  # with the word that stands for its value
+OPTION = re.compile(
+    r"(?<![\w-])--(no-)?([a-z][a-z-]*)(?: [A-Z]+(?:\.\w+)?\b)?"
+)  # with the word that stands for its value
 SECRETLY = ("file", "fd")  # how a command line takes a secret
 REPOSITORIES = ("repo", "to")
 NONE_YET = '; "New repository" makes one'
@@ -75,7 +77,7 @@ def misplaced(kind: str, path: str) -> str:
     there = os.path.expanduser(path)  # noqa: PTH111  pathlib raises where there is no such user
     if there.startswith("~"):
         return f"no such user: {path.partition('/')[0]}"
-    if any(len(os.fsencode(part)) > LONGEST for part in there.split("/")):
+    if any(len(part.encode("utf-8", "surrogatepass")) > LONGEST for part in there.split("/")):
         return f"a name in it is longer than {LONGEST} bytes"
     if kind == "output":
         parent = os.path.dirname(os.path.abspath(there))  # noqa: PTH100, PTH120  as text: nothing is resolved

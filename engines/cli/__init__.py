@@ -99,8 +99,8 @@ def _heard(*, run: bool) -> None:
     """Have an answer lie where stdout leads to before it is called done; a run was done, whoever hears of it."""
     try:
         sys.stdout.flush()
-    except BrokenPipeError:
-        raise
+    except BrokenPipeError:  # whoever read it has gone; the verdict stands
+        _silence()
     except OSError as error:
         if not run:
             raise OSError(error.errno, error.strerror, "where stdout leads to") from None

@@ -24,6 +24,7 @@ NO_FAULT = {
     errno.ENOENT: "see that it is still there; where that is this folder: cd /",
     errno.ELOOP: "name something that links lead to",
     errno.EIO: "look at the disk: dmesg",
+    errno.EPROTO: "see what answers at that address",
 }
 
 

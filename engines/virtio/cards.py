@@ -129,6 +129,7 @@ NAMING = re.compile(r"/etc/(?:network/interfaces.*|conf\.d/net|netctl/[^/]+)")
 WIRELESS = re.compile(r"wlan|wifi|wwan|wireless|=[ \t]*w[lw]", re.IGNORECASE)
 RULES = re.compile(r"/etc/udev/rules\.d/[^/]+\.rules")
 OTHER = re.compile(r'SUBSYSTEMS?=="(?!net")')
+OF_CARDS = re.compile(r'SUBSYSTEMS?=="net"|\{address\}')
 PLACE = re.compile(
     r'(?:(?:KERNELS|ID)=="[0-9a-fA-F]{4}:|ENV\{ID_(?:PATH|NET_NAME_(?:PATH|SLOT|ONBOARD))\}=="'
     r'|(?:ATTRS?|SYSFS)\{(?:subsystem_)?(?:vendor|device)\}==")[^"]*",?[ \t]*'
@@ -277,7 +278,7 @@ def rules(text: str, _disks: Disks) -> str:
     """udev's rules that bind a name to an address and a driver or a place, bound to the address only."""
     return "".join(
         PLACE.sub("", re.sub(r'(DRIVERS?)=="(?!\?\*")[^"]*"', r'\1=="?*"', line))
-        if _names(line) and ADDRESS.search(line)
+        if _names(line) and ADDRESS.search(line) and OF_CARDS.search(line)
         else line
         for line in joined(text)
     )

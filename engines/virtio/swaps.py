@@ -28,7 +28,16 @@ def renamed(system: System, disks: Disks) -> Iterator[tuple[str, bytes | None, b
             continue
         text = tables.unit(content.decode("latin-1"), disks)
         yield path, content, None
-        yield path.replace(found[1], name), None, text.encode("latin-1")
+        new = path.replace(found[1], name)
+        yield new, system.etc.get(new), text.encode("latin-1")
+        for dropped in sorted(each for each in system.etc if each.startswith(f"{path}.d/")):
+            beside = dropped.replace(path, new, 1)
+            yield dropped, system.etc[dropped], None
+            yield (
+                beside,
+                system.etc.get(beside),
+                tables.unit(system.etc[dropped].decode("latin-1"), disks).encode("latin-1"),
+            )
         for link in sorted(system.links):
             if (wants := WANTED.fullmatch(link)) and wants[2] == f"{found[1]}.swap":
                 yield f"{wants[1]}.d/10-crashcart-{name}.conf", None, f"[Unit]\nWants={name}.swap\n".encode()

@@ -95,6 +95,8 @@ def test_options_places_and_commands_become_fields_and_rows() -> None:
         "",
     )
     assert in_labels("with --tar a file", asked(get)) == 'with "Tar" a file'
+    convert = next(one for one in WIZARDS if one.task == "virtio")
+    assert "NEW" not in in_labels("name a new file: --into NEW.qcow2", asked(convert))
     assert in_labels("give --passphrase-file FILE", asked(run)) == 'give "Passphrase"'
     assert in_labels("see crashcart backup get --tar", asked(get)) == "see crashcart backup get --tar"
 

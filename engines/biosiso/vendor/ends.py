@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from engines.biosiso.vendor.batch import FlashLine, Script
 from engines.biosiso.vendor.flow import Step
 
-MOST = 20_000  # places with their pasts that are looked at; beyond, every call of the batch is said to be possible
+MOST = 100_000  # places with their pasts that are looked at in all batches; beyond, every call is said to be possible
 DEEPEST = 8  # batches that call one another
 KEEPS = re.compile(
     r"(?:echo|rem|set|cls|pause|cd|chdir|md|mkdir|rd|rmdir|ren|rename|copy|del|erase|type|ver|vol|path|prompt|shift|break"
@@ -19,6 +19,10 @@ KEEPS = re.compile(
 GOTO = re.compile(r"goto\b\s*:?\s*(?P<name>\S+)", re.IGNORECASE)
 CALL = re.compile(r"(?P<call>call\s+|gosub\s+)?(?P<name>\"[^\"]+\"|[^\s/]+)", re.IGNORECASE)
 LEAVES = re.compile(r"(?:quit|cancel|exit\s+/b)\b", re.IGNORECASE)
+BOOTS = re.compile(
+    r"(?:\S*[\\/])?(?:(?:reset|reboot|warmboot|coldboot)(?:\.com|\.exe)?(?:\s|$)|fdapm\S*\s+(?:warm|cold)boot\b)",
+    re.IGNORECASE,
+)
 
 State = tuple[FlashLine | None, bool]
 """The last call, and whether the last result is that of a flasher which worked."""
@@ -36,7 +40,6 @@ class Ends:
 
     def of(self, script: Script) -> tuple[FlashLine, ...]:
         """Every call with which the script can end where all flashers work; in the order of the script."""
-        self._seen = 0
         found = {last for last, _ in self._run(script, {(None, False)}, 0) if last}
         if self._seen > MOST:
             found |= set(script.flash_lines)
@@ -81,7 +84,7 @@ class Ends:
                 yield (place, *state)
         elif at in calls:
             yield (at + 1, calls[at], True) if calls[at].flashes else (at + 1, last, False)
-        elif LEAVES.match(step.text):
+        elif LEAVES.match(step.text) or BOOTS.match(step.text):
             yield (over, *state)
         elif (begin := _own_label(script, step)) is not None and depth < DEEPEST:
             for each in self._run(script, {state}, depth + 1, begin):

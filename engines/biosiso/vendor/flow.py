@@ -15,7 +15,7 @@ IFF = re.compile(r"(?P<more>else)?iff\s+(?P<what>.+?)\s+then\b", re.IGNORECASE)
 """How 4DOS begins a block."""
 SAYS = re.compile(r"(?:echo|set|rem)\b", re.IGNORECASE)
 LABEL = re.compile(r":\s*(?P<name>[^\s:+=,;|<>&]+)")
-JOINED = re.compile(r"(?P<first>[^&|\"]*?[^&|\"\s>])\s*(?P<by>&&|\|\||&|\|)\s*(?P<then>\S.*)$")
+JOINED = re.compile(r"(?P<first>(?:[^&|\"]|\"[^\"]*\")*?)(?<=[^&|\s>])\s*(?P<by>&&|\|\||&|\|)\s*(?P<then>\S.*)$")
 """One command behind another, or fed by it; 2>&1 joins none."""
 MOST = 20_000  # steps of a batch
 DEEPEST = 40  # conditions and blocks in one another

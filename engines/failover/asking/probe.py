@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import time
 from collections.abc import Sequence
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -131,7 +132,7 @@ async def _probed(name: str, asked: Sequence[Server], way: HttpRequest, trust: H
         sights=verdict.sights,
         records=found,
         lights=lights,
-        notes=(*found.notes, *_unasked(found, lights), *differences(lights), *proxies(name)),
+        notes=(*found.notes, *_unasked(found, lights), *differences(lights, name), *proxies(name)),
         seen_after=seen_after(_ttl(found)),
         advice=advice.take_down(name, example, advice.ports(way.port)) if example else None,
         seconds=round(time.monotonic() - began, 3),
@@ -143,10 +144,10 @@ def _ttl(found: Records) -> int | None:
     return max((one.ttl for view in found.views for one in view.answers[:2] if one.ttl is not None), default=None)
 
 
-def differences(lights: Sequence[AddressCheck]) -> list[str]:
+def differences(lights: Sequence[AddressCheck], name: str) -> list[str]:
     """Notes on copies that answer, where they only look as if they had the site or will not for long."""
     good = [light for light in lights if light.state == "ok"]
-    notes = [*_any_host(good), *_led(good), *_others(good)]
+    notes = [*_any_host(good), *_led(good, name), *_others(good)]
     if any(fresh.LEFT_OUT in light.redirect + light.title for light in good):
         notes.append(f"what is new with each request is not compared, and shown as {fresh.LEFT_OUT}")
     notes += [
@@ -157,12 +158,14 @@ def differences(lights: Sequence[AddressCheck]) -> list[str]:
     return notes
 
 
-def _led(good: Sequence[AddressCheck]) -> list[str]:
+def _led(good: Sequence[AddressCheck], name: str) -> list[str]:
     """What a redirect that all copies give leaves open."""
     led = {light.redirect for light in good if not light.round}
     if len(led) != 1 or not (where := next(iter(led))):
         return []
-    return [f"every copy sends its visitors on to {where[:200]}, which was not asked: --follow, or probe that name too"]
+    host = (urlsplit(where).hostname or "").rstrip(".")
+    helps = "ask it, too: --follow" if host == name.rstrip(".").lower() else f"probe {host or 'it'}, too"
+    return [f"every copy sends its visitors on to {where[:200]}, which was not asked; {helps}"]
 
 
 def _others(good: Sequence[AddressCheck]) -> list[str]:

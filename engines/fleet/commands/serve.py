@@ -57,11 +57,14 @@ class Serving:
             due = bool(today.due(fleet, found, now) or ledger.open_jobs())
             running = any(job.state == "running" for job in ledger.open_jobs())
         doubt = found.agreed.trouble
+        if not doubt:
+            self.doubted = 0.0
         if doubt and not running and 0 <= now - self.doubted < IN_DOUBT:  # the last has told it, by report and alerts
             return LONGEST
-        self.doubted = now if doubt and not running else 0.0
         if not due:
             return _wait(found, now)
+        if doubt and not running:
+            self.doubted = now
         ended = engines.run("fleet", fleet=self.params.fleet)
         yield Note(f"{ended.status}: {ended.summary}; {ended.report}")  # told at once, where stdout would wait for more
         if ended.status == "stopped":

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from engines.host.files import write_whole
+from engines.host.files import partials, write_whole
 from engines.job.errors import Refused
 
 DENIED = "denied.pem"  # a certificate revocation list (RFC 5280), in the authority's folder and beside each cert.pem
@@ -21,7 +21,7 @@ def issued(folder: Path, name: str, number: int) -> None:
     """Note that a certificate was made, so that it can be denied when its file is gone. Raises OSError."""
     path = folder / ISSUED
     before = path.read_text() if path.exists() else ""
-    write_whole(path, f"{before}{number:x} {name}\n".encode())
+    _write(path, f"{before}{number:x} {name}\n".encode(), 0o600)
 
 
 def deny(folder: Path, name: str, signer: Any) -> int:
@@ -38,7 +38,7 @@ def deny(folder: Path, name: str, signer: Any) -> int:
     known = {entry.serial_number: entry.revocation_date_utc for entry in before or ()}
     now = datetime.datetime.now(datetime.UTC)
     made = _signed(folder, {**dict.fromkeys(numbers, now), **known}, _count(before) + 1, signer)
-    write_whole(folder / DENIED, made, 0o644)
+    _write(folder / DENIED, made, 0o644)
     for place in members(folder):
         spread(folder, place)
     return len(numbers - known.keys())
@@ -52,7 +52,14 @@ def members(folder: Path) -> list[Path]:
 def spread(folder: Path, place: Path) -> None:
     """Put the authority's list, where it has one, beside a member's papers; it is no secret. Raises OSError."""
     if (folder / DENIED).exists():
-        write_whole(place / DENIED, (folder / DENIED).read_bytes(), 0o644)
+        _write(place / DENIED, (folder / DENIED).read_bytes(), 0o644)
+
+
+def _write(path: Path, content: bytes, mode: int) -> None:
+    """Whole or not at all; what killed ones left goes, since one at a time writes here."""
+    for left in partials(path):
+        left.unlink(missing_ok=True)
+    write_whole(path, content, mode)
 
 
 def unfit(folder: Path) -> str:

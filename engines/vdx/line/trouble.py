@@ -44,8 +44,9 @@ SAYINGS = (
 )
 GREETED = ("full", "account")
 """Kinds that a greeting may speak of, too, as a rule of the house."""
-RULE = re.compile(r"\b(?:if|when(?:ever)?|in case|will|may|accounts)\b", re.IGNORECASE)
-"""What a rule of the house says, and no refusal."""
+BEFORE = re.compile(r"\b(?:if|when(?:ever)?|in case|will|may|accounts)\b", re.IGNORECASE)
+BEHIND = re.compile(r"\s*(?:will|may)\b", re.IGNORECASE)
+"""What stands before or behind the words in a rule of the house, and in no refusal."""
 UNREACHED = frozenset(("unresolved", "refused", "timeout", "unreachable"))
 HELPS = {
     "unresolved": "correct the name, or give its address",
@@ -91,7 +92,7 @@ class Trouble(Exception):
         pattern = dict(SAYINGS).get(self.kind, "")
         telling = [line for line in lines if pattern and re.search(pattern, line, re.IGNORECASE)]
         if self.kind in GREETED:
-            telling = [line for line in telling if not RULE.search(line)]
+            telling = [line for line in telling if _refuses(pattern, line)]
         return (telling or lines[-1:] or ["it said nothing"])[0][:200]
 
     @property
@@ -138,10 +139,15 @@ def kind_of(said: str) -> str:
     """The kind of trouble that ssh's last words tell."""
     found = [kind for kind, pattern in SAYINGS if re.search(pattern, said, re.IGNORECASE)]
     if UNREACHED.isdisjoint(found):
-        lines = [line for line in said.splitlines() if line.strip()]
         # a greeting's rules stand well before a refusal, its reason beside it
-        said = "\n".join(line for line in lines[-3 if "auth" in found else 0 :] if not RULE.search(line))
-        found = [k for k in found if k not in GREETED or re.search(dict(SAYINGS)[k], said, re.IGNORECASE)]
+        lines = [line for line in said.splitlines() if line.strip()][-3 if "auth" in found else 0 :]
+        found = [k for k in found if k not in GREETED or any(_refuses(dict(SAYINGS)[k], line) for line in lines)]
     else:
         found = [kind for kind in found if kind not in GREETED]  # of another machine on the way, or of an earlier login
     return next(iter(found), "closed")
+
+
+def _refuses(pattern: str, line: str) -> bool:
+    """Whether a line has these words, and not as a rule of the house."""
+    found = re.search(pattern, line, re.IGNORECASE)
+    return found is not None and not BEFORE.search(line[: found.start()]) and not BEHIND.match(line[found.end() :])

@@ -154,7 +154,10 @@ def members(answer: str) -> list[Member]:
                     name=words[-1] if words and not STATUS.fullmatch(words[-1]) else "",
                     here="*" in found[3],
                     principal=">" in found[1],
-                    online=not any(AWAY.fullmatch(word) for word in words[:-1] or words),
+                    online=not any(
+                        AWAY.fullmatch(word)
+                        for word in (words[:-1] if any(map(STATUS.fullmatch, words[:-1])) else words)
+                    ),
                 )
             )
     return rows

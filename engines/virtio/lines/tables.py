@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from engines.virtio.lines.disks import BY_UUID, Disks, comment, device_of, split
+from engines.virtio.lines.disks import BY_UUID, Disks, comment, device_of, joined, split
 from engines.virtio.lines.disks import NAMED as DISK
 
 NAMED = re.compile(r"\s*(?:(?:export|readonly|declare|typeset)\s+(?:-\w+\s+)?)?[A-Za-z_]\w*[ \t]{0,8}\+?=")
@@ -84,13 +84,13 @@ def device_map(text: str, disks: Disks) -> str:
 def unit(text: str, disks: Disks) -> str:
     """Settings of one of systemd's units, where a quote in a line's words opens nothing: What=/dev/sda5."""
     return "".join(
-        line if comment(line) or line.lstrip().startswith(";") else _setting(line, disks) for line in split(text)
+        line if comment(line) or line.lstrip().startswith(";") else _setting(line, disks) for line in joined(text)
     )
 
 
 def needing(text: str, disks: Disks) -> str:
     """A unit that stands on another: Requires=dev-sda5.device. What it does with disks stays as it is."""
-    return "".join(disks.units(line) if NEEDS.match(line) else line for line in split(text))
+    return "".join(disks.units(line) if NEEDS.match(line) else line for line in joined(text))
 
 
 def _setting(line: str, disks: Disks) -> str:

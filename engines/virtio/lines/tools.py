@@ -15,8 +15,9 @@ VALUE = r"(?:([\"'])((?:[^\"'\\\n]|\\?\n)*+)\2|([^\"'\\\n#]*+)(?![\"'\\]))"
 SUSE = re.compile(r"^(INITRD_MODULES=)" + VALUE, re.MULTILINE)
 ARCH = re.compile(r"^([ \t]*MODULES=)(?:(\()([^)#]*)(\))|(\")([^\"#]*)(\")|(')([^'#]*)('))", re.MULTILINE)
 ADDS = re.compile(r"[ \t]*add_device\+?=")
-OMITTED = re.compile(r"^([ \t]*omit_drivers\+?=)([^\n#]*)", re.MULTILINE)
-NEEDED = re.compile(r"(?<![\w-])virtio(?:[_-](?:blk|pci|net|ring))?(?![\w-])[ \t]?")
+OMITTED = re.compile(r"^([ \t]*omit_drivers\+?=)((?:[^\\\n#]|\\\n)*)", re.MULTILINE)
+NEEDED = ("virtio", "virtio_blk", "virtio_pci", "virtio_net", "virtio_ring")
+PATTERN = re.compile(r"(?<![^\s\"'=])(virtio[^\s\"']*)(?:[ \t]+|(?=[\s\"']|$))")
 BARE = re.compile(r"^([ \t]*MODULES=)([\w-]*)(?=[ \t]*(?:#.*)?$)", re.MULTILINE)
 ADDED = re.compile(r"^[ \t]*MODULES\+=", re.MULTILINE)
 ARRAY = re.compile(r"^[ \t]*MODULES=\(", re.MULTILINE)
@@ -80,7 +81,15 @@ def arch(text: str, _disks: Disks) -> str:
 def dracut(text: str, disks: Disks) -> str:
     """Its settings; virtio's drivers are left out no more, and a device that is added is one by its path."""
     made = "".join(disks.paths(line) if ADDS.match(line) else line for line in split(text))
-    return tables.settings(OMITTED.sub(lambda found: found[1] + NEEDED.sub("", found[2]), made), disks)
+    return tables.settings(OMITTED.sub(lambda found: found[1] + PATTERN.sub(_kept, found[2]), made), disks)
+
+
+def _kept(found: re.Match[str]) -> str:
+    """A driver that is left out, where it is none that the disk needs; it may be a pattern, such as virtio.*."""
+    name, special = re.match(r"([\w-]*)(.*)", found[1], re.DOTALL).groups()  # type: ignore[union-attr]
+    name = name.replace("-", "_")
+    needed = any(each.startswith(name) for each in NEEDED) if special else name in NEEDED
+    return "" if needed else found[0]
 
 
 def alpine(text: str, _disks: Disks) -> str:

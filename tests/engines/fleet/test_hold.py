@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -355,6 +356,12 @@ def test_serve_makes_one_round_that_begins_nothing_where_what_is_held_is_not_kno
         except StopIteration as end:
             return said, end.value
 
+    whole = fleet.read_text()
+    begin, end = (time.strftime("%H:%M", time.gmtime(time.time() + hours * 3600)) for hours in (6, 7))
+    fleet.write_text(whole.replace("00:00-00:00", f"{begin}-{end}"))
+    said, wait = looked()
+    assert said == [] and wait <= LONGEST  # nothing is due, so nobody was told
+    fleet.write_text(whole)
     (line,), wait = looked()
     assert "warned: 0 of 0 jobs" in line and wait == LONGEST
     assert looked() == ([], LONGEST)

@@ -40,6 +40,10 @@ UUID = "/dev/disk/by-uuid/3333"
         (tools.dracut, 'omit_drivers+=" virtio_blk floppy virtio-net "\n', 'omit_drivers+=" floppy "\n'),
         (tools.dracut, 'add_drivers+=" virtio_blk "\n#omit_drivers+=" virtio "\n',
          'add_drivers+=" virtio_blk "\n#omit_drivers+=" virtio "\n'),
+        (tools.dracut, 'omit_drivers+=" virtio.* floppy "\n', 'omit_drivers+=" floppy "\n'),
+        (tools.dracut, 'omit_drivers+=" virtio_[bp].* "\n', 'omit_drivers+=" "\n'),
+        (tools.dracut, 'omit_drivers+=" floppy \\\n virtio_blk"\n', 'omit_drivers+=" floppy \\\n "\n'),
+        (tools.dracut, 'omit_drivers="virtio_console.*"\n', 'omit_drivers="virtio_console.*"\n'),
         (tools.dracut, 'omit_drivers="virtio_balloon"\n', 'omit_drivers="virtio_balloon"\n'),
         # a kernel's arguments, wherever they are kept
         (EDITS["/etc/update-extlinux.conf"], 'default_kernel_opts="resume=8:2"\nroot=803\n',

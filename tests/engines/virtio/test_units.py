@@ -42,6 +42,7 @@ def test_a_path_and_its_units_name(path: str, name: str) -> None:
         (f"What = {DISK}-part2\n", "What = /dev/disk/by-uuid/22-22\n"),
         (f"Options=logdev={DISK}-part2\n", "Options=logdev=/dev/disk/by-uuid/22-22\n"),
         (f"After={UNIT}.device dev-sdb1.swap\n", "After=dev-disk-by\\x2duuid-22\\x2d22.device dev-vdb1.swap\n"),
+        ("Requires=a.mount \\\n  dev-sda2.device\n", "Requires=a.mount \\\n  dev-vda2.device\n"),
         ("After=dev-sdc1.device my-dev-sda2.device dev-sda2.devices\n",) * 2,
     ],
 )
@@ -53,6 +54,8 @@ def test_a_mount_names_the_new_disk(before: str, after: str) -> None:
 def test_a_service_that_stands_on_a_device_does_so_further() -> None:
     text = "[Unit]\nBindsTo=dev-sda5.device\n#After=dev-sda5.swap\n[Service]\nExecStart=/x dev-sda5.device /dev/sda\n"
     assert tables.needing(text, SDA) == text.replace("BindsTo=dev-sda5", "BindsTo=dev-vda5")
+    goes_on = "Requires=a.mount \\\n  dev-sda5.device\n"
+    assert tables.needing(goes_on, SDA) == goes_on.replace("sda", "vda")
     assert NEEDING.fullmatch(f"{FOLDER}/x.service") and NEEDING.fullmatch(f"{FOLDER}/x.service.d/a.conf")
     assert UNITS.fullmatch(f"{FOLDER}/data.mount.d/a.conf") and not NEEDING.fullmatch(f"{FOLDER}/data.mount")
 
@@ -60,6 +63,15 @@ def test_a_service_that_stands_on_a_device_does_so_further() -> None:
 def guest(etc: dict[str, str], *links: str) -> System:
     files = {f"{FOLDER}/{name}": text.encode() for name, text in etc.items()}
     return System(cast("Appliance", None), "", [], {}, files, dict.fromkeys(links, "x"))
+
+
+def test_what_is_set_beside_a_swap_unit_goes_with_it_and_what_lies_there_comes_back() -> None:
+    beside, there = "[Swap]\nPriority=7\n", "[Swap]\nWhat=/dev/vda2\n"
+    given = {"dev-sda2.swap": "[Swap]\nWhat=/dev/sda2\n", "dev-sda2.swap.d/a.conf": beside, "dev-vda2.swap": there}
+    made = {path: (before, after) for path, before, after in swaps.renamed(guest(given), SDA)}
+    assert made[f"{FOLDER}/dev-sda2.swap.d/a.conf"] == (beside.encode(), None)
+    assert made[f"{FOLDER}/dev-vda2.swap.d/a.conf"] == (None, beside.encode())
+    assert made[f"{FOLDER}/dev-vda2.swap"] == (there.encode(), there.encode())
 
 
 def test_a_swap_unit_of_the_old_disk_gets_the_name_of_the_new_one_and_is_wanted_by_it() -> None:

@@ -120,7 +120,7 @@ class Bucket:
         """All of it; what is read so is small, and a server that gives no end is given up."""
         found = self.asked(lambda: taken.whole(self._steady, name), name)
         if len(found) > LONGEST:
-            raise OSError(errno.EFBIG, f"more than {LONGEST >> 20} MiB, as of a server that gives no end", name)
+            raise OSError(errno.EPROTO, f"more than {LONGEST >> 20} MiB, as of a server that gives no end", name)
         return bytes(found)
 
     def head(self, name: str) -> Known:
@@ -158,9 +158,9 @@ class Bucket:
             self._heard = time.monotonic()
             seen += len(page)
             if page.keys() <= before.keys():
-                raise OSError(errno.EFBIG, "the same names again, as of a server that gives no end", folder)
+                raise OSError(errno.EPROTO, "the same names again, as of a server that gives no end", folder)
             if seen > MOST_NAMES:
-                raise OSError(errno.EFBIG, f"more than {MOST_NAMES} names, as of a server that gives no end", folder)
+                raise OSError(errno.EPROTO, f"more than {MOST_NAMES} names, as of a server that gives no end", folder)
             yield from page.items()
             before = page
         if not seen:
@@ -173,7 +173,7 @@ class Bucket:
             return next(pages, {})
         except TimeoutError:
             why = f"not one name in {ANSWERS_WITHIN + self.access.patience:.0f} s, as of a server that gives no end"
-            raise OSError(errno.EFBIG, why, folder) from None
+            raise OSError(errno.EPROTO, why, folder) from None
         except FileNotFoundError as error:
             raise self._missing(error, folder) from None
         except (BaseError, OSError) as error:

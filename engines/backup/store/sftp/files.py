@@ -73,7 +73,7 @@ class FarFiles:
                 seen += 1
                 if seen > MOST_NAMES:
                     raise OSError(
-                        errno.EFBIG, f"more than {MOST_NAMES} names, as of a server that gives no end", folder
+                        errno.EPROTO, f"more than {MOST_NAMES} names, as of a server that gives no end", folder
                     )
                 if PLAIN.match(name := _name(one)) and name not in (".", ".."):
                     kept.append((name, one.attrs))

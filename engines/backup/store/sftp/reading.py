@@ -61,7 +61,9 @@ class FarReading:
             if wanted < 0:
                 wanted = max(int((await file.stat()).size or 0) - offset, 0)
                 if wanted > LONGEST:
-                    raise OSError(errno.EFBIG, f"more than {LONGEST >> 20} MiB, as of a server that gives no end", name)
+                    raise OSError(
+                        errno.EPROTO, f"more than {LONGEST >> 20} MiB, as of a server that gives no end", name
+                    )
             found = bytearray()
             while len(found) < wanted:
                 part = await file.read(wanted - len(found), offset + len(found))
@@ -116,7 +118,7 @@ class FarReading:
         async def work(client: asyncssh.SFTPClient) -> bytes:
             file = await client.open(path, SFTP_READ, encoding=None, block_size=0)  # a read is one question
             try:
-                pieces = [file.read(FIRST, at) for at in range(0, max(listed, 1), FIRST)]
+                pieces = [file.read(FIRST, at) for at in range(0, max(listed, 0) + 1, FIRST)]  # and whether it grew
                 begun: Any = asyncio.gather(*pieces)  # all on their way at once
                 if listed >= 0:
                     *full, last = await begun

@@ -104,7 +104,7 @@ class SftpStore(Store):
                         self._reading.listed(full, size := int(known.size or 0))
                         yield full, size
                 if len(below) > MOST_NAMES:
-                    raise OSError(errno.EFBIG, f"more than {MOST_NAMES} folders, as of a server that gives no end")
+                    raise OSError(errno.EPROTO, f"more than {MOST_NAMES} folders, as of a server that gives no end")
             level = below
 
     def _entries(self, folder: str, found: list[tuple[str, Any]] | OSError) -> list[tuple[str, Any]]:

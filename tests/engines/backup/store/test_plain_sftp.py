@@ -149,8 +149,9 @@ def test_an_answer_that_is_shorter_than_the_question_is_not_the_end_of_a_file(
     with serving(tmp_path / "keys", server) as place, closing(open_sftp(f"sftp://{place}{tmp_path}/far")) as store:
         if listed:
             assert sorted(size for _, size in store.sizes("")) == sorted(sizes)
-            with (tmp_path / "far" / "40000.json").open("ab") as grown:
-                grown.write(b"since")
+            for size in (40_000, 65_536):
+                with (tmp_path / "far" / f"{size}.json").open("ab") as grown:
+                    grown.write(b"since")
         found = dict(store.read_all([f"{size}.json" for size in sizes], 70_000))
     for name, content in found.items():
         assert content == (tmp_path / "far" / name).read_bytes()[:70_000], name

@@ -121,6 +121,11 @@ ROWS = """Rbridge-Id       WWN                            Management IP   VCS St
 """
 
 
+def test_a_row_without_a_host_name_has_its_status() -> None:
+    (member,) = members("2 10:00:00:27:F8:00:02:02 10.0.0.2 Offline\n")
+    assert (member.online, member.name) == (False, "")
+
+
 def test_a_member_that_is_offline_is_told_as_not_reached() -> None:
     found = members(ROWS)
     assert [(one.online, one.here) for one in found] == [(True, True), (False, False)]

@@ -144,6 +144,10 @@ def test_a_pager_is_known_by_any_of_its_prompts(shown: str) -> None:
         ("WARNING: Your password has expired.\nPassword change required but no TTY available.", "account"),
         ("kex_exchange_identification: read: Connection reset by peer", "closed"),
         ("Your account has been locked.\nadmin@sw1: Permission denied (publickey).", "account"),
+        ("Account is locked, will be unlocked in 10 minutes\nadmin@sw1: Permission denied (publickey).", "account"),
+        ("Your account has been locked. Contact the NOC if this is wrong.\nPermission denied", "account"),
+        ("Maximum number of sessions reached, connection will be closed\nConnection closed by sw1", "full"),
+        ("Too many logins; try again when one is free\nConnection closed by sw1", "full"),
     ],
 )
 def test_a_switch_that_is_full_or_an_account_that_is_shut_is_told_as_such(said: str, kind: str) -> None:
