@@ -139,7 +139,10 @@ def identity(spec: str) -> Identity | None:
 def _beside(own: Identity, disk: str) -> bool:
     """Whether a name by a disk's identity may be this disk's: one of the same kind that the root has tells."""
     root = identity(disk)
-    return root is None or own.kind != root.kind or own.disk == root.disk
+    if root is None or own.kind != root.kind or own.disk == root.disk:
+        return True
+    short, long = sorted((own.disk, root.disk), key=len)  # udev of 2023 and later names the namespace, too
+    return own.kind == "nvme" and re.fullmatch(r"_\d+", long.removeprefix(short)) is not None
 
 
 def unsure(rows: Iterable[Row], disk: str) -> set[str]:

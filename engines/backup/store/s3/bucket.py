@@ -16,7 +16,7 @@ from engines.backup.store.s3 import listing, taken, trouble
 from engines.backup.store.s3.access import BucketAccess, BucketAddress
 from engines.backup.store.s3.again import Tries
 from engines.backup.store.s3.allowance import Allowance
-from engines.backup.store.s3.client import ANSWERS_WITHIN, client
+from engines.backup.store.s3.client import ANSWERS_WITHIN, LONGEST_PAUSE, client
 from engines.backup.store.s3.taken import LONGEST
 from engines.backup.store.s3.upload import AT_ONCE, PART, Upload
 from engines.backup.store.store import Bytes
@@ -153,7 +153,9 @@ class Bucket:
     def listed(self, folder: str) -> Iterator[tuple[str, int]]:
         """Names below a folder, with their sizes, page by page; each once."""
         seen, before = 0, dict[str, int]()
-        pages = listing.pages(self._steady, folder, self._tries, ANSWERS_WITHIN + self.access.patience)
+        pages = listing.pages(
+            self._steady, folder, self._tries, ANSWERS_WITHIN + self.access.patience + 2 * LONGEST_PAUSE
+        )
         while page := self._page(pages, folder):
             self._heard = time.monotonic()
             seen += len(page)

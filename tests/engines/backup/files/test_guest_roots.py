@@ -158,6 +158,8 @@ ATA, SCSI, WWN = "ata-QEMU_HARDDISK_QM1", "scsi-SATA_QEMU_HARDDISK_QM1", "wwn-0x
         (ATA, "ata-QEMU_HARDDISK_QM2", False),
         ("nvme-eui.0025385b71b0", "nvme-Samsung_SSD_970_S1", True),
         ("nvme-Samsung_SSD_970_S1", "nvme-Samsung_SSD_970_S2", False),
+        ("nvme-Samsung_SSD_970_S1", "nvme-Samsung_SSD_970_S1_1", True),
+        ("nvme-QEMU_NVMe_Ctrl_1", "nvme-QEMU_NVMe_Ctrl_2", False),
     ],
 )
 def test_several_names_of_one_disk_are_one_disk(tmp_path: Path, root: str, other: str, same: bool) -> None:
