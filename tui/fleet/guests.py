@@ -82,6 +82,7 @@ class Guests(MenuScreen[None]):
         assert self.standing is not None
         rows = [row for row in self.standing.rows if not self.wanted or fnmatchcase(row.name, self.wanted)]
         silent = "".join(f"; host {host} is silent" for host in self.standing.silent)
+        silent += "".join(f"; host {host} shows no guest" for host in self.standing.emptied)
         filtered = f" | {self.wanted}: {len(rows)}" if self.wanted else ""
         title = f"crashcart | Fleet | {headline(self.standing)}{silent}{filtered}"
         self.query_one("#title", Static).update(Content(units.one_line(title)))

@@ -16,7 +16,7 @@ from engines.backup.commands.new_prefix import refuse_within
 from engines.backup.errors import FarFailed
 from engines.backup.new_place import refuse_place
 from engines.backup.repository import config, lock_setting
-from engines.backup.repository.keys import Unlock
+from engines.backup.repository.keys import Unlock, demand_one
 from engines.backup.repository.lock_setting import LockSetting
 from engines.backup.store.opening import exact, open_store
 from engines.backup.store.s3 import writer
@@ -102,6 +102,7 @@ class Init(Engine[InitParams]):
                 raise BadParam(
                     "cipher", "none", "aes-256-gcm or chacha20-poly1305 with a key", "give --cipher aes-256-gcm"
                 )
+            demand_one("key_file", params.key_file, params.passphrase)
             if "://" not in params.repo and not Path(params.repo).parent.is_dir():
                 raise Refused(f"{Path(params.repo).parent} does not exist", "make it first, or name another place")
             if params.lock:

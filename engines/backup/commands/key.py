@@ -14,7 +14,7 @@ from engines.backup.commands.on_repository import OnRepository
 from engines.backup.errors import no_room
 from engines.backup.repository import config
 from engines.backup.repository.config import Config
-from engines.backup.repository.keys import Unlock
+from engines.backup.repository.keys import Unlock, demand_one
 from engines.backup.repository.repository import NamesOnly, RepoParams
 from engines.backup.repository.unlocking import passphrase_of
 from engines.backup.repository.ways import NAME, Way
@@ -179,6 +179,7 @@ class KeyAdd(_Change[NewParams]):
     def after(self, params: NewParams, known: tuple[Way, ...]) -> list[Way | str]:
         if params.name in {way.name for way in known}:
             raise BadParam("name", params.name, "one that is not taken", "see those: crashcart backup key list")
+        demand_one("new_key_file", params.new_key_file, params.new_passphrase)
         return [*known, params.name]
 
     @override
@@ -259,7 +260,9 @@ class KeyRotate(_Change[NewParams]):
 
     @override
     def after(self, params: NewParams, known: tuple[Way, ...]) -> list[Way | str]:
-        return [*(way for way in known if way.name != _present(params, known).name), f"{params.name}, new"]
+        left = [way for way in known if way.name != _present(params, known).name]
+        demand_one("new_key_file", params.new_key_file, params.new_passphrase)
+        return [*left, f"{params.name}, new"]
 
     @override
     def opens(self, params: NewParams, context: Context) -> Opening:

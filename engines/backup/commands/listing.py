@@ -17,6 +17,7 @@ from engines.backup.repository.repository import RepoParams, Repository
 from engines.backup.repository.verified import last_verified
 from engines.backup.store.store import side_by_side
 from engines.job import units
+from engines.job.errors import Refused, meant
 from engines.job.params import param
 
 
@@ -116,6 +117,8 @@ def listed(repository: Repository, params: ListParams | None = None) -> Listed:
     ]
     if params.only and not chosen:
         raise names.absent(every, params.only, store.where)
+    if params.tag and not any(params.tag in row.tags for row in chosen):
+        raise _untagged(chosen, params.tag, store.where)
     rows = [msgspec.structs.replace(row, protected=True) if row.point in safe else row for row in chosen]
     rows = _filtered(rows, params)
     return Listed(
@@ -126,6 +129,17 @@ def listed(repository: Repository, params: ListParams | None = None) -> Listed:
         work=work,
         disks=[_disk(disk, list(own)) for disk, own in groupby(rows, key=_disk_of)] if params.disks else [],
     )
+
+
+def _untagged(rows: Iterable[PointRow], wanted: str, where: str) -> Refused:
+    """Why nothing is shown of a tag: which ones those points have instead, guests' own last."""
+    known = sorted(
+        {units.one_line(tag) for row in rows for tag in row.tags}, key=lambda tag: (bool(names.guest_of([tag])), tag)
+    )
+    some = ", ".join(known[: names.SHOWN]) + (" …" if len(known) > names.SHOWN else "")
+    there = f"there are {some}" if known else "no point has any"
+    helps = "; ".join(filter(None, (meant(wanted, known), there, "see all: crashcart backup list")))
+    return Refused(f"no point here has the tag {wanted!r} ({where})", helps)
 
 
 def _filtered(rows: list[PointRow], params: ListParams) -> list[PointRow]:

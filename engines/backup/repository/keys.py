@@ -89,16 +89,33 @@ class Unlock:
         return _from_words(self.passphrase, kdf)
 
 
-def _from_file(path: str) -> bytes:
-    from blake3 import blake3
+def demand_one(param: str, key_file: str, passphrase: Secret | None) -> None:
+    """That what is to lock a repository is one thing, and will do, before anything is made. Raises BadParam.
 
+    param: what the key file is called.
+    """
+    if not key_file:
+        return
+    if passphrase is not None:
+        raise BadParam(param, key_file, "nothing beside a passphrase", "give one of them: a key is a way in of its own")
+    _content(key_file, param)
+
+
+def _content(path: str, param: str = "key_file") -> bytes:
     try:
         with open_named(Path(path)) as stream:
             content = stream.read(1024 * 1024)
     except OSError as error:
-        raise BadParam("key_file", path, f"a readable file ({error.strerror})") from None
+        raise BadParam(param, path, f"a readable file ({error.strerror})") from None
     if len(content) < 32:
-        raise BadParam("key_file", path, "32 random bytes or more", f"make one: head -c 32 /dev/urandom > {path}")
+        raise BadParam(param, path, "32 random bytes or more", f"make one: head -c 32 /dev/urandom > {path}")
+    return content
+
+
+def _from_file(path: str) -> bytes:
+    from blake3 import blake3
+
+    content = _content(path)
     return blake3(content, derive_key_context="crashcart backup 1 key file").digest()
 
 

@@ -15,7 +15,7 @@ import msgspec
 from typing_extensions import override
 
 from engines.backup.commands.lines import columns
-from engines.fleet.commands.params import FleetParams
+from engines.fleet.commands.params import FleetParams, nobody
 from engines.fleet.config.model import Fleet
 from engines.fleet.ledger.ledger import Ledger, place
 from engines.fleet.ledger.rows import GOOD
@@ -116,6 +116,8 @@ class Run(Engine[RunParams]):
             found = today.look(fleet, ledger, time.time())
             sections: tuple[Section, ...] = ()
             yield from _odd(fleet, found)
+            if missing := nobody(params.only, [one.name for one in ledger.guests()]):
+                yield Warned(text=str(missing))
             now = time.time()
             round_ = doing.round(again=lambda: _again(fleet, ledger, params, now))
             round_.add(*_todo(fleet, ledger, found, params, now))
@@ -252,7 +254,8 @@ def _morning(fleet: Fleet, ledger: Ledger, *, whole: bool) -> Generator[AnyEvent
     except OSError as error:
         yield Warned(text=f"the night's page {page} was not written: {error.strerror}")
     yield Log(text=night.headline(standing))
-    whole = whole and not standing.silent and not standing.unsure
+    yield from (Warned(text=words) for words in standing.emptied.values())
+    whole = whole and not (standing.silent or standing.emptied or standing.unsure)
     try:
         for trouble in telling.tell(fleet, ledger, standing, told.name, whole=whole):
             yield Warned(text=trouble)
@@ -273,6 +276,10 @@ def _pictured(told: night.Night, folder: Path | None) -> tuple[Section, ...]:
     return (stands, Section(title="The night", file=PICTURE))
 
 
+def _guests(count: int) -> str:
+    return "1 guest has" if count == 1 else f"{count} guests have"
+
+
 def _finished(found: Today, todo: Sequence[Todo], sections: tuple[Section, ...]) -> Finished:
     states = Counter(one.job.state for one in todo)
     good = states["done"] + states["warned"]
@@ -284,7 +291,7 @@ def _finished(found: Today, todo: Sequence[Todo], sections: tuple[Section, ...])
         silent=found.census.silent,
     )
     return Finished(
-        summary=f"{good} of {len(todo)} jobs are done, {len(found.uncovered)} guests have no whole backup",
+        summary=f"{good} of {len(todo)} jobs are done, {_guests(len(found.uncovered))} no whole backup",
         result=msgspec.to_builtins(result),
         sections=sections,
         then=("see how all stand: crashcart fleet status",),

@@ -9,7 +9,7 @@ from typing import Annotated
 import msgspec
 
 from engines.backup.commands.lines import columns
-from engines.fleet.commands.params import FleetParams
+from engines.fleet.commands.params import FleetParams, nobody
 from engines.fleet.ledger.ledger import Ledger, place
 from engines.fleet.morning.looking import look
 from engines.fleet.morning.night import flat, headline
@@ -33,6 +33,8 @@ def answer(params: StatusParams) -> Standing:
     fleet = params.read()
     with Ledger(place(fleet)) as ledger:
         standing = look(fleet, ledger, time.time(), ask=not params.known)
+    if missing := nobody(params.only, [row.name for row in standing.rows]):
+        raise missing
     rows = tuple(
         row
         for row in standing.rows
@@ -46,7 +48,7 @@ def table(standing: Standing) -> str:
     lines = [headline(standing), *columns(flat(standing.rows))]
     lines += [f"! host {host} had no answer: {why}" for host, why in standing.silent.items()]
     lines += [f"! repository {one.name} was not read: {one.trouble}" for one in standing.repositories if one.trouble]
-    lines += [f"! {words}" for words in standing.held]
+    lines += [f"! {words}" for words in (*standing.emptied.values(), *standing.held)]
     lines += [f"! repository {one.name} is nearly full: {one.tight}" for one in standing.repositories if one.tight]
     lines += [f"{row.name}: {row.what_helps}" for row in standing.rows if row.light in BAD and row.what_helps]
     return "\n".join(map(one_line, lines))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 import msgspec
 
@@ -11,6 +11,7 @@ from engines.fleet.config import words
 from engines.fleet.config.model import Fleet
 from engines.fleet.ledger.holds import Hold, over
 from engines.fleet.ledger.ledger import Ledger
+from engines.fleet.ledger.rows import Known
 from engines.fleet.morning import holdings
 from engines.fleet.morning.standing import Row, Standing, Stored, rows
 from engines.fleet.planning import agreed
@@ -18,6 +19,11 @@ from engines.fleet.planning.assigning import assign
 from engines.fleet.planning.seeing import see, silent
 from engines.fleet.planning.wanted import AHEAD
 from engines.job import units
+
+EMPTIED = (
+    "host {0} answers and shows no guest; it had {1}: see to it, and to its `connect` and `find` in fleet.yaml; where"
+    " that is meant, take the host out there, or: crashcart fleet hold host:{0} --why TEXT"
+)
 
 
 def look(fleet: Fleet, ledger: Ledger, now: float, *, ask: bool = True) -> Standing:
@@ -38,9 +44,24 @@ def look(fleet: Fleet, ledger: Ledger, now: float, *, ask: bool = True) -> Stand
         rows=tuple(_resting(row, resting.held) for row in found),
         repositories=tuple(_stored(fleet, name, held, ledger, now) for name in fleet.repositories),
         silent=dark,
+        emptied=emptied(fleet, known, dark, resting.held),
         held=resting.words,
         unsure=resting.trouble,
     )
+
+
+def emptied(fleet: Fleet, known: Sequence[Known], dark: Container[str], held: Sequence[Hold]) -> dict[str, str]:
+    """By host that answers, shows no guest, and is not held: how many it had, and what helps.
+
+    A guest that moved is its new host's.
+    """
+    found: dict[str, str] = {}
+    for host in fleet.hosts:
+        own = [one for one in known if one.host == host]
+        had = sum(bool(one.policy) for one in own)  # not scratch, which is skipped and comes and goes
+        if had and all(one.gone is not None for one in own) and host not in dark and over(held, host=host) is None:
+            found[host] = EMPTIED.format(host, had)
+    return found
 
 
 def _resting(row: Row, held: Sequence[Hold]) -> Row:

@@ -30,6 +30,7 @@ GAUGES: dict[str, tuple[str, tuple[str, ...]]] = {
     "guest_uncovered": ("1 for a guest without a backup, or not of every disk, that nobody meant", ("guest", "host")),
     "guest_light": ("1 for the light that a guest has", (*GUEST, "light")),
     "host_silent": ("1 for a host that had no answer when it was last asked", ("host",)),
+    "host_emptied": ("1 for a host that answers and shows none of the guests that it had", ("host",)),
     "repository_bytes": ("What lies in packs", ("repository",)),
     "repository_free_bytes": ("What the place has left", ("repository",)),
     "repository_silent": ("1 for a repository that could not be read", ("repository",)),
@@ -105,6 +106,7 @@ def _tried(job: Job, names: tuple[str, ...], gauges: dict[str, Any]) -> None:
 def _places(fleet: Fleet, standing: Standing, gauges: dict[str, Any]) -> None:
     for host in fleet.hosts:
         gauges["host_silent"].labels(host).set(host in standing.silent)
+        gauges["host_emptied"].labels(host).set(host in standing.emptied)
     for one in standing.repositories:
         gauges["repository_silent"].labels(one.name).set(bool(one.trouble))
         if not one.trouble:

@@ -93,6 +93,7 @@ def _lines(night: Night) -> Iterator[str]:
     yield from _section(
         "Hosts without an answer", [f"- {_m(host)}: {_m(why)}" for host, why in standing.silent.items()]
     )
+    yield from _section("Hosts without a guest", [f"- {_m(words)}" for words in standing.emptied.values()])
     yield from _section("Held", [f"- {_m(words)}" for words in standing.held])
     bad = [job for job in night.jobs if job.state not in (*GOOD, "running", "waiting")]
     yield from _section("Jobs that did not end well", [_bad(night, job) for job in bad])
@@ -119,7 +120,8 @@ def headline(standing: Standing) -> str:
     """How many guests stand how, in one line."""
     counts = standing.counts
     said = ", ".join(f"{count} {light}" for light, count in counts.items()) or "no guest is known"
-    return f"{sum(counts.values())} guests: {said}" if counts else said
+    total = sum(counts.values())
+    return f"{total} guest{'s' * (total != 1)}: {said}" if counts else said
 
 
 def what(job: Job) -> str:

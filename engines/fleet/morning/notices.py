@@ -108,7 +108,7 @@ def _body(rows: Sequence[Row], standing: Standing) -> str:
     if len(rows) > MOST:
         lines.append(f"and {len(rows) - MOST} more: crashcart fleet status")
     lines += [f"host {host} had no answer: {why}" for host, why in standing.silent.items()]
-    lines += standing.held
+    lines += [*standing.emptied.values(), *standing.held]
     lines += [f"repository {one.name} was not read: {one.trouble}" for one in standing.repositories if one.trouble]
     lines += [f"repository {one.name} is nearly full: {one.tight}" for one in standing.repositories if one.tight]
     return "\n".join(units.one_line(line)[:LONGEST] for line in lines[:LINES])

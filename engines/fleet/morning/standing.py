@@ -66,6 +66,7 @@ class Stored(msgspec.Struct, frozen=True, kw_only=True):
 class Standing(msgspec.Struct, frozen=True, kw_only=True):
     """All of it. at: Unix time in s of looking; silent: hosts that had no answer, and why; held: what is, in words.
 
+    emptied: hosts that answer, and show not one of the guests that they had; in words, with what helps.
     unsure: why others may be held, too, the last line of `held`; empty where all is known.
     """
 
@@ -73,6 +74,7 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     rows: tuple[Row, ...]
     repositories: tuple[Stored, ...] = ()
     silent: dict[str, str] = {}
+    emptied: dict[str, str] = {}
     held: tuple[str, ...] = ()
     unsure: str = ""
 
@@ -85,7 +87,7 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def bad(self) -> bool:
         """Whether somebody must look."""
-        return bool(self.silent or self.unsure) or any(row.light in BAD for row in self.rows)
+        return bool(self.silent or self.emptied or self.unsure) or any(row.light in BAD for row in self.rows)
 
 
 def rows(

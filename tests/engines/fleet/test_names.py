@@ -11,6 +11,7 @@ from engines.backup import names
 from engines.fleet.commands import guests, plan, report, status
 from engines.fleet.planning.assigning import call
 from engines.fleet.reach.census import each_once
+from engines.job.errors import Refused
 from tests.engines.backup import lab
 from tests.engines.backup.guests.host import domain, node, raw
 from tests.engines.fleet.simulated import guest, uuid
@@ -72,3 +73,12 @@ def test_no_name_breaks_a_page(fleet: str) -> None:
         assert all(line.isprintable() for line in text.splitlines()), text
         assert "\\u202eevil" in text and "a\\tb" in text
     assert "<b onload" not in shown[-1]
+
+
+def test_a_name_that_no_guest_has_is_told_with_those_that_there_are(fleet: str) -> None:
+    assert [row.name for row in engines.look("fleet", "status", fleet=fleet, only="a b").rows] == ["a b"]
+    with pytest.raises(Refused, match=r"no guest is called 'a-b'; did you mean a b\?; there are .*<b onload"):
+        engines.look("fleet", "status", fleet=fleet, known=True, only="a-b")
+    ended = engines.run("fleet", fleet=fleet, only="web*", now=True)
+    assert ended.status == "warned" and ended.result.jobs == {}, ended
+    assert any(text.startswith("no guest is called 'web*'; there are") for text in ended.warnings), ended.warnings

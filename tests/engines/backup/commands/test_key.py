@@ -126,6 +126,12 @@ def test_an_added_key_is_taken_out_by_undo(repo: str, first: str, tmp_path: Path
         ("backup-key-rotate", {"name": "nobody"}, "allowed is first"),
         ("backup-key-add", {"name": "first"}, "not taken"),
         ("backup-key-add", {"name": "../x"}, "letters, digits"),
+        ("backup-key-add", {"name": "short", "new_key_file": "/dev/null"}, "new_key_file is '/dev/null', allowed is"),
+        (
+            "backup-key-rotate",
+            {"name": "first", "new_key_file": "/nowhere"},
+            "new_key_file is '/nowhere', allowed is a",
+        ),
     ],
 )
 def test_what_cannot_be_is_refused_before_anything_is_asked(
@@ -135,6 +141,26 @@ def test_what_cannot_be_is_refused_before_anything_is_asked(
     with pytest.raises(Refused, match=said):
         lab.perform_job(task, repo=repo, key_file=first, **given)
     assert Path(repo, "config.json").read_bytes() == before
+
+
+@pytest.mark.parametrize("task", ["backup-key-add", "backup-key-rotate"])
+def test_a_key_file_and_a_passphrase_at_once_are_two_ways_and_neither_is_left_out_unsaid(
+    repo: str, first: str, tmp_path: Path, task: str
+) -> None:
+    both = {"new_key_file": key_file(tmp_path / "new.key"), "secrets": {"new_passphrase": Secret("correct horse")}}
+    with pytest.raises(Refused, match="nothing beside a passphrase"):
+        lab.perform_job(task, repo=repo, key_file=first, name="first" if "rotate" in task else "new", **both)
+    assert rows(repo) == ["first key-file"]
+
+
+def test_a_repository_is_not_half_made_for_a_key_that_will_not_do(first: str, tmp_path: Path) -> None:
+    (short := tmp_path / "short.key").write_bytes(b"short")
+    given = {"repo": str(tmp_path / "new"), "cipher": "aes-256-gcm"}
+    with pytest.raises(Refused, match="32 random bytes"):
+        lab.perform_job("backup-init", **given, key_file=str(short))
+    with pytest.raises(Refused, match="nothing beside a passphrase"):
+        lab.perform_job("backup-init", **given, key_file=first, secrets={"passphrase": Secret("correct horse")})
+    assert not (tmp_path / "new").exists()
 
 
 def test_the_key_that_goes_does_not_prove_that_another_opens(repo: str, first: str, tmp_path: Path) -> None:

@@ -67,6 +67,24 @@ def test_prune_only_takes_no_other_vm_whose_name_begins_so(tmp_path: Path) -> No
         engine.plan(convert(engine.params, {"repo": repo, "only": "web", "keep_last": 1}), Cancel())
 
 
+def test_a_tag_that_no_point_has_is_told_with_those_that_there_are(tmp_path: Path) -> None:
+    repo = lab.init(tmp_path / "repo")
+    source = lab.disk(tmp_path / "disk", {0: 1}, lab.MIB)
+    bare = [lab.backup(repo, source, "web2")]
+    lab.done("backup", repo=repo, source=str(source), vm="web1", limit="none", tag=["before-update", "guest-u-1"])
+    with lab.opened(repo) as repository:
+
+        def found(**wanted: str) -> list[str]:
+            rows = listing.listed(repository, listing.ListParams(repo=repo, **wanted)).points  # type: ignore[arg-type]
+            return [row.point.partition("/")[0] for row in rows]
+
+        assert found(tag="before-update") == ["web1"] and len(found()) == len(bare) + 1
+        with pytest.raises(Refused, match=r"mean before-update\?; there are before-update, guest-u-1; see all"):
+            found(tag="before-updat")
+        with pytest.raises(Refused, match="no point has any"):
+            found(tag="before-update", only="web2")
+
+
 def test_a_disk_that_shrank_or_is_another_is_told_and_a_list_says_where_each_came_from(tmp_path: Path) -> None:
     repo = lab.init(tmp_path / "repo")
     source = lab.disk(tmp_path / "disk", {0: 1}, 4 * lab.MIB)

@@ -13,10 +13,12 @@ from engines.backup.upkeep.newest import Newest
 from engines.fleet.agent.holding import Holding
 from engines.fleet.config.load import parsed
 from engines.fleet.config.model import Fleet
+from engines.fleet.ledger.holds import Hold
 from engines.fleet.ledger.ledger import Ledger
 from engines.fleet.ledger.rows import Job, Known
 from engines.fleet.morning.holdings import Holdings
-from engines.fleet.morning.standing import Row, rows
+from engines.fleet.morning.looking import emptied
+from engines.fleet.morning.standing import Row, Standing, rows
 from engines.fleet.planning.assigning import assign
 
 NOW = 1_800_000_000.0
@@ -202,3 +204,17 @@ def test_who_is_gone_keeps_its_points_and_is_told() -> None:
     (row,) = rows(FLEET, [], seen, held((disk(age=60 * HOUR),), ()), {}, NOW)
     assert (row.light, row.where, row.age) == ("gone", ("near",), 60 * HOUR)
     assert "its points are kept" in row.why and "backup prune" in row.what_helps
+
+
+def test_a_host_that_shows_none_of_its_guests_is_not_green_until_it_is_said_to_be_meant() -> None:
+    lost = [known(guest(name), gone=NOW) for name in ("web1", "web2")]
+    scratch = [msgspec.structs.replace(one, policy="") for one in lost]
+    said = emptied(FLEET, lost, {}, [])
+    assert "answers and shows no guest; it had 2" in said["hv1"] and "fleet hold host:hv1" in said["hv1"]
+    assert "it had 1:" in emptied(FLEET, [lost[0], scratch[1]], {}, [])["hv1"]
+    assert Standing(at=NOW, rows=(), emptied=said).bad and not Standing(at=NOW, rows=()).bad
+    moved = [msgspec.structs.replace(one, host="hv2", gone=None) for one in lost]
+    held_ = Hold(what="host", id="hv1", name="hv1", why="it is taken apart", since=NOW)
+    assert emptied(FLEET, [lost[0], known(guest("web2"))], {}, []) == {}
+    assert emptied(FLEET, moved, {}, []) == emptied(FLEET, scratch, {}, []) == emptied(FLEET, [], {}, []) == {}
+    assert emptied(FLEET, lost, {"hv1": "no route"}, []) == emptied(FLEET, lost, {}, [held_]) == {}

@@ -54,7 +54,7 @@ def test_one_notice_a_night_and_each_change_once() -> None:
     def titles(stand: Standing, night_: str) -> list[str]:
         return [notice.title for notice in compose(alerts, stand, night_, memory)]
 
-    assert titles(standing(row("good")), "2026-11-29") == ["crashcart: 1 guests: 1 good"]
+    assert titles(standing(row("good")), "2026-11-29") == ["crashcart: 1 guest: 1 good"]
     assert titles(standing(row("good")), "2026-11-29") == []
     assert titles(standing(row("failed"), at=NOW + 60), "2026-11-29") == ["crashcart: web1 is failed"]
     assert titles(standing(row("failed"), at=NOW + 120), "2026-11-29") == []
@@ -63,7 +63,7 @@ def test_one_notice_a_night_and_each_change_once() -> None:
     assert titles(standing(row("failed"), at=NOW + 3 * 3600), "2026-11-29") == []
     assert titles(standing(row("failed"), at=NOW + 5 * 3600), "2026-11-29") == ["crashcart: web1 is failed"]  # it stays
     assert titles(standing(row("late"), at=NOW + 9 * 3600), "2026-11-29") == ["crashcart: web1 is late"]
-    assert titles(standing(row("late"), at=NOW + 13 * 3600), "2026-11-30") == ["crashcart: 1 guests: 1 late"]
+    assert titles(standing(row("late"), at=NOW + 13 * 3600), "2026-11-30") == ["crashcart: 1 guest: 1 late"]
 
 
 def test_each_target_is_told_by_what_it_knows_itself() -> None:
@@ -223,5 +223,10 @@ def test_the_night_is_a_page_a_picture_and_metrics_whatever_guests_are_called(tm
     assert found["crashcart_repository_last_gc_timestamp_seconds"].value == NOW - 60.0
     assert found["crashcart_host_silent"].value == 0
     with Ledger(tmp_path / "ledger.sqlite") as ledger:
-        quiet = metrics.text(fleet, ledger, msgspec.structs.replace(stand, silent={"hv1": "no route"}))
-    assert 'crashcart_host_silent{host="hv1"} 1.0' in quiet
+        odd = msgspec.structs.replace(stand, silent={"hv1": "no route"}, emptied={"hv1": "hv1 shows no guest"})
+        quiet = metrics.text(fleet, ledger, odd)
+        told = night.gather(fleet, ledger, odd)
+    assert 'crashcart_host_silent{host="hv1"} 1.0' in quiet and 'crashcart_host_emptied{host="hv1"} 1.0' in quiet
+    assert "## Hosts without a guest" in night.markdown(told)
+    (notice,) = compose([Alert(to=AlertTo(apprise_file="ops"))], odd, "n", Memory())
+    assert "hv1 shows no guest" in notice.body
