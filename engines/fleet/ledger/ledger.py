@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 import threading
@@ -38,9 +39,15 @@ create table kept (name text primary key, value blob not null, at real not null)
 FOREVER = 1e12  # Unix time in s
 PATIENCE = 60.0  # s that another process may write
 ONLY_A_MEMORY = "name another file as `ledger`, or move this one away: points are the truth, it is only a memory"
+ROOM = "make room where it lies; what runs on hosts goes on, and the next round follows it"
 HELPS = {
-    sqlite3.SQLITE_FULL: "make room where it lies; what runs on hosts goes on, and the next round follows it",
+    sqlite3.SQLITE_FULL: ROOM,
+    sqlite3.SQLITE_IOERR_SHMSIZE: ROOM,
     sqlite3.SQLITE_BUSY: "another process writes it; see what runs: crashcart runs",
+}
+WRITABLE = {
+    errno.ENOSPC: ROOM,
+    errno.EROFS: "mount that disk so that it can be written (a fault makes the kernel mount it so, too: dmesg)",
 }
 COLUMNS = Job.__struct_fields__
 
@@ -63,13 +70,17 @@ class Ledger:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
             self._base = sqlite3.connect(path, timeout=patience, isolation_level=None, check_same_thread=False)
-            self._base.execute("pragma journal_mode=wal")
-            self._base.execute("pragma synchronous=full")
-            self._made()
+            try:
+                self._base.execute("pragma journal_mode=wal")
+                self._base.execute("pragma synchronous=full")
+                self._made()
+            except BaseException:
+                self._base.close()
+                raise
         except OSError as error:
-            raise Refused(f"ledger {path}: {error.strerror}", ONLY_A_MEMORY) from None
+            raise Refused(f"ledger {path}: {error.strerror}", WRITABLE.get(error.errno or 0, ONLY_A_MEMORY)) from None
         except sqlite3.Error as error:
-            raise Refused(f"ledger {path}: {error}", _helps(error)) from None
+            raise Refused(f"ledger {path}: {_said(error)}", _helps(error)) from None
         except Failed as failed:
             raise Refused(failed.why, failed.what_helps) from None
 
@@ -100,7 +111,7 @@ class Ledger:
             try:
                 yield
             except sqlite3.Error as error:
-                raise Failed(f"ledger {self.path}: {error}", _helps(error)) from None
+                raise Failed(f"ledger {self.path}: {_said(error)}", _helps(error)) from None
 
     @contextmanager
     def _written(self) -> Iterator[None]:
@@ -232,7 +243,17 @@ class Ledger:
 
 
 def _helps(error: sqlite3.Error) -> str:
-    return HELPS.get(getattr(error, "sqlite_errorcode", 0) & 0xFF, ONLY_A_MEMORY)
+    code = _code(error)
+    return HELPS.get(code) or HELPS.get(code & 0xFF, ONLY_A_MEMORY)
+
+
+def _code(error: sqlite3.Error) -> int:
+    return getattr(error, "sqlite_errorcode", 0)
+
+
+def _said(error: sqlite3.Error) -> str:
+    """What sqlite says; it calls a disk without room for the file beside the ledger a fault of the disk."""
+    return "its disk is full" if _code(error) == sqlite3.SQLITE_IOERR_SHMSIZE else str(error)
 
 
 LISTS = ("disks", "warnings", "points")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import http.client
 import os
 import subprocess
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -94,7 +96,16 @@ def rehearse(fleet: Fleet) -> Iterator[tuple[str, str]]:
 
 def _web(lines: Sequence[str]) -> str:
     """The address that is called; empty where there is none of the web's."""
-    return next((line for line in lines[:1] if line.startswith(("https://", "http://"))), "")
+    return next((line for line in lines[:1] if line.startswith(("https://", "http://")) and _whole(line)), "")
+
+
+def _whole(line: str) -> bool:
+    """Whether it is an address as it stands: one word of ASCII, with a host and a port that there can be."""
+    try:
+        parts = urllib.parse.urlsplit(line)
+        return bool(parts.hostname) and parts.port != 0 and line.isascii() and line.isprintable() and " " not in line
+    except ValueError:
+        return False
 
 
 def _pinged(files: Sequence[str]) -> Iterator[str]:
@@ -106,6 +117,8 @@ def _pinged(files: Sequence[str]) -> Iterator[str]:
                 continue
             with urllib.request.urlopen(address, timeout=PING) as answer:  # noqa: S310  by its scheme, above
                 answer.read(1024)
+        except http.client.HTTPException:
+            yield f"the address in {file} does not answer as a web server does"
         except (OSError, ValueError) as error:
             yield f"the address in {file} was not reached: {getattr(error, 'reason', error)}"
 

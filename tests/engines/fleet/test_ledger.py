@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sqlite3
+import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,32 @@ def test_a_full_disk_loses_one_change_and_nothing_else(path: Path) -> None:
         ledger._rows("pragma max_page_count=100000")
         ledger.keep(job(100))
         assert len(ledger.jobs()) == 101
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 200 KiB with a ledger on it."""
+    (place := tmp_path / "tiny").mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=200k", "crashcart-test", str(place)], check=True)
+    try:
+        Ledger(place / "ledger.sqlite").close()
+        yield place
+    finally:
+        subprocess.run(["umount", str(place)], check=True)
+
+
+def test_a_disk_without_room_or_mounted_to_be_read_is_not_taken_for_a_spoilt_ledger(tiny: Path) -> None:
+    subprocess.run(["mount", "-o", "remount,ro", str(tiny)], check=True)
+    with pytest.raises(Refused, match="Read-only") as caught:
+        Ledger(tiny / "ledger.sqlite")
+    assert caught.value.what_helps.startswith("mount that disk")
+    subprocess.run(["mount", "-o", "remount,rw", str(tiny)], check=True)
+    with suppress(OSError), (tiny / "fill").open("wb", buffering=0) as fill:
+        while True:
+            fill.write(bytes(1024))
+    with pytest.raises(Refused, match="full") as caught:
+        Ledger(tiny / "ledger.sqlite")
+    assert "make room" in caught.value.what_helps
 
 
 def test_a_ledger_that_another_process_keeps_locked_is_given_up(path: Path) -> None:

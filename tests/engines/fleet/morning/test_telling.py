@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import threading
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import msgspec
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from engines.fleet.config.load import parsed
@@ -20,6 +23,7 @@ from engines.fleet.morning import metrics, night, page, picture
 from engines.fleet.morning.notices import Memory, compose
 from engines.fleet.morning.standing import Light, Row, Standing, Stored
 from engines.fleet.morning.telling import rehearse, tell
+from engines.job.errors import Refused
 
 NOW = 1_800_000_000.0
 NASTY = 'web"<b>`|\n*1'
@@ -174,6 +178,49 @@ def test_what_cannot_be_told_is_said(tmp_path: Path) -> None:
     with Ledger(tmp_path / "ledger.sqlite") as ledger:
         said = list(tell(parsed(fleet_text(alerts)), ledger, standing(row("good")), "n", whole=True))
     assert any("none cannot be read" in line for line in said) and any("http or https" in line for line in said), said
+
+
+@contextmanager
+def garbler() -> Iterator[int]:
+    """The port of something that speaks no HTTP."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer() -> None:
+            line, _ = server.accept()
+            with line:
+                line.recv(65536)
+                line.sendall(b"who is there?\r\n\r\n")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        try:
+            yield server.getsockname()[1]
+        finally:
+            with suppress(OSError):  # where nobody came
+                socket.create_connection(server.getsockname()).close()
+            thread.join()
+
+
+def test_a_ping_that_is_no_address_or_no_web_server_is_said_and_ends_no_round(tmp_path: Path) -> None:
+    odd = ["http://127.0.0.1/a b", "http://127.0.0.1/\u00e4", "http://[::1/", "http://127.0.0.1:99999/", "http://:80/"]
+    files = [tmp_path / f"ping{number}" for number in range(len(odd) + 1)]
+    with garbler() as port, Ledger(tmp_path / "ledger.sqlite") as ledger:
+        for file, line in zip(files, [*odd, f"http://127.0.0.1:{port}/secret"], strict=True):
+            file.write_text(f"{line}\n")
+        fleet = parsed(fleet_text(f"[{', '.join(f'{{ping_file: {file}}}' for file in files)}]"))
+        said = list(tell(fleet, ledger, standing(row("good")), "n", whole=True))
+    assert len(said) == len(files) and all("no http or https address" in line for line in said[:-1]), said
+    assert "does not answer as a web server" in said[-1] and "secret" not in said[-1]
+    assert all(why for _, why in list(rehearse(fleet))[:-1])
+
+
+def test_metrics_never_take_the_place_of_a_pipe_or_device(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(Refused, match="is no file"):
+        metrics.write("x 1\n", tmp_path / "pipe")
+    assert (tmp_path / "pipe").is_fifo()
+    metrics.write("x 1\n", tmp_path / "x.prom")
+    assert (tmp_path / "x.prom").read_text() == "x 1\n"
 
 
 def test_addresses_are_tried_without_writing_to_anybody(tmp_path: Path) -> None:
