@@ -23,14 +23,23 @@ def texts(said: Sequence[Twice], *, whole: bool = True) -> list[str]:
 
     whole: a text may be one token with marks in it (base64's + and /), as a title or a parameter, never a page.
     """
+    if all(first == again for first, again in said):
+        return [first for first, _ in said]
     split = [tuple(WORD.split(one) for one in twice) for twice in said]
     if len({len(words) for twice in split for words in twice}) > 1:
         return [_rest(*twice) for twice in said] if whole and _new(said, MARKED) else [first for first, _ in said]
-    columns = [list(zip(*words, strict=True)) for words in split]
-    new = (
-        {at for at in range(1, len(columns[0]), 2) if _new([words[at] for words in columns], TOKEN)} if said else set()
-    )
-    return ["".join(_rest(*twice) if at in new else twice[0] for at, twice in enumerate(words)) for words in columns]
+    new = {at for at in _changed(split) if _new([(first[at], again[at]) for first, again in split], TOKEN)}
+    return [_without(first, again, new) for first, again in split]
+
+
+def _changed(split: Sequence[tuple[list[str], list[str]]]) -> set[int]:
+    """The words that some copy says otherwise the second time: no other can be new, and a page has few such."""
+    return {at for first, again in split for at in range(1, len(first), 2) if first[at] != again[at]}
+
+
+def _without(first: list[str], again: list[str], new: set[int]) -> str:
+    """A text's first answer, with what is new in it left out."""
+    return "".join(_rest(word, again[at]) if at in new else word for at, word in enumerate(first))
 
 
 def _new(said: Sequence[Twice], token: re.Pattern[str]) -> bool:

@@ -8,6 +8,8 @@ import secrets
 from collections.abc import Callable
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from engines.failover.asking import fresh, probe
 from engines.failover.asking.site import SiteParams
@@ -140,6 +142,26 @@ def test_what_is_left_out_of_a_url(first: str, second: str, led: str | None) -> 
     said = [(one.replace("@", f"{at}1"), one.replace("@", f"{at}2")) for at, one in enumerate((first, second))]
     left = fresh.urls(said)
     assert left == [led, led] if led else left[0] != left[1]
+
+
+WORDS = st.lists(st.sampled_from(["shop", "a9", "b7", "1", "+", " ", "…"]), max_size=6).map("".join)
+
+
+@given(st.lists(st.tuples(WORDS, WORDS), min_size=1, max_size=4))
+def test_what_is_left_out_is_what_every_copy_says_anew(said: list[tuple[str, str]]) -> None:
+    """Word by word, as the rule has it: where one place is not another in any copy, nothing is left out."""
+    split = [tuple(fresh.WORD.split(one) for one in twice) for twice in said]
+    left = fresh.texts(said, whole=False)
+    if len({len(words) for twice in split for words in twice}) > 1:
+        assert left == [first for first, _ in said]
+        return
+    wanted = [list(first) for first, _ in split]
+    for at in range(1, len(wanted[0]), 2):
+        column = [(first[at], again[at]) for first, again in split]
+        if fresh._new(column, fresh.TOKEN):
+            for words, twice in zip(wanted, column, strict=True):
+                words[at] = fresh._rest(*twice)
+    assert left == ["".join(words) for words in wanted]
 
 
 def test_many_copies_are_compared_in_one_pass() -> None:
