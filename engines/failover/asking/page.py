@@ -15,7 +15,7 @@ REFRESH = re.compile(r"\shttp-equiv\s{0,20}=\s{0,20}[\"']?refresh(?:[\"'\s/]|$)"
 CONTENT = re.compile(
     r"\scontent\s{0,20}=\s{0,20}(?:\"([^\"]{0,2000})\"|'([^']{0,2000})'|([^\s\"'>]{1,2000}))", re.IGNORECASE
 )
-SENDS = re.compile(r"[\d.]{0,20}\s{0,20}[;,\s]\s{0,20}(?:url\s{0,20}=\s{0,20})?[\"']?([^\"']{1,2000})", re.IGNORECASE)
+SENDS = re.compile(r"[\d.]{0,20}\s{0,20}[;,\s]\s{0,20}+(?:url\s{0,20}=\s{0,20})?+[\"']?([^\"']{1,2000})", re.IGNORECASE)
 TAG = 4096  # characters of a <meta> that are looked at
 META = re.compile(
     rb"<meta[\s/][^>]{0,500}?charset\s{0,20}=\s{0,20}[\"']?\s{0,20}([A-Za-z0-9_:.-]{1,40})", re.IGNORECASE

@@ -161,6 +161,9 @@ def test_a_redirect_or_refresh_to_what_is_no_url_leads_there(odd: str) -> None:
         ("60", ""),
         ("", ""),
         ("url=/a", ""),
+        ("0; url=", ""),
+        ("0;url=''", ""),
+        ("0 , url=/a", "/a"),
     ],
 )
 def test_where_refresh_leads(value: str, url: str) -> None:
