@@ -89,8 +89,8 @@ def judge(a: End, b: End | None, patterns: Patterns) -> Verdict:
         _no_such_port,
         _admin_down,
         _no_light,
+        _segmented,  # whose line may be up
         _up,
-        _segmented,
         _vcs_disabled,
         _different_vcsid,
         _one_fabric,

@@ -14,6 +14,7 @@ from engines.vdx.line.terminal import Ended, Silent, Terminal
 from engines.vdx.line.transcript import Transcript
 
 ANY_PROMPT = re.compile(r"(?P<host>[\w][\w.+:/\[\]@>-]*)(?P<context>(?:\([^()\n]+\)){0,3})[>#] ?")
+DESCRIBES = re.compile(r"description\b", re.IGNORECASE)
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 QUICK = 0.005  # s of quiet after a prompt; the echo of the next command proves that it was one
 SURE = 0.03  # s of quiet after a prompt that ends a configuration
@@ -263,9 +264,12 @@ def _unechoed(text: str) -> str:
 
 
 def denied(answer: str, patterns: Patterns) -> str:
-    """The line of an answer that says this user may not give the command; empty where none does."""
-    first = answer.strip().splitlines()[:3]
-    return next((line.strip() for line in first if fits(patterns.no_rights, line)), "")
+    """The line of an answer that says this user may not give the command; empty where none does.
+
+    A description is the technician's own word: "no access, reserved" denies nothing.
+    """
+    first = [line.strip() for line in answer.strip().splitlines()[:3]]
+    return next((line for line in first if fits(patterns.no_rights, line) and not DESCRIBES.match(line)), "")
 
 
 def complaint(answer: str, patterns: Patterns) -> str:

@@ -167,7 +167,7 @@ def neighbours(answer: str) -> list[Neighbour]:
     """Every neighbour in `show lldp neighbors detail`."""
     found = []
     for part in re.split(r"(?im)^(?=[ \t]*local interface[ \t]*:)", answer):
-        local = re.search(r"(?im)^[ \t]*local interface[ \t]*:[ \t]*(\w+ ?\S+)", part)
+        local = re.search(r"(?im)^[ \t]*local interface[ \t]*:[ \t]*([a-z]{1,40}[ \t]{0,9}\d[\d/:]*|\w+ ?\S+)", part)
         far = _tlv(part, "remote interface").partition("(")[0].strip()
         system = _tlv(part, "system name").strip('"')
         if local and (far or system):

@@ -10,7 +10,7 @@ from engines.vdx.judging.neighbour import same_switch
 from engines.vdx.judging.verdict import judge
 from engines.vdx.line import patterns
 from engines.vdx.switch.look import End
-from engines.vdx.switch.parse import Member, Neighbour, Port, members
+from engines.vdx.switch.parse import IslPort, Member, Neighbour, Port, members
 from engines.vdx.switch.parse import port as found_port
 
 WORDS = patterns.load()
@@ -62,6 +62,13 @@ def test_each_pair_of_ends_has_its_verdict(a: dict[str, Any], b: dict[str, Any],
     if kind in ("same-vcsid-isl-off", "isl-on"):
         assert found.helps.startswith("Should these two be one fabric?")
     assert bool(found.cheaper) == ("only at" in words)
+
+
+def test_a_segmented_link_is_told_though_its_line_is_up() -> None:
+    row = IslPort(name=NAME, state="Up", says="ISL segmented,(RBridge ID Overlap)(Trunk Primary)")
+    up = {"port": port("up", "up", "connected"), **ON}
+    assert judge(end("sw1", **up, islport=row), end("sw2", **up), WORDS).kind == "segmented"
+    assert judge(end("sw1", **up), end("sw2", **up), WORDS).kind == "up"
 
 
 HERE = [Member(rbridge=1, wwn="10:00:00:27:f8:00:01:01", name="sw1", here=True, principal=True)]

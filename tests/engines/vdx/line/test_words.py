@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from engines.rehearsal.switches import config as theirs
 from engines.rehearsal.switches import factory
 from engines.vdx.line import patterns, screen
-from engines.vdx.line.session import ANY_PROMPT, refused
+from engines.vdx.line.session import ANY_PROMPT, denied, refused
 from engines.vdx.line.transcript import LONGEST, MOST, Transcript
 from engines.vdx.line.trouble import Trouble, kind_of
 from engines.vdx.switch import config, parse
@@ -92,6 +92,18 @@ def test_a_port_has_one_name_in_all_its_spellings(text: str, name: str) -> None:
 )
 def test_time_up_is_read_in_the_forms_known_and_else_left_alone(said: str, seconds: int | None) -> None:
     assert parse.uptime(f"Up Time     : {said}\n", WORDS) == seconds
+
+
+@pytest.mark.parametrize("name", ["Te 1/0/5", "Te  1/0/5", "TenGigabitEthernet1/0/5", "Te 1/0/5(Local MAC: 0005.3378)"])
+def test_a_neighbour_is_found_behind_a_port_in_all_its_spellings(name: str) -> None:
+    (seen,) = parse.neighbours(f"Local Interface: {name}\nRemote Interface: Te 2/0/6\nSystem Name: sw2\n")
+    assert (seen.local, seen.remote) == ("TenGigabitEthernet 1/0/5", "TenGigabitEthernet 2/0/6")
+
+
+def test_what_a_technician_described_denies_nothing() -> None:
+    block = "interface TenGigabitEthernet 1/0/5\n description no access, reserved for RBAC\n no shutdown\n!\n"
+    assert denied(block, WORDS) == ""
+    assert denied("Error: no access", WORDS) == "Error: no access"
 
 
 @given(TEXT)
