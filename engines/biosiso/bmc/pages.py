@@ -13,7 +13,7 @@ PAGES = 32  # of one collection that are asked for
 
 
 class _Page(msgspec.Struct, frozen=True):
-    members: list[Link] = msgspec.field(name="Members")
+    members: list[Link] | None = msgspec.field(name="Members")
     more: str | None = msgspec.field(name="Members@odata.nextLink", default=None)
     bare: str | None = msgspec.field(name="@odata.nextLink", default=None)
     count: Any = msgspec.field(name="Members@odata.count", default=None)
@@ -34,7 +34,7 @@ def listed(client: Client, path: str) -> Listed:
     while path and path not in asked and len(asked) < PAGES:
         asked.add(path)
         page = client.get(path, _Page)
-        found |= {link.path: link for link in page.members}
+        found |= {link.path: link for link in page.members or ()}
         count = max(count, page.count if isinstance(page.count, int) else 0)
         further = (page.more or page.bare or "").removeprefix(str(client.door))
         path = client.own(further, "a next page") if further else ""

@@ -17,13 +17,15 @@ class _Error(msgspec.Struct):
     more: Any = msgspec.field(name="@Message.ExtendedInfo", default=None)
 
 
-class _Wrapped(msgspec.Struct):
-    error: _Error
-
-
 def reason(tree: Any) -> str:
-    """What an answer's JSON says in words. Raises ValueError where it is no error."""
-    error = msgspec.convert(tree, _Wrapped).error
+    """What an answer's JSON says in words, empty where it says nothing. Raises ValueError where it is no error.
+
+    Some BMCs leave the object `error` out, or have a text in its place.
+    """
+    said = tree.get("error", tree) if isinstance(tree, dict) else tree
+    if isinstance(said, str):
+        return said
+    error = msgspec.convert(said, _Error)
     more = error.more if isinstance(error.more, list) else [error.more]
     return " ".join([text for part in more if (text := _told(part))] or [_one(error.message)])
 

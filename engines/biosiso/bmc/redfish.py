@@ -155,7 +155,7 @@ class Client:
     def decode(self, answer: Answer, path: str, kind: type[T]) -> T:
         """An answer's JSON. Raises Unanswered."""
         try:
-            return msgspec.convert(self._tree(answer.body), kind)
+            return msgspec.convert(_filled(self._tree(answer.body)), kind)
         except msgspec.ValidationError as error:
             raise Unanswered(f"{self.door}{path} is no Redfish answer: {shown(str(error))}", BY_HAND) from None
         except (ValueError, RecursionError):
@@ -276,6 +276,13 @@ FRONT = ("/redfish", "/redfish/v1")  # what wants no login
 class _Tagged(msgspec.Struct):
     etag: str | None = msgspec.field(name="@odata.etag", default=None)
     link: str | None = msgspec.field(name="@odata.id", default=None)
+
+
+def _filled(tree: Any) -> Any:
+    """A tree without what says nothing: a null or an empty object in a list, and an empty object in a link's place."""
+    if isinstance(tree, dict):
+        return {key: None if item == {} else _filled(item) for key, item in tree.items()}
+    return [_filled(item) for item in tree if item not in (None, {})] if isinstance(tree, list) else tree
 
 
 def until(look: Callable[[], T], good: Callable[[T], bool], sleep: Callable[[float], None], within: float) -> T:

@@ -13,7 +13,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engines.biosiso.bmc.insert import Insert
-from engines.biosiso.bmc.reason import _told
 from engines.biosiso.bmc.redfish import until
 from engines.biosiso.bmc.serve import DiscServer, span
 from engines.job.contract import Cancel, Plan
@@ -136,6 +135,18 @@ def test_a_slot_that_is_listed_and_not_there_hides_no_other(disc: Path, board: B
     assert dict(planned(disc, board.port).facts)["slot"] == "CD1"
     board.script[slots] = (200, {"Members": listed[:1]})
     assert f"CfgCD (listed, and answered {status})" in refusal(disc, board.port).why
+
+
+def test_what_says_nothing_hides_no_slot(disc: Path, board: Board) -> None:
+    slots = "/redfish/v1/Managers/1/VirtualMedia"
+    host, slot = board.tree(SYSTEM), board.tree(f"{slots}/CD1")
+    board.script["/redfish/v1/Systems"] = (200, {"Members": [None, {"@odata.id": SYSTEM}, {}]})
+    managers = [{}, *host["Links"]["ManagedBy"]]
+    board.script[SYSTEM] = (200, {**host, "VirtualMedia": {}, "Links": {"ManagedBy": managers}})
+    board.script[f"{slots}/CD1"] = (200, {**slot, "MediaTypes": [None, "CD"]})
+    assert dict(planned(disc, board.port).facts)["slot"] == "CD1"
+    board.script[slots] = (200, {"Members": None})
+    assert f"{slots} is empty" in refusal(disc, board.port).why
 
 
 def test_a_wrong_password_is_refused_before_anything_is_sent(disc: Path, board: Board) -> None:
@@ -282,15 +293,3 @@ def test_a_range_is_the_slice_that_it_names(size: int, first: int, more: int) ->
     assert span(header, size) == (first, min(first + more, size - 1))
     assert span(f"bytes={first}-", size) == (first, size - 1)
     assert span(f"bytes=-{more + 1}", size) == (max(0, size - more - 1), size - 1)
-
-
-@pytest.mark.parametrize(
-    ("words", "args", "said"),
-    [
-        ("%10 of %1, %2", [str(at) for at in range(1, 11)], "10 of 1, 2 (3, 4, 5, 6, 7, 8, 9)"),
-        ("%1 is 5%", ["A%2", "b"], "A%2 is 5% (b)"),
-        ("no %3 and %0 here", ["x"], "no %3 and %0 here (x)"),
-    ],
-)
-def test_each_argument_stands_where_a_message_has_its_number(words: str, args: list[str], said: str) -> None:
-    assert _told({"Message": words, "MessageArgs": args}) == said
