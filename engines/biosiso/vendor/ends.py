@@ -23,6 +23,7 @@ BOOTS = re.compile(
     r"(?:\S*[\\/])?(?:(?:reset|reboot|warmboot|coldboot)(?:\.com|\.exe)?(?:\s|$)|fdapm\S*\s+(?:warm|cold)boot\b)",
     re.IGNORECASE,
 )
+MAY_LEAVE = re.compile(r"exit\b", re.IGNORECASE)  # not in a DOS that was booted, where it is the only shell
 
 State = tuple[FlashLine | None, bool]
 """The last call, and whether the last result is that of a flasher which worked."""
@@ -86,6 +87,9 @@ class Ends:
             yield (at + 1, calls[at], True) if calls[at].flashes else (at + 1, last, False)
         elif LEAVES.match(step.text) or BOOTS.match(step.text):
             yield (over, *state)
+        elif MAY_LEAVE.match(step.text):
+            yield (over, *state)
+            yield (at + 1, *state)
         elif (begin := _own_label(script, step)) is not None and depth < DEEPEST:
             for each in self._run(script, {state}, depth + 1, begin):
                 yield (at + 1, *each)

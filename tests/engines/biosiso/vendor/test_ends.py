@@ -38,6 +38,7 @@ def lasts(text: str, *programs: str, **others: str) -> list[tuple[str, ...]]:
         "if exist a echo y | afudos %1 /P\nif not exist a afudos %1 /B\n",
         "fdt && goto two\nafudos %1 /P\ngoto end\n:two\nafudos %1 /B\n:end\n",
         "if not exist x.rom goto :two\nafudos %1 /P\nexit /b\n:two\nafudos %1 /B",
+        "afudos %1 /P\nif errorlevel 1 goto two\nexit\n:two\nafudos %1 /B\n",
     ],
 )
 def test_calls_of_which_either_can_be_the_last_are_both_told(text: str) -> None:
@@ -64,6 +65,7 @@ def test_calls_of_which_either_can_be_the_last_are_both_told(text: str) -> None:
         "afudos %1 /B || afudos %1 /P\n",
         "afudos %1 /P || goto err\nafudos %1 /B\n:err\n",
         "echo y | afudos %1 /B\n",
+        "if '%1'=='' exit\nafudos %1 /B\nexit\n:usage\necho flash ROM\n",
         "afudos %1 /B > flash.log 2>&1\n",
         'afudos "%1" /P & echo "a & b"\nafudos "%1" /B\n',
         "copy reset.com c:\nafudos %1 /B\nreset\nafudos %1 /P\n",
