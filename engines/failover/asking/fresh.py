@@ -25,7 +25,7 @@ def texts(said: Sequence[Twice], *, whole: bool = True) -> list[str]:
     """
     if all(first == again for first, again in said):
         return [first for first, _ in said]
-    split = [tuple(WORD.split(one) for one in twice) for twice in said]
+    split = [(WORD.split(first), WORD.split(again)) for first, again in said]
     if len({len(words) for twice in split for words in twice}) > 1:
         return [_rest(*twice) for twice in said] if whole and _new(said, MARKED) else [first for first, _ in said]
     new = {at for at in _changed(split) if _new([(first[at], again[at]) for first, again in split], TOKEN)}
