@@ -42,7 +42,7 @@ def _plan(handed: Handed, secrets: dict[str, Secret]) -> Planned:
         return Planned(why=bad.why, what_helps=bad.what_helps, param=bad.name)
     except Refused as refused:
         return Planned(why=refused.why, what_helps=refused.what_helps, lines=refused.lines)
-    except (OSError, MemoryError) as error:
+    except (OSError, MemoryError, RuntimeError) as error:
         if (failed := blameless(error)) is None:
             raise
         return Planned(why=failed.why, what_helps=failed.what_helps)

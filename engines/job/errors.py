@@ -94,6 +94,8 @@ class Stopped(CrashcartError):
 
 def blameless(error: BaseException) -> Failed | None:
     """What the machine has no room, right or name for, in words; None where it may be a fault of crashcart."""
+    if isinstance(error, RuntimeError) and getattr(error.__context__, "errno", 0) == errno.ELOOP:
+        error = error.__context__ or error  # how pathlib tells of a circle of links
     if isinstance(error, MemoryError):
         return Failed("there is not enough memory", "end other programs, add memory, or raise the limit: ulimit -v")
     if not isinstance(error, OSError) or error.errno not in NO_FAULT:

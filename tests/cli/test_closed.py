@@ -43,6 +43,8 @@ def test_what_the_machine_has_no_room_or_name_for_is_no_fault_of_crashcart(tmp_p
         f"{CRASHCART} backup list --repo /{'x' * 300}",
         f"mkdir {tmp_path}/gone; cd {tmp_path}/gone; rmdir ../gone; {CRASHCART} runs; {CRASHCART} backup list --repo r",
         f"ulimit -n 20; {CRASHCART} runs",
+        f"ln -s circle {tmp_path}/circle; {CRASHCART} virtio inspect {tmp_path}/circle",
+        f"{CRASHCART} biosiso inspect {tmp_path}/circle",
     ):
         ran = shell(words)
         assert "fault of crashcart" not in ran.stderr and "Traceback" not in ran.stderr, (words, ran.stderr)

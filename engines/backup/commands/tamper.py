@@ -91,7 +91,7 @@ def _condemned(versions: ObjectVersions, every: dict[str, list[ObjectVersion]]) 
             if not version.marker:
                 try:
                     found |= set(msgspec.json.decode(b"".join(versions.read(version)), type=list[str]))
-                except (msgspec.DecodeError, UnicodeDecodeError):
+                except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
                     continue
     return found
 
@@ -145,7 +145,7 @@ def _lasting(raw: bytes) -> dict[str, Any]:
     """What of a config no change of keys changes; nothing of what is no config."""
     try:
         found = msgspec.json.decode(raw, type=dict[str, Any])
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         return {}
     return {name: value for name, value in found.items() if name not in KEYS}
 

@@ -180,7 +180,7 @@ def _loaded(store: Store, name: str) -> Config:
         raise Refused(f"{store.where}: {error.strerror}", "name a repository that can be read") from None
     try:
         config = msgspec.json.decode(raw, type=Config)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise _broken(str(error)) from None
     if config.format not in (FORMAT, SEVERAL):
         raise Refused(

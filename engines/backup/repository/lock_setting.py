@@ -32,7 +32,7 @@ def load(store: Store) -> LockSetting | None:
         return msgspec.json.decode(store.read(NAME, 0, LONGEST), type=LockSetting)
     except FileNotFoundError:
         return None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise Damaged(
             NAME,
             str(error),

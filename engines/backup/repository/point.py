@@ -110,7 +110,7 @@ def _head(raw: bytes, where: str) -> tuple[Head, int]:
     length = int.from_bytes(raw[:4], "little")
     try:
         head = msgspec.json.decode(raw[4 : 4 + length], type=Head)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise Damaged(where, f"its head cannot be read ({error})") from None
     if not (names.good(head.vm) and names.good(head.disk)):
         raise Damaged(where, "it is named like no disk")

@@ -96,7 +96,7 @@ def every(store: Store) -> Iterator[Bad]:
     for name, content in store.read_all(sorted(store.names("quarantine")), 1 << 20):
         if isinstance(content, OSError):
             continue
-        with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError):
+        with contextlib.suppress(msgspec.DecodeError, RecursionError, UnicodeDecodeError):
             bad = msgspec.json.decode(content, type=Bad)
             if MORE.match(name):
                 more.setdefault(bad.path, []).extend(bad.points)

@@ -182,7 +182,7 @@ def every(store: Store) -> list[Session]:
         try:
             session = msgspec.json.decode(content, type=Session)
             found.append(msgspec.structs.replace(session, id=stem))
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
             found.append(_unknown(stem))
     return found
 

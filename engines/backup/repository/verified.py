@@ -67,5 +67,5 @@ def _notes(store: Store) -> Iterator[VerifyNote]:
     """Those that can be read."""
     for _, content in store.read_all(sorted(store.names("verified")), LONGEST):
         if not isinstance(content, OSError):
-            with suppress(msgspec.DecodeError, UnicodeDecodeError):
+            with suppress(msgspec.DecodeError, RecursionError, UnicodeDecodeError):
                 yield msgspec.json.decode(content, type=VerifyNote)

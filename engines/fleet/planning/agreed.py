@@ -151,7 +151,7 @@ def _newest(store: Store) -> tuple[int, list[Hold]]:
             return max(numbers), msgspec.json.decode(store.read(_name(max(numbers))), type=list[Hold])
         except FileNotFoundError:
             continue  # a newer one took its place
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
             why = f"{store.where}: {_name(max(numbers))} is not what crashcart wrote: {error}"
             raise Failed(why, "remove that file: controllers tell anew what they know; then see what is held") from None
 

@@ -95,7 +95,7 @@ class Lease:
             raise _quicker() from None
         try:
             session = msgspec.json.decode(content, type=Session)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
             return "" if age > self._dead else f"somebody has the lease in {self._store.where}"
         if session.ended or session.before_a_reboot():
             return ""

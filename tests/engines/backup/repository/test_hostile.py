@@ -16,7 +16,7 @@ from engines import api
 from engines.backup import names
 from engines.backup.errors import Damaged
 from engines.backup.pages import mapping
-from engines.backup.repository import config, quarantine, sessions
+from engines.backup.repository import config, lock_setting, point, quarantine, sessions, verified
 from engines.backup.repository.keys import Kdf, Unlock
 from engines.backup.store.local import LocalStore
 from engines.job.errors import Refused
@@ -98,6 +98,20 @@ def test_times_that_are_none_end_nothing(tmp_path: Path) -> None:
     assert good.time in str(api.look("backup", "list", repo=repo))
     lab.perform_job("backup-prune", repo=repo, keep_last=1)
     lab.perform_job("backup-gc", repo=repo)
+
+
+def test_json_nested_without_an_end_is_what_cannot_be_read_and_ends_nothing(tmp_path: Path) -> None:
+    """One note like that had every list, backup and gc of the repository end in a fault."""
+    store = kept(tmp_path / "repo")
+    deep = b'{"x":' * 50_000 + b"1" + b"}" * 50_000
+    for name in (f"sessions/{'ab' * 16}.json", f"quarantine/{'ab' * 16}-64.json", "verified/x-ab.json", "lock.json"):
+        store.put(name, deep)
+    assert [each.does for each in sessions.every(store)] == ["a session that cannot be read"]
+    assert (list(quarantine.every(store)), verified.last_verified(store)) == ([], {})
+    with pytest.raises(Damaged):
+        lock_setting.load(store)
+    with pytest.raises(Damaged):
+        point.decode(len(deep).to_bytes(4, "little") + deep, "a point")
 
 
 @pytest.mark.parametrize("began", [-1, 1e300, 1e18])
