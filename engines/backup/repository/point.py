@@ -38,7 +38,7 @@ class Head(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     disk: Name
     time: Annotated[str, msgspec.Meta(pattern=names.STAMP.pattern)]
     size: Annotated[int, msgspec.Meta(ge=0, le=LARGEST)]
-    block: Annotated[int, msgspec.Meta(ge=1, le=1 << 20)]
+    block: Annotated[int, msgspec.Meta(ge=1 << 20, le=1 << 20)]
     session: Annotated[str, msgspec.Meta(pattern=names.HEX32.pattern)]
     taken: Annotated[str, msgspec.Meta(pattern=f"^$|{names.STAMP.pattern}")] = ""
     parent: str = ""

@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-FOLDERS = 64  # remembered at most
+FOLDERS = 4096  # remembered at most; fewer than a path has steps would be read anew at every look
 NAMES = 400_000  # in all of them
 T = TypeVar("T")
 

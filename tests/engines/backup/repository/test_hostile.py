@@ -114,6 +114,19 @@ def test_json_nested_without_an_end_is_what_cannot_be_read_and_ends_nothing(tmp_
         point.decode(len(deep).to_bytes(4, "little") + deep, "a point")
 
 
+def test_a_point_of_blocks_that_no_repository_has_is_damaged() -> None:
+    """Blocks of one byte had `ls` and `diff` of a disk of 256 MiB go through 268,435,456 of them."""
+    good = {"vm": "a", "disk": "d", "time": "20261130T000000Z", "size": 512, "session": "ab" * 16}
+    for size, fits in ((1 << 20, True), (1 << 19, False), (1, False)):
+        head = json.dumps({**good, "block": size}).encode()
+        content = len(head).to_bytes(4, "little") + head + bytes(32)
+        if fits:
+            assert point.decode(content, "a point").blocks == 1
+        else:
+            with pytest.raises(Damaged, match="block"):
+                point.decode(content, "a point")
+
+
 @pytest.mark.parametrize("began", [-1, 1e300, 1e18])
 def test_a_session_of_no_time_is_one_that_cannot_be_read(tmp_path: Path, began: float) -> None:
     (tmp_path / "sessions").mkdir()
