@@ -27,6 +27,7 @@ class Serial:
         self.screen = pyte.Screen(COLUMNS, ROWS)
         self.stream = pyte.ByteStream(self.screen)
         self.raw = b""
+        self._escaped = False  # whether the last key was Escape
         self.pid, self.line = pty.fork()
         if self.pid == 0:
             fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
@@ -97,8 +98,17 @@ class Serial:
         return "\n".join(line.rstrip() for line in self.screen.display)
 
     def press(self, keys: str) -> None:
-        """Send keys as the bytes that a terminal sends."""
+        """Send keys as the bytes that a terminal sends; behind an Escape once that was read alone.
+
+        Read at once, as on a busy machine, an Escape and the key behind it are another key.
+        """
+        deadline, calm = time.monotonic() + 30.0, 0  # a page that counts seconds has no rest
+        while self._escaped and calm < ALONE and time.monotonic() < deadline:
+            sent = len(self.raw)
+            self.read(0.05)
+            calm = calm + 1 if len(self.raw) == sent and self._asleep() else 0
         os.write(self.line, keys.encode())
+        self._escaped = keys.endswith(ESCAPE)
 
     def resize(self, columns: int, rows: int) -> None:
         """Give the terminal another size; what stood on it is gone."""
@@ -144,6 +154,7 @@ class Serial:
         return False
 
 
+ALONE = 14  # looks of 0.05 s: longer than the suite waits for what may follow an Escape
 CALM = 8  # looks in a row, each of 0.05 s: longer than any pause that a page makes before it draws more
 
 
