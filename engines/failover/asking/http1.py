@@ -29,7 +29,8 @@ class Wrong(Exception):
 
 @dataclass(frozen=True)
 class Head:
-    """Status and headers, names in lower case; of several the first. `cookies`: every Set-Cookie."""
+    """Status and headers, names in lower case; of several the first, but for every Content-Length. `cookies`: the same
+    of Set-Cookie."""
 
     status: int
     headers: dict[str, str]
@@ -111,6 +112,8 @@ def headed(status: int, pairs: Iterable[tuple[bytes, bytes]]) -> Head:
     cookies: list[str] = []
     for raw_name, raw_value in pairs:
         name, value = raw_name.decode("latin-1").strip().lower(), raw_value.decode("latin-1").strip()
+        if name == "content-length" and headers.get(name, value) != value:
+            value = f"{headers.pop(name)}, {value}"
         headers.setdefault(name, value)
         cookies += [value] if name == "set-cookie" else []
     return Head(status, headers, tuple(cookies))
@@ -218,8 +221,9 @@ async def _chunks(reader: asyncio.StreamReader) -> bytes:
         while len(body) < BODY and framing < FRAMING:
             line = await reader.readuntil(b"\n")
             framing += len(line)
-            size = int(line[:64].split(b";")[0].strip() or b"x", 16)
-            if size <= 0:
+            said = line[:64].split(b";")[0].strip()
+            size = int(said if said.isalnum() else b"x", 16)  # Python takes a sign and underscores, too
+            if size == 0:
                 break
             taken = min(size, BODY - len(body))
             body += await reader.readexactly(taken)

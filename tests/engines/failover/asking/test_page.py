@@ -107,6 +107,7 @@ async def whole(raw: bytes) -> Reply:
     [
         b"HTTP/1.1 200 OK\nContent-Length: 2\n\nhi",
         b"HTTP/1.0 200\r\nContent-Length: 2\n\r\nhi",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\ncontent-length: 2\r\n\r\nhi",
         b"\r\n\nHTTP/1.1  200  fine\r\n\r\nhi",
         b"HTTP/1.1 100 Continue\n\nHTTP/1.1 103 Early Hints\nLink: x\n\nHTTP/1.1 200 OK\n\nhi",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\nhi\n0\n\n",
@@ -127,6 +128,8 @@ async def test_sloppy_servers_are_understood_as_browsers_do(raw: bytes) -> None:
         (b"HTTP/1.1 200 OK\r\nX: y", "closed within the header"),
         (b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 20000, "over 64 KiB"),
         (b"\n" * 100_000, "over 64 KiB"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nhi!", "Content-Length is '2, 3'"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-2\r\nhi\r\n0\r\n\r\n", "a chunk without its size"),
         (b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n", "another protocol"),
     ],
 )
