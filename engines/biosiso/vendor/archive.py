@@ -25,6 +25,7 @@ MOST_READ = 8 << 30  # bytes unpacked to hash all files of a zip in a zip, which
 LISTING = 4 * 1024 * 1024  # bytes of a zip's list; 2000 files with long names take 1 MiB
 RUN = (".smc", ".efi", ".bat", ".nsh")
 FLASHER = re.compile(rf"(?:{batch.KNOWN})\.(?:exe|com)", re.IGNORECASE)
+FOLDER = ("/", "\\")  # some Windows programs end a folder's name with the second
 ENCRYPTED = 0x1  # general purpose flag bit 0, PKWARE APPNOTE 4.4.4
 
 
@@ -166,7 +167,7 @@ def _infos(path: Path, inner: str) -> tuple[list[ZipInfo], int]:
             content = io.BytesIO(stream.read(MOST_BYTES)) if inner else stream
             with ZipFile(cast(BinaryIO, _Listed(content))) as archive:
                 size = len(content.getvalue()) if isinstance(content, io.BytesIO) else 0
-                return [info for info in archive.infolist() if not info.filename.endswith("/")], size
+                return [info for info in archive.infolist() if not info.filename.endswith(FOLDER)], size
     except BadZipFile as error:
         what, helps = ("", "") if inner else mistaken.told(path)
         if what:

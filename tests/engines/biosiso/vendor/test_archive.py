@@ -55,6 +55,12 @@ def test_a_package_in_a_zip_in_a_zip_is_read(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
+def test_a_folder_in_a_zip_is_one_however_its_name_ends(tmp_path: Path) -> None:
+    files = {"DOS\\": b"", "DOS\\AFUDOS.EXE": b"tool", "UEFI/": b"", "UEFI\\x.nsh": b"script"}
+    (tmp_path / "x.zip").write_bytes(zipped(files))
+    assert [member.name for member in archive.members(tmp_path / "x.zip")] == ["DOS/AFUDOS.EXE", "UEFI/x.nsh"]
+
+
 def test_a_batch_file_of_one_long_word_is_read_in_one_pass() -> None:
     with with_an_end():
         assert batch.NAMED.findall("a" * 500_000 + " ren AFU.SMC afu.exe") == ["AFU.SMC", "afu.exe"]
