@@ -6,6 +6,7 @@ import errno
 import os
 import re
 import stat
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -32,7 +33,13 @@ def sync_opened(folder: int) -> None:
 
 
 def write_whole(path: Path, content: bytes, mode: int = 0o600) -> None:
-    """Write by a temporary file that nobody else made, fsync and rename; by default readable by the owner only."""
+    """Write by a temporary file that nobody else made, fsync and rename; by default readable by the owner only.
+
+    Never in the place of a device, pipe or socket, which would be gone for everybody: raises OSError.
+    """
+    with suppress(FileNotFoundError):
+        if not any(kind(path.lstat().st_mode) for kind in (stat.S_ISREG, stat.S_ISLNK, stat.S_ISDIR)):
+            raise OSError(errno.EINVAL, "it is a device, pipe or socket, and no file", str(path))
     partial = path.with_name(f".{path.name[:200]}.{os.getpid()}.{os.urandom(4).hex()}")
     descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
     try:

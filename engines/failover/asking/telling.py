@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import http.server
 import json
 import os
@@ -165,7 +166,7 @@ class Hooks:
                 if told:
                     try:
                         how(change, wire)
-                    except (OSError, subprocess.SubprocessError, ValueError) as error:
+                    except (OSError, subprocess.SubprocessError, ValueError, http.client.HTTPException) as error:
                         self._trouble.put(f"telling a change failed: {told}: {error}")
 
     def _run(self, change: dict[str, Any], wire: bytes) -> None:

@@ -192,7 +192,8 @@ def _outlets(params: WatchParams) -> list[tuple[str, str]]:
     """For the review: who is told of what. Raises BadParam."""
     facts = []
     if params.metrics:
-        if Path(params.metrics).is_dir() or not Path(params.metrics).parent.is_dir():
+        file = Path(params.metrics)
+        if (file.exists() and not file.is_file()) or not file.parent.is_dir():
             raise BadParam("metrics", params.metrics, "a file in a folder that is there")
         facts.append(("metrics", f"{params.metrics}, written anew at each look"))
     if params.metrics_listen:

@@ -59,15 +59,12 @@ def text(fleet: Fleet, ledger: Ledger, standing: Standing) -> str:
 
 
 def write(text_: str, path: Path) -> None:
-    """Put them in place of the file, whole or not at all. Raises Refused; a device or pipe is never replaced."""
-    helps = "name a file ending in .prom in node_exporter's textfile folder"
-    if path.exists() and not path.is_file() and not path.is_dir():
-        raise Refused(f"{path} is no file, and would be replaced by one", helps)
+    """Put them in place of the file, whole or not at all. Raises Refused."""
     try:
         write_whole(path, text_.encode(), mode=0o644)
     except OSError as error:
         why = f"{path} cannot be written: {error.strerror}"
-        raise Refused(why, helps) from None
+        raise Refused(why, "name a file ending in .prom in node_exporter's textfile folder") from None
 
 
 def _guests(fleet: Fleet, standing: Standing, gauges: dict[str, Any]) -> None:

@@ -264,10 +264,26 @@ def test_what_a_command_or_url_makes_of_a_change_is_told_and_holds_nothing_up() 
     assert sum("refused" in line for line in told) == 3
 
 
+def test_a_url_that_cannot_be_asked_for_is_told_of_each_change() -> None:
+    hooks = Hooks("", f"http://127.0.0.1:{free_port()}/a b")
+    for _ in range(3):
+        hooks.tell({"name": NAME, "changes": ["x"], "verdict": "no"})
+    hooks.close()
+    assert sum("control characters" in line for line in hooks.trouble()) == 3
+
+
+def test_metrics_never_take_the_place_of_a_pipe(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OSError, match="no file"):
+        telling.put(str(tmp_path / "pipe"), "new")
+    assert (tmp_path / "pipe").is_fifo() and [*tmp_path.iterdir()] == [tmp_path / "pipe"]
+
+
 @pytest.mark.parametrize(
     ("given", "name"),
     [
         ({"metrics": "/nowhere/x.prom"}, "metrics"),
+        ({"metrics": "/dev/null"}, "metrics"),
         ({"metrics_listen": "nine"}, "metrics_listen"),
         ({"on_change_url": "file:///etc/passwd"}, "on_change_url"),
         ({"on_change_url": "http://[x/"}, "on_change_url"),

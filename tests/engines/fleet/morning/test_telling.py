@@ -216,7 +216,7 @@ def test_a_ping_that_is_no_address_or_no_web_server_is_said_and_ends_no_round(tm
 
 def test_metrics_never_take_the_place_of_a_pipe_or_device(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(Refused, match="is no file"):
+    with pytest.raises(Refused, match="and no file"):
         metrics.write("x 1\n", tmp_path / "pipe")
     assert (tmp_path / "pipe").is_fifo()
     metrics.write("x 1\n", tmp_path / "x.prom")
