@@ -130,7 +130,7 @@ class BlockHashes:
             self._written.flush()
             self._store.adopt(self._path, self.name(root))
         for name in self._store.names(self._folder):
-            if name != self.name(root):
+            if name != self.name(root) and name.endswith(".pos"):
                 try:
                     self._store.delete(name)
                 except FileNotFoundError:

@@ -31,7 +31,7 @@ def put(store: Store, at: float, points: tuple[str, ...]) -> None:
     names = list(store.names("verified"))
     kept = sorted({_time(name) for name in names})[-KEPT:]
     for name in names:
-        if _time(name) not in kept:
+        if _time(name) not in kept and name.endswith(".json"):
             with suppress(FileNotFoundError):  # another verify was first
                 store.delete(name)
 

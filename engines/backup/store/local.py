@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -19,6 +20,7 @@ from engines.backup.store.ownership import Ownership
 from engines.backup.store.store import DEEPEST, TEMPORARY, Bytes, Store
 from engines.host.files import sync_folder
 from engines.host.naming import name_new
+from engines.job.errors import Refused
 
 SMALL = 32768  # bytes read at a time of a small file
 READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK  # a FIFO in a pack's place is not waited for
@@ -35,7 +37,18 @@ class LocalStore(Store):
         self._packs = OpenPacks(root)
 
     def _path(self, name: str) -> Path:
-        return self.root / name
+        """Raises Refused where root would follow another user's link: he would choose what is written and deleted."""
+        path = self.root / name
+        if os.geteuid() == 0:
+            for folder in path.parents:
+                if folder == self.root:
+                    break
+                with contextlib.suppress(OSError):  # not there yet
+                    found = folder.lstat()
+                    if stat.S_ISLNK(found.st_mode) and found.st_uid:
+                        why = f"{folder} is a link that user {found.st_uid} made, which root does not follow"
+                        raise Refused(why, "see where it leads; put a folder in its place, or work as that user")
+        return path
 
     def _folder(self, path: Path) -> None:
         """Make the folders above `path`, each known to the disk before something is put in it."""
@@ -51,7 +64,7 @@ class LocalStore(Store):
     @override
     def begin(self, folders: Sequence[str]) -> None:
         for folder in folders:
-            self._folder(self.root / folder / "x")
+            self._folder(self._path(f"{folder}/x"))
 
     @override
     def lacks(self) -> list[str]:
@@ -144,7 +157,7 @@ class LocalStore(Store):
 
     def _names(self, folder: str, deep: int) -> Iterator[str]:
         try:
-            entries = list(os.scandir(self._path(folder)))
+            entries = list(os.scandir(self._path(f"{folder}/x").parent))
         except (FileNotFoundError, NotADirectoryError):
             return
         for entry in entries:

@@ -77,7 +77,7 @@ class Verifying:
     def positions(self) -> None:
         """Check position arrays; a damaged one is removed, which costs the next backup a full hash."""
         for name in list(self._repository.store.names("positions")):
-            if not sound(self._repository.store, name):
+            if name.endswith(".pos") and not sound(self._repository.store, name):
                 self._fault(Damaged(name, "it does not fit its check"))
                 self._remove(name)
 
@@ -139,7 +139,8 @@ class Verifying:
 def rebuild(repository: Repository) -> list[PointName]:
     """Make index files anew, and bring back points whose files are gone, from the packs; the points."""
     for name in list(repository.store.names("index")):
-        repository.store.delete(name)
+        if name.count("/") == 1 and name.endswith(".idx"):
+            repository.store.delete(name)
     repository.index.forget(set(repository.index.present))
     repository.load()
     known = set(repository.store.names("points")) | set(repository.store.names("pruned"))

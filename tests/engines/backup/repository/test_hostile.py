@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -21,6 +22,7 @@ from engines.backup.repository.keys import Kdf, Unlock
 from engines.backup.store.local import LocalStore
 from engines.job.errors import Refused
 from engines.job.params import Secret
+from tests.absent import absent
 from tests.engines.backup import lab
 
 GOOD: dict[str, Any] = {
@@ -174,3 +176,40 @@ def test_what_lies_beside_is_never_read_whole(tmp_path: Path) -> None:
         assert tracemalloc.get_traced_memory()[1] < 8 << 20
     finally:
         tracemalloc.stop()
+
+
+@pytest.mark.parametrize("folder", ["index", "positions/web1/disk0", "verified", "packs"])
+def test_root_writes_and_deletes_nothing_where_a_link_of_another_user_leads(tmp_path: Path, folder: str) -> None:
+    """`verify --rebuild` removed all that was in and below any folder of the machine; a backup did by positions/."""
+    if os.geteuid() != 0:
+        absent("root, which alone is kept from the links of others")
+    repo, disk, theirs = lab.init(tmp_path / "repo"), tmp_path / "disk", tmp_path / "theirs"
+    disk.write_bytes(lab.block(1))
+    lab.backup(repo, disk)
+    (theirs / "below").mkdir(parents=True)
+    for name in ("config.json", "below/shadow"):
+        (theirs / name).write_bytes(b"theirs")
+    link = Path(repo, folder)
+    link.rename(tmp_path / "away")
+    link.symlink_to(theirs)
+    os.chown(link, 65534, 65534, follow_symlinks=False)
+    disk.write_bytes(lab.block(2))
+    for task, words in (("backup", {"source": str(disk), "vm": "web1"}), ("backup-verify", {"rebuild": True})):
+        with contextlib.suppress(Refused):
+            lab.perform_job(task, repo=repo, **words)
+        assert sorted(path.name for path in theirs.rglob("*")) == ["below", "config.json", "shadow"]
+        assert all(path.read_bytes() == b"theirs" for path in theirs.rglob("*") if path.is_file())
+
+
+def test_rebuilt_are_index_files_and_nothing_else_goes(tmp_path: Path) -> None:
+    repo, disk = lab.init(tmp_path / "repo"), tmp_path / "disk"
+    disk.write_bytes(lab.block(1))
+    lab.backup(repo, disk)
+    others = [Path(repo, name) for name in ("index/notes", "index/below/shadow", "positions/web1/disk0/x")]
+    for path in others:
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"theirs")
+    lab.perform_job("backup-verify", repo=repo, rebuild=True)
+    disk.write_bytes(lab.block(2))
+    lab.backup(repo, disk)
+    assert [path.read_bytes() for path in others] == [b"theirs"] * 3
