@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,11 @@ from hypothesis import HealthCheck, settings
 # Two halves of the suite share two cores: an example's wall time says nothing there.
 settings.register_profile("crashcart", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("crashcart")
+
+# What is begun in the background, or by nohup, has these ignored, and all its children.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 
 os.environ["CRASHCART_KEEP_WARM"] = "0"  # no test leaves an appliance behind
 

@@ -37,9 +37,10 @@ def write_whole(path: Path, content: bytes, mode: int = 0o600) -> None:
 
     Never in the place of a device, pipe or socket, which would be gone for everybody: raises OSError.
     """
-    with suppress(FileNotFoundError):
-        if not any(kind(path.lstat().st_mode) for kind in (stat.S_ISREG, stat.S_ISLNK, stat.S_ISDIR)):
-            raise OSError(errno.EINVAL, "it is a device, pipe or socket, and no file", str(path))
+    for look in (path.lstat, path.stat):
+        with suppress(FileNotFoundError):
+            if not any(kind(look().st_mode) for kind in (stat.S_ISREG, stat.S_ISLNK, stat.S_ISDIR)):
+                raise OSError(errno.EINVAL, "it is a device, pipe or socket, and no file", str(path))
     partial = path.with_name(f".{path.name[:200]}.{os.getpid()}.{os.urandom(4).hex()}")
     descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -154,10 +155,9 @@ def test_every_verb_that_has_json_gives_its_errors_as_one_object(capsys: pytest.
 
 def test_the_readme_and_every_help_name_the_same_exit_codes() -> None:
     said = " ".join((ROOT / "README.md").read_text().split())
-    assert (
-        f"**Exit codes.** {EXITS.removeprefix('exit: ').replace('2 usage', '2 usage (also a missing `--confirm`)')}."
-        in said
-    )
+    run, verdict = EXITS.removeprefix("exit: ").split("; of a question with a verdict ")
+    assert f"**Exit codes.** A run: {run.replace('2 usage', '2 usage (also a missing `--confirm`)')}." in said
+    assert re.search(rf"with a verdict \([^)]*\) {re.escape(verdict)};", said)
 
 
 # ── records of runs ─────────────────────────────────────────────────────────────────────────────────

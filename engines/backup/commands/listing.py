@@ -117,7 +117,7 @@ def listed(repository: Repository, params: ListParams | None = None) -> Listed:
     ]
     if params.only and not chosen:
         raise names.absent(every, params.only, store.where)
-    if params.tag and not any(params.tag in row.tags for row in chosen):
+    if params.tag and chosen and not any(params.tag in row.tags for row in chosen):
         raise _untagged(chosen, params.tag, store.where)
     rows = [msgspec.structs.replace(row, protected=True) if row.point in safe else row for row in chosen]
     rows = _filtered(rows, params)

@@ -41,7 +41,7 @@ from engines.job.contract import (
     StepStarted,
     Warned,
 )
-from engines.job.errors import BadParam, Failed
+from engines.job.errors import BadParam, Failed, Refused
 from engines.job.params import param
 
 TOLD = 20  # damaged records that are told one by one
@@ -195,8 +195,9 @@ def proven(
     if percent == 100:
         try:
             verified.put(repository.store, began, tuple(found.whole))
-        except OSError as error:
-            said = f"that they were verified cannot be noted in the repository: {error.strerror}"
+        except (OSError, Refused) as error:
+            why = error.why if isinstance(error, Refused) else error.strerror or str(error)
+            said = f"that they were verified cannot be noted in the repository: {why}"
             yield Log(text=said) if isinstance(repository.store, TarStore) else Warned(text=said)
     return (yield from _verdict(verifying))
 

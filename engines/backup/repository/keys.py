@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import stat
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -98,6 +100,10 @@ def demand_one(param: str, key_file: str, passphrase: Secret | None) -> None:
         return
     if passphrase is not None:
         raise BadParam(param, key_file, "nothing beside a passphrase", "give one of them: a key is a way in of its own")
+    with suppress(OSError):  # said below
+        mode = os.stat(key_file).st_mode  # noqa: PTH116  through links, as /dev/stdin is one
+        if stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or os.path.realpath(key_file).startswith("/dev/pts/"):
+            return  # it can be read once, by the run
     _content(key_file, param)
 
 

@@ -17,6 +17,7 @@ from engines.backup.names import HEX32
 from engines.backup.store.store import Store
 from engines.host.holder import Holder, boot_id, me
 from engines.host.machine import hardware, machine_id, other
+from engines.job.errors import Refused
 
 FOREIGN = 1800.0  # s without a touch after which a process of another host counts as dead
 KEPT = 7 * 86400.0  # s that the packs of a killed backup wait for the next one
@@ -157,7 +158,7 @@ class Presence:
         """One that reads goes on where its file can no longer be written."""
         try:
             yield
-        except OSError:
+        except (OSError, Refused):
             if not self._reads:
                 raise
 

@@ -47,7 +47,7 @@ class LocalStore(Store):
                     found = folder.lstat()
                     if stat.S_ISLNK(found.st_mode) and found.st_uid:
                         why = f"{folder} is a link that user {found.st_uid} made, which root does not follow"
-                        raise Refused(why, "see where it leads; put a folder in its place, or work as that user")
+                        raise Refused(why, f"see where it leads, then make it root's: chown -h root: {folder}")
         return path
 
     def _folder(self, path: Path) -> None:
@@ -157,7 +157,7 @@ class LocalStore(Store):
 
     def _names(self, folder: str, deep: int) -> Iterator[str]:
         try:
-            entries = list(os.scandir(self._path(f"{folder}/x").parent))
+            entries = list(os.scandir(self.root / folder))  # a look, which changes nothing
         except (FileNotFoundError, NotADirectoryError):
             return
         for entry in entries:

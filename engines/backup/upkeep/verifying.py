@@ -15,6 +15,7 @@ from engines.backup.repository.pack import RecordPlace
 from engines.backup.repository.point import Point, decode, map_length
 from engines.backup.repository.repository import Repository
 from engines.backup.upkeep.records import Findings
+from engines.job.errors import Refused
 
 
 @dataclass
@@ -71,7 +72,7 @@ class Verifying:
 
     def _remove(self, name: str) -> None:
         """Remove what can be made anew; where nothing can be written it stays, and is told."""
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, Refused):
             self._repository.store.delete(name)
 
     def positions(self) -> None:
@@ -132,8 +133,8 @@ class Verifying:
                 quarantine.put(self._repository.store, place, why, hit if place.kind != record.POINT else ())
             for place in self.found.mended.values():
                 quarantine.end(self._repository.store, place)
-        except OSError as error:
-            self.unwritten = error.strerror or str(error)
+        except (OSError, Refused) as error:
+            self.unwritten = error.why if isinstance(error, Refused) else error.strerror or str(error)
 
 
 def rebuild(repository: Repository) -> list[PointName]:

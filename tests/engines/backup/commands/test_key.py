@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -151,6 +153,20 @@ def test_a_key_file_and_a_passphrase_at_once_are_two_ways_and_neither_is_left_ou
     with pytest.raises(Refused, match="nothing beside a passphrase"):
         lab.perform_job(task, repo=repo, key_file=first, name="first" if "rotate" in task else "new", **both)
     assert rows(repo) == ["first key-file"]
+
+
+def test_a_key_that_can_be_read_once_only_is_read_by_the_run(repo: str, first: str, tmp_path: Path) -> None:
+    new = key_file(tmp_path / "new.key")
+    words = f"{sys.executable} -m engines.cli backup"
+    given = f"piped --repo {repo} --key-file {first}"
+    line = f"{words} key add {given} --new-key-file <(cat {new}) && {words} init {tmp_path}/other --cipher aes-256-gcm"
+    ran = subprocess.run(
+        ["bash", "-c", f"{line} --key-file /dev/stdin < <(cat {new})"], capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert opens(repo, Unlock(new)) and opens(repo, Unlock(first))
+    with Repository.open(str(tmp_path / "other"), Unlock(new)) as found:
+        assert found.config.cipher == "aes-256-gcm"
 
 
 def test_a_repository_is_not_half_made_for_a_key_that_will_not_do(first: str, tmp_path: Path) -> None:
